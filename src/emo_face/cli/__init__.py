@@ -1,0 +1,1 @@
+"""`emo-face VERB`: one module a verb, found by name."""

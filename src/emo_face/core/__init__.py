@@ -1,0 +1,1 @@
+"""Types, label sets, geometry and clocks. NumPy only; imports nothing above it."""

@@ -1,0 +1,15 @@
+"""Errors meant for the user: what is wrong, where, and the command that fixes it."""
+
+from __future__ import annotations
+
+
+class UserError(Exception):
+    """Shown as one line without a traceback. Name the file, the field, expected and got, and the fix."""
+
+
+class ModelError(UserError):
+    """A model file is missing, has a wrong hash, or does not load."""
+
+
+class ConfigError(UserError):
+    """A configuration file or parameter is wrong."""

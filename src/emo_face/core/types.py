@@ -1,0 +1,145 @@
+"""The data that passes between the rooms: frozen, typed, NumPy only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.floating]
+ImageArray = NDArray[np.uint8]
+"""H x W x 3, uint8, BGR (OpenCV's order)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """An axis-aligned box in pixels of the source image; origin top left, may leave the image."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+
+    @property
+    def right(self) -> float:
+        return self.x + self.width
+
+    @property
+    def bottom(self) -> float:
+        return self.y + self.height
+
+    @property
+    def area(self) -> float:
+        return max(0.0, self.width) * max(0.0, self.height)
+
+    @property
+    def center(self) -> tuple[float, float]:
+        return self.x + self.width / 2, self.y + self.height / 2
+
+
+@dataclass(frozen=True, slots=True)
+class Face:
+    """A detected face.
+
+    Attributes:
+        box: pixels of the source image.
+        score: detector confidence in [0, 1].
+        landmarks: (5, 2) pixels: right eye, left eye, nose tip, right and left mouth corner (of the
+            person; YuNet's order), or None where the detector has none.
+    """
+
+    box: Box
+    score: float
+    landmarks: FloatArray | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Detection:
+    """One person in one frame, before tracking. At least one of body and face is set."""
+
+    score: float
+    body: Box | None = None
+    face: Face | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """One tracked person in one frame.
+
+    Attributes:
+        person_id: letter first, valid in a topic name, for example ``p00012``.
+        first_seen: seconds, in the clock of the frames.
+    """
+
+    person_id: str
+    score: float
+    body: Box | None = None
+    face: Face | None = None
+    first_seen: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Speech:
+    """A final utterance. ``stamp`` in seconds; ``speaker`` is a person id or empty if unknown."""
+
+    text: str
+    stamp: float
+    confidence: float = 1.0
+    speaker: str = ""
+    locale: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Emotion:
+    """Calibrated emotion probabilities of one person.
+
+    Attributes:
+        label_set: name of the label set (see :mod:`emo_face.core.labels`).
+        probabilities: (n,) in [0, 1]; sums to 1 for single-label sets.
+        active: (n,) bool, probability over the label's own threshold.
+        valence, arousal: in [-1, 1].
+        evidence: signed share of each source (``face``, ``body``, ``scene``, ``speech``) in the top label;
+            absolute values sum to at most 1.
+        quality: [0, 1]; 0 means nothing usable was seen and the distribution is flat.
+    """
+
+    label_set: str
+    probabilities: FloatArray
+    active: NDArray[np.bool_]
+    valence: float
+    arousal: float
+    evidence: Mapping[str, float] = field(default_factory=dict)
+    quality: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class ExpressionTarget:
+    """A facial expression for the robot.
+
+    Attributes:
+        stamp: seconds; stamp of the newest input used.
+        coefficients: (100,) expression coefficients in ``basis``, unit standard deviation each.
+        basis: ``open-ict-1``, ``flame2020`` or ``flame2023``.
+        jaw_pose: (3,) rad, axis-angle. eyelids: (2,) left, right in [0, 1], 1 = closed. gaze: (2,) rad, yaw (left +), pitch (up +).
+        intensity, confidence: in [0, 1]. valid_for: seconds after ``stamp``.
+        source: backend that made it. text: situation or reason, may be empty.
+    """
+
+    stamp: float
+    person_id: str
+    perspective: str
+    emotion: str
+    label_set: str
+    probabilities: FloatArray
+    coefficients: FloatArray
+    basis: str
+    jaw_pose: FloatArray
+    eyelids: FloatArray
+    gaze: FloatArray
+    intensity: float
+    confidence: float
+    valid_for: float
+    source: str
+    text: str = ""

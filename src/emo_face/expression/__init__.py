@@ -1,0 +1,1 @@
+"""From emotion and context to a facial-expression target."""

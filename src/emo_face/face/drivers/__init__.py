@@ -1,0 +1,1 @@
+"""Actuator buses behind one protocol."""

@@ -1,0 +1,1 @@
+"""Thin lifecycle nodes that wire the libraries to ROS."""

@@ -1,0 +1,1 @@
+"""Detect, track, cut views, read emotions, calibrate, smooth. No ROS, no torch at import."""

@@ -1,0 +1,1 @@
+"""What every node needs, written once: lifecycle, parameters, QoS, diagnostics, image conversion."""

@@ -1,0 +1,1 @@
+"""The screen face: a page and its server."""
