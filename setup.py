@@ -1,0 +1,63 @@
+"""ament_python package: `colcon build` and `pip install` read the same file."""
+
+from glob import glob
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+NAME = "emo_face"
+SHARE = f"share/{NAME}"
+
+# The nano tier: no torch, no download.
+RUNTIME = [
+    "numpy>=1.24",
+    "PyYAML>=6",
+    "pydantic>=2.6,<3",
+    "onnxruntime>=1.18",
+    "opencv-python-headless>=4.8,<5",  # OpenCV 5 dropped the bundled Haar cascades that are our last-resort detector
+    "scipy>=1.10",
+    "aiohttp>=3.9,<4",
+    "rich>=13",
+]
+
+EXTRAS = {
+    "test": ["pytest>=8", "pytest-timeout", "hypothesis>=6.100", "ruff>=0.6", "mypy>=1.11", "types-PyYAML", "selenium>=4.20"],
+}
+
+
+def data_tree(folder: str, patterns: tuple[str, ...] = ("*",)) -> list[tuple[str, list[str]]]:
+    """(target, files) for every folder below `folder`, kept as it is under share/."""
+    found: list[tuple[str, list[str]]] = []
+    for directory in [Path(folder), *sorted(p for p in Path(folder).rglob("*") if p.is_dir())]:
+        files = sorted(str(f) for pattern in patterns for f in directory.glob(pattern) if f.is_file())
+        if files:
+            found.append((f"{SHARE}/{directory}", files))
+    return found
+
+
+setup(
+    name=NAME,
+    version="0.1.0",
+    description="Robots that read people's emotions and answer with their face: a ROS 2 package",
+    long_description=Path("README.md").read_text(encoding="utf-8") if Path("README.md").exists() else "",
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    author="The emo_face developers",
+    maintainer="The emo_face developers",
+    maintainer_email="maintainers@emo-face.dev",
+    python_requires=">=3.10",
+    package_dir={"": "src"},
+    packages=find_packages("src"),
+    package_data={NAME: ["py.typed", "data/**/*", "data/*", "web/static/**/*", "web/static/*"]},
+    data_files=[
+        ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
+        (SHARE, ["package.xml"]),
+        (f"{SHARE}/launch", sorted(glob("launch/*.launch.py"))),
+        *data_tree("models", ("*.yaml", "*.onnx", "*.npz", "*.json", "*.md")),
+        *data_tree("config", ("*.yaml",)),
+    ],
+    install_requires=RUNTIME,
+    extras_require=EXTRAS,
+    zip_safe=False,
+    entry_points={"console_scripts": ["emo-face = emo_face.cli.main:main"]},
+)
