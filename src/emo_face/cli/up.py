@@ -1,0 +1,130 @@
+"""Start the whole graph: camera, perception, expression and face driver as separate processes.
+
+The same nodes with the same parameters as `ros2 launch emo_face bringup.launch.py`, for machines without launch.
+A node that dies is restarted with growing delays; Ctrl-C eases the face to neutral and ends all.
+
+examples:
+  emo-face up                                          webcam 0 -> http://127.0.0.1:8765
+  emo-face up --source talk.mp4 --exit-on-end          until the video ends
+  emo-face up --set perception.detector.imgsz=416      one parameter of one node
+  emo-face up --params my_robot.yaml --only perception,expression
+exit code: 0 ended as asked, 1 a node was given up, 2 wrong arguments
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import signal
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from emo_face.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from emo_face.ros.supervisor import Supervisor
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--params", type=Path, metavar="FILE", help="ROS parameter file (default: config/emo_face.yaml)")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="NODE.PARAM=VALUE", help="set one parameter; wins over the file"
+    )
+    parser.add_argument("--source", help="what the camera node reads: webcam index, video, picture or folder")
+    parser.add_argument("--only", metavar="NODES", help="comma-separated nodes to start (default: all)")
+    parser.add_argument("--without", metavar="NODES", help="comma-separated nodes to leave out, e.g. camera")
+    parser.add_argument("--namespace", default="", help="ROS namespace of every node")
+    parser.add_argument("--remap", action="append", default=[], metavar="FROM:=TO", help="remap a topic in every node")
+    parser.add_argument("--log-level", default="", help="debug, info, warn, error")
+    parser.add_argument("--exit-on-end", action="store_true", help="stop all when the camera's source has ended")
+    parser.add_argument("--seconds", type=float, default=0.0, help="stop after this long (0: run until Ctrl-C)")
+
+
+def node_names(only: str | None, without: str | None) -> list[str]:
+    """Names of the nodes to start, in the order of the graph."""
+    from emo_face.ros.graph import NODE_NAMES
+
+    wanted = set(only.split(",")) if only else set(NODE_NAMES)
+    dropped = set(without.split(",")) if without else set()
+    for name in sorted(wanted | dropped):
+        if name not in NODE_NAMES:
+            raise ConfigError(f"no node is called {name!r}: expected some of {', '.join(NODE_NAMES)}")
+    return [name for name in NODE_NAMES if name in wanted and name not in dropped]
+
+
+def parse_overrides(settings: list[str]) -> dict[str, dict[str, str]]:
+    """``NODE.PARAM=VALUE`` strings -> {node: {param: value}}. Raises ConfigError naming what does not fit."""
+    from emo_face.ros.graph import NODE_NAMES
+    from emo_face.ros.params import load_schema
+
+    overrides: dict[str, dict[str, str]] = {}
+    for setting in settings:
+        path, equals, value = setting.partition("=")
+        node, dot, name = path.partition(".")
+        if not equals or not dot or node not in NODE_NAMES:
+            raise ConfigError(f"--set {setting}: expected NODE.PARAM=VALUE with NODE one of {', '.join(NODE_NAMES)}")
+        if name not in load_schema(node):
+            raise ConfigError(f"--set {setting}: node {node} has no parameter {name!r}; see docs/parameters.md or `emo-face params --table`")
+        overrides.setdefault(node, {})[name] = value
+    return overrides
+
+
+def commands(args: argparse.Namespace) -> list[tuple[str, list[str]]]:
+    """(node name, command line) of every node that ``args`` asks for."""
+    from emo_face.core.paths import share_dir
+    from emo_face.ros.graph import GRAPH, command_line
+
+    params = args.params or share_dir() / "config" / "emo_face.yaml"
+    if not params.is_file():
+        raise ConfigError(f"parameter file {params} does not exist; `emo-face params --write` makes a commented one")
+    overrides = parse_overrides(args.set)
+    if args.source is not None:
+        overrides.setdefault("camera", {})["source"] = f'"{args.source}"'
+    wanted = node_names(args.only, args.without)
+    return [
+        (spec.name, command_line(spec, params, args.namespace, overrides.get(spec.name), args.remap, args.log_level))
+        for spec in GRAPH
+        if spec.name in wanted
+    ]
+
+
+def run(args: argparse.Namespace) -> int:
+    to_start = commands(args)
+    try:
+        import rclpy
+    except ImportError as error:
+        raise ConfigError(f"rclpy does not import ({error}): run scripts/setup.sh, or source your ROS distribution") from None
+    from rclpy.signals import SignalHandlerOptions
+
+    from emo_face.ros.supervisor import Supervisor
+
+    rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
+    node = rclpy.create_node("emo_face_up")
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    supervisor = Supervisor(node, to_start, args.namespace)
+    try:
+        return watch(supervisor, node, args.seconds, args.exit_on_end)
+    finally:
+        with contextlib.suppress(KeyboardInterrupt):
+            supervisor.stop(lambda seconds: rclpy.spin_once(node, timeout_sec=seconds))
+        node.destroy_node()
+        rclpy.shutdown()
+
+
+def watch(supervisor: Supervisor, node: object, seconds: float, exit_on_end: bool) -> int:
+    """Tick until Ctrl-C (0), the time or the source is over (0), or a node is given up (1)."""
+    import rclpy
+
+    started = time.monotonic()
+    try:
+        while True:
+            now = time.monotonic()
+            supervisor.tick(now)
+            rclpy.spin_once(node, timeout_sec=0.02)
+            if supervisor.failed:
+                return 1
+            if (seconds and now - started > seconds) or (exit_on_end and supervisor.ended("camera")):
+                return 0
+    except KeyboardInterrupt:
+        return 0

@@ -1,0 +1,52 @@
+"""The nodes of the graph and how each is started: read by ``emo-face up`` and by the launch file."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class NodeSpec:
+    """A node of the graph. ``name`` is the node's name, its executable and its section in the YAML."""
+
+    name: str
+
+    @property
+    def module(self) -> str:
+        return f"emo_face.nodes.{self.name}"
+
+
+# Consumers come first, so that the first frame finds everybody listening.
+GRAPH: tuple[NodeSpec, ...] = (NodeSpec("face_driver"), NodeSpec("expression"), NodeSpec("perception"), NodeSpec("camera"))
+NODE_NAMES: tuple[str, ...] = tuple(spec.name for spec in GRAPH)
+
+
+def command_line(
+    spec: NodeSpec,
+    params_file: Path | None = None,
+    namespace: str = "",
+    overrides: Mapping[str, str] | None = None,
+    remaps: Sequence[str] = (),
+    log_level: str = "",
+) -> list[str]:
+    """Command that runs ``spec`` as a process of this interpreter.
+
+    Args:
+        overrides: parameter -> YAML text of its value; they win over the file.
+        remaps: ``from:=to`` rules.
+    """
+    command = [sys.executable, "-m", spec.module, "--ros-args", "-r", f"__node:={spec.name}"]
+    if namespace:
+        command += ["-r", f"__ns:=/{namespace.strip('/')}"]
+    if params_file is not None:
+        command += ["--params-file", str(params_file)]
+    for name, value in (overrides or {}).items():
+        command += ["-p", f"{name}:={value}"]
+    for rule in remaps:
+        command += ["-r", rule]
+    if log_level:
+        command += ["--log-level", log_level]
+    return command

@@ -1,0 +1,173 @@
+"""Start nodes as processes, take them through their lifecycle, restart what dies, end all cleanly.
+
+What launch and a lifecycle manager do, for machines that have neither.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
+from rclpy.node import Node
+
+from emo_face.runtime.backoff import Backoff
+from emo_face.runtime.process import Child
+
+TRANSITION_TIMEOUT = 60.0  # s; loading a large model on a slow board
+
+
+class Phase(Enum):
+    """Where a managed node is."""
+
+    STARTING = "starting"
+    CONFIGURING = "configuring"
+    ACTIVATING = "activating"
+    ACTIVE = "active"
+    WAITING = "waiting to restart"
+    ENDED = "ended"
+    FAILED = "failed"
+
+
+@dataclass
+class ManagedNode:
+    """One node: its process, its lifecycle client and what was asked of it last."""
+
+    name: str
+    command: list[str]
+    client: Any
+    backoff: Backoff = field(default_factory=Backoff)
+    phase: Phase = Phase.WAITING
+    restarts: int = 0
+    error: str = ""
+    child: Child | None = None
+    _future: Any = None
+    _due: float = 0.0
+
+    def start(self, now: float) -> None:
+        """Start the process; the lifecycle follows in :meth:`tick`."""
+        self.child = Child(self.command)
+        self.backoff.started(now)
+        self._future = None
+        self._due = now + TRANSITION_TIMEOUT
+        self.phase = Phase.STARTING
+
+    def tick(self, now: float) -> None:
+        """Advance by one step; never blocks."""
+        if self.phase in (Phase.ENDED, Phase.FAILED):
+            return
+        if self.phase is Phase.WAITING:
+            if now >= self._due:
+                self.start(now)
+            return
+        assert self.child is not None
+        code = self.child.exit_code()
+        if code is not None:
+            self._exited(code, now)
+        elif self.phase is Phase.STARTING and self.client.service_is_ready():
+            self._ask(Transition.TRANSITION_CONFIGURE, Phase.CONFIGURING, now)
+        elif self.phase in (Phase.CONFIGURING, Phase.ACTIVATING):
+            self._answered(now)
+        elif self.phase is Phase.STARTING and now > self._due:
+            self._fail(f"did not offer its lifecycle service within {TRANSITION_TIMEOUT:.0f} s")
+
+    def _ask(self, transition: int, phase: Phase, now: float) -> None:
+        request = ChangeState.Request(transition=Transition(id=transition))
+        self._future = self.client.call_async(request)
+        self._due = now + TRANSITION_TIMEOUT
+        self.phase = phase
+
+    def _answered(self, now: float) -> None:
+        if not self._future.done():
+            if now > self._due:
+                self._fail(f"{self.phase.value} took over {TRANSITION_TIMEOUT:.0f} s")
+            return
+        if not self._future.result().success:
+            self._fail(f"{self.phase.value} failed; its log above says why")
+        elif self.phase is Phase.CONFIGURING:
+            self._ask(Transition.TRANSITION_ACTIVATE, Phase.ACTIVATING, now)
+        else:
+            self.phase = Phase.ACTIVE
+
+    def _exited(self, code: int, now: float) -> None:
+        if code == 0:
+            self.phase = Phase.ENDED
+            return
+        delay = self.backoff.failed(now)
+        how = f"was ended by signal {-code}" if code < 0 else f"exited with code {code}"
+        if delay is None:
+            self._fail(f"{how} {self.backoff.failures} times in a row")
+            return
+        self.restarts += 1
+        self.error = f"{how}; restart in {delay:.1f} s"
+        self._due = now + delay
+        self.phase = Phase.WAITING
+
+    def _fail(self, why: str) -> None:
+        self.error = why
+        self.phase = Phase.FAILED
+
+    def deactivate(self) -> Any:
+        """Ask the node to go inactive (the driver eases to neutral); returns the future or None."""
+        if self.phase is not Phase.ACTIVE or not self.client.service_is_ready():
+            return None
+        return self.client.call_async(ChangeState.Request(transition=Transition(id=Transition.TRANSITION_DEACTIVATE)))
+
+
+class Supervisor:
+    """Runs a set of nodes. Call :meth:`tick` often from the thread that also spins ``node``."""
+
+    def __init__(self, node: Node, commands: Sequence[tuple[str, list[str]]], namespace: str = "") -> None:
+        """``commands``: (node name, command line) in the order of starting."""
+        prefix = f"/{namespace.strip('/')}" if namespace.strip("/") else ""
+        self._node = node
+        self._spoken: dict[str, str] = {}
+        self.nodes = [
+            ManagedNode(name, command, node.create_client(ChangeState, f"{prefix}/{name}/change_state"))
+            for name, command in commands
+        ]
+
+    def tick(self, now: float) -> None:
+        """Advance every node by one step and log what changed."""
+        for managed in self.nodes:
+            managed.tick(now)
+            line = f"{managed.phase.value}{': ' + managed.error if managed.error and managed.phase is not Phase.ACTIVE else ''}"
+            if self._spoken.get(managed.name) != line:
+                self._spoken[managed.name] = line
+                log = self._node.get_logger()
+                (log.error if managed.phase is Phase.FAILED else log.warning if managed.phase is Phase.WAITING and managed.error else log.info)(
+                    f"{managed.name}: {line}"
+                )
+
+    @property
+    def all_active(self) -> bool:
+        """True when every node is active or has ended on purpose."""
+        return all(m.phase in (Phase.ACTIVE, Phase.ENDED) for m in self.nodes)
+
+    @property
+    def failed(self) -> list[ManagedNode]:
+        """Nodes that were given up."""
+        return [m for m in self.nodes if m.phase is Phase.FAILED]
+
+    def ended(self, name: str) -> bool:
+        """True when the node called ``name`` has exited with code 0."""
+        return any(m.name == name and m.phase is Phase.ENDED for m in self.nodes)
+
+    def stop(self, spin: Callable[[float], None], ease: float = 2.0) -> None:
+        """Deactivate (the face eases to neutral, at most ``ease`` seconds), interrupt and collect every process.
+
+        ``spin(seconds)`` lets ROS work for that long.
+        """
+        futures = [f for f in (m.deactivate() for m in reversed(self.nodes)) if f is not None]
+        deadline = time.monotonic() + ease
+        while time.monotonic() < deadline and not all(f.done() for f in futures):
+            spin(0.05)
+        running = [m.child for m in self.nodes if m.child is not None and m.child.exit_code() is None]
+        for child in running:
+            child.interrupt()
+        for child in running:
+            child.end()
