@@ -1,0 +1,265 @@
+"""The model store: which weights exist, where they lie, and proof that they are the right bytes.
+
+Nothing is downloaded here except by :mod:`emo_face.runtime.download`, which only ``emo-face models pull`` calls.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from emo_face.core.errors import ConfigError, ModelError
+from emo_face.core.paths import share_dir
+
+MANIFEST = "manifest.yaml"
+ENV = "EMO_FACE_MODELS"
+
+
+class ModelEntry(BaseModel):
+    """One line of ``models/manifest.yaml``.
+
+    Attributes:
+        name: short name that code and parameters use, for example ``yolo11n``.
+        file: plain file name, looked for in every place of the store.
+        url: https address of exactly this file, or None where none exists.
+        how: what to do where ``url`` is None, one sentence with a command.
+        sha256: 64 hex digits. size: bytes. licence: SPDX where possible. purpose: one line.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)]
+    file: Annotated[str, Field(min_length=1, max_length=128)]
+    url: str | None = None
+    how: str = ""
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    size: Annotated[int, Field(gt=0)]
+    licence: Annotated[str, Field(min_length=1)]
+    purpose: Annotated[str, Field(min_length=1)]
+
+    @field_validator("file")
+    @classmethod
+    def _plain_file_name(cls, value: str) -> str:
+        if value != Path(value).name or value in {".", ".."} or "\\" in value:
+            raise ValueError("must be a plain file name without a folder")
+        return value
+
+    @field_validator("url")
+    @classmethod
+    def _https_only(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith("https://"):
+            raise ValueError("must start with https://")
+        return value
+
+
+class Manifest(BaseModel):
+    """A manifest file: the packaged one, or the overlay in the user cache."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    models: list[ModelEntry] = Field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedModel:
+    """A model file whose bytes were checked. ``place`` is where it was found."""
+
+    entry: ModelEntry
+    path: Path
+    sha256: str
+    place: str
+
+
+State = Literal["ok", "missing", "wrong hash"]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelStatus:
+    """What ``emo-face models verify`` reports about one entry."""
+
+    entry: ModelEntry
+    state: State
+    path: Path | None = None
+    place: str = ""
+    detail: str = ""
+
+
+def user_cache() -> Path:
+    """The user's model folder: ``$XDG_CACHE_HOME/emo_face`` or ``~/.cache/emo_face``; it need not exist."""
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    return (Path(base) if base else Path.home() / ".cache") / "emo_face"
+
+
+_HASHES: dict[tuple[str, int, int, int], str] = {}
+
+
+def sha256_of(path: Path) -> str:
+    """Hash a file, remembering the result in this process until its inode, size or mtime changes."""
+    stat = path.stat()
+    key = (str(path.resolve()), stat.st_ino, stat.st_size, stat.st_mtime_ns)
+    if key not in _HASHES:
+        digest = hashlib.sha256()
+        with path.open("rb") as stream:
+            while chunk := stream.read(1 << 20):
+                digest.update(chunk)
+        _HASHES[key] = digest.hexdigest()
+    return _HASHES[key]
+
+
+def read_manifest(path: Path) -> list[ModelEntry]:
+    """Read and validate one manifest file. Raises ConfigError naming the file and the field."""
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        return Manifest.model_validate(raw).models
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise ConfigError(f"{path}: field {where}: {first['msg']} (got {first.get('input')!r}); correct the file") from None
+    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+        raise ConfigError(f"{path}: cannot be read as a YAML manifest: {error}") from None
+
+
+@dataclass(frozen=True)
+class ModelStore:
+    """Find models by name and refuse wrong bytes.
+
+    Attributes:
+        entries: name -> entry; an overlay manifest in ``cache`` has already replaced packaged entries.
+        cache: folder that ``pull`` and ``register`` write to.
+        extra: folders of ``EMO_FACE_MODELS``, searched recursively by file name.
+        packaged: folder of the weights that ship with the package.
+    """
+
+    entries: Mapping[str, ModelEntry]
+    cache: Path
+    extra: tuple[Path, ...] = ()
+    packaged: Path | None = None
+    _index: dict[Path, dict[str, list[Path]]] = field(default_factory=dict, repr=False, compare=False)
+
+    def entry(self, name: str) -> ModelEntry:
+        """The entry called ``name``. Raises ModelError that lists the known names."""
+        try:
+            return self.entries[name]
+        except KeyError:
+            known = ", ".join(sorted(self.entries)) or "none"
+            raise ModelError(f"model {name!r} is in no manifest (known: {known}); see `emo-face models list`") from None
+
+    def places(self, file: str) -> Iterable[tuple[str, list[Path]]]:
+        """Every place of the lookup order that holds ``file``, as (place, candidates)."""
+        for root in self.extra:
+            if found := self._files_below(root).get(file):
+                yield f"{ENV} ({root})", found
+        for place, folder in (("user cache", self.cache), ("packaged", self.packaged)):
+            if folder is not None and (folder / file).is_file():
+                yield place, [folder / file]
+
+    def find(self, name: str, explicit: str | Path | None = None) -> ResolvedModel | None:
+        """Like :meth:`resolve`, but None where the file is nowhere. A wrong hash still raises ModelError."""
+        if explicit:
+            return self._explicit(name, Path(explicit).expanduser())
+        entry = self.entry(name)
+        for place, candidates in self.places(entry.file):
+            for path in candidates:
+                if sha256_of(path) == entry.sha256:
+                    return ResolvedModel(entry, path, entry.sha256, place)
+            raise ModelError(_wrong_hash(entry, candidates[0]))
+        return None
+
+    def resolve(self, name: str, explicit: str | Path | None = None) -> ResolvedModel:
+        """Find and verify the file of model ``name``.
+
+        Args:
+            explicit: a path given by the user; beats every other place.
+
+        Raises:
+            ModelError: unknown name, missing file, or wrong hash; says expected, got and the fixing command.
+        """
+        found = self.find(name, explicit)
+        if found is None:
+            raise ModelError(f"model {name!r} ({self.entry(name).file}) is not on this machine; {fix(self.entry(name))}")
+        return found
+
+    def status(self, name: str) -> ModelStatus:
+        """Whether model ``name`` is there with the right bytes; never raises for a bad file."""
+        entry = self.entry(name)
+        try:
+            found = self.find(name)
+        except (ModelError, OSError) as error:
+            place, candidates = next(iter(self.places(entry.file)))
+            return ModelStatus(entry, "wrong hash", candidates[0], place, str(error))
+        if found is None:
+            return ModelStatus(entry, "missing", detail=fix(entry))
+        return ModelStatus(entry, "ok", found.path, found.place)
+
+    def _explicit(self, name: str, path: Path) -> ResolvedModel:
+        if not path.is_file():
+            raise ModelError(f"model {name!r}: {path} is not a file; correct the path or leave it empty to search the store")
+        digest = sha256_of(path)
+        for entry in [*([self.entries[name]] if name in self.entries else []), *self.entries.values()]:
+            if entry.sha256 == digest:
+                return ResolvedModel(entry, path, digest, "explicit path")
+        if name in self.entries:
+            raise ModelError(_wrong_hash(self.entries[name], path) + f", or trust it: `emo-face models add {name} {path}`")
+        raise ModelError(f"{path}: sha256 {digest} is in no manifest; trust it by `emo-face models add {name} {path}`")
+
+    def _files_below(self, root: Path) -> dict[str, list[Path]]:
+        if root not in self._index:
+            found: dict[str, list[Path]] = {}
+            for folder, _, names in os.walk(root):
+                for file in sorted(names):
+                    found.setdefault(file, []).append(Path(folder, file))
+            self._index[root] = found
+        return self._index[root]
+
+
+def open_store(extra: Sequence[str | Path] | None = None) -> ModelStore:
+    """Open the store of this machine: packaged manifest, user overlay, ``EMO_FACE_MODELS``.
+
+    Args:
+        extra: folders to search first, instead of ``EMO_FACE_MODELS`` (``os.pathsep`` separated).
+
+    Raises:
+        ConfigError: a manifest does not validate.
+    """
+    packaged, cache = share_dir() / "models", user_cache()
+    entries = {entry.name: entry for entry in read_manifest(packaged / MANIFEST)}
+    if (cache / MANIFEST).is_file():
+        entries.update({entry.name: entry for entry in read_manifest(cache / MANIFEST)})
+    if extra is None:
+        extra = [part for part in os.environ.get(ENV, "").split(os.pathsep) if part]
+    return ModelStore(entries, cache, tuple(Path(p).expanduser() for p in extra), packaged)
+
+
+def register(entry: ModelEntry, cache: Path | None = None) -> Path:
+    """Write ``entry`` into the overlay manifest of the user cache, atomically; returns the overlay's path."""
+    folder = cache or user_cache()
+    folder.mkdir(parents=True, exist_ok=True)
+    overlay = folder / MANIFEST
+    entries = {e.name: e for e in read_manifest(overlay)} if overlay.is_file() else {}
+    entries[entry.name] = entry
+    text = yaml.safe_dump({"models": [e.model_dump(exclude_defaults=True) for e in entries.values()]}, sort_keys=False)
+    partial = overlay.with_suffix(f".{os.getpid()}.part")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(overlay)
+    return overlay
+
+
+def fix(entry: ModelEntry) -> str:
+    """The command that brings ``entry`` onto this machine, as a phrase for an error text."""
+    if entry.url is not None:
+        return f"get it by `emo-face models pull {entry.name}`, or put it into a folder named by {ENV}"
+    return entry.how or f"put the file {entry.file} into a folder named by {ENV}"
+
+
+def _wrong_hash(entry: ModelEntry, path: Path) -> str:
+    return (
+        f"model {entry.name!r}: {path} has the wrong sha256: expected {entry.sha256}, got {sha256_of(path)}; "
+        f"delete the file, then {fix(entry)}"
+    )
