@@ -7,6 +7,7 @@ from setuptools import find_packages, setup
 
 NAME = "emo_face"
 SHARE = f"share/{NAME}"
+NODES = ("camera", "perception", "expression", "face_driver")
 
 # The nano tier: no torch, no download.
 RUNTIME = [
@@ -59,5 +60,10 @@ setup(
     install_requires=RUNTIME,
     extras_require=EXTRAS,
     zip_safe=False,
-    entry_points={"console_scripts": ["emo-face = emo_face.cli.main:main"]},
+    entry_points={
+        "console_scripts": [
+            "emo-face = emo_face.cli.main:main",
+            *(f"{node}_node = emo_face.nodes.{node}:main" for node in NODES),
+        ]
+    },
 )

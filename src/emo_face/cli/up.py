@@ -121,7 +121,7 @@ def watch(supervisor: Supervisor, node: object, seconds: float, exit_on_end: boo
         while True:
             now = time.monotonic()
             supervisor.tick(now)
-            rclpy.spin_once(node, timeout_sec=0.02)
+            rclpy.spin_once(node, timeout_sec=0.2 if supervisor.all_active else 0.02)
             if supervisor.failed:
                 return 1
             if (seconds and now - started > seconds) or (exit_on_end and supervisor.ended("camera")):

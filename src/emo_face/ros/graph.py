@@ -10,13 +10,18 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class NodeSpec:
-    """A node of the graph. ``name`` is the node's name, its executable and its section in the YAML."""
+    """A node of the graph. ``name`` is the node's name and its section in the YAML."""
 
     name: str
 
     @property
     def module(self) -> str:
         return f"emo_face.nodes.{self.name}"
+
+    @property
+    def executable(self) -> str:
+        """Name for ``ros2 run emo_face`` and launch files."""
+        return f"{self.name}_node"
 
 
 # Consumers come first, so that the first frame finds everybody listening.
