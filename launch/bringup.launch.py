@@ -14,12 +14,11 @@ from lifecycle_msgs.msg import Transition
 
 from emo_face.core.paths import share_dir
 from emo_face.ros.graph import GRAPH
-from launch import LaunchDescription
-from launch.actions import DeclareLaunchArgument, EmitEvent, RegisterEventHandler
-from launch.conditions import IfCondition
+from launch import LaunchContext, LaunchDescription
+from launch.actions import DeclareLaunchArgument, EmitEvent, OpaqueFunction, RegisterEventHandler
 from launch.event_handlers import OnProcessStart
 from launch.events import matches_action
-from launch.substitutions import AndSubstitution, LaunchConfiguration
+from launch.substitutions import LaunchConfiguration
 
 ARGUMENTS = {
     "params_file": (str(share_dir() / "config" / "emo_face.yaml"), "ROS parameter file of all nodes"),
@@ -33,7 +32,7 @@ ARGUMENTS = {
 }
 
 
-def lifecycle_of(node: LifecycleNode, condition: IfCondition) -> list[RegisterEventHandler]:
+def lifecycle_of(node: LifecycleNode) -> list[RegisterEventHandler]:
     """Configure when the process starts (also after a respawn), activate when configured."""
 
     def ask(transition: int) -> EmitEvent:
@@ -46,30 +45,37 @@ def lifecycle_of(node: LifecycleNode, condition: IfCondition) -> list[RegisterEv
         goal_state="inactive",
         entities=[ask(Transition.TRANSITION_ACTIVATE)],
     )
-    return [RegisterEventHandler(configure, condition=condition), RegisterEventHandler(activate, condition=condition)]
+    return [RegisterEventHandler(configure), RegisterEventHandler(activate)]
 
 
-def bring_up(name: str, executable: str) -> list:
-    """One node with its lifecycle."""
-    enabled = LaunchConfiguration(name)
-    node = LifecycleNode(
-        package="emo_face",
-        executable=executable,
-        name=name,
-        namespace=LaunchConfiguration("namespace"),
-        parameters=[LaunchConfiguration("params_file"), *([{"source": LaunchConfiguration("source")}] if name == "camera" else [])],
-        remappings=[("image", LaunchConfiguration("image")), ("speech", LaunchConfiguration("speech"))],
-        arguments=["--ros-args", "--log-level", LaunchConfiguration("log_level")],
-        respawn=True,
-        respawn_delay=2.0,
-        output="screen",
-        condition=IfCondition(enabled),
-    )
-    autostart = IfCondition(AndSubstitution(LaunchConfiguration("autostart"), enabled))
-    return [*lifecycle_of(node, autostart), node]
+def bring_up(context: LaunchContext) -> list:
+    """The nodes that the arguments ask for."""
+    given = {name: LaunchConfiguration(name).perform(context) for name in ARGUMENTS}
+    actions = []
+    for spec in GRAPH:
+        if not is_true(given[spec.name]):
+            continue
+        source = [{"source": given["source"]}] if spec.name == "camera" and given["source"] else []
+        node = LifecycleNode(
+            package="emo_face",
+            executable=spec.executable,
+            name=spec.name,
+            namespace=given["namespace"],
+            parameters=[given["params_file"], *source],
+            remappings=[("image", given["image"]), ("speech", given["speech"])],
+            arguments=["--ros-args", "--log-level", given["log_level"]],
+            respawn=True,
+            respawn_delay=2.0,
+            output="screen",
+        )
+        actions += [*(lifecycle_of(node) if is_true(given["autostart"]) else []), node]
+    return actions
+
+
+def is_true(text: str) -> bool:
+    return text.strip().lower() in ("true", "1", "yes", "on")
 
 
 def generate_launch_description() -> LaunchDescription:
     arguments = [DeclareLaunchArgument(name, default_value=default, description=text) for name, (default, text) in ARGUMENTS.items()]
-    nodes = [action for spec in GRAPH for action in bring_up(spec.name, spec.executable)]
-    return LaunchDescription([*arguments, *nodes])
+    return LaunchDescription([*arguments, OpaqueFunction(function=bring_up)])
