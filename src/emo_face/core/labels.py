@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cache
 
@@ -19,13 +20,15 @@ class LabelSet:
     Attributes:
         name: key in ``data/labels.yaml``, published as ``label_set``.
         labels: labels in the order of every probability vector.
-        valence, arousal: one value a label in [-1, 1] (source in the data file).
+        valence, arousal: one value a label in [-1, 1] (source in the data file); NaN where no source gives one.
+        multi: True where a person may carry several labels at once (probabilities are then independent).
     """
 
     name: str
     labels: tuple[str, ...]
     valence: tuple[float, ...]
     arousal: tuple[float, ...]
+    multi: bool = False
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -38,15 +41,24 @@ class LabelSet:
             raise ValueError(f"label {label!r} is not in label set {self.name!r}: expected one of {', '.join(self.labels)}") from None
 
     def circumplex(self, probabilities: FloatArray) -> tuple[float, float]:
-        """Expected (valence, arousal), each in [-1, 1], of a distribution of shape (n,)."""
+        """Expected (valence, arousal), each in [-1, 1], of a distribution of shape (n,).
+
+        Labels without a sourced position (NaN) take no part; (0, 0) where nothing is left.
+        """
         weights = np.asarray(probabilities, dtype=np.float64)
-        total = float(weights.sum())
+        valence, arousal = np.asarray(self.valence), np.asarray(self.arousal)
+        known = np.isfinite(valence) & np.isfinite(arousal)
+        total = float(weights[known].sum())
         if total <= 0:
             return 0.0, 0.0
         return (
-            float(np.dot(weights, self.valence) / total),
-            float(np.dot(weights, self.arousal) / total),
+            float(np.dot(weights[known], valence[known]) / total),
+            float(np.dot(weights[known], arousal[known]) / total),
         )
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else float(value)
 
 
 @cache
@@ -56,8 +68,9 @@ def _table() -> dict[str, LabelSet]:
         name: LabelSet(
             name=name,
             labels=tuple(entry["label"] for entry in body["labels"]),
-            valence=tuple(float(entry["valence"]) for entry in body["labels"]),
-            arousal=tuple(float(entry["arousal"]) for entry in body["labels"]),
+            valence=tuple(_number(entry["valence"]) for entry in body["labels"]),
+            arousal=tuple(_number(entry["arousal"]) for entry in body["labels"]),
+            multi=bool(body.get("multi", False)),
         )
         for name, body in raw["sets"].items()
     }

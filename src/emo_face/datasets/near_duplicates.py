@@ -1,0 +1,84 @@
+"""Near-duplicate pictures by difference hash: the frames of one film clip, or one picture in two splits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emo_face.core.types import ImageArray
+
+MAX_DISTANCE = 7
+"""Bits. Eight bands of eight bits find every pair up to this distance (pigeonhole)."""
+
+
+def dhash(picture: ImageArray) -> int:
+    """64-bit difference hash of a BGR or grey picture: sign of the horizontal gradient on a 9 x 8 grid."""
+    import cv2
+
+    grey = picture if picture.ndim == 2 else cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY)
+    small = cv2.resize(grey, (9, 8), interpolation=cv2.INTER_AREA).astype(np.int16)
+    bits = (small[:, 1:] > small[:, :-1]).ravel()
+    return int(np.packbits(bits).view(">u8")[0])
+
+
+def hash_files(paths: Sequence[Path]) -> NDArray[np.uint64]:
+    """Hash of each file. Raises ValueError naming a file that does not decode."""
+    import cv2
+
+    found = np.zeros(len(paths), np.uint64)
+    for i, path in enumerate(paths):
+        picture = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+        if picture is None:
+            raise ValueError(f"{path}: not a readable picture")
+        found[i] = dhash(np.asarray(picture, np.uint8))
+    return found
+
+
+def pairs(hashes: NDArray[np.uint64], distance: int = 4) -> Iterator[tuple[int, int]]:
+    """Index pairs (i < j) of hashes at most ``distance`` bits apart, each once; identical hashes chained only.
+
+    Raises ValueError for a distance over :data:`MAX_DISTANCE`.
+    """
+    if not 0 <= distance <= MAX_DISTANCE:
+        raise ValueError(f"distance: expected 0..{MAX_DISTANCE}, got {distance}")
+    unique, first, inverse = np.unique(hashes, return_index=True, return_inverse=True)
+    for i, position in enumerate(inverse):
+        if first[position] != i:
+            yield int(first[position]), i
+    bands = unique.view(np.uint8).reshape(-1, 8)
+    for band in range(8):
+        order = np.argsort(bands[:, band], kind="stable")
+        edges = np.flatnonzero(np.diff(bands[order, band])) + 1
+        for bucket in np.split(order, edges):
+            for k, i in enumerate(bucket[:-1]):
+                others = bucket[k + 1 :]
+                near = others[_distance(unique[i], unique[others]) <= distance]
+                # A pair that already met in an earlier band was reported there.
+                fresh = near[(bands[near, :band] != bands[i, :band]).all(axis=1)]
+                for j in fresh:
+                    a, b = int(first[i]), int(first[j])
+                    yield min(a, b), max(a, b)
+
+
+def _distance(one: np.uint64, many: NDArray[np.uint64]) -> NDArray[np.int64]:
+    bits = np.unpackbits(np.bitwise_xor(one, many).view(np.uint8).reshape(-1, 8), axis=1)
+    return bits.sum(axis=1).astype(np.int64)
+
+
+def groups(hashes: NDArray[np.uint64], distance: int = 4) -> NDArray[np.int64]:
+    """A group number for each hash: connected components of :func:`pairs`."""
+    parent = np.arange(len(hashes))
+
+    def root(i: int) -> int:
+        while parent[i] != i:
+            parent[i] = parent[parent[i]]
+            i = int(parent[i])
+        return i
+
+    for a, b in pairs(hashes, distance):
+        ra, rb = root(a), root(b)
+        parent[max(ra, rb)] = min(ra, rb)
+    return np.array([root(i) for i in range(len(hashes))], np.int64)

@@ -1,0 +1,160 @@
+"""The neutral record: one line of JSON a person, made by every reader and eaten by every task."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from emo_face.core.errors import UserError
+from emo_face.core.labels import label_set
+from emo_face.core.types import Box
+
+SPLITS = ("train", "val", "test", "")
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One annotated person of one picture.
+
+    Attributes:
+        id: unique in its file, stable between runs.
+        image: path relative to the root of the data set, forward slashes.
+        image_size: (width, height) in pixels as annotated, or None where the annotation has none.
+        bbox_body, bbox_face: pixels of the picture, or None where nobody annotated one.
+        labels: names out of ``label_set``, in its order, without repeats.
+        vad: valence, arousal, dominance, each in [1, 10] (EMOTIC's scale), or None.
+        split: train, val, test or empty. source: which reader made it.
+        group_id: pictures that must stay in one split (a clip, near-duplicates); defaults to the picture.
+    """
+
+    id: str
+    image: str
+    label_set: str
+    labels: tuple[str, ...]
+    split: str = ""
+    source: str = ""
+    image_size: tuple[int, int] | None = None
+    bbox_body: Box | None = None
+    bbox_face: Box | None = None
+    vad: tuple[float, float, float] | None = None
+    group_id: str = ""
+    caption: str = ""
+    pose: str = ""
+    situation: str = ""
+    rationale: str = ""
+    quote: str = ""
+
+    def one_hot(self) -> list[int]:
+        """0/1 for each label of the set, in its order. Raises ValueError for a label outside the set."""
+        wanted = label_set(self.label_set)
+        positions = {wanted.index(label) for label in self.labels}
+        return [int(i in positions) for i in range(len(wanted))]
+
+
+class _Row(BaseModel):
+    """What a line of a records file may hold; unknown keys are refused so that typing errors are seen."""
+
+    model_config = ConfigDict(extra="forbid")
+    id: str = Field(min_length=1)
+    image: str = Field(min_length=1)
+    label_set: str
+    labels: list[str]
+    split: str = ""
+    source: str = ""
+    image_size: tuple[int, int] | None = None
+    bbox_body: tuple[float, float, float, float] | None = None
+    bbox_face: tuple[float, float, float, float] | None = None
+    vad: tuple[float, float, float] | None = None
+    group_id: str = ""
+    caption: str = ""
+    pose: str = ""
+    situation: str = ""
+    rationale: str = ""
+    quote: str = ""
+
+
+def ordered(labels: Iterable[str], set_name: str) -> tuple[str, ...]:
+    """``labels`` without repeats, in the order of the set. Raises ValueError for one outside it."""
+    wanted = label_set(set_name)
+    return tuple(wanted.labels[i] for i in sorted({wanted.index(label) for label in labels}))
+
+
+def from_row(row: dict[str, Any]) -> Record:
+    """Validate one JSON object. Raises ValueError (pydantic's or the label set's) that names the field."""
+    parsed = _Row.model_validate(row)
+    if parsed.split not in SPLITS:
+        raise ValueError(f"split: expected one of train, val, test or empty, got {parsed.split!r}")
+    values = parsed.model_dump()
+    for field in ("bbox_body", "bbox_face"):
+        if values[field] is not None:
+            values[field] = Box(*values[field])
+    try:
+        values["labels"] = ordered(values["labels"], parsed.label_set)
+    except KeyError as error:
+        raise ValueError(f"label_set: {error.args[0]}") from None
+    values["group_id"] = values["group_id"] or parsed.image
+    return Record(**values)
+
+
+def to_row(record: Record) -> dict[str, Any]:
+    """The JSON object of a record: boxes as [x, y, width, height], empty fields left out."""
+    row = asdict(record)
+    for field in ("bbox_body", "bbox_face"):
+        box = getattr(record, field)
+        row[field] = None if box is None else [box.x, box.y, box.width, box.height]
+    return {key: value for key, value in row.items() if value not in (None, "") or key in ("labels",)}
+
+
+def read_jsonl(path: Path) -> Iterator[Record]:
+    """Records of a JSONL file, one a line. Raises UserError naming the file, the line and the field."""
+    if not path.is_file():
+        raise UserError(f"{path}: no such records file; make one with: emo-face data convert --help")
+    seen: set[str] = set()
+    with path.open(encoding="utf-8") as lines:
+        for number, line in enumerate(lines, 1):
+            if not line.strip():
+                continue
+            try:
+                record = from_row(json.loads(line))
+            except ValidationError as error:
+                first = error.errors()[0]
+                field = ".".join(map(str, first["loc"]))
+                raise UserError(f"{path}:{number}: field {field!r}: {first['msg']}, got {first['input']!r}") from None
+            except (ValueError, TypeError) as error:
+                raise UserError(f"{path}:{number}: {error}") from None
+            if record.id in seen:
+                raise UserError(f"{path}:{number}: field 'id': {record.id!r} appears twice; ids must be unique")
+            seen.add(record.id)
+            yield record
+
+
+def write_jsonl(path: Path, records: Iterable[Record]) -> int:
+    """Write records, whole or not at all (a temporary file is renamed). Returns how many."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = path.with_suffix(path.suffix + ".part")
+    count = 0
+    with scratch.open("w", encoding="utf-8") as out:
+        for record in records:
+            out.write(json.dumps(to_row(record), ensure_ascii=False) + "\n")
+            count += 1
+    scratch.replace(path)
+    return count
+
+
+def of_split(records: Sequence[Record], split: str) -> list[Record]:
+    """The records of one split. Raises UserError where it is empty, with the splits that are there."""
+    found = [record for record in records if record.split == split]
+    if not found:
+        there = sorted({record.split or "(none)" for record in records})
+        raise UserError(f"split {split!r} is empty; splits with records: {', '.join(there) or 'no records at all'}")
+    return found
+
+
+def with_split(records: Iterable[Record], assignment: dict[str, str]) -> list[Record]:
+    """Records with the split that ``assignment`` gives to their group. Raises KeyError for an unknown group."""
+    return [replace(record, split=assignment[record.group_id]) for record in records]
