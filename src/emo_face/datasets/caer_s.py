@@ -47,9 +47,7 @@ def _scan(root: Path) -> list[Record]:
     records = []
     for part in ("train", "test"):
         if not (root / part).is_dir():
-            raise UserError(
-                f"{root / part}: folder is missing; expected <root>/{{train,test}}/<Class>/*.png"
-            )
+            raise UserError(f"{root / part}: folder is missing; expected <root>/{{train,test}}/<Class>/*.png")
         for folder in sorted(p for p in (root / part).iterdir() if p.is_dir()):
             label = known.get(folder.name.lower())
             if label is None:

@@ -95,7 +95,7 @@ def test_emotic_mat_unknown_label_names_picture(tmp_path):
 
 def test_emotic_broken_mat(tmp_path):
     (tmp_path / "Annotations.mat").write_bytes(b"not a mat file at all" * 20)
-    with pytest.raises(UserError, match="fetch Annotations.mat again"):
+    with pytest.raises(UserError, match=r"fetch Annotations\.mat again"):
         emotic.read(tmp_path)
     with pytest.raises(UserError, match="neither"):
         emotic.read(tmp_path / "nowhere")

@@ -1,0 +1,134 @@
+"""Read, check and convert emotion data sets (EMOTIC, CAER-S, HECO).
+
+emo-face data verify --set emotic --root /data/emotic
+emo-face data verify --set caer_s --root /data/CAER-S --split clip_grouped --json
+emo-face data convert --set heco --root heco.csv --to heco.jsonl
+emo-face data balance --records emotic.jsonl
+emo-face data qa --records emotic.jsonl --to qa.jsonl
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+READERS = ("emotic", "caer_s", "heco", "records")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    verify = actions.add_parser("verify", help="published counts, boxes, corrupt files, near-duplicates across splits")
+    _source(verify)
+    verify.add_argument("--images", type=Path, help="folder the picture paths are relative to (default: --root)")
+    verify.add_argument("--no-counts", action="store_true", help="do not compare with the published counts")
+    verify.add_argument("--no-pictures", action="store_true", help="annotations only: do not open the pictures")
+    verify.add_argument(
+        "--distance", type=int, default=4, help="bits of a 64-bit hash that make a near-duplicate, 0..7"
+    )
+    verify.add_argument("--json", action="store_true", help="print only JSON")
+    convert = actions.add_parser("convert", help="write neutral records, one JSON line a person")
+    _source(convert)
+    convert.add_argument("--to", type=Path, required=True, help="records file (.jsonl) to write")
+    for name, text in (
+        ("balance", "label shares before and after balancing"),
+        ("qa", "write the instruction-tuning corpus"),
+    ):
+        action = actions.add_parser(name, help=text)
+        action.add_argument("--records", type=Path, required=True, help="records file (.jsonl)")
+        action.add_argument("--reading", choices=("drop", "keep"), default="drop", help="meaning of the paper's rates")
+        action.add_argument("--seed", type=int, default=0)
+        action.add_argument("--json", action="store_true", help="print only JSON")
+        if name == "qa":
+            action.add_argument("--to", type=Path, required=True, help="corpus file (.jsonl) to write")
+            action.add_argument("--tasks", default="", help="comma-separated tasks (default: all)")
+            action.add_argument("--no-balance", action="store_true", help="ablation: neither drop nor duplicate rows")
+
+
+def _source(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--set", dest="dataset", choices=READERS, required=True)
+    parser.add_argument("--root", type=Path, required=True, help="folder (or csv, or records file) of the data set")
+    parser.add_argument("--split", default="official", help="CAER-S: official, random_70_10_20 or clip_grouped")
+    parser.add_argument("--seed", type=int, default=0, help="seed of random splits")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run one action. Exit code 1 when verification finds a problem."""
+    return {"verify": _verify, "convert": _convert, "balance": _balance, "qa": _qa}[args.action](args)
+
+
+def _read(args: argparse.Namespace) -> list:
+    from emo_face.datasets import caer_s, emotic, heco, records
+
+    if args.dataset == "emotic":
+        return emotic.read(args.root)
+    if args.dataset == "caer_s":
+        return caer_s.read(args.root, args.split, args.seed)
+    if args.dataset == "heco":
+        return heco.read(args.root, args.seed)
+    return list(records.read_jsonl(args.root))
+
+
+def _verify(args: argparse.Namespace) -> int:
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from emo_face.datasets.verify import verify
+
+    people = _read(args)
+    root = args.images or (args.root if args.root.is_dir() else args.root.parent)
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("pictures", total=len({record.image for record in people}))
+        report = verify(
+            args.dataset,
+            people,
+            root,
+            published=not args.no_counts,
+            pictures=not args.no_pictures,
+            distance=args.distance,
+            tick=lambda n: progress.update(task, advance=n),
+        )
+    if args.json:
+        print(json.dumps(report.to_json()))
+    else:
+        print(f"{args.dataset}: {sum(report.people.values())} people, {report.images} pictures, {dict(report.people)}")
+        for problem in report.problems[:50]:
+            print(f"  {problem.kind}: {problem.where}: {problem.detail}")
+        print(
+            "no problems" if report.ok else f"{len(report.problems)} problems: {report.to_json()['problems_by_kind']}"
+        )
+    return 0 if report.ok else 1
+
+
+def _convert(args: argparse.Namespace) -> int:
+    from emo_face.datasets.records import write_jsonl
+
+    count = write_jsonl(args.to, _read(args))
+    print(f"{args.to}: {count} records", file=sys.stderr)
+    return 0
+
+
+def _balance(args: argparse.Namespace) -> int:
+    from emo_face.datasets.qa.balance import report
+    from emo_face.datasets.records import read_jsonl
+
+    people = [record for record in read_jsonl(args.records) if record.split in ("train", "val", "")]
+    table = report(people, args.seed)
+    print(json.dumps(table) if args.json else table["text"])
+    return 0
+
+
+def _qa(args: argparse.Namespace) -> int:
+    from emo_face.datasets.qa.corpus import TASKS, build, write_corpus
+    from emo_face.datasets.records import read_jsonl
+
+    tasks = tuple(name.strip() for name in args.tasks.split(",") if name.strip()) or TASKS
+    corpus = build(
+        list(read_jsonl(args.records)), seed=args.seed, tasks=tasks, reading=args.reading, balance=not args.no_balance
+    )
+    summary = write_corpus(args.to, corpus)
+    print(
+        json.dumps(summary) if args.json else "\n".join(f"{name}: {count}" for name, count in summary["rows"].items())
+    )
+    return 0

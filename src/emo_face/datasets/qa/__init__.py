@@ -1,0 +1,1 @@
+"""The instruction-tuning corpus: prompts, balancing, quality gate, rows."""

@@ -1,0 +1,72 @@
+"""Gate for generated texts: what listings 1, 3 and 5 forbid is looked for, and said."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+
+from emo_face.core.labels import label_set
+from emo_face.datasets.qa.templates import prompts
+
+MAX_RATIONALE_SENTENCES = 5
+MAX_POSE_SENTENCES = 2
+
+
+def _hits(text: str, *lists: str) -> list[str]:
+    words = [word for name in lists for word in prompts()["quality"][name]]
+    return [word for word in words if re.search(rf"\b{re.escape(word)}\b", text, re.IGNORECASE)]
+
+
+def sentences(text: str) -> int:
+    """Number of sentences: runs that end in . ! or ? or at the end of the text."""
+    return len([part for part in re.split(r"[.!?]+(?:\s|$)", text.strip()) if part.strip()])
+
+
+def pose_fault(text: str) -> str:
+    """Why a pose description breaks listing 1, or ""."""
+    if not text.strip():
+        return "empty"
+    if sentences(text) > MAX_POSE_SENTENCES:
+        return f"{sentences(text)} sentences, at most {MAX_POSE_SENTENCES}"
+    found = _hits(text, "box_words", "face_words", "emotion_words")
+    return f"names {', '.join(found)}" if found else ""
+
+
+def situation_fault(text: str) -> str:
+    """Why a situation description breaks listing 3, or ""."""
+    if not text.strip():
+        return "empty"
+    found = _hits(text, "box_words", "face_words", "appearance_words")
+    return f"names {', '.join(found)}" if found else ""
+
+
+def rationale_fault(text: str, ground_truth: Sequence[str], set_name: str) -> str:
+    """Why a rationale breaks listing 5, or "": too long, or a label outside the ground truth."""
+    if not text.strip():
+        return "empty"
+    if sentences(text) > MAX_RATIONALE_SENTENCES:
+        return f"{sentences(text)} sentences, at most {MAX_RATIONALE_SENTENCES}"
+    outside = [
+        label
+        for label in label_set(set_name).labels
+        if label not in ground_truth and re.search(rf"\b{re.escape(label)}\b", text)
+    ]
+    return f"names labels outside the ground truth: {', '.join(outside)}" if outside else ""
+
+
+def parse_rationale(reply: str) -> tuple[str, str]:
+    """(question, answer) of a reply to listing 5: a JSON list of one object, also inside a code fence.
+
+    Raises ValueError saying what the reply is instead.
+    """
+    text = reply.strip()
+    fenced = re.search(r"```(?:json)?\s*(.*?)```", text, re.DOTALL)
+    try:
+        rows = json.loads(fenced.group(1) if fenced else text)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"rationale: not JSON ({error})") from None
+    row = rows[0] if isinstance(rows, list) and len(rows) == 1 else rows
+    if not isinstance(row, dict) or not all(isinstance(row.get(key), str) for key in ("question", "answer")):
+        raise ValueError("rationale: expected one object with the strings 'question' and 'answer'")
+    return row["question"], row["answer"]
