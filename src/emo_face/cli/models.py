@@ -18,10 +18,13 @@ import argparse
 import json
 import shutil
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
     from emo_face.runtime.store import ModelStatus, ModelStore
 
 
@@ -67,11 +70,13 @@ def run(args: argparse.Namespace) -> int:
 
 def _as_json(state: ModelStatus) -> dict[str, object]:
     path = str(state.path) if state.path else None
-    return {**state.entry.model_dump(), "state": state.state, "path": path, "place": state.place, "detail": state.detail}
+    found = {"state": state.state, "path": path, "place": state.place, "detail": state.detail}
+    return {**state.entry.model_dump(), **found}
 
 
 def _table(states: list[ModelStatus]) -> None:
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table("model", "state", "size", "licence", "purpose", "where")
@@ -79,8 +84,8 @@ def _table(states: list[ModelStatus]) -> None:
         colour = {"ok": "green", "missing": "yellow"}.get(state.state, "red")
         where = str(state.path) if state.path else state.detail
         size = f"{state.entry.size / 1e6:.1f} MB"
-        cells = (f"[{colour}]{state.state}[/]", size, state.entry.licence, state.entry.purpose, where)
-        table.add_row(state.entry.name, *cells)
+        plain = (escape(text) for text in (size, state.entry.licence, state.entry.purpose, where))
+        table.add_row(state.entry.name, f"[{colour}]{state.state}[/]", *plain)
     Console().print(table)
 
 
@@ -103,9 +108,13 @@ def _pull(store: ModelStore, names: list[str], everything: bool) -> int:
             continue
         with Progress(*columns) as bar:
             task = bar.add_task(name, total=entry.size)
-            path = pull(entry, store.cache, lambda done, _, task=task, bar=bar: bar.update(task, completed=done))
+            path = pull(entry, store.cache, partial(_advance, bar, task))
         print(f"{name}: {path}")
     return 0
+
+
+def _advance(bar: Progress, task: TaskID, done: int, _total: int) -> None:
+    bar.update(task, completed=done)
 
 
 def _add(store: ModelStore, args: argparse.Namespace) -> int:

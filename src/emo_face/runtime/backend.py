@@ -29,8 +29,12 @@ class InferenceBackend(Protocol):
     """
 
     name: str
-    inputs: Sequence[TensorSpec]
-    outputs: Sequence[TensorSpec]
+
+    @property
+    def inputs(self) -> Sequence[TensorSpec]: ...
+
+    @property
+    def outputs(self) -> Sequence[TensorSpec]: ...
 
     def run(self, feeds: Mapping[str, Array]) -> list[Array]:
         """Run once: input name -> array; returns all outputs in order."""

@@ -8,7 +8,7 @@ import ssl
 import urllib.error
 import urllib.request
 from collections.abc import Callable
-from email.message import Message
+from http.client import HTTPMessage
 from pathlib import Path
 from typing import IO
 
@@ -23,7 +23,7 @@ class _HttpsOnly(urllib.request.HTTPRedirectHandler):
     """Refuse a redirect that leaves https."""
 
     def redirect_request(
-        self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: Message, newurl: str
+        self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
     ) -> urllib.request.Request | None:
         if not newurl.startswith("https://"):
             raise ModelError(f"{req.full_url} redirects to {newurl}, which is not https; download refused")
@@ -65,7 +65,8 @@ def pull(
         partial.replace(target)
         return target
     except (urllib.error.URLError, TimeoutError, OSError) as error:
-        raise ModelError(f"model {entry.name!r}: download of {entry.url} failed: {error}; try again, or {fix(entry)}") from None
+        message = f"model {entry.name!r}: download of {entry.url} failed: {error}; try again, or {fix(entry)}"
+        raise ModelError(message) from None
     finally:
         partial.unlink(missing_ok=True)
 
@@ -75,7 +76,7 @@ def _copy(source: IO[bytes], sink: IO[bytes], entry: ModelEntry, progress: Progr
     while chunk := source.read(1 << 16):
         done += len(chunk)
         if done > entry.size:
-            raise ModelError(f"model {entry.name!r}: {entry.url} sends more than the {entry.size} bytes expected; stopped")
+            raise ModelError(f"model {entry.name!r}: {entry.url} sends more than {entry.size} bytes; stopped")
         digest.update(chunk)
         sink.write(chunk)
         if progress is not None:

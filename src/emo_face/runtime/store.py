@@ -121,7 +121,8 @@ def read_manifest(path: Path) -> list[ModelEntry]:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise ConfigError(f"{path}: field {where}: {first['msg']} (got {first.get('input')!r}); correct the file") from None
+        got = str(first.get("input"))[:80]
+        raise ConfigError(f"{path}: field {where}: {first['msg']} (got {got!r}); correct the file") from None
     except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
         raise ConfigError(f"{path}: cannot be read as a YAML manifest: {error}") from None
 
@@ -183,7 +184,8 @@ class ModelStore:
         """
         found = self.find(name, explicit)
         if found is None:
-            raise ModelError(f"model {name!r} ({self.entry(name).file}) is not on this machine; {fix(self.entry(name))}")
+            entry = self.entry(name)
+            raise ModelError(f"model {name!r} ({entry.file}) is not on this machine; {fix(entry)}")
         return found
 
     def status(self, name: str) -> ModelStatus:
@@ -200,14 +202,15 @@ class ModelStore:
 
     def _explicit(self, name: str, path: Path) -> ResolvedModel:
         if not path.is_file():
-            raise ModelError(f"model {name!r}: {path} is not a file; correct the path or leave it empty to search the store")
+            raise ModelError(f"model {name!r}: {path} is not a file; correct the path, or leave it empty to search")
         digest = sha256_of(path)
-        for entry in [*([self.entries[name]] if name in self.entries else []), *self.entries.values()]:
+        for entry in self.entries.values():
             if entry.sha256 == digest:
                 return ResolvedModel(entry, path, digest, "explicit path")
+        trust = f"trust it by `emo-face models add {name} {path}`"
         if name in self.entries:
-            raise ModelError(_wrong_hash(self.entries[name], path) + f", or trust it: `emo-face models add {name} {path}`")
-        raise ModelError(f"{path}: sha256 {digest} is in no manifest; trust it by `emo-face models add {name} {path}`")
+            raise ModelError(f"{_wrong_hash(self.entries[name], path)}; or, where the file is your own, {trust}")
+        raise ModelError(f"{path}: sha256 {digest} is in no manifest; {trust}")
 
     def _files_below(self, root: Path) -> dict[str, list[Path]]:
         if root not in self._index:

@@ -1,0 +1,105 @@
+"""Choose and load the parts of a perception pipeline from what this machine has."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from emo_face.perception.detect_face import FaceDetector, HaarFaceDetector, YuNetFaceDetector
+from emo_face.perception.detect_yolo import YoloPersonDetector
+from emo_face.perception.emotion import EmotionModel
+from emo_face.perception.pipeline import PerceptionPipeline
+from emo_face.perception.track import PersonTracker
+from emo_face.runtime.ort import OrtBackend
+from emo_face.runtime.store import ModelStore, fix
+
+
+@dataclass(frozen=True, slots=True)
+class DetectorSettings:
+    """What the perception node's parameters ``detector.*`` and ``track.*`` say.
+
+    Attributes:
+        yolo, yunet: model name in the store; ``off`` does without.
+        yolo_path, yunet_path: explicit file, empty searches the store.
+        imgsz: longer side of YOLO's input, pixels. face_imgsz: longer side of the image faces are sought in, pixels.
+        confidence, face_confidence: lowest scores, in [0, 1]. iou: overlap above which two boxes are one person.
+        square: pad YOLO's input to a square. threads: onnxruntime threads; 0 takes every core.
+        providers: onnxruntime execution providers in order of preference.
+        memory: seconds that an unseen person keeps the id. min_hits: frames before a person is reported.
+    """
+
+    yolo: str = "yolo11n"
+    yolo_path: str = ""
+    yunet: str = "yunet"
+    yunet_path: str = ""
+    imgsz: int = 320
+    face_imgsz: int = 320
+    confidence: float = 0.5
+    face_confidence: float = 0.6
+    iou: float = 0.5
+    square: bool = False
+    max_people: int = 20
+    threads: int = 1
+    providers: Sequence[str] = ()
+    memory: float = 1.5
+    min_hits: int = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Detectors:
+    """The detectors in use, the hashes of their files, and what is missing and how to get it."""
+
+    bodies: YoloPersonDetector | None
+    faces: FaceDetector
+    hashes: Mapping[str, str] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+
+def build_detectors(store: ModelStore, settings: DetectorSettings | None = None) -> Detectors:
+    """Load YOLO and YuNet where the store has them; otherwise the Haar cascade, with a warning that says the fix.
+
+    Raises:
+        ModelError: a file is there but has the wrong hash or is damaged, or nothing at all can detect people.
+    """
+    settings = settings or DetectorSettings()
+    hashes: dict[str, str] = {}
+    warnings: list[str] = []
+    bodies: YoloPersonDetector | None = None
+    faces: FaceDetector
+    if path := _file(store, settings.yolo, settings.yolo_path, hashes):
+        backend = OrtBackend(path, settings.threads, settings.providers)
+        limits = (settings.confidence, settings.iou, settings.square, settings.max_people)
+        bodies = YoloPersonDetector(backend, settings.imgsz, *limits)
+    elif settings.yolo != "off":
+        get = fix(store.entry(settings.yolo))
+        warnings.append(f"no person detector: bodies are extrapolated from faces, backs are not seen. {get}")
+    if path := _file(store, settings.yunet, settings.yunet_path, hashes):
+        faces = YuNetFaceDetector(path, settings.face_imgsz, settings.face_confidence)
+    else:
+        faces = HaarFaceDetector(settings.face_imgsz)
+        if settings.yunet != "off":
+            get = fix(store.entry(settings.yunet))
+            warnings.append(f"no YuNet: faces come from OpenCV's Haar cascade, frontal and without landmarks. {get}")
+    return Detectors(bodies, faces, hashes, tuple(warnings))
+
+
+def build_pipeline(
+    store: ModelStore, emotion: EmotionModel, settings: DetectorSettings | None = None, smoothing: float = 0.15
+) -> tuple[PerceptionPipeline, Mapping[str, str]]:
+    """Build the pipeline around ``emotion``; returns it and model name -> sha256 of every file in use."""
+    settings = settings or DetectorSettings()
+    parts = build_detectors(store, settings)
+    tracker = PersonTracker(settings.memory, settings.min_hits)
+    pipeline = PerceptionPipeline(parts.bodies, parts.faces, emotion, tracker, smoothing, parts.warnings)
+    return pipeline, {**parts.hashes, **emotion.hashes}
+
+
+def _file(store: ModelStore, name: str, explicit: str, hashes: dict[str, str]) -> Path | None:
+    if name == "off":
+        return None
+    found = store.find(name, explicit or None)
+    if found is None:
+        return None
+    hashes[found.entry.name] = found.sha256
+    return found.path

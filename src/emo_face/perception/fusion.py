@@ -1,0 +1,171 @@
+"""One distribution from several opinions: a log-linear opinion pool with learned weights.
+
+Source of the method: Genest & Zidek, "Combining probability distributions", Statistical Science 1 (1986), section 3
+(logarithmic pools); temperatures: Guo et al., "On calibration of modern neural networks", ICML 2017, section 4.2.
+
+Each source s says a distribution p_s with a reliability r_s in [0, 1] (image quality, age of the speech). The pool is
+
+    log p = sum_s  r_s * e_s * log(p_s) / T_s  + constant,      e_s = 1 + (w_s - 1) * c_s,
+    c_s = 1 - prod over other sources j of (1 - r_j * i_j),     i_j = 1 - entropy(p_j) / log n.
+
+T_s calibrates a source on its own. w_s is its learned weight in company: because c_s is how much the others really have
+to say, a source that is missing, stale, worthless (r = 0) or knows nothing (uniform) changes nothing at all.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from emo_face.core.errors import ConfigError
+from emo_face.core.labels import label_set
+from emo_face.core.types import FloatArray
+
+FLOOR = 1e-4
+"""Lowest probability believed from a source: no source may veto a label."""
+
+Positive = Annotated[float, Field(gt=0, le=20, allow_inf_nan=False)]
+Unit = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+
+
+class SourceParameters(BaseModel):
+    """Temperature of a source on its own, and its weight beside others."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    weight: Annotated[float, Field(ge=0, le=10, allow_inf_nan=False)] = 1.0
+    temperature: Positive = 1.0
+
+
+class FusionParameters(BaseModel):
+    """``models/nano_fusion.yaml``; written by ``export/train_fusion.py``.
+
+    Attributes:
+        label_set: name of the label set of every source.
+        sources: source name -> parameters.
+        thresholds: label -> probability from which it is active; 0.5 where absent.
+        trained: how the numbers came about, for people.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    label_set: str
+    sources: dict[str, SourceParameters]
+    thresholds: dict[str, Unit] = Field(default_factory=dict)
+    trained: dict[str, object] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _labels_known(self) -> FusionParameters:
+        known = label_set(self.label_set)
+        for label in self.thresholds:
+            known.index(label)
+        return self
+
+    def threshold_array(self) -> NDArray[np.float64]:
+        """(n,) thresholds in label order."""
+        return np.array([self.thresholds.get(label, 0.5) for label in label_set(self.label_set).labels])
+
+
+def read_fusion(path: Path) -> FusionParameters:
+    """Read and validate a fusion file. Raises ConfigError naming the file and the field."""
+    try:
+        return FusionParameters.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")) or {})
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "(whole file)"
+        message = f"{path}: field {where}: {first['msg']}; write it anew by `python export/train_fusion.py`"
+        raise ConfigError(message) from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError) as error:
+        message = f"{path}: cannot be read: {error}; write it anew by `python export/train_fusion.py`"
+        raise ConfigError(message) from None
+
+
+@dataclass(frozen=True, slots=True)
+class Opinion:
+    """What one source says: (n,) probabilities, and how far to trust them here and now, in [0, 1]."""
+
+    probabilities: FloatArray
+    reliability: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Fused:
+    """The pool's result.
+
+    Attributes:
+        probabilities: (n,) summing to 1. reliability: in [0, 1], of all sources together.
+        evidence: source -> signed share in the top label; absolute values sum to at most 1.
+    """
+
+    probabilities: NDArray[np.float64]
+    evidence: dict[str, float]
+    reliability: float
+
+
+def fuse(opinions: Mapping[str, Opinion], parameters: FusionParameters) -> Fused:
+    """Pool the opinions about one person.
+
+    Args:
+        opinions: source name -> opinion; a source unknown to ``parameters`` counts with weight and temperature 1.
+            Probabilities that are not finite, or not of the right length, count as missing.
+
+    Returns:
+        The uniform distribution with reliability 0 where nobody has anything to say. Evidence is the change of the
+        top label's log-probability when the source is left out, divided by the larger of log n and the sum of all
+        changes: 1 means that this source alone is fully certain of the label, negative that it speaks against it.
+    """
+    n = len(label_set(parameters.label_set))
+    usable = {name: o for name, o in opinions.items() if _usable(o, n)}
+    log_p = _pool(usable, parameters, n)
+    top = int(np.argmax(log_p))
+    change = {
+        name: float(log_p[top] - _pool({k: o for k, o in usable.items() if k != name}, parameters, n)[top])
+        for name in usable
+    }
+    total = max(math.log(n), sum(abs(value) for value in change.values()))
+    doubt = math.prod(1.0 - min(o.reliability, 1.0) for o in usable.values())
+    return Fused(np.exp(log_p), {name: value / total for name, value in change.items()}, 1.0 - doubt)
+
+
+def speech_reliability(age: float, confidence: float, ttl: float) -> float:
+    """How far to trust an utterance: its recogniser's confidence, falling linearly to 0 over ``ttl`` seconds."""
+    if not (math.isfinite(age) and math.isfinite(confidence)) or ttl <= 0:
+        return 0.0
+    return min(max(confidence, 0.0), 1.0) * min(max(1.0 - max(age, 0.0) / ttl, 0.0), 1.0)
+
+
+def _usable(opinion: Opinion, n: int) -> bool:
+    p = np.asarray(opinion.probabilities, dtype=np.float64)
+    good = p.shape == (n,) and bool(np.isfinite(p).all()) and bool((p >= 0).all()) and p.sum() > 0
+    return good and math.isfinite(opinion.reliability) and opinion.reliability > 0
+
+
+def _pool(opinions: Mapping[str, Opinion], parameters: FusionParameters, n: int) -> NDArray[np.float64]:
+    """(n,) normalised log-probabilities of the pool."""
+    logits = np.zeros(n)
+    calibrated, said = {}, {}
+    for name, opinion in opinions.items():
+        source = parameters.sources.get(name, SourceParameters())
+        p = np.clip(np.asarray(opinion.probabilities, dtype=np.float64), FLOOR, None)
+        log_p = _log_softmax(np.log(p / p.sum()) / source.temperature)
+        information = 1.0 + float(np.exp(log_p) @ log_p) / math.log(n)
+        calibrated[name] = log_p
+        said[name] = min(opinion.reliability, 1.0) * min(max(information, 0.0), 1.0)
+    for name, opinion in opinions.items():
+        company = 1.0 - math.prod(1.0 - value for other, value in said.items() if other != name)
+        weight = parameters.sources.get(name, SourceParameters()).weight
+        logits += min(opinion.reliability, 1.0) * (1.0 + (weight - 1.0) * company) * calibrated[name]
+    return _log_softmax(logits)
+
+
+def _log_softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    shifted = logits - logits.max()
+    return np.asarray(shifted - np.log(np.exp(shifted).sum()))

@@ -1,0 +1,127 @@
+"""From one frame to the people in it and their emotions: detect, associate, track, read, smooth."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from emo_face.core.geometry import clip
+from emo_face.core.labels import label_set
+from emo_face.core.types import Detection, Emotion, ImageArray, Person, Speech
+from emo_face.perception.associate import associate, body_from_face
+from emo_face.perception.detect_face import FaceDetector
+from emo_face.perception.detect_yolo import Body
+from emo_face.perception.emotion import EmotionModel
+from emo_face.perception.smooth import EmotionSmoother
+from emo_face.perception.track import PersonTracker
+
+
+class BodyDetector(Protocol):
+    """Finds people's bodies; ``name`` goes into the messages and diagnostics."""
+
+    name: str
+
+    def detect(self, frame: ImageArray) -> list[Body]:
+        """Bodies in ``frame`` (H x W x 3 BGR), best first."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class FrameResult:
+    """What is known after one frame.
+
+    Attributes:
+        people: tracked people seen in this frame. emotions: one a person, in the same order.
+        timings: stage -> seconds (``bodies``, ``faces``, ``track``, ``emotion``, ``total``).
+        detector: the detectors in use, for example ``yolo11n+yunet``.
+        warnings: degradations in force, each with its fix; the node turns them into a diagnostic.
+    """
+
+    people: tuple[Person, ...]
+    emotions: tuple[Emotion, ...]
+    timings: Mapping[str, float]
+    detector: str
+    warnings: tuple[str, ...] = ()
+
+
+class PerceptionPipeline:
+    """One camera's perception; every part is injected, see :mod:`emo_face.perception.build`."""
+
+    def __init__(
+        self,
+        bodies: BodyDetector | None,
+        faces: FaceDetector,
+        emotion: EmotionModel,
+        tracker: PersonTracker | None = None,
+        smoothing: float = 0.15,
+        warnings: tuple[str, ...] = (),
+    ) -> None:
+        """Put the parts together.
+
+        Args:
+            bodies: None where no person detector is installed; bodies are then extrapolated from faces.
+            smoothing: time constant of the emotions, seconds; 0 is off.
+            warnings: degradations known since the parts were chosen; repeated in every result.
+        """
+        self.bodies, self.faces, self.emotion = bodies, faces, emotion
+        self.tracker = tracker or PersonTracker()
+        thresholds = getattr(emotion, "thresholds", None)
+        self.smoother = EmotionSmoother(label_set(emotion.label_set), smoothing, thresholds=thresholds)
+        self.detector = f"{bodies.name}+{faces.name}" if bodies is not None else faces.name
+        self.warnings = warnings
+
+    def reset(self) -> None:
+        """Forget everybody: after activation, or when the clock jumped back."""
+        self.tracker.reset()
+        self.smoother.reset()
+
+    def warm_up(self, width: int = 640, height: int = 480) -> float:
+        """Run every stage once on a grey image, leaving no trace; returns the seconds it took."""
+        start = time.perf_counter()
+        frame = np.full((height, width, 3), 127, dtype=np.uint8)
+        self.detect(frame)
+        self.emotion.estimate(frame, [], {}, 0.0)
+        return time.perf_counter() - start
+
+    def detect(self, frame: ImageArray, timings: dict[str, float] | None = None) -> list[Detection]:
+        """People in one picture, without memory; adds the stages' seconds to ``timings``."""
+        timings = {} if timings is None else timings
+        start = time.perf_counter()
+        found = self.bodies.detect(frame) if self.bodies is not None else []
+        middle = time.perf_counter()
+        faces = self.faces.detect(frame)
+        timings["bodies"], timings["faces"] = middle - start, time.perf_counter() - middle
+        if self.bodies is None:
+            height, width = frame.shape[:2]
+            found = [Body(clip(body_from_face(face.box), width, height), face.score) for face in faces]
+            return [Detection(b.score, b.box, face) for b, face in zip(found, faces, strict=True)]
+        return associate(found, faces)
+
+    def process(self, frame: ImageArray, now: float, speech: Mapping[str, Speech] | None = None) -> FrameResult:
+        """Read one frame.
+
+        Args:
+            frame: H x W x 3 BGR uint8.
+            now: seconds, the frame's stamp.
+            speech: person id -> what that person said lately.
+
+        Raises:
+            ValueError: the frame is not H x W x 3 uint8 with pixels in it, or ``now`` is not finite.
+        """
+        if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8 or frame.size == 0:
+            raise ValueError(f"expected an H x W x 3 uint8 image, got shape {frame.shape} of {frame.dtype}")
+        timings: dict[str, float] = {}
+        start = time.perf_counter()
+        detections = self.detect(frame, timings)
+        tracking = time.perf_counter()
+        people = self.tracker.update(detections, now)
+        reading = time.perf_counter()
+        raw = self.emotion.estimate(frame, people, speech or {}, now) if people else []
+        emotions = self.smoother.update([person.person_id for person in people], raw, now)
+        end = time.perf_counter()
+        timings.update(track=reading - tracking, emotion=end - reading, total=end - start)
+        return FrameResult(tuple(people), tuple(emotions), timings, self.detector, self.warnings)
