@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any
+from typing import IO, Any
 
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
@@ -40,6 +40,7 @@ class ManagedNode:
     name: str
     command: list[str]
     client: Any
+    log: IO[bytes] | None = None
     backoff: Backoff = field(default_factory=Backoff)
     phase: Phase = Phase.WAITING
     restarts: int = 0
@@ -50,7 +51,7 @@ class ManagedNode:
 
     def start(self, now: float) -> None:
         """Start the process; the lifecycle follows in :meth:`tick`."""
-        self.child = Child(self.command)
+        self.child = Child(self.command, log=self.log)
         self.backoff.started(now)
         self._future = None
         self._due = now + TRANSITION_TIMEOUT
@@ -121,13 +122,15 @@ class ManagedNode:
 class Supervisor:
     """Runs a set of nodes. Call :meth:`tick` often from the thread that also spins ``node``."""
 
-    def __init__(self, node: Node, commands: Sequence[tuple[str, list[str]]], namespace: str = "") -> None:
-        """``commands``: (node name, command line) in the order of starting."""
+    def __init__(
+        self, node: Node, commands: Sequence[tuple[str, list[str]]], namespace: str = "", log: IO[bytes] | None = None
+    ) -> None:
+        """``commands``: (node name, command line) in the order of starting. ``log``: where the nodes' output goes."""
         prefix = f"/{namespace.strip('/')}" if namespace.strip("/") else ""
         self._node = node
         self._spoken: dict[str, str] = {}
         self.nodes = [
-            ManagedNode(name, command, node.create_client(ChangeState, f"{prefix}/{name}/change_state"))
+            ManagedNode(name, command, node.create_client(ChangeState, f"{prefix}/{name}/change_state"), log)
             for name, command in commands
         ]
 
@@ -138,15 +141,27 @@ class Supervisor:
             line = f"{managed.phase.value}{': ' + managed.error if managed.error and managed.phase is not Phase.ACTIVE else ''}"
             if self._spoken.get(managed.name) != line:
                 self._spoken[managed.name] = line
-                log = self._node.get_logger()
-                (log.error if managed.phase is Phase.FAILED else log.warning if managed.phase is Phase.WAITING and managed.error else log.info)(
-                    f"{managed.name}: {line}"
-                )
+                self._say(managed, line)
+
+    def _say(self, managed: ManagedNode, line: str) -> None:
+        log = self._node.get_logger()
+        text = f"{managed.name}: {line}"
+        if managed.phase is Phase.FAILED:
+            log.error(text)
+        elif managed.error and managed.phase is Phase.WAITING:
+            log.warning(text)
+        else:
+            log.info(text)
 
     @property
     def all_active(self) -> bool:
         """True when every node is active or has ended on purpose."""
         return all(m.phase in (Phase.ACTIVE, Phase.ENDED) for m in self.nodes)
+
+    @property
+    def peak_rss_mb(self) -> float:
+        """Sum of the largest resident sets of the running nodes in MB."""
+        return sum(m.child.peak_rss_mb() for m in self.nodes if m.child is not None)
 
     @property
     def failed(self) -> list[ManagedNode]:

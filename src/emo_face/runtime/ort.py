@@ -25,7 +25,10 @@ _DTYPES = {
 
 
 class OrtBackend:
-    """An ONNX file in an onnxruntime session; fills :class:`emo_face.runtime.backend.InferenceBackend`."""
+    """An ONNX file in an onnxruntime session; fills :class:`emo_face.runtime.backend.InferenceBackend`.
+
+    ``metadata`` holds the file's own key-value pairs.
+    """
 
     def __init__(self, path: Path, threads: int = 1, providers: Sequence[str] | None = None) -> None:
         """Load ``path``.
@@ -58,6 +61,7 @@ class OrtBackend:
             ) from None
         self.name = f"onnxruntime/{self._session.get_providers()[0]}"
         self.path = path
+        self.metadata: dict[str, str] = dict(self._session.get_modelmeta().custom_metadata_map)
         self.inputs = [_spec(node) for node in self._session.get_inputs()]
         self.outputs = [_spec(node) for node in self._session.get_outputs()]
 

@@ -9,6 +9,8 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import IO
 
 _PR_SET_PDEATHSIG = 1
 
@@ -25,11 +27,14 @@ class Child:
     ends every child once and in order.
     """
 
-    def __init__(self, command: Sequence[str], env: Mapping[str, str] | None = None) -> None:
+    def __init__(self, command: Sequence[str], env: Mapping[str, str] | None = None, log: IO[bytes] | None = None) -> None:
+        """``log``: where its stdout and stderr go; None: to ours."""
         self.command = list(command)
         self._process = subprocess.Popen(
             self.command,
             env=dict(os.environ if env is None else env),
+            stdout=log,
+            stderr=None if log is None else subprocess.STDOUT,
             start_new_session=True,
             preexec_fn=_die_with_parent if sys.platform == "linux" else None,
         )
@@ -41,6 +46,14 @@ class Child:
     def exit_code(self) -> int | None:
         """Exit code, negative for a signal, or None while it runs."""
         return self._process.poll()
+
+    def peak_rss_mb(self) -> float:
+        """Largest resident set so far in MB; 0 where the kernel does not tell."""
+        try:
+            status = Path(f"/proc/{self.pid}/status").read_text(encoding="ascii", errors="replace")
+        except OSError:
+            return 0.0
+        return next((int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith("VmHWM:")), 0.0)
 
     def interrupt(self) -> None:
         """Send SIGINT, the signal on which a ROS node shuts down cleanly."""

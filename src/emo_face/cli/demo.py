@@ -1,0 +1,208 @@
+"""Run the whole graph on a source, watch it live, and keep a video, plots, a bag and the figures.
+
+camera -> perception -> expression -> face driver run as real lifecycle nodes over DDS; the robot's face is at
+http://127.0.0.1:8765. DDS discovery stays on this host unless ROS_AUTOMATIC_DISCOVERY_RANGE says otherwise.
+
+examples:
+  emo-face demo                                   a portrait that moves, 30 s, results in out/
+  emo-face demo --source 0 --seconds 0            your webcam until Ctrl-C
+  emo-face demo --source talk.mp4 --out results   a video; results/demo.{mp4,html,mcap,json}
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from emo_face.core.errors import ConfigError, UserError
+
+IMAGE_TOPIC = "camera/image_raw"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--source", default="", help="webcam index, video, picture or folder (default: a portrait that moves)")
+    parser.add_argument("--seconds", type=float, default=30.0, help="how long; 0 runs until Ctrl-C (default: 30)")
+    parser.add_argument("--out", type=Path, default=Path("out"), help="folder of the results (default: out)")
+    parser.add_argument("--port", type=int, default=8765, help="port of the screen face (default: 8765)")
+    parser.add_argument("--speech", type=Path, help="YAML timeline of spoken lines; 'none' for silence (default: config/demo_speech.yaml with the portrait)")
+    parser.add_argument("--set", action="append", default=[], metavar="NODE.PARAM=VALUE", help="set one parameter of one node")
+    parser.add_argument("--no-video", action="store_true", help="skip demo.mp4, which takes about half as long as the run")
+
+
+def portrait() -> Path:
+    """The astronaut portrait of scikit-image (Eileen Collins, NASA, public domain)."""
+    try:
+        import skimage
+    except ImportError:
+        raise UserError("the default picture needs scikit-image: pip install 'emo_face[demo]', or name a --source") from None
+    path = Path(skimage.__file__).parent / "data" / "astronaut.png"
+    if not path.is_file():
+        raise UserError(f"scikit-image has no {path}: name a --source")
+    return path
+
+
+def up_arguments(args: argparse.Namespace) -> argparse.Namespace:
+    """Arguments of ``emo-face up`` for this demo."""
+    from emo_face.cli import up
+
+    settings = [f"face_driver.web.port={args.port}"]
+    source = args.source
+    if not source:
+        source = str(portrait())
+        settings.append("camera.picture.pan_zoom=true")
+    parser = argparse.ArgumentParser()
+    up.add_arguments(parser)
+    words = ["--source", source]
+    for setting in [*settings, *args.set]:
+        words += ["--set", setting]
+    return parser.parse_args(words)
+
+
+def load_timeline(path: Path | None, source: str) -> Timeline:
+    """The spoken lines. A real source brings its own speech or silence, so only the portrait has lines by default."""
+    import yaml
+
+    from emo_face.core.paths import share_dir
+
+    if path is None and source or path is not None and str(path) == "none":
+        return Timeline([], 0.0)
+    path = path or share_dir() / "config" / "demo_speech.yaml"
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+        lines = sorted((float(entry["at"]), str(entry["text"])) for entry in raw["lines"])
+        return Timeline(lines, float(raw["period"]))
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from None
+    except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
+        raise ConfigError(f"{path}: expected `period: seconds` and `lines: [{{at: seconds, text: ...}}]`, got {error}") from None
+
+
+class Timeline:
+    """Lines that are due at given seconds, again and again every ``period``."""
+
+    def __init__(self, lines: list[tuple[float, str]], period: float) -> None:
+        self._lines, self._period, self._spoken = lines, period, -1e-9
+
+    def due(self, elapsed: float) -> Iterator[str]:
+        """Lines whose time came since the last call."""
+        turn = 0
+        while self._lines and (turn * self._period <= elapsed):
+            for at, text in self._lines:
+                if self._spoken < at + turn * self._period <= elapsed:
+                    yield text
+            turn += 1
+            if not self._period:
+                break
+        self._spoken = max(self._spoken, elapsed)
+
+
+def run(args: argparse.Namespace) -> int:
+    os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+    args.out.mkdir(parents=True, exist_ok=True)
+    timeline = load_timeline(args.speech, args.source)
+    try:
+        import rclpy
+        from rclpy.signals import SignalHandlerOptions
+    except ImportError as error:
+        raise ConfigError(f"rclpy does not import ({error}): run scripts/setup.sh, or source your ROS distribution") from None
+    rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
+    try:
+        code, peak = _record(args, timeline)
+    finally:
+        rclpy.shutdown()
+    if code == 0:
+        _report(args, peak)
+    return code
+
+
+def _record(args: argparse.Namespace, timeline: Timeline) -> tuple[int, float]:
+    """Run the graph and write the bag; returns (exit code, peak RSS of all nodes in MB)."""
+    import rclpy
+    from std_msgs.msg import String
+
+    from emo_face.cli import up
+    from emo_face.cli._live import LiveView
+    from emo_face.evaluation.bag import BagWriter
+    from emo_face.ros.recorder import Recorder
+    from emo_face.ros.supervisor import Supervisor
+
+    view = LiveView("emo_face demo", f"http://127.0.0.1:{args.port}")
+    commands = up.commands(up_arguments(args))
+    node = rclpy.create_node("emo_face_demo")
+    speech = node.create_publisher(String, "speech/text", 10)
+    executor = rclpy.executors.SingleThreadedExecutor()
+    executor.add_node(node)
+    with (args.out / "demo.log").open("wb") as log, BagWriter(args.out / "demo.mcap") as bag:
+        recorder = Recorder(node, bag, IMAGE_TOPIC, on_message=view.on_message)
+        supervisor = Supervisor(node, commands, log=log)
+        try:
+            with _screen() as show:
+                code = _loop(args.seconds, supervisor, executor, view, show, lambda text: speech.publish(String(data=text)), timeline, recorder)
+        except KeyboardInterrupt:
+            code = 0
+        finally:
+            peak = supervisor.peak_rss_mb
+            with contextlib.suppress(KeyboardInterrupt):
+                supervisor.stop(lambda seconds: executor.spin_once(timeout_sec=seconds))
+        node.destroy_node()
+    for managed in supervisor.failed:
+        print(f"emo-face demo: node {managed.name} {managed.error} (see {args.out / 'demo.log'})", file=sys.stderr)
+    return code, peak
+
+
+def _loop(seconds: float, supervisor: Any, executor: Any, view: Any, show: Any, say: Any, timeline: Timeline, recorder: Any) -> int:
+    """Spin until the time is over or the source has ended (0), or a node is given up (1)."""
+    first_frame = None
+    shown = float("-inf")
+    while True:
+        now = time.monotonic()
+        supervisor.tick(now)
+        executor.spin_once(timeout_sec=0.05)
+        if first_frame is None and recorder.images_seen and supervisor.all_active:
+            first_frame = now
+        elapsed = 0.0 if first_frame is None else now - first_frame
+        for line in timeline.due(elapsed) if first_frame is not None else ():
+            say(line)
+        if now - shown >= 0.25:
+            shown = now
+            show(view.render(elapsed, seconds, {m.name: m.phase.value for m in supervisor.nodes}))
+        if supervisor.failed:
+            return 1
+        if (seconds and elapsed >= seconds) or supervisor.ended("camera"):
+            return 0
+
+
+@contextlib.contextmanager
+def _screen() -> Iterator[Any]:
+    """Yields ``show(renderable)``: a live screen in a terminal, one line every five seconds elsewhere."""
+    from rich.console import Console
+    from rich.live import Live
+
+    console = Console()
+    if console.is_terminal:
+        with Live(console=console, screen=True, auto_refresh=False) as live:
+            yield lambda picture: live.update(picture, refresh=True)
+        return
+    last = float("-inf")
+
+    def show(picture: Any) -> None:
+        nonlocal last
+        if time.monotonic() - last >= 5.0:
+            last = time.monotonic()
+            console.print(picture)
+
+    yield show
+
+
+def _report(args: argparse.Namespace, peak_rss_mb: float) -> None:
+    """demo.json, demo.html and demo.mp4 from demo.mcap."""
+    from emo_face.evaluation.report import write_report
+
+    written = write_report(args.out / "demo.mcap", args.out, "demo", peak_rss_mb=peak_rss_mb, video=not args.no_video)
+    print("\n".join(["", *(f"  {path}" for path in [args.out / "demo.mcap", *written])]))

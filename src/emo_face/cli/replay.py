@@ -1,0 +1,25 @@
+"""Turn a recording into a video, a page of plots and figures, without ROS.
+
+examples:
+  emo-face replay out/demo.mcap --out again
+  emo-face replay ~/bags/visitors --no-video      a rosbag2 folder with the graph's topics in it
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("bag", type=Path, help="an .mcap or .db3 file, or a rosbag2 folder")
+    parser.add_argument("--out", type=Path, default=Path("out"), help="folder of the results (default: out)")
+    parser.add_argument("--no-video", action="store_true", help="skip the film")
+
+
+def run(args: argparse.Namespace) -> int:
+    from emo_face.evaluation.report import write_report
+
+    for path in write_report(args.bag, args.out, args.bag.stem, video=not args.no_video):
+        print(path)
+    return 0
