@@ -1,0 +1,132 @@
+"""What the paper leaves open, as fields: every default is argued in ``docs/multiview.md``."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
+
+from emo_face.core.errors import ConfigError
+
+VIEWS = ("scene", "body", "face")
+Sharing = Literal["all", "body_face", "none"]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class EncoderConfig:
+    """The multi-view encoder.
+
+    Attributes:
+        qformer_sharing: one Q-Former for all views, one for the scene and one for body and face, or one a view.
+        train: what Stage 1 trains, out of ``qformer``, ``queries``, ``projection``.
+        feature: Stage 2 reads the Q-Former's outputs, or their projection into the language model.
+        pool: the query outputs of a view averaged, flattened, or only the first.
+        scene_box: red boxes on the scene view: of nobody, of the person asked about (one scene pass a person), or of
+            all people (one scene pass a frame).
+        resize: ``stretch`` to the square as BLIP's processor does, or ``letterbox``.
+        face_margin, body_margin: each side of a crop grows by this share of its box.
+        image_size: pixels; the checkpoint's 224 is asserted.
+        instruction_ids: Q-Former token ids of the fixed Stage-2 instruction; empty = queries only.
+    """
+
+    views: tuple[str, ...] = VIEWS
+    qformer_sharing: Sharing = "all"
+    train: tuple[str, ...] = ("qformer", "queries", "projection")
+    feature: Literal["qformer", "projected"] = "qformer"
+    pool: Literal["mean", "flatten", "cls_query"] = "mean"
+    scene_box: Literal["none", "target", "all"] = "all"
+    resize: Literal["stretch", "letterbox"] = "stretch"
+    face_margin: float = 0.2
+    body_margin: float = 0.05
+    image_size: int = 224
+    instruction: str = ""
+    instruction_ids: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.views or any(view not in VIEWS for view in self.views) or len(set(self.views)) != len(self.views):
+            raise ConfigError(f"views: expected some of {', '.join(VIEWS)}, each once, got {self.views}")
+        unknown = set(self.train) - {"qformer", "queries", "projection"}
+        if unknown:
+            raise ConfigError(f"train: expected some of qformer, queries, projection, got {', '.join(sorted(unknown))}")
+        if self.image_size < 1 or self.face_margin < 0 or self.body_margin < 0:
+            raise ConfigError("image_size must be positive, margins must not be negative")
+
+    def group(self, view: str) -> str:
+        """Name of the Q-Former that ``view`` goes through."""
+        if self.qformer_sharing == "all":
+            return "all"
+        if self.qformer_sharing == "body_face":
+            return "scene" if view == "scene" else "body_face"
+        return view
+
+
+@dataclass(frozen=True)
+class FusionConfig:
+    """The Stage-2 head.
+
+    Attributes:
+        label_set: of the scores. views: in the order of the feature tensor. in_features: of one view.
+        width: of a view after its own fully connected layer. heads, attention: the self-attention over views.
+        activation: between layers; the paper names none. vad: add valence, arousal, dominance (EMOTIC has them).
+        dropout, view_dropout: chances in [0, 1); a dropped view is masked as a missing one is.
+    """
+
+    label_set: str
+    views: tuple[str, ...] = VIEWS
+    in_features: int = 768
+    width: int = 256
+    heads: int = 4
+    attention: bool = True
+    activation: Literal["none", "gelu"] = "none"
+    vad: bool = False
+    dropout: float = 0.1
+    view_dropout: float = 0.1
+
+    def __post_init__(self) -> None:
+        if self.width % self.heads:
+            raise ConfigError(f"width {self.width} is not a multiple of heads {self.heads}")
+        for name in ("dropout", "view_dropout"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ConfigError(f"{name}: expected 0 <= value < 1, got {getattr(self, name)}")
+
+
+def from_dict(kind: type[T], values: dict[str, Any], where: str) -> T:
+    """Build a config dataclass from JSON. Raises ConfigError naming ``where``, the field, expected and got."""
+    hints = typing.get_type_hints(kind)
+    unknown = sorted(set(values) - set(hints))
+    if unknown:
+        raise ConfigError(f"{where}: unknown field {unknown[0]!r}; expected some of {', '.join(hints)}")
+    made = {name: _convert(value, hints[name], f"{where}: {name}") for name, value in values.items()}
+    try:
+        return kind(**made)
+    except TypeError as error:
+        raise ConfigError(f"{where}: {error}") from None
+
+
+def _convert(value: Any, hint: Any, where: str) -> Any:
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Literal:
+        if value not in arguments:
+            raise ConfigError(f"{where}: expected one of {', '.join(map(str, arguments))}, got {value!r}")
+        return value
+    if origin is tuple:
+        if not isinstance(value, (list, tuple)):
+            raise ConfigError(f"{where}: expected a list, got {value!r}")
+        return tuple(_convert(item, arguments[0], where) for item in value)
+    if origin in (typing.Union, types.UnionType):
+        if value is None and type(None) in arguments:
+            return None
+        return _convert(value, next(a for a in arguments if a is not type(None)), where)
+    if hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
+        raise ConfigError(f"{where}: expected {hint.__name__}, got {value!r}")
+    return value
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """JSON-ready fields of a config dataclass."""
+    return dataclasses.asdict(config)
