@@ -1,0 +1,122 @@
+"""Check what the graph needs on this machine, and say how to mend what is missing.
+
+examples:
+  emo-face doctor            a table; exit code 1 when something essential is missing
+  emo-face doctor --json     the same for scripts
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import platform
+import socket
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+OK, NOTE, BAD = "ok", "note", "bad"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked at. ``level``: ok, note (works, could be better) or bad (the graph does not start)."""
+
+    topic: str
+    level: str
+    found: str
+    fix: str = ""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print only JSON")
+    parser.add_argument("--port", type=int, default=8765, help="port of the screen face (default: 8765)")
+
+
+def libraries() -> Iterator[Finding]:
+    """Python libraries: the nano tier's are essential, the rest are extras."""
+    wanted = {
+        "numpy": "", "cv2": "", "onnxruntime": "", "yaml": "", "pydantic": "", "scipy": "", "aiohttp": "", "rich": "",
+        "rosbags": "demo", "mediapipe": "mediapipe", "torch": "train", "tensorrt": "tensorrt",
+    }  # fmt: skip
+    for module, extra in wanted.items():
+        try:
+            version = getattr(importlib.import_module(module), "__version__", "present")
+            yield Finding(module, OK, str(version))
+        except Exception as error:  # an installed library may fail to import in any way, and that is what we report
+            fix = f"pip install 'emo_face[{extra}]'" if extra else "scripts/setup.sh"
+            yield Finding(module, NOTE if extra else BAD, f"does not import ({error})", fix)
+
+
+def ros() -> Iterator[Finding]:
+    """rclpy and our messages."""
+    for module in ("rclpy", "emo_face_msgs"):
+        try:
+            importlib.import_module(module)
+            yield Finding(module, OK, "imports")
+        except Exception as error:
+            yield Finding(module, BAD, f"does not import ({error})", "scripts/setup.sh, or source your ROS and ros2_ws/install/setup.bash")
+
+
+def models() -> Iterator[Finding]:
+    """Models: which detector and which emotion model the perception node would use."""
+    from emo_face.core.errors import ModelError
+    from emo_face.runtime.store import open_store
+
+    store = open_store()
+    for name, essential in (("nano_face", True), ("nano_text", True), ("open-ict-1", True), ("yolo11n", False), ("yunet", False)):
+        try:
+            yield Finding(f"model {name}", OK, str(store.resolve(name).path))
+        except ModelError as error:
+            yield Finding(f"model {name}", BAD if essential else NOTE, str(error).split("\n")[0], f"emo-face models pull {name}")
+
+
+def cameras() -> Iterator[Finding]:
+    """Video devices of this machine."""
+    devices = sorted(str(p) for p in Path("/dev").glob("video*"))
+    if devices:
+        yield Finding("camera", OK, ", ".join(devices))
+    else:
+        yield Finding("camera", NOTE, "no /dev/video*", "name a --source, or remap `image` to your camera's topic")
+
+
+def port(number: int) -> Iterator[Finding]:
+    """Whether the screen face's port is free."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", number))
+            yield Finding(f"port {number}", OK, "free")
+        except OSError as error:
+            yield Finding(f"port {number}", NOTE, str(error), "set face_driver.web.port, or end what uses it")
+
+
+def examine(port_number: int) -> list[Finding]:
+    """Every finding; a check that itself fails becomes a finding too."""
+    machine = Finding("machine", OK, f"{platform.machine()}, Python {platform.python_version()}, {platform.platform(terse=True)}")
+    checks: list[Callable[[], Iterator[Finding]]] = [libraries, ros, models, cameras, lambda: port(port_number)]
+    found = [machine]
+    for check in checks:
+        try:
+            found.extend(check())
+        except Exception as error:
+            found.append(Finding(getattr(check, "__name__", "check"), BAD, f"the check itself failed: {error!r}"))
+    return found
+
+
+def run(args: argparse.Namespace) -> int:
+    found = examine(args.port)
+    if args.json:
+        print(json.dumps([asdict(f) for f in found], indent=2))
+    else:
+        from rich.console import Console
+        from rich.markup import escape
+        from rich.table import Table
+
+        table = Table("", "what", "found", "fix", box=None)
+        marks = {OK: "[green]✓[/]", NOTE: "[yellow]•[/]", BAD: "[red]✗[/]"}
+        for f in found:
+            table.add_row(marks[f.level], *(escape(text) for text in (f.topic, f.found, f.fix)))
+        Console().print(table)
+    return int(any(f.level == BAD for f in found))
