@@ -92,7 +92,8 @@ class PrototypeExpression:
         else:
             labels = label_set(emotion.label_set)
             seen = self._facs.strengths(labels.labels, emotion.probabilities)
-            scale = self._facs.arousal_scale(emotion.arousal, labels.circumplex(emotion.probabilities)[1])
+            implied = labels.circumplex(np.nan_to_num(emotion.probabilities, posinf=0.0, neginf=0.0))[1]
+            scale = self._facs.arousal_scale(emotion.arousal, implied)
             result = self._facs.arkit(self._answers.answer(seen, spoken), strength * scale)
         result[GAZE_SHAPES] = 0.0
         return result
