@@ -1,0 +1,86 @@
+"""Who may open the face page: loopback, Host, Origin, token; and the headers every answer carries."""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+from collections.abc import Collection
+from urllib.parse import urlsplit
+
+from aiohttp import web
+
+from emo_face.core.errors import UserError
+
+COOKIE = "emo_face_token"
+MIN_TOKEN = 12
+LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
+
+# connect-src 'self' covers ws:// of the same host and port (CSP Level 3).
+HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+        "manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "SAMEORIGIN",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), microphone=(), geolocation=(), payment=(), usb=()",
+    "Cache-Control": "no-cache",
+}
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach a server bound to ``host``."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def check_binding(host: str, token: str | None) -> None:
+    """Refuse to be reachable from outside without a token.
+
+    Raises:
+        UserError: ``host`` is not loopback and there is no token, or the token is too short.
+    """
+    if token is not None and len(token) < MIN_TOKEN:
+        raise UserError(f"screen.token has {len(token)} characters, expected at least {MIN_TOKEN}; {_MAKE_TOKEN}")
+    if token is None and not is_loopback(host):
+        raise UserError(f"screen.host {host!r} can be reached from other machines, so screen.token must be set; {_MAKE_TOKEN}")
+
+
+_MAKE_TOKEN = "make one with: python3 -c 'import secrets; print(secrets.token_urlsafe(16))'"
+
+
+def host_allowed(request: web.Request, bound_to: str, extra: Collection[str]) -> bool:
+    """A loopback server answers to loopback names only, so that no foreign name can be pointed at it (DNS rebinding)."""
+    if not is_loopback(bound_to):
+        return True
+    name = urlsplit(f"//{request.host}").hostname or ""
+    return name in LOOPBACK_NAMES or name in {urlsplit(origin).hostname for origin in extra}
+
+
+def origin_allowed(request: web.Request, extra: Collection[str]) -> bool:
+    """A browser's WebSocket must come from our own page (or a listed origin); programs send no Origin."""
+    origin = request.headers.get("Origin")
+    if origin is None:
+        return True
+    return origin in extra or origin in (f"http://{request.host}", f"https://{request.host}")
+
+
+def token_of(request: web.Request) -> str | None:
+    """The token a request carries: ``?token=``, the cookie, or ``Authorization: Bearer``."""
+    header = request.headers.get("Authorization", "")
+    bearer = header[7:] if header.startswith("Bearer ") else None
+    return request.query.get("token") or request.cookies.get(COOKIE) or bearer
+
+
+def token_allowed(request: web.Request, token: str | None) -> bool:
+    """Whether the request carries ``token`` (compared in constant time); always when none is set."""
+    if token is None:
+        return True
+    return hmac.compare_digest((token_of(request) or "").encode(), token.encode())

@@ -1,0 +1,69 @@
+// The face page: full screen, settings that hide themselves, a badge when the link is lost.
+import { Stage, remember } from './stage.js';
+
+const $ = (id) => document.getElementById(id);
+const BADGE = {
+  lost: 'Connection lost. Trying again…',
+  waiting: 'Waiting for the face driver',
+  live: '',
+};
+
+function showState(state) {
+  $('badge').textContent = BADGE[state];
+  $('badge').hidden = !BADGE[state];
+}
+
+function showMeta({ emotion, person, latency_ms: latency }) {
+  const parts = [emotion, person, Number.isFinite(latency) ? `${Math.round(latency)} ms` : ''];
+  $('status').textContent = parts.filter(Boolean).join(' · ');
+}
+
+function hideWhenStill() {
+  let timer;
+  const show = () => {
+    document.body.classList.add('awake');
+    clearTimeout(timer);
+    timer = setTimeout(() => { if (!$('panel').open) document.body.classList.remove('awake'); }, 3000);
+  };
+  for (const event of ['pointermove', 'pointerdown', 'keydown', 'focusin']) addEventListener(event, show, { passive: true });
+}
+
+function fullScreen() {
+  if (document.fullscreenElement) document.exitFullscreen();
+  else document.documentElement.requestFullscreen?.().catch(() => {});
+}
+
+async function keepAwake() {
+  try { if (document.visibilityState === 'visible') await navigator.wakeLock?.request('screen'); } catch { /* not allowed: the display may dim */ }
+}
+
+function settings(stage) {
+  for (const [name, title] of Object.entries(stage.config.themes)) $('theme').add(new Option(title, name));
+  $('theme').value = stage.theme;
+  $('mode').value = stage.mode;
+  $('theme').onchange = ({ target }) => { stage.setTheme(target.value); remember('theme', target.value); };
+  $('mode').onchange = ({ target }) => { stage.setMode(target.value); remember('mode', target.value); };
+  $('full').onclick = fullScreen;
+  addEventListener('keydown', (event) => {
+    if (event.target.closest?.('select, input') || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.key === 'f') fullScreen();
+    if (event.key === 't') {
+      const names = Object.keys(stage.config.themes);
+      $('theme').value = names[(names.indexOf(stage.theme) + 1) % names.length];
+      $('theme').dispatchEvent(new Event('change'));
+    }
+  });
+}
+
+hideWhenStill();
+keepAwake();
+document.addEventListener('visibilitychange', keepAwake);
+showState('lost');
+try {
+  const stage = await Stage.open($('face'), { onState: showState, onMeta: showMeta });
+  settings(stage);
+  window.emoFace = stage;
+} catch (error) {
+  $('badge').textContent = `The face could not be loaded: ${error.message}`;
+  $('badge').hidden = false;
+}
