@@ -1,0 +1,87 @@
+"""Show the parameters of every node, or generate the parameter file and the documentation from the schema.
+
+examples:
+  emo-face params                      table of every parameter
+  emo-face params --node perception    one node
+  emo-face params --json               the same for programs
+  emo-face params --write              write config/emo_face.yaml and docs/parameters.md
+  emo-face params --check              exit code 1 and the fix when one of them is out of date
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from emo_face.ros.schema import NodeSchema
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of ``emo-face params``."""
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--table", action="store_true", help="print a table (the default)")
+    what.add_argument("--write", action="store_true", help="write the generated files into this checkout")
+    what.add_argument("--check", action="store_true", help="compare the generated files with the schema")
+    parser.add_argument("--node", help="only this node's parameters")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+
+
+def generated(root: Path) -> dict[Path, str]:
+    """Path -> text of every file made from the schema."""
+    from emo_face.ros.params_text import params_markdown, params_yaml
+    from emo_face.ros.schema import schemas
+
+    return {
+        root / "config" / "emo_face.yaml": params_yaml(schemas()),
+        root / "docs" / "parameters.md": params_markdown(schemas()),
+    }
+
+
+def outdated(root: Path) -> list[Path]:
+    """Generated files that are missing or differ from the schema."""
+    return [p for p, text in generated(root).items() if not p.is_file() or p.read_text(encoding="utf-8") != text]
+
+
+def run(args: argparse.Namespace) -> int:
+    """Exit code 1 when ``--check`` finds a difference."""
+    from emo_face.core.paths import share_dir
+    from emo_face.ros.schema import load_schema, schemas
+
+    if args.check:
+        for path in (stale := outdated(share_dir())):
+            print(f"{path} is out of date: run `emo-face params --write`", file=sys.stderr)
+        return 1 if stale else 0
+    if args.write:
+        for path, text in generated(share_dir()).items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+            print(path)
+        return 0
+    nodes = {args.node: load_schema(args.node)} if args.node else schemas()
+    if args.json:
+        print(json.dumps({n: [dataclasses.asdict(p) for p in s.parameters] for n, s in nodes.items()}, indent=1))
+    else:
+        _print_table(nodes)
+    return 0
+
+
+def _print_table(nodes: dict[str, NodeSchema]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from emo_face.ros.params_text import yaml_value
+
+    console = Console()
+    for name, schema in nodes.items():
+        table = Table(title=name, title_justify="left", caption=schema.description, caption_justify="left")
+        for column in ("parameter", "default", "unit", "range", "", "meaning"):
+            table.add_column(column)
+        for p in schema.parameters:
+            live = "fixed" if p.read_only else "live"
+            table.add_row(p.name, yaml_value(p.default), p.unit, p.range_text, live, p.description)
+        console.print(table)

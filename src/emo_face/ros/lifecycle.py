@@ -1,0 +1,267 @@
+"""The base of every node: parameters, lifecycle, QoS, diagnostics and ``~/enable``, written once.
+
+rclpy swallows what a transition callback raises; here it is logged with its traceback and shown in diagnostics. A
+``UserError`` is the user's to fix: it is one line, and the transition fails instead of ending in error processing.
+"""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.clock import Clock, ClockType  # type: ignore[attr-defined]
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.qos import QoSProfile
+from std_srvs.srv import SetBool
+
+from emo_face.core.errors import UserError
+from emo_face.ros import diagnostics, qos
+from emo_face.ros.clock import NodeClock
+from emo_face.ros.diagnostics import ERROR, WARN, Health
+from emo_face.ros.params import Parameters
+from emo_face.ros.schema import NodeSchema, Value, load_schema
+
+Result = TransitionCallbackReturn
+HOLD = 5.0
+"""Seconds that a drop stays visible in diagnostics."""
+
+
+class EmoNode(LifecycleNode):
+    """A lifecycle node. Subclasses fill the hooks; each may raise, ``cleanup`` must work from any half-made state.
+
+    Args:
+        name: node name and, unless ``schema`` is given, its section in ``parameters.yaml``.
+
+    Raises:
+        ConfigError: a parameter given at start breaks the schema.
+    """
+
+    def __init__(self, name: str, schema: NodeSchema | None = None, **kwargs: Any) -> None:
+        super().__init__(name, **kwargs)
+        self.health = Health()
+        self.enabled = True
+        self.state = "unconfigured"
+        self.exit_code: int | None = None
+        self.params = Parameters(self, schema or load_schema(name), self.apply_parameters)
+        self.clock = NodeClock(self, self.clock_jumped)
+        self._soon: deque[Callable[[], None]] = deque()
+        self._wake = self.create_guard_condition(self._run_soon)
+        self._inputs: dict[str, tuple[str, float]] = {}
+        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        # steady: diagnostics go on while simulated time stands still
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self.create_timer(self.params["diagnostics.period"], self._diagnose, clock=steady)
+        self.create_service(SetBool, "~/enable", self._on_enable)
+        for strange, near in self.params.unknown.items():
+            hint = f"; did you mean {near!r}?" if near else ""
+            self.complain(f"parameter {strange}", WARN, f"parameter {strange!r} is unknown and has no effect{hint}")
+
+    # ---- hooks -------------------------------------------------------------------------------------------------
+
+    def configure(self) -> None:
+        """Resolve, load, warm up."""
+
+    def activate(self) -> None:
+        """Start from neutral."""
+
+    def deactivate(self) -> None:
+        """Stop work; the face eases to neutral."""
+
+    def cleanup(self) -> None:
+        """Free what :meth:`configure` took; may be called twice."""
+
+    def apply_parameters(self, values: Mapping[str, Value], changed: frozenset[str]) -> None:
+        """Take over a live change; raise ValueError or UserError to refuse it."""
+
+    def clock_jumped(self) -> None:
+        """Forget everything that has a time: the clock went back or changed its source."""
+
+    def enable(self, enabled: bool) -> None:
+        """React to ``~/enable``; :attr:`running` already tells the new state."""
+
+    # ---- for subclasses ----------------------------------------------------------------------------------------
+
+    @property
+    def running(self) -> bool:
+        """Active and enabled."""
+        return self.state == "active" and self.enabled
+
+    def publisher(self, kind: Any, topic: str, profile: QoSProfile) -> Any:
+        """Create a lifecycle publisher with overridable QoS whose mismatches are diagnosed."""
+        events = qos.publisher_events(self, topic, lambda text: self.complain(f"qos {topic}", WARN, text))
+        return self._with_events(
+            lambda **extra: self.create_lifecycle_publisher(
+                kind, topic, profile, qos_overriding_options=qos.overrides(), **extra
+            ),
+            events,
+        )
+
+    def subscription(self, kind: Any, topic: str, callback: Callable[[Any], None], profile: QoSProfile) -> Any:
+        """Create a subscription with overridable QoS whose mismatches are diagnosed. Create once, never destroy."""
+        events = qos.subscription_events(self, topic, lambda text: self.complain(f"qos {topic}", ERROR, text))
+        return self._with_events(
+            lambda **extra: self.create_subscription(
+                kind, topic, callback, profile, qos_overriding_options=qos.overrides(), **extra
+            ),
+            events,
+        )
+
+    def _with_events(self, create: Callable[..., Any], events: Any) -> Any:
+        try:
+            return create(event_callbacks=events)
+        except qos.UnsupportedEventTypeError:  # a middleware without this event
+            return create()
+
+    def watch_input(self, name: str, topic: str, patience: float) -> None:
+        """Warn while active when ``health.tick(name)`` stays away for ``patience`` seconds."""
+        self._inputs[name] = (topic, patience)
+
+    def complain(self, key: str, level: int, text: str, hold: float = float("inf")) -> None:
+        """Show a condition for ``hold`` seconds, and log it when it is new."""
+        if self.health.raise_condition(key, level, text, time.monotonic() + hold):
+            # one call a severity: rclpy binds a severity to the line that logs
+            if level >= ERROR:
+                self.get_logger().error(text)
+            else:
+                self.get_logger().warning(text)
+
+    def drop(self, reason: str, text: str) -> None:
+        """Count something that is not used; say why for a while."""
+        self.health.count(f"dropped.{reason}")
+        self.complain(f"dropped {reason}", WARN, text, HOLD)
+
+    def failed(self, error: Exception) -> None:
+        """Report an exception outside a transition: counted, shown, traceback logged."""
+        self.health.count("errors")
+        text = f"{type(error).__name__}: {error}"
+        if self.health.raise_condition("error", ERROR, text, time.monotonic() + HOLD):
+            self.get_logger().error("".join(traceback.format_exception(type(error), error, error.__traceback__)))
+
+    def call_soon(self, call: Callable[[], None]) -> None:
+        """Run ``call`` on the executor; for worker threads."""
+        self._soon.append(call)
+        self._wake.trigger()
+
+    def finish(self, code: int = 0) -> None:
+        """End the process with exit ``code`` (see :mod:`emo_face.ros.run`); any thread."""
+        self.exit_code = code
+        self._wake.trigger()
+
+    def _run_soon(self) -> None:
+        while self._soon:
+            try:
+                self._soon.popleft()()
+            except Exception as error:
+                self.failed(error)
+
+    # ---- diagnostics, services ---------------------------------------------------------------------------------
+
+    def _diagnose(self) -> None:
+        now = time.monotonic()
+        for name, (topic, patience) in self._inputs.items():
+            if self.running and self.health.quiet_for(name, now) > patience:
+                others = qos.peers(self, topic, publishers=True)
+                text = f"no {name} on {self.resolve_topic_name(topic)} for over {patience:g} s; publishers: {others}"
+                self.complain(f"input {name}", WARN, text)
+            else:
+                self.health.clear_condition(f"input {name}")
+        self.observe()
+        report = self.health.report(self.state if self.enabled else f"{self.state}, disabled", now)
+        name = self.get_fully_qualified_name().lstrip("/")
+        self._diagnostics.publish(diagnostics.message(name, report, self.get_clock().now().to_msg()))
+
+    def observe(self) -> None:
+        """Add facts and counts right before a diagnostic message is made."""
+
+    def _on_enable(self, request: Any, response: Any) -> Any:
+        self.enabled = bool(request.data)
+        try:
+            self.enable(self.enabled)
+            response.success = True
+            response.message = "enabled" if self.enabled else "disabled"
+        except Exception as error:
+            self.failed(error)
+            response.success, response.message = False, str(error)
+        return response
+
+    # ---- transitions -------------------------------------------------------------------------------------------
+
+    def _attempt(self, what: str, hook: Callable[[], None]) -> TransitionCallbackReturn:
+        try:
+            hook()
+        except UserError as error:
+            self._transition_failed(what, str(error))
+            return Result.FAILURE
+        except Exception as error:
+            self._transition_failed(what, f"{type(error).__name__}: {error}")
+            self.get_logger().error(traceback.format_exc())
+            return Result.ERROR
+        self.health.clear_condition("lifecycle")
+        return Result.SUCCESS
+
+    def _transition_failed(self, what: str, why: str) -> None:
+        self.health.clear_condition("lifecycle")  # the second failure is logged too
+        self.complain("lifecycle", ERROR, f"cannot {what}: {why}")
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Run :meth:`configure`; what it took is given back when it fails."""
+        result = self._attempt("configure", self.configure)
+        if result == Result.SUCCESS:
+            self.state = "inactive"
+            return super().on_configure(state)
+        if result == Result.FAILURE:
+            self._quietly(self.cleanup)
+        return result
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Open the publishers, then run :meth:`activate`."""
+        super().on_activate(state)
+        self.state = "active"
+        result = self._attempt("activate", self.activate)
+        if result != Result.SUCCESS:
+            self.state = "inactive"
+            super().on_deactivate(state)
+        return result
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Run :meth:`deactivate`, then close the publishers."""
+        result = self._attempt("deactivate", self.deactivate)
+        self.state = "inactive"
+        super().on_deactivate(state)
+        return result if result == Result.SUCCESS else Result.ERROR
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Run :meth:`cleanup`."""
+        result = self._attempt("clean up", self.cleanup)
+        self.state = "unconfigured"
+        super().on_cleanup(state)
+        return result
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Deactivate where needed and clean up."""
+        if self.state == "active":
+            self._attempt("deactivate", self.deactivate)
+        self._attempt("clean up", self.cleanup)
+        self.state = "finalized"
+        super().on_shutdown(state)
+        return Result.SUCCESS
+
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Go back to unconfigured with everything freed; the reason stays in diagnostics."""
+        if self.state == "active":
+            self._quietly(self.deactivate)
+        self._quietly(self.cleanup)
+        self.state = "unconfigured"
+        super().on_error(state)
+        return Result.SUCCESS
+
+    def _quietly(self, hook: Callable[[], None]) -> None:
+        """Run a hook on the way out of a failure, whose reason must stay the visible one."""
+        try:
+            hook()
+        except Exception:
+            self.get_logger().error(traceback.format_exc())
