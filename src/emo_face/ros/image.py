@@ -80,7 +80,7 @@ def _bytes(data: Any) -> NDArray[np.uint8]:
 
 
 def _rows(encoding: str, height: int, width: int, step: int, size: int) -> int:
-    """Rows of bytes in ``data``; nv12 is read with ``height`` that of the picture or of the buffer, both are published."""
+    """Rows of bytes in ``data``; for nv12 ``height`` may be the picture's or the buffer's, drivers do both."""
     if encoding != "nv12":
         return height
     rows = height * 3 // 2 if size >= step * (height * 3 // 2 - 1) + width else height
