@@ -85,9 +85,8 @@ def status(graph: Any, heard: list[DiagnosticArray], contains: str) -> Any:
     """The first diagnostic of the probe whose message contains the text."""
 
     def find() -> Any:
-        return next(
-            (a.status[0] for a in heard if a.status[0].name == "probe" and contains in a.status[0].message), None
-        )
+        found = (a.status[0] for a in heard if a.status[0].name == "probe")
+        return next((s for s in found if contains in s.message), None)
 
     return graph.until(find, why=f"no diagnostic with {contains!r}, got {[a.status[0].message for a in heard]}")
 
@@ -114,9 +113,7 @@ def test_a_manager_takes_the_node_through_its_life(graph: Any) -> None:
         (ZeroDivisionError("z"), "ZeroDivisionError: z"),
     ],
 )
-def test_an_exception_in_a_transition_is_shown_and_the_node_can_try_again(
-    graph: Any, error: Exception, expected: str
-) -> None:
+def test_a_failed_transition_is_shown_and_can_be_tried_again(graph: Any, error: Exception, expected: str) -> None:
     heard = graph.hear(DiagnosticArray, "/diagnostics")
     node = graph.start(Probe)
     node.raises["configure"] = error
