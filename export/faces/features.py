@@ -26,6 +26,7 @@ class Eyes:
     travel: tuple[float, float] = (36, 34)  # of the iris at full look
     wide: float = 24
     lash: float = 13
+    slant: float = 1.0  # how much brows tilt the lids
     sharp_corners: bool = False
 
 
@@ -64,8 +65,8 @@ def lid_motion(face: Face, e: Eyes, s: float, side: str, extra: tuple[str, ...] 
     # A brow pressed down pushes the inner half of the lid with it, a raised one lifts it: anger and sorrow sit in the lids.
     inner = smoothstep(-0.4, 0.8, -t) * profile
     outer = smoothstep(-0.4, 0.8, t) * profile
-    face.move(f"browDown{side}", [up], dy(0.34 * e.up * inner + 0.10 * e.up * profile))
-    face.move("browInnerUp", [up], dy(0.26 * e.up * outer - 0.04 * e.up * inner))
+    face.move(f"browDown{side}", [up], dy(e.slant * e.up * (0.34 * inner + 0.10 * profile)))
+    face.move("browInnerUp", [up], dy(e.slant * e.up * (0.26 * outer - 0.04 * inner)))
     face.move(f"noseSneer{side}", [low], dy(-0.16 * e.down * inner))
     for line in extra:
         face.move(f"eyeBlink{side}", [line], lambda x, y: (0, 0.35 * e.up))
