@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -87,7 +87,7 @@ def train(data: Path, out: Path, config: TextTraining, encoder: Path | None = No
     return out / CHECKPOINT
 
 
-def _epochs(net: Any, tokens: Any, rows: Sequence[TextRow], config: TextTraining) -> Any:
+def _epochs(net: Any, tokens: Any, rows: Sequence[TextRow], config: TextTraining) -> Iterator[float]:
     """Yield the mean loss after each epoch; linear warm-up and decay over the whole run."""
     import torch
     from rich.progress import Progress
@@ -114,7 +114,7 @@ def _epochs(net: Any, tokens: Any, rows: Sequence[TextRow], config: TextTraining
                 total += _step(net, batch, optimiser) * len(batch.ids)
                 schedule.step()
                 count += len(batch.ids)
-                progress.update(task, advance=1, description=f"epoch {epoch + 1}/{config.epochs} loss {total / count:.3f}")
+                progress.update(task, advance=1, description=f"epoch {epoch + 1} loss {total / count:.3f}")
             progress.console.print(f"epoch {epoch + 1}: loss {total / count:.4f}, {time.monotonic() - started:.0f} s")
             yield total / count
 
@@ -129,7 +129,7 @@ def _step(net: Any, batch: Any, optimiser: Any) -> float:
     loss.backward()
     torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
     optimiser.step()
-    return float(loss)
+    return float(loss.detach())
 
 
 def _validate(net: Any, tokens: Any, parts: dict[str, tuple[TextRow, ...]], max_length: int) -> dict[str, float]:

@@ -13,11 +13,13 @@ from emo_face.core.types import FloatArray
 from emo_face.datasets.text import TextRow, targets
 from emo_face.perception.nano.wordpiece import WordPiece, clean
 
-NAMES = (
-    "alex anna ben carl chris dan david emma eric frank george harry helen jack james jane jim joe john karen kate kevin "
-    "laura lee lisa lucy maria mark mary mike nick oliver paul peter robert rose sam sara steve susan tom will"
-).split()
-PLACES = "paris london boston texas berlin rome canada china chicago moscow".split()
+NAMES = [
+    "alex", "anna", "ben", "carl", "chris", "dan", "david", "emma", "eric", "frank", "george", "harry", "helen",
+    "jack", "james", "jane", "jim", "joe", "john", "karen", "kate", "kevin", "laura", "lee", "lisa", "lucy",
+    "maria", "mark", "mary", "mike", "nick", "oliver", "paul", "peter", "robert", "rose", "sam", "sara",
+    "steve", "susan", "tom", "will",
+]  # fmt: skip
+PLACES = ["paris", "london", "boston", "texas", "berlin", "rome", "canada", "china", "chicago", "moscow"]
 
 _NAME = re.compile(r"\[(?:NAME|PERSON)\]")
 _PLACE = re.compile(r"\[LOCATION\]")
@@ -53,7 +55,8 @@ def noise_texts(count: int, generator: np.random.Generator) -> list[str]:
     texts = []
     for _ in range(count):
         letters = list(alphabets[generator.integers(len(alphabets))])
-        words = ["".join(generator.choice(letters, generator.integers(1, 11))) for _ in range(generator.integers(1, 12))]
+        lengths = generator.integers(1, 11, generator.integers(1, 12))
+        words = ["".join(generator.choice(letters, length)) for length in lengths]
         texts.append(" ".join(words))
     return texts
 

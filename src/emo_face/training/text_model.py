@@ -48,15 +48,17 @@ def encoder_folder(given: Path | None = None) -> Path:
 
 def load_encoder(folder: Path) -> Encoder:
     """Load config, weights (safetensors) and vocabulary; no network."""
-    from transformers import AutoModel
+    from transformers import AutoModel, logging
 
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
     module = AutoModel.from_pretrained(folder, local_files_only=True, add_pooling_layer=False)
     lines = (folder / "vocab.txt").read_text(encoding="utf-8").split("\n")
     vocabulary = tuple(line.rstrip("\r") for line in (lines[:-1] if lines[-1] == "" else lines))
     return Encoder(module, vocabulary, int(module.config.hidden_size))
 
 
-class TextNet(nn.Module):
+class TextNet(nn.Module):  # type: ignore[misc]
     """Token ids to 7 logits.
 
     Args:

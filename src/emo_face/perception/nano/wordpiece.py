@@ -22,6 +22,7 @@ _RUN = re.compile(r"(.)\1{3,}", re.DOTALL)
 _DROP = re.compile(r"[\"“”„«»]|(?<!\S)[-–—]+(?!\S)")
 _SPACE_BEFORE = re.compile(r"\s+([.,!?;:)\]'’])")
 _BRAILLE = range(0x2800, 0x2900)
+_IDEOGRAPHS = (range(0x3400, 0x4DC0), range(0x4E00, 0xA000), range(0xF900, 0xFB00), range(0x20000, 0x2FA20))
 _VOCABULARY_PREFIX = "##"
 _MAX_WORD = 40
 
@@ -136,4 +137,4 @@ def _words(text: str) -> list[str]:
 
 
 def _is_ideograph(code: int) -> bool:
-    return 0x3400 <= code <= 0x4DBF or 0x4E00 <= code <= 0x9FFF or 0xF900 <= code <= 0xFAFF or 0x20000 <= code <= 0x2FA1F
+    return any(code in block for block in _IDEOGRAPHS)

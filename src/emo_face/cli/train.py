@@ -1,0 +1,46 @@
+"""Retrain a nano student with one command.
+
+Needs torch (CPU is enough): pip install "emo_face[train]"
+
+Examples:
+  emo-face train text --data ../shared/assets/text --out out/train --seed 0
+  emo-face train face --data ../shared/assets --out out/train --seed 0
+
+`text` reads DATA/goemotions_ekman/{labels.txt,train.tsv,dev.tsv,test.tsv} and DATA/xed/{en-annotated.tsv,neu_en.txt},
+fine-tunes, calibrates on the validation rows, quantises and writes OUT/nano_text.onnx. Add rows of your own to
+train.tsv (text <tab> label ids <tab> id). The same seed, data and thread count give the same file.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Sub-verbs ``text`` and ``face``."""
+    students = parser.add_subparsers(dest="student", metavar="text|face", required=True)
+    for name, purpose in (("text", "speech student: words to emotion"), ("face", "face student: crop to emotion")):
+        sub = students.add_parser(name, help=purpose, description=purpose)
+        sub.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder with the labelled data")
+        sub.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for checkpoints and ONNX")
+        sub.add_argument("--seed", type=int, default=0, help="training seed (default 0); the data splits do not move")
+        sub.add_argument("--epochs", type=int, default=None, help="passes over the data (default: the student's own)")
+        sub.add_argument("--threads", type=int, default=1, help="CPU threads (default 1)")
+        if name == "text":
+            sub.add_argument("--encoder", type=Path, default=None, metavar="DIR", help="another uncased BERT or MiniLM")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train the chosen student. Raises UserError where torch is missing."""
+    from importlib import import_module
+    from importlib.util import find_spec
+
+    from emo_face.core.errors import UserError
+
+    if find_spec("torch") is None:
+        raise UserError('training needs torch, which the nano tier does not bring: pip install "emo_face[train]"')
+    if args.epochs is not None and args.epochs < 1:
+        raise UserError(f"--epochs: expected at least 1, got {args.epochs}")
+    module = import_module(f"emo_face.training.{args.student}")
+    return int(module.main(args) or 0)

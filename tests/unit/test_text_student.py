@@ -1,0 +1,185 @@
+"""The speech student that ships: reads, refuses, stays calm on noise; tokeniser and errors."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from emo_face.core.errors import ModelError
+from emo_face.core.labels import basic7
+from emo_face.perception.nano.text import TextStudent
+from emo_face.perception.nano.wordpiece import WordPiece, clean, clip_characters, latin_share
+from emo_face.runtime.store import open_store
+
+UNIFORM = 1 / 7
+
+
+@pytest.fixture(scope="module")
+def student() -> TextStudent:
+    return TextStudent.from_store(open_store(extra=()))
+
+
+def top(student: TextStudent, text: str) -> str:
+    return basic7().labels[int(student.read(text).probabilities.argmax())]
+
+
+@pytest.mark.parametrize(
+    ("text", "label"),
+    [
+        ("I am so happy to see you, thank you!", "Happy"),
+        ("Get out of my house, you lying bastard!", "Anger"),
+        ("I'm terrified, something is moving in the dark", "Fear"),
+        ("she died last week and i cannot stop crying", "Sad"),
+        ("ugh, that is disgusting, it smells like vomit", "Disgust"),
+        ("Oh my god, what?! I did not expect that at all!", "Surprise"),
+        ("The bus leaves at nine from the main station.", "Neutral"),
+        ("😂😂😂", "Happy"),
+        ("😭 💔", "Sad"),
+    ],
+)
+def test_plain_sentences_are_read_right(student: TextStudent, text: str, label: str) -> None:
+    assert top(student, text) == label
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "   \t\n", "...", "?!?!", "\x00\x01\x7f", "\ud800", "‍️", "これはひどい", "Это ужасно", "🏻", "⠀⣿"],
+)
+def test_unreadable_text_is_flat_with_quality_zero(student: TextStudent, text: str) -> None:
+    reading = student.read(text)
+    assert reading.quality == 0.0
+    np.testing.assert_allclose(reading.probabilities, UNIFORM)
+
+
+def test_noise_is_never_a_confident_guess(student: TextStudent) -> None:
+    generator = np.random.default_rng(5)
+    letters = list("abcdefghijklmnopqrstuvwxyz0123456789")
+    texts = [
+        " ".join("".join(generator.choice(letters, generator.integers(1, 12))) for _ in range(generator.integers(1, 9)))
+        for _ in range(100)
+    ]
+    tops = student.probabilities(texts).max(1)
+    assert tops.max() < 0.5
+
+
+def test_mixed_script_lies_between_flat_and_read(student: TextStudent) -> None:
+    alone = student.read("I am so happy today")
+    mixed = student.read("I am so happy today これはひどいですねえ")
+    assert alone.quality == 1.0
+    assert 0.2 < mixed.quality < 0.9
+    assert UNIFORM < mixed.probabilities.max() < alone.probabilities.max()
+
+
+def test_case_and_spacing_do_not_matter(student: TextStudent) -> None:
+    want = student.read("i really hate this, go away!").probabilities
+    for text in (
+        "I REALLY Hate This, GO AWAY!",
+        "  I really  hate this , go away !\n",
+        "“I really hate this, go away!",
+    ):
+        np.testing.assert_array_equal(student.read(text).probabilities, want)
+
+
+def test_one_answer_whatever_the_company(student: TextStudent) -> None:
+    texts = ["I am happy", "no", "this is a rather long sentence about nothing in particular, is it not?"]
+    together = student.probabilities(texts)
+    assert together.shape == (3, 7)
+    alone = [student.read(text).probabilities for text in reversed(texts)]
+    np.testing.assert_array_equal(together, np.stack(alone)[::-1])
+    assert student.probabilities([]).shape == (0, 7)
+
+
+def test_a_hundred_kilobytes_cost_no_more_than_a_paragraph(student: TextStudent) -> None:
+    started = time.process_time()
+    reading = student.read("I am furious with you! " * 4500)
+    assert time.process_time() - started < 0.2
+    assert basic7().labels[int(reading.probabilities.argmax())] == "Anger"
+    assert student.read("x" * 100_000).probabilities.sum() == pytest.approx(1)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(text=st.text(max_size=300))
+def test_any_text_gives_a_distribution(student: TextStudent, text: str) -> None:
+    reading = student.read(text)
+    assert reading.probabilities.sum() == pytest.approx(1, abs=1e-6)
+    assert (reading.probabilities >= 0).all()
+    assert 0.0 <= reading.quality <= 1.0
+
+
+def test_size_and_speed_bars(student: TextStudent) -> None:
+    assert student.path.stat().st_size <= 25_000_000
+    text = "I can't believe you did that for me, this is honestly the best day I have had in years!"
+    student.read(text)
+    spent = []
+    for _ in range(20):
+        started = time.process_time()  # one thread, so CPU time is the time on a core that nobody else uses
+        student.read(text)
+        spent.append(time.process_time() - started)
+    assert np.median(spent) <= 0.008
+
+
+def test_damaged_file_names_itself(student: TextStudent, tmp_path: Path) -> None:
+    whole = student.path.read_bytes()
+    for name, content in (("cut.onnx", whole[: len(whole) // 2]), ("text.onnx", b"not a model"), ("empty.onnx", b"")):
+        path = tmp_path / name
+        path.write_bytes(content)
+        with pytest.raises(ModelError, match=name):
+            TextStudent(path)
+
+
+def test_another_model_is_refused_by_field(assets: Path) -> None:
+    with pytest.raises(ModelError, match="label_set is missing"):
+        TextStudent(assets / "face" / "face_detection_yunet_2023mar.onnx")
+
+
+VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "so", "un", "##happy", "happy", "!", "cafe", "日"]
+
+
+def test_word_pieces_are_greedy_and_keep_head_and_tail() -> None:
+    tokens = WordPiece(VOCABULARY)
+    assert tokens.encode("so unhappy!", 16) == [2, 4, 5, 6, 8, 3]
+    assert tokens.encode("café 日日 xyz", 16) == [2, 9, 10, 10, 1, 3]
+    long = tokens.encode("so so so happy happy happy !", 6)
+    assert long == [2, 4, 4, 7, 8, 3]
+    assert tokens.encode("", 16) == [2, 3]
+
+
+def test_a_vocabulary_without_marks_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"\[CLS\]"):
+        WordPiece(["[PAD]", "[UNK]", "[SEP]", "a"])
+
+
+@given(st.text(max_size=400), st.integers(4, 48))
+def test_encoding_never_exceeds_its_length(text: str, length: int) -> None:
+    ids = WordPiece(VOCABULARY).encode(clean(text), length)
+    assert 2 <= len(ids) <= length
+    assert ids[0] == 2
+    assert ids[-1] == 3
+
+
+@pytest.mark.parametrize(
+    ("raw", "want"),
+    [
+        ("Captain , we're in “serious” trouble .", "captain, we're in serious trouble."),
+        ("[PERSON] - go !", "alex go!"),
+        ("sooooooo GOOD!!!!!!", "sooo good!!!"),
+        ("I ❤️ it 👍🏽", "i heavy black heart it thumbs up sign"),
+        ("ａｂｃ\x00\x1b[1m", "abc [1m"),
+    ],
+)
+def test_cleaning(raw: str, want: str) -> None:
+    assert clean(raw) == want
+
+
+def test_long_text_keeps_both_ends() -> None:
+    assert clip_characters("a" * 5000 + "b" * 5000, 10) == "aaaaa bbbbb"
+
+
+@pytest.mark.parametrize(("text", "share"), [("", 0.0), ("...", 0.0), ("héllo", 1.0), ("ab яд", 0.5)])
+def test_latin_share(text: str, share: float) -> None:
+    assert latin_share(text) == share
