@@ -18,15 +18,15 @@ BODY_WIDTH_IN_FACES = 2.2
 CROWN_ABOVE_FACE = 0.3  # a face detector's box starts below the crown
 
 MIN_INSIDE = 0.6  # share of a face's area that must lie in the body's box
-HEAD_ZONE = 0.6  # a head is in the upper 60 % of a body's box, even of a seated or cropped one
+HEAD_ZONE = 0.45  # a face's box begins in the upper 45 % of its body's box: seated, cropped or in close-up
 FORBIDDEN = 1e3
 
 
 def associate(bodies: Sequence[Body], faces: Sequence[Face]) -> list[Detection]:
     """Pair faces with bodies one to one, at the smallest total cost.
 
-    The cost of a pair is the distance between the face's centre and where a head is expected (top middle of the
-    body), in body widths; a pair is impossible where the face is not inside the body's upper part.
+    The cost of a pair is how far the face is from where a head is expected (top middle of the body), as a share of
+    the body's size; a pair is impossible where the face is not inside the body or does not begin in its upper part.
 
     Returns:
         One detection a person: pairs, lone bodies, lone faces; best score first.
@@ -53,10 +53,8 @@ def body_from_face(face: Box) -> Box:
 def _cost(body: Box, face: Box) -> float:
     if face.area <= 0 or body.area <= 0 or intersection(body, face) < MIN_INSIDE * face.area:
         return FORBIDDEN
-    down = (face.center[1] - body.y) / body.height
+    down = (face.y - body.y) / body.height
     if down > HEAD_ZONE:
         return FORBIDDEN
     across = abs(face.center[0] - body.center[0]) / body.width
-    # A face as wide as its body (a close-up) has its centre further down: allow it that.
-    expected = min(0.5, face.height / body.height / 2)
-    return across + abs(down - expected)
+    return across + abs(down - CROWN_ABOVE_FACE * face.height / body.height)

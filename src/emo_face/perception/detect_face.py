@@ -80,7 +80,8 @@ class HaarFaceDetector:
         Raises:
             ModelError: this OpenCV has no cascades (version 5 dropped them).
         """
-        path = Path(getattr(cv2.data, "haarcascades", "")) / "haarcascade_frontalface_default.xml"
+        bundled = getattr(cv2, "data", None)  # OpenCV 5 dropped it
+        path = Path(getattr(bundled, "haarcascades", "")) / "haarcascade_frontalface_default.xml"
         if not path.is_file() or not hasattr(cv2, "CascadeClassifier"):
             raise ModelError(
                 f"OpenCV {cv2.__version__} bundles no Haar cascade: install one below 5 by "

@@ -22,7 +22,7 @@ from trackforge import SORT
 from emo_face.core.types import Box, Detection, Person
 from emo_face.perception.associate import body_from_face
 
-TICK = 1 / 30  # seconds; one Kalman step
+TICK = 1 / 60  # seconds; one Kalman step. A faster camera makes shorter steps, hence the margin on the memory
 MIN_IOU = 0.15  # a walking person at 5 Hz still overlaps their own prediction by this much
 REACH = 1.0  # a reappearing person is looked for within this many body widths of where they were lost
 SAME_SIZE = 2.0  # ... at no more than this ratio of areas
@@ -55,7 +55,7 @@ class PersonTracker:
 
     def reset(self) -> None:
         """Forget everybody; ids keep counting, so an id never comes back for somebody else."""
-        self._sort = SORT(max_age=math.ceil(self.memory / TICK), min_hits=1, iou_threshold=MIN_IOU)
+        self._sort = SORT(max_age=math.ceil(4 * self.memory / TICK), min_hits=1, iou_threshold=MIN_IOU)
         self._tracks: dict[int, _Track] = {}
         self._now = -math.inf
 
