@@ -37,7 +37,9 @@ _K = _KNOTS.size
 _MIX = np.stack([1 - _KNOTS, _KNOTS], axis=1)
 # A jerk that is on for part of a tick moves the state by powers of the time left. Rows: position, velocity,
 # acceleration; then B (off, on, on, off) and E; last axis: whole tick, ends of the stop's phases, end of E's push.
-_PULSES = np.array([1 / 6, 1 / 2, 1.0])[:, None, None] * np.array([[-1.0, 1.0, 1.0, -1.0, 0.0], [1.0, 0.0, 0.0, 0.0, -1.0]])
+_PULSES = np.array([1 / 6, 1 / 2, 1.0])[:, None, None] * np.array(
+    [[-1.0, 1.0, 1.0, -1.0, 0.0], [1.0, 0.0, 0.0, 0.0, -1.0]]
+)
 _HEADROOM = 1e-6
 """Relative room kept under each limit for rounding."""
 _ULP = 2.0**-53
@@ -112,6 +114,13 @@ class JerkLimiter:
         self._bound = np.zeros((_K - 1, 2, n))
         self._span, self._share = np.zeros((2, _K - 1, 2, n))
         self._blends = np.zeros(2 * n)
+        self._size, self._still = np.zeros((3, n)), np.zeros((3, n), dtype=bool)
+        self._stillness = np.empty((3, n))  # settling from below these takes a thousandth of the headroom in jerk
+        self._stillness[:] = (
+            1e-3 * _HEADROOM * np.array([[self.max_dt**3 / 6], [self.max_dt**2 / 2], [self.max_dt]]) / 3
+        )
+        self._stillness[0] += 4 * _ULP * self._extent / self._jerk
+        self._ticks = 0
         self._tolerance = 64 * _ULP * self._extent / self._jerk
         self._dt, self._drift, self._times = 0.0, np.eye(3), np.zeros((5, n))
         self._zero5, self._one, self._tiny = np.zeros((5, n)), np.ones(n), np.full(n, _TINY)
@@ -148,7 +157,12 @@ class JerkLimiter:
         Raises:
             ValueError: a value is not finite or has another shape than () or (n,).
         """
-        start = np.array([np.broadcast_to(np.asarray(v, dtype=np.float64), self.lower.shape) for v in (position, velocity, acceleration)])
+        start = np.array(
+            [
+                np.broadcast_to(np.asarray(v, dtype=np.float64), self.lower.shape)
+                for v in (position, velocity, acceleration)
+            ]
+        )
         if not np.isfinite(start).all():
             raise ValueError("position, velocity and acceleration of a start state must be finite")
         state = self._state
@@ -175,8 +189,8 @@ class JerkLimiter:
 
     def _advance(self, target: Array, dt: float) -> None:
         state, goal, now, beyond = self._state, self._goal, self._now, self._beyond
-        _maximum(target, self.lower, goal)
-        _minimum(goal, self.upper, goal)
+        _maximum(target, self.lower, out=goal)
+        _minimum(goal, self.upper, out=goal)
         _divide(goal, self._jerk, goal)
         self._two_paths(dt)
         base, full = self._pair[:, 0], self._pair[:, 1]
@@ -192,16 +206,33 @@ class JerkLimiter:
         if np.count_nonzero(self._wrong):
             np.copyto(state, base, where=self._wrong)
             now.solve(state[1], state[2])
+        self._ticks += 1
+        if not self._ticks % 8:
+            self._settle()
         self._read_out()
 
+    def _settle(self) -> None:
+        """Put actuators that as good as rest exactly to rest (denormal numbers would be slow)."""
+        state, size, still = self._state, self._size, self._still
+        _subtract(state[0], self._goal, size[0])
+        size[1:] = state[1:]
+        np.abs(size, size)
+        np.less_equal(size, self._stillness, still)
+        np.logical_and(still[0], still[1], self._wrong)
+        np.logical_and(still[2], self._wrong, self._wrong)
+        if np.count_nonzero(self._wrong):
+            np.copyto(state[0], self._goal, where=self._wrong)
+            np.copyto(state[1:], 0.0, where=self._wrong)
+            self._now.solve(state[1], state[2])
+
     def _read_out(self) -> None:
-        """Positions in the user's unit; rounding must not leave the range, and no position outside it moves further out."""
+        """Positions in the user's unit; rounding must not leave the range nor move further out of it."""
         out, bound = self._out, self._beyond
-        _minimum(out, self.lower, bound)
-        _maximum(out, self.upper, self._lead)
+        _minimum(out, self.lower, out=bound)
+        _maximum(out, self.upper, out=self._lead)
         _multiply(self._state[0], self._jerk, out)
-        _maximum(out, bound, out)
-        _minimum(out, self._lead, out)
+        _maximum(out, bound, out=out)
+        _minimum(out, self._lead, out=out)
 
     def _two_paths(self, dt: float) -> None:
         """Fill ``_pair`` with the states after the fastest stop and after full jerk towards the target."""
@@ -222,7 +253,7 @@ class JerkLimiter:
         _multiply(towards, a, lead)
         _subtract(self._amax, lead, left[4])
         _subtract(self._times, left, left)
-        _maximum(left, self._zero5, left)
+        _maximum(left, self._zero5, out=left)
         _multiply(left, left, squared)
         _multiply(squared, left, cubed)
         np.matmul(_PULSES, self._left, self._pulses)
@@ -247,8 +278,8 @@ class JerkLimiter:
         _add(span, lead, span)
         _subtract(bound, f[:-1], share)
         _divide(share, span, share)
-        _maximum(share, self._zeros, share)
-        _minimum(share, self._ones, share)
+        _maximum(share, self._zeros, out=share)
+        _minimum(share, self._ones, out=share)
         np.dot(_STEPS, share.reshape(_K - 1, -1), self._blends)
-        _minimum(self._blends[: self.size], self._blends[self.size :], lead)
+        _minimum(self._blends[: self.size], self._blends[self.size :], out=lead)
         return lead

@@ -1,0 +1,95 @@
+"""A simulated bus: first-order lag, friction and optional faults. For tests, demos and machines without motors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from emo_face.face.drivers.base import DriverError, Feedback
+
+Array = NDArray[np.float64]
+
+
+class MockDriver:
+    """Actuators that follow their target with a lag and stick where the error is too small to overcome friction.
+
+    Args:
+        names: actuator names.
+        start: (n,) position at power-on, actuator units.
+        lag: time constant in seconds, > 0.
+        friction: (n,) or scalar, position error in actuator units below which an actuator at rest does not move.
+        dt: seconds between two writes.
+    """
+
+    def __init__(
+        self,
+        names: Sequence[str],
+        start: ArrayLike = 0.0,
+        lag: float = 0.02,
+        friction: ArrayLike = 0.0,
+        dt: float = 0.01,
+    ) -> None:
+        self._names = tuple(names)
+        n = len(self._names)
+        self._position = np.array(np.broadcast_to(np.asarray(start, dtype=np.float64), (n,)))
+        self._target = self._position.copy()
+        self._friction = np.array(np.broadcast_to(np.asarray(friction, dtype=np.float64), (n,)))
+        self._share = 1.0 - float(np.exp(-dt / lag))
+        self._moving = np.zeros(n, dtype=bool)
+        self.connected = self.torque = False
+        self.unplugged = False
+        self.writes = 0
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return self._names
+
+    @property
+    def target(self) -> Array:
+        """(n,) last written target; a copy."""
+        return self._target.copy()
+
+    def connect(self) -> None:
+        if self.unplugged:
+            raise DriverError("mock bus: unplugged; plug it in again")
+        self.connected = True
+
+    def enable(self, on: bool) -> None:
+        self._check()
+        self._target[:] = self._position
+        self.torque = on
+
+    def write(self, position: Array) -> None:
+        self._check()
+        if position.shape != self._target.shape or not np.isfinite(position).all():
+            raise DriverError(f"mock bus: expected {self._target.shape} finite positions, got {position!r}")
+        self.writes += 1
+        if not self.torque:
+            return
+        self._target[:] = position
+        error = self._target - self._position
+        self._moving = np.abs(error) > np.where(self._moving, 0.25, 1.0) * self._friction
+        self._position += np.where(self._moving, self._share * error, 0.0)
+
+    def read(self) -> Feedback:
+        self._check()
+        load = np.tanh(self._target - self._position) if self.torque else np.zeros_like(self._position)
+        return Feedback(self._position.copy(), load)
+
+    def estop(self) -> None:
+        self.torque = False
+
+    def close(self) -> None:
+        self.connected = self.torque = False
+
+    def push(self, position: ArrayLike) -> None:
+        """Move the actuators by hand, as a person could while torque is off."""
+        self._position[:] = position
+
+    def _check(self) -> None:
+        if self.unplugged:
+            self.connected = False
+        if not self.connected:
+            raise DriverError("mock bus: not connected; call connect()")
