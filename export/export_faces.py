@@ -1,7 +1,7 @@
 """Write the face themes to src/emo_face/web/static/faces/*.json from the drawings in export/faces/.
 
-    python export/export_faces.py            # write
-    python export/export_faces.py --check    # exit 1 if a file differs from its drawing
+python export/export_faces.py            # write
+python export/export_faces.py --check    # exit 1 if a file differs from its drawing
 """
 
 from __future__ import annotations

@@ -62,7 +62,7 @@ def lid_motion(face: Face, e: Eyes, s: float, side: str, extra: tuple[str, ...] 
     face.move(f"eyeLookDown{side}", [up], dy(0.30 * e.up * profile))
     face.move(f"eyeLookUp{side}", [up], dy(-0.10 * e.up * profile))
     face.move(f"eyeLookUp{side}", [low], dy(-0.06 * e.down * profile))
-    # A brow pressed down pushes the inner half of the lid with it, a raised one lifts it: anger and sorrow sit in the lids.
+    # A brow pressed down takes the inner half of the lid along, a raised one lifts it: anger, sorrow.
     inner = smoothstep(-0.4, 0.8, -t) * profile
     outer = smoothstep(-0.4, 0.8, t) * profile
     face.move(f"browDown{side}", [up], dy(e.slant * e.up * (0.34 * inner + 0.10 * profile)))
@@ -94,10 +94,21 @@ def eye_pair(face: Face, e: Eyes, *, socket: bool = True) -> None:
             face.move(f"cheekSquint{side}", [f"socket{side}"], lambda x, y: (0, np.where(y > e.y, -12, 0)))
         ends = (0, N - 1) if e.sharp_corners else ()
         white = face.part(
-            f"white{side}", up, f"-{low}", corners=ends, fill=gradient("down", (0, "whiteShade", 1), (0.35, "white", 1), (1, "white", 1))
+            f"white{side}",
+            up,
+            f"-{low}",
+            corners=ends,
+            fill=gradient("down", (0, "whiteShade", 1), (0.35, "white", 1), (1, "white", 1)),
         )
         round_parts = (
-            ("iris", 0.0, 0.0, e.iris, gradient("down", (0, "irisDark", 1), (0.55, "iris", 1), (1, "irisLight", 1)), 1.0),
+            (
+                "iris",
+                0.0,
+                0.0,
+                e.iris,
+                gradient("down", (0, "irisDark", 1), (0.55, "iris", 1), (1, "irisLight", 1)),
+                1.0,
+            ),
             ("pupil", 0.0, 0.0, e.pupil, "pupil", 1.0),
             ("glintA", -0.34, -0.40, e.iris * 0.27, "glint", 1.06),
             ("glintB", 0.36, 0.38, e.iris * 0.14, "glint", 1.06),
@@ -132,23 +143,28 @@ def brow_pair(face: Face, b: Brows, fill: str = "brow") -> None:
     t = np.linspace(-1, 1, 6)  # inner to outer
     half = b.thick + (b.thin - b.thick) * smoothstep(-0.6, 1.0, t)
     half[0] *= 0.8
+    k = b.travel
     for s, side in SIDES:
         x = s * (b.x + b.half * t)
         mid = b.y - b.arch * (1 - t * t) + b.slope * t
         up = face.line(f"browUp{side}", zip(x, mid - half, strict=True))
         low = face.line(f"browLow{side}", zip(x, mid + half, strict=True))
         face.part(f"brow{side}", up, f"-{low}", fill=fill)
-        lines, k = [up, low], b.travel
+        lines = [up, low]
 
         def u(x: np.ndarray, s: float = s) -> np.ndarray:
             return (s * x - b.x) / b.half  # -1 inner .. 1 outer
 
         face.move("browInnerUp", lines, lambda x, y, s=s, u=u: (-s * 5 * k, -66 * k * smoothstep(1.1, -1, u(x)) - 4))
         face.move(
-            f"browOuterUp{side}", lines, lambda x, y, s=s, u=u: (0, -54 * k * smoothstep(-1.1, 0.3, u(x)) + 6 * k * smoothstep(0.3, 1, u(x)))
+            f"browOuterUp{side}",
+            lines,
+            lambda x, y, s=s, u=u: (0, -54 * k * smoothstep(-1.1, 0.3, u(x)) + 6 * k * smoothstep(0.3, 1, u(x))),
         )
         face.move(
-            f"browDown{side}", lines, lambda x, y, s=s, u=u: (-s * 20 * k * smoothstep(1, -1, u(x)), k * (62 * smoothstep(0.9, -1, u(x)) + 10))
+            f"browDown{side}",
+            lines,
+            lambda x, y, s=s, u=u: (-s * 20 * k * smoothstep(1, -1, u(x)), k * (62 * smoothstep(0.9, -1, u(x)) + 10)),
         )
         face.move(f"noseSneer{side}", lines, lambda x, y, s=s, u=u: (0, 16 * k * smoothstep(0.4, -1, u(x))))
         face.move(f"eyeWide{side}", lines, lambda x, y: (0, -8 * k))
@@ -189,12 +205,19 @@ def cheek_pair(face: Face, c: Cheeks, e: Eyes, *, colour: str = "crease", width:
         face.part(puff, fill=gradient("radial", (0, "glow", 0.95), (0.55, "glow", 0.35), (1, "glow", 0)), opacity=0)
         blush = face.line(f"blush{side}", ellipse(cx, c.y, c.rx, c.ry))
         face.part(
-            blush, fill=gradient("radial", (0, "blush", 0.95), (0.45, "blush", 0.6), (0.8, "blush", 0.12), (1, "blush", 0)), opacity=c.opacity
+            blush,
+            fill=gradient("radial", (0, "blush", 0.95), (0.45, "blush", 0.6), (0.8, "blush", 0.12), (1, "blush", 0)),
+            opacity=c.opacity,
         )
         fold_y = e.y + e.down + 14
-        fold = face.line(f"fold{side}", [(s * (e.x + dx), fold_y + 16 - 16 * (1 - (dx / 66) ** 2)) for dx in (-66, -34, 0, 34, 66)])
+        fold = face.line(
+            f"fold{side}", [(s * (e.x + dx), fold_y + 16 - 16 * (1 - (dx / 66) ** 2)) for dx in (-66, -34, 0, 34, 66)]
+        )
         face.part(fold, closed=False, stroke=colour, width=width, opacity=0)
-        rim = face.line(f"rim{side}", [(s * (c.x + 6 + dx), c.y + 62 + 62 * np.sqrt(1 - (dx / 66) ** 2)) for dx in (-60, -36, 0, 36, 60)])
+        rim = face.line(
+            f"rim{side}",
+            [(s * (c.x + 6 + dx), c.y + 62 + 62 * np.sqrt(1 - (dx / 66) ** 2)) for dx in (-60, -36, 0, 36, 60)],
+        )
         face.part(rim, closed=False, stroke=colour, width=width, opacity=0)
         lines = [blush, puff]
         face.move(f"cheekSquint{side}", [*lines, fold], lambda x, y: (0, -22))
@@ -233,22 +256,40 @@ def jaw_motion(face: Face, j: Jaw, lines: list[str]) -> None:
     face.move("jawLeft", lines, lambda x, y: (j.shift * w(y), 0))
     face.move("jawRight", lines, lambda x, y: (-j.shift * w(y), 0))
     face.move("jawForward", lines, lambda x, y: (0.07 * x * w(y), j.forward * w(y)))
-    face.move("cheekPuff", lines, lambda x, y: (np.sign(x) * (np.abs(x) > 60) * j.puff * np.exp(-(((y - j.puff_y) / 130) ** 2)), 0))
+    face.move(
+        "cheekPuff",
+        lines,
+        lambda x, y: (np.sign(x) * (np.abs(x) > 60) * j.puff * np.exp(-(((y - j.puff_y) / 130) ** 2)), 0),
+    )
     for s, side in SIDES:
         face.move(
-            f"mouthSmile{side}", lines, lambda x, y, s=s: (s * 9 * (s * x > 60) * np.exp(-(((y - j.puff_y + 40) / 110) ** 2)), 0)
+            f"mouthSmile{side}",
+            lines,
+            lambda x, y, s=s: (s * 9 * (s * x > 60) * np.exp(-(((y - j.puff_y + 40) / 110) ** 2)), 0),
         )
 
 
-def nose(face: Face, y: float, *, width: float = 34, height: float = 24, fill: str = "nose", colour: str = "crease", line: float = 6) -> None:
+def nose(
+    face: Face,
+    y: float,
+    *,
+    width: float = 34,
+    height: float = 24,
+    fill: str = "nose",
+    colour: str = "crease",
+    line: float = 6,
+) -> None:
     """A soft nose whose wings lift, with wrinkles beside the bridge when it sneers."""
     tip = face.line("nose", ellipse(0, y, width, height, 10, 2.3))
     face.part(tip, fill=fill)
     for s, side in SIDES:
-        face.move(f"noseSneer{side}", [tip], lambda x, yy, s=s: (s * 5 * (s * x > 4), -15 * smoothstep(-10, 30, s * x) - 3))
+        face.move(
+            f"noseSneer{side}", [tip], lambda x, yy, s=s: (s * 5 * (s * x > 4), -15 * smoothstep(-10, 30, s * x) - 3)
+        )
         for n, (dx, dy) in enumerate(((0, 0), (9, 24))):
             wrinkle = face.line(
-                f"wrinkle{n}{side}", [(s * (24 + dx), y - 78 + dy), (s * (40 + dx), y - 64 + dy), (s * (50 + dx), y - 46 + dy)]
+                f"wrinkle{n}{side}",
+                [(s * (24 + dx), y - 78 + dy), (s * (40 + dx), y - 64 + dy), (s * (50 + dx), y - 46 + dy)],
             )
             face.part(wrinkle, closed=False, stroke=colour, width=line, opacity=0)
             face.style(f"noseSneer{side}", wrinkle, opacity=0.9)

@@ -10,13 +10,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 
 from emo_face.core.arkit import ARKIT_INDEX
 
 FORMAT = "emo-face-2d/1"
+VIEW = (-500, -520, 1000, 1040)  # x, y, width, height of every face
 SIDES = ((1.0, "Left"), (-1.0, "Right"))
 Field = Callable[[np.ndarray, np.ndarray], tuple[Any, Any]]
 
@@ -39,15 +42,21 @@ def ellipse(cx: float, cy: float, rx: float, ry: float, n: int = 8, power: float
 
 
 def gradient(kind: str, *stops: tuple[float, str, float]) -> dict[str, Any]:
-    """A paint in the part's own bounding box: ``down`` (top to bottom) or ``radial``; stops are (offset, colour, alpha)."""
+    """A paint over the part's bounding box, ``down`` or ``radial``; stops are (offset, colour, alpha)."""
     return {"gradient": kind, "stops": [list(stop) for stop in stops]}
+
+
+def palette(name: str) -> dict[str, dict[str, str]]:
+    """Colours of a face for ``light`` and ``dark``, from ``palettes.yaml``."""
+    both = yaml.safe_load(Path(__file__).with_name("palettes.yaml").read_text(encoding="utf-8"))[name]
+    return {"light": both["light"], "dark": {**both["light"], **both["dark"]}}
 
 
 class Face:
     """Collects points, parts and morphs, and writes them as one JSON object."""
 
-    def __init__(self, name: str, title: str, view: Sequence[float], palette: dict[str, dict[str, str]]) -> None:
-        self.head = {"format": FORMAT, "name": name, "title": title, "view": list(view), "palette": palette}
+    def __init__(self, name: str, title: str, colours: dict[str, dict[str, str]]) -> None:
+        self.head = {"format": FORMAT, "name": name, "title": title, "view": VIEW, "palette": colours}
         self.points: list[tuple[float, float]] = []
         self.lines: dict[str, list[int]] = {}
         self.parts: list[dict[str, Any]] = []
@@ -70,7 +79,7 @@ class Face:
         return rows[:, 0], rows[:, 1]
 
     def part(self, name: str, *path: str, closed: bool = True, corners: Iterable[int] = (), **style: Any) -> str:
-        """Paint along lines (``-name`` walks a line backwards). Style: fill, stroke, width, opacity, clip (a part's name)."""
+        """Paint along lines (``-name`` is a line backwards). Style: fill, stroke, width, opacity, clip (a part)."""
         indices: list[int] = []
         for step in path or (name,):
             run = self.lines[step.lstrip("-")]
@@ -85,7 +94,7 @@ class Face:
         return name
 
     def keep_above(self, upper: str, lower: str) -> None:
-        """Never let a point of ``upper`` pass below its partner in ``lower`` (lids and lips meet, they do not cross)."""
+        """Never let a point of ``upper`` pass below its partner in ``lower``: lids and lips meet, they do not cross."""
         self.order += [[i, j] for i, j in zip(self.lines[upper], self.lines[lower], strict=True)]
 
     def move(self, channels: str | tuple[str, ...], lines: Iterable[str], field: Field) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from kit import SIDES, Face, gradient, smoothstep
@@ -61,7 +62,7 @@ def mouth(face: Face, m: Mouth, *, lip_upper: str = "lip", lip_lower: str = "lip
     face.part("tongueOut", fill=gradient("down", (0, "tongue", 1), (1, "tongueLight", 1)), opacity=0)
     face.part("tongueLine", closed=False, stroke="tongueLine", width=6, opacity=0)
     face.part("lipUp", "lipUpOut", "-lipUpIn", corners=ends, fill=lip_upper, **edge)
-    for upper, lower in zip(ROWS, ROWS[1:], strict=False):
+    for upper, lower in pairwise(ROWS):
         face.keep_above(upper, lower)
     _expressive(face, m)
     _lips(face, m)
@@ -81,19 +82,24 @@ def teeth_and_tongue_lines(face: Face, m: Mouth) -> None:
     a = np.linspace(0, 2 * np.pi, 8, endpoint=False)
     face.line("tongue", zip(0.58 * m.half * np.cos(a), m.y + 26 + 40 * np.sin(a), strict=True))
     w = 0.36 * m.half
-    face.line("tongueOut", [(-w, m.y - 6), (0, m.y - 10), (w, m.y - 6), (w, m.y + 3), (0.6 * w, m.y + 6), (0, m.y + 8), (-0.6 * w, m.y + 6), (-w, m.y + 3)])
-    face.line("tongueLine", [(0, m.y - 2), (0, m.y), (0, m.y + 2)])
+    # Its root stays behind the upper lip; the rest slides out by how far down the tongue it lies.
+    side = ((1.0, 0.0), (1.04, 0.35), (0.96, 0.66), (0.62, 0.91))
+    right = [(w * u, m.y - 6 + 12 * v) for u, v in side]
+    face.line("tongueOut", [*right, (0, m.y + 6), *((-x, y) for x, y in reversed(right))])
+    face.line("tongueLine", [(0, m.y - 3), (0, m.y), (0, m.y + 3)])
 
 
 def rows(face: Face, channel: str | tuple[str, ...], dx: object, **dy: object) -> None:
-    """Move the four contours: ``dx`` for all, ``dy`` by row (``up`` both upper rows, ``low`` both lower, ``all``, or a row's name)."""
+    """Move the four contours: ``dx`` for all, ``dy`` for ``all``, ``up`` (both upper), ``low`` or a row by its name."""
     for row in ROWS:
         part = "up" if row.startswith("lipUp") else "low"
         value = sum(np.asarray(dy[k], float) for k in ("all", part, row) if k in dy)
         face.move(channel, [row], lambda x, y, v=value: (dx, v))
 
 
-def _follow(face: Face, channel: str, lines: tuple[str, ...], half: float, field: Callable[[np.ndarray], tuple[object, object]]) -> None:
+def _follow(
+    face: Face, channel: str, lines: tuple[str, ...], half: float, field: Callable[[np.ndarray], tuple[object, object]]
+) -> None:
     """Teeth follow a lip motion given as a function of t."""
     face.move(channel, lines, lambda x, y: field(np.clip(x / half, -1, 1)))
 
@@ -108,15 +114,44 @@ def _expressive(face: Face, m: Mouth) -> None:
         w = _side(s)
         rows(face, f"mouthSmile{side}", w * s * 50 * k * E**1.4, all=w * k * (-66 * E**2.1 + 14 * B))
         rows(face, f"mouthFrown{side}", w * s * -6 * k * E, all=w * k * (58 * E**2 - 20 * B))
-        rows(face, f"mouthStretch{side}", w * s * 50 * k * E, all=w * k * 14 * E**2, lipUpOut=w * 4 * B, lipLowOut=w * -2 * B, low=w * 8 * B)
+        rows(
+            face,
+            f"mouthStretch{side}",
+            w * s * 50 * k * E,
+            all=w * k * 14 * E**2,
+            lipUpOut=w * 4 * B,
+            lipLowOut=w * -2 * B,
+            low=w * 8 * B,
+        )
         rows(face, f"mouthDimple{side}", w * s * 26 * k * E**2, all=w * k * -10 * E**2)
 
         def share(t: np.ndarray, s: float = s) -> np.ndarray:
             return smoothstep(-0.55, 0.55, s * t)
 
-        _follow(face, f"mouthSmile{side}", TEETH, m.half, lambda t, s=s, h=share: (h(t) * s * 40 * k * np.abs(t), h(t) * k * (-60 * np.abs(t) ** 2.1 + 14 * (1 - t * t))))
-        _follow(face, f"mouthFrown{side}", TEETH, m.half, lambda t, s=s, h=share: (0, h(t) * k * (40 * t * t - 18 * (1 - t * t))))
-        _follow(face, f"mouthStretch{side}", TEETH, m.half, lambda t, s=s, h=share: (h(t) * s * 42 * k * np.abs(t), h(t) * 12 * t * t))
+        _follow(
+            face,
+            f"mouthSmile{side}",
+            TEETH,
+            m.half,
+            lambda t, s=s, h=share: (
+                h(t) * s * 40 * k * np.abs(t),
+                h(t) * k * (-60 * np.abs(t) ** 2.1 + 14 * (1 - t * t)),
+            ),
+        )
+        _follow(
+            face,
+            f"mouthFrown{side}",
+            TEETH,
+            m.half,
+            lambda t, s=s, h=share: (0, h(t) * k * (40 * t * t - 18 * (1 - t * t))),
+        )
+        _follow(
+            face,
+            f"mouthStretch{side}",
+            TEETH,
+            m.half,
+            lambda t, s=s, h=share: (h(t) * s * 42 * k * np.abs(t), h(t) * 12 * t * t),
+        )
         everything = [*ROWS, *TEETH, "tongue", "tongueOut", "tongueLine"]
         face.move(f"mouth{side}", everything, lambda x, y, s=s: (s * 52 * k, -10 * k * smoothstep(-20, m.half, s * x)))
 
@@ -131,12 +166,35 @@ def _lips(face: Face, m: Mouth) -> None:
     rows(face, "mouthShrugLower", 0, low=-18 * k * B, up=-13 * k * B, lipLowOut=8 * B)
     for s, side in SIDES:
         w = _side(s)
-        rows(face, f"mouthPress{side}", w * s * 10 * E, all=w * k * -4 * E**2, lipUpOut=w * 0.62 * thin_u, lipLowOut=-w * 0.62 * thin_l)
+        rows(
+            face,
+            f"mouthPress{side}",
+            w * s * 10 * E,
+            all=w * k * -4 * E**2,
+            lipUpOut=w * 0.62 * thin_u,
+            lipLowOut=-w * 0.62 * thin_l,
+        )
         bump = w * np.clip(1 - E**3, 0, 1)
         rows(face, f"mouthUpperUp{side}", 0, up=-36 * k * bump, lipUpOut=-3 * bump)
         rows(face, f"mouthLowerDown{side}", 0, low=36 * k * bump, lipLowOut=3 * bump)
-    rows(face, "mouthPucker", -0.56 * m.half * T, all=m.curve * 0.8 * E**2, lipUpOut=-15 * k * full, lipLowOut=17 * k * full)
-    rows(face, "mouthFunnel", -0.46 * m.half * T, lipUpIn=-16 * k * full, lipLowIn=22 * k * full, lipUpOut=-30 * k * full, lipLowOut=38 * k * full, all=m.curve * E**2)
+    rows(
+        face,
+        "mouthPucker",
+        -0.56 * m.half * T,
+        all=m.curve * 0.8 * E**2,
+        lipUpOut=-15 * k * full,
+        lipLowOut=17 * k * full,
+    )
+    rows(
+        face,
+        "mouthFunnel",
+        -0.46 * m.half * T,
+        lipUpIn=-16 * k * full,
+        lipLowIn=22 * k * full,
+        lipUpOut=-30 * k * full,
+        lipLowOut=38 * k * full,
+        all=m.curve * E**2,
+    )
     for channel, share in (("mouthPucker", 0.5), ("mouthFunnel", 0.42)):
         face.move(channel, TEETH, lambda x, y, q=share: (-q * x, 0))
         face.move(channel, ["tongue"], lambda x, y, q=share: (-q * x, 0))
@@ -151,13 +209,17 @@ def _jaw(face: Face, m: Mouth) -> None:
     face.move("jawOpen", ["tongue"], lambda x, y: (0, 0.86 * m.jaw))
     face.move("jawOpen", ["tongueOut", "tongueLine"], lambda x, y: (0, 0.62 * m.jaw))
     lift = 0.18 * m.jaw * E**2 - 4 * B
-    rows(face, ("jawOpen", "mouthClose"), 0, low=-drop + 0.42 * m.jaw * B + lift, up=0.42 * m.jaw * B)
+    rows(face, ("jawOpen", "mouthClose"), 0, low=-drop + 0.26 * m.jaw * B + lift, up=0.26 * m.jaw * B)
     for s, side in SIDES:
         rows(face, f"jaw{side}", s * 14 * B, low=0)
-        face.move(f"jaw{side}", ["lipLowIn", "lipLowOut", "teethLowTop", "teethLowRoot", "tongue", "tongueOut", "tongueLine"], lambda x, y, s=s: (s * 26, 0))
+        face.move(
+            f"jaw{side}",
+            ["lipLowIn", "lipLowOut", "teethLowTop", "teethLowRoot", "tongue", "tongueOut", "tongueLine"],
+            lambda x, y, s=s: (s * 26, 0),
+        )
     rows(face, "jawForward", 0, low=-5 * B, lipLowOut=13 * B**0.55)
     rows(face, "cheekPuff", -0.14 * m.half * T, lipUpOut=-3 * B, lipLowOut=3 * B)
-    face.move("tongueOut", ["tongueOut", "tongueLine"], lambda x, y: (0.10 * x, np.where(y > m.y, 92, np.where(y > m.y - 1, 50, 6))))
+    face.move("tongueOut", ["tongueOut", "tongueLine"], lambda x, y: (0.06 * x, 92 * (y - m.y + 6) / 12))
     face.style("tongueOut", "tongueOut", opacity=6)
     face.style("tongueOut", "tongueLine", opacity=0.9)
     rows(face, "tongueOut", 0, low=11 * B, up=-5 * B)
@@ -176,7 +238,9 @@ def _creases(face: Face, m: Mouth) -> None:
     for s, side in SIDES:
         face.move(f"jaw{side}", [chin], lambda x, y, s=s: (s * 40, 0))
         corner = m.half + 22
-        dimple = face.line(f"dimple{side}", [(s * (corner - 4), m.y - 40), (s * (corner + 10), m.y - 14), (s * (corner - 4), m.y + 14)])
+        dimple = face.line(
+            f"dimple{side}", [(s * (corner - 4), m.y - 40), (s * (corner + 10), m.y - 14), (s * (corner - 4), m.y + 14)]
+        )
         face.part(dimple, closed=False, stroke="crease", width=7, opacity=0)
         face.move(f"mouthSmile{side}", [dimple], lambda x, y, s=s: (s * 50 * m.travel, -58 * m.travel))
         face.move(f"mouthStretch{side}", [dimple], lambda x, y, s=s: (s * 46 * m.travel, 8))

@@ -53,7 +53,7 @@ class Part(_Strict):
 
 
 class Morph(_Strict):
-    """What the product of the channels ``of`` adds: ``move`` is (point, dx, dy)..., ``style`` rows are (part, opacity, width)."""
+    """What the product of the channels ``of`` adds: ``move`` (point, dx, dy)..., ``style`` (part, opacity, width)."""
 
     of: tuple[str, ...]
     move: tuple[int, ...] = ()
@@ -100,7 +100,7 @@ class FaceData:
     _move: Array
     _opacity: Array
     _width: Array
-    _order: NDArray[np.int64]
+    _order: tuple[tuple[NDArray[np.int64], NDArray[np.int64]], ...]
 
     def pose(self, arkit: Sequence[float] | Array) -> Pose:
         """The face with 52 ARKit values in [0, 1] (clipped; NaN counts as 0), in the order of ``ARKIT_52``.
@@ -119,10 +119,26 @@ class FaceData:
         return Pose(points, opacity, np.maximum(self._rest.width + weights @ self._width, 0.0))
 
     def _keep_order(self, points: Array) -> None:
-        """Lids and lips meet halfway instead of crossing; pairs are taken in the file's order."""
+        """Lids and lips meet halfway instead of crossing; rows of pairs are taken in the file's order."""
+        y = points[:, 1]
         for upper, lower in self._order:
-            if points[upper, 1] > points[lower, 1]:
-                points[[upper, lower], 1] = (points[upper, 1] + points[lower, 1]) / 2
+            crossed = y[upper] > y[lower]
+            if crossed.any():
+                up, low = upper[crossed], lower[crossed]
+                y[up] = y[low] = (y[up] + y[low]) / 2
+
+
+def _batches(order: tuple[tuple[int, int], ...]) -> tuple[tuple[NDArray[np.int64], NDArray[np.int64]], ...]:
+    """Pairs in the file's order, in runs that share no point, so that a run can be done at once."""
+    runs: list[list[tuple[int, int]]] = []
+    seen: set[int] = set()
+    for pair in order:
+        if not runs or seen & set(pair):
+            runs.append([])
+            seen = set()
+        runs[-1].append(pair)
+        seen |= set(pair)
+    return tuple((np.array([p[0] for p in run]), np.array([p[1] for p in run])) for run in runs)
 
 
 def theme_names(folder: Path = FACES) -> tuple[str, ...]:
@@ -145,7 +161,9 @@ def load_face(theme: str = "robot", folder: Path = FACES) -> FaceData:
         return _build(raw)
     except ValidationError as error:
         first = error.errors()[0]
-        raise ConfigError(f"{path}: field {'.'.join(map(str, first['loc']))}: {first['msg']}; run python export/export_faces.py") from None
+        raise ConfigError(
+            f"{path}: field {'.'.join(map(str, first['loc']))}: {first['msg']}; run python export/export_faces.py"
+        ) from None
     except (IndexError, KeyError, ValueError) as error:
         raise ConfigError(f"{path}: {error}; run python export/export_faces.py") from None
 
@@ -168,8 +186,18 @@ def _build(raw: _File) -> FaceData:
         for part_index, d_opacity, d_width in morph.style:
             opacity[k, part_index], width[k, part_index] = d_opacity, d_width
     rest = Pose(points, np.array([p.opacity for p in parts]), np.array([p.width for p in parts]))
-    order = np.array(raw.order, dtype=np.int64).reshape(-1, 2)
+    order = _batches(raw.order)
     palette = {str(k): dict(v) for k, v in raw.palette.items()}
     return FaceData(
-        raw.name, raw.title, raw.view, palette, parts, rest, tuple(channels), move.reshape(len(raw.morphs), -1), opacity, width, order
+        raw.name,
+        raw.title,
+        raw.view,
+        palette,
+        parts,
+        rest,
+        tuple(channels),
+        move.reshape(len(raw.morphs), -1),
+        opacity,
+        width,
+        order,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 from typing import Literal
 
@@ -72,36 +73,67 @@ def _canvas(background: Background, size: tuple[int, int], big: tuple[int, int],
         if background.shape != (size[1], size[0], 3):
             raise ValueError(f"background has shape {background.shape}, expected {(size[1], size[0], 3)}")
         return np.ascontiguousarray(cv2.resize(background, big, interpolation=cv2.INTER_LINEAR), dtype=np.uint8)
-    canvas = np.empty((big[1], big[0], 3), dtype=np.uint8)
-    canvas[:] = np.round(np.asarray(default if background is None else background))
-    return canvas
+    return _plain(default if background is None else (background[0], background[1], background[2]), big)
 
 
-def curve(points: Array, corners: Sequence[int] = (), closed: bool = True) -> Array:
-    """Points along a smooth curve through ``points`` (n, 2); its handles vanish at ``corners``.
+def _plain(colour: Colour, size: tuple[int, int]) -> ImageArray:
+    """A picture of one colour; a row at a time is much faster than NumPy's pixel at a time."""
+    width, height = size
+    rows = np.empty((height, 3 * width), dtype=np.uint8)
+    rows[:] = np.tile(np.round(np.asarray(colour)).astype(np.uint8), width)
+    return rows.reshape(height, width, 3)
 
-    A Catmull-Rom spline whose handles scale with the distance to their neighbour, so that uneven spacing does
-    not overshoot. The page draws the same curve with Bezier segments.
-    """
-    if closed:
-        before, after = np.roll(points, 1, axis=0), np.roll(points, -1, axis=0)
-    else:
-        before, after = np.vstack([points[:1], points[:-1]]), np.vstack([points[1:], points[-1:]])
-    len_in = np.hypot(*(points - before).T)[:, None]
-    len_out = np.hypot(*(after - points).T)[:, None]
-    tangent = HANDLE * (after - before) / np.maximum(len_in + len_out, 1e-6)
-    tangent[list(corners)] = 0.0
-    out_handle, in_handle = points + tangent * len_out, points - tangent * len_in
-    ends = np.roll(np.arange(len(points)), -1) if closed else np.arange(1, len(points))
-    starts = np.arange(len(ends))
-    segments = np.stack([points[starts], out_handle[starts], in_handle[ends], points[ends]], axis=1)
-    sampled = np.einsum("tk,skd->std", _bezier_basis(), segments).reshape(-1, 2)
-    return sampled if closed else np.vstack([sampled, points[-1:]])
+
+@dataclass(frozen=True)
+class _Curves:
+    """The curves of all parts of a theme at once: for each path point its neighbours, for each segment its ends."""
+
+    points: NDArray[np.int64]
+    before: NDArray[np.int64]
+    after: NDArray[np.int64]
+    smooth: Array
+    start: NDArray[np.int64]
+    end: NDArray[np.int64]
+    slices: tuple[slice, ...]
+
+    def sample(self, posed: Array) -> Array:
+        """Points (n, 2) along every part's curve; ``slices`` tells which belong to which part.
+
+        A Catmull-Rom spline whose handles scale with the distance to their neighbour, so that uneven spacing does
+        not overshoot, and vanish at corners. The page draws the same curve with Bezier segments.
+        """
+        at = posed[self.points]
+        to_before, to_after = at[self.before] - at, at[self.after] - at
+        len_in, len_out = np.hypot(to_before[:, 0], to_before[:, 1]), np.hypot(to_after[:, 0], to_after[:, 1])
+        scale = HANDLE * self.smooth / np.maximum(len_in + len_out, 1e-6)
+        tangent = (to_after - to_before) * scale[:, None]
+        leave, arrive = at + tangent * len_out[:, None], at - tangent * len_in[:, None]
+        segments = np.stack([at[self.start], leave[self.start], arrive[self.end], at[self.end]], axis=1)
+        sampled: Array = np.matmul(_bezier_basis(), segments).reshape(-1, 2)
+        return sampled
+
+
+@cache
+def _curves(theme: str) -> _Curves:
+    points, before, after, smooth, start, end, slices = [], [], [], [], [], [], []  # type: ignore[var-annotated]
+    for part in load_face(theme).parts:
+        n, first = len(part.path), len(points)
+        own = list(range(n))
+        points += part.path
+        before += [first + (i - 1 if i else 0 if part.open else n - 1) for i in own]
+        after += [first + (i + 1 if i < n - 1 else i if part.open else 0) for i in own]
+        smooth += [0.0 if i in part.corners else 1.0 for i in own]
+        segments = own[:-1] if part.open else own
+        slices.append(slice(STEPS * len(start), STEPS * (len(start) + len(segments))))
+        start += [first + i for i in segments]
+        end += [first + (i + 1) % n for i in segments]
+    at, prior, following = (np.array(v, dtype=np.int64) for v in (points, before, after))
+    return _Curves(at, prior, following, np.array(smooth), np.array(start), np.array(end), tuple(slices))
 
 
 @cache
 def _bezier_basis() -> Array:
-    t = np.linspace(0, 1, STEPS, endpoint=False)[:, None]
+    t = np.linspace(0, 1, STEPS)[:, None]  # both ends, so that open curves are whole
     return np.hstack([(1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t * t * (1 - t), t**3])
 
 
@@ -115,13 +147,16 @@ class _Painter:
         centre = np.array([x + view_w / 2, y + view_h / 2])
         self.canvas, self.face, self.pose, self.colours = canvas, face, pose, colours
         self.points = (pose.points - centre) * self.scale + np.array([width / 2, height / 2])
+        curves = _curves(face.name)
+        sampled = np.round(curves.sample(self.points) * (1 << SHIFT)).astype(np.int32)
+        self.paths = [sampled[part] for part in curves.slices]
 
     def paint(self, index: int) -> None:
         """Fill, then stroke, one part."""
         part, opacity = self.face.parts[index], float(self.pose.opacity[index])
         if opacity <= 0:
             return
-        path = self._path(part)
+        path = self.paths[index]
         plain = opacity >= 1 and part.clip is None
         if isinstance(part.fill, str) and plain:
             cv2.fillPoly(self.canvas, [path], self.colours[part.fill], cv2.LINE_AA, SHIFT)
@@ -135,11 +170,9 @@ class _Painter:
         else:
             self._blend(part, path, opacity, part.stroke, thickness)
 
-    def _path(self, part: Part) -> NDArray[np.int32]:
-        points = curve(self.points[list(part.path)], part.corners, not part.open)
-        return np.round(points * (1 << SHIFT)).astype(np.int32)
-
-    def _blend(self, part: Part, path: NDArray[np.int32], opacity: float, paint: str | Gradient, thickness: int) -> None:
+    def _blend(
+        self, part: Part, path: NDArray[np.int32], opacity: float, paint: str | Gradient, thickness: int
+    ) -> None:
         box = self._box(path, thickness)
         if box is None:
             return
@@ -152,17 +185,19 @@ class _Painter:
             cv2.fillPoly(mask, [path - shift], 255.0, cv2.LINE_AA, SHIFT)
         if part.clip is not None:
             cutter = np.zeros_like(mask)
-            cv2.fillPoly(cutter, [self._path(self.face.parts[part.clip]) - shift], 255.0, cv2.LINE_AA, SHIFT)
+            cv2.fillPoly(cutter, [self.paths[part.clip] - shift], 255.0, cv2.LINE_AA, SHIFT)
             mask = np.asarray(cv2.multiply(mask, cutter, scale=1 / 255), dtype=np.uint8)
-        alpha = mask.astype(np.float32) * np.float32(opacity / 255)
-        colour = np.empty((*mask.shape, 3), dtype=np.uint8)
-        if isinstance(paint, str):
-            colour[:] = np.round(self.colours[paint])
-        else:
-            rows, stop_alpha = self._gradient(paint, part, box)
-            colour[:] = rows
-            alpha = alpha * stop_alpha
         region = self.canvas[y0:y1, x0:x1]
+        if isinstance(paint, str):
+            colour, stop_alpha = _plain(self.colours[paint], (x1 - x0, y1 - y0)), None
+        else:
+            colour, stop_alpha = self._gradient(paint, part, box)
+        if opacity >= 1 and stop_alpha is None:
+            _cover(region, colour, mask)
+            return
+        alpha = mask.astype(np.float32) * np.float32(opacity / 255)
+        if stop_alpha is not None:
+            alpha *= stop_alpha
         region[:] = cv2.blendLinear(region, colour, 1 - alpha, alpha)
 
     def _box(self, path: NDArray[np.int32], thickness: int) -> tuple[int, int, int, int] | None:
@@ -174,8 +209,10 @@ class _Painter:
         x1, y1 = min(int(high[0]), width), min(int(high[1]), height)
         return (x0, y0, x1, y1) if x1 > x0 and y1 > y0 else None
 
-    def _gradient(self, paint: Gradient, part: Part, box: tuple[int, int, int, int]) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-        """Colour and alpha over ``box``; the gradient spans the bounding box of the control points."""
+    def _gradient(
+        self, paint: Gradient, part: Part, box: tuple[int, int, int, int]
+    ) -> tuple[ImageArray, NDArray[np.float32] | None]:
+        """Colour and alpha (None: opaque) over ``box``; the gradient spans the bounding box of the control points."""
         points = self.points[list(part.path)]
         low, high = points.min(axis=0), points.max(axis=0)
         span = np.maximum(high - low, 1e-3)
@@ -188,5 +225,20 @@ class _Painter:
             u = np.minimum(np.hypot(2 * h[None, :] - 1, 2 * v[:, None] - 1), 1.0)
         offsets = [stop[0] for stop in paint.stops]
         table = np.array([(*self.colours[name], alpha) for _, name, alpha in paint.stops])
-        mixed = [np.interp(u, offsets, table[:, k]) for k in range(4)]
-        return np.stack(mixed[:3], axis=-1).astype(np.uint8), mixed[3].astype(np.float32)
+        colour = np.stack([np.interp(u, offsets, table[:, k]) for k in range(3)], axis=-1).astype(np.uint8)
+        if colour.shape[1] != x1 - x0:
+            colour = np.asarray(cv2.repeat(colour, 1, x1 - x0), dtype=np.uint8)
+        opaque = bool((table[:, 3] >= 1).all())
+        return colour, None if opaque else np.interp(u, offsets, table[:, 3]).astype(np.float32)
+
+
+def _cover(region: ImageArray, colour: ImageArray, mask: NDArray[np.uint8]) -> None:
+    """Lay an opaque ``colour`` over ``region``: copied inside, mixed only along the edge."""
+    edge = cv2.findNonZero(cv2.inRange(mask, 1, 254))
+    if edge is not None:
+        at = (edge[:, 0, 1], edge[:, 0, 0])
+        share = mask[at][:, None].astype(np.float32) / 255
+        mixed = np.round(region[at] * (1 - share) + colour[at] * share)
+    cv2.copyTo(colour, cv2.inRange(mask, 255, 255), region)
+    if edge is not None:
+        region[at] = mixed

@@ -64,7 +64,9 @@ def unpack_frame(frame: bytes) -> tuple[int, int, np.ndarray]:
         raise ValueError(f"a face frame has {FRAME_BYTES} bytes, got {len(frame)}")
     version, count, sequence, milliseconds = HEADER.unpack_from(frame)
     if (version, count) != (VERSION, len(ARKIT_52)):
-        raise ValueError(f"expected face frame version {VERSION} with {len(ARKIT_52)} values, got {version} with {count}")
+        raise ValueError(
+            f"expected face frame version {VERSION} with {len(ARKIT_52)} values, got {version} with {count}"
+        )
     return sequence, milliseconds, np.frombuffer(frame, dtype="<u2", offset=HEADER.size) / 65535.0
 
 

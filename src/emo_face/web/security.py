@@ -50,7 +50,9 @@ def check_binding(host: str, token: str | None) -> None:
     if token is not None and len(token) < MIN_TOKEN:
         raise UserError(f"screen.token has {len(token)} characters, expected at least {MIN_TOKEN}; {_MAKE_TOKEN}")
     if token is None and not is_loopback(host):
-        raise UserError(f"screen.host {host!r} can be reached from other machines, so screen.token must be set; {_MAKE_TOKEN}")
+        raise UserError(
+            f"screen.host {host!r} is reachable from other machines, so screen.token must be set; {_MAKE_TOKEN}"
+        )
 
 
 _MAKE_TOKEN = "make one with: python3 -c 'import secrets; print(secrets.token_urlsafe(16))'"

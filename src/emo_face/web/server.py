@@ -1,4 +1,4 @@
-"""Serve the screen face: a page, a WebSocket that carries 52 values, and commands back. One thread, one event loop."""
+"""Serve the screen face: pages, a WebSocket that carries 52 values, and commands back. One thread, one event loop."""
 
 from __future__ import annotations
 
@@ -12,21 +12,20 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from aiohttp import WSCloseCode, WSMsgType, web
+from aiohttp.typedefs import Handler
 
 from emo_face.core.errors import UserError
 from emo_face.web import security
-from emo_face.web.pages import Page, load_pages
-from emo_face.web.protocol import MAX_COMMAND, CommandError, clean_meta, pack_frame, parse_command, quantise
+from emo_face.web.hub import Hub, quietly
+from emo_face.web.pages import load_pages
+from emo_face.web.protocol import MAX_COMMAND, CommandError, parse_command
 
 log = logging.getLogger(__name__)
 
 Command = Callable[[dict[str, Any]], "str | None"]
 """Gets a checked command; returns None, or why it is refused. Runs in the server's thread: hand over and return."""
 
-BACKLOG = 16384  # bytes a client may lag before it is dropped
 COMMANDS_PER_S = 120.0
-ALIVE_S = 1.0  # a sign of life at least this often; older values count as not live
-META_S = 0.2  # numbers in the meta are refreshed no faster than this
 _SERVER = web.AppKey("server", object)
 
 
@@ -36,7 +35,7 @@ class FaceServer:
     Args:
         host: address to bind; anything but loopback needs ``token``.
         port: TCP port; 0 takes a free one (see ``port`` after ``start``).
-        token: what a client must present, at least 12 characters.
+        token: what a client must present, at least 12 characters; None or empty for none.
         theme: face shown unless the page asks for another.
         on_command: receives commands of the ``/tune`` page (see :mod:`emo_face.web.protocol`); None refuses them.
         origins: further origins (``https://robot.local``) that may connect, for a reverse proxy.
@@ -59,27 +58,20 @@ class FaceServer:
         max_clients: int = 128,
         rate: float = 60.0,
     ) -> None:
-        token = token or None
-        security.check_binding(host, token)
-        self.host, self.port, self.token, self.on_command = host, port, token, on_command
-        self.origins, self.max_clients, self.rate = tuple(origins), max_clients, rate
-        self.dropped_slow = self.rejected = self.refused_commands = self.frames_sent = 0
+        self.host, self.port, self.token = host, port, token or None
+        security.check_binding(host, self.token)
+        self.on_command, self.origins, self.max_clients = on_command, tuple(origins), max_clients
+        self.hub = Hub(rate)
+        self.refused_commands = 0
         self._pages = load_pages(theme)
-        self._sockets: dict[web.WebSocketResponse, asyncio.Transport] = {}
-        self._lock = threading.Lock()
-        self._values: bytes | None = None
-        self._meta: dict[str, Any] = {}
-        self._published = float("-inf")
-        self._pending = False
-        self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
-
-    # ---- used from any thread -------------------------------------------------------------------
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._done: asyncio.Event | None = None
 
     @property
     def clients(self) -> int:
         """Pages connected now."""
-        return len(self._sockets)
+        return len(self.hub)
 
     @property
     def url(self) -> str:
@@ -88,66 +80,55 @@ class FaceServer:
         return f"http://{host}:{self.port}/"
 
     def start(self) -> None:
-        """Bind and serve in a thread of its own; returns once the port is open.
+        """Bind and serve in a thread of its own; returns once pages can connect.
 
         Raises:
             UserError: the port is in use or may not be opened; names port and parameter.
         """
         if self._thread is not None:
             return
-        listener = self._bind()
-        ready = threading.Event()
+        listener, ready = self._bind(), threading.Event()
         self._thread = threading.Thread(target=self._run, args=(listener, ready), name="emo-face-web", daemon=True)
         self._thread.start()
         ready.wait()
 
     def publish(self, arkit: Sequence[float], meta: Mapping[str, Any] | None = None) -> None:
-        """Show (52,) values in [0, 1] on every page; the newest wins, never blocks. Bad values are counted in ``rejected``."""
-        try:
-            values = quantise(arkit)
-        except (ValueError, TypeError):
-            self.rejected += 1
-            return
-        with self._lock:
-            self._values, self._published = values, time.monotonic()
-            if meta is not None:
-                self._meta = clean_meta(meta)
-            wake = not self._pending and self._loop is not None
-            self._pending = True
-        if wake and self._loop is not None:
-            try:
-                self._loop.call_soon_threadsafe(self._wake.set)
-            except RuntimeError:  # the loop is closing
-                log.debug("published while the face server stops")
+        """Show (52,) values in [0, 1] on every page. From any thread; the newest wins; never blocks.
+
+        Values that are not 52 finite numbers are dropped and counted in ``hub.rejected``. ``meta`` (None keeps the
+        last one) may hold ``emotion``, ``person``, ``latency_ms`` and further numbers, booleans and short texts.
+        """
+        self.hub.publish(arkit, meta)
 
     def stop(self) -> None:
         """Tell every page goodbye, close the port, end the thread."""
-        thread, loop = self._thread, self._loop
-        if thread is None or loop is None:
+        thread, loop, done = self._thread, self._loop, self._done
+        self._thread = None
+        if thread is None or loop is None or done is None:
             return
-        loop.call_soon_threadsafe(self._done.set)
+        try:
+            loop.call_soon_threadsafe(done.set)
+        except RuntimeError:
+            log.debug("the face server had ended already")
         thread.join(timeout=5.0)
-        self._thread = self._loop = None
-
-    # ---- the server's thread --------------------------------------------------------------------
 
     def _bind(self) -> socket.socket:
         try:
             family, kind, proto, _, address = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)[0]
-        except socket.gaierror as error:
-            raise UserError(f"screen.host {self.host!r} is not an address of this machine: {error.strerror}") from None
+        except (OSError, OverflowError) as error:
+            raise UserError(f"screen.host {self.host!r}, screen.port {self.port} is no address: {error}") from None
         listener = socket.socket(family, kind, proto)
         try:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind(address)
             listener.listen(128)
-        except OSError as error:
+        except (OSError, OverflowError) as error:
             listener.close()
-            if error.errno == errno.EADDRINUSE:
-                raise UserError(
-                    f"port {self.port} on {self.host} is in use: stop the other program or set screen.port to a free one (0 picks one)"
-                ) from None
-            raise UserError(f"cannot open port {self.port} on {self.host} (screen.port, screen.host): {error.strerror}") from None
+            where = f"port {self.port} on {self.host}"
+            if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
+                hint = "stop the other program or set screen.port to a free one (0 picks one)"
+                raise UserError(f"{where} is in use: {hint}") from None
+            raise UserError(f"cannot open {where} (parameters screen.port and screen.host): {error}") from None
         self.port = int(listener.getsockname()[1])
         return listener
 
@@ -161,7 +142,6 @@ class FaceServer:
             listener.close()
 
     async def _serve(self, listener: socket.socket, ready: threading.Event) -> None:
-        self._wake, self._done = asyncio.Event(), asyncio.Event()
         app = web.Application(middlewares=[_guard], client_max_size=1024)
         app[_SERVER] = self
         app.router.add_get("/ws", self._socket)
@@ -170,74 +150,19 @@ class FaceServer:
         runner = web.AppRunner(app, access_log=None)
         await runner.setup()
         await web.SockSite(runner, listener, shutdown_timeout=1.0).start()
-        self._loop = asyncio.get_running_loop()
+        self._loop, self._done = asyncio.get_running_loop(), asyncio.Event()
+        task = asyncio.create_task(self.hub.run())
+        await asyncio.sleep(0)
         ready.set()
-        task = asyncio.create_task(self._broadcast())
         try:
             await self._done.wait()
         finally:
             task.cancel()
-            await asyncio.gather(
-                *(s.close(code=WSCloseCode.GOING_AWAY, message=b"face driver stops") for s in list(self._sockets)), return_exceptions=True
-            )
+            await self.hub.close(WSCloseCode.GOING_AWAY, "face driver stops")
             await runner.cleanup()
 
-    async def _broadcast(self) -> None:
-        """Send what changed to everybody, at most ``rate`` times a second, and a sign of life every second."""
-        last_values, last_meta, meta_at, sequence = None, None, 0.0, 0
-        while True:
-            with_timeout = asyncio.wait_for(self._wake.wait(), ALIVE_S)
-            try:
-                await with_timeout
-            except asyncio.TimeoutError:
-                last_meta = None
-            self._wake.clear()
-            values, meta = self._newest()
-            now = time.monotonic()
-            if values is not None and values != last_values:
-                sequence += 1
-                await self._send(pack_frame(values, sequence, int(now * 1000)))
-                last_values = values
-            if last_meta is None or (meta != last_meta and (now - meta_at > META_S or _texts(meta) != _texts(last_meta))):
-                await self._send_meta(list(self._sockets), meta)
-                last_meta, meta_at = meta, now
-            elif now - meta_at > ALIVE_S:
-                last_meta = None
-            await asyncio.sleep(1.0 / self.rate)
-
-    def _newest(self) -> tuple[bytes | None, dict[str, Any]]:
-        with self._lock:
-            self._pending = False
-            live = time.monotonic() - self._published < ALIVE_S
-            return self._values, {**self._meta, "live": live}
-
-    async def _send(self, frame: bytes) -> None:
-        for ws in list(self._sockets):
-            if self._keeps_up(ws):
-                await _quietly(ws.send_bytes(frame))
-                self.frames_sent += 1
-
-    async def _send_meta(self, sockets: list[web.WebSocketResponse], meta: dict[str, Any]) -> None:
-        for ws in sockets:
-            if self._keeps_up(ws):
-                await _quietly(ws.send_json({"type": "meta", **meta}))
-
-    def _keeps_up(self, ws: web.WebSocketResponse) -> bool:
-        """Whether a client reads; one that lags is cut off, so that nobody waits for it."""
-        transport = self._sockets.get(ws)
-        if transport is None or ws.closed or transport.is_closing():
-            return False
-        if transport.get_write_buffer_size() <= BACKLOG:
-            return True
-        self.dropped_slow += 1
-        self._sockets.pop(ws, None)
-        transport.abort()
-        return False
-
-    # ---- requests -------------------------------------------------------------------------------
-
     async def _page(self, request: web.Request) -> web.StreamResponse:
-        page: Page | None = self._pages.get(request.path)
+        page = self._pages.get(request.path)
         if page is None:
             raise web.HTTPNotFound(text="no such page\n")
         headers = {"ETag": f'"{page.etag}"', "Vary": "Accept-Encoding"}
@@ -249,52 +174,45 @@ class FaceServer:
         return web.Response(body=body, content_type=page.content_type, charset="utf-8", headers=headers)
 
     async def _health(self, request: web.Request) -> web.Response:
-        age = time.monotonic() - self._published
-        live = age < ALIVE_S
+        live = self.hub.live
         return web.json_response({"status": "ok" if live else "waiting", "live": live, "clients": self.clients})
 
     async def _socket(self, request: web.Request) -> web.StreamResponse:
         if not security.origin_allowed(request, self.origins):
             raise web.HTTPForbidden(text="a page from another origin may not connect\n")
-        if len(self._sockets) >= self.max_clients:
+        if self.clients >= self.max_clients:
             raise web.HTTPServiceUnavailable(text=f"{self.max_clients} pages are connected already\n")
-        ws = web.WebSocketResponse(heartbeat=5.0, max_msg_size=MAX_COMMAND, compress=False)
-        await ws.prepare(request)
+        page = web.WebSocketResponse(heartbeat=5.0, max_msg_size=MAX_COMMAND, compress=False)
+        await page.prepare(request)
         transport = request.transport
-        if not isinstance(transport, asyncio.Transport):
-            return ws
-        sock = transport.get_extra_info("socket")
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BACKLOG)  # what the kernel holds for a slow client is stale
-        self._sockets[ws] = transport
+        if transport is None:  # left already
+            return page
         try:
-            values, meta = self._newest()
-            await self._send_meta([ws], meta)
-            if values is not None:
-                await _quietly(ws.send_bytes(pack_frame(values, 0, int(time.monotonic() * 1000))))
-            await self._listen(ws)
+            await self.hub.join(page, transport)
+            await self._listen(page)
         finally:
-            self._sockets.pop(ws, None)
-        return ws
+            self.hub.leave(page)
+        return page
 
-    async def _listen(self, ws: web.WebSocketResponse) -> None:
+    async def _listen(self, page: web.WebSocketResponse) -> None:
         """Read commands until the page leaves, sends something else, or floods."""
         allowance, at = COMMANDS_PER_S, time.monotonic()
-        async for message in ws:
+        async for message in page:
             if message.type is not WSMsgType.TEXT:
-                await ws.close(code=WSCloseCode.UNSUPPORTED_DATA, message=b"only JSON text is understood")
+                await page.close(code=WSCloseCode.UNSUPPORTED_DATA, message=b"only JSON text is understood")
                 return
             now = time.monotonic()
             allowance, at = min(COMMANDS_PER_S, allowance + (now - at) * COMMANDS_PER_S) - 1, now
             if allowance < 0:
-                await ws.close(code=WSCloseCode.POLICY_VIOLATION, message=b"too many commands")
+                await page.close(code=WSCloseCode.POLICY_VIOLATION, message=b"too many commands")
                 return
             try:
                 command = parse_command(message.data)
             except CommandError as error:
                 self.refused_commands += 1
-                await ws.close(code=WSCloseCode.POLICY_VIOLATION, message=str(error).encode()[:120])
+                await page.close(code=WSCloseCode.POLICY_VIOLATION, message=_close_reason(str(error)))
                 return
-            await _quietly(ws.send_json(self._obey(command)))
+            await quietly(page.send_json(self._obey(command)))
 
     def _obey(self, command: dict[str, Any]) -> dict[str, str]:
         if self.on_command is None:
@@ -310,20 +228,13 @@ class FaceServer:
         return {"type": "refused", "reason": str(reason)}
 
 
-def _texts(meta: Mapping[str, Any] | None) -> dict[str, Any]:
-    return {k: v for k, v in (meta or {}).items() if isinstance(v, (str, bool)) or v is None}
-
-
-async def _quietly(sending: Any) -> None:
-    """A page that left in the middle of a send is not an error."""
-    try:
-        await sending
-    except (ConnectionError, RuntimeError, asyncio.TimeoutError) as error:
-        log.debug("send failed: %s", error)
+def _close_reason(text: str) -> bytes:
+    """A WebSocket close reason: at most 123 bytes of whole UTF-8 characters (RFC 6455, 5.5)."""
+    return text.encode()[:123].decode(errors="ignore").encode()
 
 
 @web.middleware
-async def _guard(request: web.Request, handler: Any) -> web.StreamResponse:
+async def _guard(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Host, token and security headers, for every request."""
     server = request.app[_SERVER]
     assert isinstance(server, FaceServer)
@@ -337,7 +248,7 @@ async def _guard(request: web.Request, handler: Any) -> web.StreamResponse:
     return response
 
 
-async def _admit(request: web.Request, server: FaceServer, handler: Any) -> web.StreamResponse:
+async def _admit(request: web.Request, server: FaceServer, handler: Handler) -> web.StreamResponse:
     if not security.host_allowed(request, server.host, server.origins):
         raise web.HTTPMisdirectedRequest(text="unknown host name\n")
     if request.path == "/healthz":
