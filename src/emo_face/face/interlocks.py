@@ -91,7 +91,7 @@ class _DwellState:
         self.lead = 2 * (v / a + a / j) + (span + abs(self.release - rule.threshold)) / v + v / a + a / j + 4 * period
         if not (self.lead < rule.max_s and rule.rest_s >= 0):
             raise ValueError(
-                f"dwell limit on {rule.actuator!r}: max_s {rule.max_s} must exceed the {self.lead:.3f} s that leaving takes"
+                f"dwell limit on {rule.actuator!r}: max_s {rule.max_s} must exceed {self.lead:.3f}, the time to leave"
             )
         self.past = 0.0
         self.rest_until: float | None = None

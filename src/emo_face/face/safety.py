@@ -207,7 +207,7 @@ class SafetyGate:
 
     def _refuse(self, stamp: float, now: float, valid_for: float | None) -> str:
         if self._state in (GateState.ESTOP, GateState.DISABLED):
-            return self._state.value
+            return str(self._state.value)
         if not (math.isfinite(stamp) and math.isfinite(now)):
             return "stamp"
         if valid_for is not None and not valid_for > 0:
