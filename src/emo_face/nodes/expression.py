@@ -1,0 +1,171 @@
+"""Expression node: emotion scores and speech in, the expression that answers them out.
+
+Callbacks only store what came; one worker thread keeps the context window and asks the backend.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Mapping
+from typing import Any
+
+from emo_face_msgs.msg import EmotionScoresArray, FaceExpression
+
+from emo_face.core.types import ExpressionTarget, Speech
+from emo_face.expression.context import ContextWindow, WindowSettings
+from emo_face.expression.model import ExpressionModel, Scene, SeenPerson
+from emo_face.expression.prototypes import PrototypeExpression, PrototypeSettings
+from emo_face.ros import qos
+from emo_face.ros.clock import seconds
+from emo_face.ros.convert import MessageError, expression_message, read_scores
+from emo_face.ros.diagnostics import WARN
+from emo_face.ros.humans import RobotFacePublisher
+from emo_face.ros.latest import Latest, Worker
+from emo_face.ros.lifecycle import EmoNode
+from emo_face.ros.run import run
+from emo_face.ros.schema import Value, build
+from emo_face.ros.speech import SpeechLimits, SpeechRefused, read_speech, speech_type
+
+REMAPS = ("speech:=speech/text",)
+
+
+class ExpressionNode(EmoNode):
+    """Wires the context window and an expression backend to ROS."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__("expression", **kwargs)
+        self._model: ExpressionModel | None = None
+        self._worker: Worker[bool] | None = None
+        self._newest: Latest[EmotionScoresArray] = Latest()
+        self._utterances: deque[Speech] = deque(maxlen=32)
+        self._forget = False
+        self._frame_id = ""
+        self._limits = build(SpeechLimits, self.params.values, "speech")
+        self._window = ContextWindow(_window_settings(self.params.values))
+        self._out = self.publisher(FaceExpression, "face/expression", qos.reliable())
+        self._robot = RobotFacePublisher(self) if self.params["ros4hri.enabled"] else None
+        self.subscription(EmotionScoresArray, "emotion/scores", self._on_scores, qos.reliable())
+        self.subscription(speech_type(self.params["speech.type"]), "speech", self._on_speech, qos.reliable(10))
+        self.watch_input("scores", "emotion/scores", self.params["input_timeout"])
+
+    def configure(self) -> None:
+        """Load the backend."""
+        self._model = _load(self.params.values)
+        self.health.fact("expression_backend", self._model.name)
+        self.health.fact("basis", self._model.basis)
+        for name, digest in getattr(self._model, "hashes", {}).items():
+            self.health.fact(f"model:{name}", digest)
+
+    def activate(self) -> None:
+        """Start with an empty window."""
+        self._window.clear()
+        self._utterances.clear()
+        self._newest.clear()
+        self._worker = Worker("expression", self._answer, self.failed)
+
+    def deactivate(self) -> None:
+        """Finish the answer in hand; the driver eases to neutral when it gets stale."""
+        if self._worker is not None and not self._worker.stop():
+            self.complain("worker", WARN, "the answer in hand took over 5 s and was abandoned")
+        self._worker = None
+
+    def cleanup(self) -> None:
+        """Free the backend."""
+        self._model = None
+
+    def clock_jumped(self) -> None:
+        """Empty the window before the next answer."""
+        self._forget = True
+
+    def apply_parameters(self, values: Mapping[str, Value], changed: frozenset[str]) -> None:
+        """Take over manners and limits while running; a perspective that the table lacks is refused."""
+        limits, window = build(SpeechLimits, values, "speech"), _window_settings(values)
+        if self._model is not None and self._model.name == PrototypeExpression.name:
+            self._model = _load(values)
+        self._limits, self._window.settings = limits, window
+
+    def _on_scores(self, msg: EmotionScoresArray) -> None:
+        worker = self._worker
+        if not self.running or worker is None:
+            return
+        self.health.tick("scores", time.monotonic())
+        if self._newest.put(msg):
+            self.health.count("scores_dropped")
+        worker.slot.put(True)
+
+    def _on_speech(self, msg: Any) -> None:
+        worker = self._worker
+        if not self.running or worker is None:
+            return
+        try:
+            self._utterances.append(read_speech(msg, self.clock.now(), self._limits))
+        except SpeechRefused as refused:
+            self.drop(refused.reason, f"speech not used: {refused}")
+            return
+        self.health.count("speech_in")
+        worker.slot.put(True)
+
+    def _answer(self, _: bool) -> None:
+        """Take in what came and publish the answer, in the worker thread."""
+        now = self.clock.now()
+        if self._forget:
+            self._forget = False
+            self._window.clear()
+            self.health.count("resets")
+        while self._utterances:
+            self._window.hear(self._utterances.popleft(), now)
+        msg = self._newest.take(0.0)
+        if msg is not None:
+            try:
+                self._window.see(self._scene(msg), now)
+            except MessageError as error:
+                self.drop("bad_scores", f"scores not used: {error}")
+        context = self._window.context(now)
+        model = self._model
+        if model is None or (context.scene is None and context.speech is None):
+            return
+        self._publish(model.express(context, now))
+
+    def _scene(self, msg: EmotionScoresArray) -> Scene:
+        self._frame_id = msg.header.frame_id
+        people = tuple(SeenPerson(*read_scores(entry)) for entry in msg.people)
+        return Scene(seconds(msg.header.stamp), int(msg.width), int(msg.height), people)
+
+    def _publish(self, target: ExpressionTarget) -> None:
+        latency = max(self.clock.now() - target.stamp, 0.0)
+        self._out.publish(expression_message(target, frame_id=self._frame_id, latency=latency))
+        self.health.tick("expression", time.monotonic())
+        self.health.latency("latency", latency)
+        self.health.fact("following", target.person_id or "nobody")
+        self.health.fact("emotion", target.emotion)
+        if self._robot is not None:
+            self._robot.publish(target)
+
+    def observe(self) -> None:
+        """Show what the window did not take in."""
+        self.health.fact("window.dropped", self._window.dropped)
+        self.health.fact("window.resets", self._window.resets)
+
+
+def _window_settings(values: Mapping[str, Value]) -> WindowSettings:
+    ttl, confidence = values["speech.ttl"], values["speech.min_confidence"]
+    return build(WindowSettings, values, speech_ttl=ttl, min_speech_confidence=confidence)
+
+
+def _load(values: Mapping[str, Value]) -> Any:
+    """Load the backend ``backend``: ``prototypes`` (nano) or ``contextface`` (the full tier, needs its extras)."""
+    if values["backend"] == "contextface":
+        from emo_face.expression.contextface import build as build_contextface
+
+        return build_contextface(values)
+    return PrototypeExpression(build(PrototypeSettings, values))
+
+
+def main() -> int:
+    """Run the node as a process."""
+    return run(ExpressionNode, remaps=REMAPS)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,203 @@
+"""Perception node: images and speech in, emotion scores of everybody in view out.
+
+Image callbacks only store the newest message; one worker thread decodes, detects, tracks, reads and publishes.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from emo_face_msgs.msg import EmotionScoresArray
+from sensor_msgs.msg import CompressedImage, Image
+
+from emo_face.core.labels import label_set
+from emo_face.core.types import ImageArray
+from emo_face.expression.policy import apparent_size
+from emo_face.perception.build import DetectorSettings, build_pipeline
+from emo_face.perception.debug import draw
+from emo_face.perception.pipeline import FrameResult, PerceptionPipeline
+from emo_face.ros import qos
+from emo_face.ros.clock import StampGate, seconds
+from emo_face.ros.convert import scores_message
+from emo_face.ros.diagnostics import WARN
+from emo_face.ros.humans import HumansPublisher
+from emo_face.ros.image import ImageError, decode_compressed, image_message, to_bgr
+from emo_face.ros.latest import Worker
+from emo_face.ros.lifecycle import EmoNode
+from emo_face.ros.run import run
+from emo_face.ros.schema import Value, build
+from emo_face.ros.speech import Heard, SpeechLimits, SpeechRefused, read_speech, speech_type
+from emo_face.runtime.store import open_store
+
+REMAPS = ("image:=camera/image_raw", "speech:=speech/text")
+
+
+class PerceptionNode(EmoNode):
+    """Wires the perception pipeline to ROS."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__("perception", **kwargs)
+        self._pipeline: PerceptionPipeline | None = None
+        self._worker: Worker[Any] | None = None
+        self._forget = False
+        self._heard = Heard()
+        self._debug_due = 0.0
+        self._limits = build(SpeechLimits, self.params.values, "speech")
+        self._gate = StampGate(self.params["max_age"], self.params["future_tolerance"])
+        compressed = self.params["image_transport"] == "compressed"
+        self._read = decode_compressed if compressed else to_bgr
+        topic = self.resolve_topic_name("image") + "/compressed" if compressed else "image"
+        self._scores = self.publisher(EmotionScoresArray, "emotion/scores", qos.reliable(5))
+        self._debug = self.publisher(Image, "~/debug_image", qos.sensor())
+        self._humans = HumansPublisher(self) if self.params["ros4hri.enabled"] else None
+        self.subscription(CompressedImage if compressed else Image, topic, self._on_image, qos.sensor())
+        self.subscription(speech_type(self.params["speech.type"]), "speech", self._on_speech, qos.reliable(10))
+        self.watch_input("image", topic, self.params["input_timeout"])
+
+    def configure(self) -> None:
+        """Resolve, check and load the models, then run everything once."""
+        store = open_store()
+        p = self.params
+        settings = build(DetectorSettings, p.values, "detector", memory=p["track.memory"], min_hits=p["track.min_hits"])
+        emotion = emotion_model(p["emotion.backend"], store, p.values)
+        self._pipeline, hashes = build_pipeline(store, emotion, settings, p["emotion.smoothing"])
+        warm = self._pipeline.warm_up()
+        self.health.fact("detector", self._pipeline.detector)
+        self.health.fact("emotion_backend", emotion.name)
+        for name, digest in hashes.items():
+            self.health.fact(f"model:{name}", digest)
+        for number, text in enumerate(self._pipeline.warnings):
+            self.complain(f"degraded {number}", WARN, text)
+        self.get_logger().info(f"{self._pipeline.detector} + {emotion.name} ready, first frame took {warm:.2f} s")
+
+    def activate(self) -> None:
+        """Start with nobody known."""
+        assert self._pipeline is not None
+        self._pipeline.reset()
+        self._gate.reset()
+        self._heard.clear()
+        self._worker = Worker("perception", self._handle, self.failed)
+
+    def deactivate(self) -> None:
+        """Finish the frame in hand."""
+        if self._worker is not None and not self._worker.stop():
+            self.complain("worker", WARN, "the frame in hand took over 5 s and was abandoned")
+        self._worker = None
+        if self._humans is not None:
+            self._humans.clear()
+
+    def cleanup(self) -> None:
+        """Free the models."""
+        self._pipeline = None
+
+    def clock_jumped(self) -> None:
+        """Forget everybody before the next frame."""
+        self._forget = True
+        self._heard.clear()
+
+    def apply_parameters(self, values: Mapping[str, Value], changed: frozenset[str]) -> None:
+        """Take over limits and smoothing while running."""
+        self._limits = build(SpeechLimits, values, "speech")
+        self._gate.max_age, self._gate.future = float(values["max_age"]), float(values["future_tolerance"])  # type: ignore[arg-type]
+        if self._pipeline is not None:
+            self._pipeline.smoother.tau = float(values["emotion.smoothing"])  # type: ignore[arg-type]
+
+    def _on_image(self, msg: Any) -> None:
+        worker = self._worker
+        if not self.running or worker is None:
+            return
+        self.health.tick("image", time.monotonic())
+        self.health.count("frames_in")
+        if worker.slot.put(msg):
+            self.health.count("frames_dropped")
+
+    def _on_speech(self, msg: Any) -> None:
+        if not self.running:
+            return
+        try:
+            self._heard.hear(read_speech(msg, self.clock.now(), self._limits))
+            self.health.count("speech_in")
+        except SpeechRefused as refused:
+            self.drop(refused.reason, f"speech not used: {refused}")
+
+    def _handle(self, msg: Any) -> None:
+        """One frame, in the worker thread."""
+        assert self._pipeline is not None
+        stamp, now = seconds(msg.header.stamp), self.clock.now()
+        verdict = self._gate.admit(stamp, now)
+        if verdict.jumped or self._forget:
+            self._forget = False
+            self._pipeline.reset()
+            self.health.count("resets")
+        if verdict.reason:
+            self._skip(verdict.reason, f"image not used: {verdict.reason}: {self._gate.FIX[verdict.reason]}")
+            return
+        try:
+            frame = self._read(msg)
+        except ImageError as error:
+            self._skip("bad_image", f"image not used: {error}")
+            return
+        people = self._people
+        speech = self._heard.by_person(people, now, self._limits.ttl, apparent_size) if people else {}
+        result = self._pipeline.process(frame, stamp, speech)
+        self._people = result.people
+        self._publish(result, msg.header, frame, stamp)
+
+    _people: tuple[Any, ...] = ()
+
+    def _skip(self, reason: str, text: str) -> None:
+        self.health.count("frames_dropped")
+        self.drop(reason, text)
+
+    def _publish(self, result: FrameResult, header: Any, frame: ImageArray, stamp: float) -> None:
+        size = (frame.shape[1], frame.shape[0])
+        assert self._pipeline is not None
+        latency = max(self.clock.now() - stamp, 0.0)
+        model = self._pipeline.emotion.name
+        self._scores.publish(
+            scores_message(result.people, result.emotions, header=header, size=size, model=model, latency=latency)
+        )
+        self.health.count("frames_processed")
+        self.health.tick("scores", time.monotonic())
+        self.health.latency("latency", latency)
+        for stage, spent in result.timings.items():
+            self.health.latency(f"stage.{stage}", spent)
+        self.health.fact("persons", len(result.people))
+        if self._humans is not None:
+            humans = self._humans
+            at = time.monotonic()
+            self.call_soon(lambda: humans.publish(result.people, result.emotions, header, size, at))
+        self._show(result, header, frame, latency)
+
+    def _show(self, result: FrameResult, header: Any, frame: ImageArray, latency: float) -> None:
+        """Draw and publish ``~/debug_image``, only while somebody looks and no faster than ``debug_image.rate``."""
+        now = time.monotonic()
+        if now < self._debug_due or not self._debug.get_subscription_count():
+            return
+        self._debug_due = now + 1.0 / self.params["debug_image.rate"]
+        assert self._pipeline is not None
+        labels = label_set(self._pipeline.emotion.label_set)
+        picture = draw(frame, result.people, result.emotions, labels, f"{result.detector} {latency * 1e3:.0f} ms")
+        self._debug.publish(image_message(picture, header))
+
+
+def emotion_model(backend: str, store: Any, values: Mapping[str, Value]) -> Any:
+    """Load the emotion backend: ``nano`` (onnxruntime) or ``multiview`` (the full tier, needs its extras)."""
+    if backend == "multiview":
+        from emo_face.perception.multiview import build as build_multiview
+
+        return build_multiview(store, values)
+    from emo_face.perception.nano import build as build_nano
+
+    return build_nano(store, values)
+
+
+def main() -> int:
+    """Run the node as a process."""
+    return run(PerceptionNode, remaps=REMAPS)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

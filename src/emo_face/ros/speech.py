@@ -1,0 +1,121 @@
+"""What was said, as data: std_msgs/String and hri_msgs/LiveSpeech become clean, bounded utterances or counted drops."""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from emo_face.core.types import Person, Speech
+from emo_face.ros.clock import seconds
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechLimits:
+    """What is let through.
+
+    Attributes:
+        ttl: seconds; older text is stale. min_confidence: [0, 1], below is not heard.
+        max_bytes: longer text is cut (UTF-8).
+    """
+
+    ttl: float = 8.0
+    min_confidence: float = 0.3
+    max_bytes: int = 4096
+
+
+class SpeechRefused(ValueError):
+    """Text that is not used; ``reason`` is the name of its counter."""
+
+    def __init__(self, reason: str, text: str) -> None:
+        super().__init__(text)
+        self.reason = reason
+
+
+def clean(text: str, max_bytes: int) -> str:
+    """Text without control, format and surrogate characters, white space folded, at most ``max_bytes`` of UTF-8.
+
+    Letters of every script stay; joiners that scripts and emoji need (ZWJ, ZWNJ) too.
+    """
+    # a character is at most 4 bytes; cut first, so that the work is bounded
+    short = text[: max_bytes + 1]
+    kept = (" " if unicodedata.category(c) in ("Cc", "Zl", "Zp") else c for c in short)
+    shown = "".join(c for c in kept if unicodedata.category(c) not in ("Cf", "Cs", "Co", "Cn") or c in "\u200c\u200d")
+    folded = " ".join(shown.split())
+    return folded.encode("utf-8")[:max_bytes].decode("utf-8", "ignore").strip()
+
+
+def read_speech(msg: Any, now: float, limits: SpeechLimits) -> Speech:
+    """Make an utterance of a ``String`` or ``LiveSpeech`` message.
+
+    A ``String`` has no stamp: it was said when it came, ``now`` (seconds). ``LiveSpeech`` has final text, confidence,
+    a stamp (zero counts as now) and, by the release of hri_msgs, ``locale`` or ``language``.
+
+    Raises:
+        SpeechRefused: not final or empty, low confidence, or stale.
+    """
+    live = hasattr(msg, "final")
+    text = clean(msg.final if live else msg.data, limits.max_bytes)
+    if not any(unicodedata.category(c)[0] in "LNS" for c in text):
+        raise SpeechRefused("speech_empty", "text without a letter, number or symbol")
+    confidence = float(msg.confidence) if live else 1.0
+    # some recognisers leave the field zero; NaN never passes
+    if not confidence >= limits.min_confidence:
+        raise SpeechRefused("speech_unsure", f"confidence below speech.min_confidence = {limits.min_confidence:g}")
+    stamp = now
+    if live and (msg.header.stamp.sec or msg.header.stamp.nanosec):
+        stamp = seconds(msg.header.stamp)
+        if not math.isfinite(stamp) or not now - limits.ttl <= stamp <= now + 1.0:
+            raise SpeechRefused("speech_stale", f"stamp not within the last {limits.ttl:g} s; check the clocks")
+    locale = str(getattr(msg, "locale", "") or getattr(msg, "language", ""))[:32]
+    return Speech(text, min(stamp, now), min(confidence, 1.0), "", locale)
+
+
+class Heard:
+    """The last utterance, given to the person who most likely said it. Thread-safe by replacement."""
+
+    def __init__(self) -> None:
+        self._last: Speech | None = None
+
+    def hear(self, speech: Speech) -> None:
+        """Take in an utterance."""
+        self._last = speech
+
+    def clear(self) -> None:
+        """Forget it."""
+        self._last = None
+
+    def by_person(
+        self, people: Sequence[Person], now: float, ttl: float, size: Callable[[Person], float]
+    ) -> Mapping[str, Speech]:
+        """Person id -> speech: of the named speaker, else of the nearest person, the one of the largest ``size``."""
+        speech = self._last
+        if speech is None or not people or not 0 <= now - speech.stamp <= ttl:
+            return {}
+        ids = [person.person_id for person in people]
+        if speech.speaker:
+            return {speech.speaker: speech} if speech.speaker in ids else {}
+        return {max(people, key=size).person_id: speech}
+
+
+def speech_type(wanted: str) -> Any:
+    """Message class for ``speech.type``: ``string`` or ``live_speech``.
+
+    Raises:
+        ConfigError: hri_msgs is not installed; names the package.
+    """
+    if wanted == "live_speech":
+        try:
+            from hri_msgs.msg import LiveSpeech
+        except ImportError:
+            from emo_face.core.errors import ConfigError
+
+            raise ConfigError(
+                "speech.type: live_speech needs hri_msgs: sudo apt-get install ros-$ROS_DISTRO-hri-msgs, or use string"
+            ) from None
+        return LiveSpeech
+    from std_msgs.msg import String
+
+    return String
