@@ -1,0 +1,184 @@
+"""nodes/expression.py: scores and speech in, an expression out, with the real prototype backend."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy")
+pytest.importorskip("emo_face_msgs", reason="needs the messages: run scripts/setup.sh")
+from diagnostic_msgs.msg import DiagnosticArray
+from emo_face_msgs.msg import EmotionScoresArray, FaceExpression
+from rcl_interfaces.srv import SetParameters
+from rclpy.parameter import Parameter
+from rosgraph_msgs.msg import Clock
+from std_msgs.msg import Header, String
+from std_srvs.srv import SetBool
+
+from emo_face.core.labels import basic7
+from emo_face.core.types import Box, Emotion, Face, Person
+from emo_face.nodes.expression import ExpressionNode
+from emo_face.ros import qos
+from emo_face.ros.clock import seconds, stamp_message
+from emo_face.ros.convert import read_expression, scores_message
+
+
+def scores(stamp: float, top: str | None, number: int = 1, height: float = 100.0) -> EmotionScoresArray:
+    """One person (or nobody) with a clear emotion, right of the middle of a 640x480 image."""
+    people, emotions = [], []
+    if top is not None:
+        labels = basic7()
+        p = np.full(7, 0.02)
+        p[labels.index(top)] = 0.88
+        people = [Person(f"p{number:05d}", 0.9, Box(300, 100, 200, 380), Face(Box(400, 120, height, height), 0.9))]
+        emotions = [Emotion("basic7", p, p > 0.5, 0.1, 0.2, {"face": 0.7}, 0.9)]
+    header = Header(stamp=stamp_message(stamp), frame_id="camera")
+    return scores_message(people, emotions, header=header, size=(640, 480), model="test", latency=0.01)
+
+
+@pytest.fixture
+def talking(graph: Any) -> Any:
+    """(node, scores publisher, speech publisher, expressions heard)."""
+    heard = graph.hear(FaceExpression, "face/expression", qos.reliable(20))
+    node = graph.up(graph.start(ExpressionNode, diagnostics__period=0.1))
+    return node, graph.talk(EmotionScoresArray, "emotion/scores"), graph.talk(String, "speech"), heard
+
+
+def test_a_face_is_answered_with_its_stamp_and_a_deadline(graph: Any, talking: Any) -> None:
+    _, out, _, heard = talking
+    now = graph.now()
+    out.publish(scores(now, "Happy"))
+    got = graph.until(lambda: heard)[0]
+    assert seconds(got.header.stamp) == pytest.approx(now, abs=1e-6)
+    assert (got.header.frame_id, got.person_id, got.emotion, got.source) == ("camera", "p00001", "Happy", "prototypes")
+    target = read_expression(got)
+    assert np.abs(target.coefficients).max() > 0.1
+    assert target.gaze[0] < 0  # the person is right of the middle, left is positive
+    assert 0 < got.latency.nanosec < 500_000_000
+    assert (got.valid_for.sec, got.valid_for.nanosec) == (1, 0)
+
+
+def test_nobody_in_view_is_a_face_at_rest(graph: Any, talking: Any) -> None:
+    _, out, _, heard = talking
+    out.publish(scores(graph.now(), None))
+    got = graph.until(lambda: heard)[0]
+    assert (got.person_id, got.emotion, got.intensity) == ("", "Neutral", 0.0)
+
+
+def test_speech_changes_the_answer_of_a_listener(graph: Any, talking: Any) -> None:
+    node, out, said, heard = talking
+    out.publish(scores(graph.now(), "Sad"))
+    silent = np.array(graph.until(lambda: heard)[0].flame_expression)
+    said.publish(String(data="I miss my dog."))
+    graph.until(lambda: node.health.counts().get("speech_in"))
+    heard.clear()
+    out.publish(scores(graph.now(), "Sad"))
+    spoken = np.array(graph.until(lambda: heard)[0].flame_expression)
+    assert np.abs(spoken - silent).max() > 0.01
+
+
+def test_perspective_changes_live_and_a_wrong_one_is_refused(graph: Any, talking: Any) -> None:
+    _, out, _, heard = talking
+    out.publish(scores(graph.now(), "Anger"))
+    listener = np.array(graph.until(lambda: heard)[0].flame_expression)
+
+    def set_perspective(value: str) -> Any:
+        request = [Parameter("perspective", value=value).to_parameter_msg()]
+        return graph.call(SetParameters, "/expression/set_parameters", parameters=request).results[0]
+
+    refused = set_perspective("judge")
+    assert not refused.successful
+    assert "listener" in refused.reason
+    assert set_perspective("mirror").successful
+    heard.clear()
+    out.publish(scores(graph.now(), "Anger"))
+    mirror = graph.until(lambda: heard)[0]
+    assert mirror.perspective == "mirror"
+    assert np.abs(np.array(mirror.flame_expression) - listener).max() > 0.1
+
+
+def bad(field: str, value: Any) -> EmotionScoresArray:
+    msg = scores(1.0, "Happy")
+    setattr(msg.people[0], field, value)
+    return msg
+
+
+@pytest.mark.parametrize(
+    ("msg", "says"),
+    [
+        (bad("label_set", "unknown7"), "unknown7"),
+        (bad("probabilities", [0.5, 0.5]), "expected 7"),
+        (bad("probabilities", [float("nan")] * 7), "expected values in"),
+        (bad("probabilities", [9.0] * 7), "expected values in"),
+    ],
+)
+def test_bad_scores_are_counted_and_named(graph: Any, talking: Any, msg: EmotionScoresArray, says: str) -> None:
+    node, out, _, heard = talking
+    status = graph.hear(DiagnosticArray, "/diagnostics")
+    msg.header.stamp = stamp_message(graph.now())
+    out.publish(msg)
+    graph.until(lambda: node.health.counts().get("dropped.bad_scores"))
+    graph.until(lambda: any(says in a.status[0].message for a in status))
+    out.publish(scores(graph.now(), "Happy"))  # and it goes on
+    graph.until(lambda: heard)
+
+
+def test_stale_and_future_scores_are_not_answered(graph: Any, talking: Any) -> None:
+    node, out, _, heard = talking
+    out.publish(scores(graph.now() - 30, "Happy"))
+    out.publish(scores(graph.now() + 30, "Happy"))
+    graph.until(lambda: node._window.dropped >= 1)
+    out.publish(scores(graph.now(), "Sad"))
+    assert graph.until(lambda: heard)[0].emotion == "Sad"
+
+
+def test_a_thousand_scores_a_second_never_queue(graph: Any, talking: Any) -> None:
+    node, out, _, heard = talking
+    for i in range(1000):
+        out.publish(scores(graph.now(), "Happy", number=i + 1))
+        graph.executor.spin_once(timeout_sec=0)
+    last = f"p{1000:05d}"
+    graph.until(lambda: heard and heard[-1].person_id == last)
+    assert "errors" not in node.health.counts()
+
+
+def test_disabled_and_deactivated_it_is_silent(graph: Any, talking: Any) -> None:
+    node, out, _, heard = talking
+    assert graph.call(SetBool, "/expression/enable", data=False).success
+    out.publish(scores(graph.now(), "Happy"))
+    assert graph.call(SetBool, "/expression/enable", data=True).success
+    out.publish(scores(graph.now(), "Sad"))
+    graph.until(lambda: heard)
+    assert [m.emotion for m in heard] == ["Sad"]
+    assert node.trigger_deactivate().name == "SUCCESS"
+    assert node.trigger_cleanup().name == "SUCCESS"
+    graph.up(node)
+    heard.clear()
+    out.publish(scores(graph.now(), "Fear"))
+    assert graph.until(lambda: heard)[0].emotion == "Fear"
+
+
+def test_simulated_time_that_jumps_back_clears_the_window(graph: Any) -> None:
+    heard = graph.hear(FaceExpression, "face/expression", qos.reliable(20))
+    clock = graph.talk(Clock, "/clock", readers=0)
+    node = graph.up(graph.start(ExpressionNode, use_sim_time=True))
+    out = graph.talk(EmotionScoresArray, "emotion/scores")
+
+    def at(time: float) -> None:
+        def ticked() -> bool:
+            clock.publish(Clock(clock=stamp_message(time)))
+            return abs(node.clock.now() - time) < 1e-3
+
+        graph.until(ticked)
+
+    at(500.0)
+    out.publish(scores(500.0, "Happy"))
+    graph.until(lambda: heard)
+    at(20.0)
+    heard.clear()
+    out.publish(scores(20.0, "Sad"))
+    got = graph.until(lambda: heard)[0]
+    assert (got.emotion, got.header.stamp.sec) == ("Sad", 20)
+    assert node.health.counts()["resets"] >= 1
