@@ -72,7 +72,7 @@ class PerceptionPipeline:
         thresholds = getattr(emotion, "thresholds", None)
         self.smoother = EmotionSmoother(label_set(emotion.label_set), smoothing, thresholds=thresholds)
         self.detector = f"{bodies.name}+{faces.name}" if bodies is not None else faces.name
-        self.warnings = warnings
+        self.warnings = (*warnings, *getattr(emotion, "warnings", ()))
 
     def reset(self) -> None:
         """Forget everybody: after activation, or when the clock jumped back."""

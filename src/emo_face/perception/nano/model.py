@@ -1,0 +1,163 @@
+"""The nano emotion model: what the face shows and what was said, pooled into one distribution a person."""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emo_face.core.labels import basic7
+from emo_face.core.paths import share_dir
+from emo_face.core.types import Emotion, Face, FloatArray, ImageArray, Person, Speech
+from emo_face.perception.fusion import FusionParameters, Opinion, fuse, read_fusion, speech_reliability
+from emo_face.runtime.store import ModelStore, fix, sha256_of
+
+FUSION_FILE = "nano_fusion.yaml"
+REMEMBERED_UTTERANCES = 64
+
+
+class Reading(Protocol):
+    """(7,) probabilities in the order of basic7, and quality in [0, 1]; at 0 nothing could be read."""
+
+    @property
+    def probabilities(self) -> FloatArray: ...
+
+    @property
+    def quality(self) -> float: ...
+
+
+class FaceReader(Protocol):
+    """Reads all faces of a frame in one call; :class:`emo_face.perception.nano.face.FaceStudent` fills it."""
+
+    hashes: Mapping[str, str]
+
+    def read(self, frame: ImageArray, faces: Sequence[Face]) -> Sequence[Reading]: ...
+
+
+class TextReader(Protocol):
+    """Reads one utterance; :class:`emo_face.perception.nano.text.TextStudent` fills it."""
+
+    hashes: Mapping[str, str]
+
+    def read(self, text: str) -> Reading: ...
+
+
+class NanoEmotion:
+    """Fills :class:`emo_face.perception.emotion.EmotionModel` from the face and the speech student.
+
+    Attributes:
+        thresholds: (7,) probability from which a label is active.
+        warnings: sources that are missing, each with its fix.
+    """
+
+    name = "nano"
+    label_set = "basic7"
+
+    def __init__(
+        self,
+        face: FaceReader | None,
+        text: TextReader | None,
+        fusion: FusionParameters,
+        speech_ttl: float = 8.0,
+        warnings: tuple[str, ...] = (),
+        hashes: Mapping[str, str] | None = None,
+    ) -> None:
+        """Put the parts together; a source that is None is left out of the pool.
+
+        Args:
+            speech_ttl: seconds over which the weight of an utterance falls to zero.
+        """
+        self._face, self._text, self._fusion = face, text, fusion
+        self.speech_ttl, self.warnings = speech_ttl, warnings
+        self.thresholds: NDArray[np.float64] = fusion.threshold_array()
+        self.hashes: Mapping[str, str] = {
+            **(hashes or {}),
+            **(face.hashes if face is not None else {}),
+            **(text.hashes if text is not None else {}),
+        }
+        self._heard: OrderedDict[str, Reading] = OrderedDict()
+
+    def estimate(
+        self, frame: ImageArray, people: Sequence[Person], speech: Mapping[str, Speech], now: float
+    ) -> list[Emotion]:
+        """One emotion a person; all faces of the frame go through the student in one batch.
+
+        A person of whom neither source knows anything gets the flat distribution with quality 0.
+        """
+        shown = self._read_faces(frame, people)
+        out = []
+        for person in people:
+            opinions: dict[str, Opinion] = {}
+            if (reading := shown.get(person.person_id)) is not None:
+                opinions["face"] = Opinion(reading.probabilities, reading.quality)
+            if (said := speech.get(person.person_id)) is not None and (opinion := self._listen(said, now)) is not None:
+                opinions["speech"] = opinion
+            out.append(self._fuse(opinions))
+        return out
+
+    def _fuse(self, opinions: Mapping[str, Opinion]) -> Emotion:
+        fused = fuse(opinions, self._fusion)
+        p = fused.probabilities
+        valence, arousal = basic7().circumplex(p)
+        return Emotion(
+            self.label_set, p, p >= self.thresholds, valence, arousal, dict(fused.evidence), fused.reliability
+        )
+
+    def _read_faces(self, frame: ImageArray, people: Sequence[Person]) -> dict[str, Reading]:
+        seen = [(person.person_id, person.face) for person in people if person.face is not None]
+        if self._face is None or not seen:
+            return {}
+        readings = self._face.read(frame, [face for _, face in seen])
+        return {person_id: reading for (person_id, _), reading in zip(seen, readings, strict=True)}
+
+    def _listen(self, speech: Speech, now: float) -> Opinion | None:
+        """What an utterance says now; the words are read once and remembered, only their weight fades."""
+        trust = speech_reliability(now - speech.stamp, speech.confidence, self.speech_ttl)
+        if self._text is None or trust == 0.0:
+            return None
+        reading = self._heard.get(speech.text)
+        if reading is None:
+            reading = self._heard[speech.text] = self._text.read(speech.text)
+            if len(self._heard) > REMEMBERED_UTTERANCES:
+                self._heard.popitem(last=False)
+        quality = reading.quality if math.isfinite(reading.quality) else 0.0
+        return Opinion(reading.probabilities, trust * quality)
+
+
+def build_nano(store: ModelStore, speech_ttl: float = 8.0, threads: int = 1, fusion: Path | None = None) -> NanoEmotion:
+    """Load the nano models that the store has.
+
+    Args:
+        fusion: parameter file; None takes the packaged one.
+
+    Raises:
+        ModelError: a student's file has a wrong hash or is damaged. ConfigError: the fusion file is wrong.
+    """
+    path = fusion or share_dir() / "models" / FUSION_FILE
+    warnings: list[str] = []
+    face: FaceReader | None = None
+    text: TextReader | None = None
+    if found := _find(store, "nano_face", "faces are not read", warnings):
+        from emo_face.perception.nano.face import FaceStudent
+
+        face = FaceStudent(found, threads)
+    if found := _find(store, "nano_text", "speech is not read", warnings):
+        from emo_face.perception.nano.text import TextStudent
+
+        text = TextStudent(found, threads)
+    hashes = {path.name: sha256_of(path)} if path.is_file() else {}
+    return NanoEmotion(face, text, read_fusion(path), speech_ttl, tuple(warnings), hashes)
+
+
+def _find(store: ModelStore, name: str, loss: str, warnings: list[str]) -> Path | None:
+    found = store.find(name) if name in store.entries else None
+    if found is None:
+        get = fix(store.entries[name]) if name in store.entries else "reinstall the package"
+        warnings.append(f"no {name}: {loss}. {get}")
+        return None
+    return found.path

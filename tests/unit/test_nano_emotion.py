@@ -1,0 +1,113 @@
+"""The nano model: sources reach their own person, fade, and drop out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from emo_face.core.labels import basic7
+from emo_face.core.types import Box, Emotion, Face, FloatArray, ImageArray, Person, Speech
+from emo_face.perception.fusion import FusionParameters
+from emo_face.perception.nano.model import NanoEmotion
+
+FRAME = np.zeros((48, 64, 3), dtype=np.uint8)
+PLAIN = FusionParameters(label_set="basic7", sources={}, thresholds={"Happy": 0.3})
+
+
+@dataclass(frozen=True)
+class Said:
+    probabilities: FloatArray
+    quality: float
+
+
+def peaked(label: str, p: float = 0.8) -> FloatArray:
+    out = np.full(7, (1 - p) / 6)
+    out[basic7().index(label)] = p
+    return out
+
+
+class Faces:
+    """Reads a face by where it is: left half happy, right half sad."""
+
+    hashes: Mapping[str, str] = {"face.onnx": "f"}
+
+    def __init__(self, quality: float = 1.0) -> None:
+        self.quality, self.batches = quality, []  # type: ignore[var-annotated]
+
+    def read(self, frame: ImageArray, faces: Sequence[Face]) -> list[Said]:
+        self.batches.append(len(faces))
+        return [Said(peaked("Happy" if f.box.x < 32 else "Sad"), self.quality) for f in faces]
+
+
+class Words:
+    hashes: Mapping[str, str] = {"text.onnx": "t"}
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def read(self, text: str) -> Said:
+        self.calls += 1
+        return Said(peaked("Anger", 0.95), 1.0 if text else 0.0)
+
+
+def person(name: str, x: float | None) -> Person:
+    return Person(name, 0.9, Box(0, 0, 9, 30), None if x is None else Face(Box(x, 5, 10, 10), 0.9))
+
+
+def top(emotion: Emotion) -> str:
+    return basic7().labels[int(emotion.probabilities.argmax())]
+
+
+def test_one_batch_and_everybody_gets_their_own() -> None:
+    faces = Faces()
+    model = NanoEmotion(faces, Words(), PLAIN)
+    people = [person("p1", 5), person("p2", None), person("p3", 50)]
+    first, second, third = model.estimate(FRAME, people, {}, 0.0)
+    assert faces.batches == [2]
+    assert (top(first), top(third)) == ("Happy", "Sad")
+    assert second.quality == 0.0
+    np.testing.assert_allclose(second.probabilities, 1 / 7)
+    assert first.active.tolist() == [False, False, False, True, False, False, False]
+    assert first.valence > 0 > third.valence
+    assert model.hashes == {"face.onnx": "f", "text.onnx": "t"}
+
+
+def test_speech_reaches_only_its_speaker_and_fades() -> None:
+    words = Words()
+    model = NanoEmotion(Faces(), words, PLAIN, speech_ttl=4.0)
+    people = [person("p1", 5), person("p2", 5)]
+    speech = {"p1": Speech("go away", stamp=10.0)}
+    shares = []
+    for age in (0.0, 1.0, 2.0, 3.0, 4.0, 9.0):
+        one, two = model.estimate(FRAME, people, speech, 10.0 + age)
+        shares.append(float(one.probabilities[basic7().index("Anger")]))
+        assert top(two) == "Happy"
+    assert shares == sorted(shares, reverse=True)
+    assert shares[0] > 0.5 > shares[3]
+    np.testing.assert_allclose(one.probabilities, two.probabilities)  # at the end it is as if nothing had been said
+    assert words.calls == 1  # read once, not once a frame
+
+
+def test_evidence_says_which_source_counted() -> None:
+    model = NanoEmotion(Faces(quality=0.3), Words(), PLAIN)
+    emotion = model.estimate(FRAME, [person("p1", 5)], {"p1": Speech("go away", 0.0)}, 0.0)[0]
+    assert top(emotion) == "Anger"
+    assert emotion.evidence["speech"] > 0 > emotion.evidence["face"]
+
+
+@pytest.mark.parametrize("quality", [0.0, float("nan")])
+def test_unusable_sources_leave_it_flat(quality: float) -> None:
+    model = NanoEmotion(Faces(quality), None, PLAIN)
+    emotion = model.estimate(FRAME, [person("p1", 5)], {"p1": Speech("hello", 0.0)}, 0.0)[0]
+    assert emotion.quality == 0.0
+    np.testing.assert_allclose(emotion.probabilities, 1 / 7)
+
+
+def test_many_utterances_do_not_pile_up() -> None:
+    model = NanoEmotion(None, Words(), PLAIN)
+    for k in range(500):
+        model.estimate(FRAME, [person("p1", 5)], {"p1": Speech(f"line {k}", float(k))}, float(k))
+    assert len(model._heard) <= 64
