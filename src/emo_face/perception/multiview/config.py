@@ -27,7 +27,6 @@ class EncoderConfig:
         scene_box: red boxes on the scene view: of nobody, of the person asked about (one scene pass a person), or of
             all people (one scene pass a frame).
         resize: ``stretch`` to the square as BLIP's processor does, or ``letterbox``.
-        face_margin, body_margin: each side of a crop grows by this share of its box.
         image_size: pixels; the checkpoint's 224 is asserted.
         instruction_ids: Q-Former token ids of the fixed Stage-2 instruction; empty = queries only.
     """
@@ -39,8 +38,6 @@ class EncoderConfig:
     pool: Literal["mean", "flatten", "cls_query"] = "mean"
     scene_box: Literal["none", "target", "all"] = "all"
     resize: Literal["stretch", "letterbox"] = "stretch"
-    face_margin: float = 0.2
-    body_margin: float = 0.05
     image_size: int = 224
     instruction: str = ""
     instruction_ids: tuple[int, ...] = ()
@@ -51,8 +48,8 @@ class EncoderConfig:
         unknown = set(self.train) - {"qformer", "queries", "projection"}
         if unknown:
             raise ConfigError(f"train: expected some of qformer, queries, projection, got {', '.join(sorted(unknown))}")
-        if self.image_size < 1 or self.face_margin < 0 or self.body_margin < 0:
-            raise ConfigError("image_size must be positive, margins must not be negative")
+        if self.image_size < 1:
+            raise ConfigError(f"image_size: expected a positive number of pixels, got {self.image_size}")
 
     def group(self, view: str) -> str:
         """Name of the Q-Former that ``view`` goes through."""

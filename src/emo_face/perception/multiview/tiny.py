@@ -1,0 +1,78 @@
+"""Tiny random InstructBLIP of the true architecture: for tests, benchmarks and a first try without weights."""
+
+from __future__ import annotations
+
+from typing import Any
+
+FULL_QFORMER_PARAMETERS, FULL_VISION_PARAMETERS = 185_660_000, 985_950_000
+"""Measured on the default configs (ViT-g/14 and the 12-layer Q-Former)."""
+
+
+def tiny_config(vocabulary: int = 64, image_size: int = 28, patch: int = 14, width: int = 32, queries: int = 4) -> Any:
+    """A config of all of InstructBLIP's parts, small. The last token id is the image placeholder."""
+    from transformers import InstructBlipConfig, LlamaConfig
+
+    text = LlamaConfig(
+        vocab_size=vocabulary,
+        hidden_size=width,
+        intermediate_size=2 * width,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=4,
+        max_position_embeddings=512,
+        pad_token_id=0,
+        bos_token_id=1,
+        eos_token_id=2,
+    )
+    vision = {
+        "hidden_size": width,
+        "intermediate_size": 2 * width,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "image_size": image_size,
+        "patch_size": patch,
+        "initializer_range": 0.02,
+    }
+    qformer = {
+        "vocab_size": vocabulary,
+        "hidden_size": width,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "intermediate_size": 2 * width,
+        "max_position_embeddings": 128,
+        "hidden_dropout_prob": 0.1,
+    }
+    return InstructBlipConfig(
+        vision_config=vision,
+        qformer_config=qformer,
+        text_config=text,
+        num_query_tokens=queries,
+        image_token_index=vocabulary - 1,
+    )
+
+
+def tiny_base(seed: int = 0, **options: Any) -> Any:
+    """A random model of :func:`tiny_config`, in eval mode; its queries are random too (the library's start at zero)."""
+    import torch
+    from transformers import InstructBlipForConditionalGeneration
+
+    torch.manual_seed(seed)
+    model = InstructBlipForConditionalGeneration(tiny_config(**options))
+    with torch.no_grad():
+        model.query_tokens.normal_(0, 0.5)
+    return model.eval()
+
+
+def word_tokenizer(words: list[str]) -> Any:
+    """A word-level tokenizer that puts BOS first, as Vicuna's does: ids 0 pad, 1 BOS, 2 EOS, 3 unknown, then words."""
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast
+
+    special = ["<pad>", "<s>", "</s>", "<unk>"]
+    table = {word: i for i, word in enumerate([*special, *dict.fromkeys(words)])}
+    core = Tokenizer(models.WordLevel(table, unk_token="<unk>"))
+    core.pre_tokenizer = pre_tokenizers.Whitespace()
+    core.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=core, pad_token="<pad>", bos_token="<s>", eos_token="</s>", unk_token="<unk>"
+    )

@@ -1,0 +1,148 @@
+"""The Stage-1 model: the multi-view encoder in front of InstructBLIP's frozen language model."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from emo_face.perception.multiview.config import EncoderConfig
+from emo_face.perception.multiview.encoder import MultiViewEncoder, gather
+
+IGNORED = -100
+"""Label of tokens that the loss leaves out."""
+
+
+@dataclass
+class Batch:
+    """Tensors of some questions about some people.
+
+    Attributes:
+        images: view -> (k, 3, size, size). rows: (b, views) index into them, -1 where a view is missing.
+        question_ids, question_mask: (b, q) for the Q-Former.
+        input_ids, attention_mask: (b, t) text for the language model, without image placeholders.
+        labels: (b, t) answer tokens, :data:`IGNORED` elsewhere; None when generating.
+    """
+
+    images: dict[str, Tensor]
+    rows: Tensor
+    question_ids: Tensor
+    question_mask: Tensor
+    input_ids: Tensor
+    attention_mask: Tensor
+    labels: Tensor | None = None
+
+    def to(self, device: Any) -> Batch:
+        """The batch on another device."""
+        return Batch(
+            images={name: value.to(device) for name, value in self.images.items()},
+            rows=self.rows.to(device),
+            question_ids=self.question_ids.to(device),
+            question_mask=self.question_mask.to(device),
+            input_ids=self.input_ids.to(device),
+            attention_mask=self.attention_mask.to(device),
+            labels=None if self.labels is None else self.labels.to(device),
+        )
+
+
+class MultiViewVLM(nn.Module):  # type: ignore[misc]
+    """InstructBLIP with three views: the tokens of all views, in order, take the place of the one picture's.
+
+    The forward pass is transformers' own: the encoder's output goes in as ``mm_encoder_outputs``.
+    """
+
+    def __init__(self, base: Any, config: EncoderConfig) -> None:
+        super().__init__()
+        self.base = base
+        self.encoder = MultiViewEncoder(base, config)
+        self.config = config
+
+    def set_trainable(self) -> list[str]:
+        """Freeze all but what the config trains; returns those parameter names."""
+        self.requires_grad_(False)
+        return [f"encoder.{name}" for name in self.encoder.set_trainable()]
+
+    def image_tokens(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """(b, views * queries, width) for the language model, and its mask, 0 where a view is missing."""
+        views = self.config.views
+        instructions = {}
+        for v, view in enumerate(views):
+            seen = batch.rows[:, v] >= 0
+            instructions[view] = _per_row(batch, batch.rows[seen, v], seen, len(batch.images[view]))
+        tokens = self.encoder.project(self.encoder(batch.images, instructions))
+        stacked = gather(tokens, batch.rows, views)
+        mask = (batch.rows >= 0).long().repeat_interleave(self.encoder.tokens_per_view, 1)
+        return stacked.flatten(1, 2), mask
+
+    def forward(self, batch: Batch) -> Any:
+        """Loss (cross-entropy on answer tokens only, where labels are given) and logits."""
+        tokens, ids, attention, labels = self._inputs(batch)
+        return self.base(
+            pixel_values=None,
+            qformer_input_ids=None,
+            input_ids=ids,
+            attention_mask=attention,
+            labels=labels,
+            mm_encoder_outputs={"image": _as_output(tokens)},
+            use_cache=False,
+        )
+
+    def _inputs(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+        tokens, mask = self.image_tokens(batch)
+        places = torch.full_like(mask, int(self.base.config.image_token_index))
+        ids = torch.cat([places, batch.input_ids], 1)
+        attention = torch.cat([mask, batch.attention_mask], 1)
+        labels = None if batch.labels is None else torch.cat([torch.full_like(mask, IGNORED), batch.labels], 1)
+        return tokens, ids, attention, labels
+
+    @torch.no_grad()  # type: ignore[untyped-decorator]
+    def generate(self, batch: Batch, **options: Any) -> Tensor:
+        """Generated token ids, (b, new tokens). ``options`` go to the language model's ``generate``."""
+        tokens, mask = self.image_tokens(batch)
+        embed = self.base.get_input_embeddings()(batch.input_ids)
+        return self.base.language_model.generate(
+            inputs_embeds=torch.cat([tokens.to(embed.dtype), embed], 1),
+            attention_mask=torch.cat([mask, batch.attention_mask], 1),
+            **options,
+        )
+
+    def stream(self, batch: Batch, tokenizer: Any, **options: Any) -> Iterator[str]:
+        """Generate for one question and yield its text piece by piece. Raises what the generation raised."""
+        from transformers import TextIteratorStreamer
+
+        streamer = TextIteratorStreamer(tokenizer, skip_special_tokens=True)
+        failure: list[BaseException] = []
+
+        def work() -> None:
+            try:
+                self.generate(batch, streamer=streamer, **options)
+            except BaseException as error:
+                failure.append(error)
+                streamer.end()
+
+        worker = threading.Thread(target=work, daemon=True)
+        worker.start()
+        yield from (piece for piece in streamer if piece)
+        worker.join()
+        if failure:
+            raise failure[0]
+
+
+def _per_row(batch: Batch, rows: Tensor, seen: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Each image row's question. Raises ValueError where a picture serves two questions (its tokens would differ)."""
+    if len(rows) != count or len(torch.unique(rows)) != count:
+        raise ValueError("a picture must serve one question in a Stage-1 batch; repeat the pixels instead")
+    ids = batch.question_ids.new_zeros((count, batch.question_ids.shape[1]))
+    mask = batch.question_mask.new_zeros(ids.shape)
+    ids[rows], mask[rows] = batch.question_ids[seen], batch.question_mask[seen]
+    return ids, mask
+
+
+def _as_output(tokens: Tensor) -> Any:
+    from transformers.models.instructblip.modeling_instructblip import BaseModelOutputWithVisionQformerOutputs
+
+    return BaseModelOutputWithVisionQformerOutputs(pooler_output=tokens)

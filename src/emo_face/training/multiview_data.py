@@ -1,0 +1,142 @@
+"""Records and corpus rows -> the tensors of Stage 1 and Stage 2."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+
+from emo_face.core.errors import UserError
+from emo_face.core.types import Face, ImageArray, Person
+from emo_face.datasets.qa.corpus import QARow
+from emo_face.datasets.records import Record
+from emo_face.perception.multiview.config import EncoderConfig
+from emo_face.perception.multiview.preprocess import ViewBatch, view_batch
+from emo_face.perception.multiview.vlm import IGNORED, Batch
+
+
+def person_of(record: Record) -> Person:
+    """The annotated person as the perception pipeline would hand it over."""
+    face = None if record.bbox_face is None else Face(record.bbox_face, 1.0)
+    return Person(record.id, 1.0, record.bbox_body, face)
+
+
+def read_image(root: Path, image: str) -> ImageArray:
+    """Decode a picture as BGR. Raises UserError naming a file that is missing or does not decode."""
+    path = root / image
+    picture = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR) if path.is_file() else None
+    if picture is None:
+        raise UserError(f"{path}: missing or not a picture; check the data set: emo-face data verify")
+    return np.asarray(picture, np.uint8)
+
+
+@dataclass
+class Pictures:
+    """Views of annotated people; knows who else is in a picture, for the boxes on the scene."""
+
+    root: Path
+    config: EncoderConfig
+    neighbours: dict[str, list[Person]] = field(default_factory=dict)
+
+    @staticmethod
+    def of(root: Path, config: EncoderConfig, records: Sequence[Record]) -> Pictures:
+        """Index the people of every picture."""
+        found: dict[str, dict[str, Person]] = {}
+        for record in records:
+            found.setdefault(record.image, {})[record.id] = person_of(record)
+        return Pictures(root, config, {image: list(people.values()) for image, people in found.items()})
+
+    def views(self, record: Record) -> ViewBatch:
+        """Views of one person."""
+        frame = read_image(self.root, record.image)
+        others = [p for p in self.neighbours.get(record.image, []) if p.person_id != record.id]
+        return view_batch(frame, [person_of(record)], self.config, others)
+
+
+def stack_views(batches: Sequence[ViewBatch], views: Sequence[str]) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+    """Pixels of several frames one after another, and their rows shifted to match."""
+    pixels = {view: torch.from_numpy(np.concatenate([batch.pixels[view] for batch in batches])) for view in views}
+    rows, start = [], np.zeros(len(views), np.int64)
+    for batch in batches:
+        rows.append(np.where(batch.rows >= 0, batch.rows + start, -1))
+        start += [len(batch.pixels[view]) for view in views]
+    return pixels, torch.from_numpy(np.concatenate(rows))
+
+
+@dataclass
+class Collator:
+    """Corpus rows -> :class:`Batch`. The text is question, answer, end; only answer and end are learned.
+
+    Attributes:
+        tokenizer: of the language model; puts BOS first. qformer_tokenizer: of the Q-Former.
+        max_question, max_answer: tokens; longer texts are cut at the end.
+    """
+
+    pictures: Pictures
+    tokenizer: Any
+    qformer_tokenizer: Any
+    max_question: int = 256
+    max_answer: int = 128
+
+    def __call__(self, rows: Sequence[QARow]) -> Batch:
+        pixels, index = stack_views([self.pictures.views(row.record) for row in rows], self.pictures.config.views)
+        asked = [self._ids(self.qformer_tokenizer, row.question, self.max_question) for row in rows]
+        texts, labels = [], []
+        for row in rows:
+            question = self._ids(self.tokenizer, row.question, self.max_question)
+            answer = self._ids(self.tokenizer, row.answer, self.max_answer, special=False)
+            answer = [*answer, self.tokenizer.eos_token_id]
+            texts.append(question + answer)
+            labels.append([IGNORED] * len(question) + answer)
+        pad = self.tokenizer.pad_token_id
+        question_ids, question_mask = _pad(asked, self.qformer_tokenizer.pad_token_id)
+        input_ids, mask = _pad(texts, pad)
+        return Batch(pixels, index, question_ids, question_mask, input_ids, mask, _pad(labels, IGNORED)[0])
+
+    @staticmethod
+    def _ids(tokenizer: Any, text: str, limit: int, special: bool = True) -> list[int]:
+        ids: list[int] = tokenizer(text, add_special_tokens=special, truncation=True, max_length=limit)["input_ids"]
+        return ids
+
+
+def _pad(rows: Sequence[Sequence[int]], value: int) -> tuple[torch.Tensor, torch.Tensor]:
+    length = max(len(row) for row in rows)
+    ids = torch.full((len(rows), length), value, dtype=torch.long)
+    mask = torch.zeros((len(rows), length), dtype=torch.long)
+    for i, row in enumerate(rows):
+        ids[i, : len(row)] = torch.tensor(row, dtype=torch.long)
+        mask[i, : len(row)] = 1
+    return ids, mask
+
+
+@dataclass(frozen=True)
+class Order:
+    """Which rows each step of each process takes: a function of (seed, epoch) alone, so that a run can resume.
+
+    The last batch is filled up from the start of the permutation, so that all processes step together.
+    """
+
+    n: int
+    batch: int
+    seed: int = 0
+    rank: int = 0
+    world: int = 1
+
+    @property
+    def steps(self) -> int:
+        """Micro-batches of one epoch on each process."""
+        return -(-self.n // (self.batch * self.world))
+
+    def epoch(self, number: int, start: int = 0) -> Iterator[list[int]]:
+        """Row numbers of each micro-batch from ``start`` on."""
+        order = np.random.default_rng([self.seed, number]).permutation(self.n)
+        wide = self.batch * self.world
+        order = np.resize(order, self.steps * wide)
+        for step in range(start, self.steps):
+            first = step * wide + self.rank * self.batch
+            yield order[first : first + self.batch].tolist()

@@ -1,0 +1,54 @@
+"""A folder of synthetic scenes and a tiny InstructBLIP that knows their words."""
+
+from __future__ import annotations
+
+import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("transformers")
+
+from emo_face.datasets import synthetic_scenes
+from emo_face.datasets.qa import corpus
+from emo_face.perception.multiview.config import EncoderConfig
+from emo_face.perception.multiview.tiny import tiny_base, word_tokenizer
+from emo_face.perception.multiview.vlm import MultiViewVLM
+from emo_face.training.multiview_data import Collator, Pictures
+
+
+class World:
+    """Records, rows, tokenizer and models over one small synthetic data set."""
+
+    def __init__(self, folder):
+        self.root = folder
+        self.records = synthetic_scenes.make(folder, 40, seed=0)
+        self.rows = corpus.build(self.records, tasks=("classification", "pose"), balance=False).rows
+        texts = [row.question for row in self.rows] + [row.answer for row in self.rows]
+        self.tokenizer = word_tokenizer(synthetic_scenes.words(texts))
+        self.vocabulary = len(self.tokenizer) + 1
+        self.config = EncoderConfig(image_size=28)
+
+    def vlm(self, seed=0, config=None):
+        return MultiViewVLM(tiny_base(seed, vocabulary=self.vocabulary), config or self.config)
+
+    def collator(self, config=None):
+        pictures = Pictures.of(self.root, config or self.config, self.records)
+        return Collator(pictures, self.tokenizer, self.tokenizer)
+
+    def split(self, name):
+        return [row for row in self.rows if row.record.split == name]
+
+
+@pytest.fixture(autouse=True)
+def fresh_accelerator():
+    """accelerate keeps its precision in a global; each test starts a new process as far as it can tell."""
+    yield
+    try:
+        from accelerate.state import AcceleratorState
+    except ImportError:
+        return
+    AcceleratorState._reset_state(reset_partial_state=True)
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory):
+    return World(tmp_path_factory.mktemp("scenes"))

@@ -1,0 +1,201 @@
+"""Stage 1: what is learned, what stays frozen, and a killed run that goes on bit for bit."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("accelerate")
+
+from emo_face.core.errors import ConfigError, UserError  # noqa: E402
+from emo_face.perception.multiview.checkpoint import own_state  # noqa: E402
+from emo_face.perception.multiview.vlm import IGNORED, Batch  # noqa: E402
+from emo_face.training import stage1_state  # noqa: E402
+from emo_face.training.multiview_data import Order  # noqa: E402
+from emo_face.training.stage1 import Stage1, Stage1Config, rate_at  # noqa: E402
+
+QUICK = Stage1Config(
+    epochs=2, batch=4, accumulate=2, rate=3e-3, warmup=2, validate_every=3, save_every=2, validation_rows=6
+)
+
+
+def stage1(world, out, config=QUICK, vlm=None):
+    return Stage1(vlm or world.vlm(), world.collator(), world.split("train"), world.split("val"), config, out)
+
+
+def test_one_view_alone_is_the_original_instructblip(world):
+    """With only the scene view, loss and logits are those of the library's own model."""
+    config = dataclasses.replace(world.config, views=("scene",))
+    vlm = world.vlm(config=config).eval()
+    batch = world.collator(config)(world.rows[:3])
+    with torch.no_grad():
+        ours = vlm(batch)
+        places = torch.full((3, 4), vlm.base.config.image_token_index)
+        theirs = vlm.base(
+            pixel_values=batch.images["scene"],
+            qformer_input_ids=batch.question_ids,
+            qformer_attention_mask=batch.question_mask,
+            input_ids=torch.cat([places, batch.input_ids], 1),
+            attention_mask=torch.cat([torch.ones_like(places), batch.attention_mask], 1),
+            labels=torch.cat([torch.full_like(places, IGNORED), batch.labels], 1),
+        )
+    torch.testing.assert_close(ours.logits, theirs.logits, atol=1e-5, rtol=0)
+    torch.testing.assert_close(ours.loss, theirs.loss)
+
+
+def test_only_answers_are_learned(world):
+    rows = world.rows[:4]
+    batch = world.collator()(rows)
+    for row, labels, ids in zip(rows, batch.labels, batch.input_ids, strict=True):
+        learned = labels[labels != IGNORED].tolist()
+        expected = world.tokenizer(row.answer, add_special_tokens=False)["input_ids"] + [world.tokenizer.eos_token_id]
+        assert learned == expected
+        assert ids[labels != IGNORED].tolist() == expected
+    vlm = world.vlm().eval()
+    with torch.no_grad():
+        logits, loss = vlm(batch).logits, vlm(batch).loss
+    tokens = 12
+    flat = torch.nn.functional.cross_entropy(
+        logits[:, tokens - 1 : -1].flatten(0, 1), batch.labels.flatten(), ignore_index=IGNORED
+    )
+    torch.testing.assert_close(loss, flat)
+
+
+def test_a_missing_view_is_masked_not_zero(world):
+    vlm = world.vlm().eval()
+    batch = world.collator()(world.rows[:1])
+    without = Batch(
+        {**batch.images, "face": batch.images["face"][:0]},
+        torch.tensor([[0, 0, -1]]),
+        batch.question_ids,
+        batch.question_mask,
+        batch.input_ids,
+        batch.attention_mask,
+        batch.labels,
+    )
+    _, mask = vlm.image_tokens(without)
+    assert mask[0].tolist() == [1] * 8 + [0] * 4
+    with torch.no_grad():
+        before = vlm(without).loss
+        vlm.encoder.queries["face"].add_(torch.randn_like(vlm.encoder.queries["face"]))
+        torch.testing.assert_close(vlm(without).loss, before)
+
+
+def test_frozen_stays_frozen_and_the_rest_learns(world, tmp_path):
+    vlm = world.vlm()
+    before = {name: value.clone() for name, value in vlm.state_dict().items()}
+    run = stage1(world, tmp_path, dataclasses.replace(QUICK, epochs=3), vlm)
+    start = run.validation_loss()
+    progress = run.run()
+    moved = {name for name, value in vlm.state_dict().items() if not torch.equal(value, before[name])}
+    assert not [n for n in moved if "language_model" in n or "vision" in n]
+    assert {n.split(".")[1] for n in moved if n.startswith("encoder.")} == {"qformers", "queries", "projections"}
+    assert progress.best < start
+    card = json.loads((tmp_path / "best" / "encoder.json").read_text())
+    assert card["validation_loss"] == progress.best
+    assert card["step"] == progress.best_step
+
+
+@pytest.mark.parametrize("precision", ["no", "bf16"])
+def test_a_killed_run_goes_on_bit_for_bit(world, tmp_path, precision):
+    config = dataclasses.replace(QUICK, precision=precision, checkpointing=precision == "bf16")
+    whole = stage1(world, tmp_path / "whole", config)
+    whole.run()
+    killed = stage1(world, tmp_path / "killed", config)
+    killed.run(stop_after=5)  # saved at 4, so one step is lost and done again
+    torch.rand(7)  # another random state, as a new process has
+    other = world.vlm()  # the same frozen model; what is trained must come from the checkpoint
+    with torch.no_grad():
+        for parameter in (*other.encoder.qformers.parameters(), *other.encoder.queries.parameters()):
+            parameter.normal_()
+    again = stage1(world, tmp_path / "killed", config, other)
+    progress = again.run()
+    assert progress.step == whole.progress.step == 14
+    assert progress.best == whole.progress.best
+    for name, value in own_state(whole.encoder).items():
+        assert torch.equal(value, own_state(again.encoder)[name]), name
+    assert len(list((tmp_path / "killed").glob("step-*"))) <= stage1_state.KEEP
+
+
+def test_resume_with_other_settings_is_refused(world, tmp_path):
+    stage1(world, tmp_path).run(stop_after=2)
+    with pytest.raises(UserError, match=r"rate=0\.003, now 0\.1"):
+        stage1(world, tmp_path, dataclasses.replace(QUICK, rate=0.1)).run()
+
+
+def test_accumulation_is_a_larger_batch(world, tmp_path):
+    """Without dropout, two micro-batches of equal answer length move the weights as one of both."""
+    rows = [row for row in world.split("train") if row.task == "pose"][:4]
+    states = []
+    for batch, accumulate in ((4, 1), (2, 2)):
+        vlm = world.vlm()
+        for module in vlm.modules():
+            if isinstance(module, torch.nn.Dropout):
+                module.p = 0.0
+            for name, value in vars(module).items():
+                if "dropout" in name and isinstance(value, float):
+                    setattr(module, name, 0.0)
+        config = dataclasses.replace(QUICK, epochs=1, batch=batch, accumulate=accumulate)
+        run = Stage1(vlm, world.collator(), rows, rows, config, tmp_path / f"{batch}")
+        step, found = run.optimizer.step, {}
+
+        def record(step=step, found=found, run=run):
+            found.update({n: p.grad.clone() for n, p in run.encoder.named_parameters() if p.grad is not None})
+            step()
+
+        run.optimizer.step = record
+        run.run()
+        states.append(found)
+    assert len(states[0]) > 20
+    for name, value in states[0].items():
+        torch.testing.assert_close(value, states[1][name], atol=1e-6, rtol=1e-4)
+
+
+def test_order_covers_all_rows_and_resumes():
+    seen = []
+    for rank in range(3):
+        order = Order(n=23, batch=2, seed=1, rank=rank, world=3)
+        assert order.steps == 4
+        batches = list(order.epoch(0))
+        assert list(order.epoch(0, start=2)) == batches[2:]
+        assert batches != list(order.epoch(1))
+        seen += [i for batch in batches for i in batch]
+    assert set(seen) == set(range(23))
+    assert len(seen) == 24
+
+
+def test_rate_schedule():
+    config = Stage1Config(warmup=10, rate=1.0, rate_end=0.1)
+    rates = [rate_at(step, 100, config) for step in range(100)]
+    assert rates[0] == pytest.approx(0.1)
+    assert max(rates) == pytest.approx(1.0)
+    assert rates[9] == pytest.approx(1.0)
+    assert rates[-1] == pytest.approx(0.1, abs=0.01)
+
+
+def test_generation_and_stream_agree(world):
+    vlm = world.vlm().eval()
+    batch = world.collator()(world.rows[:1])
+    prompt = Batch(
+        batch.images, batch.rows, batch.question_ids, batch.question_mask, batch.question_ids, batch.question_mask
+    )
+    whole = vlm.generate(prompt, max_new_tokens=6, do_sample=False)
+    pieces = list(vlm.stream(prompt, world.tokenizer, max_new_tokens=6, do_sample=False))
+    assert "".join(pieces).split() == world.tokenizer.decode(whole[0], skip_special_tokens=True).split()
+
+
+def test_stream_passes_errors_on(world):
+    vlm = world.vlm().eval()
+    batch = world.collator()(world.rows[:1])
+    with pytest.raises(ValueError, match="max_new_tokens"):
+        list(vlm.stream(batch, world.tokenizer, max_new_tokens=-1))
+
+
+def test_bad_settings(world, tmp_path):
+    with pytest.raises(UserError, match="0 validation rows"):
+        Stage1(world.vlm(), world.collator(), world.split("train"), [], QUICK, tmp_path)
+    with pytest.raises(ConfigError, match="bf16"):
+        Stage1Config(precision="fp8")
