@@ -24,7 +24,15 @@ RUNTIME = [
 EXTRAS = {
     # Recording, film and plots of `emo-face demo`; also reads any bag without ROS.
     "demo": ["rosbags>=0.10", "plotly>=5.20", "av>=12", "scikit-image>=0.22"],
-    "test": ["pytest>=8", "pytest-timeout", "hypothesis>=6.100", "ruff>=0.6", "mypy>=1.11", "types-PyYAML", "selenium>=4.20"],
+    "test": [
+        "pytest>=8",
+        "pytest-timeout",
+        "hypothesis>=6.100",
+        "ruff>=0.6",
+        "mypy>=1.11",
+        "types-PyYAML",
+        "selenium>=4.20",
+    ],
 }
 
 

@@ -42,7 +42,9 @@ def test_a_bad_timeline_is_named(tmp_path):
 
 def test_overrides_reach_the_node_they_name():
     pytest.importorskip("yaml")
-    commands = dict(up.commands(parse("--set", "perception.max_age=0.3", "--source", "a b.mp4", "--only", "camera,perception")))
+    commands = dict(
+        up.commands(parse("--set", "perception.max_age=0.3", "--source", "a b.mp4", "--only", "camera,perception"))
+    )
     assert set(commands) == {"camera", "perception"}
     assert "max_age:=0.3" in commands["perception"]
     assert 'source:="a b.mp4"' in commands["camera"]

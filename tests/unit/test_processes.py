@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from pathlib import Path
 
 import pytest
 
@@ -47,7 +48,10 @@ def wait_for(condition, seconds: float = 10.0) -> None:
 
 
 def test_a_child_ends_on_interrupt_and_its_code_is_told():
-    script = "import signal, sys, time\nsignal.signal(signal.SIGINT, lambda *_: sys.exit(7))\nprint('up', flush=True)\ntime.sleep(60)"
+    script = (
+        "import signal, sys, time\nsignal.signal(signal.SIGINT, lambda *_: sys.exit(7))\n"
+        "print('up', flush=True)\ntime.sleep(60)"
+    )
     read, write = os.pipe()
     with os.fdopen(write, "wb") as log, os.fdopen(read, "rb") as out:
         child = Child([sys.executable, "-c", script], log=log)
@@ -86,7 +90,7 @@ def test_no_child_outlives_a_killed_parent():
 
     def gone() -> bool:
         try:
-            state = open(f"/proc/{child_pid}/stat").read().rsplit(")", 1)[1].split()[0]
+            state = Path(f"/proc/{child_pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
         except FileNotFoundError:
             return True
         return state == "Z"  # ended, waiting for a reaper

@@ -21,7 +21,9 @@ from emo_face.evaluation.summary import summarise
 
 def header(store, stamp: float):
     time_type = store.types["builtin_interfaces/msg/Time"]
-    return store.types["std_msgs/msg/Header"](stamp=time_type(sec=int(stamp), nanosec=round(stamp % 1 * 1e9)), frame_id="camera")
+    return store.types["std_msgs/msg/Header"](
+        stamp=time_type(sec=int(stamp), nanosec=round(stamp % 1 * 1e9)), frame_id="camera"
+    )
 
 
 def duration(store, seconds: float):
@@ -76,23 +78,39 @@ def bag(tmp_path_factory):
             put("/emotion/scores", scores_message(store, at, "Happy" if i < 10 else "Sad", 0.02), at + 0.02)
             put("/face/expression", expression_message(store, at, "Happy", 0.03 + 0.001 * i), at + 0.03)
             joints = store.types["sensor_msgs/msg/JointState"](
-                header=header(store, at), name=list(ARKIT_52), position=np.full(52, i / 20), velocity=np.zeros(0), effort=np.zeros(0)
+                header=header(store, at),
+                name=list(ARKIT_52),
+                position=np.full(52, i / 20),
+                velocity=np.zeros(0),
+                effort=np.zeros(0),
             )
             put("/face/blendshapes", joints, at + 0.04)
         put("/speech/text", store.types["std_msgs/msg/String"](data="grüß dich"), 100.5)
         pair = store.types["diagnostic_msgs/msg/KeyValue"]
         status = store.types["diagnostic_msgs/msg/DiagnosticStatus"](
             level=0, name="perception: graph", message="active", hardware_id="",
-            values=[pair("frames_in", "60"), pair("frames_dropped", "40"), pair("frames_processed", "20"), pair("detector", "yolo11n+yunet"),
+            values=[pair("frames_in", "60"), pair("frames_dropped", "40"), pair("frames_processed", "20"),
+                    pair("detector", "yolo11n+yunet"),
                     pair("model:nano_face.onnx", "ab" * 32)],
         )  # fmt: skip
-        put("/diagnostics", store.types["diagnostic_msgs/msg/DiagnosticArray"](header=header(store, 101.0), status=[status]), 101.0)
+        put(
+            "/diagnostics",
+            store.types["diagnostic_msgs/msg/DiagnosticArray"](header=header(store, 101.0), status=[status]),
+            101.0,
+        )
     return path
 
 
 def test_rosbags_reads_the_single_file(bag):
     topics = {topic for topic, _, _ in read_bag(bag)}
-    assert topics == {"/camera/image_raw/compressed", "/emotion/scores", "/face/expression", "/face/blendshapes", "/speech/text", "/diagnostics"}
+    assert topics == {
+        "/camera/image_raw/compressed",
+        "/emotion/scores",
+        "/face/expression",
+        "/face/blendshapes",
+        "/speech/text",
+        "/diagnostics",
+    }
     assert [p.name for p in bag.parent.iterdir()] == ["run.mcap"]
 
 
@@ -139,7 +157,7 @@ def test_report_writes_figures_page_and_film(bag, tmp_path):
 
 
 def test_a_missing_or_damaged_bag_is_named(tmp_path):
-    with pytest.raises(UserError, match="nothing.mcap does not exist"):
+    with pytest.raises(UserError, match=r"nothing\.mcap does not exist"):
         list(read_bag(tmp_path / "nothing.mcap"))
     broken = tmp_path / "broken.mcap"
     broken.write_bytes(b"\x89MCAP0\r\nnot a bag at all")

@@ -11,7 +11,14 @@ from rich.table import Table
 from rich.text import Text
 
 BAR = 20  # characters of a full bar
-STYLES = {"Anger": "red", "Disgust": "green", "Fear": "magenta", "Happy": "yellow", "Sad": "blue", "Surprise": "bright_red"}
+STYLES = {
+    "Anger": "red",
+    "Disgust": "green",
+    "Fear": "magenta",
+    "Happy": "yellow",
+    "Sad": "blue",
+    "Surprise": "bright_red",
+}
 
 
 @dataclass
@@ -47,7 +54,12 @@ class LiveView:
         """The screen after ``elapsed`` of ``seconds`` (0: endless)."""
         clock = f"{elapsed:5.1f} s" + (f" of {seconds:.0f}" if seconds else "  (Ctrl-C ends)")
         head = Text.assemble((self.title, "bold"), "   ", clock, "   face: ", (self.url, "underline cyan"))
-        return Group(head, Panel(self._people(), title="people"), Panel(self._answer(), title="robot"), Panel(self._graph(phases), title="graph"))
+        return Group(
+            head,
+            Panel(self._people(), title="people"),
+            Panel(self._answer(), title="robot"),
+            Panel(self._graph(phases), title="graph"),
+        )
 
     def _people(self) -> RenderableType:
         if self.scores is None or not self.scores.people:
@@ -58,7 +70,10 @@ class LiveView:
             bars = Text()
             for label, value in best:
                 bars.append(f"{label:<9}", STYLES.get(label, ""))
-                bars.append("█" * round(value * BAR) + "·" * (BAR - round(value * BAR)) + f" {value:4.0%}  ", STYLES.get(label, "white"))
+                bars.append(
+                    "█" * round(value * BAR) + "·" * (BAR - round(value * BAR)) + f" {value:4.0%}  ",
+                    STYLES.get(label, "white"),
+                )
             why = ", ".join(f"{e.source} {e.share:+.2f}" for e in person.evidence)
             table.add_row(Text(person.person_id, "bold"), bars, Text(f"quality {person.quality:.2f}  {why}", "dim"))
         return table
@@ -67,8 +82,9 @@ class LiveView:
         shown = self.expression
         lines = [Text(f"heard: {self.said!r}" if self.said else "heard: nothing yet", "italic")]
         if shown is not None:
-            lines.append(Text.assemble("shows: ", (f"{shown.emotion} {shown.intensity:.0%}", "bold " + STYLES.get(shown.emotion, "white")),
-                                       f"  ({shown.perspective}, {shown.source})"))  # fmt: skip
+            style = "bold " + STYLES.get(shown.emotion, "white")
+            how = f"  ({shown.perspective}, {shown.source})"
+            lines.append(Text.assemble("shows: ", (f"{shown.emotion} {shown.intensity:.0%}", style), how))
         return Group(*lines)
 
     def _graph(self, phases: dict[str, str]) -> RenderableType:
@@ -76,7 +92,11 @@ class LiveView:
         for name, phase in phases.items():
             level, message = self.levels.get(name, (0, ""))
             values = self.nodes.get(name, {})
-            figures = "  ".join(f"{k} {values[k]}" for k in sorted(values) if k.endswith(("rate_hz", "p95_ms", "dropped")))
+            figures = "  ".join(
+                f"{k} {values[k]}" for k in sorted(values) if k.endswith(("rate_hz", "p95_ms", "dropped"))
+            )
             colour = "green" if phase == "active" and level == 0 else "yellow" if level < 2 else "red"
-            table.add_row(Text(name, "bold"), Text(phase, colour), Text(figures, "dim"), Text(message if level else "", colour))
+            table.add_row(
+                Text(name, "bold"), Text(phase, colour), Text(figures, "dim"), Text(message if level else "", colour)
+            )
         return table

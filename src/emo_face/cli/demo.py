@@ -26,13 +26,23 @@ IMAGE_TOPIC = "camera/image_raw"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--source", default="", help="webcam index, video, picture or folder (default: a portrait that moves)")
+    parser.add_argument(
+        "--source", default="", help="webcam index, video, picture or folder (default: a portrait that moves)"
+    )
     parser.add_argument("--seconds", type=float, default=30.0, help="how long; 0 runs until Ctrl-C (default: 30)")
     parser.add_argument("--out", type=Path, default=Path("out"), help="folder of the results (default: out)")
     parser.add_argument("--port", type=int, default=8765, help="port of the screen face (default: 8765)")
-    parser.add_argument("--speech", type=Path, help="YAML timeline of spoken lines; 'none' for silence (default: config/demo_speech.yaml with the portrait)")
-    parser.add_argument("--set", action="append", default=[], metavar="NODE.PARAM=VALUE", help="set one parameter of one node")
-    parser.add_argument("--no-video", action="store_true", help="skip demo.mp4, which takes about half as long as the run")
+    parser.add_argument(
+        "--speech",
+        type=Path,
+        help="YAML timeline of spoken lines; 'none' for silence (default: config/demo_speech.yaml with the portrait)",
+    )
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="NODE.PARAM=VALUE", help="set one parameter of one node"
+    )
+    parser.add_argument(
+        "--no-video", action="store_true", help="skip demo.mp4, which takes about half as long as the run"
+    )
 
 
 def portrait() -> Path:
@@ -40,7 +50,9 @@ def portrait() -> Path:
     try:
         import skimage
     except ImportError:
-        raise UserError("the default picture needs scikit-image: pip install 'emo_face[demo]', or name a --source") from None
+        raise UserError(
+            "the default picture needs scikit-image: pip install 'emo_face[demo]', or name a --source"
+        ) from None
     path = Path(skimage.__file__).parent / "data" / "astronaut.png"
     if not path.is_file():
         raise UserError(f"scikit-image has no {path}: name a --source")
@@ -70,7 +82,7 @@ def load_timeline(path: Path | None, source: str) -> Timeline:
 
     from emo_face.core.paths import share_dir
 
-    if path is None and source or path is not None and str(path) == "none":
+    if (path is None and source) or (path is not None and str(path) == "none"):
         return Timeline([], 0.0)
     path = path or share_dir() / "config" / "demo_speech.yaml"
     try:
@@ -80,7 +92,9 @@ def load_timeline(path: Path | None, source: str) -> Timeline:
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}") from None
     except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
-        raise ConfigError(f"{path}: expected `period: seconds` and `lines: [{{at: seconds, text: ...}}]`, got {error}") from None
+        raise ConfigError(
+            f"{path}: expected `period: seconds` and `lines: [{{at: seconds, text: ...}}]`, got {error}"
+        ) from None
 
 
 class Timeline:
@@ -110,7 +124,9 @@ def run(args: argparse.Namespace) -> int:
         import rclpy
         from rclpy.signals import SignalHandlerOptions
     except ImportError as error:
-        raise ConfigError(f"rclpy does not import ({error}): run scripts/setup.sh, or source your ROS distribution") from None
+        raise ConfigError(
+            f"rclpy does not import ({error}): run scripts/setup.sh, or source your ROS distribution"
+        ) from None
     rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
     try:
         code, peak = _record(args, timeline)
@@ -143,7 +159,16 @@ def _record(args: argparse.Namespace, timeline: Timeline) -> tuple[int, float]:
         supervisor = Supervisor(node, commands, log=log)
         try:
             with _screen() as show:
-                code = _loop(args.seconds, supervisor, executor, view, show, lambda text: speech.publish(String(data=text)), timeline, recorder)
+                code = _loop(
+                    args.seconds,
+                    supervisor,
+                    executor,
+                    view,
+                    show,
+                    lambda text: speech.publish(String(data=text)),
+                    timeline,
+                    recorder,
+                )
         except KeyboardInterrupt:
             code = 0
         finally:
@@ -156,7 +181,9 @@ def _record(args: argparse.Namespace, timeline: Timeline) -> tuple[int, float]:
     return code, peak
 
 
-def _loop(seconds: float, supervisor: Any, executor: Any, view: Any, show: Any, say: Any, timeline: Timeline, recorder: Any) -> int:
+def _loop(
+    seconds: float, supervisor: Any, executor: Any, view: Any, show: Any, say: Any, timeline: Timeline, recorder: Any
+) -> int:
     """Spin until the time is over or the source has ended (0), or a node is given up (1)."""
     first_frame = None
     shown = float("-inf")

@@ -56,7 +56,12 @@ def ros() -> Iterator[Finding]:
             importlib.import_module(module)
             yield Finding(module, OK, "imports")
         except Exception as error:
-            yield Finding(module, BAD, f"does not import ({error})", "scripts/setup.sh, or source your ROS and ros2_ws/install/setup.bash")
+            yield Finding(
+                module,
+                BAD,
+                f"does not import ({error})",
+                "scripts/setup.sh, or source your ROS and ros2_ws/install/setup.bash",
+            )
 
 
 def models() -> Iterator[Finding]:
@@ -65,11 +70,19 @@ def models() -> Iterator[Finding]:
     from emo_face.runtime.store import open_store
 
     store = open_store()
-    for name, essential in (("nano_face", True), ("nano_text", True), ("open-ict-1", True), ("yolo11n", False), ("yunet", False)):
+    for name, essential in (
+        ("nano_face", True),
+        ("nano_text", True),
+        ("open-ict-1", True),
+        ("yolo11n", False),
+        ("yunet", False),
+    ):
         try:
             yield Finding(f"model {name}", OK, str(store.resolve(name).path))
         except ModelError as error:
-            yield Finding(f"model {name}", BAD if essential else NOTE, str(error).split("\n")[0], f"emo-face models pull {name}")
+            yield Finding(
+                f"model {name}", BAD if essential else NOTE, str(error).split("\n")[0], f"emo-face models pull {name}"
+            )
 
 
 def cameras() -> Iterator[Finding]:
@@ -94,7 +107,9 @@ def port(number: int) -> Iterator[Finding]:
 
 def examine(port_number: int) -> list[Finding]:
     """Every finding; a check that itself fails becomes a finding too."""
-    machine = Finding("machine", OK, f"{platform.machine()}, Python {platform.python_version()}, {platform.platform(terse=True)}")
+    machine = Finding(
+        "machine", OK, f"{platform.machine()}, Python {platform.python_version()}, {platform.platform(terse=True)}"
+    )
     checks: list[Callable[[], Iterator[Finding]]] = [libraries, ros, models, cameras, lambda: port(port_number)]
     found = [machine]
     for check in checks:

@@ -15,19 +15,25 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import signal
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import yaml
+
 from emo_face.core.errors import ConfigError
 
 if TYPE_CHECKING:
+    from emo_face.ros.schema import Parameter
     from emo_face.ros.supervisor import Supervisor
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--params", type=Path, metavar="FILE", help="ROS parameter file (default: config/emo_face.yaml)")
+    parser.add_argument(
+        "--params", type=Path, metavar="FILE", help="ROS parameter file (default: config/emo_face.yaml)"
+    )
     parser.add_argument(
         "--set", action="append", default=[], metavar="NODE.PARAM=VALUE", help="set one parameter; wins over the file"
     )
@@ -56,7 +62,7 @@ def node_names(only: str | None, without: str | None) -> list[str]:
 def parse_overrides(settings: list[str]) -> dict[str, dict[str, str]]:
     """``NODE.PARAM=VALUE`` strings -> {node: {param: value}}. Raises ConfigError naming what does not fit."""
     from emo_face.ros.graph import NODE_NAMES
-    from emo_face.ros.params import load_schema
+    from emo_face.ros.schema import load_schema
 
     overrides: dict[str, dict[str, str]] = {}
     for setting in settings:
@@ -64,10 +70,25 @@ def parse_overrides(settings: list[str]) -> dict[str, dict[str, str]]:
         node, dot, name = path.partition(".")
         if not equals or not dot or node not in NODE_NAMES:
             raise ConfigError(f"--set {setting}: expected NODE.PARAM=VALUE with NODE one of {', '.join(NODE_NAMES)}")
-        if name not in load_schema(node):
-            raise ConfigError(f"--set {setting}: node {node} has no parameter {name!r}; see docs/parameters.md or `emo-face params --table`")
-        overrides.setdefault(node, {})[name] = value
+        schema = load_schema(node)
+        if name not in schema:
+            raise ConfigError(f"--set {setting}: node {node} has no parameter {name!r}; see `emo-face params --table`")
+        overrides.setdefault(node, {})[name] = yaml_text(schema[name], value, setting)
     return overrides
+
+
+def yaml_text(parameter: Parameter, text: str, setting: str) -> str:
+    """What a user wrote for ``parameter`` as YAML of its type. Raises ConfigError naming the setting."""
+    try:
+        value = text if parameter.type == "string" else yaml.safe_load(text)
+    except yaml.YAMLError:
+        value = text
+    if parameter.type == "double" and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    problem = parameter.problem(value)
+    if problem:
+        raise ConfigError(f"--set {setting}: {problem}")
+    return json.dumps(value)  # JSON is YAML; a quoted string stays a string
 
 
 def commands(args: argparse.Namespace) -> list[tuple[str, list[str]]]:
@@ -80,7 +101,7 @@ def commands(args: argparse.Namespace) -> list[tuple[str, list[str]]]:
         raise ConfigError(f"parameter file {params} does not exist; `emo-face params --write` makes a commented one")
     overrides = parse_overrides(args.set)
     if args.source is not None:
-        overrides.setdefault("camera", {})["source"] = f'"{args.source}"'
+        overrides.setdefault("camera", {})["source"] = json.dumps(args.source)
     wanted = node_names(args.only, args.without)
     return [
         (spec.name, command_line(spec, params, args.namespace, overrides.get(spec.name), args.remap, args.log_level))
@@ -94,7 +115,9 @@ def run(args: argparse.Namespace) -> int:
     try:
         import rclpy
     except ImportError as error:
-        raise ConfigError(f"rclpy does not import ({error}): run scripts/setup.sh, or source your ROS distribution") from None
+        raise ConfigError(
+            f"rclpy does not import ({error}): run scripts/setup.sh, or source your ROS distribution"
+        ) from None
     from rclpy.signals import SignalHandlerOptions
 
     from emo_face.ros.supervisor import Supervisor

@@ -23,7 +23,9 @@ def message_definitions() -> dict[str, str]:
     try:
         import emo_face_msgs
     except ImportError:
-        raise UserError("emo_face_msgs is not built: run scripts/setup.sh, or colcon build in ros2_ws and source it") from None
+        raise UserError(
+            "emo_face_msgs is not built: run scripts/setup.sh, or colcon build in ros2_ws and source it"
+        ) from None
     package = Path(emo_face_msgs.__file__ or "").resolve()
     for prefix in package.parents:
         folder = prefix / "share" / "emo_face_msgs" / "msg"
@@ -68,7 +70,9 @@ class BagWriter:
             self._connections[topic] = self._writer.add_connection(topic, msgtype, typestore=self._store)
         self._writer.write(self._connections[topic], stamp_ns, data)
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._writer.close()
         storage = next(self._folder.glob("*.mcap"))
         storage.replace(self.path)

@@ -55,10 +55,18 @@ def write_page(recording: Recording, path: Path, summary: dict[str, Any]) -> Non
     for said, text in recording.speech:
         figure.add_vline(x=said - start, line={"width": 1, "dash": "dot", "color": "#888"})
         figure.add_annotation(
-            x=said - start, y=1.0, yref="y domain", text="“", hovertext=html.escape(text), showarrow=False, font={"size": 22}
+            x=said - start,
+            y=1.0,
+            yref="y domain",
+            text="“",
+            hovertext=html.escape(text),
+            showarrow=False,
+            font={"size": 22},
         )
     figure.update_xaxes(title_text="seconds", row=5, col=1)
-    figure.update_layout(height=1350, template="plotly_white", margin={"l": 150, "r": 30, "t": 50}, hovermode="x unified")
+    figure.update_layout(
+        height=1350, template="plotly_white", margin={"l": 150, "r": 30, "t": 50}, hovermode="x unified"
+    )
     body = figure.to_html(full_html=False, include_plotlyjs=True)
     path.write_text(_document(body, summary), encoding="utf-8")
 
@@ -69,7 +77,9 @@ def _main_person(recording: Recording) -> str:
     return max(sorted(set(seen)), key=seen.count, default="")
 
 
-def _lines(figure: Any, go: Any, row: int, labels: tuple[str, ...], times: list[float], values: Any, legend: bool) -> None:
+def _lines(
+    figure: Any, go: Any, row: int, labels: tuple[str, ...], times: list[float], values: Any, legend: bool
+) -> None:
     for column, label in enumerate(labels):
         style = {"color": COLOURS.get(label, "#333"), "width": 2}
         trace = go.Scatter(x=times, y=values[:, column], name=label, legendgroup=label, showlegend=legend, line=style)
@@ -94,7 +104,15 @@ def _shown(figure: Any, go: Any, recording: Recording, start: float) -> None:
     basic = label_set("basic7").labels
     rows = [e for e in recording.expressions if len(e.probabilities) == len(basic)]
     if rows:
-        _lines(figure, go, 2, basic, [e.stamp - start for e in rows], np.array([e.probabilities for e in rows]), legend=False)
+        _lines(
+            figure,
+            go,
+            2,
+            basic,
+            [e.stamp - start for e in rows],
+            np.array([e.probabilities for e in rows]),
+            legend=False,
+        )
 
 
 def _shapes(figure: Any, go: Any, recording: Recording, start: float) -> None:
@@ -106,7 +124,11 @@ def _shapes(figure: Any, go: Any, recording: Recording, start: float) -> None:
         return
     grid = np.round(np.array([values for _, values in kept]).T, 2)
     trace = go.Heatmap(
-        x=[round(stamp - start, 2) for stamp, _ in kept], y=list(ARKIT_52), z=grid.tolist(), colorscale="Magma", showscale=False
+        x=[round(stamp - start, 2) for stamp, _ in kept],
+        y=list(ARKIT_52),
+        z=grid.tolist(),
+        colorscale="Magma",
+        showscale=False,
     )
     figure.add_trace(trace, row=3, col=1)
     figure.update_yaxes(tickfont={"size": 7}, dtick=1, row=3, col=1)
@@ -115,7 +137,10 @@ def _shapes(figure: Any, go: Any, recording: Recording, start: float) -> None:
 def _latency(figure: Any, go: Any, recording: Recording, start: float) -> None:
     for name, track in (("to /emotion/scores", recording.scores), ("to /face/expression", recording.expressions)):
         trace = go.Scatter(
-            x=[entry.stamp - start for entry in track], y=[round(entry.latency * 1e3, 2) for entry in track], name=name, line={"width": 1}
+            x=[entry.stamp - start for entry in track],
+            y=[round(entry.latency * 1e3, 2) for entry in track],
+            name=name,
+            line={"width": 1},
         )
         figure.add_trace(trace, row=4, col=1)
     figure.update_yaxes(rangemode="tozero", row=4, col=1)
@@ -125,7 +150,11 @@ def _drops(figure: Any, go: Any, recording: Recording, start: float) -> None:
     track = recording.diagnostics.get("perception", [])
     times = [stamp - start for stamp, _ in track]
     figure.add_trace(
-        go.Scatter(x=times, y=[int(v.get("frames_dropped", 0)) for _, v in track], name="dropped", line={"shape": "hv"}), row=5, col=1
+        go.Scatter(
+            x=times, y=[int(v.get("frames_dropped", 0)) for _, v in track], name="dropped", line={"shape": "hv"}
+        ),
+        row=5,
+        col=1,
     )
     figure.update_yaxes(rangemode="tozero", row=5, col=1)
 
@@ -135,7 +164,8 @@ def _document(body: str, summary: dict[str, Any]) -> str:
     return (
         "<!doctype html><html lang='en'><head><meta charset='utf-8'><title>emo_face: a run</title><style>"
         "body{font:15px/1.45 system-ui,sans-serif;max-width:1200px;margin:2rem auto;padding:0 1rem;color:#222}"
-        "table{border-collapse:collapse}th{text-align:left;font-weight:600;padding:.15rem 1.2rem .15rem 0;vertical-align:top}"
+        "table{border-collapse:collapse}th{text-align:left;font-weight:600;padding:.15rem 1.2rem .15rem 0;"
+        "vertical-align:top}"
         "td{font-variant-numeric:tabular-nums;overflow-wrap:anywhere}</style></head><body>"
         f"<h1>emo_face: a run</h1><table>{rows}</table>{body}</body></html>"
     )

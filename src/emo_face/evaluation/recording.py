@@ -58,7 +58,9 @@ class Recording:
         """Stamp of the first frame or, without frames, of the first score."""
         stamps = [self.frames[0][0]] if self.frames else [s.stamp for s in self.scores[:1]]
         if not stamps:
-            raise UserError("the recording holds neither images nor scores: did the camera open? `emo-face doctor` checks it")
+            raise UserError(
+                "the recording holds neither images nor scores: did the camera open? `emo-face doctor` checks it"
+            )
         return stamps[0]
 
     def latest_diagnostics(self, name: str) -> dict[str, str]:
@@ -112,7 +114,10 @@ def _scores(message: Any) -> Scores:
 def _person(entry: Any) -> Person:
     face = _box(entry.face)
     return Person(
-        person_id=entry.person_id, score=1.0, body=_box(entry.body), face=None if face is None else Face(box=face, score=1.0)
+        person_id=entry.person_id,
+        score=1.0,
+        body=_box(entry.body),
+        face=None if face is None else Face(box=face, score=1.0),
     )
 
 

@@ -43,4 +43,6 @@ def summarise(recording: Recording, peak_rss_mb: float | None = None) -> dict[st
 
 def model_hashes(*nodes: dict[str, str]) -> dict[str, str]:
     """{model file: sha256} from the ``model:NAME`` entries of the nodes' diagnostics."""
-    return {key.removeprefix("model:"): value for node in nodes for key, value in node.items() if key.startswith("model:")}
+    return {
+        key.removeprefix("model:"): value for node in nodes for key, value in node.items() if key.startswith("model:")
+    }

@@ -25,7 +25,12 @@ class NodeSpec:
 
 
 # Consumers come first, so that the first frame finds everybody listening.
-GRAPH: tuple[NodeSpec, ...] = (NodeSpec("face_driver"), NodeSpec("expression"), NodeSpec("perception"), NodeSpec("camera"))
+GRAPH: tuple[NodeSpec, ...] = (
+    NodeSpec("face_driver"),
+    NodeSpec("expression"),
+    NodeSpec("perception"),
+    NodeSpec("camera"),
+)
 NODE_NAMES: tuple[str, ...] = tuple(spec.name for spec in GRAPH)
 
 

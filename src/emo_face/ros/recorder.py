@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from diagnostic_msgs.msg import DiagnosticArray
+from emo_face_msgs.msg import EmotionScoresArray, FaceExpression
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.serialization import deserialize_message, serialize_message
 from sensor_msgs.msg import CompressedImage, Image, JointState
 from std_msgs.msg import String
 
-from diagnostic_msgs.msg import DiagnosticArray
 from emo_face.evaluation.bag import BagWriter
 from emo_face.ros.image import ImageError, compressed_message, to_bgr
-from emo_face_msgs.msg import EmotionScoresArray, FaceExpression
 
 TOPICS: Mapping[str, type] = {
     "emotion/scores": EmotionScoresArray,

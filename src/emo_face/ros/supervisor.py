@@ -12,13 +12,15 @@ from enum import Enum
 from typing import IO, Any
 
 from lifecycle_msgs.msg import Transition
-from lifecycle_msgs.srv import ChangeState
+from lifecycle_msgs.srv import ChangeState, GetState
 from rclpy.node import Node
 
 from emo_face.runtime.backoff import Backoff
 from emo_face.runtime.process import Child
 
 TRANSITION_TIMEOUT = 60.0  # s; loading a large model on a slow board
+KNOCK_PERIOD = 0.5  # s
+WRONG_ARGUMENTS = 2  # exit code of a node that cannot start as it was told: starting it again would not help
 
 
 class Phase(Enum):
@@ -35,11 +37,12 @@ class Phase(Enum):
 
 @dataclass
 class ManagedNode:
-    """One node: its process, its lifecycle client and what was asked of it last."""
+    """One node: its process, the clients of its lifecycle services and what was asked of it last."""
 
     name: str
     command: list[str]
     client: Any
+    states: Any
     log: IO[bytes] | None = None
     backoff: Backoff = field(default_factory=Backoff)
     phase: Phase = Phase.WAITING
@@ -48,6 +51,7 @@ class ManagedNode:
     child: Child | None = None
     _future: Any = None
     _due: float = 0.0
+    _knock_again: float = 0.0
 
     def start(self, now: float) -> None:
         """Start the process; the lifecycle follows in :meth:`tick`."""
@@ -69,12 +73,20 @@ class ManagedNode:
         code = self.child.exit_code()
         if code is not None:
             self._exited(code, now)
-        elif self.phase is Phase.STARTING and self.client.service_is_ready():
-            self._ask(Transition.TRANSITION_CONFIGURE, Phase.CONFIGURING, now)
+        elif self.phase is Phase.STARTING:
+            self._knock(now)
         elif self.phase in (Phase.CONFIGURING, Phase.ACTIVATING):
             self._answered(now)
-        elif self.phase is Phase.STARTING and now > self._due:
+
+    def _knock(self, now: float) -> None:
+        """Ask for the state again and again: discovery shows a killed process' services for a while longer."""
+        if self._future is not None and self._future.done():
+            self._ask(Transition.TRANSITION_CONFIGURE, Phase.CONFIGURING, now)
+        elif now > self._due:
             self._fail(f"did not offer its lifecycle service within {TRANSITION_TIMEOUT:.0f} s")
+        elif now >= self._knock_again and self.states.service_is_ready():
+            self._future = self.states.call_async(GetState.Request())
+            self._knock_again = now + KNOCK_PERIOD
 
     def _ask(self, transition: int, phase: Phase, now: float) -> None:
         request = ChangeState.Request(transition=Transition(id=transition))
@@ -97,6 +109,9 @@ class ManagedNode:
     def _exited(self, code: int, now: float) -> None:
         if code == 0:
             self.phase = Phase.ENDED
+            return
+        if code == WRONG_ARGUMENTS:
+            self._fail("refuses its parameters; its log above says which")
             return
         delay = self.backoff.failed(now)
         how = f"was ended by signal {-code}" if code < 0 else f"exited with code {code}"
@@ -130,7 +145,13 @@ class Supervisor:
         self._node = node
         self._spoken: dict[str, str] = {}
         self.nodes = [
-            ManagedNode(name, command, node.create_client(ChangeState, f"{prefix}/{name}/change_state"), log)
+            ManagedNode(
+                name,
+                command,
+                node.create_client(ChangeState, f"{prefix}/{name}/change_state"),
+                node.create_client(GetState, f"{prefix}/{name}/get_state"),
+                log,
+            )
             for name, command in commands
         ]
 
@@ -138,7 +159,8 @@ class Supervisor:
         """Advance every node by one step and log what changed."""
         for managed in self.nodes:
             managed.tick(now)
-            line = f"{managed.phase.value}{': ' + managed.error if managed.error and managed.phase is not Phase.ACTIVE else ''}"
+            trouble = managed.error if managed.phase is not Phase.ACTIVE else ""
+            line = f"{managed.phase.value}{': ' if trouble else ''}{trouble}"
             if self._spoken.get(managed.name) != line:
                 self._spoken[managed.name] = line
                 self._say(managed, line)

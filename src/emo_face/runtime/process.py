@@ -27,7 +27,9 @@ class Child:
     ends every child once and in order.
     """
 
-    def __init__(self, command: Sequence[str], env: Mapping[str, str] | None = None, log: IO[bytes] | None = None) -> None:
+    def __init__(
+        self, command: Sequence[str], env: Mapping[str, str] | None = None, log: IO[bytes] | None = None
+    ) -> None:
         """``log``: where its stdout and stderr go; None: to ours."""
         self.command = list(command)
         self._process = subprocess.Popen(
