@@ -1,0 +1,28 @@
+"""Measure how good the models are, beside their peers.
+
+Examples:
+  emo-face evaluate nano --data ../shared/assets                 table on the screen
+  emo-face evaluate nano --data ../shared/assets --json          only JSON on stdout
+  emo-face evaluate nano --data ../shared/assets --out out/eval  also reliability diagrams and confusion matrices
+"""
+
+from __future__ import annotations
+
+import argparse
+from importlib import import_module
+
+TARGETS = {"nano": "the face and the speech student and their peers on held-out data"}
+"""Target -> help; ``emo_face.evaluation.<target>`` has ``add_arguments`` and ``run``."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """One sub-verb a target."""
+    targets = parser.add_subparsers(dest="target", metavar="TARGET", required=True)
+    for name, text in TARGETS.items():
+        sub = targets.add_parser(name, help=text, description=text)
+        import_module(f"emo_face.evaluation.{name}").add_arguments(sub)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Evaluate the chosen target."""
+    return int(import_module(f"emo_face.evaluation.{args.target}").run(args) or 0)

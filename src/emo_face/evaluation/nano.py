@@ -1,0 +1,121 @@
+"""``emo-face evaluate nano``: both students and their peers on data they were not trained on, as one JSON object.
+
+Keys: ``text`` {goemotions_macro_f1, xed_macro_f1, ece, ms_per_utterance, bytes, ...}, ``face`` {cmu_accuracy,
+london_smiling_recall, london_neutral_recall, max_correct, ms_batch8, bytes, ...}, ``peers`` {name: the same keys},
+``fusion`` (the learned weights and how they were learned).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from emo_face.core.errors import UserError
+
+if TYPE_CHECKING:
+    from emo_face.evaluation.reliability import Scored
+
+PARTS = ("text", "face")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Data folder, parts, output."""
+    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder with text/ and images/")
+    parser.add_argument("--part", choices=(*PARTS, "all"), default="all", help="only one of the students")
+    parser.add_argument("--no-peers", action="store_true", help="skip the peers (half a minute of training)")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="write PNG and HTML reports here (needs matplotlib)")
+    parser.add_argument("--json", action="store_true", help="print JSON on stdout and nothing else")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Evaluate, report, print."""
+    parts = PARTS if args.part == "all" else (args.part,)
+    result, predictions = evaluate(args.data, parts, not args.no_peers)
+    if args.out is not None:
+        for path in report(result, predictions, args.out):
+            print(f"wrote {path}", file=sys.stderr)
+    if args.json:
+        print(json.dumps(result, indent=2, allow_nan=False))
+    else:
+        _table(result)
+    return 0
+
+
+def evaluate(
+    data: Path, parts: Iterable[str] = PARTS, peers: bool = True
+) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """Evaluate the students.
+
+    Returns:
+        The JSON object, and part -> model -> data set -> predictions (``truth``, ``probabilities``).
+
+    Raises:
+        UserError: the data folder lacks what a part needs.
+    """
+    if not data.is_dir():
+        raise UserError(f"--data {data}: no such folder; expected one with text/ and images/")
+    result: dict[str, Any] = {"peers": {}}
+    predictions: dict[str, dict[str, Any]] = {}
+    for part in parts:
+        if part == "text":
+            from emo_face.evaluation.text import evaluate_text
+
+            found = evaluate_text(data / "text", peers=peers)
+        else:
+            from emo_face.evaluation.face import evaluate_face
+
+            found = evaluate_face(data, peers=peers)
+        predictions[part] = dict(found.get("predictions", {}))
+        result[part] = found[part]
+        result["peers"].update(found.get("peers", {}))
+    result["fusion"] = _fusion()
+    return result, predictions
+
+
+def report(result: Mapping[str, Any], predictions: Mapping[str, Mapping[str, Any]], out: Path) -> list[Path]:
+    """Write one PNG a model and data set, and one page with all of them."""
+    from emo_face.evaluation.reliability import write_png, write_report
+
+    scored = list(_scored(predictions))
+    files = [write_png(s, out / f"{s.title.replace(' ', '_').replace('/', '-')}.png") for s in scored]
+    table = {f"{part}.{key}": value for part in PARTS for key, value in result.get(part, {}).items()}
+    return [*files, write_report(scored, out / "nano.html", table)]
+
+
+def _scored(predictions: Mapping[str, Mapping[str, Any]]) -> Iterable[Scored]:
+    from emo_face.core.labels import basic7
+    from emo_face.evaluation.reliability import Scored
+
+    for part, models in predictions.items():
+        for model, sets in models.items():
+            for name, said in sets.items():
+                who = f"nano {part}" if model == part else model
+                yield Scored(f"{who} {name}", basic7().labels, said.truth, said.probabilities)
+
+
+def _fusion() -> dict[str, Any]:
+    from emo_face.core.paths import share_dir
+    from emo_face.perception.fusion import read_fusion
+    from emo_face.perception.nano.model import FUSION_FILE
+
+    return read_fusion(share_dir() / "models" / FUSION_FILE).model_dump()
+
+
+def _table(result: Mapping[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    for part in PARTS:
+        if part not in result:
+            continue
+        ours = {key: value for key, value in result[part].items() if not isinstance(value, dict)}
+        peers = {name: figures for name, figures in result["peers"].items() if ours.keys() & figures.keys()}
+        table = Table(f"nano {part}", "ours", *peers)
+        for key, value in ours.items():
+            table.add_row(key, str(value), *(str(figures.get(key, "")) for figures in peers.values()))
+        console.print(table)
