@@ -41,7 +41,12 @@ def scores_message(store, stamp: float, top: str, latency: float):
         evidence=[store.types["emo_face_msgs/msg/Evidence"](source="face", share=0.8)], quality=0.9,
     )  # fmt: skip
     return store.types["emo_face_msgs/msg/EmotionScoresArray"](
-        header=header(store, stamp), people=[person], model="nano", latency=duration(store, latency)
+        header=header(store, stamp),
+        width=160,
+        height=120,
+        people=[person],
+        model="nano",
+        latency=duration(store, latency),
     )
 
 
