@@ -9,6 +9,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 VENV=${VENV:-$PWD/.venv}
 PYTHON=${PYTHON:-python3}
+case $VENV in /*) ;; *) VENV=$PWD/$VENV ;; esac
 EXTRAS=$(IFS=,; echo "$*")
 
 say() { printf '\033[1m[setup]\033[0m %s\n' "$*"; }
@@ -61,12 +62,12 @@ if ! fresh ros "$key"; then
   stamp ros "$key"
 fi
 
-key="$EXTRAS $(digest setup.py setup.cfg pyproject.toml)"
-if ! fresh python "$key"; then
+key=$(digest setup.py setup.cfg pyproject.toml)
+if ! fresh "python-$EXTRAS" "$key"; then
   say "emo_face and its libraries${EXTRAS:+ [$EXTRAS]}"
   quietly "${PIP[@]}" install --no-build-isolation -e ".${EXTRAS:+[$EXTRAS]}"
   [ "$ROS" != pypi ] || quietly "$PY" scripts/patch_ros_wheels.py  # pip may have moved numpy
-  stamp python "$key"
+  stamp "python-$EXTRAS" "$key"
 fi
 
 key="$ROS $(digest ros2_ws/src/emo_face_msgs package.xml setup.py setup.cfg launch config models resource)"
