@@ -19,21 +19,33 @@ RUNTIME = [
     "scipy>=1.10",
     "aiohttp>=3.9,<4",
     "rich>=13",
+    "trackforge>=0.4,<0.5",  # young: perception/track.py is held to it by scenarios, so the minor is pinned
 ]
 
+TORCH = "torch>=2.6,<2.14"  # newer builds are untried
+EVAL = ["matplotlib>=3.8", "scikit-learn>=1.4"]  # pictures and the TF-IDF peer of `emo-face evaluate`
 EXTRAS = {
     # Recording, film and plots of `emo-face demo`; also reads any bag without ROS.
     "demo": ["rosbags>=0.10", "plotly>=5.20", "av>=12", "scikit-image>=0.22"],
-    "test": [
-        "pytest>=8",
-        "pytest-timeout",
-        "hypothesis>=6.100",
-        "ruff>=0.6",
-        "mypy>=1.11",
-        "types-PyYAML",
-        "selenium>=4.20",
+    "eval": EVAL,
+    # FACS-grounded second opinion and `perspective: mirror` from 52 blendshapes.
+    "mediapipe": ["mediapipe>=0.10.14"],
+    # Export of YOLO11 only; AGPL-3.0, never imported by a node.
+    "ultralytics": ["ultralytics>=8.3", "onnx>=1.16"],
+    # Actuator buses.
+    "pca9685": ["adafruit-circuitpython-servokit>=1.3"],
+    "dynamixel": ["dynamixel-sdk>=3.7"],
+    "feetech": ["feetech-servo-sdk>=1.0"],
+    # Training of the nano students, and the full tier. transformers 6 will break 5's names again.
+    "train": [
+        TORCH, "transformers>=5,<6", "accelerate>=1.0", "safetensors>=0.4", "peft>=0.18", "tensorboard>=2.16", "tqdm>=4.66",
+        "onnx>=1.16", "onnxscript>=0.2", "torchmetrics>=1.4", *EVAL,
     ],
-}
+    "test": [
+        "pytest>=8", "pytest-timeout", "hypothesis>=6.100", "ruff>=0.6", "mypy>=1.11", "types-PyYAML", "selenium>=4.20", *EVAL,
+        "adafruit-circuitpython-servokit>=1.3", "dynamixel-sdk>=3.7", "feetech-servo-sdk>=1.0",
+    ],
+}  # fmt: skip
 
 
 def data_tree(folder: str, patterns: tuple[str, ...] = ("*",)) -> list[tuple[str, list[str]]]:

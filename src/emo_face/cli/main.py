@@ -6,33 +6,37 @@ import argparse
 import importlib
 import pkgutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from types import ModuleType
 
 import emo_face
 from emo_face import cli
 
 
-def verbs() -> dict[str, ModuleType]:
-    """Every module ``emo_face.cli.<verb>`` that has ``add_arguments`` and ``run``, by verb name."""
-    found = {}
-    for info in pkgutil.iter_modules(cli.__path__):
-        if info.name == "main" or info.name.startswith("_"):
-            continue
-        module = importlib.import_module(f"emo_face.cli.{info.name}")
-        found[info.name.replace("_", "-")] = module
-    return found
+def verbs() -> list[str]:
+    """Names of all verbs: one for every module of ``emo_face.cli`` but this one and those that begin with ``_``."""
+    names = (info.name for info in pkgutil.iter_modules(cli.__path__))
+    return [name.replace("_", "-") for name in names if name != "main" and not name.startswith("_")]
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """The whole command line; each verb module documents itself by its docstring."""
+def load(verb: str) -> ModuleType:
+    """The module of ``verb``; it has ``add_arguments(parser)`` and ``run(args) -> int``."""
+    return importlib.import_module(f"emo_face.cli.{verb.replace('-', '_')}")
+
+
+def build_parser(names: Iterable[str]) -> argparse.ArgumentParser:
+    """The command line with the verbs ``names``; each verb's module documents itself by its docstring."""
     parser = argparse.ArgumentParser(prog="emo-face", description=emo_face.__doc__)
     parser.add_argument("--version", action="version", version=emo_face.__version__)
     commands = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
-    for name, module in verbs().items():
+    for name in names:
+        module = load(name)
         text = (module.__doc__ or "").strip()
         sub = commands.add_parser(
-            name, help=text.split("\n")[0].rstrip("."), description=text, formatter_class=argparse.RawDescriptionHelpFormatter
+            name,
+            help=text.split("\n")[0].rstrip("."),
+            description=text,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         module.add_arguments(sub)
         sub.set_defaults(run=module.run)
@@ -40,10 +44,13 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one verb. A user's mistake (FileNotFoundError, ValueError, ...) is one line and exit code 2, not a traceback."""
+    """Run one verb. A user's mistake is one line and exit code 2, not a traceback."""
     from emo_face.core.errors import UserError
 
-    args = build_parser().parse_args(argv)
+    words = list(sys.argv[1:] if argv is None else argv)
+    known = verbs()
+    # Only the verb that was asked for is imported: the others may need extras, and start-up time counts.
+    args = build_parser(words[:1] if words[:1] and words[0] in known else known).parse_args(words)
     try:
         return int(args.run(args) or 0)
     except UserError as error:
