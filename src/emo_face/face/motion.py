@@ -169,6 +169,11 @@ class FaceMotion:
         """Whether the face has no valid target and eases to, or rests at, neutral."""
         return self._now >= self._deadline
 
+    @property
+    def settled(self) -> bool:
+        """Whether the primary expression has come to rest at neutral; the layers live on."""
+        return self.stale and float(np.abs(self._follow.position - self._neutral).max()) < 0.01
+
     def tick(self, now: float) -> Array:
         """Advance to ``now`` (seconds) and return (52,) ARKit values in [0, 1]. A backward clock moves nothing."""
         dt = self._elapsed(now)

@@ -43,6 +43,7 @@ class PerceptionNode(EmoNode):
         self._worker: Worker[Any] | None = None
         self._forget = False
         self._heard = Heard()
+        self._people: tuple[Any, ...] = ()
         self._debug_due = 0.0
         self._limits = build(SpeechLimits, self.params.values, "speech")
         self._gate = StampGate(self.params["max_age"], self.params["future_tolerance"])
@@ -139,13 +140,10 @@ class PerceptionNode(EmoNode):
         except ImageError as error:
             self._skip("bad_image", f"image not used: {error}")
             return
-        people = self._people
-        speech = self._heard.by_person(people, now, self._limits.ttl, apparent_size) if people else {}
+        speech = self._heard.by_person(self._people, now, self._limits.ttl, apparent_size)
         result = self._pipeline.process(frame, stamp, speech)
         self._people = result.people
         self._publish(result, msg.header, frame, stamp)
-
-    _people: tuple[Any, ...] = ()
 
     def _skip(self, reason: str, text: str) -> None:
         self.health.count("frames_dropped")

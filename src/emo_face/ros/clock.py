@@ -52,6 +52,7 @@ class StampGate:
         max_age: seconds; older stamps are refused as ``stale``.
         future: seconds that a stamp may lie ahead of the clock before it is refused as ``future``.
         jump: seconds; a step back of stamps or clock over this is a jump, below it ``out_of_order``.
+        repeats: admit a stamp again that equals the last.
     """
 
     FIX: ClassVar[Mapping[str, str]] = {
@@ -63,10 +64,11 @@ class StampGate:
     }
     """What is behind a reason; shown in diagnostics."""
 
-    def __init__(self, max_age: float, future: float = 0.5, jump: float = 1.0) -> None:
+    def __init__(self, max_age: float, future: float = 0.5, jump: float = 1.0, repeats: bool = False) -> None:
         self.max_age = max_age
         self.future = future
         self.jump = jump
+        self.repeats = repeats
         self._last = -math.inf
         self._now = -math.inf
 
@@ -88,7 +90,7 @@ class StampGate:
             return Admission("stale", jumped, age)
         if stamp < self._last - self.jump:
             jumped = True
-        elif stamp <= self._last:
+        elif stamp < self._last or (stamp == self._last and not self.repeats):
             return Admission("out_of_order", jumped, age)
         self._last = stamp
         return Admission("", jumped, age)

@@ -8,14 +8,16 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import rclpy
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import Executor, ExternalShutdownException, MultiThreadedExecutor, SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
 
 from emo_face.core.errors import UserError
 from emo_face.ros.lifecycle import EmoNode
 
 
-def run(create: Callable[[], EmoNode], args: Sequence[str] | None = None, remaps: Sequence[str] = ()) -> int:
+def run(
+    create: Callable[[], EmoNode], args: Sequence[str] | None = None, remaps: Sequence[str] = (), threads: int = 1
+) -> int:
     """Spin the node that ``create`` makes until it finishes or SIGINT/SIGTERM comes.
 
     A signal deactivates the node first (the face eases to neutral); a second one ends at once.
@@ -23,6 +25,7 @@ def run(create: Callable[[], EmoNode], args: Sequence[str] | None = None, remaps
     Args:
         args: command line, default ``sys.argv``.
         remaps: ``from:=to`` rules that hold where the user gives none for the same name.
+        threads: of the executor; callbacks of one group still exclude each other.
 
     Returns:
         0 at a clean end, 2 after a user's mistake in the parameters, else what the node finished with.
@@ -34,7 +37,7 @@ def run(create: Callable[[], EmoNode], args: Sequence[str] | None = None, remaps
     try:
         node = create()
         _end_on_signals(node)
-        code = _spin(node)
+        code = _spin(node, threads)
     except UserError as error:
         print(f"emo_face: {error}", file=sys.stderr)
         code = 2
@@ -63,8 +66,8 @@ def _end_on_signals(node: EmoNode) -> None:
         signal.signal(number, stop)
 
 
-def _spin(node: EmoNode) -> int:
-    executor = SingleThreadedExecutor()
+def _spin(node: EmoNode, threads: int) -> int:
+    executor: Executor = SingleThreadedExecutor() if threads == 1 else MultiThreadedExecutor(threads)
     executor.add_node(node)
     try:
         while node.exit_code is None and rclpy.ok():

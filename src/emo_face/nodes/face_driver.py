@@ -1,0 +1,208 @@
+"""Face driver node: expression targets in, a moving face out. Its own process and the only writer to the face.
+
+A fixed-rate loop on the steady clock eases between sparse targets, blinks and looks; without fresh targets it eases to
+neutral, whatever happened to the nodes before it. The page at ``screen.host:screen.port`` shows the same face.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from emo_face_msgs.msg import FaceExpression
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
+from sensor_msgs.msg import JointState
+from std_srvs.srv import SetBool, Trigger
+
+from emo_face.core.arkit import ARKIT_52
+from emo_face.face.basis import open_basis
+from emo_face.face.motion import LAYERS, FaceMotion
+from emo_face.face.player import WHY, FacePlayer, Shown
+from emo_face.ros import qos
+from emo_face.ros.clock import StampGate
+from emo_face.ros.convert import MessageError, read_expression
+from emo_face.ros.diagnostics import WARN
+from emo_face.ros.lifecycle import EmoNode
+from emo_face.ros.rate import FixedRate
+from emo_face.ros.run import run
+from emo_face.ros.schema import Value
+from emo_face.web.server import FaceServer
+
+
+EASE_MARGIN = 1.0
+"""Seconds beyond ``neutral_time`` that deactivating waits for the face to come to rest."""
+
+
+class FaceDriverNode(EmoNode):
+    """Wires the player, the screen and ROS together."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__("face_driver", **kwargs)
+        self._player: FacePlayer | None = None
+        self._server: FaceServer | None = None
+        self._loop: FixedRate | None = None
+        self._meta: dict[str, Any] = {}
+        self._gate = StampGate(self.params["max_age"], self.params["future_tolerance"], repeats=True)
+        self._blendshapes = self.publisher(JointState, "face/blendshapes", qos.reliable())
+        self.subscription(FaceExpression, "face/expression", self._on_expression, qos.reliable())
+        # a group of its own: the stop is served while a transition runs
+        apart = MutuallyExclusiveCallbackGroup()
+        self.create_service(SetBool, "~/estop", self._on_estop, callback_group=apart)
+        self.create_service(Trigger, "~/neutral", self._on_neutral, callback_group=apart)
+        self.watch_input("expression", "face/expression", self.params["input_timeout"])
+
+    def configure(self) -> None:
+        """Load the basis, make the face and open the page."""
+        p = self.params
+        bases = {basis.name: basis for basis in (open_basis(),)}
+        layers = [name for name in LAYERS if p[f"layers.{name}"]]
+        motion = FaceMotion(1.0 / p["rate"], p["seed"], neutral_time=p["neutral_time"], layers=layers)
+        self._player = FacePlayer(motion, bases.__getitem__, p["timeout"], p["neutral_hold"])
+        if p["screen.enabled"]:
+            origins = [o for o in p["screen.origins"] if o]
+            self._server = FaceServer(
+                *(p[f"screen.{name}"] for name in ("host", "port", "token", "theme")), on_command=self._on_command,
+                origins=origins, max_clients=p["screen.max_clients"], rate=p["screen.rate"],
+            )  # fmt: skip
+            self._server.start()
+            self.health.fact("screen", self._server.url)
+            self.get_logger().info(f"the face is at {self._server.url}")
+
+    def activate(self) -> None:
+        """Start the loop from neutral."""
+        self._gate.reset()
+        self._loop = FixedRate("face", self.params["rate"], self._tick, self.failed).start()
+
+    def deactivate(self) -> None:
+        """Ease to neutral, then stop the loop."""
+        player = self._player
+        if player is not None and self._loop is not None and not player.stopped:
+            player.neutral(time.monotonic())
+            # the loop goes on in its thread meanwhile; an emergency stop in between ends the wait
+            self._loop.wait_for(lambda: player.settled or player.stopped, self.params["neutral_time"] + EASE_MARGIN)
+        if self._loop is not None:
+            self._loop.stop()
+        self._loop = None
+
+    def cleanup(self) -> None:
+        """Close the page."""
+        if self._server is not None:
+            self._server.stop()
+        self._server = self._player = None
+
+    def clock_jumped(self) -> None:
+        """Take the next target whatever its stamp; the loop itself runs on the steady clock."""
+        self._gate.reset()
+
+    def enable(self, enabled: bool) -> None:
+        """Ease to neutral when disabled; the face goes on living."""
+        if not enabled and self._player is not None:
+            self._player.neutral(time.monotonic())
+
+    def apply_parameters(self, values: Mapping[str, Value], changed: frozenset[str]) -> None:
+        """Switch layers and change times while running."""
+        self._gate.max_age, self._gate.future = float(values["max_age"]), float(values["future_tolerance"])  # type: ignore[arg-type]
+        if self._player is not None:
+            for name in LAYERS:
+                self._player.motion.switch(name, bool(values[f"layers.{name}"]))
+            self._player.timeout = float(values["timeout"])  # type: ignore[arg-type]
+            self._player.neutral_hold = float(values["neutral_hold"])  # type: ignore[arg-type]
+
+    def _on_expression(self, msg: FaceExpression) -> None:
+        player = self._player
+        if not self.running or player is None:
+            return
+        self.health.tick("expression", time.monotonic())
+        try:
+            target = read_expression(msg)
+        except MessageError as error:
+            self.drop("bad_expression", f"expression not used: {error}")
+            return
+        verdict = self._gate.admit(target.stamp, self.clock.now())
+        if verdict.reason:
+            text = StampGate.FIX[verdict.reason]
+            self.drop(verdict.reason, f"expression not used: {verdict.reason}: {text}")
+            return
+        if reason := player.show(target, verdict.age, time.monotonic()):
+            self.drop(reason, f"expression not shown: {WHY[reason].format(target=target)}")
+            return
+        self.health.latency("latency", max(verdict.age, 0.0))
+        self._meta = {
+            "emotion": target.emotion, "person": target.person_id, "intensity": target.intensity,
+            "source": target.source, "latency_ms": verdict.age * 1e3,
+        }  # fmt: skip
+
+    def _tick(self, now: float) -> None:
+        player = self._player
+        if player is None:
+            return
+        shown = player.tick(now)
+        self.health.tick("face", now)
+        if self._server is not None:
+            self._server.publish(shown.arkit.tolist(), self._describe(shown))
+        if self._blendshapes.get_subscription_count():
+            msg = JointState(name=list(ARKIT_52), position=np.asarray(shown.arkit, np.float64))
+            msg.header.stamp = self.get_clock().now().to_msg()
+            self._blendshapes.publish(msg)
+
+    def _describe(self, shown: Shown) -> dict[str, Any]:
+        if shown.by == "expression":
+            return {**self._meta, "by": shown.by, "estop": shown.estop}
+        return {"emotion": "", "person": "", "by": shown.by, "estop": shown.estop}
+
+    def _on_command(self, command: dict[str, Any]) -> str | None:
+        """A command of the tuning page, in the server's thread."""
+        player = self._player
+        if not self.running or player is None:
+            return "the face driver is not active"
+        return player.command(command)
+
+    def _on_estop(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+        player, on = self._player, bool(request.data)
+        if player is None:
+            response.success, response.message = on, "not configured: nothing moves"
+            return response
+        player.estop(on, time.monotonic())
+        if on:
+            self.complain("estop", WARN, "emergency stop: release it by calling ~/estop with data: false")
+        else:
+            self.health.clear_condition("estop")
+        response.success, response.message = True, "stopped" if on else "released"
+        return response
+
+    def _on_neutral(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        if self._player is not None:
+            self._player.neutral(time.monotonic())
+        response.success = self._player is not None
+        response.message = "easing to neutral" if response.success else "not configured: nothing moves"
+        return response
+
+    def observe(self) -> None:
+        """Show punctuality, pages and competing publishers."""
+        if self._loop is not None:
+            p50, p99 = self._loop.jitter()
+            self.health.fact("loop.jitter_p50_ms", f"{p50 * 1e3:.2f}")
+            self.health.fact("loop.jitter_p99_ms", f"{p99 * 1e3:.2f}")
+            self.health.fact("loop.missed", self._loop.missed)
+        if self._server is not None:
+            self.health.fact("screen.clients", self._server.clients)
+        if self._player is not None:
+            self.health.fact("stopped", self._player.stopped)
+        if self.count_publishers(self.resolve_topic_name("face/expression")) > 1:
+            others = qos.peers(self, "face/expression", publishers=True)
+            self.complain("publishers", WARN, f"several nodes publish face/expression, the newest stamp wins: {others}")
+        else:
+            self.health.clear_condition("publishers")
+
+
+def main() -> int:
+    """Run the node as a process."""
+    sys.setswitchinterval(0.0005)  # the loop waits at most this long for another thread
+    return run(FaceDriverNode, threads=2)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
