@@ -7,11 +7,11 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from emo_face.core.errors import ConfigError, UserError  # noqa: E402
-from emo_face.evaluation import multilabel, platt  # noqa: E402
-from emo_face.perception.multiview import losses  # noqa: E402
-from emo_face.perception.multiview.config import EncoderConfig, FusionConfig, from_dict, to_dict  # noqa: E402
-from emo_face.perception.multiview.fusion_head import FusionHead, drop_views  # noqa: E402
+from emo_face.core.errors import ConfigError, UserError
+from emo_face.evaluation import multilabel, platt
+from emo_face.perception.multiview import losses
+from emo_face.perception.multiview.config import EncoderConfig, FusionConfig, from_dict, to_dict
+from emo_face.perception.multiview.fusion_head import FusionHead, drop_views
 
 
 @pytest.fixture
