@@ -17,6 +17,7 @@ from emo_face.expression.context import ContextWindow, WindowSettings
 from emo_face.expression.model import ExpressionModel, Scene, SeenPerson
 from emo_face.expression.prototypes import PrototypeExpression, PrototypeSettings
 from emo_face.ros import qos
+from emo_face.ros.backend import load_backend
 from emo_face.ros.clock import seconds
 from emo_face.ros.convert import MessageError, expression_message, read_scores
 from emo_face.ros.diagnostics import WARN
@@ -153,13 +154,12 @@ def _window_settings(values: Mapping[str, Value]) -> WindowSettings:
     return build(WindowSettings, values, speech_ttl=ttl, min_speech_confidence=confidence)
 
 
-def _load(values: Mapping[str, Value]) -> Any:
-    """Load the backend ``backend``: ``prototypes`` (nano) or ``contextface`` (the full tier, needs its extras)."""
-    if values["backend"] == "contextface":
-        from emo_face.expression.contextface import build as build_contextface
-
-        return build_contextface(values)
-    return PrototypeExpression(build(PrototypeSettings, values))
+def _load(values: Mapping[str, Value]) -> ExpressionModel:
+    """Load the backend: ``prototypes`` (nano) or ``contextface`` (the full tier, needs its extra)."""
+    if values["backend"] == "prototypes":
+        return PrototypeExpression(build(PrototypeSettings, values))
+    model: ExpressionModel = load_backend("emo_face.expression.contextface", "contextface", values)
+    return model
 
 
 def main() -> int:

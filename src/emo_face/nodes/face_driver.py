@@ -31,7 +31,6 @@ from emo_face.ros.run import run
 from emo_face.ros.schema import Value
 from emo_face.web.server import FaceServer
 
-
 EASE_MARGIN = 1.0
 """Seconds beyond ``neutral_time`` that deactivating waits for the face to come to rest."""
 

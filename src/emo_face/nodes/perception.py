@@ -17,8 +17,10 @@ from emo_face.core.types import ImageArray
 from emo_face.expression.policy import apparent_size
 from emo_face.perception.build import DetectorSettings, build_pipeline
 from emo_face.perception.debug import draw
+from emo_face.perception.emotion import EmotionModel
 from emo_face.perception.pipeline import FrameResult, PerceptionPipeline
 from emo_face.ros import qos
+from emo_face.ros.backend import load_backend
 from emo_face.ros.clock import StampGate, seconds
 from emo_face.ros.convert import scores_message
 from emo_face.ros.diagnostics import WARN
@@ -29,7 +31,7 @@ from emo_face.ros.lifecycle import EmoNode
 from emo_face.ros.run import run
 from emo_face.ros.schema import Value, build
 from emo_face.ros.speech import Heard, SpeechLimits, SpeechRefused, read_speech, speech_type
-from emo_face.runtime.store import open_store
+from emo_face.runtime.store import ModelStore, open_store
 
 REMAPS = ("image:=camera/image_raw", "speech:=speech/text")
 
@@ -181,15 +183,10 @@ class PerceptionNode(EmoNode):
         self._debug.publish(image_message(picture, header))
 
 
-def emotion_model(backend: str, store: Any, values: Mapping[str, Value]) -> Any:
-    """Load the emotion backend: ``nano`` (onnxruntime) or ``multiview`` (the full tier, needs its extras)."""
-    if backend == "multiview":
-        from emo_face.perception.multiview import build as build_multiview
-
-        return build_multiview(store, values)
-    from emo_face.perception.nano import build as build_nano
-
-    return build_nano(store, values)
+def emotion_model(backend: str, store: ModelStore, values: Mapping[str, Value]) -> EmotionModel:
+    """Load the emotion backend: ``nano`` (onnxruntime) or ``multiview`` (the full tier, needs its extra)."""
+    model: EmotionModel = load_backend(f"emo_face.perception.{backend}", "multiview", store, values)
+    return model
 
 
 def main() -> int:
