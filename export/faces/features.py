@@ -15,7 +15,7 @@ class Eyes:
     """Proportions of a pair of eyes, in design units."""
 
     x: float = 150
-    y: float = -46
+    y: float = -42
     rx: float = 92
     up: float = 100  # height of the upper lid above the eye's middle
     down: float = 96
@@ -66,8 +66,9 @@ def lid_motion(face: Face, e: Eyes, s: float, side: str, extra: tuple[str, ...] 
     inner = smoothstep(-0.4, 0.8, -t) * profile
     outer = smoothstep(-0.4, 0.8, t) * profile
     face.move(f"browDown{side}", [up], dy(e.slant * e.up * (0.34 * inner + 0.10 * profile)))
-    face.move("browInnerUp", [up], dy(e.slant * e.up * (0.26 * outer - 0.04 * inner)))
-    face.move(f"noseSneer{side}", [low], dy(-0.16 * e.down * inner))
+    face.move("browInnerUp", [up], dy(e.slant * e.up * (0.34 * outer - 0.05 * inner)))
+    face.move(f"noseSneer{side}", [low], dy(-e.down * (0.20 * inner + 0.16 * profile)))
+    face.move(f"noseSneer{side}", [up], dy(0.10 * e.up * profile))
     for line in extra:
         face.move(f"eyeBlink{side}", [line], lambda x, y: (0, 0.35 * e.up))
         face.move(f"eyeLookDown{side}", [line], lambda x, y: (0, 0.10 * e.up))
@@ -129,7 +130,7 @@ class Brows:
     """Proportions of a pair of brows."""
 
     x: float = 152
-    y: float = -206
+    y: float = -200
     half: float = 96
     thick: float = 15  # half thickness at the inner end
     thin: float = 8  # half thickness at the outer end
@@ -155,7 +156,14 @@ def brow_pair(face: Face, b: Brows, fill: str = "brow") -> None:
         def u(x: np.ndarray, s: float = s) -> np.ndarray:
             return (s * x - b.x) / b.half  # -1 inner .. 1 outer
 
-        face.move("browInnerUp", lines, lambda x, y, s=s, u=u: (-s * 5 * k, -66 * k * smoothstep(1.1, -1, u(x)) - 4))
+        face.move(
+            "browInnerUp",
+            lines,
+            lambda x, y, s=s, u=u: (
+                -s * 6 * k,
+                k * (-80 * smoothstep(0.9, -1, u(x)) + 9 * smoothstep(0.2, 1, u(x)) - 4),
+            ),
+        )
         face.move(
             f"browOuterUp{side}",
             lines,

@@ -163,12 +163,12 @@ def human() -> Face:
         iris=33,
         pupil=15,
         travel=(25, 17),
-        wide=15,
+        wide=18,
         lash=10,
         sharp_corners=True,
         slant=1.1,
     )
-    brows = Brows(x=128, y=-134, half=84, thick=13, thin=5, arch=15, slope=0, travel=0.74)
+    brows = Brows(x=128, y=-134, half=84, thick=13, thin=5, arch=15, slope=0, travel=0.88)
     jaw = Jaw(top=90, bottom=410, drop=58, shift=36, forward=16, puff=30, puff_y=200)
     human_head(face, jaw)
     cheek_pair(face, Cheeks(x=196, y=112, rx=76, ry=56, opacity=0.34), eyes, width=5)
@@ -179,7 +179,7 @@ def human() -> Face:
     human_nose(face, 116)
     mouth(
         face,
-        Mouth(y=242, half=92, upper=16, lower=21, bow=0.36, curve=7, jaw=98, travel=0.86, chin=84),
+        Mouth(y=242, half=92, upper=16, lower=21, bow=0.36, curve=7, jaw=98, travel=0.98, chin=84),
         lip_lower="lipLow",
     )
     human_hair(face)

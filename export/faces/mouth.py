@@ -76,11 +76,11 @@ def teeth_and_tongue_lines(face: Face, m: Mouth) -> None:
     x, mid = 0.9 * m.half * t, m.y - m.curve * (0.9 * t) ** 2
     b = np.clip(1 - t * t, 0, 1) ** 0.4
     face.line("teethUpRoot", zip(x, mid - 44, strict=True))
-    face.line("teethUpEdge", zip(x, mid + 4 + 19 * b, strict=True))
+    face.line("teethUpEdge", zip(x, mid + 1 + 7 * b, strict=True))
     face.line("teethLowTop", zip(0.82 * x, mid - 2 - 10 * b, strict=True))
     face.line("teethLowRoot", zip(0.82 * x, mid + 46, strict=True))
     a = np.linspace(0, 2 * np.pi, 8, endpoint=False)
-    face.line("tongue", zip(0.58 * m.half * np.cos(a), m.y + 26 + 40 * np.sin(a), strict=True))
+    face.line("tongue", zip(0.58 * m.half * np.cos(a), m.y + 42 + 38 * np.sin(a), strict=True))
     w = 0.36 * m.half
     # Its root stays behind the upper lip; the rest slides out by how far down the tongue it lies.
     side = ((1.0, 0.0), (1.04, 0.35), (0.96, 0.66), (0.62, 0.91))
@@ -118,7 +118,7 @@ def _expressive(face: Face, m: Mouth) -> None:
             face,
             f"mouthStretch{side}",
             w * s * 50 * k * E,
-            all=w * k * 14 * E**2,
+            all=w * (m.curve + 12 * k) * E**2,
             lipUpOut=w * 4 * B,
             lipLowOut=w * -2 * B,
             low=w * 8 * B,
@@ -135,7 +135,7 @@ def _expressive(face: Face, m: Mouth) -> None:
             m.half,
             lambda t, s=s, h=share: (
                 h(t) * s * 40 * k * np.abs(t),
-                h(t) * k * (-60 * np.abs(t) ** 2.1 + 14 * (1 - t * t)),
+                h(t) * k * (-58 * np.abs(t) ** 2.1 + 20 * (1 - t * t)),
             ),
         )
         _follow(
@@ -150,7 +150,7 @@ def _expressive(face: Face, m: Mouth) -> None:
             f"mouthStretch{side}",
             TEETH,
             m.half,
-            lambda t, s=s, h=share: (h(t) * s * 42 * k * np.abs(t), h(t) * 12 * t * t),
+            lambda t, s=s, h=share: (h(t) * s * 42 * k * np.abs(t), h(t) * (m.curve + 8) * t * t),
         )
         everything = [*ROWS, *TEETH, "tongue", "tongueOut", "tongueLine"]
         face.move(f"mouth{side}", everything, lambda x, y, s=s: (s * 52 * k, -10 * k * smoothstep(-20, m.half, s * x)))
@@ -174,9 +174,10 @@ def _lips(face: Face, m: Mouth) -> None:
             lipUpOut=w * 0.62 * thin_u,
             lipLowOut=-w * 0.62 * thin_l,
         )
-        bump = w * np.clip(1 - E**3, 0, 1)
+        bump = w * np.clip(1 - E**4, 0, 1)
         rows(face, f"mouthUpperUp{side}", 0, up=-36 * k * bump, lipUpOut=-3 * bump)
         rows(face, f"mouthLowerDown{side}", 0, low=36 * k * bump, lipLowOut=3 * bump)
+        rows(face, f"noseSneer{side}", 0, up=-13 * k * w * B**0.7, low=-5 * k * w * B)
     rows(
         face,
         "mouthPucker",
@@ -203,14 +204,19 @@ def _lips(face: Face, m: Mouth) -> None:
 
 def _jaw(face: Face, m: Mouth) -> None:
     """The jaw carries lower lip, lower teeth and tongue; ``mouthClose`` brings the lips together again."""
-    drop = m.jaw * (B**0.6 * 0.82 + 0.18)
-    rows(face, "jawOpen", -0.10 * m.half * T, low=drop, up=0.18 * m.jaw * E**2 - 4 * B)
+    corner = (
+        0.33  # share of the drop that reaches the corners, which also draw in: an open mouth is tall, a smile is wide
+    )
+    drop = m.jaw * (B**0.6 * (1 - corner) + corner)
+    lift = corner * m.jaw * E**2 - 12 * B
+    rows(face, "jawOpen", -0.36 * m.half * T, low=drop, up=lift)
     face.move("jawOpen", ["teethLowTop", "teethLowRoot"], lambda x, y: (-0.1 * x, 0.94 * m.jaw))
     face.move("jawOpen", ["tongue"], lambda x, y: (0, 0.86 * m.jaw))
     face.move("jawOpen", ["tongueOut", "tongueLine"], lambda x, y: (0, 0.62 * m.jaw))
-    lift = 0.18 * m.jaw * E**2 - 4 * B
     rows(face, ("jawOpen", "mouthClose"), 0, low=-drop + 0.26 * m.jaw * B + lift, up=0.26 * m.jaw * B)
     for s, side in SIDES:
+        up = _side(s) * -0.8 * corner * m.jaw * E**2
+        rows(face, ("jawOpen", f"mouthSmile{side}"), _side(s) * 0.3 * m.half * T, all=up)
         rows(face, f"jaw{side}", s * 14 * B, low=0)
         face.move(
             f"jaw{side}",

@@ -25,7 +25,7 @@ from mouth import Mouth, mouth
 def robot() -> Face:
     """Friendly robot: a teal helmet around a warm face, big eyes, coral cheeks."""
     face = Face("robot", "Friendly robot", palette("robot"))
-    eyes, brows = Eyes(), Brows()
+    eyes, brows = Eyes(), Brows(travel=1.08)
     face.line("stem", [(0, -380), (0, -430), (0, -462)])
     face.part("stem", closed=False, stroke="shellDark", width=18)
     face.line("bulb", ellipse(0, -470, 32, 32))
@@ -43,7 +43,7 @@ def robot() -> Face:
     eye_pair(face, eyes)
     brow_pair(face, brows)
     nose(face, 84)
-    mouth(face, Mouth(), lip_lower="lipLow")
+    mouth(face, Mouth(half=108, travel=1.15), lip_lower="lipLow")
     return face
 
 
@@ -51,7 +51,7 @@ def minimal() -> Face:
     """Minimal eyes: two lights and a line; everything else appears only when it has something to say."""
     face = Face("eyes", "Minimal eyes", palette("eyes"))
     eyes = Eyes(x=178, y=-50, rx=116, up=128, down=124, iris=54, pupil=40, travel=(44, 40), wide=30, slant=1.55)
-    brows = Brows(x=178, y=-244, half=92, thick=12, thin=9, arch=14, slope=6, travel=0.95)
+    brows = Brows(x=178, y=-244, half=92, thick=12, thin=9, arch=14, slope=6, travel=1.0)
     face.line("outline", ellipse(0, 10, 430, 420, 24, 3.2))
     face.part("outline", stroke="line", width=7, opacity=0.5)
     jaw_motion(face, Jaw(puff=40), ["outline"])
@@ -80,7 +80,7 @@ def minimal() -> Face:
         lid_motion(face, eyes, s, side)
     brow_pair(face, brows)
     nose(face, 128, width=20, height=11)
-    mouth(face, Mouth(y=252, half=92, upper=6, lower=7, curve=12, jaw=104, travel=0.95, chin=84))
+    mouth(face, Mouth(y=252, half=92, upper=6, lower=7, curve=12, jaw=112, travel=1.1, chin=84))
     return face
 
 

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from emo_face.core.arkit import ARKIT_52, ARKIT_INDEX
 from emo_face.core.errors import ConfigError
 from emo_face.core.paths import PACKAGE
+from emo_face.core.types import FloatArray
 
 FACES = PACKAGE / "web" / "static" / "faces"
 FORMAT = "emo-face-2d/1"
@@ -102,7 +103,7 @@ class FaceData:
     _width: Array
     _order: tuple[tuple[NDArray[np.int64], NDArray[np.int64]], ...]
 
-    def pose(self, arkit: Sequence[float] | Array) -> Pose:
+    def pose(self, arkit: Sequence[float] | FloatArray) -> Pose:
         """The face with 52 ARKit values in [0, 1] (clipped; NaN counts as 0), in the order of ``ARKIT_52``.
 
         Raises:

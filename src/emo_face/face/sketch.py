@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from emo_face.core.types import ImageArray
+from emo_face.core.types import FloatArray, ImageArray
 from emo_face.face.facedata import FaceData, Gradient, Part, Pose, load_face
 
 Array = NDArray[np.float64]
@@ -25,7 +25,7 @@ SMALL = 1000  # pictures up to this size are drawn at twice the size
 
 
 def draw_face(
-    arkit: Sequence[float] | Array,
+    arkit: Sequence[float] | FloatArray,
     size: tuple[int, int] = (480, 480),
     theme: str = "robot",
     background: Background = None,

@@ -59,7 +59,7 @@ _MAKE_TOKEN = "make one with: python3 -c 'import secrets; print(secrets.token_ur
 
 
 def host_allowed(request: web.Request, bound_to: str, extra: Collection[str]) -> bool:
-    """A loopback server answers to loopback names only, so that no foreign name can be pointed at it (DNS rebinding)."""
+    """A loopback server answers to loopback names only, so that no foreign name can point at it (DNS rebinding)."""
     if not is_loopback(bound_to):
         return True
     name = urlsplit(f"//{request.host}").hostname or ""

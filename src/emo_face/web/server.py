@@ -147,9 +147,9 @@ class FaceServer:
         app.router.add_get("/ws", self._socket)
         app.router.add_get("/healthz", self._health)
         app.router.add_get("/{path:.*}", self._page)
-        runner = web.AppRunner(app, access_log=None)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
         await runner.setup()
-        await web.SockSite(runner, listener, shutdown_timeout=1.0).start()
+        await web.SockSite(runner, listener).start()
         self._loop, self._done = asyncio.get_running_loop(), asyncio.Event()
         task = asyncio.create_task(self.hub.run())
         await asyncio.sleep(0)
@@ -182,7 +182,7 @@ class FaceServer:
             raise web.HTTPForbidden(text="a page from another origin may not connect\n")
         if self.clients >= self.max_clients:
             raise web.HTTPServiceUnavailable(text=f"{self.max_clients} pages are connected already\n")
-        page = web.WebSocketResponse(heartbeat=5.0, max_msg_size=MAX_COMMAND, compress=False)
+        page = web.WebSocketResponse(timeout=1.0, heartbeat=5.0, max_msg_size=MAX_COMMAND, compress=False)
         await page.prepare(request)
         transport = request.transport
         if transport is None:  # left already

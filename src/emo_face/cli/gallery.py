@@ -1,0 +1,48 @@
+"""Draw the seven emotions at three intensities on every face theme into one picture.
+
+emo-face gallery                                   # docs/gallery.png
+emo-face gallery --out out/human.png --theme human --cell 320
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of ``emo-face gallery``."""
+    parser.add_argument("--out", type=Path, default=Path("docs/gallery.png"), help="PNG to write (default %(default)s)")
+    parser.add_argument("--theme", action="append", help="a theme; may be given again (default: all)")
+    parser.add_argument(
+        "--cell", type=int, default=180, help="width of one face, 32 to 1000 pixels (default %(default)s)"
+    )
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Draw and write the picture."""
+    import cv2
+
+    from emo_face.core.errors import UserError
+    from emo_face.face.facedata import load_face, theme_names
+    from emo_face.face.gallery import draw_gallery
+
+    if not 32 <= args.cell <= 1000:
+        raise UserError(f"--cell {args.cell}: expected 32 to 1000 pixels")
+    if args.out.suffix.lower() != ".png":
+        raise UserError(f"--out {args.out}: expected a name that ends in .png")
+    themes = args.theme or list(theme_names())
+    for theme in themes:
+        load_face(theme)  # complains before the work starts
+    picture = draw_gallery(themes, args.cell)
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    if not cv2.imwrite(str(args.out), picture, [cv2.IMWRITE_PNG_COMPRESSION, 9]):
+        raise UserError(f"cannot write {args.out}")
+    height, width = picture.shape[:2]
+    if args.json:
+        print(json.dumps({"out": str(args.out), "themes": themes, "width": width, "height": height}))
+    else:
+        print(f"{args.out}: {', '.join(themes)}, {width} x {height}")
+    return 0
