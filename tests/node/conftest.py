@@ -30,6 +30,7 @@ class Graph:
         self.helper = rclpy.create_node("helper", context=self.context)
         self.executor.add_node(self.helper)
         self.nodes: list[Any] = []
+        self.at_end: list[Callable[[], Any]] = []
 
     def start(self, create: Callable[..., Any], *, remap: dict[str, str] | None = None, **params: Any) -> Any:
         """Make a node of ours; ``__`` in a parameter name stands for the dot."""
@@ -91,6 +92,8 @@ class Graph:
         end(node)
 
     def close(self) -> None:
+        for call in self.at_end:
+            call()
         for node in list(self.nodes):
             self.remove(node)
         self.executor.remove_node(self.helper)

@@ -72,8 +72,11 @@ class FacePlayer:
     _hand: Array | None = None
     _estop: bool = False
     _quiet_until: float = -math.inf
-    _last: Array = field(default_factory=lambda: np.zeros(len(ARKIT_52)))
     _decoded: Array | None = None
+    _shown: Shown = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._shown = Shown(np.zeros(len(ARKIT_52)), True, False, "neutral")
 
     def show(self, target: ExpressionTarget, age: float, now: float) -> str:
         """Offer a target that is ``age`` seconds old; returns why it is not shown, or an empty text.
@@ -152,15 +155,22 @@ class FacePlayer:
         with self._lock:
             return self.motion.settled
 
-    def tick(self, now: float) -> Shown:
-        """Advance to ``now``."""
+    @property
+    def shown(self) -> Shown:
+        """The face of the last tick."""
+        return self._shown
+
+    def tick(self, now: float) -> Array:
+        """Advance to ``now`` and return (52,) ARKit values in [0, 1]."""
         with self._lock:
+            face = self._shown.arkit
             if not self._estop:
                 if self._hand is not None:
                     self.motion.set_target(self._hand, now, HAND_VALID)
-                self._last = self.motion.tick(now)
+                face = self.motion.tick(now)
             by = "hand" if self._hand is not None else "neutral" if self.motion.stale else "expression"
-            return Shown(self._last, self.motion.stale, self._estop, by)
+            self._shown = Shown(face, self.motion.stale, self._estop, by)
+            return face
 
 
 def _arousal(target: ExpressionTarget) -> float:

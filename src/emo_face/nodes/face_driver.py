@@ -6,7 +6,6 @@ neutral, whatever happened to the nodes before it. The page at ``screen.host:scr
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -19,6 +18,7 @@ from std_srvs.srv import SetBool, Trigger
 
 from emo_face.core.arkit import ARKIT_52
 from emo_face.face.basis import open_basis
+from emo_face.face.loop import FixedRateLoop
 from emo_face.face.motion import LAYERS, FaceMotion
 from emo_face.face.player import WHY, FacePlayer, Shown
 from emo_face.ros import qos
@@ -26,7 +26,6 @@ from emo_face.ros.clock import StampGate
 from emo_face.ros.convert import MessageError, read_expression
 from emo_face.ros.diagnostics import WARN
 from emo_face.ros.lifecycle import EmoNode
-from emo_face.ros.rate import FixedRate
 from emo_face.ros.run import run
 from emo_face.ros.schema import Value
 from emo_face.web.server import FaceServer
@@ -42,7 +41,7 @@ class FaceDriverNode(EmoNode):
         super().__init__("face_driver", **kwargs)
         self._player: FacePlayer | None = None
         self._server: FaceServer | None = None
-        self._loop: FixedRate | None = None
+        self._loop: FixedRateLoop | None = None
         self._meta: dict[str, Any] = {}
         self._gate = StampGate(self.params["max_age"], self.params["future_tolerance"], repeats=True)
         self._blendshapes = self.publisher(JointState, "face/blendshapes", qos.reliable())
@@ -73,7 +72,8 @@ class FaceDriverNode(EmoNode):
     def activate(self) -> None:
         """Start the loop from neutral."""
         self._gate.reset()
-        self._loop = FixedRate("face", self.params["rate"], self._tick, self.failed).start()
+        self._loop = FixedRateLoop(self._tick, self.params["rate"])
+        self._loop.start()
 
     def deactivate(self) -> None:
         """Ease to neutral, then stop the loop."""
@@ -81,7 +81,9 @@ class FaceDriverNode(EmoNode):
         if player is not None and self._loop is not None and not player.stopped:
             player.neutral(time.monotonic())
             # the loop goes on in its thread meanwhile; an emergency stop in between ends the wait
-            self._loop.wait_for(lambda: player.settled or player.stopped, self.params["neutral_time"] + EASE_MARGIN)
+            deadline = time.monotonic() + self.params["neutral_time"] + EASE_MARGIN
+            while not player.settled and not player.stopped and time.monotonic() < deadline:
+                time.sleep(self._loop.period)
         if self._loop is not None:
             self._loop.stop()
         self._loop = None
@@ -138,8 +140,14 @@ class FaceDriverNode(EmoNode):
         player = self._player
         if player is None:
             return
-        shown = player.tick(now)
-        self.health.tick("face", now)
+        try:
+            player.tick(now)
+            self._show(player.shown)
+        except Exception as error:
+            self.failed(error)
+
+    def _show(self, shown: Shown) -> None:
+        self.health.tick("face", time.monotonic())
         if self._server is not None:
             self._server.publish(shown.arkit.tolist(), self._describe(shown))
         if self._blendshapes.get_subscription_count():
@@ -182,10 +190,10 @@ class FaceDriverNode(EmoNode):
     def observe(self) -> None:
         """Show punctuality, pages and competing publishers."""
         if self._loop is not None:
-            p50, p99 = self._loop.jitter()
-            self.health.fact("loop.jitter_p50_ms", f"{p50 * 1e3:.2f}")
-            self.health.fact("loop.jitter_p99_ms", f"{p99 * 1e3:.2f}")
-            self.health.fact("loop.missed", self._loop.missed)
+            late = self._loop.jitter.summary()
+            self.health.fact("loop.jitter_p50_ms", f"{late.p50_ms:.2f}")
+            self.health.fact("loop.jitter_p99_ms", f"{late.p99_ms:.2f}")
+            self.health.fact("loop.missed", late.missed)
         if self._server is not None:
             self.health.fact("screen.clients", self._server.clients)
         if self._player is not None:
@@ -199,7 +207,6 @@ class FaceDriverNode(EmoNode):
 
 def main() -> int:
     """Run the node as a process."""
-    sys.setswitchinterval(0.0005)  # the loop waits at most this long for another thread
     return run(FaceDriverNode, threads=2)
 
 
