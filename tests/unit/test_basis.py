@@ -18,7 +18,7 @@ from scipy.optimize import lsq_linear
 from emo_face.core.arkit import ARKIT_52, ARKIT_INDEX
 from emo_face.core.errors import ModelError
 from emo_face.core.paths import share_dir
-from emo_face.face.basis import RIDGE, Basis, FaceCode, load_basis, open_basis
+from emo_face.face.basis import RIDGE, Basis, FaceCode, find_basis, load_basis, open_basis
 from emo_face.face.boxqp import solve_box_qp
 from emo_face.face.facs import default_facs
 from emo_face.face.ict import arkit_from_ict, load_ict
@@ -170,6 +170,14 @@ def test_broken_files_are_refused_by_name(tmp_path: Path) -> None:
     np.savez(tmp_path / "order.npz", **{**fields, "arkit_names": fields["arkit_names"][::-1]})
     with pytest.raises(ModelError, match=r"order\.npz: arkit_names"):
         load_basis(tmp_path / "order.npz")
+
+
+def test_bases_are_found_by_the_name_in_a_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    find_basis.cache_clear()
+    assert find_basis("open-ict-1") is open_basis()
+    with pytest.raises(ModelError, match=r"flame2023.*emo-face flame import"):
+        find_basis("flame2023")
 
 
 def test_the_manifest_knows_the_file() -> None:

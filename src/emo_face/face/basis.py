@@ -73,19 +73,22 @@ class Basis:
         rank: coefficients from this index on are always zero.
         matrix: (107, 52) rows in the order of :meth:`FaceCode.stacked`.
         weights: (107,) mm root-mean-square movement of the skin for one unit of each row.
+        metric: (107, 107) mm squared, how rows move the skin together; the weights alone where None, which is exact
+            for a basis that is orthogonal on the skin.
     """
 
     name: str
     rank: int
     matrix: FloatArray
     weights: FloatArray
+    metric: FloatArray | None = None
     _hessian: FloatArray = field(init=False, repr=False)
     _gather: FloatArray = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        weighted = self.weights[:, None] * self.matrix
-        object.__setattr__(self, "_hessian", weighted.T @ weighted + RIDGE**2 * np.eye(52))
-        object.__setattr__(self, "_gather", weighted.T * self.weights)
+        metric = np.diag(self.weights**2) if self.metric is None else self.metric
+        object.__setattr__(self, "_gather", self.matrix.T @ metric)
+        object.__setattr__(self, "_hessian", self._gather @ self.matrix + RIDGE**2 * np.eye(52))
 
     def encode(self, arkit: FloatArray) -> FaceCode:
         """Code of ARKit activations (52,) in [0, 1]; zero in, zero out.
@@ -126,6 +129,7 @@ def load_basis(path: Path) -> Basis:
     try:
         with np.load(path, allow_pickle=False) as data:
             arrays = {name: np.asarray(data[name]) for name in (*_SHAPES, "basis", "arkit_names", "rank")}
+            metric = np.asarray(data["metric"]) if "metric" in data.files else None
     except (OSError, ValueError, KeyError, EOFError) as error:
         raise ModelError(f"expression basis {path} cannot be read: {error}") from None
     if tuple(map(str, arrays["arkit_names"])) != ARKIT_52:
@@ -135,10 +139,33 @@ def load_basis(path: Path) -> Basis:
             got = arrays[name].shape
             raise ModelError(f"expression basis {path}: {name} must be finite with shape {shape}, got {got}")
     matrix = np.concatenate([arrays[n] for n in _SHAPES if n != "weights"]).astype(np.float64)
-    return Basis(str(arrays["basis"]), int(arrays["rank"]), matrix, arrays["weights"].astype(np.float64))
+    if metric is not None and (metric.shape != (ROWS, ROWS) or not np.isfinite(metric).all()):
+        raise ModelError(
+            f"expression basis {path}: metric must be finite with shape {(ROWS, ROWS)}, got {metric.shape}"
+        )
+    both = None if metric is None else metric.astype(np.float64)
+    return Basis(str(arrays["basis"]), int(arrays["rank"]), matrix, arrays["weights"].astype(np.float64), both)
 
 
 @cache
 def open_basis() -> Basis:
     """The packaged basis ``open-ict-1``."""
     return load_basis(share_dir() / "models" / OPEN_BASIS_FILE)
+
+
+@cache
+def find_basis(name: str) -> Basis:
+    """The basis a message names: ``open-ict-1`` from the package, a FLAME map from the model store.
+
+    Raises:
+        ModelError: not on this machine, or damaged; names the command that makes it.
+    """
+    from emo_face.runtime.store import open_store
+
+    if name == OPEN_BASIS:
+        return open_basis()
+    store = open_store()
+    entry = f"{name}-arkit"
+    if entry not in store.entries:
+        raise ModelError(f"expression basis {name!r} is not on this machine; make it by: emo-face flame import")
+    return load_basis(store.resolve(entry).path)

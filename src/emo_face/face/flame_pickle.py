@@ -128,6 +128,9 @@ def parse_flame_pickle(data: bytes, origin: str) -> dict[str, Any]:
         raise ModelError(f"{origin} refused: {error}; nothing was run") from None
     except Exception as error:  # a hostile or damaged stream can raise anything at all
         raise ModelError(f"{origin} is no readable pickle: {type(error).__name__}: {error}; nothing was run") from None
+    if isinstance(raw, _Holder) and raw.name == "array" and isinstance(raw.state, tuple):
+        inside = raw.state[-1]  # numpy.save of a dictionary: an array of objects that holds just that
+        raw = inside[0] if isinstance(inside, list) and len(inside) == 1 else raw
     if not isinstance(raw, dict):
         raise ModelError(f"{origin} holds a {type(raw).__name__}, expected a dictionary of arrays")
     return {str(key): value for key, value in raw.items()}

@@ -49,9 +49,9 @@ def render_mesh(
 
 
 def project(points: FloatArray, frame: FloatArray, size: tuple[int, int]) -> FloatArray:
-    """(n, 2) pixels of points (n, 3) seen along -z; ``frame`` fills 94 % of the picture."""
+    """(n, 2) pixels of points (n, 3) seen along -z; ``frame`` fills 90 % of the picture."""
     low, high = frame[:, :2].min(0), frame[:, :2].max(0)
-    scale = 0.94 * min(size[0] / max(high[0] - low[0], 1e-9), size[1] / max(high[1] - low[1], 1e-9))
+    scale = 0.9 * min(size[0] / max(high[0] - low[0], 1e-9), size[1] / max(high[1] - low[1], 1e-9))
     centered = (points[:, :2] - (low + high) / 2) * scale
     return np.stack([size[0] / 2 + centered[:, 0], size[1] / 2 - centered[:, 1]], axis=1)
 

@@ -1,0 +1,208 @@
+"""Use your own FLAME file: fit the ARKit map, draw expressions, convert between versions.
+
+  emo-face flame import flame2023.pkl --head3d ICT/      fit the map ARKit <-> FLAME into the user cache
+  emo-face flame import generic_model.pkl --head3d ICT/ --landmarks landmark_embedding.npy
+  emo-face flame render flame2023.pkl --expression Happy --out happy.png
+  emo-face flame render flame2023.pkl --arkit jawOpen=0.6,mouthSmileLeft=0.8 --out head.glb
+  emo-face flame render generic_model.pkl --codes smirk.npz --identity emoca_folder/ --out head.obj
+  emo-face flame convert codes.json --source generic_model.pkl --target flame2023.pkl --out new.json
+
+FLAME is not part of this package: register at https://flame.is.tue.mpg.de and pass the file you downloaded (FLAME
+2023 Open is CC-BY-4.0, the others are non-commercial). Files are opened without running anything in them. ICT/ is a
+folder with the expression shapes of ICT-FaceKit light (MIT): ict_facekit_light_expressions.npz, vertex_indices.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from emo_face.core.types import FloatArray
+    from emo_face.face.flame import FlameModel
+    from emo_face.face.flame_codes import FlameCodes
+    from emo_face.face.flame_map import FlameMap
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare ``import``, ``render`` and ``convert``."""
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    sub = actions.add_parser("import", help="fit the ARKit map of your FLAME file")
+    sub.add_argument("flame", type=Path, help="FLAME .pkl or .npz")
+    sub.add_argument("--version", help="flame2020, flame2023 or flame2023_open; by the file name where omitted")
+    sub.add_argument("--head3d", type=Path, required=True, help="folder with the ICT-FaceKit expression shapes")
+    sub.add_argument("--landmarks", type=Path, help="landmark_embedding.npy or flame_static_embedding.pkl")
+    sub.add_argument("--out", type=Path, help="map to write; default: the user cache, where the nodes find it")
+    sub.add_argument("--json", action="store_true", help="print JSON on stdout and nothing else")
+    sub = actions.add_parser("render", help="draw a head: PNG, GLB or OBJ by the ending of --out")
+    sub.add_argument("flame", type=Path)
+    sub.add_argument("--version")
+    what = sub.add_mutually_exclusive_group(required=True)
+    what.add_argument("--expression", help="an expression of facs.yaml, for example Happy")
+    what.add_argument("--arkit", help="activations, for example jawOpen=0.6,mouthSmileLeft=0.8")
+    what.add_argument("--codes", type=Path, help="FLAME parameters: .json, .npz, or a folder of .npy")
+    sub.add_argument("--identity", type=Path, help="whose head: FLAME shape parameters of a reference photo")
+    sub.add_argument("--map", type=Path, help="map that import wrote; default: the user cache")
+    sub.add_argument("--size", type=int, default=640, help="pixels of a PNG")
+    sub.add_argument("--out", type=Path, required=True)
+    sub = actions.add_parser("convert", help="express parameters of one FLAME version in another")
+    sub.add_argument("codes", type=Path)
+    sub.add_argument("--source", type=Path, required=True, help="FLAME file the parameters are made for")
+    sub.add_argument("--target", type=Path, required=True, help="FLAME file they should fit")
+    sub.add_argument("--source-version")
+    sub.add_argument("--target-version")
+    sub.add_argument("--out", type=Path, required=True)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run one action."""
+    return {"import": _import, "render": _render, "convert": _convert}[args.action](args)
+
+
+def default_map(version: str) -> Path:
+    """Where ``import`` puts the map of a version and the nodes look for it."""
+    from emo_face.runtime.store import user_cache
+
+    return user_cache() / f"{version}_arkit.npz"
+
+
+def _import(args: argparse.Namespace) -> int:
+    import numpy as np
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from emo_face.core.errors import ModelError
+    from emo_face.face.flame import load_flame
+    from emo_face.face.flame_map import fit_map, save_map
+    from emo_face.face.flame_register import ROUNDS, read_landmarks, register
+    from emo_face.face.ict import load_ict
+
+    head = load_ict(args.head3d)
+    indices = args.head3d / "vertex_indices.json"
+    try:
+        marks = np.array(json.loads(indices.read_text(encoding="utf-8"))["idx_to_landmark_verts"], dtype=np.int64)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"{indices} has no idx_to_landmark_verts ({error}); take it from ICT-FaceKit") from None
+    flame = load_flame(args.flame, args.version)
+    landmarks = read_landmarks(args.landmarks) if args.landmarks else None
+    out = args.out or default_map(flame.version)
+    with Progress(console=Console(stderr=True), disable=args.json or not sys.stderr.isatty()) as bar:
+        task = bar.add_task("registering", total=ROUNDS)
+        found = register(flame, head, marks, landmarks, lambda done: bar.update(task, completed=done))
+        task = bar.add_task("fitting shapes", total=52)
+        result = fit_map(flame, head, found, lambda done: bar.update(task, completed=done))
+    save_map(out, result)
+    if args.out is None:
+        _register(out, str(result.arrays["basis"]))
+    distance = float(np.sqrt((found.distance**2).mean()) * 1000)
+    _report(result, out, len(found.matched), distance, args.json)
+    return 0
+
+
+def _register(path: Path, basis: str) -> None:
+    """Tell the model store about the map, so that nodes find it by the name of its basis."""
+    from emo_face.runtime.store import ModelEntry, register, sha256_of
+
+    entry = ModelEntry(
+        name=f"{basis}-arkit", file=path.name, sha256=sha256_of(path), size=path.stat().st_size,
+        how="make it again by `emo-face flame import`", licence="that of the FLAME file it was fitted to",
+        purpose=f"ARKit-52 to {basis} coefficients, jaw, eyelids and gaze, and back",
+    )  # fmt: skip
+    register(entry)
+
+
+def _report(result: FlameMap, out: Path, matched: int, distance: float, as_json: bool) -> None:
+    worst = sorted(result.errors.items(), key=lambda item: item[1][0] / max(item[1][1], 1e-9), reverse=True)[:5]
+    if as_json:
+        body = {
+            "file": str(out), "basis": str(result.arrays["basis"]),
+            "flame_version": str(result.arrays["flame_version"]),
+            "explained": result.explained(), "matched_vertices": matched, "registration_rms_mm": distance,
+            "errors_mm": {name: {"error": error, "shape": size} for name, (error, size) in result.errors.items()},
+        }  # fmt: skip
+        print(json.dumps(body, indent=2))
+        return
+    print(f"registered {matched} vertices to {distance:.2f} mm; FLAME makes {result.explained():.1%} of the movement")
+    for name, (error, size) in worst:
+        print(f"  {name}: {error:.2f} mm of {size:.2f} mm left")
+    print(f"wrote {out}")
+
+
+def _render(args: argparse.Namespace) -> int:
+    from dataclasses import replace
+
+    from emo_face.core.errors import ConfigError
+    from emo_face.face.flame import FlamePose, load_flame
+    from emo_face.face.flame_codes import read_codes
+    from emo_face.face.flame_map import load_eyelids
+
+    if args.out.suffix not in (".png", ".glb", ".obj"):
+        raise ConfigError(f"--out {args.out}: expected a name that ends in .png, .glb or .obj")
+    flame = load_flame(args.flame, args.version)
+    codes = read_codes(args.codes, flame.version) if args.codes else _codes_of_arkit(args, flame)
+    if codes.eyelids.any():
+        flame = replace(flame, eyelids=load_eyelids(args.map or default_map(flame.version), len(flame.template)))
+    shape = read_codes(args.identity, flame.version).shape if args.identity else codes.shape
+    vertices = flame.forward(shape, codes.expression, FlamePose(root=codes.root, jaw=codes.jaw), codes.eyelids)
+    _write(args.out, vertices, flame, flame.forward(shape), args.size)
+    print(f"wrote {args.out}")
+    return 0
+
+
+def _codes_of_arkit(args: argparse.Namespace, flame: FlameModel) -> FlameCodes:
+    """FLAME parameters of ``--expression`` or ``--arkit``, by the map that import wrote."""
+    import numpy as np
+
+    from emo_face.core.arkit import ARKIT_INDEX
+    from emo_face.core.errors import ConfigError
+    from emo_face.face.basis import load_basis
+    from emo_face.face.facs import default_facs
+    from emo_face.face.flame_codes import FlameCodes
+
+    if args.expression:
+        arkit = default_facs().arkit({args.expression: 1.0})
+    else:
+        arkit = np.zeros(52)
+        for part in args.arkit.split(","):
+            name, _, value = part.partition("=")
+            try:
+                arkit[ARKIT_INDEX[name.strip()]] = float(value)
+            except (KeyError, ValueError):
+                raise ConfigError(f"--arkit {part!r}: expected an ARKit name and a number, as jawOpen=0.6") from None
+    code = load_basis(args.map or default_map(flame.version)).encode(arkit)
+    return FlameCodes(
+        flame.version, expression=code.coefficients, jaw=code.jaw_pose, eyelids=np.clip(code.eyelids, 0, 1)
+    )
+
+
+def _write(out: Path, vertices: FloatArray, flame: FlameModel, frame: FloatArray, size: int) -> None:
+    from emo_face.face.mesh_io import write_glb, write_obj
+
+    if out.suffix == ".glb":
+        write_glb(out, vertices, flame.faces)
+    elif out.suffix == ".obj":
+        write_obj(out, vertices, flame.faces)
+    else:
+        import cv2
+
+        from emo_face.face.render import render_mesh
+
+        cv2.imwrite(str(out), render_mesh(vertices, flame.faces, (size, size), frame=frame))
+
+
+def _convert(args: argparse.Namespace) -> int:
+    from dataclasses import replace
+
+    from emo_face.face.flame import load_flame
+    from emo_face.face.flame_codes import read_codes, write_codes
+    from emo_face.face.flame_map import conversion
+
+    source, target = load_flame(args.source, args.source_version), load_flame(args.target, args.target_version)
+    codes = read_codes(args.codes, source.version)
+    matrix, kept = conversion(source, target)
+    write_codes(args.out, replace(codes, version=target.version, expression=matrix @ codes.expression))
+    print(f"wrote {args.out}: {kept:.1%} of the movement of {source.version} exists in {target.version}")
+    return 0
