@@ -15,7 +15,7 @@ def test_it_finds_a_used_port():
         number = taken.getsockname()[1]
         (finding,) = doctor.port(number)
     assert finding.level == doctor.NOTE
-    assert "web.port" in finding.fix
+    assert "screen.port" in finding.fix
 
 
 def test_a_missing_model_says_how_to_get_it(monkeypatch, tmp_path):

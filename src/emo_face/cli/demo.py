@@ -63,7 +63,7 @@ def up_arguments(args: argparse.Namespace) -> argparse.Namespace:
     """Arguments of ``emo-face up`` for this demo."""
     from emo_face.cli import up
 
-    settings = [f"face_driver.web.port={args.port}"]
+    settings = [f"face_driver.screen.port={args.port}"]
     source = args.source
     if not source:
         source = str(portrait())

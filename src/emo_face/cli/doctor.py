@@ -102,7 +102,7 @@ def port(number: int) -> Iterator[Finding]:
             probe.bind(("127.0.0.1", number))
             yield Finding(f"port {number}", OK, "free")
         except OSError as error:
-            yield Finding(f"port {number}", NOTE, str(error), "set face_driver.web.port, or end what uses it")
+            yield Finding(f"port {number}", NOTE, str(error), "set face_driver.screen.port, or end what uses it")
 
 
 def examine(port_number: int) -> list[Finding]:

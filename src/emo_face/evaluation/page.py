@@ -37,8 +37,8 @@ def write_page(recording: Recording, path: Path, summary: dict[str, Any]) -> Non
         rows=5,
         cols=1,
         shared_xaxes=True,
-        vertical_spacing=0.045,
-        row_heights=[0.22, 0.18, 0.34, 0.14, 0.12],
+        vertical_spacing=0.035,
+        row_heights=[0.17, 0.14, 0.47, 0.12, 0.10],
         subplot_titles=(
             "Emotion of the person (calibrated probability)",
             "Emotion that the robot shows",
@@ -65,7 +65,7 @@ def write_page(recording: Recording, path: Path, summary: dict[str, Any]) -> Non
         )
     figure.update_xaxes(title_text="seconds", row=5, col=1)
     figure.update_layout(
-        height=1350, template="plotly_white", margin={"l": 150, "r": 30, "t": 50}, hovermode="x unified"
+        height=1750, template="plotly_white", margin={"l": 150, "r": 30, "t": 50}, hovermode="x unified"
     )
     body = figure.to_html(full_html=False, include_plotlyjs=True)
     path.write_text(_document(body, summary), encoding="utf-8")
@@ -131,7 +131,7 @@ def _shapes(figure: Any, go: Any, recording: Recording, start: float) -> None:
         showscale=False,
     )
     figure.add_trace(trace, row=3, col=1)
-    figure.update_yaxes(tickfont={"size": 7}, dtick=1, row=3, col=1)
+    figure.update_yaxes(tickfont={"size": 9}, dtick=1, row=3, col=1)
 
 
 def _latency(figure: Any, go: Any, recording: Recording, start: float) -> None:

@@ -92,6 +92,8 @@ def frames(recording: Recording, fps: float) -> Iterator[ImageArray]:
     film = Film.of(recording)
     stamps = [stamp for stamp, _ in recording.frames]
     clock = stamps[0]
+    if recording.scores:  # the camera starts first; a film of the others loading interests nobody
+        clock = min(max(clock, recording.scores[0].stamp), stamps[-1])
     while clock <= stamps[-1]:
         index = bisect.bisect_right(stamps, clock + 1e-6) - 1
         yield film.frame(clock, recording.frames[index][1])
