@@ -1,1 +1,61 @@
-"""Actuator buses behind one protocol."""
+"""Actuator drivers behind one protocol. Vendors' libraries are imported only when a rig asks for them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from emo_face.core.errors import ConfigError
+from emo_face.face.drivers.base import Driver, DriverError, Feedback
+
+if TYPE_CHECKING:
+    from emo_face.face.rig import Rig
+
+__all__ = ["Driver", "DriverError", "Feedback", "open_driver"]
+
+
+def open_driver(rig: Rig, period: float = 0.01, kind: str | None = None, **overrides: Any) -> Driver:
+    """Build the driver that a rig asks for; it connects later.
+
+    Args:
+        rig: names, ids, units and ``driver`` section.
+        period: loop period in seconds.
+        kind: another driver than the rig's, for example ``mock`` on a machine without motors.
+        overrides: options that win over the rig's, for example ``port``.
+
+    Raises:
+        ConfigError: unknown kind or option, a missing library, a unit or id that does not fit.
+    """
+    chosen = kind or rig.driver.kind
+    options = {**(rig.driver.options if chosen == rig.driver.kind else {}), **overrides}
+    try:
+        return _build(chosen, rig, period, options)
+    except TypeError as error:
+        raise ConfigError(f"rig {rig.name!r}: driver.options for {chosen}: {error}") from None
+
+
+def _build(kind: str, rig: Rig, period: float, options: dict[str, Any]) -> Driver:
+    if kind == "mock":
+        from emo_face.face.drivers.mock import MockDriver
+
+        return MockDriver(rig.names, start=rig.limits.neutral, dt=period, **options)
+    if kind == "recorder":
+        from emo_face.face.drivers.recorder import RecorderDriver
+
+        return RecorderDriver(rig.names, **options)
+    if kind == "trajectory":
+        from emo_face.face.drivers.trajectory import TrajectoryDriver
+
+        return TrajectoryDriver(rig.names, period=period, **options)
+    if kind == "pca9685":
+        from emo_face.face.drivers.pca9685 import Pca9685Driver
+
+        return Pca9685Driver(rig.names, rig.ids, rig.units, **options)
+    if kind == "dynamixel":
+        from emo_face.face.drivers.dynamixel import DynamixelDriver
+
+        return DynamixelDriver(rig.names, rig.ids, rig.units, **options)
+    if kind == "feetech":
+        from emo_face.face.drivers.feetech import FeetechDriver
+
+        return FeetechDriver(rig.names, rig.ids, rig.units, **options)
+    raise ConfigError(f"unknown driver {kind!r}: expected mock, recorder, trajectory, pca9685, dynamixel or feetech")

@@ -1,0 +1,53 @@
+"""Dynamixel X series, protocol 2.0 (needs ``dynamixel-sdk``)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from emo_face.core.errors import ConfigError
+from emo_face.face.drivers.serial_bus import Registers, SerialBusDriver
+
+
+def _decode(block: Sequence[int]) -> tuple[int, float]:
+    """Block 126..135: present load (0.1 %), velocity, position; little-endian, two's complement."""
+    load = int.from_bytes(bytes(block[0:2]), "little", signed=True)
+    position = int.from_bytes(bytes(block[6:10]), "little", signed=True)
+    return position, load / 1000.0
+
+
+# ROBOTIS e-Manual, control table of XL430-W250 and relatives; hardware error status at 70.
+X_SERIES = Registers(
+    torque=64,
+    goal=116,
+    goal_size=4,
+    state=126,
+    state_size=10,
+    decode=_decode,
+    faults={0x01: "input voltage", 0x04: "overheating", 0x08: "encoder", 0x10: "electrical shock", 0x20: "overload"},
+    alert=0x80,
+    fault_register=70,
+)
+
+
+class DynamixelDriver(SerialBusDriver):
+    """X-series servos. See :class:`~emo_face.face.drivers.serial_bus.SerialBusDriver` for the arguments.
+
+    Raises:
+        ConfigError: dynamixel-sdk is not installed, or a unit does not fit.
+    """
+
+    kind = "dynamixel"
+
+    def __init__(
+        self, names: Sequence[str], ids: Sequence[int], units: Sequence[str], port: str, **options: Any
+    ) -> None:
+        try:
+            import dynamixel_sdk as sdk
+        except ImportError:
+            raise ConfigError("the dynamixel driver needs its SDK: pip install 'emo_face[dynamixel]'") from None
+        super().__init__(sdk, sdk.PacketHandler(2.0), X_SERIES, names, ids, units, port, **options)
+
+    def _request_states(self, port: Any) -> int:
+        r = self._registers
+        return int(self._packets.syncReadTx(port, r.state, r.state_size, list(self._ids), len(self._ids), False))

@@ -1,0 +1,49 @@
+"""Feetech STS and SMS series (needs ``feetech-servo-sdk``)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from emo_face.core.errors import ConfigError
+from emo_face.face.drivers.serial_bus import Registers, SerialBusDriver
+
+
+def _decode(block: Sequence[int]) -> tuple[int, float]:
+    """Block 56..61: position (sign in bit 15), speed, load (0.1 %, sign in bit 10); little-endian."""
+    raw = block[0] | block[1] << 8
+    load = block[4] | block[5] << 8
+    position = -(raw & 0x7FFF) if raw & 0x8000 else raw
+    share = (load & 0x3FF) / 1000.0
+    return position, -share if load & 0x400 else share
+
+
+# Feetech memory table of STS3215 and relatives; the error byte of a status packet holds the faults.
+STS_SERIES = Registers(
+    torque=40,
+    goal=42,
+    goal_size=2,
+    state=56,
+    state_size=6,
+    decode=_decode,
+    faults={0x01: "voltage", 0x02: "angle sensor", 0x04: "overheating", 0x08: "overcurrent", 0x20: "overload"},
+)
+
+
+class FeetechDriver(SerialBusDriver):
+    """STS and SMS servos. See :class:`~emo_face.face.drivers.serial_bus.SerialBusDriver` for the arguments.
+
+    Raises:
+        ConfigError: feetech-servo-sdk is not installed, or a unit does not fit.
+    """
+
+    kind = "feetech"
+
+    def __init__(
+        self, names: Sequence[str], ids: Sequence[int], units: Sequence[str], port: str, **options: Any
+    ) -> None:
+        try:
+            import scservo_sdk as sdk
+        except ImportError:
+            raise ConfigError("the feetech driver needs its SDK: pip install 'emo_face[feetech]'") from None
+        super().__init__(sdk, sdk.PacketHandler(0), STS_SERIES, names, ids, units, port, **options)
