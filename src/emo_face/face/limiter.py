@@ -90,7 +90,7 @@ class JerkLimiter:
         rounding = 32 * _ULP * self._extent / dt**3  # third differences of rounded positions
         accel = np.minimum(self.acceleration * keep, self.velocity / dt)
         jerk = np.maximum(self.jerk * keep - rounding, 0.5 * self.jerk)
-        self._jerk = np.minimum.reduce([jerk, accel / dt, self.velocity / dt**2])
+        self._jerk = np.minimum.reduce([jerk, accel / dt, 0.25 * self.velocity / dt**2])
         self._amax = accel / self._jerk
         # A zero crossing of the acceleration inside a tick tops the velocity by jerk dt^2 / 8; chords add less.
         self._vmax = self.velocity * keep / self._jerk - 0.25 * dt**2
@@ -167,8 +167,10 @@ class JerkLimiter:
             raise ValueError("position, velocity and acceleration of a start state must be finite")
         state = self._state
         np.divide(start, self._jerk, state)
-        np.clip(state[2], -self._amax, self._amax, out=state[2])
-        eased = self._vmax - 0.5 * state[2] ** 2  # leaves room to bring the acceleration to zero
+        # Bringing the acceleration to zero changes the velocity by a^2 / 2, which must fit into its limits.
+        most = np.minimum(self._amax, 2.0 * np.sqrt(self._vmax))
+        np.clip(state[2], -most, most, out=state[2])
+        eased = self._vmax - 0.5 * state[2] ** 2
         high, low = np.where(state[2] > 0, eased, self._vmax), np.where(state[2] < 0, -eased, -self._vmax)
         np.clip(state[1], np.minimum(low, high), high, out=state[1])
         self._out[:] = start[0]

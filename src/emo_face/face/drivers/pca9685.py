@@ -18,8 +18,8 @@ class Pca9685Driver:
     """Servos that are told a pulse width in microseconds. They report nothing back.
 
     Only pulses that change by a step of the chip (1/4096 of a cycle) are sent: at 100 kHz one costs half a millisecond,
-    so give a board with many servos a 400 kHz bus. Torque off stops the pulses. With no way to know where a servo is, the first pulse after power-on may move it at
-    the servo's own speed: power the servos up with the face at neutral.
+    so give a board with many servos a 400 kHz bus. Torque off stops the pulses. With no way to know where a servo is,
+    the first pulse after power-on may move it at the servo's own speed: power up with the face at neutral.
 
     Args:
         names, ids, units: of each actuator; ids are channels 0..15, the unit must be ``us``.
