@@ -258,6 +258,7 @@ def test_a_target_is_complete() -> None:
     assert target.intensity == 0.5
     assert target.confidence == pytest.approx(0.7)
     assert target.gaze[0] > 0
+    assert list(PrototypeExpression().hashes) == ["open_ict_1.npz"]
 
 
 def test_nobody_is_a_face_at_rest_that_looks_ahead() -> None:
@@ -344,6 +345,21 @@ def test_a_listener_answers_as_the_table_says() -> None:
     assert listener.answer({"Anger": 1.0}, False) == {"Concern": 0.8}
     assert listener.answer({"Sad": 0.5}, False) == {"Sympathy": pytest.approx(0.45)}
     assert listener.answer({}, True) == dict(listener.on_speech)
+
+
+def test_the_users_own_tables_are_used_by_path(tmp_path: Path) -> None:
+    facs, manners = tmp_path / "facs.yaml", tmp_path / "manners.yaml"
+    facs.write_text(data_file("facs.yaml").read_text().replace("12: E, 25: C}", "12: A, 25: C}"))
+    manners.write_text(data_file("perspectives.yaml").read_text().replace("Happy: {Happy: 0.8}", "Happy: {Happy: 1.0}"))
+    options = {"perspective": "listener", "intensity": 1.0}
+    own = PrototypeExpression(PrototypeSettings(facs_file=str(facs), perspectives_file=str(manners), **options))
+    plain = PrototypeExpression(PrototypeSettings(**options))
+    smile = ARKIT_INDEX["mouthSmileLeft"]
+    assert own.arkit(emotion("Happy"))[smile] < 0.3 < plain.arkit(emotion("Happy"))[smile]
+    cheek = ARKIT_INDEX["cheekSquintLeft"]
+    assert own.arkit(emotion("Happy"))[cheek] > plain.arkit(emotion("Happy"))[cheek]
+    with pytest.raises(ConfigError, match=r"nowhere\.yaml"):
+        PrototypeExpression(PrototypeSettings(facs_file=str(tmp_path / "nowhere.yaml")))
 
 
 def test_a_user_can_add_a_perspective(tmp_path: Path) -> None:

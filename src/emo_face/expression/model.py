@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -54,10 +55,12 @@ class ExpressionModel(Protocol):
 
     Attributes:
         name: published as ``source``. basis: name of the basis of the coefficients it returns.
+        hashes: file name -> sha256 of the weights in use.
     """
 
     name: str
     basis: str
+    hashes: Mapping[str, str]
 
     def express(self, context: Context, now: float) -> ExpressionTarget:
         """The expression that answers ``context``; a neutral one, looking ahead, when nobody is followed.

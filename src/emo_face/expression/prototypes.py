@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from emo_face.core.types import Emotion, ExpressionTarget, FloatArray
 from emo_face.expression.model import Context, SeenPerson
 from emo_face.expression.policy import Camera, Perspective, eyes_of, load_perspectives
 from emo_face.face.basis import Basis, open_basis
-from emo_face.face.facs import Facs, default_facs
+from emo_face.face.facs import Facs, default_facs, load_facs
 
 GAZE_SHAPES = np.array([ARKIT_INDEX[name] for name in ARKIT_52 if name.startswith("eyeLook")])
 USABLE_QUALITY = 0.3
@@ -32,6 +33,7 @@ class PrototypeSettings:
         valid_for: seconds after the stamp for which a driver may show the target.
         mirror_person: copy the person's own ARKit activations in ``mirror`` where they are measured.
         camera: for the gaze towards the person.
+        facs_file, perspectives_file: the user's own tables; the packaged ones where empty.
     """
 
     perspective: str = "listener"
@@ -39,6 +41,8 @@ class PrototypeSettings:
     valid_for: float = 1.0
     mirror_person: bool = True
     camera: Camera = field(default_factory=Camera)
+    facs_file: str = ""
+    perspectives_file: str = ""
 
     def __post_init__(self) -> None:
         if not 0 <= self.intensity <= 1:
@@ -64,13 +68,14 @@ class PrototypeExpression:
         basis: Basis | None = None,
     ) -> None:
         self.settings = settings or PrototypeSettings()
-        self._facs = facs or default_facs()
-        table = perspectives if perspectives is not None else load_perspectives(self._facs)
+        self._facs = facs or _facs_of(self.settings.facs_file)
+        table = perspectives if perspectives is not None else _perspectives_of(self.settings, self._facs)
         if self.settings.perspective not in table:
             raise ConfigError(f"perspective: {self.settings.perspective!r}, expected one of {', '.join(table)}")
         self._answers = table[self.settings.perspective]
         self._basis = basis or open_basis()
         self.basis = self._basis.name
+        self.hashes: Mapping[str, str] = self._basis.hashes
 
     def express(self, context: Context, now: float) -> ExpressionTarget:
         """See :meth:`emo_face.expression.model.ExpressionModel.express`."""
@@ -92,7 +97,7 @@ class PrototypeExpression:
         else:
             labels = label_set(emotion.label_set)
             seen = self._facs.strengths(labels.labels, emotion.probabilities)
-            implied = labels.circumplex(np.nan_to_num(emotion.probabilities, posinf=0.0, neginf=0.0))[1]
+            implied = labels.circumplex(_usable(emotion.probabilities))[1]
             scale = self._facs.arousal_scale(emotion.arousal, implied)
             result = self._facs.arkit(self._answers.answer(seen, spoken), strength * scale)
         result[GAZE_SHAPES] = 0.0
@@ -110,7 +115,7 @@ class PrototypeExpression:
         emotion = seen.emotion
         labels = label_set(emotion.label_set)
         code = self._basis.encode(self.arkit(emotion, context.speech is not None, seen.arkit))
-        probabilities = np.nan_to_num(np.asarray(emotion.probabilities, dtype=np.float64))
+        probabilities = _usable(emotion.probabilities)
         top = int(np.argmax(probabilities))
         return ExpressionTarget(
             stamp=context.stamp, person_id=seen.person.person_id, perspective=self.settings.perspective,
@@ -139,3 +144,18 @@ class PrototypeExpression:
             jaw_pose=code.jaw_pose, eyelids=code.eyelids, gaze=code.gaze, intensity=0.0, confidence=0.0,
             valid_for=self.settings.valid_for, source=self.name,
         )  # fmt: skip
+
+
+def _usable(probabilities: FloatArray) -> FloatArray:
+    """Probabilities in [0, 1]; what is not finite counts as 0."""
+    finite = np.nan_to_num(np.asarray(probabilities, dtype=np.float64), nan=0.0, posinf=0.0, neginf=0.0)
+    return np.asarray(np.clip(finite, 0.0, 1.0))
+
+
+def _facs_of(file: str) -> Facs:
+    return load_facs(Path(file).expanduser()) if file else default_facs()
+
+
+def _perspectives_of(settings: PrototypeSettings, facs: Facs) -> Mapping[str, Perspective]:
+    file = settings.perspectives_file
+    return load_perspectives(facs, Path(file).expanduser() if file else None)

@@ -6,6 +6,8 @@ A basis is a linear map with weights, stored as npz. ``open-ict-1`` ships with t
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -73,6 +75,7 @@ class Basis:
         rank: coefficients from this index on are always zero.
         matrix: (107, 52) rows in the order of :meth:`FaceCode.stacked`.
         weights: (107,) mm root-mean-square movement of the skin for one unit of each row.
+        hashes: file name -> sha256 of the file it was read from.
         metric: (107, 107) mm squared, how rows move the skin together; the weights alone where None, which is exact
             for a basis that is orthogonal on the skin.
     """
@@ -82,6 +85,7 @@ class Basis:
     matrix: FloatArray
     weights: FloatArray
     metric: FloatArray | None = None
+    hashes: Mapping[str, str] = field(default_factory=dict)
     _hessian: FloatArray = field(init=False, repr=False)
     _gather: FloatArray = field(init=False, repr=False)
 
@@ -144,7 +148,8 @@ def load_basis(path: Path) -> Basis:
             f"expression basis {path}: metric must be finite with shape {(ROWS, ROWS)}, got {metric.shape}"
         )
     both = None if metric is None else metric.astype(np.float64)
-    return Basis(str(arrays["basis"]), int(arrays["rank"]), matrix, arrays["weights"].astype(np.float64), both)
+    hashes = {path.name: hashlib.sha256(path.read_bytes()).hexdigest()}
+    return Basis(str(arrays["basis"]), int(arrays["rank"]), matrix, arrays["weights"].astype(np.float64), both, hashes)
 
 
 @cache
