@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -13,6 +14,7 @@ from rclpy.signals import SignalHandlerOptions
 
 from emo_face.core.errors import UserError
 from emo_face.ros.lifecycle import EmoNode
+from emo_face.ros.transport import use_large_segments
 
 
 def run(
@@ -30,6 +32,7 @@ def run(
     Returns:
         0 at a clean end, 2 after a user's mistake in the parameters, else what the node finished with.
     """
+    use_large_segments(os.environ)
     # our own handlers: rclpy's would shut the context down before the node can say good-bye
     rclpy.init(args=arguments(args, remaps), signal_handler_options=SignalHandlerOptions.NO)
     node: EmoNode | None = None
