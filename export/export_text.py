@@ -34,7 +34,7 @@ def main() -> None:
         "sha256": sha256_of(path),
         "size": path.stat().st_size,
         "licence": "Apache-2.0 (encoder all-MiniLM-L6-v2, Apache-2.0; data GoEmotions and XED, CC-BY-4.0)",
-        "purpose": "speech student: seven basic emotions from an utterance, vocabulary and calibration inside",
+        "purpose": "speech student; seven basic emotions from an utterance, vocabulary and calibration inside",
     }
     print(yaml.safe_dump([entry], sort_keys=False, width=120))
 

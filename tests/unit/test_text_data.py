@@ -9,13 +9,17 @@ import pytest
 
 from emo_face.core.errors import UserError
 from emo_face.core.labels import basic7
-from emo_face.datasets.text import GOEMOTIONS, XED, read_goemotions, read_splits, read_xed
-from emo_face.evaluation.text import evaluate_text, retypeset, side_by_side
+from emo_face.datasets.text import GOEMOTIONS, XED, TextSplits, read_goemotions, read_splits, read_xed
+from emo_face.evaluation.text import evaluate_text, side_by_side
+from emo_face.evaluation.text_leak import SpacingCue, has_cue, retypeset
 from emo_face.evaluation.text_metrics import bootstrap, calibration_error, class_f1, macro_f1
 from emo_face.perception.nano.wordpiece import clean
 from emo_face.training.text_calibration import Part, fit, softmax
 from emo_face.training.text_data import augment, batches, noise_texts
 
+FIRST_XED_TEST_LINE = "I want you to meet somebody ."
+"""Moves when the split moves, and then no figure of the model card is comparable any more."""
+NEUTRAL = basic7().index("Neutral")
 EKMAN = "anger\ndisgust\nfear\njoy\nneutral\nsadness\nsurprise"
 
 
@@ -67,12 +71,16 @@ def test_xed_drops_anticipation_and_trust(tmp_path: Path) -> None:
     ]
 
 
-def test_splits_are_fixed_disjoint_and_of_the_stated_size(assets: Path) -> None:
-    splits = read_splits(assets / "text")
+@pytest.fixture(scope="module")
+def splits(assets: Path) -> TextSplits:
+    return read_splits(assets / "text")
+
+
+def test_splits_are_fixed_disjoint_and_of_the_stated_size(splits: TextSplits) -> None:
     assert len(splits.test[XED]) == 2500
     assert len(splits.test[GOEMOTIONS]) == 4968
     assert all(row.single for part in (splits.test, splits.validation) for rows in part.values() for row in rows)
-    assert splits.test[XED][0].text == read_splits(assets / "text").test[XED][0].text
+    assert splits.test[XED][0].text == FIRST_XED_TEST_LINE
     train = {clean(row.text) for row in splits.train}
     for part in (splits.validation, splits.test):
         for rows in part.values():
@@ -130,11 +138,26 @@ def test_retypesetting_removes_commas_masks_and_spaces() -> None:
     assert retypeset("[PERSON] , don't go ! Please .") == "Alex don't go! Please."
 
 
+def test_the_spacing_cue_is_learned_and_only_tells_files_apart(splits: TextSplits) -> None:
+    share = {
+        neutral: np.mean([has_cue(r.text) for r in splits.test[XED] if (r.labels[0] == NEUTRAL) == neutral])
+        for neutral in (True, False)
+    }
+    assert share[True] < 0.02 < 0.7 < share[False]
+    cue = SpacingCue(splits.validation[XED])
+    flat = np.full((2, 7), 1 / 7)
+    told = cue(["Come on !", "Come on!"], flat)
+    assert told[0, NEUTRAL] < 0.02 < 0.3 < told[1, NEUTRAL]
+    assert not any(has_cue(retypeset(row.text)) for row in splits.test[XED])
+
+
 @pytest.mark.slow
 def test_bars_on_the_whole_test_splits(assets: Path) -> None:
     pytest.importorskip("sklearn")
     result = evaluate_text(assets / "text")
-    ours, peer = result["text"], result["peers"]["tfidf_logistic_regression"]
+    ours, peer = result["text"], result["peers"]["tfidf_words"]
     print(side_by_side(result))
     assert ours["goemotions_macro_f1"] >= 0.60 > peer["goemotions_macro_f1"]
+    assert ours["xed_macro_f1_leak_removed"] >= peer["xed_macro_f1_leak_removed"] + 0.04
+    assert ours["xed_macro_f1_leak_used"] >= 0.55
     assert ours["ece"] <= 0.05

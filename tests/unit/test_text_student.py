@@ -60,7 +60,7 @@ def test_noise_is_never_a_confident_guess(student: TextStudent) -> None:
     generator = np.random.default_rng(5)
     letters = list("abcdefghijklmnopqrstuvwxyz0123456789")
     texts = [
-        " ".join("".join(generator.choice(letters, generator.integers(1, 12))) for _ in range(generator.integers(1, 9)))
+        " ".join("".join(generator.choice(letters, generator.integers(5, 12))) for _ in range(generator.integers(1, 9)))
         for _ in range(100)
     ]
     tops = student.probabilities(texts).max(1)

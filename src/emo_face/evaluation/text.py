@@ -1,8 +1,10 @@
-"""Scores of the speech student on the held-out splits, beside a TF-IDF + logistic regression peer.
+"""Scores of the speech student on the held-out splits, beside TF-IDF + logistic regression peers.
 
-Keys of a model's figures: ``goemotions_macro_f1``, ``xed_macro_f1``, ``ece`` (the worse of the two corpora),
-``ms_per_utterance`` (median, one core, tokenising included), ``bytes``; then, for people, 95 % bootstrap intervals,
-each corpus's own ECE, accuracy, and ``xed_typeset_macro_f1`` (see :func:`retypeset`).
+Keys of a model's figures: ``goemotions_macro_f1``, ``xed_macro_f1`` (lines as they stand in the corpus), ``ece`` (the
+worse of the two corpora), ``ms_per_utterance`` (median, one core, tokenising included), ``bytes``; then 95 % bootstrap
+intervals, accuracy, ECE and class F1 of each corpus, and two readings of XED's typing leak
+(:mod:`emo_face.evaluation.text_leak`): ``xed_macro_f1_leak_removed``, the figure to believe, and
+``xed_macro_f1_leak_used``, to compare with models that see spelling.
 """
 
 from __future__ import annotations
@@ -19,14 +21,14 @@ from numpy.typing import NDArray
 from emo_face.core.labels import basic7
 from emo_face.core.types import FloatArray
 from emo_face.datasets.text import GOEMOTIONS, XED, TextRow, TextSplits, read_splits
+from emo_face.evaluation.text_leak import SpacingCue, retypeset
 from emo_face.evaluation.text_metrics import bootstrap, calibration_error, class_f1, macro_f1
 from emo_face.perception.nano.text import TextStudent
 
-PEER = "tfidf_logistic_regression"
 TIMED_UTTERANCES = 300
 
 Predict = Callable[[Sequence[str], str], FloatArray]
-"""(texts, corpus) -> (n, 7) probabilities. Only the peer, which has one model a corpus, looks at the corpus."""
+"""(texts, corpus) -> (n, 7) probabilities. Only the peers, which have one model a corpus, look at the corpus."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +40,12 @@ class Predictions:
 
 
 def evaluate_text(data: Path, model: Path | None = None, peers: bool = True) -> dict[str, Any]:
-    """Score the speech student and its peer.
+    """Score the speech student and its peers.
 
     Args:
         data: folder with ``goemotions_ekman/`` and ``xed/``.
         model: ONNX file of the student; None takes the store's.
-        peers: also train and score the peer (about 30 s; needs scikit-learn).
+        peers: also train and score the peers (about a minute; needs scikit-learn).
 
     Returns:
         ``{"text": figures, "peers": {name: figures}, "predictions": {"text"|name: {corpus: Predictions}}}``; all of
@@ -54,17 +56,21 @@ def evaluate_text(data: Path, model: Path | None = None, peers: bool = True) -> 
     """
     splits = read_splits(data)
     student = TextStudent(model) if model else TextStudent.from_store()
-    said = predictions(splits, lambda texts, _: student.probabilities(texts))
-    result: dict[str, Any] = {"text": figures(said, splits, lambda texts, _: student.probabilities(texts))}
-    result["text"]["bytes"] = student.path.stat().st_size
+
+    def ours(texts: Sequence[str], _: str) -> FloatArray:
+        return student.probabilities(texts)
+
+    said = predictions(splits, ours)
+    result: dict[str, Any] = {"text": figures(said, splits, ours, student.path.stat().st_size)}
     result["peers"], result["predictions"] = {}, {"text": said}
     if peers:
-        from emo_face.evaluation.text_peer import TfidfPeer
+        from emo_face.evaluation.text_peer import PEERS, TfidfPeer
 
-        peer = TfidfPeer(splits.train)
-        said = predictions(splits, peer.probabilities)
-        result["peers"][PEER] = {**figures(said, splits, peer.probabilities), "bytes": peer.bytes}
-        result["predictions"][PEER] = said
+        for name, pattern in PEERS.items():
+            peer = TfidfPeer(splits.train, pattern)
+            said = predictions(splits, peer.probabilities)
+            result["peers"][name] = figures(said, splits, peer.probabilities, peer.bytes)
+            result["predictions"][name] = said
     return result
 
 
@@ -73,14 +79,16 @@ def predictions(splits: TextSplits, predict: Predict) -> dict[str, Predictions]:
     return {source: _predict(rows, source, predict) for source, rows in splits.test.items()}
 
 
-def figures(said: Mapping[str, Predictions], splits: TextSplits, predict: Predict) -> dict[str, Any]:
-    """All figures of one model but its size."""
+def figures(said: Mapping[str, Predictions], splits: TextSplits, predict: Predict, size: int) -> dict[str, Any]:
+    """All figures of one model of ``size`` bytes."""
     out: dict[str, Any] = {}
     for source, part in said.items():
-        out[f"{source}_macro_f1"] = round(macro_f1(part.truth, part.probabilities.argmax(1)), 4)
+        out[f"{source}_macro_f1"] = _macro_f1(part)
     eces = {source: calibration_error(part.truth, part.probabilities) for source, part in said.items()}
     out["ece"] = round(max(eces.values()), 4)
     out["ms_per_utterance"] = round(_milliseconds(splits, predict), 3)
+    out["bytes"] = size
+    out.update(_leak(said[XED], splits.test[XED], SpacingCue(splits.validation[XED]), predict))
     for source, part in said.items():
         top = part.probabilities.argmax(1)
         out[f"{source}_macro_f1_ci95"] = [round(x, 4) for x in bootstrap(part.truth, top, macro_f1)]
@@ -88,35 +96,27 @@ def figures(said: Mapping[str, Predictions], splits: TextSplits, predict: Predic
         out[f"{source}_ece"] = round(eces[source], 4)
         scores = class_f1(part.truth, top)
         out[f"{source}_f1"] = {name: round(float(v), 3) for name, v in zip(basic7().labels, scores, strict=True)}
-    plain = _predict([_retyped(row) for row in splits.test[XED]], XED, predict)
-    out["xed_typeset_macro_f1"] = round(macro_f1(plain.truth, plain.probabilities.argmax(1)), 4)
     return out
-
-
-def retypeset(text: str) -> str:
-    """An XED line without what only tells its two files apart.
-
-    The emotional file has commas, masks such as ``[PERSON]`` and a space before every mark; the neutral file has
-    none of them. A model that looks at spelling gains from that here, and nowhere else.
-    """
-    for mask, word in (("[PERSON]", "Alex"), ("[LOCATION]", "Paris")):
-        text = text.replace(mask, word)
-    for mark in ".!?;:":
-        text = text.replace(f" {mark}", mark)
-    return " ".join(text.replace(",", " ").split())
 
 
 def side_by_side(result: Mapping[str, Any]) -> str:
     """A plain table: one row a figure, one column a model."""
     columns = {"ours": result["text"], **result["peers"]}
     keys = [key for key, value in result["text"].items() if not isinstance(value, dict)]
-    lines = [f"{'':26}" + "".join(f"{name:>28}" for name in columns)]
-    lines += [f"{key:26}" + "".join(f"{column.get(key)!s:>28}" for column in columns.values()) for key in keys]
+    lines = [f"{'':28}" + "".join(f"{name:>22}" for name in columns)]
+    lines += [f"{key:28}" + "".join(f"{column.get(key)!s:>22}" for column in columns.values()) for key in keys]
     return "\n".join(lines)
 
 
-def _retyped(row: TextRow) -> TextRow:
-    return TextRow(retypeset(row.text), row.labels, row.source, row.single)
+def _leak(part: Predictions, rows: Sequence[TextRow], cue: SpacingCue, predict: Predict) -> dict[str, float]:
+    """XED macro-F1 with the typing leak removed from the lines, and with it given to the model."""
+    removed = Predictions(part.truth, predict([retypeset(row.text) for row in rows], XED))
+    used = Predictions(part.truth, cue([row.text for row in rows], part.probabilities))
+    return {"xed_macro_f1_leak_removed": _macro_f1(removed), "xed_macro_f1_leak_used": _macro_f1(used)}
+
+
+def _macro_f1(part: Predictions) -> float:
+    return round(macro_f1(part.truth, part.probabilities.argmax(1)), 4)
 
 
 def _predict(rows: Sequence[TextRow], source: str, predict: Predict) -> Predictions:

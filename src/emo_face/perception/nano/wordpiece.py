@@ -21,6 +21,8 @@ _MASK = re.compile(r"\[(?:NAME|PERSON|LOCATION|RELIGION)\]")
 _RUN = re.compile(r"(.)\1{3,}", re.DOTALL)
 _DROP = re.compile(r"[\"“”„«»]|(?<!\S)[-–—]+(?!\S)")
 _SPACE_BEFORE = re.compile(r"\s+([.,!?;:)\]'’])")
+_ASCII_CONTROLS = dict.fromkeys((*range(32), 127), " ")
+_ASCII_WORD = re.compile(r"[0-9A-Za-z]+|[^0-9A-Za-z\s]")
 _BRAILLE = range(0x2800, 0x2900)
 _IDEOGRAPHS = (range(0x3400, 0x4DC0), range(0x4E00, 0xA000), range(0xF900, 0xFB00), range(0x20000, 0x2FA20))
 _VOCABULARY_PREFIX = "##"
@@ -46,7 +48,10 @@ def clean(text: str) -> str:
     """
     text = _MASK.sub(lambda found: MASKS[found.group()], clip_characters(text))
     text = _RUN.sub(r"\1\1\1", text)
-    text = "".join(_spell(character) for character in unicodedata.normalize("NFKC", text))
+    if text.isascii():
+        text = text.translate(_ASCII_CONTROLS)
+    else:
+        text = "".join(_spell(character) for character in unicodedata.normalize("NFKC", text))
     text = _DROP.sub(" ", text)
     text = " ".join(text.split())
     return _SPACE_BEFORE.sub(r"\1", text).lower()
@@ -72,6 +77,8 @@ def latin_share(cleaned: str) -> float:
 
     The students are trained on English: a sentence in another script is not read, however many pieces it has.
     """
+    if cleaned.isascii():
+        return float(any(c.isalnum() for c in cleaned))
     letters = [c for c in unicodedata.normalize("NFD", cleaned) if c.isalnum()]
     return sum(ord(c) < 0x250 for c in letters) / len(letters) if letters else 0.0
 
@@ -126,6 +133,8 @@ class WordPiece:
 
 def _words(text: str) -> list[str]:
     """Words without accents; every punctuation mark and CJK ideograph is a word of its own."""
+    if text.isascii():
+        return _ASCII_WORD.findall(text)
     out = []
     for character in unicodedata.normalize("NFD", text):
         category = unicodedata.category(character)
