@@ -37,12 +37,17 @@ Unit = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
 
 class SourceParameters(BaseModel):
-    """Temperature of a source on its own, and its weight beside others."""
+    """Temperature of a source on its own, its weight beside others, and the quality from which it counts in full."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     weight: Annotated[float, Field(ge=0, le=10, allow_inf_nan=False)] = 1.0
     temperature: Positive = 1.0
+    trusted: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] = 1.0
+
+    def reliability(self, quality: float) -> float:
+        """How far to trust what was read at this quality: in proportion, up to ``trusted``, then fully; in [0, 1]."""
+        return min(max(quality, 0.0) / self.trusted, 1.0) if math.isfinite(quality) else 0.0
 
 
 class FusionParameters(BaseModel):
@@ -68,6 +73,10 @@ class FusionParameters(BaseModel):
         for label in self.thresholds:
             known.index(label)
         return self
+
+    def source(self, name: str) -> SourceParameters:
+        """Parameters of a source; one that the file does not know counts as it is."""
+        return self.sources.get(name, SourceParameters())
 
     def threshold_array(self) -> NDArray[np.float64]:
         """(n,) thresholds in label order."""
@@ -153,7 +162,7 @@ def _pool(opinions: Mapping[str, Opinion], parameters: FusionParameters, n: int)
     logits = np.zeros(n)
     calibrated, said = {}, {}
     for name, opinion in opinions.items():
-        source = parameters.sources.get(name, SourceParameters())
+        source = parameters.source(name)
         p = np.clip(np.asarray(opinion.probabilities, dtype=np.float64), FLOOR, None)
         log_p = _log_softmax(np.log(p / p.sum()) / source.temperature)
         information = 1.0 + float(np.exp(log_p) @ log_p) / math.log(n)
@@ -161,7 +170,7 @@ def _pool(opinions: Mapping[str, Opinion], parameters: FusionParameters, n: int)
         said[name] = min(opinion.reliability, 1.0) * min(max(information, 0.0), 1.0)
     for name, opinion in opinions.items():
         company = 1.0 - math.prod(1.0 - value for other, value in said.items() if other != name)
-        weight = parameters.sources.get(name, SourceParameters()).weight
+        weight = parameters.source(name).weight
         logits += min(opinion.reliability, 1.0) * (1.0 + (weight - 1.0) * company) * calibrated[name]
     return _log_softmax(logits)
 

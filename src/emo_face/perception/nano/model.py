@@ -92,20 +92,24 @@ class NanoEmotion:
         shown = self._read_faces(frame, people)
         out = []
         for person in people:
-            opinions: dict[str, Opinion] = {}
-            if (reading := shown.get(person.person_id)) is not None:
-                opinions["face"] = Opinion(reading.probabilities, reading.quality)
-            if (said := speech.get(person.person_id)) is not None and (opinion := self._listen(said, now)) is not None:
-                opinions["speech"] = opinion
-            out.append(self._fuse(opinions))
+            heard = self._listen(speech.get(person.person_id), now)
+            readings = {"face": shown.get(person.person_id), "speech": heard[0]}
+            out.append(self._fuse({name: r for name, r in readings.items() if r is not None}, heard[1]))
         return out
 
-    def _fuse(self, opinions: Mapping[str, Opinion]) -> Emotion:
+    def _fuse(self, readings: Mapping[str, Reading], speech_trust: float) -> Emotion:
+        trust = {"speech": speech_trust}
+        quality = {name: reading.quality * trust.get(name, 1.0) for name, reading in readings.items()}
+        opinions = {
+            name: Opinion(reading.probabilities, self._fusion.source(name).reliability(quality[name]))
+            for name, reading in readings.items()
+        }
         fused = fuse(opinions, self._fusion)
+        doubt = math.prod(1.0 - min(max(q, 0.0), 1.0) for q in quality.values() if math.isfinite(q))
         p = fused.probabilities
         valence, arousal = basic7().circumplex(p)
         return Emotion(
-            self.label_set, p, p >= self.thresholds, valence, arousal, dict(fused.evidence), fused.reliability
+            self.label_set, p, p >= self.thresholds, valence, arousal, dict(fused.evidence), 1.0 - doubt
         )
 
     def _read_faces(self, frame: ImageArray, people: Sequence[Person]) -> dict[str, Reading]:
@@ -115,18 +119,19 @@ class NanoEmotion:
         readings = self._face.read(frame, [face for _, face in seen])
         return {person_id: reading for (person_id, _), reading in zip(seen, readings, strict=True)}
 
-    def _listen(self, speech: Speech, now: float) -> Opinion | None:
-        """What an utterance says now; the words are read once and remembered, only their weight fades."""
+    def _listen(self, speech: Speech | None, now: float) -> tuple[Reading | None, float]:
+        """What an utterance says, and how far to trust it now: words are read once, only their weight fades."""
+        if speech is None:
+            return None, 0.0
         trust = speech_reliability(now - speech.stamp, speech.confidence, self.speech_ttl)
         if self._text is None or trust == 0.0:
-            return None
+            return None, 0.0
         reading = self._heard.get(speech.text)
         if reading is None:
             reading = self._heard[speech.text] = self._text.read(speech.text)
             if len(self._heard) > REMEMBERED_UTTERANCES:
                 self._heard.popitem(last=False)
-        quality = reading.quality if math.isfinite(reading.quality) else 0.0
-        return Opinion(reading.probabilities, trust * quality)
+        return reading, trust
 
 
 def build_nano(store: ModelStore, speech_ttl: float = 8.0, threads: int = 1, fusion: Path | None = None) -> NanoEmotion:
