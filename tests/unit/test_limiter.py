@@ -64,7 +64,7 @@ def adversary(rng: np.random.Generator, lim: JerkLimiter, previous: np.ndarray, 
 @pytest.mark.parametrize("hold", [1.0, 0.2, 0.03])
 def test_no_limit_is_exceeded_by_over_a_million_adversarial_commands(hold: float) -> None:
     rng = np.random.default_rng(int(hold * 100))
-    n, ticks = 2000, 300
+    n, ticks = 1200, 300
     lim = JerkLimiter(*random_limits(rng, n), max_dt=DT)
     lim.reset(rng.uniform(lim.lower, lim.upper))
     watch, target = Watch(lim), lim.position

@@ -115,10 +115,8 @@ class JerkLimiter:
         self._span, self._share = np.zeros((2, _K - 1, 2, n))
         self._blends = np.zeros(2 * n)
         self._size, self._still = np.zeros((3, n)), np.zeros((3, n), dtype=bool)
-        self._stillness = np.empty((3, n))  # settling from below these takes a thousandth of the headroom in jerk
-        self._stillness[:] = (
-            1e-3 * _HEADROOM * np.array([[self.max_dt**3 / 6], [self.max_dt**2 / 2], [self.max_dt]]) / 3
-        )
+        self._stillness = np.empty((3, n))  # settling from below these takes a fifth of the headroom in jerk
+        self._stillness[:] = 0.05 * _HEADROOM * np.array([[self.max_dt**3 / 6], [self.max_dt**2 / 2], [self.max_dt]])
         self._stillness[0] += 4 * _ULP * self._extent / self._jerk
         self._ticks = 0
         self._tolerance = 64 * _ULP * self._extent / self._jerk
