@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from emo_face.face.limits import ActuatorLimits
 
 Array = NDArray[np.float64]
+_HAIR = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,10 @@ class _InterlockState:
         if not low <= rule.lower < rule.upper <= high:
             raise ValueError(f"interlock on {rule.then!r}: {rule.lower}..{rule.upper} is not inside {low}..{high}")
         self.sign = 1.0 if rule.above else -1.0
+        # room for rounding: wait a hair before the threshold, stay a hair inside the range
+        self.wait = rule.threshold - self.sign * _HAIR * float(limits.upper[self.a] - limits.lower[self.a])
+        hair = _HAIR * (rule.upper - rule.lower)
+        self.low, self.high = rule.lower + hair, rule.upper - hair
         self.turn = float(np.sqrt(2.0 / limits.jerk[self.b]))
 
     def apply(self, position: Array, rest: Array, rate: Array, target: Array) -> bool:
@@ -64,12 +69,12 @@ class _InterlockState:
         if not committed and s * float(target[a]) <= limit:
             return False
         before = float(target[b]), float(target[a])
-        target[b] = min(max(before[0], rule.lower), rule.upper)
+        target[b] = min(max(before[0], self.low), self.high)
         # sqrt(2 v^3 / jerk) bounds how far an actuator that is already turning still goes
         margin = self.turn * abs(float(rate[b])) ** 1.5
         low, high = min(position[b], rest[b]) - margin, max(position[b], rest[b]) + margin
         if not committed and not (low >= rule.lower and high <= rule.upper):
-            target[a] = rule.threshold
+            target[a] = self.wait
         return before != (float(target[b]), float(target[a]))
 
 
