@@ -42,7 +42,9 @@ class Camera:
         self.graph = graph
         self.scores = graph.hear(EmotionScoresArray, "emotion/scores")
         self.status = graph.hear(DiagnosticArray, "/diagnostics")
-        self.node = graph.up(graph.start(PerceptionNode, diagnostics__period=0.1, **params))
+        # fixed unless a test is about it: the first image would fall into the change of the subscription
+        defaults = {"diagnostics__period": 0.1, "image_reliability": "best_effort"}
+        self.node = graph.up(graph.start(PerceptionNode, **{**defaults, **params}))
         self.topic = "image/compressed" if kind is CompressedImage else "image"
         self.out = graph.talk(kind, self.topic, profile)
 
@@ -94,11 +96,31 @@ def test_nobody_is_an_empty_array(graph: Any) -> None:
     assert camera.scores[0].people == []
 
 
-@pytest.mark.parametrize("profile", [qos.reliable(1), qos.sensor()])
-def test_reliable_and_best_effort_cameras_are_both_heard(graph: Any, pilots: np.ndarray, profile: Any) -> None:
-    camera = Camera(graph, profile=profile)
+def reliability(graph: Any) -> str:
+    found = graph.helper.get_subscriptions_info_by_topic("/image")
+    return str(found[0].qos_profile.reliability.name) if len(found) == 1 else ""
+
+
+def test_every_camera_is_heard_as_reliably_as_it_offers(graph: Any, pilots: np.ndarray) -> None:
+    camera = Camera(graph, profile=qos.reliable(1), image_reliability="auto")
+    graph.until(lambda: reliability(graph) == "RELIABLE")
+    graph.until(lambda: camera.out.get_subscription_count() == 1)
     camera.show(pilots)
     graph.until(lambda: camera.scores)
+    second = graph.helper.create_publisher(Image, "image", qos.sensor())  # a best-effort camera joins
+    graph.until(lambda: reliability(graph) == "BEST_EFFORT")
+    graph.until(lambda: second.get_subscription_count() == 1)
+    camera.scores.clear()
+    camera.out = second
+    camera.show(pilots)
+    graph.until(lambda: camera.scores)
+
+
+def test_a_fixed_reliability_that_hears_nothing_is_diagnosed(graph: Any) -> None:
+    status = graph.hear(DiagnosticArray, "/diagnostics")
+    graph.up(graph.start(PerceptionNode, diagnostics__period=0.1, image_reliability="reliable", detector__yolo="off"))
+    graph.helper.create_publisher(Image, "image", qos.sensor())
+    graph.until(lambda: any("no data on /image" in a.status[0].message for a in status))
 
 
 def test_compressed_images_are_read_and_corrupt_ones_counted(graph: Any, pilots: np.ndarray) -> None:

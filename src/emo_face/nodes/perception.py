@@ -55,7 +55,8 @@ class PerceptionNode(EmoNode):
         self._scores = self.publisher(EmotionScoresArray, "emotion/scores", qos.reliable(5))
         self._debug = self.publisher(Image, "~/debug_image", qos.sensor())
         self._humans = HumansPublisher(self) if self.params["ros4hri.enabled"] else None
-        self.subscription(CompressedImage if compressed else Image, topic, self._on_image, qos.sensor())
+        kind = CompressedImage if compressed else Image
+        self.matched_subscription(kind, topic, self._on_image, self.params["image_reliability"])
         self.subscription(speech_type(self.params["speech.type"]), "speech", self._on_speech, qos.reliable(10))
         self.watch_input("image", topic, self.params["input_timeout"])
 

@@ -22,6 +22,7 @@ from emo_face.core.errors import UserError
 from emo_face.ros import diagnostics, qos
 from emo_face.ros.clock import NodeClock
 from emo_face.ros.diagnostics import ERROR, WARN, Health
+from emo_face.ros.matching import PERIOD, MatchedSubscription
 from emo_face.ros.params import Parameters
 from emo_face.ros.schema import NodeSchema, Value, load_schema
 
@@ -53,8 +54,8 @@ class EmoNode(LifecycleNode):
         self._inputs: dict[str, tuple[str, float]] = {}
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         # steady: diagnostics go on while simulated time stands still
-        steady = Clock(clock_type=ClockType.STEADY_TIME)
-        self.create_timer(self.params["diagnostics.period"], self._diagnose, clock=steady)
+        self._steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self.create_timer(self.params["diagnostics.period"], self._diagnose, clock=self._steady)
         self.create_service(SetBool, "~/enable", self._on_enable)
         for strange, near in self.params.unknown.items():
             hint = f"; did you mean {near!r}?" if near else ""
@@ -109,6 +110,13 @@ class EmoNode(LifecycleNode):
             ),
             events,
         )
+
+    def matched_subscription(self, kind: Any, topic: str, callback: Callable[[Any], None], reliability: str) -> None:
+        """Subscribe to the newest sample of a large topic, as reliably as its publishers allow (``auto``)."""
+        matched = MatchedSubscription(
+            self, kind, topic, callback, reliability, lambda text: self.complain(f"qos {topic}", ERROR, text)
+        )
+        self.create_timer(PERIOD, matched.check, clock=self._steady)
 
     def _with_events(self, create: Callable[..., Any], events: Any) -> Any:
         try:
