@@ -29,7 +29,7 @@ def _picture() -> np.ndarray:
 
 
 def _change(one: np.ndarray, other: np.ndarray) -> float:
-    """Mean absolute difference of the patch that differs most: a moved mouth counts, a softer edge everywhere does not."""
+    """Mean absolute difference of the patch that differs most: a moved mouth counts, softer edges do not."""
     return float(cv2.blur(np.abs(one.astype(np.float32) - other).mean(axis=2), (PATCH, PATCH)).max())
 
 

@@ -312,16 +312,19 @@ def test_a_client_that_does_not_read_is_dropped_and_others_do_not_wait() -> None
 )
 def test_malformed_frames_close_politely_and_spare_the_others(server: FaceServer, send: Any, code: int) -> None:
     async def scenario() -> int | None:
-        async with aiohttp.ClientSession() as session:
-            async with session.ws_connect(server.url + "ws") as good, session.ws_connect(server.url + "ws") as rude:
-                result = send(rude)
-                if result is not None:
-                    await result
-                async for _ in rude:
-                    pass
-                server.publish([0.75] * 52)
-                assert (await next_values(good))[0] == pytest.approx(0.75, abs=1e-4)
-                return rude.close_code
+        async with (
+            aiohttp.ClientSession() as session,
+            session.ws_connect(server.url + "ws") as good,
+            session.ws_connect(server.url + "ws") as rude,
+        ):
+            result = send(rude)
+            if result is not None:
+                await result
+            async for _ in rude:
+                pass
+            server.publish([0.75] * 52)
+            assert (await next_values(good))[0] == pytest.approx(0.75, abs=1e-4)
+            return rude.close_code
 
     assert go(scenario()) == code
 
@@ -373,9 +376,10 @@ def test_stop_says_goodbye(server: FaceServer) -> None:
     async def scenario() -> int | None:
         async with aiohttp.ClientSession() as session, session.ws_connect(server.url + "ws") as ws:
             assert await asyncio.to_thread(wait_for, lambda: server.clients == 1)
-            await asyncio.to_thread(server.stop)
+            stopping = asyncio.create_task(asyncio.to_thread(server.stop))
             async for _ in ws:
                 pass
+            await stopping
             return ws.close_code
 
     assert go(scenario()) == 1001

@@ -40,7 +40,7 @@ class FaceServer:
         on_command: receives commands of the ``/tune`` page (see :mod:`emo_face.web.protocol`); None refuses them.
         origins: further origins (``https://robot.local``) that may connect, for a reverse proxy.
         max_clients: connections beyond this are refused with 503.
-        rate: frames a second at most.
+        rate: frames a second at most; the page draws 60 in between.
 
     Raises:
         UserError: a token is needed or too short. ConfigError: unknown theme.
@@ -56,7 +56,7 @@ class FaceServer:
         on_command: Command | None = None,
         origins: Sequence[str] = (),
         max_clients: int = 128,
-        rate: float = 60.0,
+        rate: float = 30.0,
     ) -> None:
         self.host, self.port, self.token = host, port, token or None
         security.check_binding(host, self.token)

@@ -2,7 +2,9 @@
 // The same file is read by emo_face/face/sketch.py; keep the two in step.
 
 const HANDLE = 0.375; // of the distance to the next point: eight points make a circle
-const MOVED = 0.05;   // pixels; less is not worth painting
+const MOVED = 0.25;   // pixels since it was last painted that can be seen
+const FADED = 0.012;  // of opacity
+const SLIGHT = 0.1;   // share of that which is painted along when something else moved
 
 export class FaceView {
   constructor(canvas, channels) {
@@ -29,7 +31,7 @@ export class FaceView {
       for (const c of part.corners ?? []) sharp[c] = 1;
       return {
         ...part, path, sharp, closed: !part.open, xy: new Float32Array(2 * path.length), handles: new Float32Array(4 * path.length),
-        box: [0, 0, -1, -1], alpha: 1, line: 0, restAlpha: part.opacity ?? 1, restLine: part.width ?? 0,
+        box: [0, 0, -1, -1], shownAlpha: 0, shownLine: 0, alpha: 1, line: 0, restAlpha: part.opacity ?? 1, restLine: part.width ?? 0,
       };
     });
     this.setMode(mode);
@@ -92,36 +94,50 @@ export class FaceView {
     }
   }
 
-  // Moves every part to pixels and returns the boxes that must be painted again.
+  // Moves every part to pixels and returns the boxes that must be painted again: none while nothing moved
+  // visibly, else of all parts that moved at all, so that a slow face is painted seldom and then as a whole.
   place() {
     const { width, height } = this.canvas;
     const [x, y, w, h] = this.face.view;
     const scale = Math.min(width / w, height / h);
-    const ox = width / 2 - (x + w / 2) * scale, oy = height / 2 - (y + h / 2) * scale;
+    this.frame = { scale, ox: width / 2 - (x + w / 2) * scale, oy: height / 2 - (y + h / 2) * scale };
+    let most = this.stale ? Infinity : 0;
+    for (const part of this.parts) most = Math.max(most, part.change = this.change(part));
     const dirty = [];
+    if (most < 1) return dirty;
     for (const part of this.parts) {
-      const alpha = Math.min(1, Math.max(0, part.alpha)), line = Math.max(0, part.line) * scale;
-      let moved = Math.abs(alpha - (part.shownAlpha ?? 0)) > 0.003 || Math.abs(line - (part.shownLine ?? 0)) > MOVED;
-      const { path, xy } = part;
-      for (let i = 0; i < path.length; i++) {
-        const px = this.now[2 * path[i]] * scale + ox, py = this.now[2 * path[i] + 1] * scale + oy;
-        if (Math.abs(px - xy[2 * i]) > MOVED || Math.abs(py - xy[2 * i + 1]) > MOVED) moved = true;
-      }
-      if (!moved) continue;
-      for (let i = 0; i < path.length; i++) {
-        xy[2 * i] = this.now[2 * path[i]] * scale + ox;
-        xy[2 * i + 1] = this.now[2 * path[i] + 1] * scale + oy;
-      }
-      const before = part.box;
-      bend(part);
-      const wasSeen = part.shownAlpha > 0, isSeen = alpha > 0;
-      part.box = bounds(part, line / 2 + 2);
-      part.shownAlpha = alpha;
-      part.shownLine = line;
+      if (part.change < SLIGHT && !this.stale) continue;
+      const before = part.box, wasSeen = part.shownAlpha > 0;
+      this.settle(part);
       if (wasSeen) merge(dirty, before);
-      if (isSeen) merge(dirty, part.box);
+      if (part.shownAlpha > 0) merge(dirty, part.box);
     }
     return dirty;
+  }
+
+  // How far a part is from what was painted; 1 can be seen.
+  change(part) {
+    const { path, xy } = part, { scale, ox, oy } = this.frame;
+    part.alpha = Math.min(1, Math.max(0, part.alpha));
+    part.line = Math.max(0, part.line);
+    if (part.alpha === 0 && part.shownAlpha === 0) return 0;
+    let most = 0;
+    for (let i = 0; i < path.length; i++) {
+      most = Math.max(most, Math.abs(this.now[2 * path[i]] * scale + ox - xy[2 * i]), Math.abs(this.now[2 * path[i] + 1] * scale + oy - xy[2 * i + 1]));
+    }
+    return Math.max(Math.max(most, Math.abs(part.line * scale - part.shownLine)) / MOVED, Math.abs(part.alpha - part.shownAlpha) / FADED);
+  }
+
+  settle(part) {
+    const { path, xy } = part, { scale, ox, oy } = this.frame;
+    for (let i = 0; i < path.length; i++) {
+      xy[2 * i] = this.now[2 * path[i]] * scale + ox;
+      xy[2 * i + 1] = this.now[2 * path[i] + 1] * scale + oy;
+    }
+    bend(part);
+    part.box = bounds(part, (part.line * scale) / 2 + 2);
+    part.shownAlpha = part.alpha;
+    part.shownLine = part.line * scale;
   }
 
   draw(dirty) {

@@ -46,7 +46,12 @@ export class Stage {
       onFrame: () => this.wake(),
     });
     dark.addEventListener('change', () => this.setMode(this.mode));
-    new ResizeObserver(() => { this.view.resize(); this.wake(); }).observe(canvas);
+    const fit = () => { this.view.resize(); this.wake(); };
+    new ResizeObserver(fit).observe(canvas);
+    const watchRatio = () => { // zoom, or a window moved to a display of another density
+      matchMedia(`(resolution: ${devicePixelRatio}dppx)`).addEventListener('change', () => { fit(); watchRatio(); }, { once: true });
+    };
+    watchRatio();
     document.documentElement.dataset.link = 'lost';
     this.wake();
   }
@@ -99,8 +104,11 @@ export class Stage {
       if (Math.abs(gap) > 0.002 && follow < 1) moving = true;
       this.shown[i] = Math.abs(gap) < 1e-4 ? target : this.shown[i] + follow * gap;
     }
-    if (this.view.show(this.shown)) this.painted++;
-    if (moving) requestAnimationFrame((next) => this.tick(next));
-    else this.running = false;
+    const painted = this.view.show(this.shown);
+    if (painted) this.painted++;
+    const again = () => requestAnimationFrame((next) => this.tick(next));
+    if (!moving) this.running = false;
+    else if (painted) again();
+    else setTimeout(again, 28); // creeping below what can be seen: look again soon, let the processor rest
   }
 }
