@@ -71,13 +71,30 @@ class Mixer:
         drives = np.minimum(np.maximum(self.gains @ features, self._low), self._high)
         if not self._columns.size:
             return np.asarray(drives)
-        ends = np.asarray(solve_box_qp(self._hessian, self._both.T @ features, self._last), dtype=np.float64)
-        self._last, half = ends, self._columns.size
-        drives[self._columns] = ends[:half] - ends[half:]
+        drives[self._columns] = self._solve(features)
         if self._corrects:
             drives[self._columns] += (self._corrections @ features)[self._columns]
             np.clip(drives, self._low, self._high, out=drives)
         return np.asarray(drives)
+
+    def _solve(self, features: Array) -> Array:
+        """Drives of the tangled actuators.
+
+        Where a face asks for both ends of an actuator (browInnerUp and browDown in fear) it goes in between, and the
+        others are solved again around what it then shows. That keeps drives continuous in the features.
+        """
+        linear, half = self._both.T @ features, self._columns.size
+        ends = np.asarray(solve_box_qp(self._hessian, linear, self._last), dtype=np.float64)
+        self._last = ends
+        torn = np.minimum(ends[:half], ends[half:]) > 1e-6
+        if torn.any():
+            drive = ends[:half] - ends[half:]
+            fixed = np.where(np.concatenate([torn, torn]), np.maximum(np.concatenate([drive, -drive]), 0.0), 0.0)
+            rest = np.flatnonzero(~np.concatenate([torn, torn]))
+            around = linear - self._hessian @ fixed
+            ends = fixed
+            ends[rest] = solve_box_qp(self._hessian[np.ix_(rest, rest)], around[rest], self._last[rest])
+        return np.asarray(ends[:half] - ends[half:])
 
     def shown(self, drives: Array) -> Array:
         """(m,) features that the face shows at ``drives`` (n,)."""

@@ -1,0 +1,69 @@
+"""Check a servo rig file, or report what the head can and cannot show.
+
+Examples:
+  emo-face rig check config/rigs/head_12servo.yaml
+  emo-face rig report minimal_4servo --out report.png
+  emo-face rig report my_head.yaml --json
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare ``check`` and ``report``."""
+    parser.add_argument("action", choices=["check", "report"])
+    parser.add_argument("rig", metavar="FILE", help="rig file, or the name of one in config/rigs")
+    parser.add_argument("--out", type=Path, help="write the report's picture to this PNG file")
+    parser.add_argument("--intensity", type=float, default=1.0, help="intensity of the emotions, 0 to 1 (default 1)")
+    parser.add_argument("--theme", default="human", help="face theme of the picture (default human)")
+    parser.add_argument("--json", action="store_true", help="print only JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Check or report; a wrong file raises ConfigError with file, line and field."""
+    from emo_face.core.errors import UserError
+    from emo_face.face.rig import load_rig
+
+    if not 0 < args.intensity <= 1:
+        raise UserError(f"--intensity: expected more than 0 and at most 1, got {args.intensity}")
+    rig = load_rig(args.rig)
+    if args.action == "report":
+        return _report(rig, args)
+    if args.json:
+        print(json.dumps({"name": rig.name, "actuators": list(rig.names), "driver": rig.driver.kind, "ok": True}))
+    else:
+        print(f"{rig.source.path}: {rig.name}: {len(rig.names)} actuators, {len(rig.interlocks)} interlocks, "
+              f"{len(rig.dwells)} dwell limits: good")  # fmt: skip
+    return 0
+
+
+def _report(rig: "Rig", args: argparse.Namespace) -> int:  # type: ignore[name-defined]  # noqa: F821, UP037
+    import cv2
+
+    from emo_face.core.errors import UserError
+    from emo_face.face.rig_report import picture, reach, text_report, unreachable
+
+    reaches = reach(rig, args.intensity)
+    if args.out is not None and not cv2.imwrite(str(args.out), picture(rig, reaches, args.theme)):
+        raise UserError(f"--out: cannot write {args.out}; give a .png in a folder that exists")
+    if args.json:
+        emotions = {
+            r.emotion: {
+                "score": round(r.score, 4),
+                "closest": r.distinct_from[0],
+                "similarity": round(r.distinct_from[1], 4),
+                "missing": {name: [round(a, 3), round(b, 3)] for name, a, b in r.missing},
+                "saturated": list(r.saturated),
+            }
+            for r in reaches
+        }
+        print(json.dumps({"rig": rig.name, "emotions": emotions, "unreachable": list(unreachable(rig))}, indent=2))
+    else:
+        print(text_report(rig, reaches))
+        if args.out is not None:
+            print(f"\npicture: {args.out}")
+    return 0
