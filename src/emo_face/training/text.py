@@ -99,7 +99,8 @@ def _epochs(net: Any, tokens: Any, rows: Sequence[TextRow], config: TextTraining
     body = list(net.encoder.parameters())
     groups = [{"params": body}, {"params": head, "lr": config.head_learning_rate}]
     optimiser = torch.optim.AdamW(groups, config.learning_rate, weight_decay=config.weight_decay, fused=True)
-    steps = config.epochs * -(-(len(rows) + config.noise_rows) // config.batch)
+    noise = min(config.noise_rows, len(rows) // 40)
+    steps = config.epochs * -(-(len(rows) + noise) // config.batch)
     warm = max(1, int(config.warmup * steps))
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimiser, lambda step: min((step + 1) / warm, max(0.0, (steps - step) / max(1, steps - warm)))
@@ -109,7 +110,7 @@ def _epochs(net: Any, tokens: Any, rows: Sequence[TextRow], config: TextTraining
         for epoch in range(config.epochs):
             net.train()
             total, count, started = 0.0, 0, time.monotonic()
-            ids, target = encode_epoch(rows, tokens, config.max_length, config.noise_rows, generator)
+            ids, target = encode_epoch(rows, tokens, config.max_length, noise, generator)
             for batch in batches(ids, target, config.batch, tokens.pad, generator):
                 total += _step(net, batch, optimiser) * len(batch.ids)
                 schedule.step()

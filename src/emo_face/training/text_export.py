@@ -120,18 +120,20 @@ def export(run: Path, data: Path, target: Path, encoder: Path | None = None, thr
         changed = float(np.concatenate(differ).mean())
         loss = max(_macro_f1(exact[k]) - _macro_f1(rough[k]) for k in exact)
         calibration = fit(rough, priors([row for row in splits.train if row.single]))
-        _finish(small, target, calibration, vocabulary, config)
-    size = target.stat().st_size
+        partial = target.with_name(f"{target.name}.part")
+        _finish(small, partial, calibration, vocabulary, config)
+    size = partial.stat().st_size
     report = {"changed_by_quantisation": changed, "macro_f1_loss": loss, "bytes": size, **calibration.validation}
     (run / "export.json").write_text(json.dumps(report, indent=1) + "\n")
     print(json.dumps(report, indent=1))
     print(f"prior strength {calibration.strength}, temperature {calibration.temperature:.3f}")
     if changed > MAX_CHANGED or loss > MAX_F1_LOSS or size > MAX_BYTES:
-        target.unlink()
+        partial.unlink()
         raise UserError(
-            f"{target} was not kept: quantisation changes {changed:.1%} of the labels (at most {MAX_CHANGED:.0%}) and "
+            f"{target} not written: quantisation changes {changed:.1%} of the labels (at most {MAX_CHANGED:.0%}) and "
             f"costs {loss:.3f} macro-F1 (at most {MAX_F1_LOSS}); {size} bytes (at most {MAX_BYTES})"
         )
+    partial.replace(target)
     return target
 
 
@@ -140,7 +142,7 @@ def _macro_f1(part: Part) -> float:
 
 
 def _to_onnx(net: ExportNet, path: Path) -> None:
-    ids = torch.tensor([[101, 2023, 2003, 2307, 102]])
+    ids = torch.arange(5)[None]
     axes = {"ids": {0: "n", 1: "t"}, "probabilities": {0: "n"}}
     torch.onnx.export(
         net, (ids,), str(path), input_names=["ids"], output_names=["probabilities"], dynamic_axes=axes,
