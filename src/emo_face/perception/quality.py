@@ -1,0 +1,97 @@
+"""How well a face can be read: size, sharpness, light, pose and how much of it is in the picture, each in [0, 1]."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from emo_face.core.types import Face, FloatArray
+from emo_face.perception.nano.facecrop import EYE_MOUTH, face_frame
+
+# Where each factor is 0 and where it reaches 1. Set on the pictures the student was tested on: above the second number its
+# accuracy no longer grows, below the first it is that of guessing (`emo-face evaluate face` prints the table).
+SIZE_PX = (10.0, 36.0)  # side of the crop in the frame
+SHARPNESS = (0.05, 0.16)  # mean |Laplacian| of the crop over its contrast
+DARK = (8.0, 30.0)  # mean grey
+BRIGHT = (252.0, 225.0)
+CONTRAST = (4.0, 14.0)  # standard deviation, grey levels
+TURN = (0.12, 0.5)  # eye distance over eye-to-mouth distance, 1 = frontal, about the cosine of the yaw
+TILT = (0.25, 0.6)  # the inverse, for looking up and down
+INSIDE = (0.45, 0.85)  # share of the crop inside the frame
+
+
+@dataclass(frozen=True, slots=True)
+class FaceQuality:
+    """The factors and their product, each in [0, 1]."""
+
+    size: float
+    sharpness: float
+    light: float
+    pose: float
+    inside: float
+
+    @property
+    def total(self) -> float:
+        return self.size * self.sharpness * self.light * self.pose * self.inside
+
+
+def face_quality(crop: NDArray[np.uint8], face: Face, frame_shape: tuple[int, ...]) -> FaceQuality:
+    """Judge one face.
+
+    Args:
+        crop: (s, s) grey crop of :func:`emo_face.perception.nano.facecrop.cut`.
+        frame_shape: (h, w, ...) of the frame that ``face`` is in.
+    """
+    x, y, side, _ = face_frame(face)
+    return FaceQuality(
+        size=_ramp(side, SIZE_PX),
+        sharpness=_ramp(sharpness(crop), SHARPNESS),
+        light=_light(crop),
+        pose=_pose(face.landmarks),
+        inside=_ramp(_inside(x, y, side, frame_shape), INSIDE),
+    )
+
+
+def sharpness(crop: NDArray[Any]) -> float:
+    """Mean absolute Laplacian over the standard deviation; independent of light, 0 for a flat crop."""
+    values = cv2.GaussianBlur(np.asarray(crop, dtype=np.float32), (0, 0), 0.7)
+    spread = float(values.std())
+    if spread < 1.0:
+        return 0.0
+    return float(np.abs(cv2.Laplacian(values, cv2.CV_32F)).mean()) / spread
+
+
+def _light(crop: NDArray[np.uint8]) -> float:
+    mean, spread = float(crop.mean()), float(crop.std())
+    return _ramp(mean, DARK) * _ramp(mean, BRIGHT) * _ramp(spread, CONTRAST)
+
+
+def _pose(landmarks: FloatArray | None) -> float:
+    """1 for a face towards the camera, 0 for a profile or a face from below; 1 where there are no landmarks to tell."""
+    if landmarks is None:
+        return 1.0
+    points = np.asarray(landmarks, dtype=np.float64)
+    if points.shape != (5, 2) or not np.isfinite(points).all():
+        return 1.0
+    across = float(np.hypot(*(points[1] - points[0])))
+    down = float(np.hypot(*(points[3:].mean(axis=0) - points[:2].mean(axis=0)))) / EYE_MOUTH
+    if across <= 0 or down <= 0:
+        return 0.0
+    return _ramp(across / down, TURN) * _ramp(down / across, TILT)
+
+
+def _inside(x: float, y: float, side: float, shape: tuple[int, ...]) -> float:
+    height, width = shape[:2]
+    across = min(x + side / 2, width) - max(x - side / 2, 0)
+    down = min(y + side / 2, height) - max(y - side / 2, 0)
+    return max(across, 0.0) * max(down, 0.0) / side**2 if side > 0 else 0.0
+
+
+def _ramp(value: float, ends: tuple[float, float]) -> float:
+    """0 at ``ends[0]``, 1 at ``ends[1]``, linear between; 0 for NaN."""
+    position = (value - ends[0]) / (ends[1] - ends[0])
+    return float(min(max(position, 0.0), 1.0)) if np.isfinite(position) else 0.0

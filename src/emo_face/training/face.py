@@ -1,0 +1,124 @@
+"""``emo-face train face``: bank, base, leave-people-out folds, temperature, final model, ONNX.
+
+Needs torch; for all teachers also ``onnx`` and ``ai-edge-litert``. DATA holds ``images/``, ``video/``, ``face/``, ``fer/``
+and ``head3d/``. Add labelled photos of your own to ``images/emotion`` with a row each in ``images/labels.csv``
+(``file,label``). OUT gets ``nano_face.onnx``, ``nano_face_folds.json`` and the cached renders and bank.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import fields
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from emo_face.datasets.faces import CMU, FacePicture
+from emo_face.evaluation.face_folds import FILE, FoldPrediction
+from emo_face.evaluation.face_metrics import Judged, figures
+from emo_face.training import face_data
+from emo_face.training.face_batches import BASE, Batches
+from emo_face.training.face_cv import FOLD_STEPS, Fitting, cross_validate, save
+from emo_face.training.face_export import export
+from emo_face.training.face_fit import fit
+from emo_face.training.face_model import Exported, FaceNet
+from emo_face.training.face_renders import render_set
+from emo_face.training.face_skins import skins_of
+from emo_face.training.face_teachers import FerTeachers, MeshTeacher
+
+RENDERS = 3000
+VIEWS = 12
+MIXTURES = 2000
+BASE_STEPS = 900
+BASE_RATE = 3e-3
+MODEL = "nano_face.onnx"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of the face student alone; ``emo-face train`` gives the common ones."""
+    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder with images/, video/, fer/, head3d/")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for caches and results")
+    parser.add_argument("--seed", type=int, default=0, help="training seed (default 0); the folds do not move")
+    parser.add_argument("--epochs", type=int, default=None, help="hundreds of steps of a fold (default 10)")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads (default 1)")
+
+
+def main(args: argparse.Namespace) -> int:
+    """Train everything. Raises UserError or ModelError where data or a teacher is missing."""
+    torch.set_num_threads(args.threads)
+    torch.use_deterministic_algorithms(True)
+    pictures = face_data.read_all(args.data)
+    bank = make_bank(args.data, args.out, pictures, args.seed)
+    negatives = face_data.faceless(args.data)
+    steps = FOLD_STEPS if args.epochs is None else 100 * args.epochs
+    fitting = Fitting(bank, train_base(bank, negatives, args.seed), negatives, args.seed, steps)
+    found = cross_validate(fitting, pictures)
+    temperature = best_temperature(found)
+    save(args.out / FILE, found, temperature, args.seed)
+    path = export(Exported([fitting.train(None)], temperature), args.out / MODEL)
+    for key, value in figures(at_temperature(found, temperature)).items():
+        print(f"{key}: {value}")
+    print(f"wrote {path} and {args.out / FILE}; to ship them, copy both to models/ and update models/manifest.yaml")
+    return 0
+
+
+def make_bank(data: Path, out: Path, pictures: list[FacePicture], seed: int) -> face_data.Bank:
+    """Build the training bank, or read the one in ``out`` that an earlier run with this seed left."""
+    file = out / f"bank_{seed}_{len(pictures)}.npz"
+    names = [f.name for f in fields(face_data.Bank)]
+    if file.is_file():
+        with np.load(file, allow_pickle=False) as saved:
+            return face_data.Bank(**{name: saved[name] for name in names})
+    mesh = mesh_teacher(data)
+    backgrounds = [p.picture for p in pictures if p.name.endswith("#0") and p.source == "people"]
+    sets = [render_set(data / "head3d", RENDERS, seed, out, backgrounds)]
+    if mesh is not None:
+        skins = skins_of(pictures, list(face_data.fold_of(pictures)), data / "head3d", mesh)
+        sets.append(render_set(data / "head3d", RENDERS, seed + 1, out, backgrounds, skins))
+    rng = np.random.default_rng(seed)
+    bank = face_data.build(pictures, sets, FerTeachers(data / "fer"), mesh, VIEWS, MIXTURES, rng)
+    np.savez(file, **{name: getattr(bank, name) for name in names})
+    return bank
+
+
+def mesh_teacher(data: Path) -> MeshTeacher | None:
+    """MediaPipe's networks where file and interpreter are there; training goes on without, a little worse."""
+    try:
+        return MeshTeacher(data / "face" / "face_landmarker.task")
+    except ImportError:
+        print('no mesh teacher and no photographed skins: pip install "ai-edge-litert"')
+        return None
+
+
+def train_base(bank: face_data.Bank, negatives: list[NDArray[np.uint8]], seed: int, steps: int = BASE_STEPS) -> FaceNet:
+    """The net that all folds start from: it saw painted renders and people no figure is reported on."""
+    torch.manual_seed(seed)
+    net = FaceNet(lessons=bank.lessons.shape[1])
+    allowed = np.flatnonzero(bank.fold == face_data.ALWAYS)
+    batches = Batches(bank, allowed, BASE, negatives, np.random.default_rng([seed, 99]))
+    return fit(net, batches, steps, BASE_RATE, seed, text="base")
+
+
+def best_temperature(found: list[FoldPrediction]) -> float:
+    """Temperature with the least log loss over the labelled fold predictions (Guo et al., ICML 2017)."""
+    grid = np.geomspace(0.4, 4.0, 60)
+    return float(grid[int(np.argmin([_log_loss(found, float(t)) for t in grid]))])
+
+
+def at_temperature(found: list[FoldPrediction], temperature: float) -> list[Judged]:
+    """The fold predictions as the runtime would give them."""
+    return [Judged(f.source, f.name, f.person, f.label, f.probabilities(temperature)) for f in found]
+
+
+def _log_loss(found: list[FoldPrediction], temperature: float) -> float:
+    from emo_face.core.labels import basic7
+    from emo_face.evaluation.face_metrics import narrow
+
+    losses = []
+    for j in at_temperature(found, temperature):
+        if j.label:
+            p = narrow(j.probabilities) if j.source == CMU else j.probabilities
+            losses.append(-float(np.log(max(p[basic7().index(j.label)], 1e-9))))
+    return float(np.mean(losses))

@@ -1,0 +1,75 @@
+"""Leave-people-out cross-validation of the face student, and the file that keeps what each fold said.
+
+Fold k never sees a picture, a view, a blend or a skin of its test people. The shipped model is trained on everybody, so
+the numbers reported are those of the folds; their predictions lie beside the model for `emo-face evaluate nano`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from emo_face.core.types import FloatArray
+from emo_face.datasets.faces import FacePicture
+from emo_face.evaluation.face_folds import FoldPrediction, write_folds
+from emo_face.perception.nano.facecrop import cut, normalise
+from emo_face.training.face_batches import FOLD, Batches
+from emo_face.training.face_data import FOLDS, Bank, fold_of
+from emo_face.training.face_fit import fit
+from emo_face.training.face_model import Exported, FaceNet
+
+FOLD_STEPS = 1000
+FOLD_RATE = 2e-3
+
+
+@dataclass(frozen=True)
+class Fitting:
+    """What every fold and the final model share."""
+
+    bank: Bank
+    base: FaceNet
+    negatives: list[NDArray[np.uint8]]
+    seed: int
+    steps: int = FOLD_STEPS
+
+    def train(self, fold: int | None) -> FaceNet:
+        """A net that has not seen the people of ``fold``; None: trained on everybody."""
+        number = FOLDS if fold is None else fold
+        batches = Batches(
+            self.bank, self.bank.without(fold), FOLD, self.negatives, np.random.default_rng([self.seed, number])
+        )
+        name = "final" if fold is None else f"fold {fold}"
+        return fit(self.base, batches, self.steps, FOLD_RATE, self.seed, text=name)
+
+
+def logits_of(net: FaceNet, pictures: Sequence[FacePicture]) -> tuple[FloatArray, FloatArray]:
+    """(n, 7) logits, mean over mirror images, and (n,) face scores of the crops exactly as the runtime cuts them."""
+    crops = torch.from_numpy(normalise(np.stack([cut(p.picture, p.face) for p in pictures])))
+    with torch.no_grad():
+        logits, face = Exported([net], 1.0).logits(crops)
+    return logits.numpy().astype(np.float64), face.numpy().astype(np.float64)
+
+
+def cross_validate(fitting: Fitting, pictures: Sequence[FacePicture]) -> list[FoldPrediction]:
+    """Train the folds and let each judge its own people, in the order of ``pictures``; others are left out."""
+    fold = fold_of(pictures)
+    said: dict[int, FoldPrediction] = {}
+    for number in range(FOLDS):
+        own = np.flatnonzero(fold == number)
+        logits, face = logits_of(fitting.train(number), [pictures[i] for i in own])
+        for row, i in enumerate(own):
+            p = pictures[i]
+            said[int(i)] = FoldPrediction(
+                p.source, p.name, p.person, p.label or "", p.pose, number, tuple(map(float, logits[row])), float(face[row])
+            )
+    return [said[i] for i in sorted(said)]
+
+
+def save(path: Path, found: Sequence[FoldPrediction], temperature: float, seed: int) -> None:
+    """Write the predictions as JSON. See :mod:`emo_face.evaluation.face_folds`."""
+    write_folds(path, found, temperature, {"seed": seed, "folds": FOLDS, "command": "emo-face train face"})

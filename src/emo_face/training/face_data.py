@@ -1,0 +1,163 @@
+"""The training bank of the face student: real faces in several views, mixtures of them, and renders, with lessons."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from emo_face.core.labels import basic7
+from emo_face.core.types import Box, Face, FloatArray
+from emo_face.datasets import faces as readers
+from emo_face.datasets.faces import FacePicture
+from emo_face.perception.nano.facecrop import face_frame, warp
+from emo_face.training.face_augment import WIDE, WIDE_SPREAD, view
+from emo_face.training.face_renders import ALWAYS, RenderSet
+from emo_face.training.face_teachers import FerTeachers, Lessons, MeshTeacher, teach
+
+FOLDS = 5
+SOFTEN = 1.3  # temperature of the soft labels
+TEACHER_CROP = 64
+VIDEO_STEP = 4
+CLIP = "video/WolfgangLanger_Pexels_3063838.mp4"
+
+
+@dataclass(frozen=True)
+class Bank:
+    """Training crops.
+
+    Attributes:
+        wide: (n, 128, 128) uint8 crops with room around the face. truth: (n, 7), NaN rows without label.
+        arkit: (n, 52), NaN where unknown. lessons: (n, f) teacher features, standardised. soft: (n, 7) probabilities.
+        fold: (n,) int, the fold whose test people the crop shows, or ALWAYS. real: (n,) bool.
+    """
+
+    wide: NDArray[np.uint8]
+    truth: FloatArray
+    arkit: FloatArray
+    lessons: FloatArray
+    soft: FloatArray
+    fold: NDArray[np.int64]
+    real: NDArray[np.bool_]
+
+    def without(self, fold: int | None) -> NDArray[np.intp]:
+        """Indices of all crops that show nobody of ``fold``; all for None."""
+        return np.flatnonzero(self.fold != fold) if fold is not None else np.arange(len(self.fold))
+
+
+def read_all(data: Path) -> list[FacePicture]:
+    """Every face of the asset folder: CMU, London, labelled photos, unlabelled people, every fourth frame of the clip."""
+    detector = readers.detector_for_training(data / "face" / "face_detection_yunet_2023mar.onnx")
+    images = data / "images"
+    found = readers.read_cmu(images / "cmu_faces", detector)
+    found += readers.read_london(images / "london", detector)
+    found += readers.read_photos(images / "emotion", images / "labels.csv", detector)
+    found += readers.read_people(images / "people", detector)
+    found += list(readers.read_video(data / CLIP, detector, VIDEO_STEP))
+    return found
+
+
+def fold_of(pictures: Sequence[FacePicture]) -> NDArray[np.int64]:
+    """(n,) fold of each picture; people no number is reported on are ALWAYS."""
+    table = readers.folds([p.person for p in pictures if p.source != readers.PEOPLE], FOLDS)
+    return np.array([table.get(p.person, ALWAYS) if p.source != readers.PEOPLE else ALWAYS for p in pictures])
+
+
+def wide_crop(picture: NDArray[np.uint8], face: Face) -> NDArray[np.uint8]:
+    """(128, 128) aligned crop, 1.7 times as wide as what the student sees."""
+    x, y, side, tilt = face_frame(face)
+    return warp(picture, x, y, side * WIDE_SPREAD, tilt, WIDE)
+
+
+def build(
+    pictures: Sequence[FacePicture], renders: Sequence[RenderSet], fer: FerTeachers, mesh: MeshTeacher | None, views: int,
+    mixtures: int, rng: np.random.Generator,
+) -> Bank:  # fmt: skip
+    """Cut, jitter, mix and ask the teachers.
+
+    Args:
+        views: jittered copies of each real face. mixtures: blends of two people of one fold with one expression and pose.
+    """
+    fold = fold_of(pictures)
+    crops = np.stack([wide_crop(p.picture, p.face) for p in pictures])
+    truth = np.stack([_one_hot(p.label) for p in pictures])
+    index = np.repeat(np.arange(len(pictures)), views)
+    real = [np.stack([view(crops[i], rng, 0.8, WIDE, WIDE_SPREAD) for i in index])]
+    blended, first = _mix(pictures, crops, fold, mixtures, rng)
+    index = np.concatenate([index, first]).astype(np.int64)
+    drawn = np.stack([wide_crop(i, _plain(p)) for r in renders for i, p in zip(r.images, r.landmarks, strict=True)])
+    wide = np.concatenate([*real, blended, drawn])
+    told = teach(wide, np.stack([view(w, None, size=TEACHER_CROP) for w in wide]), fer, mesh)
+    many = len(drawn)
+    arkit = np.concatenate([told.arkit[: len(index)], *(r.arkit for r in renders)])
+    return Bank(
+        wide=wide,
+        truth=np.concatenate([truth[index], *(r.truth for r in renders)]).astype(np.float32),
+        arkit=arkit.astype(np.float32),
+        lessons=_standard(told),
+        soft=_soft(told.soft),
+        fold=np.concatenate([fold[index], *(r.fold for r in renders)]),
+        real=np.concatenate([np.ones(len(index), bool), np.zeros(many, bool)]),
+    )
+
+
+def faceless(data: Path) -> list[NDArray[np.uint8]]:
+    """Grey pictures without faces to cut negatives from: a logo, frames seen from behind, the lower part of photos."""
+    found = []
+    detector = readers.detector_for_training(data / "face" / "face_detection_yunet_2023mar.onnx")
+    for path in sorted((data / "images" / "people").glob("*.jpg")):
+        picture = cv2.imread(str(path))
+        if picture is None:
+            continue
+        lowest = max((f.box.bottom for f in detector.detect(np.asarray(picture, dtype=np.uint8))), default=0.0)
+        if lowest < 0.75 * picture.shape[0]:
+            found.append(np.asarray(cv2.cvtColor(picture[int(lowest) + 8 :], cv2.COLOR_BGR2GRAY), dtype=np.uint8))
+    return [p for p in found if min(p.shape) >= 32]
+
+
+def _mix(
+    pictures: Sequence[FacePicture], crops: NDArray[np.uint8], fold: NDArray[np.int64], count: int, rng: np.random.Generator
+) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Blends of two aligned faces: new identities with a known expression. Returns them and the index of one parent."""
+    groups: dict[tuple[str, str, str, int], list[int]] = {}
+    for i, p in enumerate(pictures):
+        if p.label:
+            groups.setdefault((p.source, p.label, p.pose, int(fold[i])), []).append(i)
+    usable = [g for g in groups.values() if len(g) > 1]
+    if not usable or not count:
+        return np.zeros((0, WIDE, WIDE), np.uint8), np.zeros(0, np.int64)
+    result, parents = [], []
+    for _ in range(count):
+        a, b = rng.choice(usable[int(rng.integers(len(usable)))], 2, replace=False)
+        share = float(rng.uniform(0.3, 0.7))
+        blend = cv2.addWeighted(crops[a], share, crops[b], 1 - share, 0)
+        result.append(view(np.asarray(blend, dtype=np.uint8), rng, 0.8, WIDE, WIDE_SPREAD))
+        parents.append(int(a))
+    return np.stack(result), np.array(parents, np.int64)
+
+
+def _one_hot(label: str | None) -> FloatArray:
+    if label is None:
+        return np.full(len(basic7()), np.nan, np.float32)
+    row = np.zeros(len(basic7()), np.float32)
+    row[basic7().index(label)] = 1
+    return row
+
+
+def _plain(landmarks: FloatArray) -> Face:
+    low, high = landmarks.min(axis=0), landmarks.max(axis=0)
+    return Face(Box(float(low[0]), float(low[1]), float(high[0] - low[0]), float(high[1] - low[1])), 1.0, landmarks)
+
+
+def _standard(told: Lessons) -> FloatArray:
+    features = told.features
+    return ((features - features.mean(axis=0)) / (features.std(axis=0) + 1e-3)).astype(np.float32)
+
+
+def _soft(log_probabilities: FloatArray) -> FloatArray:
+    shifted = np.exp((log_probabilities - log_probabilities.max(axis=1, keepdims=True)) / SOFTEN)
+    return (shifted / shifted.sum(axis=1, keepdims=True)).astype(np.float32)

@@ -1,0 +1,91 @@
+"""The face student as a torch module: a small plain convolutional trunk and its training heads."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+LABELS = 7
+SHAPES = 52
+
+
+def _conv(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)
+    )
+
+
+class Residual(nn.Module):
+    """Two 3x3 convolutions with a short cut (He et al., CVPR 2016); plain ones, since these are what a CPU runs fast."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.first = _conv(width, width)
+        self.second = nn.Sequential(nn.Conv2d(width, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.relu(x + self.second(self.first(x)))
+
+
+class FaceNet(nn.Module):
+    """(n, 1, 48, 48) normalised grey crops -> features, and from these emotion, reject, ARKit and teacher heads."""
+
+    def __init__(self, widths: tuple[int, int, int, int] = (16, 32, 64, 128), features: int = 256, lessons: int = 256) -> None:
+        super().__init__()
+        a, b, c, d = widths
+        self.trunk = nn.Sequential(
+            _conv(1, a, 2), _conv(a, b, 2), Residual(b), _conv(b, c, 2), Residual(c), _conv(c, d, 2), Residual(d),
+        )  # fmt: skip
+        self.pool = nn.Sequential(
+            nn.Conv2d(d, 48, 1), nn.Flatten(), nn.Linear(48 * 9, features), nn.BatchNorm1d(features), nn.ReLU()
+        )
+        self.drop = nn.Dropout(0.3)
+        self.emotion = nn.Linear(features, LABELS)
+        self.reject = nn.Linear(features, 1)
+        self.arkit = nn.Linear(features, SHAPES)
+        self.teacher = nn.Linear(features, lessons)
+        self.teacher_logits = nn.Linear(features, LABELS)
+
+    def features(self, x: torch.Tensor) -> torch.Tensor:
+        """(n, features)."""
+        return self.drop(self.pool(self.trunk(x)))
+
+    def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        """All heads: ``emotion`` and ``teacher_logits`` (n, 7), ``reject`` (n,), ``arkit`` (n, 52), ``teacher`` (n, lessons)."""
+        f = self.features(x)
+        return {
+            "emotion": self.emotion(f),
+            "reject": self.reject(f)[:, 0],
+            "arkit": self.arkit(f),
+            "teacher": self.teacher(f),
+            "teacher_logits": self.teacher_logits(f),
+        }
+
+
+class Exported(nn.Module):
+    """What the ONNX file computes: probabilities (n, 7), tempered and pulled to flat by the reject score.
+
+    The crop and its mirror image are averaged, so that the answer does not depend on the side a face is seen from.
+    """
+
+    def __init__(self, nets: list[FaceNet], temperature: float, mirror: bool = True) -> None:
+        super().__init__()
+        self.nets = nn.ModuleList(nets)
+        self.temperature = temperature
+        self.mirror = mirror
+
+    def logits(self, crops: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """(n, 1, 48, 48) -> mean logits (n, 7) before temperature and face score (n,) in [0, 1]."""
+        logits, reject = [], []
+        for net in self.nets:
+            for view in (crops, crops.flip(3)) if self.mirror else (crops,):
+                f = net.features(view)
+                logits.append(net.emotion(f))
+                reject.append(net.reject(f)[:, 0])
+        return torch.stack(logits).mean(0), 1 - torch.sigmoid(torch.stack(reject).mean(0))
+
+    def forward(self, crops: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """(n, 1, 48, 48) -> probabilities (n, 7) and face score (n,) in [0, 1]."""
+        logits, face = self.logits(crops)
+        probabilities = torch.softmax(logits / self.temperature, dim=1)
+        return face[:, None] * probabilities + (1 - face[:, None]) / LABELS, face
