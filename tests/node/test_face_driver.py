@@ -233,3 +233,57 @@ def test_the_tuning_page_takes_and_gives_back_the_face(graph: Any) -> None:
     graph.until(lambda: face.smile() < 0.01)
     graph.call(SetBool, "/face_driver/estop", data=True)
     assert "emergency stop" in face.node._on_command({"type": "release"})
+
+
+def test_a_rig_moves_through_its_gate_and_stops(graph: Any) -> None:
+    face = Face(graph, rig="minimal_4servo", rig_driver="mock", rate=100.0, neutral_hold=0.0)
+    control = face.node._motors._control
+    rest = control.gate.position
+    graph.until(face.smiling)
+    moved = control.output.position
+    assert control.output.torque
+    assert np.abs(moved - rest).max() > 10
+    assert (control.rig.limits.lower <= moved).all()
+    assert (moved <= control.rig.limits.upper).all()
+    assert graph.call(SetBool, "/face_driver/estop", data=True).success
+    graph.until(lambda: not control.output.torque)
+    assert not control.driver.torque
+    answer = graph.call(SetBool, "/face_driver/estop", data=False)
+    assert "torque stays off until ~/enable" in answer.message
+    graph.until(face.smiling)
+    assert not control.output.torque  # a release moves nothing
+    assert graph.call(SetBool, "/face_driver/enable", data=True).success
+    graph.until(lambda: control.output.torque)
+    assert graph.call(SetBool, "/face_driver/enable", data=False).success
+    graph.until(lambda: not control.output.torque)
+
+
+def test_a_bus_unplugged_is_diagnosed_and_comes_back(graph: Any) -> None:
+    face = Face(graph, rig="minimal_4servo", rig_driver="mock")
+    control = face.node._motors._control
+    graph.until(lambda: control.output.torque)
+    control.driver.unplugged = True
+    face.complaint("unplugged; plug it in again; connecting again")
+    control.driver.unplugged = False
+    graph.until(lambda: control.health.reconnects == 1 and control.output.torque)
+    face.status.clear()
+    graph.until(lambda: face.status and "unplugged" not in face.status[-1].status[0].message)
+
+
+def test_ros2_control_gets_trajectories(graph: Any) -> None:
+    from trajectory_msgs.msg import JointTrajectory
+
+    points = graph.hear(JointTrajectory, "face/joint_trajectory", qos.reliable(20))
+    face = Face(graph, rig="head_25channel", rig_driver="trajectory")
+    graph.until(face.smiling)
+    control = face.node._motors._control
+    last = graph.until(lambda: points)[-1]
+    assert tuple(last.joint_names) == control.rig.names
+    assert len(last.points[0].positions) == len(last.points[0].velocities) == 25
+    assert last.points[0].time_from_start.nanosec == pytest.approx(1.5e9 / 60, rel=0.01)
+
+
+def test_a_wrong_rig_fails_configure_with_the_names(graph: Any) -> None:
+    node = graph.start(FaceDriverNode, screen__enabled=False, rig="nobody")
+    assert node.trigger_configure().name == "FAILURE"
+    assert "known are head_12servo" in node.health.report("", time.monotonic()).message

@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 import threading
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from emo_face.core.arkit import ARKIT_52
 from emo_face.face.drivers.base import Driver, DriverError, Feedback
-from emo_face.face.motion import FaceMotion
 from emo_face.face.rig import Rig
 from emo_face.face.safety import GateOutput, GateState
 
@@ -38,6 +38,18 @@ class BusHealth:
     faults: dict[str, str]
 
 
+class Face(Protocol):
+    """What decides how the face looks: a :class:`~emo_face.face.motion.FaceMotion`, or a player around one."""
+
+    def tick(self, now: float) -> Array:
+        """(52,) ARKit values in [0, 1] at ``now`` seconds."""
+        ...
+
+    def neutral(self, now: float) -> None:
+        """Ease to neutral."""
+        ...
+
+
 class FaceController:
     """Run a face; call :meth:`step` at the loop rate, everything else from any thread.
 
@@ -56,7 +68,7 @@ class FaceController:
     """
 
     def __init__(
-        self, motion: FaceMotion, rig: Rig, driver: Driver, period: float = 0.01, read_every: float = 0.5
+        self, motion: Face, rig: Rig, driver: Driver, period: float = 0.01, read_every: float = 0.5
     ) -> None:
         if tuple(driver.names) != rig.names:
             raise ValueError(f"driver has actuators {list(driver.names)}, rig {rig.name!r} has {list(rig.names)}")

@@ -7,7 +7,7 @@ neutral, whatever happened to the nodes before it. The page at ``screen.host:scr
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -21,14 +21,15 @@ from emo_face.face.basis import open_basis
 from emo_face.face.loop import FixedRateLoop
 from emo_face.face.motion import LAYERS, FaceMotion
 from emo_face.face.player import WHY, FacePlayer, Shown
+from emo_face.nodes.face_screen import Screen
 from emo_face.ros import qos
 from emo_face.ros.clock import StampGate
 from emo_face.ros.convert import MessageError, read_expression
 from emo_face.ros.diagnostics import WARN
 from emo_face.ros.lifecycle import EmoNode
+from emo_face.ros.motors import Motors
 from emo_face.ros.run import run
 from emo_face.ros.schema import Value
-from emo_face.web.server import FaceServer
 
 EASE_MARGIN = 1.0
 """Seconds beyond ``neutral_time`` that deactivating waits for the face to come to rest."""
@@ -40,9 +41,11 @@ class FaceDriverNode(EmoNode):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__("face_driver", **kwargs)
         self._player: FacePlayer | None = None
-        self._server: FaceServer | None = None
+        self._screen: Screen | None = None
         self._loop: FixedRateLoop | None = None
-        self._meta: dict[str, Any] = {}
+        self._motors = Motors(self, self.params["rig"])
+        self._step: Callable[[float], object] = lambda now: None
+        self._resting = False
         self._gate = StampGate(self.params["max_age"], self.params["future_tolerance"], repeats=True)
         self._blendshapes = self.publisher(JointState, "face/blendshapes", qos.reliable())
         self.subscription(FaceExpression, "face/expression", self._on_expression, qos.reliable())
@@ -59,19 +62,16 @@ class FaceDriverNode(EmoNode):
         layers = [name for name in LAYERS if p[f"layers.{name}"]]
         motion = FaceMotion(1.0 / p["rate"], p["seed"], neutral_time=p["neutral_time"], layers=layers)
         self._player = FacePlayer(motion, bases.__getitem__, p["timeout"], p["neutral_hold"])
+        self._step = self._motors.load(self._player, p["rig_driver"], 1.0 / p["rate"])
         if p["screen.enabled"]:
-            origins = [o for o in p["screen.origins"] if o]
-            self._server = FaceServer(
-                *(p[f"screen.{name}"] for name in ("host", "port", "token", "theme")), on_command=self._on_command,
-                origins=origins, max_clients=p["screen.max_clients"], rate=p["screen.rate"],
-            )  # fmt: skip
-            self._server.start()
-            self.health.fact("screen", self._server.url)
-            self.get_logger().info(f"the face is at {self._server.url}")
+            self._screen = Screen(p.values, self._on_command)
+            self.health.fact("screen", self._screen.url)
+            self.get_logger().info(f"the face is at {self._screen.url}")
 
     def activate(self) -> None:
         """Start the loop from neutral."""
         self._gate.reset()
+        self._motors.enable(True)
         self._loop = FixedRateLoop(self._tick, self.params["rate"])
         self._loop.start()
 
@@ -87,21 +87,26 @@ class FaceDriverNode(EmoNode):
         if self._loop is not None:
             self._loop.stop()
         self._loop = None
+        self._motors.enable(False)
 
     def cleanup(self) -> None:
-        """Close the page."""
-        if self._server is not None:
-            self._server.stop()
-        self._server = self._player = None
+        """Close the page and the bus."""
+        self._motors.close()
+        if self._screen is not None:
+            self._screen.close()
+        self._screen = self._player = None
 
     def clock_jumped(self) -> None:
         """Take the next target whatever its stamp; the loop itself runs on the steady clock."""
         self._gate.reset()
 
     def enable(self, enabled: bool) -> None:
-        """Ease to neutral when disabled; the face goes on living."""
+        """Ease to neutral when disabled, then torque off; the face on the screen goes on living."""
+        self._resting = not enabled
         if not enabled and self._player is not None:
             self._player.neutral(time.monotonic())
+        else:
+            self._motors.enable(True)
 
     def apply_parameters(self, values: Mapping[str, Value], changed: frozenset[str]) -> None:
         """Switch layers and change times while running."""
@@ -131,34 +136,30 @@ class FaceDriverNode(EmoNode):
             self.drop(reason, f"expression not shown: {WHY[reason].format(target=target)}")
             return
         self.health.latency("latency", max(verdict.age, 0.0))
-        self._meta = {
-            "emotion": target.emotion, "person": target.person_id, "intensity": target.intensity,
-            "source": target.source, "latency_ms": verdict.age * 1e3,
-        }  # fmt: skip
+        if self._screen is not None:
+            self._screen.tell(target, verdict.age)
 
     def _tick(self, now: float) -> None:
         player = self._player
         if player is None:
             return
         try:
-            player.tick(now)
+            self._step(now)
             self._show(player.shown)
+            if self._resting and player.settled:
+                self._resting = False
+                self._motors.enable(False)
         except Exception as error:
             self.failed(error)
 
     def _show(self, shown: Shown) -> None:
         self.health.tick("face", time.monotonic())
-        if self._server is not None:
-            self._server.publish(shown.arkit.tolist(), self._describe(shown))
+        if self._screen is not None:
+            self._screen.show(shown)
         if self._blendshapes.get_subscription_count():
             msg = JointState(name=list(ARKIT_52), position=np.asarray(shown.arkit, np.float64))
             msg.header.stamp = self.get_clock().now().to_msg()
             self._blendshapes.publish(msg)
-
-    def _describe(self, shown: Shown) -> dict[str, Any]:
-        if shown.by == "expression":
-            return {**self._meta, "by": shown.by, "estop": shown.estop}
-        return {"emotion": "", "person": "", "by": shown.by, "estop": shown.estop}
 
     def _on_command(self, command: dict[str, Any]) -> str | None:
         """A command of the tuning page, in the server's thread."""
@@ -172,12 +173,14 @@ class FaceDriverNode(EmoNode):
         if player is None:
             response.success, response.message = on, "not configured: nothing moves"
             return response
+        self._motors.estop(on)
         player.estop(on, time.monotonic())
         if on:
             self.complain("estop", WARN, "emergency stop: release it by calling ~/estop with data: false")
         else:
             self.health.clear_condition("estop")
-        response.success, response.message = True, "stopped" if on else "released"
+        released = "released; torque stays off until ~/enable" if self.params["rig"] else "released"
+        response.success, response.message = True, "stopped" if on else released
         return response
 
     def _on_neutral(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
@@ -194,8 +197,9 @@ class FaceDriverNode(EmoNode):
             self.health.fact("loop.jitter_p50_ms", f"{late.p50_ms:.2f}")
             self.health.fact("loop.jitter_p99_ms", f"{late.p99_ms:.2f}")
             self.health.fact("loop.missed", late.missed)
-        if self._server is not None:
-            self.health.fact("screen.clients", self._server.clients)
+        self._motors.observe()
+        if self._screen is not None:
+            self.health.fact("screen.clients", self._screen.clients)
         if self._player is not None:
             self.health.fact("stopped", self._player.stopped)
         if self.count_publishers(self.resolve_topic_name("face/expression")) > 1:
