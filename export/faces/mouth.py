@@ -176,6 +176,9 @@ def _lips(face: Face, m: Mouth) -> None:
         )
         bump = w * np.clip(1 - E**4, 0, 1)
         rows(face, f"mouthUpperUp{side}", 0, up=-36 * k * bump, lipUpOut=-3 * bump)
+        # Pressed lips stay shut, however the muscles around them pull.
+        rows(face, (f"mouthPress{side}", f"mouthUpperUp{side}"), 0, up=34 * k * bump)
+        rows(face, (f"mouthPress{side}", f"mouthLowerDown{side}"), 0, low=-34 * k * bump)
         rows(face, f"mouthLowerDown{side}", 0, low=36 * k * bump, lipLowOut=3 * bump)
         rows(face, f"noseSneer{side}", 0, up=-13 * k * w * B**0.7, low=-5 * k * w * B)
     rows(
@@ -204,9 +207,7 @@ def _lips(face: Face, m: Mouth) -> None:
 
 def _jaw(face: Face, m: Mouth) -> None:
     """The jaw carries lower lip, lower teeth and tongue; ``mouthClose`` brings the lips together again."""
-    corner = (
-        0.33  # share of the drop that reaches the corners, which also draw in: an open mouth is tall, a smile is wide
-    )
+    corner = 0.33  # share of the drop that reaches the corners, which also draw in: an open mouth is tall
     drop = m.jaw * (B**0.6 * (1 - corner) + corner)
     lift = corner * m.jaw * E**2 - 12 * B
     rows(face, "jawOpen", -0.36 * m.half * T, low=drop, up=lift)

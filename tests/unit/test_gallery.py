@@ -15,8 +15,10 @@ import pytest
 from emo_face.cli.main import main
 from emo_face.core.arkit import ARKIT_INDEX
 from emo_face.core.labels import basic7
+from emo_face.core.paths import share_dir
 from emo_face.face.facedata import theme_names
 from emo_face.face.gallery import INTENSITIES, draw_cells, draw_gallery, expression
+from emo_face.face.rig import load_rig
 
 REFERENCE = Path(__file__).resolve().parents[1] / "data" / "gallery_reference.png"
 CELL = (96, 100)  # width, height
@@ -91,7 +93,16 @@ def test_command_writes_one_picture(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert main(["gallery", "--out", str(out), "--theme", "eyes", "--cell", "40", "--json"]) == 0
     answer = json.loads(capsys.readouterr().out)
     assert cv2.imread(str(out)).shape == (answer["height"], answer["width"], 3)
-    assert draw_gallery(["eyes"], 40).shape == (answer["height"], answer["width"], 3)
+    assert draw_gallery(["eyes"], cell=40).shape == (answer["height"], answer["width"], 3)
+
+
+def test_rigs_are_drawn_below_the_themes() -> None:
+    rig = load_rig(share_dir() / "config" / "rigs" / "minimal_4servo.yaml")
+    alone, both = draw_gallery(["robot"], cell=48), draw_gallery(["robot"], [rig], cell=48)
+    assert both.shape[0] > 1.8 * alone.shape[0]
+    upper, lower = both[: alone.shape[0] - 30], both[alone.shape[0] - 22 :]
+    rows = min(len(upper), len(lower))
+    assert (upper[60:rows] != lower[60:rows]).any(), "four servos cannot show everything"
 
 
 @pytest.mark.parametrize(

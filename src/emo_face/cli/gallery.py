@@ -15,8 +15,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``emo-face gallery``."""
     parser.add_argument("--out", type=Path, default=Path("docs/gallery.png"), help="PNG to write (default %(default)s)")
     parser.add_argument("--theme", action="append", help="a theme; may be given again (default: all)")
+    parser.add_argument("--rig", action="append", type=Path, help="a rig file; may be given again (default: all)")
     parser.add_argument(
-        "--cell", type=int, default=180, help="width of one face, 32 to 1000 pixels (default %(default)s)"
+        "--cell", type=int, default=150, help="width of one face, 32 to 1000 pixels (default %(default)s)"
     )
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
 
@@ -26,23 +27,37 @@ def run(args: argparse.Namespace) -> int:
     import cv2
 
     from emo_face.core.errors import UserError
+    from emo_face.core.paths import share_dir
     from emo_face.face.facedata import load_face, theme_names
     from emo_face.face.gallery import draw_gallery
+    from emo_face.face.rig import load_rig
 
     if not 32 <= args.cell <= 1000:
         raise UserError(f"--cell {args.cell}: expected 32 to 1000 pixels")
     if args.out.suffix.lower() != ".png":
         raise UserError(f"--out {args.out}: expected a name that ends in .png")
     themes = args.theme or list(theme_names())
+    files = args.rig or ([] if args.theme else sorted((share_dir() / "config" / "rigs").glob("*.yaml")))
+    rigs = [load_rig(path) for path in files]
     for theme in themes:
         load_face(theme)  # complains before the work starts
-    picture = draw_gallery(themes, args.cell)
+    picture = draw_gallery(themes, rigs, args.cell)
     args.out.parent.mkdir(parents=True, exist_ok=True)
     if not cv2.imwrite(str(args.out), picture, [cv2.IMWRITE_PNG_COMPRESSION, 9]):
         raise UserError(f"cannot write {args.out}")
     height, width = picture.shape[:2]
     if args.json:
-        print(json.dumps({"out": str(args.out), "themes": themes, "width": width, "height": height}))
+        print(
+            json.dumps(
+                {
+                    "out": str(args.out),
+                    "themes": themes,
+                    "rigs": [r.name for r in rigs],
+                    "width": width,
+                    "height": height,
+                }
+            )
+        )
     else:
-        print(f"{args.out}: {', '.join(themes)}, {width} x {height}")
+        print(f"{args.out}: {', '.join([*themes, *(r.name for r in rigs)])}, {width} x {height}")
     return 0

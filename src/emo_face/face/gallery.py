@@ -1,4 +1,4 @@
-"""The gallery: every emotion at several intensities on every theme, in one picture."""
+"""The gallery: every emotion at several intensities on every theme and rig, in one picture."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ from emo_face.core.labels import basic7
 from emo_face.core.types import FloatArray, ImageArray
 from emo_face.face.facedata import load_face
 from emo_face.face.facs import default_facs
+from emo_face.face.rig import Rig
 from emo_face.face.sketch import draw_face
 
 INTENSITIES = (0.4, 0.7, 1.0)
+RIG_THEME = "robot"
 PAPER, INK, SOFT = (250, 249, 248), (58, 42, 34), (134, 118, 104)  # BGR
 MARGIN, HEADING, FOOT = 24, 58, 22  # pixels
 
@@ -41,20 +43,30 @@ def draw_cells(
     return np.vstack(rows)
 
 
-def draw_gallery(themes: Sequence[str], cell: int = 180, intensities: Sequence[float] = INTENSITIES) -> ImageArray:
-    """The gallery of ``themes`` with headings, as a BGR picture."""
-    blocks = [_block(theme, cell, intensities) for theme in themes]
+def draw_gallery(
+    themes: Sequence[str], rigs: Sequence[Rig] = (), cell: int = 150, intensities: Sequence[float] = INTENSITIES
+) -> ImageArray:
+    """The gallery with headings, as a BGR picture: every theme, then what each rig can show of the same expressions."""
+    blocks = [
+        _block(load_face(theme).title, draw_cells(theme, cell, intensities), cell, intensities) for theme in themes
+    ]
+    for rig in rigs:
+
+        def shown(emotion: str, intensity: float, rig: Rig = rig) -> FloatArray:
+            return rig.shown(np.asarray(expression(emotion, intensity), dtype=np.float64))
+
+        title = f"{rig.name}: what its {len(rig.names)} actuators can show"
+        blocks.append(_block(title, draw_cells(RIG_THEME, cell, intensities, shown), cell, intensities))
     blocks.append(_blank(FOOT, blocks[0].shape[1]))
     return np.vstack(blocks)
 
 
-def _block(theme: str, cell: int, intensities: Sequence[float]) -> ImageArray:
-    cells = draw_cells(theme, cell, intensities)
+def _block(title: str, cells: ImageArray, cell: int, intensities: Sequence[float]) -> ImageArray:
     height, width = cells.shape[:2]
     label = 64
     block = _blank(HEADING + height + MARGIN, width + label + MARGIN)
     block[HEADING : HEADING + height, label : label + width] = cells
-    _write(block, load_face(theme).title, (label, 24), 0.66, INK)
+    _write(block, title, (label, 24), 0.66, INK)
     for column, emotion in enumerate(basic7().labels):
         _write(block, emotion, (label + column * cell + 6, HEADING - 9), 0.5, SOFT)
     for row, intensity in enumerate(intensities):
