@@ -1,0 +1,93 @@
+"""The README's tables and its example, held against the running code."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from emo_face.cli.main import verbs
+
+README = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding="utf-8")
+REMAPPED = re.compile(r"`([\w/]+)` \(→ `([\w/]+)`\)")
+PLUMBING = re.compile(r"rosout|parameter|transition|get_state|get_available|change_state|describe|list_|set_|type_description|logger")
+
+
+def documented() -> set[tuple[str, str, str, str]]:
+    """(node, direction, full name, type) of every row of the README's table; "every node" is spelled out."""
+    rows = set()
+    for line in README.splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if len(cells) != 4 or cells[1] not in ("in", "out", "service"):
+            continue
+        name = REMAPPED.sub(r"`\2`", cells[2]).strip("`")
+        nodes = NODES if cells[0] == "every node" else [cells[0].strip("`")]
+        for node in nodes:
+            full = name.replace("<node>", node)
+            rows.add((node, cells[1], full if full.startswith("/") else f"/{full}", cells[3].strip("`")))
+    return rows
+
+
+NODES = ["camera", "perception", "expression", "face_driver"]
+
+
+def running(graph) -> set[tuple[str, str, str, str]]:
+    """The same of nodes that really run, without ROS's own plumbing."""
+    helper = graph.helper
+    found = set()
+    for node in NODES:
+        for direction, ask in (
+            ("out", helper.get_publisher_names_and_types_by_node),
+            ("in", helper.get_subscriber_names_and_types_by_node),
+            ("service", helper.get_service_names_and_types_by_node),
+        ):
+            for name, types in ask(node, "/"):
+                if not PLUMBING.search(name.split("/")[-1]) and name != "/clock":
+                    found.add((node, direction, name, types[0]))
+    return found
+
+
+def test_topics_and_services_are_those_of_the_code(graph):
+    from emo_face.nodes import camera, expression, face_driver, perception
+
+    graph.start(camera.CameraNode, publish="both")
+    graph.start(perception.PerceptionNode, remap={"image": "camera/image_raw", "speech": "speech/text"})
+    graph.start(expression.ExpressionNode, remap={"speech": "speech/text"})
+    graph.start(face_driver.FaceDriverNode)
+    graph.until(lambda: len({row[0] for row in running(graph)}) == len(NODES), why="nodes not discovered")
+    deadline = time.monotonic() + 5.0
+    while documented() - running(graph) and time.monotonic() < deadline:
+        graph.executor.spin_once(timeout_sec=0.1)
+    assert running(graph) == documented()
+
+
+def test_every_verb_is_in_the_table():
+    named = set(re.findall(r"`emo-face ([\w|-]+)", README)) | set(re.findall(r"` / `([\w-]+)`", README))
+    assert {verb for verb in verbs() if verb not in named} == set()
+
+
+def test_the_example_prints_what_it_hears(graph):
+    from emo_face_msgs.msg import EmotionScores, EmotionScoresArray
+
+    code = re.search(r"```python\n(.*?)```", README, re.DOTALL).group(1)
+    assert len(code.strip().splitlines()) <= 10
+    script = code.replace("rclpy.init()", f"rclpy.init(domain_id={graph.domain})").replace(":.2f}\")", ':.2f}", flush=True)')
+    publisher = graph.helper.create_publisher(EmotionScoresArray, "/emotion/scores", 5)
+    listener = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        graph.until(lambda: publisher.get_subscription_count() > 0, 20.0, "the example does not subscribe")
+        person = EmotionScores(person_id="p00001", top="Happy", labels=["Happy", "Sad"], probabilities=[0.75, 0.25], quality=0.5)
+        publisher.publish(EmotionScoresArray(people=[person]))
+        assert listener.stdout.readline().strip() == "p00001: Happy 75%, quality 0.50"
+    finally:
+        listener.kill()
+        listener.communicate()
+
+
+@pytest.mark.parametrize("target", re.findall(r"\]\((?!http)([^)#]+)\)", README))
+def test_links_lead_somewhere(target):
+    assert (Path(__file__).resolve().parents[2] / target).exists(), f"README links to {target}"
