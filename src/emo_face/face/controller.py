@@ -67,9 +67,7 @@ class FaceController:
         ValueError: driver and rig disagree about the actuators.
     """
 
-    def __init__(
-        self, motion: Face, rig: Rig, driver: Driver, period: float = 0.01, read_every: float = 0.5
-    ) -> None:
+    def __init__(self, motion: Face, rig: Rig, driver: Driver, period: float = 0.01, read_every: float = 0.5) -> None:
         if tuple(driver.names) != rig.names:
             raise ValueError(f"driver has actuators {list(driver.names)}, rig {rig.name!r} has {list(rig.names)}")
         self.motion, self.rig, self.driver = motion, rig, driver
@@ -97,7 +95,7 @@ class FaceController:
             if not self._connected and now >= self._retry_at:
                 self._connect(now)
             if self.gate.state in (GateState.ACTIVE, GateState.STALE):
-                self.gate.command(self.rig.targets(self.face), now, now)
+                self.gate.command(self.rig.targets(self.face), now, now, smooth=True)
             self.output = self.gate.tick(now)
             if not self._connected:
                 return

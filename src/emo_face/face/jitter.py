@@ -35,6 +35,10 @@ class Jitter:
         self._late = np.zeros(window)
         self.ticks = self.missed = 0
 
+    def reset(self) -> None:
+        """Start anew."""
+        self.ticks = self.missed = 0
+
     def add(self, late: float) -> None:
         """Count a wake-up that was ``late`` seconds after its deadline."""
         self._late[self.ticks % self._late.size] = late

@@ -79,6 +79,7 @@ class FaceMotion:
         self.lips = Lips(self.data)
         self.rejected: Counter[str] = Counter()
         self._target = self._neutral.copy()
+        self._asked, self._asked_at = self._neutral, -math.inf  # newest target, noise included, and since when
         self._anchor = self._neutral.copy()  # target at the last onset
         self._onset = -math.inf
         self._deadline = self._look_until = -math.inf
@@ -131,7 +132,7 @@ class FaceMotion:
             self.rejected[reason or "length"] += 1
             return False
         face = self._neutral + min(1.0, max(0.0, intensity)) * (np.clip(values, 0.0, 1.0) - self._neutral)
-        self._target = np.clip(face, 0.0, 1.0)
+        self._retarget(np.clip(face, 0.0, 1.0), now)
         if np.abs(self._target - self._anchor).max() > self.data.expression.retrigger or now < self._onset:
             self._anchor, self._onset = self._target.copy(), now
         self._deadline = now + valid_for
@@ -139,6 +140,14 @@ class FaceMotion:
         if gaze is not None:
             self._gaze = np.asarray(gaze, dtype=np.float64)
         return True
+
+    def _retarget(self, face: Array, now: float) -> None:
+        """Follow a new target, unless it is only noise around the present one."""
+        e = self.data.expression
+        if np.abs(face - self._asked).max() > 1e-6:
+            self._asked, self._asked_at = face, now
+        if np.abs(face - self._target).max() >= e.noise or not 0 <= now - self._asked_at < e.settle_s:
+            self._target = face
 
     def look_at(self, yaw: float, pitch: float, now: float, valid_for: float = 1.0) -> bool:
         """Look at a direction (rad); wins over the expression's gaze for ``valid_for`` seconds. False if not finite."""

@@ -29,6 +29,8 @@ class ExpressionData(_Section):
     hold_s: float = Field(ge=0)
     decay_s: float = Field(gt=0)
     sustain: float = Field(ge=0, le=1)
+    noise: float = Field(ge=0, le=0.1)
+    settle_s: float = Field(ge=0)
     retrigger: float = Field(gt=0)
 
 

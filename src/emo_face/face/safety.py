@@ -176,7 +176,12 @@ class SafetyGate:
         self._deadline = min(self._deadline, now)
 
     def command(
-        self, position: ArrayLike | Mapping[str, float], stamp: float, now: float, valid_for: float | None = None
+        self,
+        position: ArrayLike | Mapping[str, float],
+        stamp: float,
+        now: float,
+        valid_for: float | None = None,
+        smooth: bool = False,
     ) -> bool:
         """Offer targets: (n,) in actuator order, or name -> value for some of the actuators.
 
@@ -185,6 +190,7 @@ class SafetyGate:
             stamp: seconds, when the command was made; the newest stamp wins.
             now: seconds, same clock.
             valid_for: seconds after ``stamp`` for which the command holds (at most ``timeout`` after ``now``).
+            smooth: the source removes noise itself (:class:`~emo_face.face.motion.FaceMotion` does): no dead-band.
 
         Returns:
             True if accepted; otherwise the reason is counted in :attr:`rejected`: ``stamp``, ``stale``, ``future``,
@@ -198,7 +204,7 @@ class SafetyGate:
         cut = np.maximum(values, self.limits.lower)
         np.minimum(cut, self.limits.upper, out=cut)
         self.clamped += bool((cut != values).any())
-        self._accept(cut, now)
+        self._accept(cut, now, smooth)
         self._stamp = stamp
         hold = self.timeout if valid_for is None else min(self.timeout, stamp + valid_for - now)
         self._deadline = now + hold
@@ -237,8 +243,8 @@ class SafetyGate:
             return "length"
         return values if np.isfinite(values).all() else "nonfinite"
 
-    def _accept(self, values: Array, now: float) -> None:
-        if not self._has_deadband:
+    def _accept(self, values: Array, now: float, smooth: bool) -> None:
+        if smooth or not self._has_deadband:
             self._follow[:] = self._asked[:] = values
             return
         moved = np.abs(values - self._asked) > 1e-9 * (self.limits.upper - self.limits.lower)
