@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import shutil
 import threading
 import time
@@ -13,6 +14,7 @@ import cv2
 import numpy as np
 import pytest
 
+from emo_face.cli.main import main
 from emo_face.core.arkit import ARKIT_INDEX
 from emo_face.face.sketch import draw_face
 from emo_face.web.server import FaceServer
@@ -309,3 +311,11 @@ def test_tuning_reaches_the_driver(browser: Any, server: FaceServer) -> None:
         page.until("return document.getElementById('reply').textContent === 'Refused: the e-stop is pressed'")
     finally:
         page.close()
+
+
+def test_the_benchmark_measures_this_page(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "page", "--seconds", "0.7", "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert 8 < result["page_p50_ms"] <= result["page_p95_ms"]
+    assert 30_000 < result["weight_bytes"] < 150_000
+    assert result["rest"]["script_ms_per_s"] < result["all_channels"]["script_ms_per_s"] < 200
