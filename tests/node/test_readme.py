@@ -14,7 +14,9 @@ from emo_face.cli.main import verbs
 
 README = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding="utf-8")
 REMAPPED = re.compile(r"`([\w/]+)` \(→ `([\w/]+)`\)")
-PLUMBING = re.compile(r"rosout|parameter|transition|get_state|get_available|change_state|describe|list_|set_|type_description|logger")
+PLUMBING = re.compile(
+    r"rosout|parameter|transition|get_state|get_available|change_state|describe|list_|set_|type_description|logger"
+)
 
 
 def documented() -> set[tuple[str, str, str, str]]:
@@ -75,12 +77,18 @@ def test_the_example_prints_what_it_hears(graph):
 
     code = re.search(r"```python\n(.*?)```", README, re.DOTALL).group(1)
     assert len(code.strip().splitlines()) <= 10
-    script = code.replace("rclpy.init()", f"rclpy.init(domain_id={graph.domain})").replace(":.2f}\")", ':.2f}", flush=True)')
+    script = code.replace("rclpy.init()", f"rclpy.init(domain_id={graph.domain})").replace(
+        ':.2f}")', ':.2f}", flush=True)'
+    )
     publisher = graph.helper.create_publisher(EmotionScoresArray, "/emotion/scores", 5)
-    listener = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    listener = subprocess.Popen(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
     try:
         graph.until(lambda: publisher.get_subscription_count() > 0, 20.0, "the example does not subscribe")
-        person = EmotionScores(person_id="p00001", top="Happy", labels=["Happy", "Sad"], probabilities=[0.75, 0.25], quality=0.5)
+        person = EmotionScores(
+            person_id="p00001", top="Happy", labels=["Happy", "Sad"], probabilities=[0.75, 0.25], quality=0.5
+        )
         publisher.publish(EmotionScoresArray(people=[person]))
         assert listener.stdout.readline().strip() == "p00001: Happy 75%, quality 0.50"
     finally:

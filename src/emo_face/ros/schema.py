@@ -64,6 +64,8 @@ class Parameter:
     def _item_problem(self, value: Any, kind: Any) -> str:
         if type(value) is not kind:
             hint = f"; write {float(value)}" if kind is float and type(value) is int else ""
+            if kind is str and type(value) in (int, float):
+                hint = f"; quote it: \"'{value}'\""
             return f"expected a {self.type}, got {value!r}{hint}"
         if kind is float and not math.isfinite(value):
             return f"expected a finite number, got {value}"

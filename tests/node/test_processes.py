@@ -1,0 +1,180 @@
+"""The nodes as processes: exit codes, signals, wrong parameters, default remaps."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy")
+pytest.importorskip("emo_face_msgs", reason="needs the messages: run scripts/setup.sh")
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
+from sensor_msgs.msg import Image, JointState
+
+from emo_face.core.paths import share_dir
+from emo_face.ros import qos
+
+Start = Callable[..., "subprocess.Popen[str]"]
+
+
+@pytest.fixture
+def start(domain: int) -> Iterator[Start]:
+    """Starts a node with ROS arguments; what is left at the end is killed."""
+    started: list[subprocess.Popen[str]] = []
+
+    def begin(node: str, *words: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", f"emo_face.nodes.{node}", *(("--ros-args", *words) if words else ())]
+        env = {**os.environ, "ROS_DOMAIN_ID": str(domain)}
+        started.append(subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True))
+        return started[-1]
+
+    yield begin
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+            process.communicate()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for i in range(3):
+        cv2.imwrite(str(tmp_path / f"{i}.png"), np.full((48, 64, 3), 60 * i, np.uint8))
+    return tmp_path
+
+
+def change(graph: Any, node: str, transition: int) -> bool:
+    return bool(graph.call(ChangeState, f"/{node}/change_state", transition=Transition(id=transition)).success)
+
+
+def bring_up(graph: Any, node: str) -> None:
+    assert change(graph, node, Transition.TRANSITION_CONFIGURE)
+    assert change(graph, node, Transition.TRANSITION_ACTIVATE)
+
+
+def ended(graph: Any, process: subprocess.Popen[str]) -> tuple[int, str]:
+    """Exit code and output."""
+    graph.until(lambda: process.poll() is not None, seconds=15, why="the process goes on")
+    return process.returncode, process.communicate()[0]
+
+
+def test_the_end_of_a_folder_is_exit_code_0(graph: Any, start: Start, folder: Path) -> None:
+    heard = graph.hear(Image, "camera/image_raw", qos.reliable(10))
+    camera = start("camera", "-p", f"source:={folder}", "-p", "rate:=20.0")
+    bring_up(graph, "camera")
+    code, output = ended(graph, camera)
+    assert code == 0, output
+    assert "end of" in output
+    assert "Traceback" not in output
+    assert heard
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signals_end_an_active_node_cleanly(graph: Any, start: Start, folder: Path, number: int) -> None:
+    heard = graph.hear(Image, "camera/image_raw", qos.reliable(10))
+    camera = start("camera", "-p", f"source:={folder}", "-p", "rate:=20.0", "-p", "loop:=true")
+    bring_up(graph, "camera")
+    graph.until(lambda: heard)
+    camera.send_signal(number)
+    code, output = ended(graph, camera)
+    assert code == 0, output
+    assert "Traceback" not in output
+    assert "unclean" not in output
+
+
+def test_an_interrupted_driver_eases_to_neutral_before_it_goes(graph: Any, start: Start) -> None:
+    from emo_face_msgs.msg import FaceExpression
+
+    from emo_face.core.arkit import ARKIT_INDEX
+    from emo_face.core.types import ExpressionTarget
+    from emo_face.face.basis import open_basis
+    from emo_face.ros.convert import expression_message
+
+    smile = ARKIT_INDEX["mouthSmileLeft"]
+    faces = graph.hear(JointState, "face/blendshapes", qos.reliable(200))
+    driver = start("face_driver", "-p", "screen.enabled:=false", "-p", "neutral_time:=0.3")
+    bring_up(graph, "face_driver")
+    out = graph.talk(FaceExpression, "face/expression")
+    arkit = np.zeros(52)
+    arkit[smile] = arkit[smile + 1] = 1.0
+    code = open_basis().encode(arkit)
+
+    def smiling() -> bool:
+        target = ExpressionTarget(
+            graph.now(), "p00001", "mirror", "Happy", "basic7", np.eye(7)[3], code.coefficients, "open-ict-1",
+            code.jaw_pose, code.eyelids, code.gaze, 1.0, 1.0, 1.0, "test",
+        )  # fmt: skip
+        out.publish(expression_message(target, frame_id="", latency=0.0))
+        return bool(faces) and faces[-1].position[smile] > 0.6
+
+    graph.until(smiling)
+    driver.send_signal(signal.SIGINT)
+    exit_code, output = ended(graph, driver)
+    assert exit_code == 0, output
+    assert faces[-1].position[smile] < 0.05
+    assert np.abs(np.diff([f.position[smile] for f in faces])).max() < 0.25
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("-p", "rate:=30"), "camera: parameter rate: expected a double, got 30; write 30.0"),
+        (("-p", "source:=7"), "camera: parameter source: expected a string, got 7; quote it: \"'7'\""),
+    ],
+)
+def test_a_wrong_parameter_is_one_line_and_exit_code_2(graph: Any, start: Start, words: Any, says: str) -> None:
+    code, output = ended(graph, start("camera", *words))
+    assert code == 2, output
+    assert says in output
+    assert "Traceback" not in output
+
+
+def test_an_unreadable_source_is_logged_and_the_node_can_be_asked_again(graph: Any, start: Start) -> None:
+    camera = start("camera", "-p", "source:=/nowhere/talk.mp4")
+    assert not change(graph, "camera", Transition.TRANSITION_CONFIGURE)
+    assert not change(graph, "camera", Transition.TRANSITION_CONFIGURE)
+    camera.send_signal(signal.SIGINT)
+    code, output = ended(graph, camera)
+    assert code == 0
+    assert output.count("no such file or folder") == 2
+    assert "Traceback" not in output
+
+
+@pytest.mark.parametrize("namespace", ["", "/robot"])
+def test_the_parameter_file_fits_the_node_in_any_namespace(
+    graph: Any, start: Start, folder: Path, tmp_path: Path, namespace: str
+) -> None:
+    text = (share_dir() / "config" / "emo_face.yaml").read_text(encoding="utf-8")
+    changed = text.replace('source: "0"', f'source: "{folder}"').replace(
+        'frame_id: "camera_optical_frame"', "frame_id: eye"
+    )
+    file = tmp_path / "mine.yaml"
+    file.write_text(changed, encoding="utf-8")
+    heard = graph.hear(Image, f"{namespace}/camera/image_raw", qos.reliable(10))
+    words = ("--params-file", str(file), "-p", "rate:=20.0", *(("-r", f"__ns:={namespace}") if namespace else ()))
+    camera = start("camera", *words)
+    bring_up(graph, f"{namespace.strip('/')}/camera".strip("/"))
+    graph.until(lambda: heard)
+    assert heard[0].header.frame_id == "eye"
+    assert ended(graph, camera)[0] == 0
+
+
+def test_default_topics_and_a_users_remap(graph: Any, start: Start) -> None:
+    def topics_of(node: str) -> set[str]:
+        names = graph.helper.get_node_names()
+        return (
+            {t for t, _ in graph.helper.get_subscriber_names_and_types_by_node(node, "/")} if node in names else set()
+        )
+
+    start("expression")
+    graph.until(lambda: {"/emotion/scores", "/speech/text"} <= topics_of("expression"))
+    start("perception", "-r", "__node:=mine", "-r", "image:=/eye/picture")
+    graph.until(lambda: {"/eye/picture", "/speech/text"} <= topics_of("mine"))
