@@ -94,7 +94,7 @@ def _feed(motion: FaceMotion, rng: np.random.Generator, seconds: float) -> None:
 
 
 def measure_first_move(trials: int = 40, rate: float = 100.0) -> dict[str, float]:
-    """Periods from the arrival of a target to the first changed motor command, layers off so that nothing else moves."""
+    """Periods from a target's arrival to the first changed motor command; layers off, so nothing else moves."""
     rng = np.random.default_rng(2)
     rig = rig_of_32()
     motion = FaceMotion(1.0 / rate, layers=())

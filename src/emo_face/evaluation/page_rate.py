@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 FRAMES = 600
-_COUNT = f"""
-const done = arguments[0], times = [];
-const step = (now) => {{ times.push(now); if (times.length < {FRAMES}) requestAnimationFrame(step); else done(times); }};
+_COUNT = """
+const done = arguments[0], wanted = %d, times = [];
+const step = (now) => { times.push(now); if (times.length < wanted) requestAnimationFrame(step); else done(times); };
 requestAnimationFrame(step);"""
 
 
@@ -41,7 +41,7 @@ def page_intervals() -> tuple[float | None, str]:
         chrome.set_script_timeout(120)
         chrome.get(server.url)
         time.sleep(2.0)
-        times = chrome.execute_async_script(_COUNT)
+        times = chrome.execute_async_script(_COUNT % FRAMES)
     finally:
         chrome.quit()
         stop.set()

@@ -74,7 +74,7 @@ class FaceMotion:
         self._follow = self._follower(period)
         streams = [np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(3)]
         self.blinks = Blinks(self.data.blink, streams[0])
-        self.gaze = Gaze(self.data.gaze, self.data.saccades, streams[1], period)
+        self.gaze = Gaze(self.data.gaze, self.data.saccades, streams[1])
         self.breathing = Breathing(self.data.breathing, streams[2])
         self.lips = Lips(self.data)
         self.rejected: Counter[str] = Counter()
@@ -83,8 +83,7 @@ class FaceMotion:
         self._anchor = self._neutral.copy()  # target at the last onset
         self._onset = -math.inf
         self._deadline = self._look_until = -math.inf
-        self._look = np.zeros(2)
-        self._gaze = np.zeros(2)
+        self._look = self._gaze = (0.0, 0.0)
         self._aroused = self._arousal = 0.0
         self._now = -math.inf
 
@@ -138,7 +137,7 @@ class FaceMotion:
         self._deadline = now + valid_for
         self._aroused = min(1.0, max(-1.0, arousal))
         if gaze is not None:
-            self._gaze = np.asarray(gaze, dtype=np.float64)
+            self._gaze = (float(gaze[0]), float(gaze[1]))
         return True
 
     def _retarget(self, face: Array, now: float) -> None:
@@ -154,7 +153,7 @@ class FaceMotion:
         if not all(math.isfinite(v) for v in (yaw, pitch, now, valid_for)) or valid_for <= 0:
             self.rejected["nonfinite"] += 1
             return False
-        self._look, self._look_until = np.array([yaw, pitch]), now + valid_for
+        self._look, self._look_until = (float(yaw), float(pitch)), now + valid_for
         return True
 
     def viseme(self, name: str, now: float, weight: float = 1.0, duration: float | None = None) -> bool:
@@ -229,15 +228,15 @@ class FaceMotion:
 
     def _eyes(self, face: Array, now: float, dt: float) -> None:
         limit = self.gaze.eye_range
-        goal = eye_angles(face, limit)
+        yaw, pitch = eye_angles(face, limit)
         if self.layers["gaze"] and now < self._look_until:
-            goal = self._look
+            yaw, pitch = self._look
         elif self.layers["gaze"] and now < self._deadline:
-            goal = goal + self._gaze
-        angles = self.gaze.update(np.clip(goal, -limit, limit), now, dt, self.layers["saccades"])
+            yaw, pitch = yaw + self._gaze[0], pitch + self._gaze[1]
+        yaw, pitch = self.gaze.update(yaw, pitch, now, dt, self.layers["saccades"])
         if self.gaze.shift_deg > 0:
             self.blinks.on_gaze_shift(self.gaze.shift_deg, now)
-        eye_channels(float(angles[0]), float(angles[1]), limit, face)
+        eye_channels(yaw, pitch, limit, face)
 
 
 def _check(arkit: ArrayLike, now: float, valid_for: float, scalars: Sequence[float]) -> tuple[str, Array]:

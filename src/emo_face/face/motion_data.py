@@ -55,9 +55,9 @@ class GazeData(_Section):
     """Eye range and saccade dynamics."""
 
     eye_range_deg: float = Field(gt=0, lt=90)
-    peak_velocity_deg_s: float = Field(gt=0)
-    acceleration_deg_s2: float = Field(gt=0)
-    jerk_deg_s3: float = Field(gt=0)
+    saccade_s: float = Field(gt=0)
+    saccade_s_per_deg: float = Field(ge=0)
+    refractory_s: float = Field(ge=0)
     fixation_deg: float = Field(ge=0)
     pursuit_s: float = Field(gt=0)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from emo_face.face.boxqp import solve_box_qp
+from emo_face.face.boxqp_warm import WarmBoxQP
 
 Array = NDArray[np.float64]
 RIDGE = 1e-3
@@ -57,7 +57,8 @@ class Mixer:
         both = np.concatenate([self.plus[:, columns], self.minus[:, columns]], axis=1)
         self._columns, self._both = columns, both
         self._hessian = both.T @ both + RIDGE * np.eye(both.shape[1])
-        self._last: Array | None = None
+        self._qp = WarmBoxQP(self._hessian)
+        self._remaining: dict[bytes, tuple[NDArray[np.intp], WarmBoxQP]] = {}
 
     def _tangled(self, described: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Actuators that share a feature with another one, or whose ends are described by what they show."""
@@ -84,17 +85,25 @@ class Mixer:
         others are solved again around what it then shows. That keeps drives continuous in the features.
         """
         linear, half = self._both.T @ features, self._columns.size
-        ends = np.asarray(solve_box_qp(self._hessian, linear, self._last), dtype=np.float64)
-        self._last = ends
+        ends = self._qp.solve(linear)
         torn = np.minimum(ends[:half], ends[half:]) > 1e-6
         if torn.any():
             drive = ends[:half] - ends[half:]
-            fixed = np.where(np.concatenate([torn, torn]), np.maximum(np.concatenate([drive, -drive]), 0.0), 0.0)
-            rest = np.flatnonzero(~np.concatenate([torn, torn]))
-            around = linear - self._hessian @ fixed
-            ends = fixed
-            ends[rest] = solve_box_qp(self._hessian[np.ix_(rest, rest)], around[rest], self._last[rest])
+            both = np.concatenate([torn, torn])
+            ends = np.where(both, np.maximum(np.concatenate([drive, -drive]), 0.0), 0.0)
+            rest, around = self._around(both)
+            ends[rest] = around.solve((linear - self._hessian @ ends)[rest])
         return np.asarray(ends[:half] - ends[half:])
+
+    def _around(self, fixed: NDArray[np.bool_]) -> tuple[NDArray[np.intp], WarmBoxQP]:
+        """The coordinates that are not ``fixed`` and the problem that remains for them."""
+        key = fixed.tobytes()
+        if key not in self._remaining:
+            if len(self._remaining) >= 64:
+                self._remaining.pop(next(iter(self._remaining)))
+            rest = np.flatnonzero(~fixed)
+            self._remaining[key] = rest, WarmBoxQP(self._hessian[np.ix_(rest, rest)])
+        return self._remaining[key]
 
     def shown(self, drives: Array) -> Array:
         """(m,) features that the face shows at ``drives`` (n,)."""
