@@ -57,13 +57,14 @@ class MultiViewEncoder(nn.Module):  # type: ignore[misc]
         """Encode all views in one pass of the image encoder.
 
         Args:
-            images: view -> (k, 3, size, size); a view may be absent or have k = 0.
+            images: view -> (k, 3, size, size); a view may be absent or have k = 0. (Sizes are read by ``shape``, not
+                ``len``, which would fix them when exporting.)
             instructions: what the Q-Former is told, a row each; None uses the configured one for all.
 
         Returns:
             view -> (k, queries, hidden) Q-Former outputs, for the views given.
         """
-        given = [view for view in self.config.views if view in images and len(images[view])]
+        given = [view for view in self.config.views if view in images and images[view].shape[0] > 0]
         if not given:
             return {}
         for view in given:
@@ -72,7 +73,7 @@ class MultiViewEncoder(nn.Module):  # type: ignore[misc]
         with torch.no_grad():  # frozen in both stages
             dtype = self.vision.embeddings.patch_embedding.weight.dtype
             seen = self.vision(pixel_values=pixels.to(dtype)).last_hidden_state
-        parts = dict(zip(given, torch.split(seen, [len(images[view]) for view in given]), strict=True))
+        parts = dict(zip(given, torch.split(seen, [images[view].shape[0] for view in given]), strict=True))
         return self._query(parts, instructions)
 
     def _query(self, parts: Mapping[str, Tensor], instructions: Instructions | None) -> dict[str, Tensor]:
@@ -82,17 +83,17 @@ class MultiViewEncoder(nn.Module):  # type: ignore[misc]
             if not members:
                 continue
             seen = torch.cat([parts[view] for view in members])
-            queries = torch.cat([self.queries[view].expand(len(parts[view]), -1, -1) for view in members])
-            ids, mask = self._instruction(members, parts, instructions, len(seen))
+            queries = torch.cat([self.queries[view].expand(parts[view].shape[0], -1, -1) for view in members])
+            ids, mask = self._instruction(members, parts, instructions, seen.shape[0])
             if mask is not None:
-                mask = torch.cat([mask.new_ones(len(seen), queries.shape[1]), mask], 1)
+                mask = torch.cat([mask.new_ones(seen.shape[0], queries.shape[1]), mask], 1)
             answer = qformer(
                 input_ids=ids,
                 attention_mask=mask,
                 query_embeds=queries,
-                encoder_hidden_states=seen.to(qformer.embeddings.layernorm.weight.dtype),
+                encoder_hidden_states=seen.to(qformer.encoder.layer[0].intermediate_query.dense.weight.dtype),
             ).last_hidden_state[:, : queries.shape[1]]
-            out.update(zip(members, torch.split(answer, [len(parts[view]) for view in members]), strict=True))
+            out.update(zip(members, torch.split(answer, [parts[view].shape[0] for view in members]), strict=True))
         return {view: out[view] for view in parts}
 
     def _instruction(

@@ -1,0 +1,92 @@
+"""Ask the Stage-1 model about a person: a question in, text out, piece by piece."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from emo_face.core.errors import ModelError, UserError
+from emo_face.core.types import ImageArray, Person
+from emo_face.perception.multiview.preprocess import view_batch
+
+MAX_QUESTION = 500
+"""Characters of a question that are used; the rest is cut, as the service says."""
+
+
+class Asker:
+    """The Stage-1 vision-language model with its tokenizers."""
+
+    def __init__(self, vlm: Any, tokenizer: Any, qformer_tokenizer: Any, device: str = "cpu") -> None:
+        self._vlm = vlm.to(device).eval()
+        self._tokenizer, self._qformer_tokenizer, self.device = tokenizer, qformer_tokenizer, device
+
+    def ask(
+        self,
+        frame: ImageArray,
+        person: Person,
+        question: str,
+        others: Sequence[Person] = (),
+        max_new_tokens: int = 128,
+    ) -> Iterator[str]:
+        """Answer ``question`` about ``person``, greedily, as it is generated.
+
+        Args:
+            frame: H x W x 3 BGR uint8. others: further people in it, whose boxes are drawn too where configured.
+
+        Raises:
+            UserError: the question is empty or no view of the person can be cut.
+        """
+        import torch
+
+        from emo_face.perception.multiview.vlm import Batch
+
+        text = " ".join(question.split())[:MAX_QUESTION]
+        if not text:
+            raise UserError('question: is empty; ask for example "Why is the person feeling this way?"')
+        if not frame.size:
+            raise UserError("image: has no pixels")
+        views = view_batch(frame, [person], self._vlm.config, others)
+        if not views.present.any():
+            raise UserError("person: no view can be cut; give a box that meets the image")
+        asked = self._qformer_tokenizer(text, truncation=True, max_length=256)["input_ids"]
+        told = self._tokenizer(text, truncation=True, max_length=256)["input_ids"]
+        ids, qids = torch.tensor([told]), torch.tensor([asked])
+        pixels = {view: torch.from_numpy(np.ascontiguousarray(value)) for view, value in views.pixels.items()}
+        rows = torch.from_numpy(views.rows)
+        batch = Batch(pixels, rows, qids, torch.ones_like(qids), ids, torch.ones_like(ids)).to(self.device)
+        yield from self._vlm.stream(batch, self._tokenizer, max_new_tokens=max_new_tokens, do_sample=False)
+
+
+def load(base: Path, folder: Path | None = None, device: str = "cpu") -> Asker:
+    """Load the InstructBLIP checkpoint ``base`` and, where given, the Stage-1 encoder of ``folder``.
+
+    Without ``folder`` the untrained three-view model answers: the original InstructBLIP on three pictures.
+
+    Raises:
+        ModelError: weights or tokenizers are missing; says which and the fix.
+    """
+    from transformers import AutoTokenizer
+
+    from emo_face.perception.multiview import checkpoint
+    from emo_face.perception.multiview.config import EncoderConfig
+    from emo_face.perception.multiview.vlm import MultiViewVLM
+
+    model = checkpoint.load_base(base, "bfloat16" if device.startswith("cuda") else "float32")
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(base, local_files_only=True)
+        qformer = base / "qformer_tokenizer"
+        qformer_tokenizer = AutoTokenizer.from_pretrained(qformer if qformer.is_dir() else base, local_files_only=True)
+    except (OSError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise ModelError(f"{base}: tokenizer does not load ({reason}); fetch the whole checkpoint again") from None
+    if folder is None:
+        size = int(model.config.vision_config.image_size)
+        vlm = MultiViewVLM(model, EncoderConfig(image_size=size))
+    else:
+        encoder = checkpoint.load_encoder(folder, model)
+        vlm = MultiViewVLM(model, encoder.config)
+        vlm.encoder = encoder
+    return Asker(vlm, tokenizer, qformer_tokenizer, device)

@@ -1,0 +1,154 @@
+"""The full tier's emotion model: scene, body and face of everybody in a frame, one encoder pass, calibrated scores."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from emo_face.core.errors import ModelError
+from emo_face.core.labels import label_set
+from emo_face.core.types import Emotion, FloatArray, ImageArray, Person, Speech
+from emo_face.perception.multiview.head_file import HeadCard
+from emo_face.perception.multiview.parts import EncoderPart, HeadPart, pool
+from emo_face.perception.multiview.preprocess import view_batch
+
+
+class MultiViewEmotion:
+    """Fills :class:`emo_face.perception.emotion.EmotionModel`. Speech is not used: the paper's model sees only.
+
+    Attributes:
+        card: thresholds, calibration and label set of the head. engine: what the encoder runs on.
+    """
+
+    name = "multiview"
+
+    def __init__(self, encoder: EncoderPart, head: HeadPart, card: HeadCard) -> None:
+        """Put the parts together. Raises ModelError where encoder and head were made for different views."""
+        if tuple(card.fusion.views) != tuple(encoder.config.views):
+            raise ModelError(
+                f"head reads views {', '.join(card.fusion.views)}, the encoder gives "
+                f"{', '.join(encoder.config.views)}; train the head on features of this encoder"
+            )
+        self._encoder, self._head, self.card = encoder, head, card
+        self.label_set = card.fusion.label_set
+        self.engine = encoder.name
+        self.hashes: Mapping[str, str] = {**encoder.hashes, **head.hashes}
+
+    def estimate(
+        self, frame: ImageArray, people: Sequence[Person], speech: Mapping[str, Speech], now: float
+    ) -> list[Emotion]:
+        """One emotion a person: the scene is encoded once, all crops of all people go through in the same batch.
+
+        Evidence leaves each view out of the head (not the encoder) and takes the fall of the top label's probability.
+        A person of whom no view can be cut gets a flat distribution with quality 0.
+        """
+        if not people:
+            return []
+        if frame.ndim != 3 or not frame.size:
+            return [self._nothing() for _ in people]
+        features, present = self.features(frame, people)
+        logits, vad = self._leave_one_out(features, present)
+        return [
+            self._emotion(logits[:, i], vad[i] if vad is not None else None, present[i]) for i in range(len(people))
+        ]
+
+    def features(self, frame: ImageArray, people: Sequence[Person]) -> tuple[FloatArray, FloatArray]:
+        """(people, views, size) pooled features and (people, views) of 0/1."""
+        config = self._encoder.config
+        batch = view_batch(frame, people, config)
+        found = {view: pool(tokens, config.pool) for view, tokens in self._encoder.tokens(batch.pixels).items()}
+        out = np.zeros((len(people), len(config.views), self.card.fusion.in_features), np.float32)
+        for v, view in enumerate(config.views):
+            seen = batch.rows[:, v] >= 0
+            if seen.any():
+                out[seen, v] = found[view][batch.rows[seen, v]]
+        return out, np.asarray(batch.present, np.float32)
+
+    def _leave_one_out(self, features: FloatArray, present: FloatArray) -> tuple[FloatArray, FloatArray | None]:
+        """Logits (1 + views, people, classes): with all views, then without each; VAD (people, 3) with all."""
+        people, views = present.shape
+        masks = np.repeat(present[None], 1 + views, 0)
+        for v in range(views):
+            masks[1 + v, :, v] = 0
+        tiled = np.repeat(features[None], 1 + views, 0).reshape((1 + views) * people, views, -1)
+        logits, vad = self._head.score(np.ascontiguousarray(tiled), np.ascontiguousarray(masks.reshape(-1, views)))
+        return logits.reshape(1 + views, people, -1), None if vad is None else vad[:people]
+
+    def _emotion(self, logits: FloatArray, vad: FloatArray | None, present: FloatArray) -> Emotion:
+        """From (1 + views, classes) logits of one person."""
+        if not present.any() or not np.isfinite(logits).all():
+            return self._nothing()
+        found = self.card.probabilities(logits)
+        probabilities = found[0]
+        top = int(probabilities.argmax())
+        falls = np.where(present > 0, probabilities[top] - found[1:, top], 0.0)
+        total = float(np.abs(falls).sum())
+        shares = falls / total if total > 1e-9 else np.zeros_like(falls)
+        evidence = {view: float(share) for view, share in zip(self.card.fusion.views, shares, strict=True)}
+        valence, arousal = label_set(self.label_set).circumplex(probabilities)
+        if vad is not None:
+            valence, arousal = float(vad[0]), float(vad[1])
+        active = probabilities >= self.card.thresholds
+        if not label_set(self.label_set).multi:
+            active = np.arange(len(probabilities)) == top
+        return Emotion(
+            self.label_set, probabilities, active, valence, arousal, evidence, float(np.mean(np.asarray(present) > 0))
+        )
+
+    def _nothing(self) -> Emotion:
+        count = len(label_set(self.label_set))
+        flat = np.full(count, 1.0 / count)
+        return Emotion(self.label_set, flat, np.zeros(count, bool), 0.0, 0.0, {}, 0.0)
+
+
+def load(
+    folder: Path,
+    base: Path | None = None,
+    backend: Literal["auto", "torch", "onnx"] = "auto",
+    device: str = "cpu",
+    threads: int = 0,
+    providers: Sequence[str] = (),
+) -> MultiViewEmotion:
+    """Load a trained model.
+
+    Args:
+        folder: of Stage 2 (``encoder.*``, ``head.*``) or of an export (``*.onnx``, ``export.json``).
+        base: folder of the InstructBLIP checkpoint, for torch. backend: ``auto`` takes the export where there is one.
+        device: of torch. threads, providers: of onnxruntime.
+
+    Raises:
+        ModelError: something is missing or does not fit; says what and the fix.
+    """
+    exported = (folder / "export.json").is_file()
+    if backend == "onnx" or (backend == "auto" and exported):
+        return _load_onnx(folder, threads, providers)
+    if base is None:
+        raise ModelError(
+            f"{folder}: no exported graphs here; give the folder of the InstructBLIP checkpoint, or export"
+        )
+    from emo_face.perception.multiview import checkpoint, head_file
+    from emo_face.perception.multiview.parts import TorchEncoder, TorchHead
+    from emo_face.runtime.store import sha256_of
+
+    dtype = "float16" if device.startswith("cuda") else "float32"
+    encoder = checkpoint.load_encoder(folder, checkpoint.load_base(base, dtype))
+    head, card = head_file.load(folder)
+    encoder_hash = {checkpoint.WEIGHTS: sha256_of(folder / checkpoint.WEIGHTS)}
+    head_hash = {head_file.WEIGHTS: sha256_of(folder / head_file.WEIGHTS)}
+    return MultiViewEmotion(TorchEncoder(encoder, device, encoder_hash), TorchHead(head, head_hash), card)
+
+
+def _load_onnx(folder: Path, threads: int, providers: Sequence[str]) -> MultiViewEmotion:
+    from emo_face.perception.multiview.export_manifest import read
+    from emo_face.perception.multiview.parts import GraphEncoder, GraphHead
+    from emo_face.runtime.ort import OrtBackend
+
+    manifest = read(folder)
+    encoder = GraphEncoder(
+        OrtBackend(folder / "encoder.onnx", threads, providers), manifest.encoder, manifest.files("encoder")
+    )
+    head = GraphHead(OrtBackend(folder / "head.onnx", 1), manifest.files("head"))
+    return MultiViewEmotion(encoder, head, manifest.head)

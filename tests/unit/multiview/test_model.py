@@ -1,0 +1,255 @@
+"""The emotion model and its exported graphs: same scores, one encoder pass, honest about what was not seen."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from emo_face.cli import main as cli
+from emo_face.core.errors import ModelError, UserError
+from emo_face.core.labels import label_set
+from emo_face.core.types import Box, Face, Person
+from emo_face.perception.multiview import checkpoint, head_file, model
+from emo_face.perception.multiview.ask import Asker
+from emo_face.perception.multiview.config import EncoderConfig, FusionConfig
+from emo_face.perception.multiview.encoder import MultiViewEncoder
+from emo_face.perception.multiview.fusion_head import FusionHead
+from emo_face.perception.multiview.parts import TorchEncoder, TorchHead
+from emo_face.perception.multiview.tiny import tiny_base
+from emo_face.training import export_multiview
+
+CONFIG = EncoderConfig(image_size=28, instruction_ids=(4, 5, 6), qformer_sharing="body_face")
+
+
+def people():
+    return [
+        Person("p1", 0.9, Box(10, 20, 60, 90), Face(Box(25, 25, 20, 20), 0.9)),
+        Person("p2", 0.9, Box(80, 10, 50, 100), None),
+        Person("p3", 0.9, None, Face(Box(5, 5, 12, 12), 0.9)),
+    ]
+
+
+@pytest.fixture(scope="module")
+def frame():
+    return np.random.default_rng(0).integers(0, 255, (120, 160, 3), np.uint8)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A model folder as Stage 2 leaves it, with random weights of the true architecture, and its base."""
+    folder = tmp_path_factory.mktemp("model")
+    base = tiny_base()
+    base.save_pretrained(folder / "base")
+    encoder = MultiViewEncoder(base, CONFIG).eval()
+    fusion = FusionConfig("emotic26", in_features=32, width=16, vad=True)
+    torch.manual_seed(1)
+    head = FusionHead(fusion).eval()
+    rng = np.random.default_rng(0)
+    card = head_file.HeadCard(fusion, np.full(26, 0.5), rng.uniform(0.5, 2, 26), rng.normal(size=26))
+    checkpoint.save_encoder(folder, encoder)
+    head_file.save(folder, head, card)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def exported(trained):
+    encoder = checkpoint.load_encoder(trained, checkpoint.load_base(trained / "base"))
+    head, card = head_file.load(trained)
+    out = trained / "export"
+    return out, export_multiview.export(out, encoder, head, card)
+
+
+def test_scores_of_a_frame(trained, frame):
+    found = model.load(trained, trained / "base").estimate(frame, people(), {}, 0.0)
+    assert len(found) == 3
+    for emotion, seen in zip(found, (3, 2, 2), strict=True):
+        assert emotion.label_set == "emotic26"
+        assert emotion.probabilities.shape == (26,)
+        assert ((emotion.probabilities > 0) & (emotion.probabilities < 1)).all()
+        assert emotion.quality == pytest.approx(seen / 3)
+        assert sum(abs(share) for share in emotion.evidence.values()) == pytest.approx(1)
+        assert -1 <= emotion.valence <= 1
+    assert found[1].evidence["face"] == 0
+    assert found[2].evidence["body"] == 0
+
+
+def test_each_person_alone_scores_the_same(trained, frame):
+    """With boxes off the scene, batching must not change anybody's score."""
+    plain = dataclasses.replace(CONFIG, scene_box="none")
+    encoder = MultiViewEncoder(checkpoint.load_base(trained / "base"), plain)
+    head, card = head_file.load(trained)
+    emotion = model.MultiViewEmotion(TorchEncoder(encoder), TorchHead(head), card)
+    together = emotion.estimate(frame, people(), {}, 0.0)
+    for person, expected in zip(people(), together, strict=True):
+        alone = emotion.estimate(frame, [person], {}, 0.0)[0]
+        np.testing.assert_allclose(alone.probabilities, expected.probabilities, atol=1e-5)
+
+
+def test_evidence_is_the_fall_without_the_view(trained, frame):
+    emotion = model.load(trained, trained / "base")
+    found = emotion.estimate(frame, people()[:1], {}, 0.0)[0]
+    features, present = emotion.features(frame, people()[:1])
+    head, card = head_file.load(trained)
+    top = int(found.probabilities.argmax())
+    falls = []
+    for v in range(3):
+        hidden = present.copy()
+        hidden[0, v] = 0
+        logits, _ = head(torch.from_numpy(features), torch.from_numpy(hidden))
+        falls.append(found.probabilities[top] - card.probabilities(logits.detach().numpy())[0, top])
+    expected = np.array(falls) / np.abs(falls).sum()
+    np.testing.assert_allclose([found.evidence[v] for v in ("scene", "body", "face")], expected, atol=1e-5)
+
+
+def test_one_encoder_pass_a_frame(trained, frame, monkeypatch):
+    emotion = model.load(trained, trained / "base")
+    calls = []
+    original = emotion._encoder.tokens
+    monkeypatch.setattr(
+        emotion._encoder, "tokens", lambda p: calls.append({k: len(v) for k, v in p.items()}) or original(p)
+    )
+    emotion.estimate(frame, people(), {}, 0.0)
+    assert calls == [{"scene": 1, "body": 2, "face": 2}]
+
+
+def test_hopeless_input_is_flat_not_a_crash(trained, frame):
+    emotion = model.load(trained, trained / "base")
+    assert emotion.estimate(frame, [], {}, 0.0) == []
+    empty = emotion.estimate(np.zeros((0, 0, 3), np.uint8), people(), {}, 0.0)
+    assert {e.quality for e in empty} == {0.0}
+    assert np.allclose(empty[0].probabilities, 1 / 26)
+    outside = emotion.estimate(frame, [Person("p", 1, Box(900, 900, 10, 10), Face(Box(-90, -90, 5, 5), 1))], {}, 0.0)[0]
+    assert outside.quality == pytest.approx(1 / 3)  # only the scene
+    head, card = head_file.load(trained)
+    head.classifier.weight.data[:] = float("nan")
+    broken = model.MultiViewEmotion(emotion._encoder, TorchHead(head), card)
+    assert broken.estimate(frame, people(), {}, 0.0)[0].quality == 0
+
+
+def test_full_memory_halves_the_batch_then_leaves_the_gpu(trained, frame, caplog):
+    encoder = TorchEncoder(MultiViewEncoder(checkpoint.load_base(trained / "base"), CONFIG))
+    head, card = head_file.load(trained)
+    expected = model.MultiViewEmotion(encoder, TorchHead(head), card).estimate(frame, people(), {}, 0.0)
+    original = encoder._one
+
+    def little_memory(pixels):
+        if sum(len(v) for v in pixels.values()) > 1:
+            raise torch.cuda.OutOfMemoryError("full")
+        return original(pixels)
+
+    encoder._one = little_memory
+    found = model.MultiViewEmotion(encoder, TorchHead(head), card).estimate(frame, people(), {}, 0.0)
+    np.testing.assert_allclose(found[0].probabilities, expected[0].probabilities, atol=1e-5)
+    assert "at most 1 pictures" in caplog.text
+
+
+def test_export_parity_structure_and_dynamic_batch(exported):
+    out, parity = exported
+    assert {(row.graph, row.batch) for row in parity} == {("encoder", 1), ("encoder", 3), ("head", 1), ("head", 3)}
+    assert max(row.absolute for row in parity) < 1e-4
+    counts = export_multiview.check_graph(out / "encoder.onnx")
+    assert counts["LayerNormalization"] >= 2 * 2 + 1 + 2 * 3
+    assert "IsNaN" not in counts
+    manifest = json.loads((out / "export.json").read_text())
+    assert set(manifest["files"]["encoder"]) == {"encoder.onnx", "encoder.onnx.data"}
+    assert manifest["head"]["labels"] == list(label_set("emotic26").labels)
+
+
+def test_onnx_and_torch_models_agree(trained, exported, frame):
+    out, _ = exported
+    torch_model, onnx_model = model.load(trained, trained / "base"), model.load(out)
+    assert onnx_model.engine.startswith("onnxruntime")
+    assert "encoder.onnx" in onnx_model.hashes
+    for count in (1, 2, 3):
+        both = [m.estimate(frame, people()[:count], {}, 0.0) for m in (torch_model, onnx_model)]
+        for a, b in zip(*both, strict=True):
+            np.testing.assert_allclose(a.probabilities, b.probabilities, atol=1e-5)
+            assert a.valence == pytest.approx(b.valence, abs=1e-5)
+
+
+def test_half_precision_graph(trained, tmp_path):
+    encoder = checkpoint.load_encoder(trained, checkpoint.load_base(trained / "base"))
+    head, card = head_file.load(trained)
+    parity = export_multiview.export(tmp_path, encoder, head, card, "fp16")
+    assert 0 < max(row.relative for row in parity if row.graph == "encoder") < 2e-2
+    import onnx
+
+    path = tmp_path / "encoder.onnx"
+    onnx.shape_inference.infer_shapes_path(str(path), str(tmp_path / "typed.onnx"))
+    graph = onnx.load(str(tmp_path / "typed.onnx")).graph
+    half = {
+        w.name for w in (*graph.initializer, *graph.input) if getattr(w, "data_type", 0) == onnx.TensorProto.FLOAT16
+    }
+    half |= {v.name for v in graph.value_info if v.type.tensor_type.elem_type == onnx.TensorProto.FLOAT16}
+    products = [n for n in graph.node if n.op_type == "MatMul"]
+    assert sum(set(n.input) <= half for n in products) == len(products)
+    exact = [n for n in graph.node if n.op_type in ("LayerNormalization", "Softmax")]
+    assert len(exact) > 20
+    assert not any(set(n.input) & half for n in exact)
+    assert all(v.type.tensor_type.elem_type == onnx.TensorProto.FLOAT for v in (*graph.input, *graph.output))
+
+
+def test_changed_bytes_are_refused(exported, tmp_path):
+    import shutil
+
+    shutil.copytree(exported[0], tmp_path / "copy")
+    path = tmp_path / "copy" / "encoder.onnx.data"
+    data = bytearray(path.read_bytes())
+    data[100] ^= 1
+    path.write_bytes(bytes(data))
+    with pytest.raises(ModelError, match=r"encoder\.onnx\.data: sha256 expected"):
+        model.load(tmp_path / "copy")
+    path.unlink()
+    with pytest.raises(ModelError, match="no file"):
+        model.load(tmp_path / "copy")
+
+
+def test_parity_failure_is_an_error(exported, trained):
+    """The head of another training must not pass for this graph."""
+    head, card = head_file.load(trained)
+    encoder = checkpoint.load_encoder(trained, checkpoint.load_base(trained / "base"))
+    with torch.no_grad():
+        head.classifier.bias[3] += 1e-3
+    with pytest.raises(ModelError, match=r"head\.onnx: at batch 2 differs from torch by 1\.00e-03"):
+        export_multiview._parity(exported[0], encoder, head, card, 2, "fp32")
+
+
+def test_parts_that_do_not_fit_are_refused(trained):
+    encoder = TorchEncoder(
+        MultiViewEncoder(checkpoint.load_base(trained / "base"), dataclasses.replace(CONFIG, views=("scene", "face")))
+    )
+    head, card = head_file.load(trained)
+    with pytest.raises(ModelError, match="scene, body, face"):
+        model.MultiViewEmotion(encoder, TorchHead(head), card)
+    with pytest.raises(ModelError, match="no exported graphs"):
+        model.load(trained)
+
+
+def test_asking_about_a_person(world, tmp_path, capsys, frame):
+    vlm = world.vlm()
+    asker = Asker(vlm, world.tokenizer, world.tokenizer)
+    pieces = list(asker.ask(frame, people()[0], "What does the person feel?", max_new_tokens=5))
+    again = list(asker.ask(frame, people()[0], "What does   the person feel?", max_new_tokens=5))
+    assert pieces == again
+    for person, question, word in ((people()[0], "  ", "empty"),):
+        with pytest.raises(UserError, match=word):
+            list(asker.ask(frame, person, question))
+    import cv2
+
+    cv2.imwrite(str(tmp_path / "i.png"), frame)
+    vlm.base.save_pretrained(tmp_path / "base")
+    world.tokenizer.save_pretrained(tmp_path / "base")
+    checkpoint.save_encoder(tmp_path / "best", vlm.encoder)
+    common = ["ask", "--base", str(tmp_path / "base"), "--image", str(tmp_path / "i.png"), "--max-tokens", "5"]
+    arguments = [*common, "--stage1", str(tmp_path / "best"), "--box", "10,20,60,90", "--face", "25,25,20,20", "--json"]
+    capsys.readouterr()
+    assert cli.main([*arguments, "What does the person feel?"]) == 0
+    assert json.loads(capsys.readouterr().out)["answer"].split() == "".join(pieces).split()
+    assert cli.main([*common, "--box", "10,20,60", "Why?"]) == 2
+    assert cli.main([*common[:-4], "--image", str(tmp_path / "no.png"), "--box", "1,1,5,5", "Why?"]) == 2
+    assert "--box: expected x,y,width,height" in capsys.readouterr().err
