@@ -3,11 +3,11 @@
 Needs torch (CPU is enough): pip install "emo_face[train]"
 
 Examples:
-  emo-face train text --data ../shared/assets/text --out out/train --seed 0
+  emo-face train text --data ../shared/assets --out out/train --seed 0
   emo-face train face --data ../shared/assets --out out/train --seed 0
 
-`text` reads DATA/goemotions_ekman/{labels.txt,train.tsv,dev.tsv,test.tsv} and DATA/xed/{en-annotated.tsv,neu_en.txt},
-fine-tunes, calibrates on the validation rows, quantises and writes OUT/nano_text.onnx. Add rows of your own to
+`text` reads goemotions_ekman/{labels.txt,train.tsv,dev.tsv,test.tsv} and xed/{en-annotated.tsv,neu_en.txt} in DATA or
+DATA/text, fine-tunes, calibrates on the validation rows, quantises and writes OUT/nano_text.onnx. Add rows of your own to
 train.tsv (text <tab> label ids <tab> id). The same seed, data and thread count give the same file.
 """
 

@@ -120,13 +120,15 @@ def read_xed(folder: Path) -> list[TextRow]:
 
 
 def read_splits(data: Path) -> TextSplits:
-    """Train, validation and test rows from ``<data>/goemotions_ekman`` and ``<data>/xed``.
+    """Train, validation and test rows from ``goemotions_ekman/`` and ``xed/`` in ``data``, or in its folder ``text``.
 
     GoEmotions keeps its official splits; XED single-label rows are permuted once by :data:`XED_SPLIT_SEED` and give
     2,500 test and 1,500 validation rows. Validation and test hold single-label rows. A training row whose cleaned
     text is also in a validation or test split is left out, and XED is deduplicated before it is split.
     """
     data = Path(data)
+    if (data / "text" / GOEMOTIONS_FOLDER).is_dir():
+        data = data / "text"
     goemotions = {part: read_goemotions(data / GOEMOTIONS_FOLDER, part) for part in ("train", "dev", "test")}
     xed = _unique(read_xed(data / XED_FOLDER))
     single = [row for row in xed if row.single]
