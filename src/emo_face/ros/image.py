@@ -201,7 +201,9 @@ def image_message(picture: ImageArray, header: Any, encoding: str = "bgr8") -> A
     msg.encoding = encoding
     msg.step = pixels.strides[0]
     # the setter checks every element of any other sequence type
-    msg.data = array.array("B", pixels.tobytes())
+    data = array.array("B")
+    data.frombytes(pixels.data)
+    msg.data = data
     return msg
 
 
@@ -216,5 +218,7 @@ def compressed_message(picture: ImageArray, header: Any, quality: int = 80) -> A
     msg = CompressedImage()
     msg.header = header
     msg.format = "bgr8; jpeg compressed bgr8"
-    msg.data = array.array("B", jpeg.tobytes())
+    data = array.array("B")
+    data.frombytes(jpeg.data)
+    msg.data = data
     return msg
