@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,8 +16,13 @@ from emo_face.cli import params as verb
 from emo_face.cli.main import main
 from emo_face.core.errors import ConfigError
 from emo_face.core.paths import share_dir
+from emo_face.expression.context import WindowSettings
+from emo_face.expression.policy import Camera
+from emo_face.expression.prototypes import PrototypeSettings
+from emo_face.perception.build import DetectorSettings
 from emo_face.ros.params_text import params_markdown, yaml_value
 from emo_face.ros.schema import Parameter, build, load_schema, parse_schema, schemas
+from emo_face.ros.speech import SpeechLimits
 
 NODES = ("camera", "perception", "expression", "face_driver")
 
@@ -28,6 +34,29 @@ def test_every_node_has_a_schema_and_every_parameter_a_meaning() -> None:
         for p in node.parameters:
             assert p.description.endswith("."), f"{node.name}.{p.name}"
             assert p.type in ("bool", "string", "string_array") or p.minimum is not None, f"{node.name}.{p.name}: range"
+
+
+def covered(cls: type, node: str, prefix: str = "", elsewhere: tuple[str, ...] = ()) -> None:
+    """Every field of ``cls`` is a parameter of the same default."""
+    defaults = schemas()[node].defaults()
+    for item in dataclasses.fields(cls):
+        if item.name in elsewhere:
+            continue
+        name = f"{prefix}.{item.name}" if prefix else item.name
+        assert name in defaults, f"{node} has no parameter {name}"
+        value = defaults[name]
+        expected = item.default
+        assert value == (pytest.approx(expected, abs=1e-4) if isinstance(expected, float) else expected), name
+
+
+def test_settings_of_the_libraries_are_parameters_with_their_defaults() -> None:
+    covered(DetectorSettings, "perception", "detector", ("providers", "memory", "min_hits"))
+    shared = ("speech_ttl", "min_speech_confidence")
+    covered(WindowSettings, "expression", "", shared)
+    covered(PrototypeSettings, "expression", "", ("camera",))
+    covered(Camera, "expression", "camera")
+    covered(SpeechLimits, "perception", "speech")
+    covered(SpeechLimits, "expression", "speech")
 
 
 def test_generated_files_are_up_to_date() -> None:

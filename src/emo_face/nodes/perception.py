@@ -64,7 +64,9 @@ class PerceptionNode(EmoNode):
         """Resolve, check and load the models, then run everything once."""
         store = open_store()
         p = self.params
-        settings = build(DetectorSettings, p.values, "detector", memory=p["track.memory"], min_hits=p["track.min_hits"])
+        extra = {"memory": p["track.memory"], "min_hits": p["track.min_hits"]}
+        providers = tuple(name for name in p["detector.providers"] if name)
+        settings = build(DetectorSettings, p.values, "detector", providers=providers, **extra)
         emotion = emotion_model(p["emotion.backend"], store, p.values)
         self._pipeline, hashes = build_pipeline(store, emotion, settings, p["emotion.smoothing"])
         warm = self._pipeline.warm_up()
