@@ -19,7 +19,7 @@ MAY_IMPORT = {
     "face": {"core", "runtime"},
     "expression": {"core", "runtime", "face"},
     "web": {"core", "face"},
-    "datasets": {"core", "runtime", "face", "perception"},
+    "datasets": {"core", "runtime", "face", "perception", "expression"},
     "training": {"core", "runtime", "face", "perception", "expression", "datasets", "evaluation"},
     "evaluation": {"core", "runtime", "face", "perception", "expression", "datasets", "training", "web"},
     "ros": {"core", "runtime", "evaluation", "perception", "expression", "face"},

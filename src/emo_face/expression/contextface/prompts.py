@@ -1,0 +1,246 @@
+"""What is asked of ContextFace and how it answers: templates, the seven words, and slots nothing can break out of.
+
+A prompt is a tuple of :class:`Piece`; a slot piece holds text from outside and is tokenised so that none of it becomes
+a special token. Templates: ``data/contextface_prompts.yaml``. No torch here: data readers and annotation import this.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from emo_face.core.paths import data_file
+from emo_face.core.types import Box, FloatArray
+
+FACE, IMAGE = "<FACE>", "<image>"
+TASKS = ("situation", "expression", "vqa")
+LABEL_SET = "caers7"
+MAX_SLOT = 600
+"""Characters of a quote, situation or question that are used; the rest is cut."""
+Perspective = Literal["speaker", "listener"]
+Source = Literal["situation", "quote", "image"]
+PERSPECTIVES: tuple[Perspective, ...] = ("speaker", "listener")
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A part of a prompt. ``kind``: ``text`` of a template, ``slot`` from outside, ``image``, or the ``face`` token."""
+
+    kind: Literal["text", "slot", "image", "face"]
+    text: str = ""
+
+
+Pieces = tuple[Piece, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One question and its answer."""
+
+    question: Pieces
+    answer: Pieces
+
+
+@dataclass(frozen=True, slots=True)
+class FaceTarget:
+    """A face to learn.
+
+    Attributes:
+        expression: (100,) coefficients. jaw: (3,) rad, axis-angle. eyelids: (2,) in [0, 1]; None where not measured.
+        version: basis of the coefficients, for example ``flame2020``.
+    """
+
+    expression: FloatArray
+    jaw: FloatArray | None = None
+    eyelids: FloatArray | None = None
+    version: str = "flame2020"
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One training example: a dialogue about at most one picture.
+
+    Attributes:
+        task: one of :data:`TASKS`. image: the picture that an image piece stands for. box: the person asked about, px.
+        label: of the set :data:`LABEL_SET`, empty where the task has none. target: for the ``<FACE>`` of the answer.
+    """
+
+    id: str
+    task: str
+    turns: tuple[Turn, ...]
+    image: Path | None = None
+    box: Box | None = None
+    label: str = ""
+    target: FaceTarget | None = None
+
+
+@cache
+def table() -> Mapping[str, Any]:
+    """The packaged templates."""
+    raw: Mapping[str, Any] = yaml.safe_load(data_file("contextface_prompts.yaml").read_text(encoding="utf-8"))
+    return raw
+
+
+def words() -> tuple[str, ...]:
+    """The seven words of the answers (``Angry`` ...), in the paper's order."""
+    return tuple(table()["labels"]["order"])
+
+
+def word_of(label: str) -> str:
+    """The word that the answers use for a label (``Anger`` -> ``Angry``), any case. Raises ValueError listing them."""
+    wanted = label.strip().casefold()
+    labels: Mapping[str, str] = table()["labels"]["words"]
+    for word, name in labels.items():
+        if wanted in (word.casefold(), name.casefold(), *table()["labels"]["aliases"][word]):
+            return word
+    raise ValueError(f"label {label!r}: expected one of {', '.join(words())}")
+
+
+def label_of(word: str) -> str:
+    """The label of the set :data:`LABEL_SET` for an answer's word (``Angry`` -> ``Anger``)."""
+    return str(table()["labels"]["words"][word_of(word)])
+
+
+def parse_emotion(answer: str) -> str | None:
+    """The emotion word a free answer names, or None.
+
+    The last sentence that says "emotion ... is X" or "expresses X" counts; failing that, a single emotion word in the
+    whole answer. Two different ones without such a sentence are no answer.
+    """
+    names: dict[str, str] = {alias: word for word, aliases in table()["labels"]["aliases"].items() for alias in aliases}
+    choice = "|".join(sorted(map(re.escape, names), key=len, reverse=True))
+    said = re.findall(rf"(?:emotion[^.]*?\b(?:is|be)|express(?:es|ing)|feel(?:s|ing))\W+({choice})\b", answer, re.I)
+    if not said:
+        said = re.findall(rf"\b({choice})\b", answer, re.I)
+        if len({names[s.casefold()] for s in said}) != 1:
+            return None
+    return names[said[-1].casefold()]
+
+
+_ROLE = re.compile(r"(?i)\b(user|assistant|system|human|gpt|model|instruction|response)(\s*)[:\uff1a]")
+_LOOKALIKES = str.maketrans({
+    **dict.fromkeys("<\uff1c", "\u2039"), **dict.fromkeys(">\uff1e", "\u203a"), **dict.fromkeys("[{", "("),
+    **dict.fromkeys("]}", ")"), "|": "/", "#": "-",
+    **dict.fromkeys("`\u201c\u201d\u201e\u201f\u00ab\u00bb\"\uff02", "'"),
+})  # fmt: skip
+
+
+def safe(text: str, limit: int = MAX_SLOT) -> str:
+    """Text from outside, fit for a slot: one line, at most ``limit`` characters, nothing that ends the slot.
+
+    Characters that build markers (``< > [ ] { } | #``) and double quotes become look-alikes, role names lose their
+    colon, control and private characters go. Letters of every script and emoji stay. Never raises.
+    """
+    short = text[: 4 * limit]
+    kept = (" " if unicodedata.category(c) in ("Cc", "Zl", "Zp") else c for c in short)
+    shown = "".join(c for c in kept if unicodedata.category(c) not in ("Cf", "Cs", "Co", "Cn") or c in "\u200c\u200d")
+    plain = _ROLE.sub(r"\1\2,", shown.translate(_LOOKALIKES))
+    return " ".join(plain.split())[:limit].strip()
+
+
+def fill(template: str, **slots: str | Pieces) -> Pieces:
+    """Pieces of a template. Strings fill slots safely; pieces are put in as they are.
+
+    Raises:
+        KeyError: the template has a slot that is not given.
+    """
+    result: list[Piece] = []
+    for part in re.split(r"(\{\w+\}|<image>\s*|<FACE>)", template):
+        if not part:
+            continue
+        if part.startswith("{"):
+            value = slots[part[1:-1]]
+            result += [Piece("slot", safe(value))] if isinstance(value, str) else value
+        elif part.startswith(IMAGE):
+            result.append(Piece("image"))
+        else:
+            result.append(Piece("face", FACE) if part == FACE else Piece("text", part))
+    return tuple(result)
+
+
+def plain(pieces: Sequence[Piece]) -> str:
+    """The pieces as one text, with ``<image>`` for a picture: for golden files, logs and people."""
+    return "".join("<image>\n" if p.kind == "image" else p.text for p in pieces)
+
+
+def _text(value: str) -> Pieces:
+    return (Piece("text", value),)
+
+
+def situation_question(quote: str, image: bool = True) -> Pieces:
+    """Ask for the situation behind a quote and the emotion (Situation Generation)."""
+    pieces = fill(table()["situation"]["ask"], quote=quote, options=_text(", ".join(words())))
+    return pieces if image else tuple(p for p in pieces if p.kind != "image")
+
+
+def situation_answer(situation: str, label: str) -> Pieces:
+    """The answer to :func:`situation_question`."""
+    return fill(table()["situation"]["answer"], situation=situation, emotion=_text(word_of(label)))
+
+
+def expression_question(
+    quote: str = "", situation: str = "", image: bool = False, perspective: Perspective = "speaker"
+) -> Pieces:
+    """Ask for the face that fits a situation, a quote or a picture (Expression Generation).
+
+    Where both are given the situation leads and the quote stands before its instruction.
+
+    Raises:
+        ValueError: nothing is given, or the perspective is unknown.
+    """
+    if perspective not in PERSPECTIVES:
+        raise ValueError(f"perspective: {perspective!r}, expected one of {', '.join(PERSPECTIVES)}")
+    source = context_kind(quote, situation, image)
+    name = f"from_{source}" + ("_listener" if perspective == "listener" else "")
+    pieces = fill(table()["expression"][name], quote=quote, situation=situation)
+    if source == "situation" and safe(quote):
+        pieces = (Piece("text", "“"), Piece("slot", safe(quote)), Piece("text", "” "), *pieces)
+    return (Piece("image"), *pieces) if image else pieces
+
+
+def context_kind(quote: str, situation: str, image: bool) -> Source:
+    """What an answer says it considered. Raises ValueError where nothing is left after :func:`safe`."""
+    if safe(situation):
+        return "situation"
+    if safe(quote):
+        return "quote"
+    if image:
+        return "image"
+    raise ValueError("context: a quote, a situation or an image is needed, all are empty")
+
+
+def expression_answer(source: Source, label: str) -> Pieces:
+    """The answer to :func:`expression_question`, with the ``<FACE>`` token."""
+    lead, word, tail = branch_parts(source, label)
+    return (*lead, *word, *tail)
+
+
+def branch_parts(source: Source, label: str) -> tuple[Pieces, Pieces, Pieces]:
+    """The answer in three: what all branches share, the emotion word, and what follows it."""
+    lead, tail = table()["expression"]["answer"].split("{emotion}")
+    return fill(lead, context=_text(source)), _text(word_of(label)), fill(tail)
+
+
+def vqa_question(question: str, image: bool = True) -> Pieces:
+    """A question of LLaVA-Instruct; ``<image>`` in it only marks where the picture goes, first."""
+    pieces = (Piece("slot", " ".join(question.replace(IMAGE, " ").split())),)
+    return (Piece("image"), *pieces) if image else pieces
+
+
+def vqa_answer(answer: str) -> Pieces:
+    """An answer of LLaVA-Instruct, as it is: it is learned, so nothing may be cut; still no special tokens."""
+    return (Piece("slot", answer.strip()),)
+
+
+def chat_question(question: str, quote: str = "", image: bool = True) -> Pieces:
+    """A free question about what is seen and was said."""
+    name = "ask" if safe(quote) else "ask_silent"
+    pieces = fill(table()["chat"][name], quote=quote, question=question)
+    return pieces if image else tuple(p for p in pieces if p.kind != "image")
