@@ -46,7 +46,7 @@ class Film:
 
     def frame(self, stamp: float, jpeg: bytes) -> ImageArray:
         """One picture of the film; H x W x 3 BGR with even sides."""
-        camera = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
+        camera: Any = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
         scores = _at(self.recording.scores, self.score_stamps, stamp)
         if scores is not None and scores.people:
             camera = draw(camera, scores.people, scores.emotions, label_set(scores.emotions[0].label_set))
