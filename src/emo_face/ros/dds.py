@@ -7,9 +7,10 @@ import shutil
 
 from emo_face.core.paths import data_file
 
-# Fast DDS 3 and 2
-_PROFILES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
-_CHOSEN = (*_PROFILES, "FASTDDS_BUILTIN_TRANSPORTS")
+_PROFILES = "FASTDDS_DEFAULT_PROFILES_FILE"
+_PROFILES_2 = "FASTRTPS_DEFAULT_PROFILES_FILE"
+_WITH_FAST_DDS_2 = ("humble", "iron", "jazzy")
+_CHOSEN = (_PROFILES, _PROFILES_2, "FASTDDS_BUILTIN_TRANSPORTS")
 SHARED_MEMORY = "/dev/shm"
 ROOM = 64 * 1024 * 1024
 """Bytes of free shared memory below which the small default is kept."""
@@ -28,6 +29,6 @@ def make_room_for_images() -> bool:
             return False
     except OSError:
         return False
-    for name in _PROFILES:
-        os.environ[name] = str(data_file("fastdds_images.xml"))
+    old = os.environ.get("ROS_DISTRO", "") in _WITH_FAST_DDS_2
+    os.environ[_PROFILES_2 if old else _PROFILES] = str(data_file("fastdds_images.xml"))
     return True

@@ -52,6 +52,7 @@ class EmoNode(LifecycleNode):
         self._soon: deque[Callable[[], None]] = deque()
         self._wake = self.create_guard_condition(self._run_soon)
         self._inputs: dict[str, tuple[str, float]] = {}
+        self._running_since = time.monotonic()
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         # steady: diagnostics go on while simulated time stands still
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
@@ -171,7 +172,8 @@ class EmoNode(LifecycleNode):
     def _diagnose(self) -> None:
         now = time.monotonic()
         for name, (topic, patience) in self._inputs.items():
-            if self.running and self.health.quiet_for(name, now) > patience:
+            silence = min(self.health.quiet_for(name, now), now - self._running_since)
+            if self.running and silence > patience:
                 others = qos.peers(self, topic, publishers=True)
                 text = f"no {name} on {self.resolve_topic_name(topic)} for over {patience:g} s; publishers: {others}"
                 self.complain(f"input {name}", WARN, text)
@@ -187,6 +189,7 @@ class EmoNode(LifecycleNode):
 
     def _on_enable(self, request: Any, response: Any) -> Any:
         self.enabled = bool(request.data)
+        self._running_since = time.monotonic()
         try:
             self.enable(self.enabled)
             response.success = True
@@ -229,6 +232,7 @@ class EmoNode(LifecycleNode):
         """Open the publishers, then run :meth:`activate`."""
         super().on_activate(state)
         self.state = "active"
+        self._running_since = time.monotonic()
         result = self._attempt("activate", self.activate)
         if result != Result.SUCCESS:
             self.state = "inactive"

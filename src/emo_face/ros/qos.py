@@ -113,6 +113,8 @@ def peers(node: Node, topic: str, *, publishers: bool) -> str:
 
     def describe(info: Any) -> str:
         offer = info.qos_profile
+        if "UNKNOWN" in info.node_name:  # discovery is under way, or the node is gone
+            return f"an unnamed node {offer.reliability.name}, {offer.durability.name}"
         return f"{info.node_namespace.rstrip('/')}/{info.node_name} {offer.reliability.name}, {offer.durability.name}"
 
     found = [describe(i) for i in find(resolved) if (i.node_name, i.node_namespace) != own]
