@@ -11,7 +11,7 @@ from emo_face.face.boxqp import solve_box_qp
 
 Array = NDArray[np.float64]
 
-_KEPT = 256
+_KEPT = 64
 _SLACK = 1e-9
 
 

@@ -51,3 +51,12 @@ class DynamixelDriver(SerialBusDriver):
     def _request_states(self, port: Any) -> int:
         r = self._registers
         return int(self._packets.syncReadTx(port, r.state, r.state_size, list(self._ids), len(self._ids), False))
+
+    def _receive_packet(self, port: Any) -> tuple[Any, int]:
+        packet, result = self._packets.rxPacket(port, False)
+        return packet, result
+
+    def _split(self, packet: Sequence[int]) -> tuple[int, int, Sequence[int]]:
+        # 4: id, 5-6: length of instruction, error, data and crc, 8: error
+        size = (packet[5] | packet[6] << 8) - 4
+        return packet[4], packet[8], packet[9 : 9 + size]

@@ -47,3 +47,11 @@ class FeetechDriver(SerialBusDriver):
         except ImportError:
             raise ConfigError("the feetech driver needs its SDK: pip install 'emo_face[feetech]'") from None
         super().__init__(sdk, sdk.PacketHandler(0), STS_SERIES, names, ids, units, port, **options)
+
+    def _receive_packet(self, port: Any) -> tuple[Any, int]:
+        packet, result = self._packets.rxPacket(port)
+        return packet, result
+
+    def _split(self, packet: Sequence[int]) -> tuple[int, int, Sequence[int]]:
+        # 2: id, 3: length of error, data and checksum, 4: error
+        return packet[2], packet[4], packet[5 : 3 + packet[3]]

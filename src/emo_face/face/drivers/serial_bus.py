@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import termios
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import ModuleType
@@ -100,7 +101,7 @@ class SerialBusDriver:
         try:
             if not port.setBaudRate(self._baud):
                 raise DriverError(f"{self._where}: baud rate {self._baud} is not one that the servos know")
-        except (OSError, ValueError) as error:  # serial.SerialException is an OSError
+        except (OSError, ValueError, termios.error) as error:  # serial.SerialException is an OSError
             raise DriverError(
                 f"{self._where}: cannot open: {error}; plug the adapter in, check driver.options.port of the rig, "
                 "or join the group dialout"
@@ -125,13 +126,14 @@ class SerialBusDriver:
         r, port = self._registers, self._open_port()
         position, load = np.empty((2, len(self._ids)))
         faults: dict[str, str] = {}
+        self._guard(lambda: port.ser.reset_input_buffer())  # late answers to earlier questions
         result = self._guard(lambda: self._request_states(port))
         self._check(result, "cannot send")
         for i, servo in enumerate(self._ids):
-            data, result, error = self._guard(lambda s=servo: self._packets.readRx(port, s, r.state_size))  # type: ignore[misc]
+            data, result, error = self._receive(port, servo)
             name = self._names[i]
             self._check(result, f"servo {servo} ({name}) did not answer: check its cable, id and baud rate")
-            if len(data) < r.state_size:
+            if len(data) != r.state_size:
                 raise DriverError(f"{self._where}: servo {servo} ({name}) sent {len(data)} of {r.state_size} bytes")
             ticks, load[i] = r.decode(data)
             position[i] = (ticks - self._offset[i]) / self._scale[i]
@@ -145,16 +147,19 @@ class SerialBusDriver:
         """Broadcast torque off."""
         if self._port is None:
             return
+        port, register = self._port, self._registers.torque
+        port.is_using = False  # an interrupted read must not keep the stop back
         try:
-            self._packets.write1ByteTxOnly(self._port, BROADCAST, self._registers.torque, 0)
-        except OSError as error:
-            raise DriverError(f"{self._where}: torque off could not be sent: {error}; cut the servo power") from None
+            result = self._guard(lambda: self._packets.write1ByteTxOnly(port, BROADCAST, register, 0))
+            self._check(result, "the packet was not sent whole")
+        except DriverError as error:
+            raise DriverError(f"{error}; torque is NOT off: cut the servo power") from None
 
     def close(self) -> None:
         """Close the port."""
         port, self._port = self._port, None
         if port is not None:
-            with contextlib.suppress(OSError):  # already gone
+            with contextlib.suppress(OSError, termios.error):  # already gone
                 port.closePort()
 
     @property
@@ -170,7 +175,7 @@ class SerialBusDriver:
         """Run an SDK call; an unplugged port becomes a DriverError and the SDK's busy flag is cleared."""
         try:
             return call()
-        except (OSError, TypeError, ValueError) as error:  # pyserial raises TypeError when closed under its feet
+        except Exception as error:  # unplugged: OSError, termios.error or TypeError, as pyserial happens to notice
             raise DriverError(f"{self._where}: {error}; is it unplugged?") from None
         finally:
             if self._port is not None:
@@ -184,6 +189,27 @@ class SerialBusDriver:
     def _request_states(self, port: Any) -> int:
         r = self._registers
         return int(self._packets.syncReadTx(port, r.state, r.state_size, list(self._ids), len(self._ids)))
+
+    def _receive(self, port: Any, servo: int) -> tuple[Sequence[int], int, int]:
+        """Data, result and error byte of the next answer of ``servo``; answers of others are skipped until the timeout.
+
+        Not the SDK's readRx, which takes the checksum for data where an answer is too short.
+        """
+        while True:
+            packet, result = self._guard(lambda: self._receive_packet(port))
+            if result != self._sdk.COMM_SUCCESS:
+                return (), result, 0
+            sender, error, data = self._split(packet)
+            if sender == servo:
+                return data, result, error
+
+    def _receive_packet(self, port: Any) -> tuple[Any, int]:
+        """The SDK's next packet and result."""
+        raise NotImplementedError
+
+    def _split(self, packet: Sequence[int]) -> tuple[int, int, Sequence[int]]:
+        """Sender, error byte and data of a status packet."""
+        raise NotImplementedError
 
     def _send(self, address: int, size: int, values: Sequence[int]) -> None:
         """One sync write of ``size`` little-endian bytes to every servo."""
