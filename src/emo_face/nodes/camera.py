@@ -16,7 +16,6 @@ from std_msgs.msg import Header
 
 from emo_face.core.types import ImageArray
 from emo_face.ros import qos
-from emo_face.ros.dds import make_room_for_images
 from emo_face.ros.diagnostics import ERROR
 from emo_face.ros.image import compressed_message, image_message
 from emo_face.ros.lifecycle import EmoNode
@@ -143,7 +142,6 @@ class CameraNode(EmoNode):
 
 def main() -> int:
     """Run the node as a process."""
-    make_room_for_images()
     return run(CameraNode)
 
 
