@@ -91,5 +91,6 @@ class MockDriver:
     def _check(self) -> None:
         if self.unplugged:
             self.connected = False
+            raise DriverError("mock bus: unplugged; plug it in again")
         if not self.connected:
             raise DriverError("mock bus: not connected; call connect()")
