@@ -20,7 +20,8 @@ TYPES = {
     ".json": "application/json",
     ".svg": "image/svg+xml",
 }
-ROUTES = {"index.html": "/", "tune.html": "/tune"}
+ROUTES = {"index.html": "/", "tune.html": "/tune", "3d.html": "/3d"}
+MODEL_MB = 100
 
 
 @dataclass(frozen=True)
@@ -37,11 +38,11 @@ def _page(body: bytes, content_type: str) -> Page:
     return Page(body, gzip.compress(body, 9, mtime=0), content_type, hashlib.sha256(body).hexdigest()[:16])
 
 
-def load_pages(theme: str, folder: Path = STATIC) -> dict[str, Page]:
-    """Every page by its route; ``theme`` is the face shown unless the page asks for another.
+def load_pages(theme: str, model: Path | None = None, folder: Path = STATIC) -> dict[str, Page]:
+    """Every page by its route; ``theme`` is the face shown unless the page asks for another, ``model`` a GLB for /3d.
 
     Raises:
-        ConfigError: no such theme, or the page itself is missing from the install.
+        ConfigError: no such theme, no GLB, the 3D view is not built, or the page itself is missing from the install.
     """
     titles = {}
     for path in sorted((folder / "faces").glob("*.json")):
@@ -54,6 +55,31 @@ def load_pages(theme: str, folder: Path = STATIC) -> dict[str, Page]:
         pages[ROUTES.get(name, f"/{name}")] = _page(path.read_bytes(), TYPES[path.suffix])
     if "/" not in pages:
         raise ConfigError(f"{folder / 'index.html'} is missing; reinstall emo_face")
-    config = {"channels": ARKIT_52, "emotions": basic7().labels, "theme": theme, "themes": titles}
+    if model is None:
+        pages.pop("/3d", None)
+    else:
+        pages["/model.glb"] = _model(model, built="/head3d.js" in pages)
+    config = {
+        "channels": ARKIT_52,
+        "emotions": basic7().labels,
+        "theme": theme,
+        "themes": titles,
+        "model": model is not None,
+    }
     pages["/config.json"] = _page(json.dumps(config).encode(), TYPES[".json"])
     return pages
+
+
+def _model(path: Path, built: bool) -> Page:
+    """A user's GLB, checked as far as its header goes (Khronos, glTF 2.0, section 4.4)."""
+    if not built:
+        raise ConfigError("screen.model needs the 3D view, which is not built: run python export/build_head3d.py")
+    try:
+        if path.stat().st_size > MODEL_MB * 1_000_000:
+            raise ConfigError(f"screen.model {path} is larger than {MODEL_MB} MB")
+        body = path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"screen.model {path} cannot be read: {error.strerror}") from None
+    if body[:8] != b"glTF\x02\0\0\0" or int.from_bytes(body[8:12], "little") != len(body):
+        raise ConfigError(f"screen.model {path} is not a whole binary glTF 2.0 file; make one with emo-face head3d")
+    return Page(body, body, "model/gltf-binary", hashlib.sha256(body).hexdigest()[:16])

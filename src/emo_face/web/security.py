@@ -16,11 +16,14 @@ MIN_TOKEN = 12
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 
 # connect-src 'self' covers ws:// of the same host and port (CSP Level 3).
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    "manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
+)
+# Textures inside a GLB are handed to the browser as blobs.
+POLICY_3D = POLICY.replace("data:", "data: blob:").replace("connect-src 'self'", "connect-src 'self' blob:")
 HEADERS = {
-    "Content-Security-Policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
-        "manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
-    ),
+    "Content-Security-Policy": POLICY,
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "SAMEORIGIN",
     "Referrer-Policy": "no-referrer",

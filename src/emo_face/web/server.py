@@ -9,6 +9,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from aiohttp import WSCloseCode, WSMsgType, web
@@ -41,9 +42,10 @@ class FaceServer:
         origins: further origins (``https://robot.local``) that may connect, for a reverse proxy.
         max_clients: connections beyond this are refused with 503.
         rate: frames a second at most; the page draws 60 in between.
+        model: a GLB with ARKit morph targets to show at ``/3d``; needs the 3D view (``export/build_head3d.py``).
 
     Raises:
-        UserError: a token is needed or too short. ConfigError: unknown theme.
+        UserError: a token is needed or too short. ConfigError: unknown theme, or ``model`` cannot be shown.
     """
 
     def __init__(
@@ -57,13 +59,14 @@ class FaceServer:
         origins: Sequence[str] = (),
         max_clients: int = 128,
         rate: float = 30.0,
+        model: Path | None = None,
     ) -> None:
         self.host, self.port, self.token = host, port, token or None
         security.check_binding(host, self.token)
         self.on_command, self.origins, self.max_clients = on_command, tuple(origins), max_clients
         self.hub = Hub(rate)
         self.refused_commands = 0
-        self._pages = load_pages(theme)
+        self._pages = load_pages(theme, model)
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._done: asyncio.Event | None = None
@@ -169,9 +172,10 @@ class FaceServer:
         if request.headers.get("If-None-Match") == headers["ETag"]:
             return web.Response(status=304, headers=headers)
         body = page.body
-        if "gzip" in request.headers.get("Accept-Encoding", ""):
+        if page.compressed is not page.body and "gzip" in request.headers.get("Accept-Encoding", ""):
             body, headers["Content-Encoding"] = page.compressed, "gzip"
-        return web.Response(body=body, content_type=page.content_type, charset="utf-8", headers=headers)
+        charset = None if page.content_type.startswith("model/") else "utf-8"
+        return web.Response(body=body, content_type=page.content_type, charset=charset, headers=headers)
 
     async def _health(self, request: web.Request) -> web.Response:
         live = self.hub.live
@@ -245,6 +249,8 @@ async def _guard(request: web.Request, handler: Handler) -> web.StreamResponse:
         raise
     if not response.prepared:
         response.headers.update(security.HEADERS)
+        if request.path == "/3d":
+            response.headers["Content-Security-Policy"] = security.POLICY_3D
     return response
 
 

@@ -1,18 +1,7 @@
 // The face page: full screen, settings that hide themselves, a badge when the link is lost.
-import { Stage, remember } from './stage.js';
+import { Stage, badge, remember } from './stage.js';
 
 const $ = (id) => document.getElementById(id);
-const BADGE = {
-  lost: 'Connection lost. Trying again…',
-  waiting: 'Waiting for the face driver',
-  live: '',
-};
-
-function showState(state) {
-  $('badge').textContent = BADGE[state];
-  $('badge').hidden = !BADGE[state];
-}
-
 function showMeta({ emotion, person, latency_ms: latency }) {
   const parts = [emotion, person, Number.isFinite(latency) ? `${Math.round(latency)} ms` : ''];
   $('status').textContent = parts.filter(Boolean).join(' · ');
@@ -43,6 +32,7 @@ function settings(stage) {
   $('mode').value = stage.mode;
   $('theme').onchange = ({ target }) => { stage.setTheme(target.value); remember('theme', target.value); };
   $('mode').onchange = ({ target }) => { stage.setMode(target.value); remember('mode', target.value); };
+  $('model').hidden = !stage.config.model;
   $('full').onclick = fullScreen;
   addEventListener('keydown', (event) => {
     if (event.target.closest?.('select, input') || event.ctrlKey || event.metaKey || event.altKey) return;
@@ -58,12 +48,11 @@ function settings(stage) {
 hideWhenStill();
 keepAwake();
 document.addEventListener('visibilitychange', keepAwake);
-showState('lost');
+badge('lost');
 try {
-  const stage = await Stage.open($('face'), { onState: showState, onMeta: showMeta });
+  const stage = await Stage.open($('face'), { onState: badge, onMeta: showMeta });
   settings(stage);
   window.emoFace = stage;
 } catch (error) {
-  $('badge').textContent = `The face could not be loaded: ${error.message}`;
-  $('badge').hidden = false;
+  badge('', `The face could not be loaded: ${error.message}`);
 }

@@ -16,6 +16,15 @@ export function remember(name, value) {
   try { localStorage.setItem(`emo_face.${name}`, value); } catch { /* private window: this visit only */ }
 }
 
+const BADGE = { lost: 'Connection lost. Trying again…', waiting: 'Waiting for the face driver', live: '' };
+
+// Tells the state of the link, or `text`, on the page's badge.
+export function badge(state, text = BADGE[state]) {
+  const node = document.getElementById('badge');
+  node.textContent = text;
+  node.hidden = !text;
+}
+
 const fetchJson = async (path) => {
   const answer = await fetch(path);
   if (!answer.ok) throw new Error(`${path}: ${answer.status}`);
@@ -23,10 +32,11 @@ const fetchJson = async (path) => {
 };
 
 export class Stage {
-  static async open(canvas, calls = {}) {
+  // `makeView(canvas, channels)`: another view with the interface of FaceView.
+  static async open(canvas, calls = {}, makeView = (...of) => new FaceView(...of)) {
     const stage = new Stage();
     stage.config = await fetchJson('/config.json');
-    stage.view = new FaceView(canvas, stage.config.channels);
+    stage.view = await makeView(canvas, stage.config.channels);
     const wanted = setting('theme', stage.config.theme);
     stage.mode = setting('mode', 'auto');
     await stage.setTheme(wanted in stage.config.themes ? wanted : stage.config.theme);

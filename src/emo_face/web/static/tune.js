@@ -1,9 +1,8 @@
 // Sliders for every channel and emotion presets; commands go to the driver, the picture shows what comes back.
-import { Stage } from './stage.js';
+import { Stage, badge } from './stage.js';
 
 const $ = (id) => document.getElementById(id);
 const GROUPS = [['Brows', 'brow'], ['Eyes', 'eye'], ['Cheeks and nose', 'cheek', 'nose'], ['Jaw', 'jaw'], ['Mouth', 'mouth', 'tongue']];
-const BADGE = { lost: 'Connection lost. Trying again…', waiting: 'Waiting for the face driver', live: '' };
 
 const held = new Map();
 const sliders = new Map();
@@ -76,7 +75,7 @@ function build({ channels, emotions }) {
 }
 
 stage = await Stage.open($('face'), {
-  onState: (state) => { $('badge').textContent = BADGE[state]; $('badge').hidden = !BADGE[state]; },
+  onState: badge,
   onReply: ({ type, reason }) => { $('reply').textContent = type === 'refused' ? `Refused: ${reason}` : ''; },
 });
 build(stage.config);

@@ -1,0 +1,61 @@
+"""Make a head for the 3D view: a GLB with the 52 ARKit shapes as morph targets.
+
+    emo-face head3d --ict ICT/ --out head.glb                  from ICT-FaceKit light (MIT)
+    emo-face head3d --flame flame2023.pkl --out head.glb       from your FLAME file, after `emo-face flame import`
+
+Show it: build the 3D view once (python export/build_head3d.py), set the driver's parameter screen.model to the file
+and open /3d. Any other GLB whose morph targets have ARKit names works too. The licence of the head stays its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from emo_face.face.glb import HeadPart
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of ``emo-face head3d``."""
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--ict", type=Path, help="folder with ict_facekit_light_expressions.npz")
+    source.add_argument("--flame", type=Path, help="FLAME .pkl or .npz")
+    parser.add_argument("--map", type=Path, help="map that `emo-face flame import` wrote; default: the user cache")
+    parser.add_argument("--out", type=Path, required=True, help="GLB to write")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Read the head, write the GLB."""
+    from emo_face.core.arkit import ARKIT_52
+    from emo_face.core.errors import UserError
+    from emo_face.face.glb import write_head
+    from emo_face.face.head3d import parts_from_ict
+    from emo_face.face.ict import load_ict
+
+    if args.out.suffix.lower() != ".glb":
+        raise UserError(f"--out {args.out}: expected a name that ends in .glb")
+    parts = parts_from_ict(load_ict(args.ict)) if args.ict else _flame_parts(args.flame, args.map)
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    write_head(args.out, parts, ARKIT_52)
+    still = [n for k, n in enumerate(ARKIT_52) if not any(abs(p.offsets[k]).max() > 1e-4 for p in parts)]
+    print(f"{args.out}: {args.out.stat().st_size / 1e6:.1f} MB, {sum(len(p.vertices) for p in parts)} vertices")
+    if still:
+        print(f"this head does not show {', '.join(still)}")
+    return 0
+
+
+def _flame_parts(flame_file: Path, map_file: Path | None) -> list[HeadPart]:
+    from dataclasses import replace
+
+    from emo_face.cli.flame import default_map
+    from emo_face.face.basis import load_basis
+    from emo_face.face.flame import load_flame
+    from emo_face.face.flame_map import load_eyelids
+    from emo_face.face.head3d import parts_from_flame
+
+    flame = load_flame(flame_file)
+    path = map_file or default_map(flame.version)
+    basis = load_basis(path)
+    return parts_from_flame(replace(flame, eyelids=load_eyelids(path, len(flame.template))), basis)
