@@ -143,10 +143,18 @@ def fit_thresholds(scores: Array, truth: NDArray[Any], rule: Literal["max_f1", "
 
 
 def summary(
-    scores: Array, truth: NDArray[Any], thresholds: Array, multi: bool, mode: APMode = "sklearn"
+    scores: Array,
+    truth: NDArray[Any],
+    thresholds: Array,
+    multi: bool,
+    mode: APMode = "sklearn",
+    ranking: Array | None = None,
 ) -> dict[str, Any]:
-    """The paper's numbers in percent: mAP, macro precision, recall, F1, Hamming loss, accuracy (single-label sets)."""
-    ap = mean_average_precision(scores, truth, mode)
+    """The paper's numbers in percent: mAP, macro precision, recall, F1, Hamming loss, accuracy (single-label sets).
+
+    ``ranking``: what AP ranks by where that is finer than ``scores``: logits do not saturate as probabilities do.
+    """
+    ap = mean_average_precision(scores if ranking is None else ranking, truth, mode)
     predicted = decide(scores, thresholds, multi)
     precision, recall, f1 = precision_recall_f1(predicted, truth)
     out: dict[str, Any] = {

@@ -13,6 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.floating[Any]]
+PRIOR = 1e-3
+"""Weight of a pull of the scale towards 1: nothing against a thousand people, all against four."""
+LEAST_SCALE = 1e-3
+
 Kind = Literal["platt", "temperature", "none"]
 
 
@@ -74,14 +78,14 @@ def _logistic(x: Array, y: Array, with_shift: bool) -> tuple[float, float]:
 
     def loss(point: Array) -> float:
         z = point[0] * x + point[1]
-        return float(np.sum(np.logaddexp(0, z) - target * z))
+        return float(np.sum(np.logaddexp(0, z) - target * z) + 0.5 * PRIOR * (point[0] - 1) ** 2)
 
     point, value = np.array([1.0, 0.0]), loss(np.array([1.0, 0.0]))
     for _ in range(100):
         p = 0.5 * (1 + np.tanh(0.5 * (point[0] * x + point[1])))
         error, weight = p - target, p * (1 - p)
-        gradient = np.array([error @ x, error.sum()])
-        hessian = np.array([[weight @ (x * x), weight @ x], [weight @ x, weight.sum()]]) + 1e-6 * np.eye(2)
+        gradient = np.array([error @ x + PRIOR * (point[0] - 1), error.sum()])
+        hessian = np.array([[weight @ (x * x), weight @ x], [weight @ x, weight.sum()]]) + np.diag([PRIOR, 1e-9])
         if not with_shift:
             gradient, hessian = np.array([gradient[0], 0.0]), np.diag([hessian[0, 0], 1.0])
         step, size = np.linalg.solve(hessian, gradient), 1.0
@@ -91,7 +95,10 @@ def _logistic(x: Array, y: Array, with_shift: bool) -> tuple[float, float]:
         value = loss(point)
         if last - value < 1e-10:
             break
-    return (float(point[0]), float(point[1])) if point[0] > 1e-3 else (1e-3, float(point[1]))
+    if point[0] > LEAST_SCALE:
+        return float(point[0]), float(point[1])
+    mean = float(target.mean())
+    return LEAST_SCALE, float(np.log(mean / (1 - mean)) - LEAST_SCALE * x.mean()) if with_shift else 0.0
 
 
 def _softmax_temperature(logits: Array, truth: Array) -> float:

@@ -90,6 +90,15 @@ class FeatureCache:
             folder.mkdir(parents=True, exist_ok=True)
             path.write_text(json.dumps(meta, indent=1) + "\n", encoding="utf-8")
 
+    @classmethod
+    def reading(cls, folder: Path) -> FeatureCache:
+        """Open a cache only to :meth:`load` it, without its encoder. Raises UserError where there is none."""
+        if not (folder / META).is_file():
+            raise UserError(f"{folder}: no {META}; cache features first: export/train_multiview.py cache --help")
+        cache = cls.__new__(cls)
+        cache.folder = folder
+        return cache
+
     def build(
         self,
         records: Sequence[Record],

@@ -103,6 +103,15 @@ def test_calibration_lowers_the_loss_and_leaves_map(scored, kind):
         np.testing.assert_allclose(after.mean(0), truth.mean(0), atol=0.01)
 
 
+def test_calibration_of_a_class_that_ranks_wrongly_keeps_its_rate():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(400, 1))
+    truth = (rng.random((400, 1)) < 1 / (1 + np.exp(4 * x + 2))).astype(int)  # the higher the score, the rarer
+    fitted = platt.fit(x, truth)
+    assert 0 < fitted.scale[0] < 0.01
+    assert fitted.apply(x).mean() == pytest.approx(truth.mean(), abs=0.01)
+
+
 def test_calibration_of_a_useless_class_and_of_single_labels():
     rng = np.random.default_rng(0)
     logits, truth = rng.normal(size=(50, 2)), np.zeros((50, 2))

@@ -68,20 +68,12 @@ def load(base: Path, folder: Path | None = None, device: str = "cpu") -> Asker:
     Raises:
         ModelError: weights or tokenizers are missing; says which and the fix.
     """
-    from transformers import AutoTokenizer
-
     from emo_face.perception.multiview import checkpoint
     from emo_face.perception.multiview.config import EncoderConfig
     from emo_face.perception.multiview.vlm import MultiViewVLM
 
     model = checkpoint.load_base(base, "bfloat16" if device.startswith("cuda") else "float32")
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(base, local_files_only=True)
-        qformer = base / "qformer_tokenizer"
-        qformer_tokenizer = AutoTokenizer.from_pretrained(qformer if qformer.is_dir() else base, local_files_only=True)
-    except (OSError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise ModelError(f"{base}: tokenizer does not load ({reason}); fetch the whole checkpoint again") from None
+    tokenizer, qformer_tokenizer = load_tokenizers(base)
     if folder is None:
         size = int(model.config.vision_config.image_size)
         vlm = MultiViewVLM(model, EncoderConfig(image_size=size))
@@ -90,3 +82,17 @@ def load(base: Path, folder: Path | None = None, device: str = "cpu") -> Asker:
         vlm = MultiViewVLM(model, encoder.config)
         vlm.encoder = encoder
     return Asker(vlm, tokenizer, qformer_tokenizer, device)
+
+
+def load_tokenizers(base: Path) -> tuple[Any, Any]:
+    """The tokenizers of the language model and the Q-Former. Raises ModelError naming the folder."""
+    from transformers import AutoTokenizer
+
+    qformer = base / "qformer_tokenizer"
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(base, local_files_only=True)
+        second = AutoTokenizer.from_pretrained(qformer if qformer.is_dir() else base, local_files_only=True)
+    except (OSError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise ModelError(f"{base}: tokenizer does not load ({reason}); fetch the whole checkpoint again") from None
+    return tokenizer, second

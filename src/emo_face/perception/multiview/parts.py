@@ -42,8 +42,9 @@ class HeadPart(Protocol):
 def pool(tokens: FloatArray, how: str) -> FloatArray:
     """(k, queries, size) -> (k, feature), as :meth:`MultiViewEncoder.pool` does it."""
     if how == "mean":
-        return np.asarray(tokens, np.float32).mean(1)
-    return np.asarray(tokens.reshape(len(tokens), -1) if how == "flatten" else tokens[:, 0], np.float32)
+        return np.asarray(np.mean(tokens, axis=1, dtype=np.float32))
+    chosen = tokens.reshape(len(tokens), -1) if how == "flatten" else tokens[:, 0]
+    return np.asarray(chosen, np.float32)
 
 
 class TorchEncoder:

@@ -1,0 +1,221 @@
+"""``emo-face evaluate multiview``: a trained head on cached features, beside the paper's tables.
+
+  emo-face evaluate multiview --records emotic.jsonl --cache out/features --model out/multiview --out out/report
+  emo-face evaluate multiview --records emotic.jsonl --cache out/features --model out/multiview --ablations --json
+
+Thresholds and calibration come with the model, from its validation split. ``--ablations`` trains the head again with
+fewer views, without attention and with binary cross-entropy (the paper's tables 6, 11, 12). The ablations of Stage 1
+(tables 7 to 9, 13) are corpora: make them with ``emo-face data qa --tasks ...`` and ``--no-balance``, train, cache,
+and give their features as ``--also "table8/without balancing=out/features-unbalanced"``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from emo_face.core.errors import UserError
+from emo_face.core.labels import label_set
+from emo_face.evaluation import multilabel
+from emo_face.evaluation.multilabel_reliability import brier_per_label, ece_per_label, pooled_bins
+
+ABLATIONS: dict[str, dict[str, dict[str, Any]]] = {
+    "table6": {
+        "scene": {"views": ("scene",)},
+        "scene+body": {"views": ("scene", "body")},
+        "scene+body+face": {"views": ("scene", "body", "face")},
+    },
+    "table11": {"no attention": {"attention": False}, "attention": {"attention": True}},
+    "table12": {"bce": {"loss": "bce"}, "asymmetric": {"loss": "asymmetric"}},
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Records, cache, model, output."""
+    parser.add_argument("--records", type=Path, required=True, help="records file (.jsonl) with all splits")
+    parser.add_argument("--cache", type=Path, required=True, help="folder of cached features")
+    parser.add_argument("--model", type=Path, required=True, help="folder with head.safetensors and head.json")
+    parser.add_argument("--split", default="test", choices=("train", "val", "test"))
+    parser.add_argument("--ap-mode", default="sklearn", choices=multilabel.AP_MODES)
+    parser.add_argument("--rounds", type=int, default=200, help="of the bootstrap (default 200)")
+    parser.add_argument("--ablations", action="store_true", help="train the head's ablations as well")
+    parser.add_argument(
+        "--also", action="append", default=[], metavar="TABLE/ROW=DIR", help="features of another Stage 1"
+    )
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, help="write report.html and report.json here")
+    parser.add_argument("--json", action="store_true", help="print JSON on stdout and nothing else")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Evaluate, write the report, print."""
+    from importlib.util import find_spec
+
+    if find_spec("torch") is None:
+        raise UserError('evaluating the multi-view head needs torch: pip install "emo_face[full]"')
+    report = evaluate(args)
+    if args.out is not None:
+        from emo_face.evaluation.multiview_report import write_html
+
+        write_html(report, args.out / "report.html")
+        (args.out / "report.json").write_text(json.dumps(_plain(report), indent=1) + "\n", encoding="utf-8")
+    if args.json:
+        print(json.dumps(_plain(report)))
+    else:
+        _print(report)
+    return 0
+
+
+def evaluate(args: argparse.Namespace) -> dict[str, Any]:
+    """The whole report as a dict. Raises UserError for an empty split or features that are not there."""
+    from emo_face.datasets.records import of_split, read_jsonl
+    from emo_face.perception.multiview import head_file
+    from emo_face.training import stage2
+
+    head, card = head_file.load(args.model)
+    records = list(read_jsonl(args.records))
+    people = of_split(records, args.split)
+    features = read_features(args.cache)
+    name = card.fusion.label_set
+    data = stage2.labelled(features, people, name)
+    if data.features.features.shape[1:] != (len(card.fusion.views), card.fusion.in_features):
+        shape = data.features.features.shape[1:]
+        raise UserError(
+            f"{args.cache}: features of {shape[0]} views x {shape[1]}, the head of {args.model} reads "
+            f"{len(card.fusion.views)} x {card.fusion.in_features}; cache with the encoder it was trained on"
+        )
+    logits, vad = stage2.predict(head, data.features)
+    report = measure(logits, data.truth, card, args.ap_mode, args.rounds, args.seed)
+    report.update(
+        label_set=name,
+        labels=list(label_set(name).labels),
+        split=args.split,
+        split_note=_split_note(people),
+        missing_views=_missing(data.features.present, card.fusion.views),
+    )
+    if vad is not None:
+        report["vad_error"] = _vad_error(vad, data.vad)
+    if args.ablations or args.also:
+        report["ablations"] = _ablations(args, card, records, features)
+    return report
+
+
+def measure(logits: Any, truth: Any, card: Any, mode: multilabel.APMode, rounds: int, seed: int) -> dict[str, Any]:
+    """Metrics of (n, classes) logits under a card's calibration and thresholds."""
+    multi = label_set(card.fusion.label_set).multi
+    probabilities = card.probabilities(logits)
+    plain = replace(card, scale=np.ones_like(card.scale), shift=np.zeros_like(card.shift)).probabilities(logits)
+    low, high = multilabel.map_interval(logits, truth, np.random.default_rng(seed), rounds)
+    bins = pooled_bins(probabilities, truth)
+    return {
+        "result": multilabel.summary(probabilities, truth, card.thresholds, multi, mode, logits if multi else None),
+        "mAP_interval": [100 * low, 100 * high],
+        "positives": multilabel.frequencies(truth, label_set(card.fusion.label_set).labels),
+        "calibration": {
+            "ece": float(ece_per_label(probabilities, truth).mean()),
+            "ece_raw": float(ece_per_label(plain, truth).mean()),
+            "ece_per_label": ece_per_label(probabilities, truth).tolist(),
+            "brier": float(brier_per_label(probabilities, truth).mean()),
+            "brier_raw": float(brier_per_label(plain, truth).mean()),
+            "bins": {"score": bins.score.tolist(), "share": bins.share.tolist(), "count": bins.count.tolist()},
+        },
+    }
+
+
+def read_features(folder: Path) -> Any:
+    """Cached features without their encoder. Raises UserError where the folder holds none."""
+    from emo_face.training.feature_cache import FeatureCache
+
+    return FeatureCache.reading(folder).load()
+
+
+def _ablations(args: argparse.Namespace, card: Any, records: Sequence[Any], features: Any) -> dict[str, Any]:
+    found: dict[str, dict[str, float]] = {}
+    if args.ablations:
+        for table, rows in ABLATIONS.items():
+            found[table] = {name: _retrain(args, card, records, features, change) for name, change in rows.items()}
+    for item in args.also:
+        where, _, folder = item.partition("=")
+        table, _, row = where.partition("/")
+        if not folder or not row:
+            raise UserError(f"--also: expected TABLE/ROW=DIR, got {item!r}")
+        found.setdefault(table, {})[row] = _retrain(args, card, records, read_features(Path(folder)), {})
+    return found
+
+
+def _retrain(
+    args: argparse.Namespace, card: Any, records: Sequence[Any], features: Any, change: dict[str, Any]
+) -> float:
+    """mAP (accuracy for single-label sets) in percent of a head trained anew with ``change``."""
+    from emo_face.datasets.records import of_split
+    from emo_face.training import stage2
+
+    change = dict(change)
+    loss = change.pop("loss", "auto")
+    all_views = card.fusion.views
+    views = tuple(view for view in change.pop("views", all_views) if view in all_views)
+    fusion = replace(card.fusion, views=views, **change)
+    name = fusion.label_set
+    parts = [stage2.labelled(features, of_split(records, split), name) for split in ("train", "val", args.split)]
+    train, validation, test = (stage2.with_views(part, views, all_views) for part in parts)
+    if not label_set(name).multi and loss != "auto":
+        loss = "auto"  # the losses of table 12 are for multi-label sets
+    trained = stage2.train(train, validation, fusion, stage2.Stage2Config(loss=loss, seed=args.seed))
+    logits, _ = stage2.predict(trained.head, test.features)
+    if label_set(name).multi:
+        return 100 * multilabel.mean_average_precision(logits, test.truth, args.ap_mode).value
+    return 100 * multilabel.accuracy(logits, test.truth)
+
+
+def _split_note(people: Sequence[Any]) -> str:
+    sources = sorted({record.source for record in people})
+    return f"Splits come from: {', '.join(sources) or 'unnamed'}. Numbers of different splits do not compare."
+
+
+def _missing(present: Any, views: Sequence[str]) -> dict[str, int]:
+    return {view: int((present[:, v] == 0).sum()) for v, view in enumerate(views)}
+
+
+def _vad_error(vad: Any, truth: Any) -> dict[str, float]:
+    """Mean absolute error on the 1..10 scale, over annotated people."""
+    known = np.isfinite(truth).all(1)
+    error = 4.5 * np.abs(vad[known] - truth[known]).mean(0) if known.any() else np.full(3, np.nan)
+    return dict(zip(("valence", "arousal", "dominance"), error.tolist(), strict=True))
+
+
+def _plain(value: Any) -> Any:
+    """JSON without NaN: null stands for it."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _print(report: dict[str, Any]) -> None:
+    from emo_face.evaluation.multiview_report import main_table, paper
+
+    ours, tables = report["result"], paper()
+    low, high = report["mAP_interval"]
+    print(
+        f"{report['label_set']} {report['split']}: {ours['n']} people, mAP {ours['mAP']:.2f} ({low:.2f} to {high:.2f})"
+    )
+    table = tables.get(main_table(report["label_set"]))
+    if table:
+        print(f"{'':30s}" + "".join(f"{column:>11s}" for column in table["columns"]))
+        rows = {**table["rows"], "This run": [ours.get(column) for column in table["columns"]]}
+        for name, values in rows.items():
+            print(f"{name:30s}" + "".join(f"{'-' if v is None else f'{v:.2f}':>11s}" for v in values))
+    calibration = report["calibration"]
+    print(f"ECE {calibration['ece_raw']:.4f} -> {calibration['ece']:.4f}, Brier {calibration['brier']:.4f}")
+    for key, rows in report.get("ablations", {}).items():
+        for name, value in rows.items():
+            printed = tables.get(key, {}).get("rows", {}).get(name)
+            print(f"{key} {name:28s} {value:6.2f}  paper {printed[0] if printed else '-'}")
