@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from emo_face.ros.transport import use_large_segments
+from emo_face.ros.transport import use_profile
 
 
 @pytest.mark.parametrize(
@@ -17,7 +17,7 @@ from emo_face.ros.transport import use_large_segments
 )  # fmt: skip
 def test_profile_is_named_and_holds_an_image(distro: str, name: str) -> None:
     environment = {"ROS_DISTRO": distro}
-    assert use_large_segments(environment)
+    assert use_profile(environment)
     tree = ET.parse(Path(environment[name])).getroot()
     space = {"d": "http://www.eprosima.com"}
     sizes = [int(node.text or 0) for node in tree.findall(".//d:segment_size", space)]
@@ -32,9 +32,14 @@ def test_profile_is_named_and_holds_an_image(distro: str, name: str) -> None:
         {"FASTDDS_DEFAULT_PROFILES_FILE": "/mine.xml"},
         {"FASTRTPS_DEFAULT_PROFILES_FILE": "/mine.xml"},
         {"FASTDDS_BUILTIN_TRANSPORTS": "UDPv4"},
+        {"ROS_LOCALHOST_ONLY": "1"},
     ],
 )
 def test_the_users_choice_stands(own: dict[str, str]) -> None:
     environment = dict(own)
-    assert not use_large_segments(environment)
+    assert not use_profile(environment)
     assert environment == own
+
+
+def test_without_shared_memory_the_defaults_stay(tmp_path: Path) -> None:
+    assert not use_profile({}, str(tmp_path / "absent"))

@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import os
 import signal
 import time
 from pathlib import Path
@@ -121,7 +122,9 @@ def run(args: argparse.Namespace) -> int:
     from rclpy.signals import SignalHandlerOptions
 
     from emo_face.ros.supervisor import Supervisor
+    from emo_face.ros.transport import use_profile
 
+    use_profile(os.environ)
     rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
     node = rclpy.create_node("emo_face_up")
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))

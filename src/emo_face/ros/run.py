@@ -14,7 +14,7 @@ from rclpy.signals import SignalHandlerOptions
 
 from emo_face.core.errors import UserError
 from emo_face.ros.lifecycle import EmoNode
-from emo_face.ros.transport import use_large_segments
+from emo_face.ros.transport import use_profile
 
 
 def run(
@@ -32,7 +32,7 @@ def run(
     Returns:
         0 at a clean end, 2 after a user's mistake in the parameters, else what the node finished with.
     """
-    use_large_segments(os.environ)
+    use_profile(os.environ)
     # our own handlers: rclpy's would shut the context down before the node can say good-bye
     rclpy.init(args=arguments(args, remaps), signal_handler_options=SignalHandlerOptions.NO)
     node: EmoNode | None = None

@@ -1,0 +1,60 @@
+"""Measure speed and memory on this machine, beside what peers do.
+
+Examples:
+  emo-face bench perception --data ../shared/assets --json     stages of one frame, one and six people, one core
+  emo-face bench graph --one ONE.jpg --six SIX.jpg --json      the whole graph over DDS
+  emo-face bench graph --one ONE.jpg --six SIX.jpg --peer-python ~/ultra/bin/python --peer-weights yolo11n.pt
+
+Close other programs first: the figures are of this machine as it is now.
+"""
+
+from __future__ import annotations
+
+import argparse
+import pkgutil
+from importlib import import_module
+from types import ModuleType
+
+PREFIX = "bench_"
+
+
+def benchmarks() -> dict[str, ModuleType]:
+    """Every ``emo_face.evaluation.bench_<name>``: it has ``add_arguments(parser)`` and ``measure(args) -> dict``."""
+    from emo_face import evaluation
+
+    names = sorted(info.name for info in pkgutil.iter_modules(evaluation.__path__) if info.name.startswith(PREFIX))
+    return {name.removeprefix(PREFIX): import_module(f"emo_face.evaluation.{name}") for name in names}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """One sub-verb a benchmark, each with ``--json``."""
+    targets = parser.add_subparsers(dest="benchmark", metavar="BENCHMARK", required=True)
+    for name, module in benchmarks().items():
+        text = (module.__doc__ or name).strip()
+        sub = targets.add_parser(
+            name,
+            help=text.split("\n")[0].rstrip("."),
+            description=text,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        module.add_arguments(sub)
+        sub.add_argument("--json", action="store_true", help="print JSON on stdout and nothing else")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measure and print."""
+    import json
+
+    result = benchmarks()[args.benchmark].measure(args)
+    print(json.dumps(result, indent=2, allow_nan=False) if args.json else _text(result))
+    return 0
+
+
+def _text(result: dict[str, object], indent: str = "") -> str:
+    lines = []
+    for key, value in result.items():
+        if isinstance(value, dict):
+            lines += [f"{indent}{key}:", _text(value, indent + "  ")]
+        else:
+            lines.append(f"{indent}{key}: {value}")
+    return "\n".join(lines)
