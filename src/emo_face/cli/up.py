@@ -27,6 +27,8 @@ import yaml
 from emo_face.core.errors import ConfigError
 
 if TYPE_CHECKING:
+    from rclpy.node import Node
+
     from emo_face.ros.schema import Parameter
     from emo_face.ros.supervisor import Supervisor
 
@@ -138,7 +140,7 @@ def run(args: argparse.Namespace) -> int:
         rclpy.shutdown()
 
 
-def watch(supervisor: Supervisor, node: object, seconds: float, exit_on_end: bool) -> int:
+def watch(supervisor: Supervisor, node: Node, seconds: float, exit_on_end: bool) -> int:
     """Tick until Ctrl-C (0), the time or the source is over (0), or a node is given up (1)."""
     import rclpy
 
