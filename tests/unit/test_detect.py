@@ -8,10 +8,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.optimize import linear_sum_assignment
 
 from emo_face.core.errors import ModelError
 from emo_face.core.types import Box, Face
-from emo_face.perception.associate import associate, body_from_face
+from emo_face.perception.associate import associate, body_from_face, match
 from emo_face.perception.build import Detectors, DetectorSettings, build_detectors
 from emo_face.perception.detect_yolo import Body
 from emo_face.runtime.store import ModelStore, open_store
@@ -141,3 +144,16 @@ def test_group_photo_pairs_every_face(assets: Path, detectors: Detectors) -> Non
     people = associate(detectors.bodies.detect(frame), detectors.faces.detect(frame))
     assert len(people) == 6
     assert all(p.body is not None and p.face is not None for p in people)
+
+
+@given(st.dictionaries(st.integers(0, 5), st.dictionaries(st.integers(0, 5), st.floats(0, 1), max_size=6), max_size=6))
+def test_matching_has_as_many_pairs_as_the_exact_one(costs: dict[int, dict[int, float]]) -> None:
+    dense = np.full((6, 6), 1e3)
+    for body, row in costs.items():
+        for face, cost in row.items():
+            dense[body, face] = cost
+    rows, columns = linear_sum_assignment(dense)
+    pairs = match(costs)
+    assert len(pairs) == int((dense[rows, columns] < 1e3).sum())
+    assert len(set(pairs.values())) == len(pairs)
+    assert all(face in costs[body] for body, face in pairs.items())
