@@ -93,7 +93,7 @@ def rows(face: Face, channel: str | tuple[str, ...], dx: object, **dy: object) -
     """Move the four contours: ``dx`` for all, ``dy`` for ``all``, ``up`` (both upper), ``low`` or a row by its name."""
     for row in ROWS:
         part = "up" if row.startswith("lipUp") else "low"
-        value = sum(np.asarray(dy[k], float) for k in ("all", part, row) if k in dy)
+        value = sum((np.asarray(dy[k], float) for k in ("all", part, row) if k in dy), np.zeros(len(T)))
         face.move(channel, [row], lambda x, y, v=value: (dx, v))
 
 
@@ -211,6 +211,8 @@ def _jaw(face: Face, m: Mouth) -> None:
     drop = m.jaw * (B**0.6 * (1 - corner) + corner)
     lift = corner * m.jaw * E**2 - 12 * B
     rows(face, "jawOpen", -0.36 * m.half * T, low=drop, up=lift)
+    for rounded in ("mouthFunnel", "mouthPucker"):  # both draw the corners in: together no further than a round O
+        rows(face, ("jawOpen", rounded), 0.34 * m.half * T)
     face.move("jawOpen", ["teethLowTop", "teethLowRoot"], lambda x, y: (-0.1 * x, 0.94 * m.jaw))
     face.move("jawOpen", ["tongue"], lambda x, y: (0, 0.86 * m.jaw))
     face.move("jawOpen", ["tongueOut", "tongueLine"], lambda x, y: (0, 0.62 * m.jaw))
