@@ -12,27 +12,27 @@ import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 
 def main() -> int:
     """Exit code 2 with one line where something is missing or parity fails."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--base", type=Path, required=True, help="InstructBLIP checkpoint")
-    parser.add_argument("--model", type=Path, required=True, help="folder with encoder.* and head.*")
+    parser.add_argument("--base", type=Path, help="InstructBLIP checkpoint")
+    parser.add_argument("--model", type=Path, help="folder with encoder.* and head.*")
+    parser.add_argument("--random", choices=("tiny", "full"), help="random weights instead: a dry run at that size")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--fp16", action="store_true", help="half precision, LayerNorm and softmax in float32")
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 3], help="batch sizes of the comparison")
     parser.add_argument("--json", action="store_true", help="print only JSON")
     args = parser.parse_args()
+    if not args.random and (args.base is None or args.model is None):
+        parser.error("give --base and --model, or --random")
     from emo_face.core.errors import UserError
-    from emo_face.perception.multiview import checkpoint, head_file
     from emo_face.training.export_multiview import export
 
     try:
-        base = checkpoint.load_base(args.base)
-        base.language_model = None  # not exported, and by far the largest part
-        encoder = checkpoint.load_encoder(args.model, base)
-        head, card = head_file.load(args.model)
+        encoder, head, card = _random(args.random) if args.random else _trained(args.base, args.model)
         parity = export(args.out, encoder, head, card, "fp16" if args.fp16 else "fp32", args.batches)
     except UserError as error:
         print(f"export_multiview: {error}", file=sys.stderr)
@@ -44,6 +44,31 @@ def main() -> int:
         for row in rows:
             print("{graph}: batch {batch}, largest difference {absolute:.2e} ({relative:.2e} relative)".format(**row))
     return 0
+
+
+def _trained(base_folder: Path, model: Path) -> tuple[Any, Any, Any]:
+    from emo_face.perception.multiview import checkpoint, head_file
+
+    base = checkpoint.load_base(base_folder)
+    base.language_model = None  # not exported, and by far the largest part
+    return checkpoint.load_encoder(model, base), *head_file.load(model)
+
+
+def _random(size: str) -> tuple[Any, Any, Any]:
+    import numpy as np
+
+    from emo_face.perception.multiview.config import EncoderConfig, FusionConfig
+    from emo_face.perception.multiview.encoder import MultiViewEncoder
+    from emo_face.perception.multiview.fusion_head import FusionHead
+    from emo_face.perception.multiview.head_file import HeadCard
+    from emo_face.perception.multiview.tiny import full_base, tiny_base
+
+    base = full_base() if size == "full" else tiny_base()
+    side = int(base.config.vision_config.image_size)
+    encoder = MultiViewEncoder(base, EncoderConfig(image_size=side, instruction_ids=tuple(range(4, 44))))
+    fusion = FusionConfig("emotic26", in_features=encoder.feature_size, vad=True)
+    card = HeadCard(fusion, np.full(26, 0.5), np.ones(26), np.zeros(26))
+    return encoder.eval(), FusionHead(fusion).eval(), card
 
 
 if __name__ == "__main__":

@@ -65,7 +65,7 @@ def pairs(hashes: NDArray[np.uint64], distance: int = 4) -> Iterator[tuple[int, 
 
 def _distance(one: np.uint64, many: NDArray[np.uint64]) -> NDArray[np.int64]:
     bits = np.unpackbits(np.bitwise_xor(one, many).view(np.uint8).reshape(-1, 8), axis=1)
-    return bits.sum(axis=1).astype(np.int64)
+    return np.asarray(bits.sum(axis=1), np.int64)
 
 
 def groups(hashes: NDArray[np.uint64], distance: int = 4) -> NDArray[np.int64]:

@@ -63,6 +63,30 @@ def tiny_base(seed: int = 0, **options: Any) -> Any:
     return model.eval()
 
 
+def full_base(seed: int = 0, device: str = "cpu", dtype: str = "float32") -> Any:
+    """Random weights at the true size of ViT-g/14 and the Q-Former, in eval mode; the language model stays tiny.
+
+    The library starts ViT weights at 1e-10, which would make every number denormal: matrices are drawn anew.
+    """
+    import torch
+    from transformers import InstructBlipConfig, InstructBlipForConditionalGeneration
+
+    torch.manual_seed(seed)
+    before = torch.get_default_dtype()
+    try:
+        torch.set_default_dtype(getattr(torch, dtype))
+        with torch.device(device):
+            config = InstructBlipConfig(text_config=tiny_config().text_config, image_token_index=63)
+            model = InstructBlipForConditionalGeneration(config)
+    finally:
+        torch.set_default_dtype(before)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.ndim >= 2:
+                parameter.normal_(0, 0.02)
+    return model.eval()
+
+
 def word_tokenizer(words: list[str]) -> Any:
     """A word-level tokenizer that puts BOS first, as Vicuna's does: ids 0 pad, 1 BOS, 2 EOS, 3 unknown, then words."""
     from tokenizers import Tokenizer, models, pre_tokenizers, processors

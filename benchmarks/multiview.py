@@ -1,0 +1,165 @@
+"""People per second of the multi-view encoder and head, beside the naive way, with random weights.
+
+    python benchmarks/multiview.py --size full --device cuda [--json]
+    python benchmarks/multiview.py --size tiny --device cpu
+
+`full` has the true shapes (ViT-g/14 986 M, Q-Former 186 M parameters); the language model takes no part. "Naive" is
+one `get_image_features` call of the library's own model a view a person, in the same precision, in the same run.
+The floor is FLOPs over the rate of a large matrix product measured here; `roofline_share` is floor over time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from emo_face.perception.multiview.config import VIEWS, EncoderConfig, FusionConfig
+from emo_face.perception.multiview.encoder import MultiViewEncoder, gather
+from emo_face.perception.multiview.fusion_head import FusionHead
+
+
+def build(size: str, device: str, dtype: torch.dtype) -> tuple[Any, Any, Any]:
+    """(library model, our encoder, head): they share one copy of the weights."""
+    from emo_face.perception.multiview.tiny import full_base, tiny_base
+
+    torch.manual_seed(0)
+    if size == "full":
+        base = full_base(0, device, str(dtype).removeprefix("torch."))
+    else:
+        base = tiny_base(image_size=56, width=64).to(device, dtype)
+    ids = tuple(range(4, 44))
+    config = EncoderConfig(image_size=int(base.config.vision_config.image_size), instruction_ids=ids)
+    encoder = MultiViewEncoder(base.eval(), config).to(device).eval()
+    head = FusionHead(FusionConfig("emotic26", in_features=encoder.feature_size)).to(device).eval()
+    return base, encoder, head
+
+
+def flops(base: Any, pictures: int) -> float:
+    """Multiply-adds times two of image encoder and Q-Former for so many pictures, with a 40-token instruction."""
+    vision, qformer = base.config.vision_config, base.config.qformer_config
+    tokens = (vision.image_size // vision.patch_size) ** 2 + 1
+    width = vision.hidden_size
+    layer = tokens * (4 * width * width + 2 * width * vision.intermediate_size) + 2 * tokens * tokens * width
+    total = vision.num_hidden_layers * layer + tokens * 3 * vision.patch_size**2 * width
+    rows, size = base.config.num_query_tokens + 40, qformer.hidden_size
+    own = rows * (4 * size * size + 2 * size * qformer.intermediate_size) + 2 * rows * rows * size
+    queries = base.config.num_query_tokens
+    cross = 2 * queries * size * size + 2 * tokens * width * size + 2 * queries * tokens * size
+    total += (
+        qformer.num_hidden_layers * own + -(-qformer.num_hidden_layers // qformer.cross_attention_frequency) * cross
+    )
+    return 2.0 * total * pictures
+
+
+def seconds(work: Callable[[], Any], device: str, least: float) -> float:
+    """Median time of a call, over at least three calls and ``least`` seconds, after a warm-up."""
+    work()
+    times: list[float] = []
+    while len(times) < 3 or sum(times) < least:
+        _wait(device)
+        start = time.perf_counter()
+        work()
+        _wait(device)
+        times.append(time.perf_counter() - start)
+    return sorted(times)[len(times) // 2]
+
+
+def _wait(device: str) -> None:
+    if device.startswith("cuda"):
+        torch.cuda.synchronize()
+
+
+def matrix_rate(device: str, dtype: torch.dtype) -> float:
+    """FLOP/s of one large matrix product."""
+    n = 8192 if device.startswith("cuda") else 1024
+    a, b = torch.randn(n, n, device=device, dtype=dtype), torch.randn(n, n, device=device, dtype=dtype)
+    return 2.0 * n**3 / seconds(lambda: a @ b, device, 0.5)
+
+
+@torch.inference_mode()
+def measure(size: str, device: str, counts: list[int], least: float) -> dict[str, Any]:
+    """The whole benchmark as one JSON object."""
+    dtype = torch.float16 if device.startswith("cuda") else torch.float32
+    base, encoder, head = build(size, device, dtype)
+    side, ids = encoder.config.image_size, encoder.instruction[None]
+    rate = matrix_rate(device, dtype)
+    rows: dict[str, dict[str, float]] = {}
+    for people in counts:
+        numbers = {"scene": 1, "body": people, "face": people}
+        pixels = {view: torch.randn(n, 3, side, side, device=device, dtype=dtype) for view, n in numbers.items()}
+        index = torch.tensor([[0, i, i] for i in range(people)], device=device)
+        present = torch.ones(people, len(VIEWS), device=device)
+
+        def ours(pixels: Any = pixels, index: Any = index, present: Any = present) -> Any:
+            return head(gather(encoder.pool(encoder(pixels)), index, VIEWS), present)[0]
+
+        def naive(pixels: Any = pixels, people: int = people, present: Any = present) -> Any:
+            found = []
+            for i in range(people):
+                views = [pixels["scene"], pixels["body"][i : i + 1], pixels["face"][i : i + 1]]
+                outputs = [base.get_image_features(view, ids).qformer_outputs[0] for view in views]
+                found.append(
+                    torch.stack([out[:, : base.config.num_query_tokens].float().mean(1) for out in outputs], 1)
+                )
+            return head(torch.cat(found), present)[0]
+
+        difference = float((ours() - naive()).abs().max())
+        fast, slow = seconds(ours, device, least), seconds(naive, device, least)
+        floor = flops(base, 1 + 2 * people) / rate
+        rows[str(people)] = {
+            "ours": people / fast,
+            "naive": people / slow,
+            "ratio": slow / fast,
+            "roofline_share": floor / fast,
+            "ms": 1000 * fast,
+            "difference": difference,
+        }
+    return {
+        "size": size,
+        "device": torch.cuda.get_device_name()
+        if device.startswith("cuda")
+        else f"cpu, {torch.get_num_threads()} threads",
+        "dtype": str(dtype).removeprefix("torch."),
+        "parameters": sum(p.numel() for p in encoder.parameters()),
+        "matrix_tflops": rate / 1e12,
+        "tflop_a_view": flops(base, 1) / 1e12,
+        "people_per_s": {n: {"ours": row["ours"], "naive": row["naive"]} for n, row in rows.items()},
+        "ratio": {n: row["ratio"] for n, row in rows.items()},
+        "roofline_share": {n: row["roofline_share"] for n, row in rows.items()},
+        "ms": {n: row["ms"] for n, row in rows.items()},
+        "largest_difference": max(row["difference"] for row in rows.values()),
+    }
+
+
+def main() -> int:
+    """Print the benchmark; exit code 2 where the device is not there."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", choices=("full", "tiny"), default="tiny")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
+    parser.add_argument("--people", type=int, nargs="+", default=[1, 4, 16])
+    parser.add_argument("--seconds", type=float, default=2.0, help="least time a measurement takes (default 2)")
+    parser.add_argument("--json", action="store_true", help="print only JSON")
+    args = parser.parse_args()
+    if args.device.startswith("cuda") and not torch.cuda.is_available():
+        print("multiview: no CUDA device here; run with --device cpu", file=sys.stderr)
+        return 2
+    found = measure(args.size, args.device, args.people, args.seconds)
+    if args.json:
+        print(json.dumps(found))
+        return 0
+    print(f"{found['size']} on {found['device']}, {found['dtype']}: {found['parameters'] / 1e6:.0f} M parameters,")
+    print(f"{found['tflop_a_view']:.4f} TFLOP a view, {found['matrix_tflops']:.2f} TFLOP/s in a matrix product")
+    for n, row in found["people_per_s"].items():
+        ratio, share = found["ratio"][n], 100 * found["roofline_share"][n]
+        print(f"{n:>3s} people: {row['ours']:8.1f} /s, naive {row['naive']:8.1f} /s, {ratio:.2f}x, floor {share:.0f} %")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
