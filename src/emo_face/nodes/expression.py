@@ -15,9 +15,9 @@ from emo_face_msgs.msg import EmotionScoresArray, FaceExpression
 from emo_face.core.types import ExpressionTarget, Speech
 from emo_face.expression.context import ContextWindow, WindowSettings
 from emo_face.expression.model import ExpressionModel, Scene, SeenPerson
-from emo_face.expression.prototypes import PrototypeExpression, PrototypeSettings
+from emo_face.expression.prototypes import PrototypeExpression
+from emo_face.nodes.backends import expression_model
 from emo_face.ros import qos
-from emo_face.ros.backend import load_backend
 from emo_face.ros.clock import seconds
 from emo_face.ros.convert import MessageError, expression_message, read_scores
 from emo_face.ros.diagnostics import WARN
@@ -52,7 +52,7 @@ class ExpressionNode(EmoNode):
 
     def configure(self) -> None:
         """Load the backend."""
-        self._model = _load(self.params.values)
+        self._model = expression_model(self.params.values)
         self.health.fact("expression_backend", self._model.name)
         self.health.fact("basis", self._model.basis)
         for name, digest in getattr(self._model, "hashes", {}).items():
@@ -83,7 +83,7 @@ class ExpressionNode(EmoNode):
         """Take over manners and limits while running; a perspective that the table lacks is refused."""
         limits, window = build(SpeechLimits, values, "speech"), _window_settings(values)
         if self._model is not None and self._model.name == PrototypeExpression.name:
-            self._model = _load(values)
+            self._model = expression_model(values)
         self._limits, self._window.settings = limits, window
 
     def _on_scores(self, msg: EmotionScoresArray) -> None:
@@ -152,14 +152,6 @@ class ExpressionNode(EmoNode):
 def _window_settings(values: Mapping[str, Value]) -> WindowSettings:
     ttl, confidence = values["speech.ttl"], values["speech.min_confidence"]
     return build(WindowSettings, values, speech_ttl=ttl, min_speech_confidence=confidence)
-
-
-def _load(values: Mapping[str, Value]) -> ExpressionModel:
-    """Load the backend: ``prototypes`` (nano) or ``contextface`` (the full tier, needs its extra)."""
-    if values["backend"] == "prototypes":
-        return PrototypeExpression(build(PrototypeSettings, values))
-    model: ExpressionModel = load_backend("emo_face.expression.contextface", "contextface", values)
-    return model
 
 
 def main() -> int:

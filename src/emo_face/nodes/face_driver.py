@@ -12,9 +12,7 @@ from typing import Any
 
 import numpy as np
 from emo_face_msgs.msg import FaceExpression
-from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from sensor_msgs.msg import JointState
-from std_srvs.srv import SetBool, Trigger
 
 from emo_face.core.arkit import ARKIT_52
 from emo_face.face.basis import open_basis
@@ -22,6 +20,7 @@ from emo_face.face.loop import FixedRateLoop
 from emo_face.face.motion import LAYERS, FaceMotion
 from emo_face.face.player import WHY, FacePlayer, Shown
 from emo_face.nodes.face_screen import Screen
+from emo_face.nodes.face_stops import serve_stops
 from emo_face.ros import qos
 from emo_face.ros.clock import StampGate
 from emo_face.ros.convert import MessageError, read_expression
@@ -49,10 +48,7 @@ class FaceDriverNode(EmoNode):
         self._gate = StampGate(self.params["max_age"], self.params["future_tolerance"], repeats=True)
         self._blendshapes = self.publisher(JointState, "face/blendshapes", qos.reliable())
         self.subscription(FaceExpression, "face/expression", self._on_expression, qos.reliable())
-        # a group of its own: the stop is served while a transition runs
-        apart = MutuallyExclusiveCallbackGroup()
-        self.create_service(SetBool, "~/estop", self._on_estop, callback_group=apart)
-        self.create_service(Trigger, "~/neutral", self._on_neutral, callback_group=apart)
+        serve_stops(self, self._motors, lambda: self._player)
         self.watch_input("expression", "face/expression", self.params["input_timeout"])
 
     def configure(self) -> None:
@@ -167,28 +163,6 @@ class FaceDriverNode(EmoNode):
         if not self.running or player is None:
             return "the face driver is not active"
         return player.command(command)
-
-    def _on_estop(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
-        player, on = self._player, bool(request.data)
-        if player is None:
-            response.success, response.message = on, "not configured: nothing moves"
-            return response
-        self._motors.estop(on)
-        player.estop(on, time.monotonic())
-        if on:
-            self.complain("estop", WARN, "emergency stop: release it by calling ~/estop with data: false")
-        else:
-            self.health.clear_condition("estop")
-        released = "released; torque stays off until ~/enable" if self.params["rig"] else "released"
-        response.success, response.message = True, "stopped" if on else released
-        return response
-
-    def _on_neutral(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        if self._player is not None:
-            self._player.neutral(time.monotonic())
-        response.success = self._player is not None
-        response.message = "easing to neutral" if response.success else "not configured: nothing moves"
-        return response
 
     def observe(self) -> None:
         """Show punctuality, pages and competing publishers."""

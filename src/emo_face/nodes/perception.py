@@ -10,28 +10,28 @@ from collections.abc import Mapping
 from typing import Any
 
 from emo_face_msgs.msg import EmotionScoresArray
-from sensor_msgs.msg import CompressedImage, Image
+from sensor_msgs.msg import Image
 
 from emo_face.core.labels import label_set
 from emo_face.core.types import ImageArray
 from emo_face.expression.policy import apparent_size
+from emo_face.nodes.backends import emotion_model
 from emo_face.perception.build import DetectorSettings, build_pipeline
 from emo_face.perception.debug import draw
-from emo_face.perception.emotion import EmotionModel
 from emo_face.perception.pipeline import FrameResult, PerceptionPipeline
 from emo_face.ros import qos
-from emo_face.ros.backend import load_backend
 from emo_face.ros.clock import StampGate, seconds
 from emo_face.ros.convert import scores_message
 from emo_face.ros.diagnostics import WARN
 from emo_face.ros.humans import HumansPublisher
-from emo_face.ros.image import ImageError, decode_compressed, image_message, to_bgr
+from emo_face.ros.image import ImageError, image_message
+from emo_face.ros.image_input import ImageInput
 from emo_face.ros.latest import Worker
 from emo_face.ros.lifecycle import EmoNode
 from emo_face.ros.run import run
 from emo_face.ros.schema import Value, build
 from emo_face.ros.speech import Heard, SpeechLimits, SpeechRefused, read_speech, speech_type
-from emo_face.runtime.store import ModelStore, open_store
+from emo_face.runtime.store import open_store
 
 REMAPS = ("image:=camera/image_raw", "speech:=speech/text")
 
@@ -49,25 +49,21 @@ class PerceptionNode(EmoNode):
         self._debug_due = 0.0
         self._limits = build(SpeechLimits, self.params.values, "speech")
         self._gate = StampGate(self.params["max_age"], self.params["future_tolerance"])
-        compressed = self.params["image_transport"] == "compressed"
-        self._read = decode_compressed if compressed else to_bgr
-        topic = self.resolve_topic_name("image") + "/compressed" if compressed else "image"
         self._scores = self.publisher(EmotionScoresArray, "emotion/scores", qos.reliable(5))
         self._debug = self.publisher(Image, "~/debug_image", qos.sensor())
         self._humans = HumansPublisher(self) if self.params["ros4hri.enabled"] else None
-        kind = CompressedImage if compressed else Image
-        self.matched_subscription(kind, topic, self._on_image, self.params["image_reliability"])
+        self._images = ImageInput(self, self._on_image)
         self.subscription(speech_type(self.params["speech.type"]), "speech", self._on_speech, qos.reliable(10))
-        self.watch_input("image", topic, self.params["input_timeout"])
+        self.watch_input("image", self._images.topic, self.params["input_timeout"])
 
     def configure(self) -> None:
         """Resolve, check and load the models, then run everything once."""
         store = open_store()
         p = self.params
-        extra = {"memory": p["track.memory"], "min_hits": p["track.min_hits"]}
         providers = tuple(name for name in p["detector.providers"] if name)
-        settings = build(DetectorSettings, p.values, "detector", providers=providers, **extra)
-        emotion = emotion_model(p["emotion.backend"], store, p.values)
+        extra = {"memory": p["track.memory"], "min_hits": p["track.min_hits"], "providers": providers}
+        settings = build(DetectorSettings, p.values, "detector", **extra)
+        emotion = emotion_model(p.values, store, providers)
         self._pipeline, hashes = build_pipeline(store, emotion, settings, p["emotion.smoothing"])
         warm = self._pipeline.warm_up()
         self.health.fact("detector", self._pipeline.detector)
@@ -141,7 +137,7 @@ class PerceptionNode(EmoNode):
             self._skip(verdict.reason, f"image not used: {verdict.reason}: {self._gate.FIX[verdict.reason]}")
             return
         try:
-            frame = self._read(msg)
+            frame = self._images.read(msg)
         except ImageError as error:
             self._skip("bad_image", f"image not used: {error}")
             return
@@ -184,12 +180,6 @@ class PerceptionNode(EmoNode):
         labels = label_set(self._pipeline.emotion.label_set)
         picture = draw(frame, result.people, result.emotions, labels, f"{result.detector} {latency * 1e3:.0f} ms")
         self._debug.publish(image_message(picture, header))
-
-
-def emotion_model(backend: str, store: ModelStore, values: Mapping[str, Value]) -> EmotionModel:
-    """Load the emotion backend: ``nano`` (onnxruntime) or ``multiview`` (the full tier, needs its extra)."""
-    model: EmotionModel = load_backend(f"emo_face.perception.{backend}", "multiview", store, values)
-    return model
 
 
 def main() -> int:

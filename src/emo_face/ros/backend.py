@@ -1,25 +1,22 @@
-"""Load an optional backend by name, with an error that says which extra it needs."""
+"""Optional backends: a missing library is an error that says which extra brings it."""
 
 from __future__ import annotations
 
-import importlib
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from emo_face.core.errors import ConfigError
 
 
-def load_backend(module: str, extra: str, *arguments: Any) -> Any:
-    """Import ``module`` and call its ``build(*arguments)``.
-
-    Args:
-        extra: extra of ``setup.py`` that holds the backend's libraries.
+@contextmanager
+def needs_extra(extra: str) -> Iterator[None]:
+    """Import and load a backend inside; ``extra`` of ``setup.py`` holds its libraries.
 
     Raises:
-        ConfigError: a library of the backend is not installed; names it and the command.
+        ConfigError: one of them is not installed; names it and the command.
     """
     try:
-        build = importlib.import_module(module).build
-        return build(*arguments)
+        yield
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("emo_face"):
             raise

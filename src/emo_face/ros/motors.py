@@ -40,6 +40,11 @@ class Motors:
         self._trajectory = node.publisher(JointTrajectory, "face/joint_trajectory", qos.reliable())
         node.subscription(JointState, "joint_states", self._on_joints, qos.sensor())
 
+    @property
+    def present(self) -> bool:
+        """Whether there is a rig."""
+        return bool(self._rig)
+
     def load(self, player: FacePlayer, kind: str, period: float) -> Callable[[float], object]:
         """Load the rig and its driver; returns what the loop must call at every tick.
 

@@ -1,0 +1,44 @@
+"""Load the models that the nodes' parameters name: the nano tier's, or the full tier's with its extras."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from emo_face.core.errors import ConfigError
+from emo_face.expression.model import ExpressionModel
+from emo_face.perception.emotion import EmotionModel
+from emo_face.ros.backend import needs_extra
+from emo_face.ros.schema import Value, build
+from emo_face.runtime.store import ModelStore
+
+
+def emotion_model(values: Mapping[str, Value], store: ModelStore, providers: Sequence[str]) -> EmotionModel:
+    """Load the emotion backend: ``nano`` (onnxruntime) or ``multiview`` (the full tier)."""
+    p: Mapping[str, Any] = values
+    if p["emotion.backend"] == "nano":
+        from emo_face.perception.nano import build as build_nano
+
+        return build_nano(store, values)
+    folder, base = p["multiview.folder"], p["multiview.base"]
+    if not folder:
+        raise ConfigError("multiview.folder is empty: name the folder of a trained or exported multi-view model")
+    with needs_extra("multiview"):
+        from emo_face.perception.multiview.model import load
+
+        run_on = {"device": p["multiview.device"], "threads": p["detector.threads"], "providers": providers}
+        return load(Path(folder).expanduser(), Path(base).expanduser() if base else None, **run_on)
+
+
+def expression_model(values: Mapping[str, Value]) -> ExpressionModel:
+    """Load the expression backend: ``prototypes`` (nano) or ``contextface`` (the full tier)."""
+    if values["backend"] == "prototypes":
+        from emo_face.expression.prototypes import PrototypeExpression, PrototypeSettings
+
+        return PrototypeExpression(build(PrototypeSettings, values))
+    with needs_extra("contextface"):
+        from emo_face.expression.contextface import build as build_contextface
+
+        model: ExpressionModel = build_contextface(values)
+        return model
