@@ -40,7 +40,8 @@ class FacePicture:
     Attributes:
         source: one of the constants of this module. name: file below the folder, ``#k`` for its k-th face or frame.
         person: equal for all pictures of one person, unequal between sources.
-        label: of basic7, or None. picture: (h, w) uint8 grey. face: in pixels of the picture. pose: CMU's word, or empty.
+        label: of basic7, or None. picture: (h, w) uint8 grey. face: in pixels of the picture.
+        pose: CMU's word, or empty.
     """
 
     source: str
@@ -68,7 +69,8 @@ def read_cmu(folder: Path, detector: YuNetFaceDetector) -> list[FacePicture]:
         parts = path.stem.split("_")
         if len(parts) < 3 or parts[2] not in CMU_LABELS:
             raise UserError(
-                f"{path}: unknown class in the file name, expected person_pose_expression_open with one of {', '.join(CMU_LABELS)}"
+                f"{path}: unknown class in the file name: expected person_pose_expression_open, expression one of "
+                f"{', '.join(CMU_LABELS)}"
             )
         picture = _read(path)
         face = _find_small(picture, detector)
@@ -82,7 +84,9 @@ def read_london(folder: Path, detector: YuNetFaceDetector) -> list[FacePicture]:
     for path in _pictures(folder):
         person, _, word = path.stem.partition("_")
         if word not in LONDON_LABELS:
-            raise UserError(f"{path}: unknown class {word!r} in the file name, expected one of {', '.join(LONDON_LABELS)}")
+            raise UserError(
+                f"{path}: unknown class {word!r} in the file name, expected one of {', '.join(LONDON_LABELS)}"
+            )
         picture, faces = _read_and_detect(path, detector)
         if faces:
             found.append(FacePicture(LONDON, path.name, f"{LONDON}:{person}", LONDON_LABELS[word], picture, faces[0]))
@@ -112,7 +116,9 @@ def read_people(folder: Path, detector: YuNetFaceDetector) -> list[FacePicture]:
     for path in _pictures(folder):
         picture, faces = _read_and_detect(path, detector)
         for index, face in enumerate(faces):
-            found.append(FacePicture(PEOPLE, f"{path.name}#{index}", f"{PEOPLE}:{path.name}#{index}", None, picture, face))
+            found.append(
+                FacePicture(PEOPLE, f"{path.name}#{index}", f"{PEOPLE}:{path.name}#{index}", None, picture, face)
+            )
     return found
 
 
@@ -158,7 +164,9 @@ def read_labels(path: Path) -> dict[str, str]:
     for line, row in rows:
         label = (row["label"] or "").strip()
         if label and label not in basic7().labels:
-            raise UserError(f"{path}:{line}: field label: unknown class {label!r}, expected one of {', '.join(basic7().labels)}")
+            raise UserError(
+                f"{path}:{line}: field label: unknown class {label!r}, expected one of {', '.join(basic7().labels)}"
+            )
         if label:
             table[row["file"]] = label
     return table
@@ -199,7 +207,9 @@ def _scaled(face: Face, factor: float) -> Face:
 def _pictures(folder: Path) -> list[Path]:
     found = sorted(p for p in folder.glob("*") if p.suffix.lower() in PICTURES)
     if not found:
-        raise UserError(f"{folder}: no {', '.join(PICTURES)} pictures; point --data at the folder that holds images/ and video/")
+        raise UserError(
+            f"{folder}: no {', '.join(PICTURES)} pictures; point --data at the folder that holds images/ and video/"
+        )
     return found
 
 

@@ -1,4 +1,5 @@
-"""Random expressions with exact truth: variants of the FACS prototypes, their strength, asymmetry and chance movements."""
+"""Random expressions with exact truth: variants of the FACS prototypes, their strength, asymmetry and chance
+movements."""
 
 from __future__ import annotations
 
@@ -44,7 +45,9 @@ def random_expression(rng: np.random.Generator, label: str) -> tuple[FloatArray,
     choices = variants()[label]
     units = choices[int(rng.integers(len(choices)))]
     strength = float(rng.beta(2.2, 1.2))
-    shown = {unit: value * float(np.clip(rng.normal(1, 0.25), 0, 1.4)) for unit, value in units.items() if rng.random() > 0.1}
+    shown = {
+        unit: value * float(np.clip(rng.normal(1, 0.25), 0, 1.4)) for unit, value in units.items() if rng.random() > 0.1
+    }
     arkit = strength * default_facs().arkit_of_units(shown) if shown else np.zeros(len(ARKIT_52))
     tilt = float(np.clip(rng.normal(0, 0.15), -0.5, 0.5))
     arkit = arkit * np.where(LEFT, 1 + tilt, np.where(RIGHT, 1 - tilt, 1.0))
@@ -63,7 +66,9 @@ def _chance(rng: np.random.Generator) -> FloatArray:
     if rng.random() < 0.15:
         extra[[ARKIT_INDEX["eyeBlinkLeft"], ARKIT_INDEX["eyeBlinkRight"]]] = rng.uniform(0.2, 1.0)
     if rng.random() < 0.2:
-        extra[ARKIT_INDEX[str(rng.choice(["jawOpen", "mouthFunnel", "mouthPucker", "mouthClose"]))]] += rng.uniform(0, 0.3)
+        extra[ARKIT_INDEX[str(rng.choice(["jawOpen", "mouthFunnel", "mouthPucker", "mouthClose"]))]] += rng.uniform(
+            0, 0.3
+        )
     side, height = rng.normal(0, 0.3), rng.normal(0, 0.2)
     pairs = ("eyeLookOutLeft", "eyeLookInRight") if side > 0 else ("eyeLookInLeft", "eyeLookOutRight")
     lift = ("eyeLookUpLeft", "eyeLookUpRight") if height > 0 else ("eyeLookDownLeft", "eyeLookDownRight")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import cv2
@@ -31,9 +32,11 @@ class Look:
     Attributes:
         rotation: (3, 3), head to camera. shift: (2,) share of the picture. field_cm: width of the view at the face, cm.
         warp_scale: (3,). warp_centres: (w, 3) cm, x >= 0, mirrored. warp_offsets: (w, 3) cm. warp_radii: (w,) cm.
-        skin, brow, lip, hair, iris, sclera: albedo in [0, 1]. beard, stubble_line: strength in [0, 1] and top edge y, cm.
+        skin, brow, lip, hair, iris, sclera: albedo in [0, 1]. beard, stubble_line: strength in [0, 1] and top edge
+            y, cm.
         brow_width, brow_shift: cm. hairline: y in cm above which there is hair. hair_lift: cm. glasses: grey, 0 = none.
-        lights: (l, 4) direction towards the light and strength. ambient, shine, gamma: of the shading. exposure: grey of the median front vertex, in [0, 1].
+        lights: (l, 4) direction towards the light and strength. ambient, shine, gamma: of the shading.
+        exposure: grey of the median front vertex, in [0, 1].
         background: (size, size) float grey 0..255.
         photo: (n, 2) grey and weight of a photographed skin on each vertex, or None.
     """
@@ -151,7 +154,9 @@ def paint(renderer: HeadRenderer, look: Look, rng: np.random.Generator) -> tuple
     return albedo.astype(np.float32), lift
 
 
-def _paint_inside(renderer: HeadRenderer, look: Look, albedo: FloatArray, rest: FloatArray, material: FloatArray) -> None:
+def _paint_inside(
+    renderer: HeadRenderer, look: Look, albedo: FloatArray, rest: FloatArray, material: FloatArray
+) -> None:
     """Eyes, lashes, teeth and gums, in place."""
     index = renderer.materials.index
     for side, sign in (("Left", 1.0), ("Right", -1.0)):
@@ -169,7 +174,7 @@ def _paint_inside(renderer: HeadRenderer, look: Look, albedo: FloatArray, rest: 
 def _distance_to_brow(x: FloatArray, y: FloatArray) -> FloatArray:
     """Distance in cm to the polyline of the eyebrow."""
     best = np.full(len(x), np.inf)
-    for a, b in zip(BROW_CM[:-1], BROW_CM[1:], strict=True):
+    for a, b in pairwise(BROW_CM):
         along = b - a
         t = np.clip(((x - a[0]) * along[0] + (y - a[1]) * along[1]) / (along @ along), 0, 1)
         best = np.minimum(best, np.hypot(x - a[0] - t * along[0], y - a[1] - t * along[1]))

@@ -26,7 +26,8 @@ CAMERA_CM = 70.0
 FAR_CM = 100.0
 LEAK_CM = 0.6
 LANDMARKS_CM = np.array([[-3.15, 3.4, 9.0], [3.15, 3.4, 9.0], [0.0, 0.4, 13.1], [-2.5, -3.5, 10.2], [2.5, -3.5, 10.2]])
-"""Right eye, left eye, nose tip, right and left mouth corner of the resting head, in cm (:class:`emo_face.core.types.Face`)."""
+"""Right eye, left eye, nose tip, right and left mouth corner of the resting head, in cm
+(:class:`emo_face.core.types.Face`)."""
 
 
 @dataclass(frozen=True)
@@ -146,7 +147,8 @@ class HeadRenderer:
         return sparse.csr_matrix((ones, (rows, columns)), shape=(len(self.rest), len(self.quads)))
 
     def _density_classes(self, size: int) -> list[tuple[FloatArray, NDArray[np.intp]]]:
-        """Quads grouped by size, with the bilinear weights that sample each about once a pixel of a picture of ``size``."""
+        """Quads grouped by size, with the bilinear weights that sample each about once a pixel of a picture of
+        ``size``."""
         wanted = np.clip(np.ceil(self._rest_side * size / 22.0 * 0.8), 1, 12).astype(int)
         groups = []
         for count in np.unique(wanted):

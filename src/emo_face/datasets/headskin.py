@@ -26,7 +26,8 @@ class Skin:
     """Grey of each vertex.
 
     Attributes:
-        person: whom it shows. fold: whose test people that is. albedo: (n,) in [0, 1]. weight: (n,) in [0, 1], belief in it.
+        person: whom it shows. fold: whose test people that is. albedo: (n,) in [0, 1].
+        weight: (n,) in [0, 1], belief in the albedo.
     """
 
     person: str
@@ -41,7 +42,12 @@ def front_plane(renderer: HeadRenderer) -> FloatArray:
 
 
 def make_skin(
-    renderer: HeadRenderer, head_points: FloatArray, photo: NDArray[np.uint8], photo_points: FloatArray, person: str, fold: int
+    renderer: HeadRenderer,
+    head_points: FloatArray,
+    photo: NDArray[np.uint8],
+    photo_points: FloatArray,
+    person: str,
+    fold: int,
 ) -> Skin:
     """Project a photo onto the head.
 
@@ -53,7 +59,9 @@ def make_skin(
     pixel = warp(plane).astype(np.float32)
     spread = float(np.ptp(photo_points[:, 0])) / float(np.ptp(head_points[:, 0]))
     soft = cv2.GaussianBlur(photo, (0, 0), max(0.3, spread * 0.35 / DETAIL))
-    grey = cv2.remap(soft, pixel[:, None, 0], pixel[:, None, 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[:, 0]
+    grey = cv2.remap(soft, pixel[:, None, 0], pixel[:, None, 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[
+        :, 0
+    ]
     front = renderer.rest_normals()[:, 2]
     low, high = head_points.min(axis=0), head_points.max(axis=0)
     outside = np.maximum(np.maximum(low - plane, plane - high), 0).max(axis=1)

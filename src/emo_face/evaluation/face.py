@@ -48,7 +48,9 @@ def evaluate_face(data: Path, models: Path | None = None, peers: bool = True) ->
     """
     folder = models or share_dir() / "models"
     folds = read_folds(folder / FILE)
-    unseen = [Judged(f.source, f.name, f.person, f.label, f.probabilities(folds.temperature)) for f in folds.predictions]
+    unseen = [
+        Judged(f.source, f.name, f.person, f.label, f.probabilities(folds.temperature)) for f in folds.predictions
+    ]
     pictures = read_pictures(data)
     student = FaceStudent(folder / MODEL)
     ours: dict[str, Any] = {**figures(unseen), "ms_batch8": speed(student), "bytes": (folder / MODEL).stat().st_size}

@@ -22,7 +22,8 @@ class FoldPrediction:
     """One picture judged by a model that never saw the person.
 
     Attributes:
-        source, name, person, label, pose: as :class:`emo_face.datasets.faces.FacePicture`; label is empty where unknown.
+        source, name, person, label, pose: as :class:`emo_face.datasets.faces.FacePicture`; label is empty where
+            unknown.
         fold: number of the model. logits: 7, before temperature. face: the model's belief that it is a face.
     """
 
@@ -72,4 +73,6 @@ def read_folds(path: Path) -> Folds:
     except FileNotFoundError:
         raise UserError(f"{path} not found; make it by `emo-face train face`") from None
     except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{path}: not a fold file of the face student: {error!r}; make it by `emo-face train face`") from None
+        raise UserError(
+            f"{path}: not a fold file of the face student: {error!r}; make it by `emo-face train face`"
+        ) from None

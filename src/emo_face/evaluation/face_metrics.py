@@ -53,16 +53,24 @@ def of_source(judged: Sequence[Judged], source: str) -> Said:
 
 
 def figures(judged: Sequence[Judged]) -> dict[str, Any]:
-    """The figures of issue tables: CMU accuracy among its four labels, London recalls, photos right, the clip's order."""
+    """The figures of issue tables: CMU accuracy among its four labels, London recalls, photos right, the clip's
+    order."""
     cmu = [j for j in judged if j.source == "cmu"]
     london, photos = of_source(judged, "london"), of_source(judged, "photos")
-    result: dict[str, Any] = {"cmu_accuracy": _round(_narrow_accuracy(cmu)), "cmu_accuracy_ci95": _interval(cmu, _narrow_accuracy)}
+    result: dict[str, Any] = {
+        "cmu_accuracy": _round(_narrow_accuracy(cmu)),
+        "cmu_accuracy_ci95": _interval(cmu, _narrow_accuracy),
+    }
     for key, label in (("london_smiling_recall", "Happy"), ("london_neutral_recall", "Neutral")):
         mine = london.truth == basic7().index(label)
         hits = london.probabilities[mine].argmax(axis=1) == basic7().index(label)
         result[key] = _round(float(hits.mean())) if mine.any() else None
     right = photos.probabilities.argmax(axis=1) == photos.truth if len(photos.truth) else np.zeros(0)
-    result |= {"max_correct": int(right.sum()), "max_total": len(photos.truth), "ece": _round(calibration_error(judged))}
+    result |= {
+        "max_correct": int(right.sum()),
+        "max_total": len(photos.truth),
+        "ece": _round(calibration_error(judged)),
+    }
     phases = clip_phases(judged)
     result |= {"clip_phases": phases, "clip_follows": follows(phases)}
     return result
@@ -79,7 +87,9 @@ def calibration_error(judged: Sequence[Judged]) -> float:
         hit.append(int(p.argmax()) == basic7().index(j.label))
     confidence, right = np.array(top), np.array(hit, dtype=float)
     place = np.minimum((confidence * BINS).astype(int), BINS - 1)
-    gaps = [abs(confidence[place == b].mean() - right[place == b].mean()) * (place == b).sum() for b in np.unique(place)]
+    gaps = [
+        abs(confidence[place == b].mean() - right[place == b].mean()) * (place == b).sum() for b in np.unique(place)
+    ]
     return float(np.sum(gaps) / max(len(right), 1))
 
 

@@ -57,7 +57,9 @@ class Peer:
         source = picture.picture
         if scale < 0.5:  # shrink without aliasing
             source = np.asarray(cv2.GaussianBlur(source, (0, 0), 0.4 / scale), dtype=np.uint8)
-        cut = cv2.warpAffine(source, matrix, (kind.size, kind.size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        cut = cv2.warpAffine(
+            source, matrix, (kind.size, kind.size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+        )
         return np.repeat(cut[None].astype(np.float32), kind.channels, axis=0)
 
     def speed(self, rounds: int = 20) -> float:

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from emo_face.core.types import Face, FloatArray
 from emo_face.perception.nano.facecrop import EYE_MOUTH, face_frame
 
-# Where each factor is 0 and where it reaches 1. Set on the pictures the student was tested on: above the second number its
+# Where each factor is 0 and where it reaches 1. Set on the pictures the student was tested on: above the second
+# number its
 # accuracy no longer grows, below the first it is that of guessing (`emo-face evaluate face` prints the table).
 SIZE_PX = (10.0, 36.0)  # side of the crop in the frame
 SHARPNESS = (0.05, 0.16)  # mean |Laplacian| of the crop over its contrast

@@ -1,6 +1,7 @@
 """``emo-face train face``: bank, base, leave-people-out folds, temperature, final model, ONNX.
 
-Needs torch; for all teachers also ``onnx`` and ``ai-edge-litert``. DATA holds ``images/``, ``video/``, ``face/``, ``fer/``
+Needs torch; for all teachers also ``onnx`` and ``ai-edge-litert``. DATA holds ``images/``, ``video/``, ``face/``,
+``fer/``
 and ``head3d/``. Add labelled photos of your own to ``images/emotion`` with a row each in ``images/labels.csv``
 (``file,label``). OUT gets ``nano_face.onnx``, ``nano_face_folds.json`` and the cached renders and bank.
 """
@@ -30,7 +31,7 @@ from emo_face.training.face_teachers import FerTeachers, MeshTeacher
 
 RENDERS = 3000
 VIEWS = 12
-MIXTURES = 2000
+COMPOSITES = 9000
 BASE_STEPS = 900
 BASE_RATE = 3e-3
 MODEL = "nano_face.onnx"
@@ -38,7 +39,9 @@ MODEL = "nano_face.onnx"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the face student alone; ``emo-face train`` gives the common ones."""
-    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder with images/, video/, fer/, head3d/")
+    parser.add_argument(
+        "--data", type=Path, required=True, metavar="DIR", help="folder with images/, video/, fer/, head3d/"
+    )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for caches and results")
     parser.add_argument("--seed", type=int, default=0, help="training seed (default 0); the folds do not move")
     parser.add_argument("--epochs", type=int, default=None, help="hundreds of steps of a fold (default 10)")
@@ -78,7 +81,7 @@ def make_bank(data: Path, out: Path, pictures: list[FacePicture], seed: int) -> 
         skins = skins_of(pictures, list(face_data.fold_of(pictures)), data / "head3d", mesh)
         sets.append(render_set(data / "head3d", RENDERS, seed + 1, out, backgrounds, skins))
     rng = np.random.default_rng(seed)
-    bank = face_data.build(pictures, sets, FerTeachers(data / "fer"), mesh, VIEWS, MIXTURES, rng)
+    bank = face_data.build(pictures, sets, FerTeachers(data / "fer"), mesh, VIEWS, COMPOSITES, rng)
     np.savez(file, **{name: getattr(bank, name) for name in names})
     return bank
 
@@ -96,7 +99,7 @@ def train_base(bank: face_data.Bank, negatives: list[NDArray[np.uint8]], seed: i
     """The net that all folds start from: it saw painted renders and people no figure is reported on."""
     torch.manual_seed(seed)
     net = FaceNet(lessons=bank.lessons.shape[1])
-    allowed = np.flatnonzero(bank.fold == face_data.ALWAYS)
+    allowed = np.flatnonzero((bank.fold == face_data.ALWAYS) & (bank.other == face_data.ALWAYS))
     batches = Batches(bank, allowed, BASE, negatives, np.random.default_rng([seed, 99]))
     return fit(net, batches, steps, BASE_RATE, seed, text="base")
 

@@ -15,7 +15,11 @@ WIDE_SPREAD = 1.7
 
 
 def view(
-    wide: NDArray[np.uint8], rng: np.random.Generator | None, strength: float = 1.0, size: int = CROP, spread: float = 1.0
+    wide: NDArray[np.uint8],
+    rng: np.random.Generator | None,
+    strength: float = 1.0,
+    size: int = CROP,
+    spread: float = 1.0,
 ) -> NDArray[np.uint8]:
     """(size, size) crop of a wide crop, ``spread`` times as wide as the student's.
 
@@ -42,7 +46,8 @@ def view(
 
 
 def degrade(crop: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
-    """(48, 48) -> the same seen by a bad camera. Each fault comes with its own chance; many crops keep most of theirs."""
+    """(48, 48) -> the same seen by a bad camera. Each fault comes with its own chance; many crops keep most of
+    theirs."""
     image: FloatArray = crop.astype(np.float32)
     if rng.random() < 0.35:
         image = _shrunk(image, rng)
@@ -63,7 +68,9 @@ def degrade(crop: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uin
     result = np.clip(image, 0, 255).astype(np.uint8)
     if rng.random() < 0.3:
         quality = int(rng.integers(15, 80))
-        result = cv2.imdecode(cv2.imencode(".jpg", result, [cv2.IMWRITE_JPEG_QUALITY, quality])[1], cv2.IMREAD_GRAYSCALE)
+        result = cv2.imdecode(
+            cv2.imencode(".jpg", result, [cv2.IMWRITE_JPEG_QUALITY, quality])[1], cv2.IMREAD_GRAYSCALE
+        )
     return result
 
 
@@ -135,5 +142,7 @@ def _hide(image: FloatArray, rng: np.random.Generator) -> FloatArray:
     if rng.random() < 0.5:
         cv2.ellipse(image, centre, axes, float(rng.uniform(0, 180)), 0, 360, grey, -1)
     else:
-        image[max(0, centre[1] - axes[1]) : centre[1] + axes[1], max(0, centre[0] - axes[0]) : centre[0] + axes[0]] = grey
+        image[max(0, centre[1] - axes[1]) : centre[1] + axes[1], max(0, centre[0] - axes[0]) : centre[0] + axes[0]] = (
+            grey
+        )
     return image

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from emo_face.core.labels import basic7
+from emo_face.core.types import FloatArray
 from emo_face.perception.nano.facecrop import normalise
 from emo_face.training.face_augment import degrade, not_a_face, view
 from emo_face.training.face_data import Bank
@@ -31,7 +32,7 @@ class Mix:
 
 
 BASE = Mix(labelled=0, unlabelled=8, renders=48, negatives=8)
-FOLD = Mix(labelled=30, unlabelled=6, renders=20, negatives=8)
+FOLD = Mix(labelled=20, unlabelled=24, renders=12, negatives=8)
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ class Batch:
     arkit: torch.Tensor
     lessons: torch.Tensor
     soft: torch.Tensor
+    posed: torch.Tensor
     face: torch.Tensor
 
 
@@ -51,9 +53,13 @@ class Batches:
     """Draws batches from the crops of a bank that a fold may see."""
 
     def __init__(
-        self, bank: Bank, allowed: NDArray[np.intp], mix: Mix, negatives: list[NDArray[np.uint8]], rng: np.random.Generator
-    ) -> None:
-        """``allowed``: indices into the bank. ``negatives``: faceless pictures."""
+        self, bank: Bank, allowed: NDArray[np.intp], mix: Mix, negatives: list[NDArray[np.uint8]], rng:
+            np.random.Generator,
+        posed: FloatArray | None = None,
+    ) -> None:  # fmt: skip
+        """``allowed``: indices into the bank. ``negatives``: faceless pictures. ``posed``: (n, 4) word of adapted
+        teachers."""
+        self._posed = np.full((len(bank.wide), 4), np.nan, np.float32) if posed is None else posed
         self._bank, self._mix, self._negatives, self._rng = bank, mix, negatives, rng
         real = bank.real[allowed]
         labelled = np.isfinite(bank.truth[allowed, 0])
@@ -80,6 +86,7 @@ class Batches:
             arkit=_padded(bank.arkit[picks], len(crops)),
             lessons=_padded(bank.lessons[picks], len(crops)),
             soft=_padded(bank.soft[picks], len(crops)),
+            posed=_padded(self._posed[picks], len(crops)),
             face=torch.from_numpy(face),
         )
 
@@ -92,7 +99,8 @@ class Batches:
 def _by_label(bank: Bank, indices: NDArray[np.intp]) -> list[NDArray[np.intp]]:
     labels = bank.truth[indices].argmax(axis=1) if len(indices) else np.zeros(0, int)
     groups = [indices[labels == k] for k in range(len(basic7()))]
-    # Labels that one or two photos carry would be drawn as often as those of dozens of people; a tenth of that is enough.
+    # Labels that one or two photos carry would be drawn as often as those of dozens of people; a tenth of that is
+    # enough.
     largest = max((len(g) for g in groups), default=0)
     common = [g for g in groups if len(g) > largest / 10]
     rare = [g for g in groups if 0 < len(g) <= largest / 10]

@@ -18,12 +18,13 @@ from emo_face.core.types import FloatArray
 from emo_face.datasets.faces import FacePicture
 from emo_face.evaluation.face_folds import FoldPrediction, write_folds
 from emo_face.perception.nano.facecrop import cut, normalise
+from emo_face.training.face_adapt import adapted
 from emo_face.training.face_batches import FOLD, Batches
 from emo_face.training.face_data import FOLDS, Bank, fold_of
 from emo_face.training.face_fit import fit
 from emo_face.training.face_model import Exported, FaceNet
 
-FOLD_STEPS = 1000
+FOLD_STEPS = 1500
 FOLD_RATE = 2e-3
 
 
@@ -40,9 +41,9 @@ class Fitting:
     def train(self, fold: int | None) -> FaceNet:
         """A net that has not seen the people of ``fold``; None: trained on everybody."""
         number = FOLDS if fold is None else fold
-        batches = Batches(
-            self.bank, self.bank.without(fold), FOLD, self.negatives, np.random.default_rng([self.seed, number])
-        )
+        allowed = self.bank.without(fold)
+        rng = np.random.default_rng([self.seed, number])
+        batches = Batches(self.bank, allowed, FOLD, self.negatives, rng, adapted(self.bank, allowed))
         name = "final" if fold is None else f"fold {fold}"
         return fit(self.base, batches, self.steps, FOLD_RATE, self.seed, text=name)
 
@@ -65,7 +66,14 @@ def cross_validate(fitting: Fitting, pictures: Sequence[FacePicture]) -> list[Fo
         for row, i in enumerate(own):
             p = pictures[i]
             said[int(i)] = FoldPrediction(
-                p.source, p.name, p.person, p.label or "", p.pose, number, tuple(map(float, logits[row])), float(face[row])
+                p.source,
+                p.name,
+                p.person,
+                p.label or "",
+                p.pose,
+                number,
+                tuple(map(float, logits[row])),
+                float(face[row]),
             )
     return [said[i] for i in sorted(said)]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -16,10 +16,12 @@ from emo_face.datasets import faces as readers
 from emo_face.datasets.faces import FacePicture
 from emo_face.perception.nano.facecrop import face_frame, warp
 from emo_face.training.face_augment import WIDE, WIDE_SPREAD, view
+from emo_face.training.face_compose import bend, compose
 from emo_face.training.face_renders import ALWAYS, RenderSet
 from emo_face.training.face_teachers import FerTeachers, Lessons, MeshTeacher, teach
 
 FOLDS = 5
+CALM = 0.8  # weight of the mean over views
 SOFTEN = 1.3  # temperature of the soft labels
 TEACHER_CROP = 64
 VIDEO_STEP = 4
@@ -33,7 +35,7 @@ class Bank:
     Attributes:
         wide: (n, 128, 128) uint8 crops with room around the face. truth: (n, 7), NaN rows without label.
         arkit: (n, 52), NaN where unknown. lessons: (n, f) teacher features, standardised. soft: (n, 7) probabilities.
-        fold: (n,) int, the fold whose test people the crop shows, or ALWAYS. real: (n,) bool.
+        fold, other: (n,) int, the folds whose test people the crop shows, or ALWAYS. real: (n,) bool, no render.
     """
 
     wide: NDArray[np.uint8]
@@ -42,15 +44,19 @@ class Bank:
     lessons: FloatArray
     soft: FloatArray
     fold: NDArray[np.int64]
+    other: NDArray[np.int64]
     real: NDArray[np.bool_]
 
     def without(self, fold: int | None) -> NDArray[np.intp]:
         """Indices of all crops that show nobody of ``fold``; all for None."""
-        return np.flatnonzero(self.fold != fold) if fold is not None else np.arange(len(self.fold))
+        if fold is None:
+            return np.arange(len(self.fold))
+        return np.flatnonzero((self.fold != fold) & (self.other != fold))
 
 
 def read_all(data: Path) -> list[FacePicture]:
-    """Every face of the asset folder: CMU, London, labelled photos, unlabelled people, every fourth frame of the clip."""
+    """Every face of the asset folder: CMU, London, labelled photos, unlabelled people, every fourth frame of the
+    clip."""
     detector = readers.detector_for_training(data / "face" / "face_detection_yunet_2023mar.onnx")
     images = data / "images"
     found = readers.read_cmu(images / "cmu_faces", detector)
@@ -74,34 +80,37 @@ def wide_crop(picture: NDArray[np.uint8], face: Face) -> NDArray[np.uint8]:
 
 
 def build(
-    pictures: Sequence[FacePicture], renders: Sequence[RenderSet], fer: FerTeachers, mesh: MeshTeacher | None, views: int,
-    mixtures: int, rng: np.random.Generator,
+    pictures: Sequence[FacePicture], renders: Sequence[RenderSet], fer: FerTeachers, mesh: MeshTeacher | None,
+    views: int, composites: int, rng: np.random.Generator,
 ) -> Bank:  # fmt: skip
     """Cut, jitter, mix and ask the teachers.
 
     Args:
-        views: jittered copies of each real face. mixtures: blends of two people of one fold with one expression and pose.
+        views: jittered copies of each real face. composites: faces made of two people's.
     """
     fold = fold_of(pictures)
     crops = np.stack([wide_crop(p.picture, p.face) for p in pictures])
     truth = np.stack([_one_hot(p.label) for p in pictures])
     index = np.repeat(np.arange(len(pictures)), views)
-    real = [np.stack([view(crops[i], rng, 0.8, WIDE, WIDE_SPREAD) for i in index])]
-    blended, first = _mix(pictures, crops, fold, mixtures, rng)
-    index = np.concatenate([index, first]).astype(np.int64)
+    real = np.stack(
+        [view(bend(crops[i], rng) if k % 2 else crops[i], rng, 0.8, WIDE, WIDE_SPREAD) for k, i in enumerate(index)]
+    )
+    mixed = compose(pictures, crops, composites, rng)
     drawn = np.stack([wide_crop(i, _plain(p)) for r in renders for i, p in zip(r.images, r.landmarks, strict=True)])
-    wide = np.concatenate([*real, blended, drawn])
+    wide = np.concatenate([real, mixed.wide, drawn])
     told = teach(wide, np.stack([view(w, None, size=TEACHER_CROP) for w in wide]), fer, mesh)
-    many = len(drawn)
-    arkit = np.concatenate([told.arkit[: len(index)], *(r.arkit for r in renders)])
+    told = _calmed(told, len(pictures), views)
+    count, nobody = len(index) + len(mixed.wide), np.full(len(drawn), ALWAYS)
+    mixed_truth = np.where(mixed.labelled[:, None], truth[mixed.first], np.nan)
     return Bank(
         wide=wide,
-        truth=np.concatenate([truth[index], *(r.truth for r in renders)]).astype(np.float32),
-        arkit=arkit.astype(np.float32),
+        truth=np.concatenate([truth[index], mixed_truth, *(r.truth for r in renders)]).astype(np.float32),
+        arkit=np.concatenate([told.arkit[:count], *(r.arkit for r in renders)]).astype(np.float32),
         lessons=_standard(told),
         soft=_soft(told.soft),
-        fold=np.concatenate([fold[index], *(r.fold for r in renders)]),
-        real=np.concatenate([np.ones(len(index), bool), np.zeros(many, bool)]),
+        fold=np.concatenate([fold[index], fold[mixed.first], *(r.fold for r in renders)]),
+        other=np.concatenate([fold[index], fold[mixed.second], nobody]),
+        real=np.arange(len(wide)) < count,
     )
 
 
@@ -119,27 +128,6 @@ def faceless(data: Path) -> list[NDArray[np.uint8]]:
     return [p for p in found if min(p.shape) >= 32]
 
 
-def _mix(
-    pictures: Sequence[FacePicture], crops: NDArray[np.uint8], fold: NDArray[np.int64], count: int, rng: np.random.Generator
-) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Blends of two aligned faces: new identities with a known expression. Returns them and the index of one parent."""
-    groups: dict[tuple[str, str, str, int], list[int]] = {}
-    for i, p in enumerate(pictures):
-        if p.label:
-            groups.setdefault((p.source, p.label, p.pose, int(fold[i])), []).append(i)
-    usable = [g for g in groups.values() if len(g) > 1]
-    if not usable or not count:
-        return np.zeros((0, WIDE, WIDE), np.uint8), np.zeros(0, np.int64)
-    result, parents = [], []
-    for _ in range(count):
-        a, b = rng.choice(usable[int(rng.integers(len(usable)))], 2, replace=False)
-        share = float(rng.uniform(0.3, 0.7))
-        blend = cv2.addWeighted(crops[a], share, crops[b], 1 - share, 0)
-        result.append(view(np.asarray(blend, dtype=np.uint8), rng, 0.8, WIDE, WIDE_SPREAD))
-        parents.append(int(a))
-    return np.stack(result), np.array(parents, np.int64)
-
-
 def _one_hot(label: str | None) -> FloatArray:
     if label is None:
         return np.full(len(basic7()), np.nan, np.float32)
@@ -151,6 +139,16 @@ def _one_hot(label: str | None) -> FloatArray:
 def _plain(landmarks: FloatArray) -> Face:
     low, high = landmarks.min(axis=0), landmarks.max(axis=0)
     return Face(Box(float(low[0]), float(low[1]), float(high[0] - low[0]), float(high[1] - low[1])), 1.0, landmarks)
+
+
+def _calmed(told: Lessons, pictures: int, views: int) -> Lessons:
+    """Teachers change their mind with every pixel of jitter: a view is told mostly what the mean over all views
+    says."""
+    features, soft = told.features.copy(), told.soft.copy()
+    for values in (features, soft):
+        own = values[: pictures * views].reshape(pictures, views, -1)
+        own += CALM * (own.mean(axis=1, keepdims=True) - own)
+    return replace(told, features=features, soft=soft)
 
 
 def _standard(told: Lessons) -> FloatArray:

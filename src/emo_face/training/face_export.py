@@ -28,7 +28,8 @@ def export(model: Exported, path: Path) -> Path:
     example = torch.randn(3, 1, CROP, CROP, generator=torch.Generator().manual_seed(0))
     path.parent.mkdir(parents=True, exist_ok=True)
     torch.onnx.export(
-        model, (example,), str(path), input_names=["crops"], output_names=["probabilities", "face"], opset_version=OPSET,
+        model, (example,), str(path), input_names=["crops"], output_names=["probabilities", "face"],
+        opset_version=OPSET,
         dynamic_axes={"crops": {0: "n"}, "probabilities": {0: "n"}, "face": {0: "n"}}, dynamo=False,
     )  # fmt: skip
     size = path.stat().st_size

@@ -23,11 +23,12 @@ class Weights:
     """Share of each loss; ``alone`` and ``beside``: the teachers' word on real faces without and with a label."""
 
     truth: float = 1.0
-    posed: float = 1.0
+    posed: float = 0.6
+    adapted: float = 1.0
     lessons: float = 1.0
     soft: float = 0.3
     alone: float = 0.7
-    beside: float = 0.2
+    beside: float = 0.3
     arkit: float = 4.0
     reject: float = 0.5
     smoothing: float = 0.1
@@ -46,15 +47,21 @@ def loss_of(out: dict[str, torch.Tensor], batch: Batch, w: Weights) -> torch.Ten
     if posed.any():
         narrow = functional.log_softmax(out["emotion"][posed][:, POSED], dim=1)
         target = batch.truth[posed][:, POSED] * (1 - w.smoothing) + w.smoothing / len(POSED)
-        total = total - w.posed * (target * narrow).sum(1).mean() - 0.2 * (batch.truth[posed] * log_p[posed]).sum(1).mean()
+        total = (
+            total - w.posed * (target * narrow).sum(1).mean() - 0.2 * (batch.truth[posed] * log_p[posed]).sum(1).mean()
+        )
+    told = torch.isfinite(batch.posed[:, 0])
+    if told.any():
+        narrow = functional.log_softmax(out["emotion"][told][:, POSED], dim=1)
+        total = total - w.adapted * (batch.posed[told] * narrow).sum(1).mean()
     other = known & real & ~posed
     if other.any():
         total = total - 0.3 * (batch.truth[other] * log_p[other]).sum(1).mean()
     faces = batch.face > 0.5
     if faces.any():
         total = total + w.lessons * functional.mse_loss(out["teacher"][faces], batch.lessons[faces])
-        told = functional.log_softmax(out["teacher_logits"], dim=1)
-        total = total - w.soft * (batch.soft[faces] * told[faces]).sum(1).mean()
+        read = functional.log_softmax(out["teacher_logits"], dim=1)
+        total = total - w.soft * (batch.soft[faces] * read[faces]).sum(1).mean()
         for rows, share in ((faces & real & ~known, w.alone), (faces & real & known, w.beside)):
             if rows.any():
                 total = total - share * (batch.soft[rows] * log_p[rows]).sum(1).mean()
@@ -68,7 +75,13 @@ def loss_of(out: dict[str, torch.Tensor], batch: Batch, w: Weights) -> torch.Ten
 
 
 def fit(
-    net: FaceNet, batches: Batches, steps: int, rate: float, seed: int, weights: Weights | None = None, text: str = "training"
+    net: FaceNet,
+    batches: Batches,
+    steps: int,
+    rate: float,
+    seed: int,
+    weights: Weights | None = None,
+    text: str = "training",
 ) -> FaceNet:
     """Train a copy of ``net`` and return the running mean of its weights (Polyak & Juditsky, 1992).
 

@@ -16,7 +16,8 @@ def _conv(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
 
 
 class Residual(nn.Module):
-    """Two 3x3 convolutions with a short cut (He et al., CVPR 2016); plain ones, since these are what a CPU runs fast."""
+    """Two 3x3 convolutions with a short cut (He et al., CVPR 2016); plain ones, since these are what a CPU runs
+    fast."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -30,7 +31,9 @@ class Residual(nn.Module):
 class FaceNet(nn.Module):
     """(n, 1, 48, 48) normalised grey crops -> features, and from these emotion, reject, ARKit and teacher heads."""
 
-    def __init__(self, widths: tuple[int, int, int, int] = (16, 32, 64, 128), features: int = 256, lessons: int = 256) -> None:
+    def __init__(
+        self, widths: tuple[int, int, int, int] = (16, 32, 64, 128), features: int = 256, lessons: int = 256
+    ) -> None:
         super().__init__()
         a, b, c, d = widths
         self.trunk = nn.Sequential(
@@ -51,7 +54,8 @@ class FaceNet(nn.Module):
         return self.drop(self.pool(self.trunk(x)))
 
     def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
-        """All heads: ``emotion`` and ``teacher_logits`` (n, 7), ``reject`` (n,), ``arkit`` (n, 52), ``teacher`` (n, lessons)."""
+        """All heads: ``emotion`` and ``teacher_logits`` (n, 7), ``reject`` (n,), ``arkit`` (n, 52), ``teacher`` (n,
+        lessons)."""
         f = self.features(x)
         return {
             "emotion": self.emotion(f),

@@ -40,7 +40,12 @@ class RenderSet:
 
 
 def render_set(
-    head: Path, count: int, seed: int, cache: Path, backgrounds: Sequence[NDArray[np.uint8]] = (), skins: Sequence[Skin] = ()
+    head: Path,
+    count: int,
+    seed: int,
+    cache: Path,
+    backgrounds: Sequence[NDArray[np.uint8]] = (),
+    skins: Sequence[Skin] = (),
 ) -> RenderSet:
     """Draw ``count`` faces, the seven labels in turn, or read them from ``cache`` when it holds this very set.
 

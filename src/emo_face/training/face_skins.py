@@ -22,9 +22,7 @@ SPREAD = 1.45  # side of the crop the mesh sees over the student's
 FRONT_CM = 24.0
 
 
-def skins_of(
-    pictures: Sequence[FacePicture], fold: Sequence[int], head_folder: Path, mesh: MeshTeacher
-) -> list[Skin]:
+def skins_of(pictures: Sequence[FacePicture], fold: Sequence[int], head_folder: Path, mesh: MeshTeacher) -> list[Skin]:
     """One skin for each neutral frontal picture in which the mesh finds a face."""
     renderer = HeadRenderer(head_folder, SIDE)
     head = head_points(renderer, mesh)
@@ -42,12 +40,14 @@ def skins_of(
 
 
 def head_points(renderer: HeadRenderer, mesh: MeshTeacher) -> FloatArray:
-    """(478, 2) MediaPipe's points on the front plane of the resting head, cm, y down: found on a plain picture of it."""
+    """(478, 2) MediaPipe's points on the front plane of the resting head, cm, y down: found on a plain picture of
+    it."""
     rng = np.random.default_rng(0)
     look = random_look(rng, SIDE)
     plain = {
         "rotation": np.eye(3), "shift": (0.0, 0.0), "field_cm": FRONT_CM, "warp_scale": np.ones(3),
-        "warp_offsets": np.zeros_like(look.warp_offsets), "skin": 0.7, "brow": 0.15, "lip": 0.45, "hair": 0.1, "iris": 0.15,
+        "warp_offsets": np.zeros_like(look.warp_offsets), "skin": 0.7, "brow": 0.15, "lip": 0.45, "hair": 0.1,
+        "iris": 0.15,
         "sclera": 0.95, "beard": 0.0, "brow_width": 0.45, "brow_shift": 0.0, "hairline": 10.5, "hair_lift": 0.5,
         "glasses": 0.0, "lights": np.array([[0.2, 0.4, 0.9, 0.6]]), "ambient": 0.5, "shine": 0.05, "exposure": 0.65,
         "gamma": 0.8, "background": np.full((SIDE, SIDE), 110.0, np.float32),

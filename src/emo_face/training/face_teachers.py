@@ -86,7 +86,9 @@ class MeshTeacher:
         self._shapes = Interpreter(model_content=shapes, num_threads=1)
         self._mesh.allocate_tensors()
         self._shapes.allocate_tensors()
-        maps = [d for d in self._mesh.get_tensor_details() if list(d["shape"]) == [1, 2, 2, 128] and "p_re_lu" in d["name"]]
+        maps = [
+            d for d in self._mesh.get_tensor_details() if list(d["shape"]) == [1, 2, 2, 128] and "p_re_lu" in d["name"]
+        ]
         self._last = [d["index"] for d in maps if "dequantize" not in d["name"]][-1]
 
     def __call__(self, crop: NDArray[np.uint8]) -> tuple[FloatArray, FloatArray, bool]:
@@ -101,7 +103,9 @@ class MeshTeacher:
 
     def points(self, crop: NDArray[np.uint8]) -> tuple[FloatArray, bool]:
         """(h, h) grey crop, 1.5 faces wide -> (478, 3) points in pixels of the crop, whether it is a face."""
-        rgb = np.repeat(cv2.resize(stretch(crop), (MESH_INPUT, MESH_INPUT), interpolation=cv2.INTER_CUBIC)[..., None], 3, axis=2)
+        rgb = np.repeat(
+            cv2.resize(stretch(crop), (MESH_INPUT, MESH_INPUT), interpolation=cv2.INTER_CUBIC)[..., None], 3, axis=2
+        )
         self._mesh.set_tensor(self._mesh.get_input_details()[0]["index"], rgb[None].astype(np.float32) / 255)
         self._mesh.invoke()
         outputs = {d["name"]: self._mesh.get_tensor(d["index"]) for d in self._mesh.get_output_details()}

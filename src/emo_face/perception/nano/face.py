@@ -61,8 +61,8 @@ class FaceStudent:
 
         Args:
             frame: (h, w) or (h, w, 3) BGR, 8-bit, 16-bit or float; NaN pixels count as black.
-            faces: in pixels of the frame; a box or landmark that is not finite, or a face under two pixels, gives the flat
-                distribution with quality 0.
+            faces: in pixels of the frame; a box or landmark that is not finite, or a face under two pixels, gives the
+                flat distribution with quality 0.
 
         Raises:
             ValueError: ``frame`` is no picture.

@@ -1,4 +1,5 @@
-"""Aligned grey face crops for the face student: from five landmarks where the detector gives them, else from the box."""
+"""Aligned grey face crops for the face student: from five landmarks where the detector gives them, else from the
+box."""
 
 from __future__ import annotations
 

@@ -1,0 +1,188 @@
+"""The second opinion: MediaPipe's 52 blendshapes against each person's own resting face.
+
+Optional: needs ``face_landmarker.task`` in the model store and ``pip install "emo_face[mediapipe]"``. The classifier is
+log-linear in the difference from rest, log p(e) = a_e + w_e . d + constant. Its weights, ``nano_blendshapes.json``,
+were fitted on MediaPipe's answers to renders of FACS prototypes (``export/train_blendshapes.py``), so that each shape
+counts as much as MediaPipe really sees of it. The difference is also what ``perspective: mirror`` shows.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from emo_face.core.arkit import ARKIT_52, ARKIT_INDEX
+from emo_face.core.errors import ModelError, UserError
+from emo_face.core.labels import basic7
+from emo_face.core.types import Face, FloatArray
+from emo_face.perception.nano.facecrop import face_frame, usable
+
+TASK = "face_landmarker.task"
+WEIGHTS = "nano_blendshapes.json"
+SPREAD = 1.6  # side of the picture MediaPipe sees over the student's crop: its detector wants some margin
+SIDE = 192
+PRIOR_SECONDS = 3.0  # how long a person must be seen at rest until their own baseline outweighs the average one
+FORGET_SECONDS = 120.0
+MEMORY_SECONDS = 600.0
+LONGEST_STEP = 0.5  # a gap between two frames counts at most this long, seconds
+
+
+@dataclass(frozen=True, slots=True)
+class BlendshapeOpinion:
+    """What one person's blendshapes say.
+
+    Attributes:
+        probabilities: (7,) in the order of basic7.
+        arkit: (52,) activations in [0, 1] as measured. expression: (52,) the same above the person's resting face.
+        settled: [0, 1]; how much of the baseline is the person's own.
+    """
+
+    probabilities: FloatArray
+    arkit: FloatArray
+    expression: FloatArray
+    settled: float
+
+
+@dataclass(frozen=True)
+class BlendshapeWeights:
+    """The log-linear classifier: bias (7,), weight (7, 52), and the average resting face (52,)."""
+
+    bias: FloatArray
+    weight: FloatArray
+    rest: FloatArray
+
+
+@dataclass(slots=True)
+class _Person:
+    baseline: FloatArray
+    seconds: float
+    seen: float
+
+
+def read_weights(path: Path) -> BlendshapeWeights:
+    """Read the classifier. Raises ModelError naming the file and the field."""
+    try:
+        body = json.loads(path.read_text(encoding="utf-8"))
+        labels, shapes = tuple(body["labels"]), tuple(body["shapes"])
+        if labels != basic7().labels or shapes != ARKIT_52:
+            raise ModelError(f"{path}: fields labels and shapes: expected basic7 and the 52 ARKit names, got others")
+        found = BlendshapeWeights(*(np.asarray(body[key], dtype=np.float64) for key in ("bias", "weight", "rest")))
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise ModelError(f"{path}: not a blendshape classifier: {error!r}; reinstall emo_face") from None
+    for key, shape in (("bias", (7,)), ("weight", (7, 52)), ("rest", (52,))):
+        value = getattr(found, key)
+        if value.shape != shape or not np.isfinite(value).all():
+            raise ModelError(
+                f"{path}: field {key}: expected {shape} finite numbers, got {value.shape}; reinstall emo_face"
+            )
+    return found
+
+
+class SecondOpinion:
+    """Classifies blendshapes against a resting face that is learned for each person while watching.
+
+    A frame moves the baseline by how neutral it looks, so somebody who smiles for a minute is not taken to rest
+    smiling.
+    """
+
+    def __init__(self, weights: BlendshapeWeights, temperature: float = 1.0) -> None:
+        """Start with nobody."""
+        self._weights, self._temperature = weights, temperature
+        self._people: dict[str, _Person] = {}
+
+    def observe(self, person_id: str, blendshapes: FloatArray, now: float) -> BlendshapeOpinion:
+        """Take one frame of one person.
+
+        Args:
+            blendshapes: (52,) ARKit activations in [0, 1]; numbers that are not finite count as 0.
+            now: seconds, the frame's stamp; a clock that jumps back keeps the baseline.
+
+        Raises:
+            ValueError: not 52 numbers.
+        """
+        values = np.asarray(blendshapes, dtype=np.float64)
+        if values.shape != (len(ARKIT_52),):
+            raise ValueError(f"expected {len(ARKIT_52)} blendshapes, got shape {values.shape}")
+        arkit = np.clip(np.nan_to_num(values, nan=0.0, posinf=1.0, neginf=0.0), 0.0, 1.0)
+        self._people = {k: p for k, p in self._people.items() if now - p.seen <= MEMORY_SECONDS}
+        person = self._people.setdefault(person_id, _Person(self._weights.rest.copy(), 0.0, now))
+        probabilities = self._classify(arkit - person.baseline)
+        self._learn(person, arkit, float(probabilities[basic7().index("Neutral")]), now)
+        settled = person.seconds / (person.seconds + PRIOR_SECONDS)
+        return BlendshapeOpinion(probabilities, arkit, np.clip(arkit - person.baseline, 0.0, 1.0), settled)
+
+    def forget(self, person_id: str | None = None) -> None:
+        """Forget one person, or everybody."""
+        if person_id is None:
+            self._people.clear()
+        else:
+            self._people.pop(person_id, None)
+
+    def _classify(self, difference: FloatArray) -> FloatArray:
+        logits = (self._weights.bias + self._weights.weight @ difference) / self._temperature
+        p = np.exp(logits - logits.max())
+        return np.asarray(p / p.sum())
+
+    @staticmethod
+    def _learn(person: _Person, arkit: FloatArray, neutral: float, now: float) -> None:
+        step = min(max(now - person.seen, 0.0), LONGEST_STEP) * neutral
+        person.seen = now
+        if step <= 0.0:
+            return
+        person.seconds = person.seconds * math.exp(-step / FORGET_SECONDS) + step
+        person.baseline = person.baseline + step / (person.seconds + PRIOR_SECONDS) * (arkit - person.baseline)
+
+
+class BlendshapeReader:
+    """MediaPipe's face landmarker on the faces our detector found."""
+
+    def __init__(self, task: Path) -> None:
+        """Load ``face_landmarker.task``.
+
+        Raises:
+            UserError: the extra ``mediapipe`` is not installed. ModelError: the file is missing or damaged; names it.
+        """
+        try:
+            import mediapipe as mp
+            from mediapipe.tasks.python import BaseOptions, vision
+        except ImportError:
+            raise UserError('blendshapes need MediaPipe: pip install "emo_face[mediapipe]"') from None
+        self._image: Any = mp.Image
+        self._format: Any = mp.ImageFormat.SRGB
+        options = vision.FaceLandmarkerOptions(
+            base_options=BaseOptions(model_asset_path=str(task)), output_face_blendshapes=True, num_faces=1
+        )
+        try:
+            self._net: Any = vision.FaceLandmarker.create_from_options(options)
+        except (RuntimeError, ValueError, OSError) as error:
+            reason = str(error).strip().splitlines()[0][:200]
+            raise ModelError(f"{task} does not load as a face landmarker: {reason}; `emo-face models verify`") from None
+
+    def read(self, frame: NDArray[np.uint8], faces: Sequence[Face]) -> list[FloatArray | None]:
+        """(52,) ARKit activations a face, or None where MediaPipe sees none. ``frame``: (h, w, 3) BGR uint8."""
+        return [self._one(frame, face) if usable(face) else None for face in faces]
+
+    def _one(self, frame: NDArray[np.uint8], face: Face) -> FloatArray | None:
+        x, y, side, tilt = face_frame(face)
+        scale = SIDE / (side * SPREAD)
+        cosine, sine = scale * math.cos(tilt), scale * math.sin(tilt)
+        matrix = np.array([[cosine, sine, 0.0], [-sine, cosine, 0.0]])
+        matrix[:, 2] = SIDE / 2 - matrix[:, :2] @ np.array([x, y])
+        crop = cv2.warpAffine(frame, matrix, (SIDE, SIDE), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        rgb = np.ascontiguousarray(crop[..., ::-1])
+        found = self._net.detect(self._image(image_format=self._format, data=rgb)).face_blendshapes
+        if not found:
+            return None
+        values = np.zeros(len(ARKIT_52))
+        for shape in found[0]:
+            if shape.category_name in ARKIT_INDEX:
+                values[ARKIT_INDEX[shape.category_name]] = float(shape.score)
+        return values

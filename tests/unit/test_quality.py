@@ -1,0 +1,87 @@
+"""Quality of a face: each fault alone lowers it, and nonsense never crashes it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from emo_face.core.types import Box, Face
+from emo_face.perception.detect_face import YuNetFaceDetector
+from emo_face.perception.nano.facecrop import CROP, cut, grey, usable
+from emo_face.perception.quality import FaceQuality, face_quality
+
+
+def _quality(frame: np.ndarray, face: Face) -> FaceQuality:
+    picture = grey(frame)
+    return face_quality(cut(picture, face), face, picture.shape)
+
+
+@pytest.fixture(scope="module")
+def portrait(assets: Path) -> tuple[np.ndarray, Face]:
+    frame = cv2.imread(str(assets / "images/london/001_neutral.jpg"))
+    return frame, YuNetFaceDetector(assets / "face/face_detection_yunet_2023mar.onnx").detect(frame)[0]
+
+
+def _moved(face: Face, landmarks: np.ndarray, scale: float = 1.0) -> Face:
+    box = Box(face.box.x * scale, face.box.y * scale, face.box.width * scale, face.box.height * scale)
+    return Face(box, face.score, landmarks)
+
+
+def test_a_good_portrait_is_fully_trusted(portrait: tuple[np.ndarray, Face]) -> None:
+    assert _quality(*portrait).total > 0.9
+
+
+@pytest.mark.parametrize(
+    ("fault", "factor"),
+    [("dark", "light"), ("glare", "light"), ("blur", "sharpness"), ("tiny", "size"), ("profile", "pose"), ("below",
+    "pose"),
+     ("cut off", "inside")],
+)  # fmt: skip
+def test_each_fault_lowers_its_own_factor(portrait: tuple[np.ndarray, Face], fault: str, factor: str) -> None:
+    frame, face = portrait
+    assert face.landmarks is not None
+    points = np.asarray(face.landmarks, dtype=float)
+    middle = points.mean(axis=0)
+    if fault == "dark":
+        frame = (frame * 0.06).astype(np.uint8)
+    elif fault == "glare":
+        frame = np.clip(frame.astype(int) + 190, 0, 255).astype(np.uint8)
+    elif fault == "blur":
+        frame = cv2.GaussianBlur(frame, (0, 0), 22)
+    elif fault == "tiny":
+        frame, face = (
+            cv2.resize(frame, None, fx=0.05, fy=0.05, interpolation=cv2.INTER_AREA),
+            _moved(face, points * 0.05, 0.05),
+        )
+    elif fault == "profile":
+        face = _moved(face, middle + (points - middle) * np.array([0.1, 1]))
+    elif fault == "below":
+        face = _moved(face, middle + (points - middle) * np.array([1, 0.2]))
+    elif fault == "cut off":
+        face = _moved(face, points - np.array([0.6 * frame.shape[1], 0]))
+    good, bad = _quality(*portrait), _quality(frame, face)
+    assert getattr(bad, factor) < 0.5 < getattr(good, factor)
+    assert bad.total < 0.5
+
+
+@given(
+    crop=hnp.arrays(np.uint8, (CROP, CROP)),
+    numbers=st.lists(st.floats(allow_nan=True, allow_infinity=True), min_size=14, max_size=14),
+)
+@settings(max_examples=60, deadline=None)
+def test_any_numbers_give_a_share(crop: np.ndarray, numbers: list[float]) -> None:
+    face = Face(Box(*numbers[:4]), 1.0, np.array(numbers[4:]).reshape(5, 2))
+    if usable(face):
+        assert 0.0 <= face_quality(crop, face, (480, 640)).total <= 1.0
+
+
+@pytest.mark.parametrize("value", [0, 128, 255])
+def test_a_flat_crop_has_no_quality(value: int) -> None:
+    crop = np.full((CROP, CROP), value, np.uint8)
+    assert face_quality(crop, Face(Box(0, 0, 60, 60), 1.0), (100, 100)).total == 0.0
