@@ -70,7 +70,7 @@ def decode(packet: bytes) -> LiveLinkFrame:
             offset += 4 + size
         number, part, numerator, denominator, count = struct.unpack_from(">ifiiB", packet, offset)
         values = np.frombuffer(packet, ">f4", offset=offset + 17)
-    except (IndexError, struct.error, UnicodeDecodeError) as error:
+    except (IndexError, struct.error, ValueError) as error:
         raise ValueError(f"truncated or damaged Live Link packet of {len(packet)} bytes: {error}") from None
     if version != VERSION or count != VALUES or values.size != VALUES or not np.isfinite(values).all():
         raise ValueError(f"expected version {VERSION} with {VALUES} finite values, got {version} with {values.size}")
@@ -102,6 +102,8 @@ class LiveLinkSender:
     """
 
     def __init__(self, host: str = "127.0.0.1", port: int = PORT, subject: str = "emo_face", fps: int = 60) -> None:
+        if not 0 < port < 65536:
+            raise ConfigError(f"Live Link receiver {host}:{port}: expected a port from 1 to 65535")
         try:
             family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
         except (OSError, OverflowError) as error:

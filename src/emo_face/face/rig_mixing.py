@@ -58,7 +58,9 @@ class Mixer:
         self._columns, self._both = columns, both
         self._hessian = both.T @ both + RIDGE * np.eye(both.shape[1])
         self._qp = WarmBoxQP(self._hessian)
-        self._remaining: dict[bytes, tuple[NDArray[np.intp], WarmBoxQP]] = {}
+        used = np.abs(both).sum(axis=0) > 0
+        self._single = np.flatnonzero(used & ~np.roll(used, columns.size))  # ends without an opposite end
+        self._around = WarmBoxQP(self._hessian[np.ix_(self._single, self._single)])
 
     def _tangled(self, described: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Actuators that share a feature with another one, or whose ends are described by what they show."""
@@ -79,31 +81,19 @@ class Mixer:
         return np.asarray(drives)
 
     def _solve(self, features: Array) -> Array:
-        """Drives of the tangled actuators.
+        """Drives of the tangled actuators, continuous in the features.
 
-        Where a face asks for both ends of an actuator (browInnerUp and browDown in fear) it goes in between, and the
-        others are solved again around what it then shows. That keeps drives continuous in the features.
+        Where a face asks for both ends of an actuator (browInnerUp and browDown in fear) it goes in between and shows
+        neither fully; the actuators that have one end only are then solved again around what it does show.
         """
         linear, half = self._both.T @ features, self._columns.size
         ends = self._qp.solve(linear)
-        torn = np.minimum(ends[:half], ends[half:]) > 1e-6
-        if torn.any():
+        if (np.minimum(ends[:half], ends[half:]) > 1e-6).any():
             drive = ends[:half] - ends[half:]
-            both = np.concatenate([torn, torn])
-            ends = np.where(both, np.maximum(np.concatenate([drive, -drive]), 0.0), 0.0)
-            rest, around = self._around(both)
-            ends[rest] = around.solve((linear - self._hessian @ ends)[rest])
+            ends = np.maximum(np.concatenate([drive, -drive]), 0.0)
+            ends[self._single] = 0.0
+            ends[self._single] = self._around.solve((linear - self._hessian @ ends)[self._single])
         return np.asarray(ends[:half] - ends[half:])
-
-    def _around(self, fixed: NDArray[np.bool_]) -> tuple[NDArray[np.intp], WarmBoxQP]:
-        """The coordinates that are not ``fixed`` and the problem that remains for them."""
-        key = fixed.tobytes()
-        if key not in self._remaining:
-            if len(self._remaining) >= 64:
-                self._remaining.pop(next(iter(self._remaining)))
-            rest = np.flatnonzero(~fixed)
-            self._remaining[key] = rest, WarmBoxQP(self._hessian[np.ix_(rest, rest)])
-        return self._remaining[key]
 
     def shown(self, drives: Array) -> Array:
         """(m,) features that the face shows at ``drives`` (n,)."""
