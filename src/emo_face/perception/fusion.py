@@ -133,10 +133,10 @@ def fuse(opinions: Mapping[str, Opinion], parameters: FusionParameters) -> Fused
     """
     n = len(label_set(parameters.label_set))
     usable = {name: o for name, o in opinions.items() if _usable(o, n)}
-    log_p = _pool(usable, parameters, n)
+    log_p = _pool(usable, parameters)
     top = int(np.argmax(log_p))
     change = {
-        name: float(log_p[top] - _pool({k: o for k, o in usable.items() if k != name}, parameters, n)[top])
+        name: float(log_p[top] - _pool({k: o for k, o in usable.items() if k != name}, parameters)[top])
         for name in usable
     }
     total = max(math.log(n), sum(abs(value) for value in change.values()))
@@ -157,24 +157,39 @@ def _usable(opinion: Opinion, n: int) -> bool:
     return good and math.isfinite(opinion.reliability) and opinion.reliability > 0
 
 
-def _pool(opinions: Mapping[str, Opinion], parameters: FusionParameters, n: int) -> NDArray[np.float64]:
-    """(n,) normalised log-probabilities of the pool."""
-    logits = np.zeros(n)
+def pool_log(
+    probabilities: Mapping[str, FloatArray], reliability: Mapping[str, float], parameters: FusionParameters
+) -> NDArray[np.float64]:
+    """The formula of the module for many people at once.
+
+    Args:
+        probabilities: source -> (..., n), finite and not negative. reliability: source -> [0, 1].
+
+    Returns:
+        (..., n) normalised log-probabilities.
+    """
+    n = len(label_set(parameters.label_set))
     calibrated, said = {}, {}
-    for name, opinion in opinions.items():
-        source = parameters.source(name)
-        p = np.clip(np.asarray(opinion.probabilities, dtype=np.float64), FLOOR, None)
-        log_p = _log_softmax(np.log(p / p.sum()) / source.temperature)
-        information = 1.0 + float(np.exp(log_p) @ log_p) / math.log(n)
+    for name, values in probabilities.items():
+        p = np.clip(np.asarray(values, dtype=np.float64), FLOOR, None)
+        log_p = _log_softmax(np.log(p / p.sum(-1, keepdims=True)) / parameters.source(name).temperature)
+        information = 1.0 + (np.exp(log_p) * log_p).sum(-1, keepdims=True) / math.log(n)
         calibrated[name] = log_p
-        said[name] = min(opinion.reliability, 1.0) * min(max(information, 0.0), 1.0)
-    for name, opinion in opinions.items():
-        company = 1.0 - math.prod(1.0 - value for other, value in said.items() if other != name)
-        weight = parameters.source(name).weight
-        logits += min(opinion.reliability, 1.0) * (1.0 + (weight - 1.0) * company) * calibrated[name]
+        said[name] = min(reliability[name], 1.0) * np.clip(information, 0.0, 1.0)
+    logits = np.zeros(n)
+    for name, log_p in calibrated.items():
+        silence = [1.0 - value for other, value in said.items() if other != name]
+        company = 1.0 - math.prod(silence[1:], start=silence[0]) if silence else 0.0
+        exponent = 1.0 + (parameters.source(name).weight - 1.0) * company
+        logits = logits + min(reliability[name], 1.0) * exponent * log_p
     return _log_softmax(logits)
 
 
+def _pool(opinions: Mapping[str, Opinion], parameters: FusionParameters) -> NDArray[np.float64]:
+    said = {name: opinion.probabilities for name, opinion in opinions.items()}
+    return pool_log(said, {name: opinion.reliability for name, opinion in opinions.items()}, parameters)
+
+
 def _log_softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
-    shifted = logits - logits.max()
-    return np.asarray(shifted - np.log(np.exp(shifted).sum()))
+    shifted = logits - logits.max(-1, keepdims=True)
+    return np.asarray(shifted - np.log(np.exp(shifted).sum(-1, keepdims=True)))
