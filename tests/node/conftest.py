@@ -50,7 +50,7 @@ class Graph:
         assert node.trigger_activate().name == "SUCCESS", node.health.report("", time.monotonic()).message
         return node
 
-    def until(self, done: Callable[[], Any], seconds: float = 10.0, why: str = "") -> Any:
+    def until(self, done: Callable[[], Any], seconds: float = 20.0, why: str = "") -> Any:
         """Spin until ``done()`` is true; fails after ``seconds``."""
         deadline = time.monotonic() + seconds
         while not (value := done()):

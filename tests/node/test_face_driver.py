@@ -140,7 +140,7 @@ def test_stamps_that_go_backwards_are_dropped_and_two_publishers_named(graph: An
 
 
 def test_neutral_service_eases_and_keeps_expressions_away_for_a_while(graph: Any) -> None:
-    face = Face(graph, neutral_hold=0.6)
+    face = Face(graph, neutral_hold=2.0)
     graph.until(face.smiling)
     assert graph.call(Trigger, "/face_driver/neutral").success
 
