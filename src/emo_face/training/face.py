@@ -29,10 +29,11 @@ from emo_face.training.face_renders import render_set
 from emo_face.training.face_skins import skins_of
 from emo_face.training.face_teachers import FerTeachers, MeshTeacher
 
-RENDERS = 3000
+PAINTED = 2000
+PHOTOGRAPHED = 3000
 VIEWS = 12
 COMPOSITES = 9000
-BASE_STEPS = 900
+BASE_STEPS = 600
 BASE_RATE = 3e-3
 MODEL = "nano_face.onnx"
 
@@ -44,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for caches and results")
     parser.add_argument("--seed", type=int, default=0, help="training seed (default 0); the folds do not move")
-    parser.add_argument("--epochs", type=int, default=None, help="hundreds of steps of a fold (default 10)")
+    parser.add_argument("--epochs", type=int, default=None, help="hundreds of steps of a fold (default 15)")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads (default 1)")
 
 
@@ -76,10 +77,10 @@ def make_bank(data: Path, out: Path, pictures: list[FacePicture], seed: int) -> 
             return face_data.Bank(**{name: saved[name] for name in names})
     mesh = mesh_teacher(data)
     backgrounds = [p.picture for p in pictures if p.name.endswith("#0") and p.source == "people"]
-    sets = [render_set(data / "head3d", RENDERS, seed, out, backgrounds)]
+    sets = [render_set(data / "head3d", PAINTED, seed, out, backgrounds)]
     if mesh is not None:
         skins = skins_of(pictures, list(face_data.fold_of(pictures)), data / "head3d", mesh)
-        sets.append(render_set(data / "head3d", RENDERS, seed + 1, out, backgrounds, skins))
+        sets.append(render_set(data / "head3d", PHOTOGRAPHED, seed + 1, out, backgrounds, skins))
     rng = np.random.default_rng(seed)
     bank = face_data.build(pictures, sets, FerTeachers(data / "fer"), mesh, VIEWS, COMPOSITES, rng)
     np.savez(file, **{name: getattr(bank, name) for name in names})

@@ -27,7 +27,7 @@ class Weights:
     adapted: float = 1.0
     lessons: float = 1.0
     soft: float = 0.3
-    alone: float = 0.7
+    alone: float = 1.0
     beside: float = 0.3
     arkit: float = 4.0
     reject: float = 0.5

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -120,14 +121,15 @@ def _stage1(args: argparse.Namespace) -> None:
     settings = _config(Stage1Config, args)
     if device.startswith("cuda"):
         vlm.set_trainable()
-        free = torch.cuda.mem_get_info()[0]
+        free = torch.cuda.mem_get_info(int(os.environ.get("LOCAL_RANK", "0")))[0]
         memory.check(free, vlm, settings.batch, settings.checkpointing, settings.precision)
     pictures = Pictures.of(args.images, config, [row.record for row in rows])
     parts = {name: [row for row in rows if row.record.split == name] for name in ("train", "val")}
     collate = Collator(pictures, tokenizer, qformer_tokenizer)
     run_ = Stage1(vlm, collate, parts["train"], parts["val"], settings, args.out, str(args.base))
     progress = run_.run()
-    print(json.dumps({"steps": progress.step, "best_step": progress.best_step, "validation_loss": progress.best}))
+    if run_.accelerator.is_main_process:
+        print(json.dumps({"steps": progress.step, "best_step": progress.best_step, "validation_loss": progress.best}))
 
 
 def _cache(args: argparse.Namespace) -> None:
