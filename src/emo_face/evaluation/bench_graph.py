@@ -45,6 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seconds", type=float, default=15.0, help="stretch that is measured (default 15)")
     parser.add_argument("--rate", type=float, default=30.0, help="camera rate, Hz (default 30)")
     parser.add_argument("--set", action="append", default=[], metavar="NODE.PARAM=VALUE", help="as in `emo-face up`")
+    parser.add_argument("--domain", type=int, help="ROS domain of the runs (default: one that is probably free)")
     parser.add_argument("--peer-python", metavar="PYTHON", help="interpreter with ultralytics; without it no peer")
     parser.add_argument("--peer-weights", type=Path, metavar="FILE", help="weights of the peer (.pt or .onnx)")
     parser.add_argument("--saturate", type=float, default=100.0, metavar="HZ", help="camera rate of `saturated`")
@@ -56,7 +57,8 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         if not source.exists():
             raise UserError(f"{source}: no such file")
     about = machine()
-    os.environ["ROS_DOMAIN_ID"] = str(40 + os.getpid() % 60)  # nobody else's graph may answer
+    domain = 40 + os.getpid() % 60 if args.domain is None else args.domain
+    os.environ["ROS_DOMAIN_ID"] = str(domain)  # nobody else's graph may answer
     os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
     notes: list[str] = []
     one = _ours(args, args.one, args.rate)
@@ -83,7 +85,8 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _camera_settings(args: argparse.Namespace, source: Path, rate: float) -> list[str]:
-    settings = [f"camera.rate={rate}", "camera.width=640", "camera.height=480", "camera.loop=true", *args.set]
+    settings = [f"camera.rate={rate}", "camera.width=640", "camera.height=480", "camera.loop=true"]
+    settings += ["face_driver.screen.port=0", *args.set]  # a free port: a face may be running
     return ["--source", str(source), *(part for setting in settings for part in ("--set", setting))]
 
 
