@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import array
 from typing import Any
 
 import numpy as np
@@ -17,8 +18,10 @@ from rosgraph_msgs.msg import Clock
 from std_msgs.msg import Header, String
 from std_srvs.srv import SetBool
 
+from emo_face.core.arkit import ARKIT_INDEX
 from emo_face.core.labels import basic7
 from emo_face.core.types import Box, Emotion, Face, Person
+from emo_face.face.basis import FaceCode, open_basis
 from emo_face.nodes.expression import ExpressionNode
 from emo_face.ros import qos
 from emo_face.ros.clock import seconds, stamp_message
@@ -97,6 +100,22 @@ def test_perspective_changes_live_and_a_wrong_one_is_refused(graph: Any, talking
     mirror = graph.until(lambda: heard)[0]
     assert mirror.perspective == "mirror"
     assert np.abs(np.array(mirror.flame_expression) - listener).max() > 0.1
+
+
+def test_a_mirror_copies_the_persons_own_face_where_it_is_measured(graph: Any) -> None:
+    heard = graph.hear(FaceExpression, "face/expression", qos.reliable(20))
+    graph.up(graph.start(ExpressionNode, perspective="mirror", intensity=1.0))
+    out = graph.talk(EmotionScoresArray, "emotion/scores")
+    msg = scores(graph.now(), "Happy")
+    own = np.zeros(52, np.float32)
+    own[ARKIT_INDEX["cheekPuff"]] = 1.0  # no prototype of happiness does this
+    msg.people[0].arkit = array.array("f", own)
+    out.publish(msg)
+    got = read_expression(graph.until(lambda: heard)[0])
+    code = FaceCode(got.coefficients, got.jaw_pose, got.eyelids, np.zeros(2))
+    face = open_basis().decode(code)
+    assert face[ARKIT_INDEX["cheekPuff"]] > 0.7
+    assert face[ARKIT_INDEX["mouthSmileLeft"]] < 0.2
 
 
 def bad(field: str, value: Any) -> EmotionScoresArray:

@@ -103,6 +103,7 @@ class Emotion:
         evidence: signed share of each source (``face``, ``body``, ``scene``, ``speech``) in the top label;
             absolute values sum to at most 1.
         quality: [0, 1]; 0 means nothing usable was seen and the distribution is flat.
+        arkit: (52,) the person's own ARKit activations above their resting face, where something measures them.
     """
 
     label_set: str
@@ -112,6 +113,7 @@ class Emotion:
     arousal: float
     evidence: Mapping[str, float] = field(default_factory=dict)
     quality: float = 0.0
+    arkit: FloatArray | None = None
 
 
 @dataclass(frozen=True, slots=True)

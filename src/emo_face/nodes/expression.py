@@ -130,7 +130,8 @@ class ExpressionNode(EmoNode):
 
     def _scene(self, msg: EmotionScoresArray) -> Scene:
         self._frame_id = msg.header.frame_id
-        people = tuple(SeenPerson(*read_scores(entry)) for entry in msg.people)
+        read = [read_scores(entry) for entry in msg.people]
+        people = tuple(SeenPerson(person, emotion, emotion.arkit) for person, emotion in read)
         return Scene(seconds(msg.header.stamp), int(msg.width), int(msg.height), people)
 
     def _publish(self, target: ExpressionTarget) -> None:

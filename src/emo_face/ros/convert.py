@@ -10,6 +10,7 @@ import numpy as np
 from emo_face_msgs.msg import EmotionScores, EmotionScoresArray, Evidence, FaceExpression
 from sensor_msgs.msg import RegionOfInterest
 
+from emo_face.core.arkit import ARKIT_52
 from emo_face.core.labels import label_set
 from emo_face.core.types import Box, Emotion, ExpressionTarget, Face, Person
 from emo_face.ros.clock import duration_message, duration_seconds, seconds, stamp_message
@@ -71,6 +72,7 @@ def _scores(person: Person, emotion: Emotion, width: int, height: int) -> Emotio
         valence=float(emotion.valence),
         arousal=float(emotion.arousal),
         evidence=[Evidence(source=name, share=float(share)) for name, share in sorted(emotion.evidence.items())],
+        arkit=_floats([] if emotion.arkit is None else emotion.arkit),
         quality=float(emotion.quality),
     )
 
@@ -99,7 +101,9 @@ def read_scores(msg: EmotionScores) -> tuple[Person, Emotion]:
     active = np.array([*msg.active, *[False] * len(labels)][: len(labels)], dtype=bool)
     evidence: Mapping[str, float] = {e.source: float(e.share) for e in msg.evidence}
     valence, arousal, quality = (v if math.isfinite(v) else 0.0 for v in (msg.valence, msg.arousal, msg.quality))
-    return person, Emotion(labels.name, probabilities, active, valence, arousal, evidence, quality)
+    own = np.asarray(msg.arkit, np.float64)
+    arkit = own if own.shape == (len(ARKIT_52),) and np.isfinite(own).all() else None
+    return person, Emotion(labels.name, probabilities, active, valence, arousal, evidence, quality, arkit)
 
 
 def expression_message(target: ExpressionTarget, *, frame_id: str, latency: float) -> FaceExpression:
