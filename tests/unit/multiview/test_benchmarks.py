@@ -1,0 +1,87 @@
+"""The benchmarks run, agree with what they compare to, and their data teach what they say."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("transformers")
+
+from emo_face.datasets import synthetic_scenes as scenes
+
+BENCHMARKS = Path(__file__).parents[3] / "benchmarks"
+
+
+def load(name):
+    spec = importlib.util.spec_from_file_location(f"bench_{name}", BENCHMARKS / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_throughput_benchmark_compares_equal_results(capsys, monkeypatch):
+    bench = load("multiview")
+    monkeypatch.setattr("sys.argv", ["multiview", "--people", "1", "4", "--seconds", "0.05", "--json"])
+    assert bench.main() == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["largest_difference"] < 1e-5  # ours and the naive way give the same scores
+    assert set(found["people_per_s"]["4"]) == {"ours", "naive"}
+    assert found["roofline_share"]["4"] > 0
+
+
+def test_flops_at_the_true_size():
+    from types import SimpleNamespace
+
+    from transformers import InstructBlipConfig, LlamaConfig
+
+    config = InstructBlipConfig(text_config=LlamaConfig(), image_token_index=0)
+    assert load("multiview").flops(SimpleNamespace(config=config), 1) == pytest.approx(0.53e12, rel=0.04)
+
+
+def test_scenes_are_reproducible_and_long_tailed(tmp_path):
+    first, second = scenes.make(tmp_path / "a", 30, 5), scenes.make(tmp_path / "b", 30, 5)
+    assert first == second
+    for name in ("frames/000000.png", "frames/000029.png"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+    rng = np.random.default_rng(0)
+    counts = Counter()
+    for _ in range(6000):
+        place, pose, mouth = (int(v) for v in rng.integers(0, 4, 3))
+        counts.update(scenes.labels_of(rng, place, pose, mouth))
+    assert set(counts) == set(scenes.LABELS)
+    assert counts.most_common(1)[0][0] == "Engagement"
+    assert counts["Embarrassment"] < counts["Engagement"] / 8
+
+
+def test_each_part_needs_its_view():
+    """The mouth changes only the face box, the pose nothing outside the body, the place everything around."""
+    frames = [scenes.draw(np.random.default_rng(3), *parts) for parts in ((0, 2, 0), (0, 2, 1), (0, 0, 0))]
+    (base, person), (mouth, _), (pose, _) = frames
+    changed = np.abs(base.astype(int) - mouth).max(2) > 0
+    rows, columns = np.nonzero(changed)
+    face, body = person.face, person.body
+    assert columns.min() >= face.x - 1
+    assert columns.max() <= face.right + 1
+    assert rows.min() >= face.y - 1
+    assert rows.max() <= face.bottom + 1
+    rows, columns = np.nonzero(np.abs(base.astype(int) - pose).max(2) > 0)
+    assert columns.min() >= body.x - 2
+    assert columns.max() <= body.right + 2
+    assert rows.min() >= body.y - 4
+
+
+def test_orders_are_counted():
+    bench = load("synthetic_scenes")
+    kinds = ("scene", "scene+body", "no attention", "bce")
+    row = {kind: {"mAP": 1.0, "rare_mAP": 1.0, "rare_recall": 1.0} for kind in kinds}
+    row["scene"]["mAP"] = 0.5
+    row["scene+body+face"] = {"mAP": 2.0, "rare_mAP": 0.5, "rare_recall": 2.0}
+    found = bench.orders([row, row])
+    assert found["scene < +body"]["holds"] == 2
+    assert found["bce < asymmetric (rare labels, mAP)"]["holds"] == 0
