@@ -37,7 +37,8 @@ def _build(kind: str, rig: Rig, period: float, options: dict[str, Any]) -> Drive
     if kind == "mock":
         from emo_face.face.drivers.mock import MockDriver
 
-        return MockDriver(rig.names, start=rig.limits.neutral, dt=period, **options)
+        strength = {"full_load": 0.1 * (rig.limits.upper - rig.limits.lower)}
+        return MockDriver(rig.names, start=rig.limits.neutral, dt=period, **{**strength, **options})
     if kind == "recorder":
         from emo_face.face.drivers.recorder import RecorderDriver
 

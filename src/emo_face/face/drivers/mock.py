@@ -21,6 +21,8 @@ class MockDriver:
         lag: time constant in seconds, > 0.
         friction: (n,) or scalar, position error in actuator units below which an actuator at rest does not move.
         dt: seconds between two writes.
+        full_load: (n,) or scalar, position error in actuator units that takes all of the motor's strength.
+        stops: lowest and highest position, (n,) or scalar each, that the mechanics allow.
     """
 
     def __init__(
@@ -30,6 +32,8 @@ class MockDriver:
         lag: float = 0.02,
         friction: ArrayLike = 0.0,
         dt: float = 0.01,
+        full_load: ArrayLike = np.inf,
+        stops: tuple[ArrayLike, ArrayLike] = (-np.inf, np.inf),
     ) -> None:
         self._names = tuple(names)
         n = len(self._names)
@@ -38,6 +42,8 @@ class MockDriver:
         self._friction = np.array(np.broadcast_to(np.asarray(friction, dtype=np.float64), (n,)))
         self._share = 1.0 - float(np.exp(-dt / lag))
         self._moving = np.zeros(n, dtype=bool)
+        self._full_load = np.array(np.broadcast_to(np.asarray(full_load, dtype=np.float64), (n,)))
+        self._stops = np.asarray(stops[0], dtype=np.float64), np.asarray(stops[1], dtype=np.float64)
         self.connected = self.torque = False
         self.unplugged = False
         self.writes = 0
@@ -72,11 +78,12 @@ class MockDriver:
         error = self._target - self._position
         self._moving = np.abs(error) > np.where(self._moving, 0.25, 1.0) * self._friction
         self._position += np.where(self._moving, self._share * error, 0.0)
+        np.clip(self._position, *self._stops, out=self._position)
 
     def read(self) -> Feedback:
         self._check()
-        load = np.tanh(self._target - self._position) if self.torque else np.zeros_like(self._position)
-        return Feedback(self._position.copy(), load)
+        strain = (self._target - self._position) / self._full_load if self.torque else np.zeros_like(self._position)
+        return Feedback(self._position.copy(), np.clip(strain, -1.0, 1.0))
 
     def estop(self) -> None:
         self.torque = False
