@@ -223,9 +223,9 @@ def expression_answer(source: Source, label: str) -> Pieces:
 
 
 def branch_parts(source: Source, label: str) -> tuple[Pieces, Pieces, Pieces]:
-    """The answer in three: what all branches share, the emotion word, and what follows it."""
+    """The answer in three: what all branches share, the emotion word with its space, and what follows it."""
     lead, tail = table()["expression"]["answer"].split("{emotion}")
-    return fill(lead, context=_text(source)), _text(word_of(label)), fill(tail)
+    return fill(lead.rstrip(" "), context=_text(source)), _text(f" {word_of(label)}"), fill(tail)
 
 
 def vqa_question(question: str, image: bool = True) -> Pieces:

@@ -1,0 +1,246 @@
+"""A trained ContextFace as one folder of safetensors and JSON; a backbone without silent gaps.
+
+The folder holds the adapter with the two token rows, the head with its statistics, the label map, the templates and the
+FLAME version. The backbone stays where it is; its shape is checked when they meet again.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from emo_face.core.errors import ModelError
+from emo_face.core.paths import data_file
+from emo_face.expression.contextface.config import ContextFaceConfig, from_dict
+from emo_face.expression.contextface.head import FaceHead
+from emo_face.expression.contextface.model import ContextFace, adapted, add_face_token
+from emo_face.expression.contextface.prompts import table
+from emo_face.runtime.store import sha256_of
+
+FORMAT = "emo_face.contextface/1"
+CARD, ADAPTER, HEAD, PROMPTS = "contextface.json", "adapter.safetensors", "head.safetensors", "prompts.yaml"
+QUANTISATIONS = ("none", "4bit", "8bit")
+
+
+def load_backbone(path: str | Path, dtype: str = "float32", quantisation: str = "none", device: str = "cpu") -> Any:
+    """A transformers image-text model from a local folder, never from the network.
+
+    Args:
+        quantisation: ``4bit`` (NF4) or ``8bit`` by bitsandbytes, on a GPU.
+
+    Raises:
+        ModelError: no such folder, or weights are missing or of another shape; names them. A part that is not in the
+            checkpoint is never made up (a random frozen projector would train and never see).
+    """
+    from transformers import AutoModelForImageTextToText
+
+    folder = Path(path).expanduser()
+    if not (folder / "config.json").is_file():
+        raise ModelError(
+            f"{folder}: no config.json; put an image-text checkpoint there, for example "
+            f"huggingface-cli download llava-hf/llava-1.5-7b-hf --local-dir {folder}"
+        )
+    options: dict[str, Any] = {"dtype": getattr(torch, dtype), "attn_implementation": "sdpa"}
+    if quantisation != "none":
+        options |= {"quantization_config": _quantisation(quantisation, dtype), "device_map": {"": device}}
+    try:
+        model, info = AutoModelForImageTextToText.from_pretrained(
+            folder, output_loading_info=True, local_files_only=True, use_safetensors=True,
+            ignore_mismatched_sizes=True, **options,
+        )  # fmt: skip
+    except (OSError, ValueError, RuntimeError, ImportError, KeyError, SafetensorError) as error:
+        raise ModelError(f"{folder}: does not load as an image-text model: {str(error).splitlines()[0]}") from None
+    _complete(info["missing_keys"], info.get("mismatched_keys", ()), folder)
+    return model.eval() if quantisation != "none" else model.to(device).eval()
+
+
+def load_tools(path: str | Path) -> tuple[Any, Any]:
+    """Tokenizer and image processor of a backbone's folder. Raises ModelError naming what is missing."""
+    from transformers import AutoImageProcessor, AutoTokenizer
+
+    folder = Path(path).expanduser()
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        processor = AutoImageProcessor.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise ModelError(f"{folder}: tokenizer or image processor does not load ({reason}); fetch it again") from None
+    return tokenizer, processor
+
+
+def save_model(folder: Path, model: ContextFace, backbone: str = "", extra: dict[str, Any] | None = None) -> Path:
+    """Write the folder; the card last, so that a folder with a card is whole. Returns the folder.
+
+    Raises:
+        ModelError: the model was merged, its adapter is gone.
+    """
+    if not hasattr(model.vlm, "get_base_model"):
+        raise ModelError("a merged model has no adapter to save; save before merging")
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / CARD).unlink(missing_ok=True)
+    save_file(adapter_state(model), str(folder / ADAPTER), metadata={"format": FORMAT})
+    save_file(_plain(model.head.state_dict()), str(folder / HEAD), metadata={"format": FORMAT})
+    shutil.copyfile(data_file("contextface_prompts.yaml"), folder / PROMPTS)
+    card = {
+        "format": FORMAT, "backbone": backbone, "shape": shape_of(model.base), "config": asdict(model.config),
+        "flame_version": model.config.flame_version, "face_token_id": model.face_id,
+        "labels": dict(table()["labels"]["words"]),
+        "sha256": {name: sha256_of(folder / name) for name in (ADAPTER, HEAD, PROMPTS)}, **(extra or {}),
+    }  # fmt: skip
+    scratch = folder / (CARD + ".part")
+    scratch.write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
+    scratch.replace(folder / CARD)
+    return folder
+
+
+def read_card(folder: Path) -> dict[str, Any]:
+    """The card of a saved model. Raises ModelError naming file and field."""
+    path = folder / CARD
+    try:
+        card: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError) as error:
+        raise ModelError(f"{path}: cannot be read ({error}); train again: emo-face train contextface") from None
+    if card.get("format") != FORMAT:
+        raise ModelError(f"{path}: field 'format': expected {FORMAT!r}, got {card.get('format')!r}")
+    return card
+
+
+def load_model(folder: Path, base: Any, tokenizer: Any) -> ContextFace:
+    """A saved model around its loaded backbone; gives ``tokenizer`` the ``<FACE>`` token.
+
+    Raises:
+        ModelError: a file is missing or changed, the backbone or the templates are others, or weights are missing,
+            unexpected or of another shape; names the field, expected and got.
+    """
+    card = read_card(folder)
+    for name, digest in card["sha256"].items():
+        path = folder / name
+        if not path.is_file():
+            raise ModelError(f"{path}: no such file; copy the whole folder again")
+        if sha256_of(path) != digest:
+            raise ModelError(f"{path}: sha256 expected {digest}, got {sha256_of(path)}; copy the file again")
+    if sha256_of(data_file("contextface_prompts.yaml")) != card["sha256"][PROMPTS]:
+        raise ModelError(
+            f"{folder / PROMPTS}: the templates differ from this emo_face's; train again or install its version"
+        )
+    config = from_dict(card["config"], str(folder / CARD))
+    _same_shape(card["shape"], shape_of(base), folder)
+    base.requires_grad_(False)
+    face_id = add_face_token(base, tokenizer)
+    if face_id != card["face_token_id"]:
+        raise ModelError(
+            f"{folder / CARD}: field 'face_token_id': expected {card['face_token_id']}, this tokenizer "
+            f"gives {face_id}; "
+            "use the tokenizer of the checkpoint it was trained with"
+        )
+    model = ContextFace(adapted(base, config, face_id), _head(folder, base, config), config, face_id)
+    put_adapter(model, _read(folder / ADAPTER), folder / ADAPTER)
+    return model.to(base.device).eval()
+
+
+def adapter_state(model: ContextFace) -> dict[str, torch.Tensor]:
+    """LoRA matrices and token rows, on the CPU."""
+    return _plain({n: p for n, p in model.vlm.named_parameters() if p.requires_grad or _is_adapter(n)})
+
+
+def put_adapter(model: ContextFace, state: dict[str, torch.Tensor], path: Path) -> None:
+    """Load what :func:`adapter_state` gave, all of it and nothing else. Raises ModelError naming the odd ones."""
+    own = {n: p for n, p in model.vlm.named_parameters() if p.requires_grad or _is_adapter(n)}
+    _fits(own, state, path)
+    with torch.no_grad():
+        for name, value in state.items():
+            own[name].copy_(value)
+
+
+def shape_of(base: Any) -> dict[str, Any]:
+    """What an adapter must share with its backbone."""
+    text = base.config.get_text_config()
+    return {
+        "model_type": str(base.config.model_type), "hidden_size": int(text.hidden_size),
+        "layers": int(text.num_hidden_layers),
+        "projector": sorted([n.split("projector.", 1)[1], list(p.shape)] for n, p in base.named_parameters()
+                            if "projector." in n and "language" not in n),
+    }  # fmt: skip
+
+
+def _same_shape(wanted: dict[str, Any], got: dict[str, Any], folder: Path) -> None:
+    for key, value in wanted.items():
+        if value != got.get(key):
+            raise ModelError(
+                f"{folder / CARD}: trained on a backbone with {key} {value!r}, this one has {got.get(key)!r}; "
+                "give the backbone that the card names"
+            )
+
+
+def _head(folder: Path, base: Any, config: ContextFaceConfig) -> FaceHead:
+    head = FaceHead(int(base.config.get_text_config().hidden_size), config.outputs)
+    state = _read(folder / HEAD)
+    _fits(head.state_dict(), state, folder / HEAD)
+    head.load_state_dict(state)
+    return head
+
+
+def _read(path: Path) -> dict[str, torch.Tensor]:
+    try:
+        return load_file(str(path))
+    except SafetensorError as error:
+        raise ModelError(f"{path}: is no safetensors file ({error}); copy the file again") from None
+
+
+def _fits(own: Any, state: dict[str, torch.Tensor], path: Path) -> None:
+    missing, unexpected = sorted(set(own) - set(state)), sorted(set(state) - set(own))
+    wrong = sorted(n for n in set(own) & set(state) if own[n].shape != state[n].shape)
+    if missing or unexpected or wrong:
+        raise ModelError(
+            f"{path}: does not fit: missing {some(missing)}; unexpected {some(unexpected)}; another shape {some(wrong)}"
+        )
+    if bad := [name for name, value in state.items() if not bool(torch.isfinite(value).all())]:
+        raise ModelError(f"{path}: {some(bad)} hold numbers that are not finite; train again")
+
+
+def _complete(missing: Any, mismatched: Any, folder: Path) -> None:
+    absent, wrong = sorted(missing), sorted(map(str, mismatched))
+    if absent or wrong:
+        raise ModelError(
+            f"{folder}: {len(absent)} weights are missing ({some(absent)}), {len(wrong)} have another shape "
+            f"({some(wrong)}); fetch the checkpoint again, or one whose projector has this shape"
+        )
+
+
+def some(names: list[str]) -> str:
+    """The first names of a list, or none."""
+    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "") if names else "none"
+
+
+def _is_adapter(name: str) -> bool:
+    return ".lora_" in name or ".trainable_tokens_" in name
+
+
+def _plain(state: dict[str, Any]) -> dict[str, torch.Tensor]:
+    return {name: value.detach().cpu().contiguous().clone() for name, value in state.items()}
+
+
+def _quantisation(name: str, dtype: str) -> Any:
+    from importlib.util import find_spec
+
+    if name not in QUANTISATIONS:
+        raise ModelError(f"quantisation: expected one of {', '.join(QUANTISATIONS)}, got {name!r}")
+    if find_spec("bitsandbytes") is None:
+        raise ModelError(
+            f"quantisation {name} needs bitsandbytes: pip install bitsandbytes (NVIDIA GPU), or choose none"
+        )
+    from transformers import BitsAndBytesConfig
+
+    if name == "8bit":
+        return BitsAndBytesConfig(load_in_8bit=True)
+    return BitsAndBytesConfig(
+        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=getattr(torch, dtype),
+        bnb_4bit_use_double_quant=True,
+    )  # fmt: skip

@@ -1,0 +1,80 @@
+"""Settings of a ContextFace model, saved with its weights. No torch here."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from emo_face.core.errors import ConfigError
+
+GROUPS: Mapping[str, int] = {"expression": 100, "jaw": 3, "eyelids": 2}
+"""Groups of the face head and their sizes, in the order of its output."""
+
+
+@dataclass(frozen=True)
+class ContextFaceConfig:
+    """What a saved model must share with the code that runs it.
+
+    Attributes:
+        hidden_offset: which state gives the face: 0 that of ``<FACE>`` itself (the paper, section 3.3), -1 that of the
+            token before it, which predicts it (the released code). They are different vectors.
+        groups: outputs of the head; expression alone cannot open the mouth (it does not turn the jaw).
+        flame_version: basis of the coefficients, published with every expression.
+        lora_rank, lora_alpha, lora_dropout, lora_targets: adapter on the language model alone; values of the released
+            code (its lines 34 and 68 to 70).
+        chat: how turns are wrapped: ``auto`` by the checkpoint's own chat template, or a name in the prompt table.
+        system: system prompt; empty for none. image_size: pixels a side; 0 takes the vision encoder's.
+        max_tokens: longer prompts are refused, longer training dialogues cut at the end.
+        temperature: of the distribution over emotions, fitted on validation data.
+    """
+
+    hidden_offset: int = 0
+    groups: tuple[str, ...] = ("expression",)
+    flame_version: str = "flame2020"
+    lora_rank: int = 8
+    lora_alpha: int = 16
+    lora_dropout: float = 0.05
+    lora_targets: tuple[str, ...] = ("q_proj", "v_proj")
+    chat: str = "auto"
+    system: str = ""
+    image_size: int = 0
+    max_tokens: int = 1536
+    temperature: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.hidden_offset not in (0, -1):
+            raise ConfigError(f"hidden_offset: expected 0 (paper) or -1 (released code), got {self.hidden_offset}")
+        wanted = tuple(name for name in GROUPS if name in self.groups)
+        if "expression" not in self.groups or len(wanted) != len(self.groups) or wanted != tuple(self.groups):
+            raise ConfigError(f"groups: expected expression and optionally jaw, eyelids, in order, got {self.groups}")
+        if not self.temperature > 0:
+            raise ConfigError(f"temperature: expected more than 0, got {self.temperature}")
+        if self.flame_version not in ("flame2020", "flame2023"):
+            raise ConfigError(f"flame_version: expected flame2020 or flame2023, got {self.flame_version!r}")
+
+    @property
+    def outputs(self) -> int:
+        """Numbers that the head gives: 100 to 105."""
+        return sum(GROUPS[name] for name in self.groups)
+
+    def slices(self) -> dict[str, slice]:
+        """Group -> its place in the head's output."""
+        result, start = {}, 0
+        for name in self.groups:
+            result[name] = slice(start, start + GROUPS[name])
+            start += GROUPS[name]
+        return result
+
+
+def from_dict(values: Mapping[str, Any], where: str) -> ContextFaceConfig:
+    """A config from JSON. Raises ConfigError naming ``where`` and an unknown or wrong field."""
+    known = {field.name for field in dataclasses.fields(ContextFaceConfig)}
+    if unknown := sorted(set(values) - known):
+        raise ConfigError(f"{where}: config has unknown field {unknown[0]!r}; it needs a newer emo_face")
+    lists = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+    try:
+        return ContextFaceConfig(**lists)
+    except (TypeError, ConfigError) as error:
+        raise ConfigError(f"{where}: {error}") from None

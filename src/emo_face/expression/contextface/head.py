@@ -1,0 +1,65 @@
+"""The face head: a two-layer perceptron from the state of ``<FACE>`` to face coefficients (paper, section 3.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from emo_face.core.errors import UserError
+from emo_face.expression.contextface.config import ContextFaceConfig
+
+
+class FaceHead(nn.Module):
+    """``d -> d -> outputs`` with a ReLU between; predicts normalised values, gives true ones.
+
+    Float32 whatever the language model is in: the head is 0.2 % of a 13B model, its error is not.
+
+    Attributes:
+        mean, std: (outputs,) of the training targets; stored with the weights.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, hidden: int, outputs: int) -> None:
+        super().__init__()
+        self.hidden_size, self.outputs = hidden, outputs
+        self.inner = nn.Linear(hidden, hidden)
+        self.outer = nn.Linear(hidden, outputs)
+        self.register_buffer("mean", torch.zeros(outputs))
+        self.register_buffer("std", torch.ones(outputs))
+
+    def normalised(self, states: Tensor) -> Tensor:
+        """(n, outputs) in standard deviations from the mean, of states (n, d)."""
+        with torch.autocast(states.device.type, enabled=False):
+            result: Tensor = self.outer(torch.relu(self.inner(states.float())))
+        return result
+
+    def forward(self, states: Tensor) -> Tensor:
+        """(n, outputs) true values of states (n, d)."""
+        return self.normalised(states) * self.std + self.mean
+
+    def set_statistics(self, targets: Tensor, present: Tensor) -> None:
+        """Take mean and spread from training targets (n, outputs) where ``present`` (n, outputs) is true.
+
+        A constant dimension gets a spread of 1. Raises UserError where a dimension has no target at all.
+        """
+        count = present.sum(0)
+        if not bool((count > 0).all()):
+            raise UserError(
+                f"face targets: {int((count == 0).sum())} of {self.outputs} outputs have no target in the training "
+                "set; leave their group (jaw, eyelids) out of the model's groups"
+            )
+        values = torch.where(present, targets.double(), 0.0)
+        mean = values.sum(0) / count
+        spread = torch.where(present, (targets.double() - mean) ** 2, 0.0).sum(0) / count
+        self.mean.copy_(mean)
+        self.std.copy_(torch.where(spread > 1e-12, spread.sqrt(), 1.0))
+
+
+def split_groups(values: Any, config: ContextFaceConfig) -> Mapping[str, Any]:
+    """Group -> its part of the last axis of ``values`` (..., outputs)."""
+    return {name: values[..., where] for name, where in config.slices().items()}

@@ -1,0 +1,193 @@
+"""ContextFace: a vision-language model with a ``<FACE>`` token and a face head (paper, section 3.3).
+
+Any transformers image-text model serves: its text width, decoder and embeddings are found, not assumed.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from emo_face.core.errors import ModelError
+from emo_face.expression.contextface.config import ContextFaceConfig
+from emo_face.expression.contextface.head import FaceHead
+from emo_face.expression.contextface.prompts import FACE
+
+IGNORED = -100
+"""Label of tokens that the loss leaves out."""
+
+
+@dataclass
+class Batch:
+    """Tensors of some training dialogues, padded on the right.
+
+    Attributes:
+        input_ids, attention_mask, labels: (b, t); labels are :data:`IGNORED` where nothing is learned.
+        vision: what the model's vision part takes (``pixel_values`` ...), pictures of the batch one after another;
+            empty where no dialogue has one, and then no picture is encoded.
+        targets, present: (f, outputs) true values for the f ``<FACE>`` tokens in reading order, and which are known.
+    """
+
+    input_ids: Tensor
+    attention_mask: Tensor
+    labels: Tensor
+    targets: Tensor
+    present: Tensor
+    vision: dict[str, Tensor] = field(default_factory=dict)
+
+    def to(self, device: Any) -> Batch:
+        """The batch on another device."""
+        moved = {name: getattr(self, name).to(device) for name in self.__dataclass_fields__ if name != "vision"}
+        return Batch(**moved, vision={name: value.to(device) for name, value in self.vision.items()})
+
+
+@dataclass
+class Output:
+    """What one training pass gives. ``faces``: (f, outputs) true values. ``text_loss`` is 0 without learned tokens."""
+
+    text_loss: Tensor
+    faces: Tensor
+
+
+class ContextFace(nn.Module):
+    """The language model with its adapter, and the head.
+
+    Attributes:
+        vlm: a transformers image-text model, bare, merged, or wrapped by peft.
+        face_id, image_id: token ids of ``<FACE>`` and of the picture placeholder.
+    """
+
+    def __init__(self, vlm: nn.Module, head: FaceHead, config: ContextFaceConfig, face_id: int) -> None:
+        super().__init__()
+        self.vlm, self.head, self.config, self.face_id = vlm, head, config, face_id
+        self.image_id = image_token_id(self.base.config)
+
+    @property
+    def base(self) -> Any:
+        """The transformers model inside; an adapter lives in its layers."""
+        return self.vlm.get_base_model() if hasattr(self.vlm, "get_base_model") else self.vlm
+
+    @property
+    def device(self) -> torch.device:
+        """Where the token embedding is."""
+        device: torch.device = self.base.get_input_embeddings().weight.device
+        return device
+
+    def hidden(self, input_ids: Tensor, vision: dict[str, Tensor], **options: Any) -> Any:
+        """Last hidden states, (b, t, d), by the model without its language head; the cache comes back in the output."""
+        core = self.base.model
+        if getattr(core, "get_rope_index", None) is not None and options.get("position_ids") is None:
+            options["mm_token_type_ids"] = (input_ids == self.image_id).int()
+        return core(input_ids=input_ids, **self.cast(vision), **options)
+
+    def cast(self, vision: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Pixels in the model's precision, on its device."""
+        return {
+            name: value.to(self.device, self.base.dtype if value.is_floating_point() else None)
+            for name, value in vision.items()
+        }
+
+    def logits(self, states: Tensor) -> Tensor:
+        """Scores of the vocabulary, float32, for states (..., d)."""
+        result: Tensor = self.base.get_output_embeddings()(states)
+        return result.float()
+
+    def forward(self, batch: Batch) -> Output:
+        """The cross-entropy of the answers and the faces at their ``<FACE>`` tokens, in one pass."""
+        states = self.hidden(batch.input_ids, batch.vision, attention_mask=batch.attention_mask).last_hidden_state
+        wanted = batch.labels[:, 1:]
+        used = wanted != IGNORED
+        predicted = self.logits(states[:, :-1][used])
+        # the sum of nothing is 0 and has a gradient; a mean of nothing is NaN
+        loss = nn.functional.cross_entropy(predicted, wanted[used], reduction="sum") / max(1, int(used.sum()))
+        return Output(loss, self.head(states[self.face_places(batch)]))
+
+    def face_places(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """(row, position) of the states that give the faces, reading order.
+
+        Raises:
+            ValueError: another number of learned ``<FACE>`` tokens than of targets.
+        """
+        rows, places = torch.nonzero(batch.labels == self.face_id, as_tuple=True)
+        if len(rows) != len(batch.targets):
+            raise ValueError(f"batch has {len(rows)} learned <FACE> tokens and {len(batch.targets)} face targets")
+        return rows, places + self.config.hidden_offset
+
+
+def image_token_id(config: Any) -> int:
+    """Id of the picture placeholder. Raises ModelError where the config names none."""
+    for name in ("image_token_id", "image_token_index"):
+        if getattr(config, name, None) is not None:
+            return int(getattr(config, name))
+    raise ModelError(f"model type {config.model_type!r}: its config names no image token; is it an image-text model?")
+
+
+def add_face_token(base: Any, tokenizer: Any) -> int:
+    """Give tokenizer and model the ``<FACE>`` token; its rows start at the mean of all rows. Returns its id."""
+    tokenizer.add_tokens([FACE], special_tokens=True)
+    face_id = int(tokenizer.convert_tokens_to_ids(FACE))
+    tables = [base.get_input_embeddings(), base.get_output_embeddings()]
+    known = min(table.weight.shape[0] for table in tables)
+    if face_id >= known:
+        base.resize_token_embeddings(face_id + 1, mean_resizing=False)
+        tables = [base.get_input_embeddings(), base.get_output_embeddings()]
+    with torch.no_grad():
+        for table in tables:
+            rows = table.weight[: min(known, face_id)]
+            table.weight[face_id] = rows.float().mean(0).to(rows.dtype)
+    return face_id
+
+
+def name_of(base: nn.Module, part: nn.Module) -> str:
+    """Dotted name of a module inside ``base``."""
+    return next(name for name, module in base.named_modules() if module is part)
+
+
+def adapted(base: Any, config: ContextFaceConfig, face_id: int) -> Any:
+    """``base`` with LoRA on its language model alone and with trainable rows for ``<FACE>`` alone.
+
+    Raises:
+        ModelError: the language model has no layer of that name.
+    """
+    from peft import LoraConfig, get_peft_model
+
+    decoder = name_of(base, base.get_decoder())
+    targets = "|".join(map(re.escape, config.lora_targets))
+    pattern = rf"{re.escape(decoder)}\.(?:.*\.)?(?:{targets})"
+    if not any(re.fullmatch(pattern, name) for name, _ in base.named_modules()):
+        raise ModelError(f"language model {decoder!r} has no layers named {', '.join(config.lora_targets)}")
+    embedding, output = base.get_input_embeddings(), base.get_output_embeddings()
+    rows = {name_of(base, embedding): [face_id]}
+    if output.weight is not embedding.weight:  # tied rows are trained once
+        rows[name_of(base, output)] = [face_id]
+    settings = LoraConfig(
+        r=config.lora_rank, lora_alpha=config.lora_alpha, lora_dropout=config.lora_dropout, task_type="CAUSAL_LM",
+        target_modules=pattern, trainable_token_indices=rows,
+    )  # fmt: skip
+    return get_peft_model(base, settings)
+
+
+def build_model(base: Any, tokenizer: Any, config: ContextFaceConfig, seed: int = 0) -> ContextFace:
+    """A model to be trained: token, adapter and a fresh head (random by ``seed``) around a loaded ``base``."""
+    base.requires_grad_(False)
+    face_id = add_face_token(base, tokenizer)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        vlm = adapted(base, config, face_id)
+        head = FaceHead(int(base.config.get_text_config().hidden_size), config.outputs)
+    return ContextFace(vlm, head, config, face_id)
+
+
+def merged(model: ContextFace) -> ContextFace:
+    """The model with its adapter folded into the weights, for inference: no second copy, no extra work a pass.
+
+    The given model must not be used afterwards. Quantised weights are left as they are: folding would round again.
+    """
+    if not hasattr(model.vlm, "merge_and_unload") or getattr(model.base, "is_quantized", False):
+        return model.eval()
+    vlm = model.vlm.merge_and_unload()
+    return ContextFace(vlm, model.head, model.config, model.face_id).eval()

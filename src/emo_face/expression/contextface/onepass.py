@@ -1,0 +1,266 @@
+"""One forward pass for the whole answer: every emotion's probability and every branch's face.
+
+The form of the answer is known, "... the person expresses {emotion}. The 3D facial mesh is <FACE>". The prompt is
+packed once and the seven endings behind it, side by side: each token sees the prompt and its own branch only (a tree
+attention mask), at the position it would have if its branch stood alone. This equals seven separate passes, without
+their cost.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from emo_face.core.errors import ModelError, UserError
+from emo_face.core.types import FloatArray, ImageArray
+from emo_face.expression.contextface.model import ContextFace
+from emo_face.expression.contextface.picture import fingerprint
+from emo_face.expression.contextface.prompts import Perspective, branch_parts, context_kind, expression_question, words
+from emo_face.expression.contextface.tokens import TokenBuilder
+from emo_face.expression.contextface.vision import Eyes
+
+Decision = Literal["map", "mean"]
+DECISIONS: tuple[Decision, ...] = ("map", "mean")
+
+
+@dataclass(frozen=True)
+class Packed:
+    """A prompt and its branches as one sequence.
+
+    Attributes:
+        ids: all tokens. positions: of each, as if its branch stood alone. prompt: number of prompt tokens.
+        branch: (n,) number of the branch of each token, -1 in the prompt. starts: first place of each branch.
+        lengths: tokens of each branch.
+    """
+
+    ids: tuple[int, ...]
+    positions: tuple[int, ...]
+    prompt: int
+    branch: tuple[int, ...]
+    starts: tuple[int, ...]
+    lengths: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one pass gives.
+
+    Attributes:
+        words: emotion words, in the order of the arrays. log_probs: (k,) of each whole ending, natural logarithm.
+        probabilities: (k,) given that the answer has this form, at the model's temperature; sums to 1.
+        faces: (k, outputs) true values of each branch.
+        tokens: run through the model. reused: taken from the prefix cache.
+    """
+
+    words: tuple[str, ...]
+    log_probs: FloatArray
+    probabilities: FloatArray
+    faces: FloatArray
+    tokens: int
+    reused: int
+
+    @property
+    def emission(self) -> float:
+        """The probability that the model answers in this form at all, in [0, 1]."""
+        return float(min(1.0, np.exp(self.log_probs).sum()))
+
+    @property
+    def word(self) -> str:
+        """The most likely emotion."""
+        return self.words[int(np.argmax(self.probabilities))]
+
+    def face(self, decision: Decision = "map") -> FloatArray:
+        """(outputs,) the most likely branch's face, or the mean of all, weighted (the one of least squared error)."""
+        if decision not in DECISIONS:
+            raise ValueError(f"decision: {decision!r}, expected one of {', '.join(DECISIONS)}")
+        if decision == "map":
+            return np.asarray(self.faces[int(np.argmax(self.probabilities))])
+        return np.asarray(self.probabilities @ self.faces)
+
+
+def pack(prompt: Sequence[int], branches: Sequence[Sequence[int]]) -> Packed:
+    """Put branches side by side behind a prompt. Raises ValueError for an empty prompt or branch."""
+    if not prompt or not branches or not all(branches):
+        raise ValueError("pack: the prompt and every branch need at least one token")
+    ids, positions = list(prompt), list(range(len(prompt)))
+    owner, starts = [-1] * len(prompt), []
+    for number, branch in enumerate(branches):
+        starts.append(len(ids))
+        ids += branch
+        positions += range(len(prompt), len(prompt) + len(branch))
+        owner += [number] * len(branch)
+    return Packed(tuple(ids), tuple(positions), len(prompt), tuple(owner), tuple(starts), tuple(map(len, branches)))
+
+
+def tree_mask(packed: Packed, skip: int, dtype: torch.dtype, device: Any) -> Tensor:
+    """(1, 1, n - skip, n) additive mask: 0 where a token sees another, the lowest number elsewhere."""
+    owner = torch.tensor(packed.branch, device=device)
+    places = torch.arange(len(owner), device=device)
+    earlier = places[None, :] <= places[skip:, None]
+    related = (owner[None, :] == -1) | (owner[None, :] == owner[skip:, None])
+    mask = torch.full(earlier.shape, torch.finfo(dtype).min, dtype=dtype, device=device)
+    return mask.masked_fill(earlier & related, 0.0)[None, None]
+
+
+class OnePass:
+    """Runs a model on situations. Thread-safe: one pass at a time.
+
+    Args:
+        model: in eval mode; merged for speed. cache: keep the keys and values of the last prompt, so that an unchanged
+            system prompt and picture cost nothing while only the speech changes.
+    """
+
+    def __init__(self, model: ContextFace, builder: TokenBuilder, eyes: Eyes, cache: bool = True) -> None:
+        self.model, self.builder, self.eyes = model, builder, eyes
+        self._keep = cache
+        self._keys: tuple[Any, ...] = ()
+        self._cache: Any = None
+        self._lock = threading.Lock()
+
+    def answer(
+        self,
+        quote: str = "",
+        situation: str = "",
+        picture: ImageArray | None = None,
+        perspective: Perspective = "speaker",
+    ) -> Answer:
+        """The emotions and faces that fit a situation.
+
+        Args:
+            quote, situation: any text; only their slot changes. picture: from :meth:`Eyes.fitted`, or None.
+
+        Raises:
+            UserError: nothing is given or the prompt is longer than the model's ``max_tokens``.
+            ModelError: the model gave a number that is not finite.
+        """
+        image = picture is not None
+        try:
+            question = expression_question(quote, situation, image, perspective)
+            source = context_kind(quote, situation, image)
+        except ValueError as error:
+            raise UserError(str(error)) from None
+        parts = [branch_parts(source, word) for word in words()]
+        prompt = self.builder.prompt(question, parts[0][0])
+        branches = [(*self.builder.body(word), *self.builder.body(tail)) for _, word, tail in parts]
+        branches = [branch[: branch.index(self.model.face_id) + 1] for branch in branches]
+        return self.run(prompt, branches, words(), picture)
+
+    @torch.inference_mode()
+    def run(
+        self, prompt: Sequence[int], branches: Sequence[Sequence[int]], names: Sequence[str], picture: ImageArray | None
+    ) -> Answer:
+        """One pass over a tokenised prompt and branches that each end in ``<FACE>``; see :meth:`answer`."""
+        packed = pack(prompt, branches)
+        if max(packed.positions) >= self.model.config.max_tokens:
+            raise UserError(f"prompt: {max(packed.positions) + 1} tokens, at most {self.model.config.max_tokens} fit")
+        keys = self._keys_of(prompt, picture)
+        with self._lock:
+            skip = self._shared(keys)
+            try:
+                states = self._pass(packed, skip, picture)
+            except BaseException:
+                self.forget()
+                raise
+            self._keys = keys if self._keep else ()
+            log_probs, faces = self._read(packed, skip, states)
+        if not (np.isfinite(log_probs).all() and np.isfinite(faces).all()):
+            self.forget()
+            raise ModelError("ContextFace gave a number that is not finite; check the checkpoint and its precision")
+        scaled = log_probs / self.model.config.temperature
+        weights = np.exp(scaled - scaled.max())
+        return Answer(
+            tuple(names), log_probs, weights / weights.sum(), faces, tokens=len(packed.ids) - skip, reused=skip
+        )
+
+    def forget(self) -> None:
+        """Drop the prefix cache and its memory."""
+        self._keys, self._cache = (), None
+
+    def _keys_of(self, prompt: Sequence[int], picture: ImageArray | None) -> tuple[Any, ...]:
+        """What makes each prompt token's state what it is: its id, and for a picture its pixels."""
+        mark = fingerprint(picture) if picture is not None else ""
+        return tuple((i, mark) if i == self.model.image_id else i for i in prompt)
+
+    def _shared(self, keys: tuple[Any, ...]) -> int:
+        """Leading tokens whose states are in the cache; never a part of a picture, never the whole prompt."""
+        if self._cache is None:
+            return 0
+        count = 0
+        for mine, theirs in zip(keys[:-1], self._keys, strict=False):
+            if mine != theirs:
+                break
+            count += 1
+        while count > 0 and isinstance(keys[count], tuple) and isinstance(keys[count - 1], tuple):
+            count -= 1
+        return count
+
+    def _pass(self, packed: Packed, skip: int, picture: ImageArray | None) -> Tensor:
+        """(n - skip, d) states of the tokens from ``skip`` on; the cache then holds the prompt."""
+        from transformers import DynamicCache
+
+        model, device = self.model, self.model.device
+        if self._cache is None or not skip:
+            self._cache = DynamicCache(config=model.base.config.get_text_config())
+        _trim(self._cache, skip)
+        ids = torch.tensor([packed.ids], device=device)
+        new = ids[:, skip:]
+        unseen = picture is not None and bool((new == model.image_id).any())
+        vision = self.eyes.tensors([picture]) if unseen and picture is not None else {}
+        output = model.hidden(
+            new, vision, attention_mask=tree_mask(packed, skip, model.base.dtype, device),
+            position_ids=self._positions(packed, ids, picture)[..., skip:], past_key_values=self._cache, use_cache=True,
+        )  # fmt: skip
+        _trim(self._cache, packed.prompt)
+        if not self._keep:
+            self.forget()
+        states: Tensor = output.last_hidden_state[0]
+        return states
+
+    def _positions(self, packed: Packed, ids: Tensor, picture: ImageArray | None) -> Tensor:
+        """(1, n) positions, or (3, 1, n) for models that place picture tokens in time, height and width."""
+        plain = torch.tensor([packed.positions], device=ids.device)
+        index = getattr(self.model.base.model, "get_rope_index", None)
+        if index is None:
+            return plain
+        if picture is None:
+            return plain[None].expand(3, -1, -1)
+        prompt = ids[:, : packed.prompt]
+        grid = self._grid(picture).to(ids.device)
+        placed, _ = index(prompt, mm_token_type_ids=(prompt == self.model.image_id).int(), image_grid_thw=grid)
+        # behind a picture the count goes on from its longest side, not from its number of tokens
+        behind = plain[:, packed.prompt :] - packed.prompt + placed.max() + 1
+        return torch.cat([placed.to(plain.dtype), behind[None].expand(3, -1, -1)], dim=-1)
+
+    def _grid(self, picture: ImageArray) -> Tensor:
+        """Rows and columns of patches; the same for every picture, as all have one size."""
+        if not hasattr(self, "_grid_of"):
+            self._grid_of: Tensor = self.eyes.tensors([picture])["image_grid_thw"]
+        return self._grid_of
+
+    def _read(self, packed: Packed, skip: int, states: Tensor) -> tuple[FloatArray, FloatArray]:
+        """(k,) log-probabilities of the branches and (k, outputs) their faces."""
+        places, owners, targets, faces = [], [], [], []
+        for number, (start, length) in enumerate(zip(packed.starts, packed.lengths, strict=True)):
+            places += [packed.prompt - 1, *range(start, start + length - 1)]
+            owners += [number] * length
+            targets += packed.ids[start : start + length]
+            faces.append(start + length - 1 + self.model.config.hidden_offset)
+        device = states.device
+        scores = self.model.logits(states[torch.tensor(places, device=device) - skip])
+        token = torch.log_softmax(scores, dim=-1).gather(1, torch.tensor(targets, device=device)[:, None])[:, 0]
+        total = torch.zeros(len(packed.starts), device=device).index_add(0, torch.tensor(owners, device=device), token)
+        values = self.model.head(states[torch.tensor(faces, device=device) - skip])
+        return total.double().cpu().numpy(), values.double().cpu().numpy()
+
+
+def _trim(cache: Any, length: int) -> None:
+    """Keep the first ``length`` tokens of a cache."""
+    extra = cache.get_seq_length() - length
+    if extra > 0:
+        cache.crop(-extra)  # a positive number is refused from transformers 5.2x on

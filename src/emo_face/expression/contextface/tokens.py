@@ -1,0 +1,176 @@
+"""Pieces of a prompt -> token ids. Text from outside never becomes a special token; pictures take fixed places."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from emo_face.core.errors import ConfigError, ModelError, UserError
+from emo_face.expression.contextface.prompts import FACE, Piece, Pieces, Turn, table
+
+IMAGE_WRAP = {"smolvlm": ("<fake_token_around_image><global-img>", "<fake_token_around_image>")}
+IMAGE_WRAP["idefics3"] = IMAGE_WRAP["smolvlm"]
+"""Tokens around a picture that a family's processor adds, not its chat template (SmolVLM's processing code)."""
+_QUESTION, _ANSWER = "\u0001Q\u0001", "\u0001A\u0001"
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """A dialogue as ids.
+
+    Attributes:
+        ids: token ids, each picture as a run of image tokens. learned: which of them a training loss counts.
+    """
+
+    ids: tuple[int, ...]
+    learned: tuple[bool, ...]
+
+
+class TokenBuilder:
+    """Turns pieces into ids for one checkpoint.
+
+    Args:
+        tokenizer: fast tokenizer that knows ``<FACE>``. model_type: of the checkpoint's config.
+        image_id: id of the image placeholder. image_tokens: how many a picture takes.
+        chat, system: see :class:`~emo_face.expression.contextface.config.ContextFaceConfig`.
+    """
+
+    def __init__(
+        self, tokenizer: Any, model_type: str, image_id: int, image_tokens: int, chat: str = "auto", system: str = ""
+    ) -> None:
+        self.tokenizer, self.image_id, self.image_tokens = tokenizer, image_id, image_tokens
+        self.face_id = int(tokenizer.convert_tokens_to_ids(FACE))
+        self.image_text = str(tokenizer.convert_ids_to_tokens(image_id))
+        self._wrap = IMAGE_WRAP.get(model_type, ("", ""))
+        self._system = system
+        self._formats = table()["formats"]
+        if chat == "auto" and not getattr(tokenizer, "chat_template", None):
+            raise ConfigError(
+                "chat: auto needs a checkpoint with a chat template; this one has none, set chat to one of "
+                + ", ".join(self._formats)
+            )
+        if chat != "auto" and chat not in self._formats:
+            raise ConfigError(f"chat: expected auto or one of {', '.join(self._formats)}, got {chat!r}")
+        self._chat = chat
+        added = {i for i, token in tokenizer.added_tokens_decoder.items() if token.special}
+        self._special = (added | set(tokenizer.all_special_ids) | {image_id}) - {tokenizer.unk_token_id}
+        self._end = tokenizer.eos_token_id
+        start = tokenizer.bos_token_id
+        self._start = (start,) if start is not None and tokenizer("a")["input_ids"][:1] == [start] else ()
+        self.continuation = lru_cache(4096)(self._continuation)
+        self._fixed = lru_cache(64)(self._render)
+
+    def prompt(self, question: Pieces, lead: Pieces = ()) -> tuple[int, ...]:
+        """Ids up to where the answer begins, and ``lead``, the part of the answer that is already known."""
+        before, after, _ = self._fixed(1, _pictures(question) > 0)
+        return (*self._start_of(before), *self._body(question), *self._format(after.rstrip(" ")),
+                *self.body(_spaced(lead, after)))  # fmt: skip
+
+    def dialogue(self, turns: Sequence[Turn]) -> Tokens:
+        """Ids of whole turns for training; answers and the end of each are learned."""
+        if not turns:
+            raise UserError("dialogue: expected at least one question and answer")
+        fixed = self._fixed(len(turns), any(_pictures(t.question) for t in turns))
+        ids = list(self._start_of(fixed[0]))
+        learned = [False] * len(ids)
+        for turn, after, closing_text in zip(turns, fixed[1::2], fixed[2::2], strict=True):
+            question = (*self._body(turn.question), *self._format(after.rstrip(" ")))
+            answer = self.body(_spaced(turn.answer, after))
+            closing = self._format(closing_text)
+            if self._end not in closing and not self._special.intersection(closing[:1]):
+                closing = (self._end, *closing)
+            ends = closing.index(self._end) + 1 if self._end in closing else 1
+            ids += [*question, *answer, *closing]
+            learned += [False] * len(question) + [True] * (len(answer) + ends) + [False] * (len(closing) - ends)
+        return Tokens(tuple(ids), tuple(learned))
+
+    def body(self, pieces: Pieces) -> tuple[int, ...]:
+        """Ids of an answer's pieces."""
+        return tuple(i for piece in pieces for i in self._piece(piece))
+
+    def _body(self, pieces: Pieces) -> tuple[int, ...]:
+        """Ids of a question's pieces; its picture is already in the text of the format."""
+        return tuple(i for piece in pieces if piece.kind != "image" for i in self._piece(piece))
+
+    def _piece(self, piece: Piece) -> tuple[int, ...]:
+        if piece.kind == "face":
+            return (self.face_id,)
+        if piece.kind == "image":
+            return self._picture()
+        # nothing from outside is special, whatever a tokenizer makes of it
+        return tuple(i for i in self.continuation(piece.text) if i not in self._special)
+
+    def _picture(self) -> tuple[int, ...]:
+        return (self.image_id,) * self.image_tokens
+
+    def _continuation(self, text: str, special: bool = False) -> tuple[int, ...]:
+        """Ids of ``text`` as they are in the middle of a line: without the mark that some tokenizers start a text with.
+
+        ``special``: markers in it become special tokens; only ever for text of the format.
+        """
+        if not text:
+            return ()
+        for anchor in (":", "a", "\n"):
+            start, both = self._ids(anchor, special), self._ids(anchor + text, special)
+            if both[: len(start)] == start:
+                return both[len(start) :]
+        return self._ids(text, special)
+
+    def _ids(self, text: str, special: bool) -> tuple[int, ...]:
+        return tuple(self.tokenizer(text, add_special_tokens=False, split_special_tokens=not special)["input_ids"])
+
+    def _start_of(self, text: str) -> tuple[int, ...]:
+        """Ids of the format before the first question, with BOS where this tokenizer sets it."""
+        ids = self._format(text, True)
+        return (*self._start, *ids) if ids[:1] != self._start else ids
+
+    def _format(self, text: str, first: bool = False) -> tuple[int, ...]:
+        """Ids of text of the format, in which special tokens count and a picture is a run of image tokens."""
+        ids: list[int] = []
+        for number, part in enumerate(text.split(self.image_text)):
+            if number:
+                open_, close = (self._ids(text, True) for text in self._wrap)
+                ids += [*open_, *self._picture(), *close]
+            ids += self._ids(part, True) if first and not number and part else self.continuation(part, True)
+        return tuple(ids)
+
+    def _render(self, turns: int, image: bool) -> tuple[str, ...]:
+        """The text around ``turns`` questions and answers: one more part than there are of both."""
+        text = self._by_hand(turns, image) if self._chat != "auto" else self._by_template(turns, image)
+        parts: list[str] = []
+        for mark in [_QUESTION, _ANSWER] * turns:
+            before, found, text = text.partition(mark)
+            if not found:
+                raise ModelError("chat template: a question or answer does not appear in its output; set chat by name")
+            parts.append(before)
+        return (*parts, text)
+
+    def _by_hand(self, turns: int, image: bool) -> str:
+        ask, answer = self._formats[self._chat]
+        lead = f"{self._system}\n" if self._system else ""
+        picture = f"{self.image_text}\n" if image else ""
+        return lead + "".join(f"{ask}{picture if not n else ''}{_QUESTION}{answer}{_ANSWER}" for n in range(turns))
+
+    def _by_template(self, turns: int, image: bool) -> str:
+        messages: list[dict[str, Any]] = []
+        if self._system:
+            messages.append({"role": "system", "content": [{"type": "text", "text": self._system}]})
+        for number in range(turns):
+            content: list[dict[str, str]] = [{"type": "text", "text": _QUESTION}]
+            if image and not number:
+                content.insert(0, {"type": "image"})
+            messages.append({"role": "user", "content": content})
+            messages.append({"role": "assistant", "content": [{"type": "text", "text": _ANSWER}]})
+        text: str = self.tokenizer.apply_chat_template(messages, tokenize=False)
+        return text
+
+
+def _spaced(answer: Pieces, before: str) -> Pieces:
+    """The answer with the blank that its format puts before it: words and their blank are one token."""
+    return (Piece("text", " " + answer[0].text), *answer[1:]) if answer and before.endswith(" ") else answer
+
+
+def _pictures(pieces: Pieces) -> int:
+    return sum(piece.kind == "image" for piece in pieces)

@@ -1,0 +1,60 @@
+"""Pictures for one checkpoint: every picture becomes the same number of tokens."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from emo_face.core.errors import ModelError
+from emo_face.core.types import Box, ImageArray
+from emo_face.expression.contextface.picture import fitted
+
+_SPLITTERS = ("smolvlm", "idefics3")
+"""Families whose image processor cuts a picture into tiles unless told not to."""
+_SIZE = 448
+"""Pixels a side for vision encoders of any size (Qwen-VL): 256 tokens."""
+
+
+class Eyes:
+    """Letterboxes pictures, runs the checkpoint's image processor, and knows how many tokens a picture takes."""
+
+    def __init__(self, base: Any, processor: Any, image_size: int = 0) -> None:
+        self.processor, self.model_type = processor, str(base.config.model_type)
+        size = image_size or getattr(base.config.vision_config, "image_size", 0) or _SIZE
+        self.size = int(size if isinstance(size, int) else size[0])
+        sample = self.tensors([fitted(_grey(), self.size)])
+        self.tokens = _count(base, sample)
+
+    def fitted(self, image: ImageArray, box: Box | None = None) -> ImageArray:
+        """The square RGB picture that the model sees; BGR in."""
+        return fitted(image, self.size, box)
+
+    def tensors(self, pictures: list[ImageArray]) -> dict[str, Tensor]:
+        """What the model's vision part takes, for square RGB pictures; an empty dict for none."""
+        if not pictures:
+            return {}
+        options = {"do_image_splitting": False} if self.model_type in _SPLITTERS else {}
+        images = [[p] for p in pictures] if self.model_type in _SPLITTERS else list(pictures)
+        made = self.processor(images=images, return_tensors="pt", **options)
+        names = ("pixel_values", "pixel_attention_mask", "image_grid_thw", "image_sizes")
+        return {name: made[name] for name in names if name in made}
+
+
+def _grey() -> ImageArray:
+    import numpy as np
+
+    return np.full((64, 64, 3), 114, np.uint8)
+
+
+@torch.no_grad()
+def _count(base: Any, sample: dict[str, Tensor]) -> int:
+    """Rows that the vision part gives for one picture."""
+    moved = {n: v.to(base.device, base.dtype if v.is_floating_point() else None) for n, v in sample.items()}
+    try:
+        features = base.model.get_image_features(**moved, return_dict=True).pooler_output
+    except (RuntimeError, ValueError, TypeError) as error:
+        raise ModelError(f"model type {base.config.model_type!r}: pictures cannot be encoded: {error}") from None
+    parts = features if isinstance(features, (list, tuple)) else [features]
+    return int(sum(part.reshape(-1, part.shape[-1]).shape[0] for part in parts))

@@ -1,0 +1,54 @@
+"""A tiny random ContextFace of any family, with everything around it; torch is imported only when it is made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+PICTURE = np.random.default_rng(7).integers(0, 255, (90, 120, 3), dtype=np.uint8)
+
+
+@dataclass
+class Tiny:
+    """A model to be trained (``model``) and its parts."""
+
+    family: str
+    model: Any
+    tokenizer: Any
+    eyes: Any
+    builder: Any
+
+    def onepass(self, cache=True):
+        from emo_face.expression.contextface.onepass import OnePass
+
+        return OnePass(self.model.eval(), self.builder, self.eyes, cache)
+
+
+def tiny(family="llava", config=None, tied=False, seed=0, stir=True, width=32, layers=2, texts=()):
+    """``stir`` moves adapter, token rows and statistics away from their neutral start."""
+    import torch
+
+    from emo_face.expression.contextface import tiny as source
+    from emo_face.expression.contextface.config import ContextFaceConfig
+    from emo_face.expression.contextface.model import build_model
+    from emo_face.expression.contextface.tokens import TokenBuilder
+    from emo_face.expression.contextface.vision import Eyes
+
+    torch.set_num_threads(1)
+    config = config or ContextFaceConfig(groups=("expression", "jaw"))
+    tokenizer = source.tiny_tokenizer(family, texts)
+    base = source.tiny_base(family, tokenizer, width, layers, seed, tied)
+    model = build_model(base, tokenizer, config, seed)
+    if stir:
+        generator = torch.Generator().manual_seed(seed + 1)
+        with torch.no_grad():
+            for name, value in model.named_parameters():
+                if value.requires_grad and "head" not in name.split(".")[0]:
+                    value.add_(0.1 * torch.randn(value.shape, generator=generator))
+            model.head.mean.normal_(generator=generator)
+            model.head.std.uniform_(0.5, 2.0, generator=generator)
+    eyes = Eyes(model.base, source.tiny_image_processor(family))
+    builder = TokenBuilder(tokenizer, family, model.image_id, eyes.tokens, config.chat, config.system)
+    return Tiny(family, model, tokenizer, eyes, builder)
