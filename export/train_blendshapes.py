@@ -36,13 +36,9 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=1000, help="pairs of renders")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
-    pairs = measure(
-        args.data / "head3d",
-        BlendshapeReader(args.data / "face" / TASK),
-        args.count,
-        args.seed,
-        photographed(args.data),
-    )
+    reader = BlendshapeReader(args.data / "face" / TASK)
+    pairs = measure(args.data / "head3d", reader, args.count, args.seed, photographed(args.data))
+    reader.close()
     held = np.arange(len(pairs.truth)) % 5 == 0
     part = type(pairs)(pairs.difference[~held], pairs.rest[~held], pairs.truth[~held])
     bias, weight = fit_weights(part)

@@ -60,9 +60,13 @@ def test_each_fault_lowers_its_own_factor(portrait: tuple[np.ndarray, Face], fau
             _moved(face, points * 0.05, 0.05),
         )
     elif fault == "profile":
-        face = _moved(face, middle + (points - middle) * np.array([0.1, 1]))
+        turned = middle + (points - middle) * np.array([0.4, 1])
+        turned[2, 0] += 0.45 * np.ptp(points[:, 1])
+        face = _moved(face, turned)
     elif fault == "below":
-        face = _moved(face, middle + (points - middle) * np.array([1, 0.2]))
+        lifted = points.copy()
+        lifted[2, 1] = points[:2, 1].mean() + 0.2 * np.ptp(points[:, 1])
+        face = _moved(face, lifted)
     elif fault == "cut off":
         face = _moved(face, points - np.array([0.6 * frame.shape[1], 0]))
     good, bad = _quality(*portrait), _quality(frame, face)

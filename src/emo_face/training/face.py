@@ -36,6 +36,7 @@ COMPOSITES = 9000
 BASE_STEPS = 600
 BASE_RATE = 3e-3
 MODEL = "nano_face.onnx"
+CHECKPOINT = "nano_face.pt"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -61,7 +62,9 @@ def main(args: argparse.Namespace) -> int:
     found = cross_validate(fitting, pictures)
     temperature = best_temperature(found)
     save(args.out / FILE, found, temperature, args.seed)
-    path = export(Exported([fitting.train(None)], temperature), args.out / MODEL)
+    final = fitting.train(None)
+    torch.save(final.state_dict(), args.out / CHECKPOINT)
+    path = export(Exported([final], temperature), args.out / MODEL)
     for key, value in figures(at_temperature(found, temperature)).items():
         print(f"{key}: {value}")
     print(f"wrote {path} and {args.out / FILE}; to ship them, copy both to models/ and update models/manifest.yaml")

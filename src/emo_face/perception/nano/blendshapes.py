@@ -13,7 +13,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
@@ -22,9 +22,12 @@ from numpy.typing import NDArray
 from emo_face.core.arkit import ARKIT_52, ARKIT_INDEX
 from emo_face.core.errors import ModelError, UserError
 from emo_face.core.labels import basic7
-from emo_face.core.types import Face, FloatArray
+from emo_face.core.paths import share_dir
+from emo_face.core.types import Face, FloatArray, Person
 from emo_face.perception.nano.facecrop import face_frame, usable
+from emo_face.runtime.store import ModelStore
 
+NAME = "face_landmarker"
 TASK = "face_landmarker.task"
 WEIGHTS = "nano_blendshapes.json"
 SPREAD = 1.6  # side of the picture MediaPipe sees over the student's crop: its detector wants some margin
@@ -33,6 +36,12 @@ PRIOR_SECONDS = 3.0  # how long a person must be seen at rest until their own ba
 FORGET_SECONDS = 120.0
 MEMORY_SECONDS = 600.0
 LONGEST_STEP = 0.5  # a gap between two frames counts at most this long, seconds
+
+
+class FaceReader(Protocol):
+    """What :class:`BlendshapeReader` offers; another source of ARKit shapes can take its place."""
+
+    def read(self, frame: NDArray[np.uint8], faces: Sequence[Face]) -> list[FloatArray | None]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +179,10 @@ class BlendshapeReader:
         """(52,) ARKit activations a face, or None where MediaPipe sees none. ``frame``: (h, w, 3) BGR uint8."""
         return [self._one(frame, face) if usable(face) else None for face in faces]
 
+    def close(self) -> None:
+        """Release MediaPipe's graph; the reader cannot be used afterwards."""
+        self._net.close()
+
     def _one(self, frame: NDArray[np.uint8], face: Face) -> FloatArray | None:
         x, y, side, tilt = face_frame(face)
         scale = SIDE / (side * SPREAD)
@@ -186,3 +199,52 @@ class BlendshapeReader:
             if shape.category_name in ARKIT_INDEX:
                 values[ARKIT_INDEX[shape.category_name]] = float(shape.score)
         return values
+
+
+class BlendshapeSource:
+    """Reader and second opinion for the people of a frame."""
+
+    def __init__(self, reader: FaceReader, opinion: SecondOpinion) -> None:
+        """Put the parts together."""
+        self._reader, self._opinion = reader, opinion
+
+    def estimate(self, frame: NDArray[np.uint8], people: Sequence[Person], now: float) -> dict[str, BlendshapeOpinion]:
+        """Person id -> opinion, for the people whose face MediaPipe sees.
+
+        Args:
+            frame: (h, w, 3) BGR uint8. now: seconds, the frame's stamp.
+        """
+        seen = [(p.person_id, p.face) for p in people if p.face is not None]
+        read = self._reader.read(frame, [face for _, face in seen])
+        return {
+            person_id: self._opinion.observe(person_id, values, now)
+            for (person_id, _), values in zip(seen, read, strict=True)
+            if values is not None
+        }
+
+    def forget(self, person_id: str | None = None) -> None:
+        """Forget one person's resting face, or everybody's (a clock that jumped, a node activated again)."""
+        self._opinion.forget(person_id)
+
+
+def build_blendshapes(store: ModelStore, warnings: list[str]) -> BlendshapeSource | None:
+    """The second opinion where task file and MediaPipe are there; else None.
+
+    Args:
+        warnings: gets a line with the fix where the file is there and MediaPipe is not; a missing file is no warning,
+            since the part is optional.
+
+    Raises:
+        ModelError: the task file has a wrong hash or is damaged, or the packaged weights are.
+    """
+    found = store.find(NAME) if NAME in store.entries else None
+    if found is None:
+        return None
+    weights = read_weights(share_dir() / "models" / WEIGHTS)
+    try:
+        return BlendshapeSource(BlendshapeReader(found.path), SecondOpinion(weights))
+    except ModelError:
+        raise
+    except UserError as error:
+        warnings.append(str(error))
+        return None
