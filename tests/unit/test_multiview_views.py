@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -60,6 +62,12 @@ def test_others_are_marked_but_not_cut():
     assert not np.array_equal(alone.pixels["scene"], beside.pixels["scene"])
     target = dataclasses.replace(EncoderConfig(), scene_box="target")
     assert np.array_equal(view_batch(frame(120, 160), [one], target, [two]).pixels["scene"], alone.pixels["scene"])
+
+
+def test_importing_the_model_imports_no_torch():
+    code = "import sys, emo_face.perception, emo_face.perception.multiview.model, emo_face.perception.multiview.ask\n"
+    code += "assert not {'torch', 'transformers', 'rclpy'} & set(sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 @pytest.mark.parametrize("frame_shape", [(1, 1), (3, 2000), (2000, 3)])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -112,6 +114,20 @@ def _pad(rows: Sequence[Sequence[int]], value: int) -> tuple[torch.Tensor, torch
         ids[i, : len(row)] = torch.tensor(row, dtype=torch.long)
         mask[i, : len(row)] = 1
     return ids, mask
+
+
+def ahead(
+    collate: Callable[[Sequence[QARow]], Batch], batches: Iterable[Sequence[QARow]], depth: int
+) -> Iterator[Batch]:
+    """Collate ``depth`` batches ahead in threads (decoding releases the interpreter lock); the order stays."""
+    with ThreadPoolExecutor(max_workers=max(1, depth)) as pool:
+        waiting: deque[Future[Batch]] = deque()
+        for rows in batches:
+            waiting.append(pool.submit(collate, rows))
+            if len(waiting) > depth:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
 
 
 @dataclass(frozen=True)

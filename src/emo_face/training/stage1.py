@@ -20,7 +20,10 @@ from emo_face.datasets.qa.corpus import QARow
 from emo_face.perception.multiview.checkpoint import save_encoder
 from emo_face.perception.multiview.vlm import Batch, MultiViewVLM
 from emo_face.training import stage1_state
-from emo_face.training.multiview_data import Collator, Order
+from emo_face.training.multiview_data import Collator, Order, ahead
+
+PREFETCH = 2
+"""Batches that are decoded while another one trains."""
 
 
 @dataclass(frozen=True)
@@ -124,9 +127,11 @@ class Stage1:
         with self._bar() as tick, self._board() as board:
             while progress.epoch < self.config.epochs:
                 losses: list[float] = []
-                for rows in self.order.epoch(progress.epoch, progress.position):
+                order = self.order.epoch(progress.epoch, progress.position)
+                todo = ([self.train_rows[i] for i in rows] for rows in order)
+                for batch in ahead(self.collate, todo, PREFETCH):
                     progress.position += 1
-                    losses.append(self._micro_step([self.train_rows[i] for i in rows]))
+                    losses.append(self._micro_step(batch))
                     if not self._boundary():
                         continue
                     progress.step += 1
@@ -144,10 +149,10 @@ class Stage1:
         """Whether the micro-batch just done closes an optimiser step."""
         return self.progress.position % self.config.accumulate == 0 or self.progress.position == self.order.steps
 
-    def _micro_step(self, rows: list[QARow]) -> float:
+    def _micro_step(self, batch: Batch) -> float:
         self.model.train()
         last = self._boundary()
-        batch = self.collate(rows).to(self.accelerator.device)
+        batch = batch.to(self.accelerator.device)
         with nullcontext() if last else self.accelerator.no_sync(self.model):
             with self.accelerator.autocast():
                 loss = self.model(batch).loss
