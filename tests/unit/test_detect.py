@@ -101,6 +101,11 @@ def test_damaged_files_are_named(assets: Path, tmp_path: Path) -> None:
         build_detectors(open_store([tmp_path]))
 
 
+def test_a_provider_this_machine_lacks_is_a_warning(assets: Path) -> None:
+    parts = build_detectors(open_store([assets]), DetectorSettings(providers=("TensorrtExecutionProvider",)))
+    assert any("TensorrtExecutionProvider" in text and "CPU" in text for text in parts.warnings)
+
+
 def test_a_network_that_is_no_yolo_is_refused(assets: Path) -> None:
     from emo_face.perception.detect_yolo import YoloPersonDetector
     from emo_face.runtime.ort import OrtBackend

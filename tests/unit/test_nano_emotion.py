@@ -111,3 +111,37 @@ def test_many_utterances_do_not_pile_up() -> None:
     for k in range(500):
         model.estimate(FRAME, [person("p1", 5)], {"p1": Speech(f"line {k}", float(k))}, float(k))
     assert len(model._heard) <= 64
+
+
+@dataclass(frozen=True)
+class Shape:
+    probabilities: FloatArray
+    expression: FloatArray
+    settled: float
+
+
+class Shapes:
+    """Sees a smile in every face."""
+
+    def __init__(self) -> None:
+        self.forgotten = 0
+
+    def estimate(self, frame: ImageArray, people: Sequence[Person], now: float) -> dict[str, Shape]:
+        return {p.person_id: Shape(peaked("Happy"), np.full(52, 0.1), 1.0) for p in people if p.face is not None}
+
+    def forget(self, person_id: str | None = None) -> None:
+        self.forgotten += 1
+
+
+def test_second_opinion_counts_and_its_expression_is_kept() -> None:
+    shapes = Shapes()
+    model = NanoEmotion(Faces(), None, PLAIN, shapes=shapes)
+    sad, unseen = model.estimate(FRAME, [person("p1", 50), person("p2", None)], {}, 0.0)
+    alone = NanoEmotion(Faces(), None, PLAIN).estimate(FRAME, [person("p1", 50)], {}, 0.0)[0]
+    happy = basic7().index("Happy")
+    assert sad.probabilities[happy] > alone.probabilities[happy]
+    assert set(sad.evidence) == {"face", "blendshapes"}
+    assert unseen.quality == 0.0
+    assert set(model.expressions) == {"p1"}
+    model.reset()
+    assert (model.expressions, shapes.forgotten) == ({}, 1)

@@ -11,7 +11,7 @@ from emo_face.perception.detect_yolo import YoloPersonDetector
 from emo_face.perception.emotion import EmotionModel
 from emo_face.perception.pipeline import PerceptionPipeline
 from emo_face.perception.track import PersonTracker
-from emo_face.runtime.ort import OrtBackend
+from emo_face.runtime.ort import OrtBackend, available_providers
 from emo_face.runtime.store import ModelStore, fix
 
 
@@ -71,6 +71,9 @@ def build_detectors(store: ModelStore, settings: DetectorSettings | None = None)
         backend = OrtBackend(path, settings.threads, settings.providers)
         limits = (settings.confidence, settings.iou, settings.square, settings.max_people)
         bodies = YoloPersonDetector(backend, settings.imgsz, *limits)
+        if settings.providers and not backend.name.endswith(tuple(settings.providers)):
+            have = f"{backend.name}; this onnxruntime offers {', '.join(available_providers())}"
+            warnings.append(f"people are looked for on {have}: install the onnxruntime of {settings.providers[0]}")
     elif settings.yolo != "off":
         get = fix(store.entry(settings.yolo))
         warnings.append(f"no person detector: bodies are extrapolated from faces, backs are not seen. {get}")

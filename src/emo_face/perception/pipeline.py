@@ -5,14 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 
 from emo_face.core.geometry import clip
 from emo_face.core.labels import label_set
-from emo_face.core.types import Detection, Emotion, Face, ImageArray, Person, Speech
+from emo_face.core.types import Detection, Emotion, Face, FloatArray, ImageArray, Person, Speech
 from emo_face.perception.associate import associate, body_from_face
 from emo_face.perception.detect_face import FaceDetector
 from emo_face.perception.detect_yolo import Body
@@ -40,6 +40,7 @@ class FrameResult:
         timings: stage -> seconds (``bodies``, ``faces``, ``track``, ``emotion``, ``total``); the first two overlap.
         detector: the detectors in use, for example ``yolo11n+yunet``.
         warnings: degradations in force, each with its fix; the node turns them into a diagnostic.
+        expressions: person id -> (52,) ARKit activations above rest, of people whose blendshapes were read.
     """
 
     people: tuple[Person, ...]
@@ -47,6 +48,7 @@ class FrameResult:
     timings: Mapping[str, float]
     detector: str
     warnings: tuple[str, ...] = ()
+    expressions: Mapping[str, FloatArray] = field(default_factory=dict)
 
 
 class PerceptionPipeline:
@@ -81,6 +83,9 @@ class PerceptionPipeline:
         """Forget everybody: after activation, or when the clock jumped back."""
         self.tracker.reset()
         self.smoother.reset()
+        forget = getattr(self.emotion, "reset", None)
+        if forget is not None:
+            forget()
 
     def warm_up(self, width: int = 640, height: int = 480) -> float:
         """Run every stage once on a grey image, leaving no trace; returns the seconds it took."""
@@ -127,7 +132,8 @@ class PerceptionPipeline:
         emotions = self.smoother.update([person.person_id for person in people], raw, now)
         end = time.perf_counter()
         timings.update(track=reading - tracking, emotion=end - reading, total=end - start)
-        return FrameResult(tuple(people), tuple(emotions), timings, self.detector, self.warnings)
+        shown = dict(getattr(self.emotion, "expressions", {})) if people else {}
+        return FrameResult(tuple(people), tuple(emotions), timings, self.detector, self.warnings, shown)
 
 
 def _timed(detect: Callable[[ImageArray], list[Face]], frame: ImageArray) -> tuple[list[Face], float]:

@@ -85,6 +85,13 @@ class OrtBackend:
         return seconds
 
 
+def available_providers() -> list[str]:
+    """Execution providers of the installed onnxruntime, best first."""
+    import onnxruntime as ort
+
+    return list(ort.get_available_providers())
+
+
 def _spec(node: Any) -> TensorSpec:
     shape = tuple(axis if isinstance(axis, int) else None for axis in node.shape)
     return TensorSpec(node.name, _DTYPES.get(node.type, node.type), shape)

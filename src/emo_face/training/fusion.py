@@ -163,7 +163,12 @@ def fresh(label_set: str = "basic7") -> FusionParameters:
     """Where training starts: every source as it is; a face counts in full from the quality its student trusts."""
     from emo_face.perception.nano.face import TRUSTED
 
-    sources = {"face": SourceParameters(trusted=TRUSTED), "speech": SourceParameters()}
+    sources = {
+        "face": SourceParameters(trusted=TRUSTED),
+        "speech": SourceParameters(),
+        # Not learned: no data has it beside the others. Half a voice, since it looks at the face student's own pixels.
+        "blendshapes": SourceParameters(weight=0.5, temperature=1.5, trusted=TRUSTED),
+    }
     return FusionParameters(label_set=label_set, sources=sources)
 
 

@@ -1,4 +1,8 @@
-"""The nano emotion model: what the face shows and what was said, pooled into one distribution a person."""
+"""The nano emotion model: what the face shows and what was said, pooled into one distribution a person.
+
+Sources, by their names in ``evidence`` and in ``models/nano_fusion.yaml``: ``face`` (the face student), ``speech`` (the
+speech student) and, where MediaPipe and its file are installed, ``blendshapes`` (the second opinion on the same face).
+"""
 
 from __future__ import annotations
 
@@ -47,12 +51,35 @@ class TextReader(Protocol):
     def read(self, text: str) -> Reading: ...
 
 
+class ShapeOpinion(Protocol):
+    """What one face's blendshapes say; filled by ``BlendshapeOpinion`` of :mod:`emo_face.perception.nano.blendshapes`."""
+
+    @property
+    def probabilities(self) -> FloatArray: ...
+
+    @property
+    def expression(self) -> FloatArray: ...
+
+    @property
+    def settled(self) -> float: ...
+
+
+class ShapeReader(Protocol):
+    """Blendshapes of the people of a frame, person id -> opinion."""
+
+    def estimate(self, frame: ImageArray, people: Sequence[Person], now: float) -> Mapping[str, ShapeOpinion]: ...
+
+    def forget(self, person_id: str | None = None) -> None: ...
+
+
 class NanoEmotion:
     """Fills :class:`emo_face.perception.emotion.EmotionModel` from the face and the speech student.
 
     Attributes:
         thresholds: (7,) probability from which a label is active.
         warnings: sources that are missing, each with its fix.
+        expressions: person id -> (52,) ARKit activations above the person's resting face, of the last frame; empty
+            without blendshapes.
     """
 
     name = "nano"
@@ -66,13 +93,15 @@ class NanoEmotion:
         speech_ttl: float = 8.0,
         warnings: tuple[str, ...] = (),
         hashes: Mapping[str, str] | None = None,
+        shapes: ShapeReader | None = None,
     ) -> None:
         """Put the parts together; a source that is None is left out of the pool.
 
         Args:
             speech_ttl: seconds over which the weight of an utterance falls to zero.
         """
-        self._face, self._text, self._fusion = face, text, fusion
+        self._face, self._text, self._shapes, self._fusion = face, text, shapes, fusion
+        self.expressions: dict[str, FloatArray] = {}
         self.speech_ttl, self.warnings = speech_ttl, warnings
         self.thresholds: NDArray[np.float64] = fusion.threshold_array()
         self.hashes: Mapping[str, str] = {
@@ -82,6 +111,13 @@ class NanoEmotion:
         }
         self._heard: OrderedDict[str, Reading] = OrderedDict()
 
+    def reset(self) -> None:
+        """Forget everybody's resting face and what was said (the clock jumped back, the node was activated again)."""
+        self._heard.clear()
+        self.expressions = {}
+        if self._shapes is not None:
+            self._shapes.forget()
+
     def estimate(
         self, frame: ImageArray, people: Sequence[Person], speech: Mapping[str, Speech], now: float
     ) -> list[Emotion]:
@@ -90,22 +126,32 @@ class NanoEmotion:
         A person of whom neither source knows anything gets the flat distribution with quality 0.
         """
         shown = self._read_faces(frame, people)
+        shapes = self._shapes.estimate(frame, people, now) if self._shapes is not None and people else {}
+        self.expressions = {person_id: opinion.expression for person_id, opinion in shapes.items()}
         out = []
         for person in people:
-            heard = self._listen(speech.get(person.person_id), now)
-            readings = {"face": shown.get(person.person_id), "speech": heard[0]}
-            out.append(self._fuse({name: r for name, r in readings.items() if r is not None}, heard[1]))
+            key = person.person_id
+            said: dict[str, tuple[FloatArray, float]] = {}
+            if (reading := shown.get(key)) is not None:
+                said["face"] = (reading.probabilities, reading.quality)
+            if (shape := shapes.get(key)) is not None:
+                # The second opinion sees the same pixels: it is as good as they are, and worth less until it knows
+                # the person's own resting face.
+                seen = reading.quality if reading is not None else 1.0
+                said["blendshapes"] = (shape.probabilities, seen * (1 + shape.settled) / 2)
+            heard, trust = self._listen(speech.get(key), now)
+            if heard is not None:
+                said["speech"] = (heard.probabilities, heard.quality * trust)
+            out.append(self._fuse(said))
         return out
 
-    def _fuse(self, readings: Mapping[str, Reading], speech_trust: float) -> Emotion:
-        trust = {"speech": speech_trust}
-        quality = {name: reading.quality * trust.get(name, 1.0) for name, reading in readings.items()}
+    def _fuse(self, said: Mapping[str, tuple[FloatArray, float]]) -> Emotion:
+        """Pool source -> (probabilities, quality)."""
         opinions = {
-            name: Opinion(reading.probabilities, self._fusion.source(name).reliability(quality[name]))
-            for name, reading in readings.items()
+            name: Opinion(p, self._fusion.source(name).reliability(quality)) for name, (p, quality) in said.items()
         }
         fused = fuse(opinions, self._fusion)
-        doubt = math.prod(1.0 - min(max(q, 0.0), 1.0) for q in quality.values() if math.isfinite(q))
+        doubt = math.prod(1.0 - min(max(q, 0.0), 1.0) for _, q in said.values() if math.isfinite(q))
         p = fused.probabilities
         valence, arousal = basic7().circumplex(p)
         return Emotion(
@@ -155,8 +201,11 @@ def build_nano(store: ModelStore, speech_ttl: float = 8.0, threads: int = 1, fus
         from emo_face.perception.nano.text import TextStudent
 
         text = TextStudent(found, threads)
+    from emo_face.perception.nano.blendshapes import build_blendshapes
+
+    shapes = build_blendshapes(store, warnings)
     hashes = {path.name: sha256_of(path)} if path.is_file() else {}
-    return NanoEmotion(face, text, read_fusion(path), speech_ttl, tuple(warnings), hashes)
+    return NanoEmotion(face, text, read_fusion(path), speech_ttl, tuple(warnings), hashes, shapes)
 
 
 def _find(store: ModelStore, name: str, loss: str, warnings: list[str]) -> Path | None:
