@@ -38,7 +38,8 @@ def scores_message(store, stamp: float, top: str, latency: float):
     person = store.types["emo_face_msgs/msg/EmotionScores"](
         person_id="p00001", body=roi(10, 20, 200, 100, False), face=roi(40, 30, 60, 50, False), label_set="basic7",
         labels=list(labels), probabilities=probabilities, active=probabilities > 0.5, top=top, valence=0.1, arousal=0.2,
-        evidence=[store.types["emo_face_msgs/msg/Evidence"](source="face", share=0.8)], quality=0.9,
+        evidence=[store.types["emo_face_msgs/msg/Evidence"](source="face", share=0.8)],
+        arkit=np.zeros(0, np.float32), quality=0.9,
     )  # fmt: skip
     return store.types["emo_face_msgs/msg/EmotionScoresArray"](
         header=header(store, stamp),
