@@ -162,6 +162,9 @@ def test_cli_add_trusts_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 # ---- downloads
 
+Site = tuple[str, ssl.SSLContext, str]
+"""Address, settings that trust its certificate, the certificate's file."""
+
 
 class _Site(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
@@ -180,7 +183,7 @@ class _Site(http.server.BaseHTTPRequestHandler):
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, ssl.SSLContext]]:
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """A real https server on this host with a certificate made for this test."""
     if shutil.which("openssl") is None:
         pytest.skip("no openssl command to make a certificate with")
@@ -195,13 +198,13 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, ssl.SS
     server.socket = context.wrap_socket(server.socket, server_side=True)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
-    yield f"https://localhost:{server.server_port}", ssl.create_default_context(cafile=str(cert))
+    yield f"https://localhost:{server.server_port}", ssl.create_default_context(cafile=str(cert)), str(cert)
     server.shutdown()
     server.server_close()
 
 
-def test_pull_checks_and_moves_into_place(site: tuple[str, ssl.SSLContext], tmp_path: Path) -> None:
-    url, context = site
+def test_pull_checks_and_moves_into_place(site: Site, tmp_path: Path) -> None:
+    url, context, _ = site
     seen: list[tuple[int, int]] = []
     path = pull(entry(url=f"{url}/good"), tmp_path, lambda done, total: seen.append((done, total)), context)
     assert path.read_bytes() == GOOD
@@ -212,14 +215,14 @@ def test_pull_checks_and_moves_into_place(site: tuple[str, ssl.SSLContext], tmp_
     ("page", "says"),
     [("bad", "wrong bytes"), ("long", "more than"), ("gone", "404"), ("to-http", "not https")],
 )
-def test_bad_download_leaves_nothing(site: tuple[str, ssl.SSLContext], tmp_path: Path, page: str, says: str) -> None:
-    url, context = site
+def test_bad_download_leaves_nothing(site: Site, tmp_path: Path, page: str, says: str) -> None:
+    url, context, _ = site
     with pytest.raises(ModelError, match=says):
         pull(entry(url=f"{url}/{page}"), tmp_path, context=context)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_untrusted_certificate_is_refused(site: tuple[str, ssl.SSLContext], tmp_path: Path) -> None:
+def test_untrusted_certificate_is_refused(site: Site, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="certificate"):
         pull(entry(url=f"{site[0]}/good"), tmp_path)
 
@@ -227,3 +230,23 @@ def test_untrusted_certificate_is_refused(site: tuple[str, ssl.SSLContext], tmp_
 def test_pull_without_address_says_how(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="make it yourself"):
         pull(entry(how="make it yourself"), tmp_path)
+
+
+def test_cli_pull_downloads_once_and_verifies(
+    site: Site,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    url, _, certificate = site
+    monkeypatch.setenv("SSL_CERT_FILE", certificate)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.delenv("EMO_FACE_MODELS", raising=False)
+    register(entry(url=f"{url}/good"))
+    assert main(["models", "verify", "thing"]) == 1
+    assert main(["models", "pull", "thing"]) == 0
+    assert (tmp_path / "emo_face" / "thing.onnx").read_bytes() == GOOD
+    assert main(["models", "pull", "thing"]) == 0
+    assert "already at" in capsys.readouterr().out
+    assert main(["models", "verify", "thing"]) == 0
+    assert main(["models", "pull"]) == 2

@@ -52,7 +52,7 @@ class TextReader(Protocol):
 
 
 class ShapeOpinion(Protocol):
-    """What one face's blendshapes say; filled by ``BlendshapeOpinion`` of :mod:`emo_face.perception.nano.blendshapes`."""
+    """What one face's blendshapes say: ``BlendshapeOpinion`` of :mod:`emo_face.perception.nano.blendshapes`."""
 
     @property
     def probabilities(self) -> FloatArray: ...
