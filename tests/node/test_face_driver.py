@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import socket
 import time
@@ -19,10 +20,12 @@ from sensor_msgs.msg import JointState
 from std_srvs.srv import SetBool, Trigger
 
 from emo_face.core.arkit import ARKIT_52, ARKIT_INDEX
+from emo_face.core.errors import ConfigError
 from emo_face.core.types import ExpressionTarget
 from emo_face.face.basis import open_basis
 from emo_face.face.facs import default_facs
 from emo_face.nodes.face_driver import FaceDriverNode
+from emo_face.nodes.face_inputs import face_of
 from emo_face.ros import qos
 from emo_face.ros.clock import seconds
 from emo_face.ros.convert import expression_message
@@ -288,3 +291,104 @@ def test_a_wrong_rig_fails_configure_with_the_names(graph: Any) -> None:
     node = graph.start(FaceDriverNode, screen__enabled=False, rig="nobody")
     assert node.trigger_configure().name == "FAILURE"
     assert "known are head_12servo" in node.health.report("", time.monotonic()).message
+
+
+def test_the_eyes_follow_look_at_points(graph: Any) -> None:
+    from geometry_msgs.msg import PointStamped
+
+    face = Face(graph)
+    out = graph.talk(PointStamped, "look_at")
+    left = ARKIT_INDEX["eyeLookOutLeft"]
+
+    def look(frame: str, y: float) -> None:
+        msg = PointStamped()
+        msg.header.frame_id, msg.point.x, msg.point.y = frame, 1.0, y
+        out.publish(msg)
+
+    def looking_left() -> bool:
+        look("sellion_link", 0.3)
+        return face.states[-1].position[left] > 0.3
+
+    graph.until(looking_left)
+    look("map", 0.3)
+    face.complaint("point in frame 'map', expected 'sellion_link'")
+    look("", float("nan"))
+    graph.until(lambda: face.node.health.counts().get("dropped.look_at") == 2)
+
+
+def test_the_mouth_moves_while_the_robot_speaks(graph: Any) -> None:
+    from std_msgs.msg import Float32, String
+
+    face = Face(graph, layers__lips=True)
+    visemes, level = graph.talk(String, "face/viseme"), graph.talk(Float32, "face/voice_level")
+    jaw = ARKIT_INDEX["jawOpen"]
+
+    def wide() -> bool:
+        visemes.publish(String(data="aa"))
+        return face.states[-1].position[jaw] > 0.2
+
+    graph.until(wide)
+    graph.until(lambda: face.states[-1].position[jaw] < 0.05)
+
+    def loud() -> bool:
+        level.publish(Float32(data=1.0))
+        return face.states[-1].position[jaw] > 0.2
+
+    graph.until(loud)
+    visemes.publish(String(data="xx"))
+    level.publish(Float32(data=float("nan")))
+    counts = face.node.health.counts
+    graph.until(lambda: counts().get("dropped.viseme") == 1 and counts().get("dropped.voice_level") == 1)
+
+
+def test_avatars_get_live_link_packets(graph: Any) -> None:
+    from emo_face.face.livelink import decode
+
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as avatar:
+        avatar.bind(("127.0.0.1", 0))
+        avatar.settimeout(5)
+        face = Face(graph, live_link__host="127.0.0.1", live_link__port=avatar.getsockname()[1])
+        graph.until(face.smiling)
+        smile = 0.0
+        deadline = time.monotonic() + 5
+        while smile < 0.5 and time.monotonic() < deadline:
+            frame = decode(avatar.recv(2048))
+            smile = float(frame.values[SMILE])
+    assert smile > 0.5
+
+
+@pytest.mark.parametrize(
+    ("label", "valence", "arousal", "shape"),
+    [
+        ("happy", 0.0, 0.0, "mouthSmileLeft"),
+        ("", 0.8, 0.5, "mouthSmileLeft"),
+        ("excited", 0.8, 0.5, "mouthSmileLeft"),
+        ("", -0.6, -0.3, "browInnerUp"),
+        ("scared", 0.0, 0.0, "eyeWideLeft"),
+    ],
+)
+def test_hri_expressions_become_faces(label: str, valence: float, arousal: float, shape: str) -> None:
+    assert face_of(label, valence, arousal)[ARKIT_INDEX[shape]] > 0.2
+
+
+def test_what_says_nothing_is_no_face_and_strength_follows_the_vector() -> None:
+    assert face_of("confused", 0.0, 0.0) is None
+    assert face_of("", float("nan"), 0.0) is None
+    assert face_of("", 3.0, 0.0) is None
+    assert not face_of("", 0.0, 0.0).any()
+    assert face_of("", 0.2, 0.125)[SMILE] < 0.5 * face_of("", 0.8, 0.5)[SMILE]
+
+
+def test_robot_face_expression_needs_hri_msgs(graph: Any) -> None:
+    if importlib.util.find_spec("hri_msgs") is None:
+        with pytest.raises(ConfigError, match=r"robot_face\.enabled needs hri_msgs"):
+            graph.start(FaceDriverNode, robot_face__enabled=True)
+        return
+    from hri_msgs.msg import Expression
+
+    face = Face(graph, robot_face__enabled=True)
+    out = graph.talk(Expression, "/robot_face/expression")
+    out.publish(Expression(expression="happy", confidence=1.0))
+    graph.until(lambda: face.smile() > 0.5)
+    out.publish(Expression(expression="bored"))
+    face.complaint("/robot_face/expression not used")

@@ -105,6 +105,26 @@ class FacePlayer:
             done = self.motion.set_target(face, now, left, arousal=_arousal(target), gaze=gaze)
             return "" if done else "length"
 
+    def play(self, arkit: Array, valid_for: float, now: float) -> bool:
+        """Show ARKit values (52,) for ``valid_for`` seconds or until the next target; False when they are not shown."""
+        with self._lock:
+            return not self._busy(now) and self.motion.set_target(arkit, now, valid_for)
+
+    def look_at(self, yaw: float, pitch: float, now: float, valid_for: float) -> bool:
+        """Look somewhere (rad, left and up positive) for ``valid_for`` seconds. False if not finite."""
+        with self._lock:
+            return self.motion.look_at(yaw, pitch, now, valid_for)
+
+    def viseme(self, name: str, now: float) -> bool:
+        """Show a viseme while the robot speaks. False for an unknown name."""
+        with self._lock:
+            return self.motion.viseme(name, now)
+
+    def envelope(self, level: float, now: float) -> bool:
+        """Open the mouth with the loudness in [0, 1] of the robot's voice. False if it is no such number."""
+        with self._lock:
+            return self.motion.envelope(level, now)
+
     def _busy(self, now: float) -> str:
         if self._estop:
             return "estop"

@@ -16,9 +16,11 @@ from sensor_msgs.msg import JointState
 
 from emo_face.core.arkit import ARKIT_52
 from emo_face.face.basis import open_basis
+from emo_face.face.livelink import LiveLinkSender
 from emo_face.face.loop import FixedRateLoop
 from emo_face.face.motion import LAYERS, FaceMotion
 from emo_face.face.player import WHY, FacePlayer, Shown
+from emo_face.nodes.face_inputs import FaceInputs
 from emo_face.nodes.face_screen import Screen
 from emo_face.nodes.face_stops import serve_stops
 from emo_face.ros import qos
@@ -49,6 +51,8 @@ class FaceDriverNode(EmoNode):
         self._blendshapes = self.publisher(JointState, "face/blendshapes", qos.reliable())
         self.subscription(FaceExpression, "face/expression", self._on_expression, qos.reliable())
         serve_stops(self, self._motors, lambda: self._player)
+        self._more = FaceInputs(self, lambda: self._player)
+        self._live_link: LiveLinkSender | None = None
         self.watch_input("expression", "face/expression", self.params["input_timeout"])
 
     def configure(self) -> None:
@@ -59,6 +63,8 @@ class FaceDriverNode(EmoNode):
         motion = FaceMotion(1.0 / p["rate"], p["seed"], neutral_time=p["neutral_time"], layers=layers)
         self._player = FacePlayer(motion, bases.__getitem__, p["timeout"], p["neutral_hold"])
         self._step = self._motors.load(self._player, p["rig_driver"], 1.0 / p["rate"])
+        if p["live_link.host"]:
+            self._live_link = LiveLinkSender(p["live_link.host"], p["live_link.port"], fps=round(p["rate"]))
         if p["screen.enabled"]:
             self._screen = Screen(p.values, self._on_command)
             self.health.fact("screen", self._screen.url)
@@ -88,9 +94,10 @@ class FaceDriverNode(EmoNode):
     def cleanup(self) -> None:
         """Close the page and the bus."""
         self._motors.close()
-        if self._screen is not None:
-            self._screen.close()
-        self._screen = self._player = None
+        for output in (self._screen, self._live_link):
+            if output is not None:
+                output.close()
+        self._screen = self._live_link = self._player = None
 
     def clock_jumped(self) -> None:
         """Take the next target whatever its stamp; the loop itself runs on the steady clock."""
@@ -152,6 +159,8 @@ class FaceDriverNode(EmoNode):
         self.health.tick("face", time.monotonic())
         if self._screen is not None:
             self._screen.show(shown)
+        if self._live_link is not None:
+            self._live_link.send(shown.arkit, time.monotonic())
         if self._blendshapes.get_subscription_count():
             msg = JointState(name=list(ARKIT_52), position=np.asarray(shown.arkit, np.float64))
             msg.header.stamp = self.get_clock().now().to_msg()
