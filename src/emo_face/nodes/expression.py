@@ -12,7 +12,7 @@ from typing import Any
 
 from emo_face_msgs.msg import EmotionScoresArray, FaceExpression
 
-from emo_face.core.types import ExpressionTarget, Speech
+from emo_face.core.types import ExpressionTarget, ImageArray, Speech
 from emo_face.expression.context import ContextWindow, WindowSettings
 from emo_face.expression.model import ExpressionModel, Scene, SeenPerson
 from emo_face.expression.prototypes import PrototypeExpression
@@ -22,13 +22,15 @@ from emo_face.ros.clock import seconds
 from emo_face.ros.convert import MessageError, expression_message, read_scores
 from emo_face.ros.diagnostics import WARN
 from emo_face.ros.humans import RobotFacePublisher
+from emo_face.ros.image import ImageError
+from emo_face.ros.image_input import ImageInput
 from emo_face.ros.latest import Latest, Worker
 from emo_face.ros.lifecycle import EmoNode
 from emo_face.ros.run import run
 from emo_face.ros.schema import Value, build
 from emo_face.ros.speech import SpeechLimits, SpeechRefused, read_speech, speech_type
 
-REMAPS = ("speech:=speech/text",)
+REMAPS = ("image:=camera/image_raw", "speech:=speech/text")
 
 
 class ExpressionNode(EmoNode):
@@ -45,6 +47,9 @@ class ExpressionNode(EmoNode):
         self._limits = build(SpeechLimits, self.params.values, "speech")
         self._window = ContextWindow(_window_settings(self.params.values))
         self._out = self.publisher(FaceExpression, "face/expression", qos.reliable())
+        # ContextFace looks at the picture itself; only the newest is kept
+        self._images = ImageInput(self, self._keep) if self.params["backend"] == "contextface" else None
+        self._picture: Any = None
         self._robot = RobotFacePublisher(self) if self.params["ros4hri.enabled"] else None
         self.subscription(EmotionScoresArray, "emotion/scores", self._on_scores, qos.reliable())
         self.subscription(speech_type(self.params["speech.type"]), "speech", self._on_speech, qos.reliable(10))
@@ -85,6 +90,9 @@ class ExpressionNode(EmoNode):
         if self._model is not None and self._model.name == PrototypeExpression.name:
             self._model = expression_model(values)
         self._limits, self._window.settings = limits, window
+
+    def _keep(self, msg: Any) -> None:
+        self._picture = msg if self.running else None
 
     def _on_scores(self, msg: EmotionScoresArray) -> None:
         worker = self._worker
@@ -132,7 +140,18 @@ class ExpressionNode(EmoNode):
         self._frame_id = msg.header.frame_id
         read = [read_scores(entry) for entry in msg.people]
         people = tuple(SeenPerson(person, emotion, emotion.arkit) for person, emotion in read)
-        return Scene(seconds(msg.header.stamp), int(msg.width), int(msg.height), people)
+        return Scene(seconds(msg.header.stamp), int(msg.width), int(msg.height), people, self._look())
+
+    def _look(self) -> ImageArray | None:
+        """The newest picture for a backend that wants one; a broken one is counted and left out."""
+        picture = self._picture
+        if self._images is None or picture is None:
+            return None
+        try:
+            return self._images.read(picture)
+        except ImageError as error:
+            self.drop("bad_image", f"image not used: {error}")
+            return None
 
     def _publish(self, target: ExpressionTarget) -> None:
         latency = max(self.clock.now() - target.stamp, 0.0)

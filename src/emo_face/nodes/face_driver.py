@@ -32,8 +32,7 @@ from emo_face.ros.motors import Motors
 from emo_face.ros.run import run
 from emo_face.ros.schema import Value
 
-EASE_MARGIN = 1.0
-"""Seconds beyond ``neutral_time`` that deactivating waits for the face to come to rest."""
+EASE_MARGIN = 1.0  # s beyond neutral_time that deactivating waits for the face to come to rest
 
 
 class FaceDriverNode(EmoNode):
@@ -51,7 +50,7 @@ class FaceDriverNode(EmoNode):
         self._blendshapes = self.publisher(JointState, "face/blendshapes", qos.reliable())
         self.subscription(FaceExpression, "face/expression", self._on_expression, qos.reliable())
         serve_stops(self, self._motors, lambda: self._player)
-        self._more = FaceInputs(self, lambda: self._player)
+        FaceInputs(self, lambda: self._player)
         self._live_link: LiveLinkSender | None = None
         self.watch_input("expression", "face/expression", self.params["input_timeout"])
 
