@@ -55,8 +55,8 @@ def noise_texts(count: int, generator: np.random.Generator) -> list[str]:
     texts = []
     for _ in range(count):
         letters = list(alphabets[generator.integers(len(alphabets))])
-        lengths = generator.integers(1, 11, generator.integers(1, 12))
-        words = ["".join(generator.choice(letters, length)) for length in lengths]
+        count_words = generator.integers(1, 12)
+        words = ["".join(generator.choice(letters, generator.integers(1, 11))) for _ in range(count_words)]
         texts.append(" ".join(words))
     return texts
 
