@@ -49,6 +49,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--also", action="append", default=[], metavar="TABLE/ROW=DIR", help="features of another Stage 1"
     )
+    parser.add_argument("--vlm", type=Path, metavar="DIR", help="also let Stage 1 answer in words: its folder (best/)")
+    parser.add_argument("--base", type=Path, metavar="DIR", help="InstructBLIP checkpoint, for --vlm")
+    parser.add_argument("--images", type=Path, metavar="DIR", help="folder of the pictures, for --vlm")
+    parser.add_argument("--device", default="cpu", help="of --vlm (default cpu)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, help="write report.html and report.json here")
     parser.add_argument("--json", action="store_true", help="print JSON on stdout and nothing else")
@@ -102,6 +106,10 @@ def evaluate(args: argparse.Namespace) -> dict[str, Any]:
     )
     if vad is not None:
         report["vad_error"] = _vad_error(vad, data.vad)
+    if args.vlm is not None:
+        from emo_face.evaluation.multiview_vlm import evaluate_vlm
+
+        report["vlm"] = evaluate_vlm(args.vlm, args.base, args.images, people, args.device)
     if args.ablations or args.also:
         report["ablations"] = _ablations(args, card, records, features)
     return report
@@ -213,6 +221,10 @@ def _print(report: dict[str, Any]) -> None:
         rows = {**table["rows"], "This run": [ours.get(column) for column in table["columns"]]}
         for name, values in rows.items():
             print(f"{name:30s}" + "".join(f"{'-' if v is None else f'{v:.2f}':>11s}" for v in values))
+    if "vlm" in report:
+        vlm = report["vlm"]
+        text = ", ".join(f"{key} {vlm[key]:.2f}" for key in ("precision", "recall", "f1", "hamming"))
+        print(f"VLM in words: {text}, {vlm['unparseable']:.1f} % of answers name no label (paper: tables 2 and 13)")
     calibration = report["calibration"]
     print(f"ECE {calibration['ece_raw']:.4f} -> {calibration['ece']:.4f}, Brier {calibration['brier']:.4f}")
     for key, rows in report.get("ablations", {}).items():

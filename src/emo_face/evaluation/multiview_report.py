@@ -39,9 +39,15 @@ def write_html(report: Mapping[str, Any], path: Path) -> Path:
     if name:
         columns = tables[name]["columns"]
         mine = {"This run": [ours.get(column) for column in columns]}
+        if "vlm" in report:
+            mine["This run (VLM, in words)"] = [report["vlm"].get(column) for column in columns]
         parts.append(_table(tables[name]["title"], columns, tables[name]["rows"], mine))
     if report["label_set"] == "emotic26":
         parts.append(_categories(report, tables["table3"]))
+    if "vlm" in report and report["label_set"] == "emotic26":
+        steps = tables["table13"]
+        mine = {"This run": [report["vlm"].get(column) for column in steps["columns"]]}
+        parts.append(_table(steps["title"], steps["columns"], steps["rows"], mine))
     for key, result in report.get("ablations", {}).items():
         parts.append(_ablation(tables[key], result))
     parts.append("<h2>Calibration</h2>" + _reliability(report["calibration"]["bins"]))

@@ -100,6 +100,13 @@ class Collator:
         input_ids, mask = _pad(texts, pad)
         return Batch(pixels, index, question_ids, question_mask, input_ids, mask, _pad(labels, IGNORED)[0])
 
+    def prompts(self, records: Sequence[Record], question: str) -> Batch:
+        """One question about several people, to be answered; no labels and no padding."""
+        pixels, index = stack_views([self.pictures.views(record) for record in records], self.pictures.config.views)
+        asked = _pad([self._ids(self.qformer_tokenizer, question, self.max_question)] * len(records), 0)
+        told = _pad([self._ids(self.tokenizer, question, self.max_question)] * len(records), 0)
+        return Batch(pixels, index, *asked, *told)
+
     @staticmethod
     def _ids(tokenizer: Any, text: str, limit: int, special: bool = True) -> list[int]:
         ids: list[int] = tokenizer(text, add_special_tokens=special, truncation=True, max_length=limit)["input_ids"]

@@ -78,7 +78,8 @@ def test_one_folder_is_the_whole_model(world, trained):
 
 
 def test_report_is_the_librarys_numbers(world, trained, tmp_path, capsys):
-    args = arguments(world, trained, "--out", str(tmp_path), "--json", "--ablations")
+    vlm = ["--vlm", str(trained / "s1" / "best"), "--base", str(trained / "base"), "--images", str(world.root)]
+    args = arguments(world, trained, "--out", str(tmp_path), "--json", "--ablations", *vlm)
     capsys.readouterr()
     assert multiview.run(args) == 0
     report = json.loads(capsys.readouterr().out)
@@ -90,10 +91,35 @@ def test_report_is_the_librarys_numbers(world, trained, tmp_path, capsys):
     assert report["result"]["mAP"] == pytest.approx(100 * value)
     assert report["result"]["n"] == len(people) == 8
     assert set(report["ablations"]) == {"table6", "table11", "table12"}
+    assert report["vlm"]["n"] == 8
     page = (tmp_path / "report.html").read_text()
-    for text in ("This run", "37.88", "Kosti et al. 2017", "Embarrassment", "<svg", "label"):
+    for text in ("This run", "37.88", "Kosti et al. 2017", "Embarrassment", "<svg", "VLM, in words", "face module"):
         assert text in page
     assert "http" not in page.replace("https://openreview.net", "")
+
+
+def test_answers_in_words_are_measured(world, trained, monkeypatch):
+    """Answers put into the model's mouth: the truth scores full marks, silence is counted."""
+    from emo_face.evaluation import multiview_vlm
+
+    people = [r for r in world.records if r.split == "test"]
+    vlm, collate = world.vlm().eval(), world.collator()
+    real = multiview_vlm.measure(vlm, collate, people)
+    assert real["n"] == len(people)
+    order = iter(people)
+
+    def truth(batch, **_):
+        texts = [", ".join(next(order).labels) for _ in range(len(batch.rows))]
+        return world.tokenizer(texts, padding=True, return_tensors="pt")["input_ids"]
+
+    monkeypatch.setattr(vlm, "generate", truth)
+    told = multiview_vlm.measure(vlm, collate, people)
+    assert told["hamming"] == 0
+    assert told["unparseable"] == 0
+    monkeypatch.setattr(vlm, "generate", lambda batch, **_: torch.zeros((len(batch.rows), 2), dtype=torch.long))
+    silent = multiview_vlm.measure(vlm, collate, people)
+    assert silent["unparseable"] == 100
+    assert silent["recall"] == 0
 
 
 def test_wrong_inputs_are_named(world, trained, tmp_path):
@@ -102,6 +128,8 @@ def test_wrong_inputs_are_named(world, trained, tmp_path):
         multiview.evaluate(arguments(world, trained, "--records", str(tmp_path / "r.jsonl")))
     with pytest.raises(UserError, match="cache features first"):
         multiview.evaluate(arguments(world, trained, "--cache", str(tmp_path)))
+    with pytest.raises(UserError, match="--vlm needs --base"):
+        multiview.evaluate(arguments(world, trained, "--vlm", str(tmp_path)))
     with pytest.raises(UserError, match="TABLE/ROW=DIR"):
         multiview.evaluate(arguments(world, trained, "--also", "nonsense"))
 

@@ -20,8 +20,8 @@ class Asker:
     """The Stage-1 vision-language model with its tokenizers."""
 
     def __init__(self, vlm: Any, tokenizer: Any, qformer_tokenizer: Any, device: str = "cpu") -> None:
-        self._vlm = vlm.to(device).eval()
-        self._tokenizer, self._qformer_tokenizer, self.device = tokenizer, qformer_tokenizer, device
+        self.vlm = vlm.to(device).eval()
+        self.tokenizer, self.qformer_tokenizer, self.device = tokenizer, qformer_tokenizer, device
 
     def ask(
         self,
@@ -48,16 +48,16 @@ class Asker:
             raise UserError('question: is empty; ask for example "Why is the person feeling this way?"')
         if not frame.size:
             raise UserError("image: has no pixels")
-        views = view_batch(frame, [person], self._vlm.config, others)
+        views = view_batch(frame, [person], self.vlm.config, others)
         if not views.present.any():
             raise UserError("person: no view can be cut; give a box that meets the image")
-        asked = self._qformer_tokenizer(text, truncation=True, max_length=256)["input_ids"]
-        told = self._tokenizer(text, truncation=True, max_length=256)["input_ids"]
+        asked = self.qformer_tokenizer(text, truncation=True, max_length=256)["input_ids"]
+        told = self.tokenizer(text, truncation=True, max_length=256)["input_ids"]
         ids, qids = torch.tensor([told]), torch.tensor([asked])
         pixels = {view: torch.from_numpy(np.ascontiguousarray(value)) for view, value in views.pixels.items()}
         rows = torch.from_numpy(views.rows)
         batch = Batch(pixels, rows, qids, torch.ones_like(qids), ids, torch.ones_like(ids)).to(self.device)
-        yield from self._vlm.stream(batch, self._tokenizer, max_new_tokens=max_new_tokens, do_sample=False)
+        yield from self.vlm.stream(batch, self.tokenizer, max_new_tokens=max_new_tokens, do_sample=False)
 
 
 def load(base: Path, folder: Path | None = None, device: str = "cpu") -> Asker:

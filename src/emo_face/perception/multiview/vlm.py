@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from emo_face.core.errors import ModelError
 from emo_face.perception.multiview.config import EncoderConfig
 from emo_face.perception.multiview.encoder import MultiViewEncoder, gather
 
@@ -57,6 +58,8 @@ class MultiViewVLM(nn.Module):  # type: ignore[misc]
 
     def __init__(self, base: Any, config: EncoderConfig) -> None:
         super().__init__()
+        if base.config.image_token_index is None:
+            raise ModelError("checkpoint: config.json has no image_token_index; fetch a revision of 2024 or later")
         self.base = base
         self.encoder = MultiViewEncoder(base, config)
         self.config = config
