@@ -1,10 +1,12 @@
-"""Read, check and convert emotion data sets (EMOTIC, CAER-S, HECO).
+"""Read, check and convert emotion data sets (EMOTIC, CAER-S, HECO, SFEW, SFEW-C, CAER-S-C) and face targets.
 
 emo-face data verify --set emotic --root /data/emotic
 emo-face data verify --set caer_s --root /data/CAER-S --split clip_grouped --json
 emo-face data convert --set heco --root heco.csv --to heco.jsonl
 emo-face data balance --records emotic.jsonl
 emo-face data qa --records emotic.jsonl --to qa.jsonl
+emo-face data convert --set sfew_c --root SFEW-C/ --to sfew_c.jsonl
+emo-face data targets --records sfew_c.jsonl --outputs smirk/ --tool smirk --flame-version flame2020 --to targets.npz
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ import json
 import sys
 from pathlib import Path
 
-READERS = ("emotic", "caer_s", "heco", "records")
+READERS = ("emotic", "caer_s", "heco", "sfew", "sfew_c", "caer_s_c", "records")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,6 +46,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             action.add_argument("--to", type=Path, required=True, help="corpus file (.jsonl) to write")
             action.add_argument("--tasks", default="", help="comma-separated tasks (default: all)")
             action.add_argument("--no-balance", action="store_true", help="ablation: neither drop nor duplicate rows")
+    targets = actions.add_parser("targets", help="collect a face tool's FLAME parameters into one targets file")
+    targets.add_argument("--records", type=Path, required=True, help="records file (.jsonl)")
+    targets.add_argument(
+        "--outputs", type=Path, required=True, help="folder of the tool's outputs, named as the pictures"
+    )
+    targets.add_argument(
+        "--tool", required=True, help="what made them, for the record: emoca, inferno, deca, smirk ..."
+    )
+    targets.add_argument("--flame-version", required=True, help="basis the tool ran with: flame2020, flame2023, ...")
+    targets.add_argument(
+        "--annotations", type=Path, help="SFEW-C or CAER-S-C file that names each picture's parameters"
+    )
+    targets.add_argument("--to", type=Path, required=True, help="targets file (.npz) to write")
+    targets.add_argument("--json", action="store_true", help="print only JSON")
 
 
 def _source(parser: argparse.ArgumentParser) -> None:
@@ -55,11 +71,13 @@ def _source(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run one action. Exit code 1 when verification finds a problem."""
-    return {"verify": _verify, "convert": _convert, "balance": _balance, "qa": _qa}[args.action](args)
+    return {"verify": _verify, "convert": _convert, "balance": _balance, "qa": _qa, "targets": _targets}[args.action](
+        args
+    )
 
 
 def _read(args: argparse.Namespace) -> list:
-    from emo_face.datasets import caer_s, emotic, heco, records
+    from emo_face.datasets import caer_s, context, emotic, heco, records, sfew
 
     if args.dataset == "emotic":
         return emotic.read(args.root)
@@ -67,6 +85,13 @@ def _read(args: argparse.Namespace) -> list:
         return caer_s.read(args.root, args.split, args.seed)
     if args.dataset == "heco":
         return heco.read(args.root, args.seed)
+    if args.dataset == "sfew":
+        return sfew.read(args.root)
+    if args.dataset in ("sfew_c", "caer_s_c"):
+        found = context.read(args.root, args.dataset)
+        for reason, count in found.dropped.items():
+            print(f"left out: {count} rows: {reason}", file=sys.stderr)
+        return found.records
     return list(records.read_jsonl(args.root))
 
 
@@ -131,4 +156,22 @@ def _qa(args: argparse.Namespace) -> int:
     print(
         json.dumps(summary) if args.json else "\n".join(f"{name}: {count}" for name, count in summary["rows"].items())
     )
+    return 0
+
+
+def _targets(args: argparse.Namespace) -> int:
+    from emo_face.datasets import context, flame_targets
+    from emo_face.datasets.records import read_jsonl
+
+    paths = None
+    if args.annotations is not None:
+        paths = context.read(args.annotations, args.annotations.stem).expressions
+        paths = {name.partition("/")[2]: path for name, path in paths.items()}
+    people = list(read_jsonl(args.records))
+    if paths is not None:
+        paths = {record.id: paths[key] for record in people if (key := record.id.partition("/")[2]) in paths}
+    found = flame_targets.import_outputs(people, args.outputs, args.flame_version, args.tool, paths)
+    flame_targets.write(args.to, found.targets)
+    summary = flame_targets.statistics(found.targets) | {"left_out": {k: len(v) for k, v in found.left_out.items()}}
+    print(json.dumps(summary) if args.json else "\n".join(f"{name}: {value}" for name, value in summary.items()))
     return 0

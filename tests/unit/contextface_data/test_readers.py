@@ -1,0 +1,206 @@
+"""Readers of SFEW, SFEW-C / CAER-S-C and LLaVA-Instruct, on small data of the true formats; tasks from templates."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from emo_face.cli.main import main
+from emo_face.core.errors import UserError
+from emo_face.core.types import Box
+from emo_face.datasets import context, context_tasks, llava_instruct, sfew
+from emo_face.datasets.flame_targets import FlameTargets
+from emo_face.datasets.records import Record, read_jsonl, write_jsonl
+from emo_face.expression.contextface.prompts import plain
+
+GOLDEN = Path(__file__).parent / "golden"
+QUOTE = "I can't believe how therapeutic it is to turn these simple pieces of paper into beautiful little art pieces."
+SITUATION = "She's folding colorful origami while enjoying a relaxing afternoon coffee break at home."
+
+
+def targets(*ids):
+    n = len(ids)
+    numbers = np.arange(n * 100, dtype=np.float32).reshape(n, 100)
+    return FlameTargets("flame2020", "test", ids, numbers, np.full((n, 3), np.nan), np.full((n, 2), np.nan))
+
+
+def test_sfew_folders(tmp_path):
+    for split, name, file in (
+        ("Train", "Angry", "HarryPotter_000123_00000001.png"),
+        ("train", "HAPPY", "HarryPotter_000123_00000002.png"),
+        ("Val", "Surprise", "Juno_1.jpg"),
+        ("Test", "Neutral", "x.png"),
+    ):
+        (tmp_path / split / name).mkdir(parents=True, exist_ok=True)
+        (tmp_path / split / name / file).write_bytes(b"")
+    (tmp_path / "Train" / "Angry" / "Thumbs.db").write_bytes(b"")
+    records = sfew.read(tmp_path)
+    assert sorted((r.split, r.labels) for r in records) == [
+        ("test", ("Neutral",)), ("train", ("Anger",)), ("train", ("Happy",)), ("val", ("Surprise",)),
+    ]  # fmt: skip
+    clips = {r.group_id for r in records if "Harry" in r.image}
+    assert clips == {"HarryPotter_000123"}, "frames of one clip are one group"
+    (tmp_path / "Test" / "Contempt").mkdir()
+    with pytest.raises(UserError, match=r"Contempt.*unknown class"):
+        sfew.read(tmp_path)
+    with pytest.raises(UserError, match="no such folder"):
+        sfew.read(tmp_path / "nowhere")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="no pictures"):
+        sfew.read(tmp_path / "empty")
+
+
+def test_flat_context_rows(tmp_path):
+    rows = [
+        {"image": "Angry/1.png", "emotion": "Angry", "situation": SITUATION, "quote": f"“{QUOTE}”",
+         "bbox": [1, 2, 3, 4],
+         "expression": "exp/1.npy", "annotator": "someone"},
+        {"image": "b.png", "label": "happiness", "Expected situation": "S.", "Expected quote": "Q."},
+        {"image": "c.png", "emotion": "worried", "situation": "S.", "quote": "Q."},
+    ]  # fmt: skip
+    (tmp_path / "train.json").write_text(json.dumps(rows), encoding="utf-8")
+    (tmp_path / "test.jsonl").write_text(json.dumps({**rows[1], "image": "d.png"}) + "\n\n", encoding="utf-8")
+    found = context.read(tmp_path, "sfew_c")
+    assert [(r.image, r.labels, r.split) for r in found.records] == [
+        ("Angry/1.png", ("Anger",), "train"), ("b.png", ("Happy",), "train"), ("d.png", ("Happy",), "test"),
+    ]  # fmt: skip
+    assert (found.records[0].quote, found.records[0].bbox_body) == (QUOTE, Box(1, 2, 3, 4))
+    assert (found.records[1].situation, found.records[1].quote) == ("S.", "Q.")
+    assert found.expressions == {found.records[0].id: "exp/1.npy"}
+    assert found.dropped == {"emotion 'worried' is none of the seven": 1}
+    write_jsonl(tmp_path / "out.jsonl", found.records)
+    assert list(read_jsonl(tmp_path / "out.jsonl")) == found.records
+
+
+def test_dialogues_of_the_released_code_give_the_same_records(tmp_path):
+    record = Record("x", "a.png", "caers7", ("Happy",), situation=SITUATION, quote=QUOTE)
+    built = context_tasks.build([record], tmp_path, targets("x"))
+    rows = []
+    for example in built.situation + built.expression:
+        question, answer = plain(example.turns[0].question), plain(example.turns[0].answer)
+        said = [{"from": "human", "value": question}, {"from": "gpt", "value": answer}]
+        rows.append({"id": example.id, "image": "a.png", "conversations": said, "expression": "a.npy"})
+    (tmp_path / "mixed.json").write_text(json.dumps(rows), encoding="utf-8")
+    found = context.read(tmp_path / "mixed.json", "caer_s_c", "train")
+    assert len(found.records) == 1, "three dialogues about one picture are one record"
+    (back,) = found.records
+    assert (back.situation, back.quote, back.labels) == (SITUATION, QUOTE, ("Happy",))
+    assert list(found.expressions.values()) == ["a.npy"]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("{", "not JSON"),
+        ("[]", "no usable row"),
+        ('[{"emotion": "Sad"}]', "image"),
+        ('[{"image": "a", "emotion": "Sad", "bbox": [1, 2]}]', "bbox"),
+        ("[3]", "row"),
+        ('[{"image": "a"}]', "no emotion"),
+    ],
+)
+def test_wrong_context_files(tmp_path, text, words):
+    path = tmp_path / "x.json"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(UserError, match=words):
+        context.read(path, "x")
+    with pytest.raises(UserError, match="no such file"):
+        context.read(tmp_path / "none.json", "x")
+
+
+def test_one_picture_with_two_emotions_is_counted_not_mixed(tmp_path):
+    row = {"image": "a.png", "emotion": "Sad", "situation": "S.", "quote": "Q."}
+    (tmp_path / "x.json").write_text(json.dumps([row, {**row, "emotion": "Happy"}]))
+    found = context.read(tmp_path / "x.json", "x")
+    assert [r.labels for r in found.records] == [("Sad",)]
+    assert list(found.dropped.values()) == [1]
+
+
+def test_llava_instruct(tmp_path):
+    def talk(*values):
+        return [{"from": ("human", "gpt")[i % 2], "value": value} for i, value in enumerate(values)]
+
+    rows = [
+        {"id": "1", "image": "000.jpg", "conversations": talk("<image>\nWhat is it?", "A cat.", "Why?", "It meows.")},
+        {"id": "2", "image": "001.jpg", "conversations": talk("What is it?\n<image>", "A dog.")},
+        {"id": "3", "conversations": talk("Two and two?", "Four.")},
+        {"id": "4", "image": "002.jpg", "conversations": talk("Hm?")},
+        {"id": "5", "conversations": talk("<image>\nWhere?", "Here.")},
+        {"id": "6", "image": "003.jpg"},
+        "nonsense",
+    ]
+    path = tmp_path / "llava.json"
+    path.write_text(json.dumps(rows), encoding="utf-8")
+    (tmp_path / "000.jpg").write_bytes(b"x")
+    examples, dropped = llava_instruct.read(path, tmp_path)
+    assert [e.id.split("/")[1] for e in examples] == ["1", "2", "3"]
+    assert [plain(t.question) for t in examples[0].turns] == ["<image>\nWhat is it?", "Why?"]
+    assert plain(examples[1].turns[0].question) == "<image>\nWhat is it?", "the picture comes first"
+    assert examples[2].image is None
+    assert "<image>" not in plain(examples[2].turns[0].question)
+    assert sum(dropped.values()) == 4
+    assert dropped["asks for a picture and names none"] == 1
+    there, missing = llava_instruct.read(path, tmp_path, check_files=True)
+    assert [e.id.split("/")[1] for e in there] == ["1", "3"]
+    assert missing["picture is missing"] == 1
+    few = [[e.id for e in llava_instruct.read(path, tmp_path, limit=5, seed=s)[0]] for s in (1, 1, 3)]
+    assert few[0] == few[1]
+    path.write_text("{}")
+    with pytest.raises(UserError, match="list of dialogues"):
+        llava_instruct.read(path, tmp_path)
+
+
+def test_tasks_match_the_papers_examples(tmp_path):
+    box = Box(10, 20, 30, 40)
+    record = Record(
+        "x", "a.png", "caers7", ("Happy",), bbox_face=Box(0, 0, 1, 1), bbox_body=box, situation=SITUATION, quote=QUOTE
+    )
+    tasks = context_tasks.build([record], tmp_path, targets("x"))
+    shown = []
+    for example in tasks.situation + tasks.expression:
+        shown.append(f"== {example.task}: {example.id}, {example.label}, image {example.image is not None}")
+        shown += [plain(part) for turn in example.turns for part in (turn.question, turn.answer)]
+    assert "\n".join(shown) + "\n" == (GOLDEN / "tasks.txt").read_text(encoding="utf-8")
+    assert tasks.situation[0].image == tmp_path / "a.png"
+    assert tasks.situation[0].box == box
+    assert tasks.situation[0].target is None
+    np.testing.assert_array_equal(tasks.expression[0].target.expression, np.arange(100))
+    assert not tasks.dropped.total()
+
+
+def test_records_that_lack_something_are_counted(tmp_path):
+    def person(name, **fields):
+        return Record(name, "a.png", "caers7", ("Sad",), **fields)
+
+    records = [
+        person("whole", situation="S.", quote="Q."),
+        person("no target", situation="S.", quote="Q."),
+        person("no quote", situation="S."),
+        Record("two", "a.png", "emotic26", ("Anger", "Fear")),
+        Record("other", "a.png", "emotic26", ("Yearning",)),
+    ]
+    tasks = context_tasks.build(records, tmp_path, targets("whole", "no quote"))
+    assert [e.id for e in tasks.situation] == ["whole/ask", "no target/ask"]
+    assert [e.id for e in tasks.expression] == ["whole/situation", "whole/quote", "no quote/situation"]
+    assert +tasks.dropped == {
+        "expression: no face target": 1, "situation: no situation or no quote": 1, "expression: no quote": 1,
+        "not one label": 1, "label is none of the seven": 1,
+    }  # fmt: skip
+    only = context_tasks.build(records[:1], tmp_path, targets("whole"), contexts=("quote",), expression_image=True)
+    assert [e.id for e in only.expression] == ["whole/quote"]
+    assert only.expression[0].image is not None
+
+
+def test_convert_and_verify_by_command(tmp_path, capsys):
+    row = {"image": "a.png", "emotion": "Sad", "situation": "S.", "quote": "Q."}
+    (tmp_path / "train.json").write_text(json.dumps([row]))
+    out = tmp_path / "out.jsonl"
+    assert main(["data", "convert", "--set", "sfew_c", "--root", str(tmp_path), "--to", str(out)]) == 0
+    assert len(list(read_jsonl(out))) == 1
+    code = main(["data", "verify", "--set", "sfew_c", "--root", str(tmp_path), "--no-pictures", "--json"])
+    problems = json.loads(capsys.readouterr().out)["problems"]
+    assert code == 1
+    assert any("890" in p["detail"] for p in problems), "the published count is checked"
