@@ -19,6 +19,7 @@ Calls from other threads are safe: each swaps whole values that the loop reads o
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import logging
 import os
@@ -33,6 +34,10 @@ log = logging.getLogger(__name__)
 
 GIL_SLICE = 0.0005
 """Seconds after which another Python thread must let the loop in; Python's own default of 5 ms is half a period."""
+
+
+_PRIORITY = 10
+"""Real-time priority of the loop: above everything ordinary, below drivers and audio servers."""
 
 
 class FixedRateLoop:
@@ -120,13 +125,23 @@ class FixedRateLoop:
 
 
 def _ask_for_realtime() -> None:
-    """Real-time scheduling where the system allows it, else the highest nice level it allows."""
+    """Real-time scheduling where the system allows it, else the highest nice level it allows.
+
+    The other threads of the process get it too, one step lower: a thread that loses its core while it holds Python's
+    global lock would stop the loop as well. Child processes and later threads start without it.
+    """
+    me = threading.get_native_id()
     try:
-        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(min(10, os.sched_get_priority_max(os.SCHED_RR))))
+        policy = os.SCHED_RR | os.SCHED_RESET_ON_FORK
+        os.sched_setscheduler(0, policy, os.sched_param(_PRIORITY))
+        for thread in map(int, os.listdir("/proc/self/task")):
+            if thread != me:
+                with contextlib.suppress(OSError):  # it has just ended
+                    os.sched_setscheduler(thread, policy, os.sched_param(_PRIORITY - 1))
         return
     except (AttributeError, OSError):
         pass
     try:
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), -10)
+        os.setpriority(os.PRIO_PROCESS, me, -10)
     except (AttributeError, OSError):
         log.debug("no real-time scheduling: grant rtprio in /etc/security/limits.conf for steadier motion")
