@@ -220,6 +220,26 @@ def test_interlock_the_forbidden_pair_never_occurs() -> None:
     assert wide.all(), "nor may a brow"
 
 
+def test_interlocks_in_a_chain_never_break_each_other() -> None:
+    """a beyond 0.5 needs b in 0.6..1, b beyond 0.4 needs c in -0.3..0.3: each waits for the next."""
+    sets, rng = 12, np.random.default_rng(8)
+    names = [f"{kind}{i}" for i in range(sets) for kind in "abc"]
+    lim = ActuatorLimits.of(names, lower=-1, upper=1, velocity=5, acceleration=60, jerk=1500)
+    rules = [Interlock(f"a{i}", 0.5, f"b{i}", 0.6, 1.0) for i in range(sets)]
+    rules += [Interlock(f"b{i}", 0.4, f"c{i}", -0.3, 0.3) for i in range(sets)]
+    gate = SafetyGate(lim, period=DT, interlocks=rules)
+    gate.enable(np.zeros(3 * sets), 0.0)
+    target, reached = np.zeros(3 * sets), np.zeros(sets, bool)
+    for k in range(1, 3000):
+        target = np.where(rng.random(3 * sets) < 0.02, rng.uniform(-1.0, 1.0, 3 * sets), target)
+        gate.command(target, k * DT, k * DT)
+        a, b, c = gate.tick(k * DT).position.reshape(sets, 3).T
+        assert not ((a > 0.5) & (b < 0.6)).any()
+        assert not ((b > 0.4) & (np.abs(c) > 0.3)).any()
+        reached |= a > 0.6
+    assert reached.all()
+
+
 def test_interlock_from_a_forbidden_start_state_recovers() -> None:
     lim = ActuatorLimits.of(["lid", "brow"], lower=-1, upper=1, velocity=5, acceleration=60, jerk=1500)
     gate = SafetyGate(lim, period=DT, interlocks=[Interlock("lid", 0.8, "brow", -0.5, 0.5)])
@@ -258,6 +278,7 @@ def test_dwell_the_jaw_is_never_wide_open_for_longer_than_allowed(side: float) -
         ({"interlocks": [Interlock("a0", 0.5, "nose", 0, 1)]}, "unknown actuator 'nose'"),
         ({"interlocks": [Interlock("a0", 0.5, "a1", -2, 1)]}, "not inside"),
         ({"interlocks": [Interlock("a0", 0.5, "a0", -0.5, 1)]}, "itself"),
+        ({"interlocks": [Interlock("a0", 0.5, "a1", -1, 0), Interlock("a2", 0.5, "a1", 0.1, 1)]}, "no common range"),
         ({"dwells": [Dwell("a0", 0.5, 0.01, 0.5)]}, "max_s"),
         ({"dwells": [Dwell("a0", 3.0, 5.0, 0.5)]}, "threshold"),
         ({"period": 0.0}, "period"),

@@ -56,26 +56,35 @@ class _InterlockState:
             raise ValueError(f"interlock on {rule.then!r}: {rule.lower}..{rule.upper} is not inside {low}..{high}")
         self.sign = 1.0 if rule.above else -1.0
         # room for rounding: wait a hair before the threshold, stay a hair inside the range
-        self.wait = rule.threshold - self.sign * _HAIR * float(limits.upper[self.a] - limits.lower[self.a])
+        self.wait_at = rule.threshold - self.sign * _HAIR * float(limits.upper[self.a] - limits.lower[self.a])
         hair = _HAIR * (rule.upper - rule.lower)
         self.low, self.high = rule.lower + hair, rule.upper - hair
         self.turn = float(np.sqrt(2.0 / limits.jerk[self.b]))
+        self.committed = self.wanted = self.held = False
 
-    def apply(self, position: Array, rest: Array, rate: Array, target: Array) -> bool:
-        """Cut ``target`` in place; true while the rule holds something back."""
-        rule, a, b, s = self.rule, self.a, self.b, self.sign
-        limit = s * rule.threshold
-        committed = max(s * float(position[a]), s * float(rest[a])) > limit
-        if not committed and s * float(target[a]) <= limit:
-            return False
-        before = float(target[b]), float(target[a])
-        target[b] = min(max(before[0], self.low), self.high)
+    def cut(self, position: Array, rest: Array, target: Array) -> None:
+        """Keep the second actuator's target in its reduced range while the rule is, or is about to be, in force."""
+        a, b, s = self.a, self.b, self.sign
+        limit = s * self.rule.threshold
+        self.committed = max(s * float(position[a]), s * float(rest[a])) > limit
+        self.wanted = s * float(target[a]) > limit
+        self.held = False
+        if self.committed or self.wanted:
+            before = float(target[b])
+            target[b] = min(max(before, self.low), self.high)
+            self.held = bool(before != target[b])
+
+    def wait(self, position: Array, rest: Array, rate: Array, target: Array) -> None:
+        """Keep the first actuator at the threshold until the second one is inside."""
+        if self.committed or not self.wanted:
+            return
+        b = self.b
         # sqrt(2 v^3 / jerk) bounds how far an actuator that is already turning still goes
         margin = self.turn * abs(float(rate[b])) ** 1.5
         low, high = min(position[b], rest[b]) - margin, max(position[b], rest[b]) + margin
-        if not committed and not (low >= rule.lower and high <= rule.upper):
-            target[a] = self.wait
-        return before != (float(target[b]), float(target[a]))
+        if not (low >= self.rule.lower and high <= self.rule.upper):
+            target[self.a] = self.wait_at
+            self.held = True
 
 
 class _DwellState:
@@ -134,6 +143,7 @@ class RuleBook:
         self, limits: ActuatorLimits, interlocks: Sequence[Interlock], dwells: Sequence[Dwell], period: float
     ) -> None:
         self._interlocks = [_InterlockState(rule, limits) for rule in interlocks]
+        _check_ranges(interlocks)
         self._dwells = [_DwellState(rule, limits, period) for rule in dwells]
         self.held = 0
 
@@ -145,6 +155,17 @@ class RuleBook:
         held = 0
         for dwell in self._dwells:
             held += dwell.apply(position, target, now, dt)
+        # first every cut, then every wait: a cut may send an actuator past another rule's threshold
         for lock in self._interlocks:
-            held += lock.apply(position, rest, rate, target)
-        self.held = held
+            lock.cut(position, rest, target)
+        for lock in self._interlocks:
+            lock.wait(position, rest, rate, target)
+        self.held = held + sum(lock.held for lock in self._interlocks)
+
+
+def _check_ranges(interlocks: Sequence[Interlock]) -> None:
+    """Raise ValueError where two rules leave one actuator no place to be."""
+    for k, rule in enumerate(interlocks):
+        for other in interlocks[:k]:
+            if rule.then == other.then and not max(rule.lower, other.lower) < min(rule.upper, other.upper):
+                raise ValueError(f"interlocks on {rule.then!r} leave no common range")
