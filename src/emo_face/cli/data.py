@@ -15,6 +15,7 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 READERS = ("emotic", "caer_s", "heco", "sfew", "sfew_c", "caer_s_c", "records")
 
@@ -76,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
     )
 
 
-def _read(args: argparse.Namespace) -> list:
+def _read(args: argparse.Namespace) -> list[Any]:
     from emo_face.datasets import caer_s, context, emotic, heco, records, sfew
 
     if args.dataset == "emotic":

@@ -11,7 +11,10 @@ from __future__ import annotations
 import argparse
 from importlib import import_module
 
-TARGETS = {"nano": "the face and the speech student and their peers on held-out data"}
+TARGETS = {
+    "nano": "the face and the speech student and their peers on held-out data",
+    "multiview": "the full tier's multi-view model on cached features, beside the paper's tables",
+}
 """Target -> help; ``emo_face.evaluation.<target>`` has ``add_arguments`` and ``run``."""
 
 

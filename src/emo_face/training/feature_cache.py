@@ -132,7 +132,7 @@ class FeatureCache:
             self._write(pending, found)
         return self.load().of(records)
 
-    @torch.no_grad()
+    @torch.no_grad()  # type: ignore[untyped-decorator]
     def _encode(
         self, people: Sequence[Record], pictures: Pictures, device: str
     ) -> tuple[NDArray[np.float16], NDArray[np.uint8]]:

@@ -170,7 +170,7 @@ class Stage1:
         first = (self.progress.position - 1) // self.config.accumulate * self.config.accumulate
         return min(self.config.accumulate, self.order.steps - first)
 
-    @torch.no_grad()
+    @torch.no_grad()  # type: ignore[untyped-decorator]
     def validation_loss(self) -> float:
         """Mean loss over the validation rows, all processes together."""
         self.model.eval()

@@ -158,7 +158,7 @@ def _loss(
     return loss if affect is None else loss + config.vad_weight * vad_loss(affect, vad)
 
 
-@torch.no_grad()
+@torch.no_grad()  # type: ignore[untyped-decorator]
 def predict(head: FusionHead, features: Features, batch: int = 4096) -> tuple[Array, Array | None]:
     """Logits (n, classes) and VAD (n, 3) or None, in eval mode."""
     head.eval()

@@ -122,6 +122,15 @@ def test_answers_in_words_are_measured(world, trained, monkeypatch):
     assert silent["recall"] == 0
 
 
+def test_the_verb_finds_this_target(world, trained, capsys):
+    from emo_face.cli import main as cli
+
+    given = ["--records", str(world.root / "records.jsonl"), "--cache", str(trained / "features")]
+    capsys.readouterr()
+    assert cli.main(["evaluate", "multiview", *given, "--model", str(trained / "model"), "--rounds", "5"]) == 0
+    assert "Yang et al. 2022" in capsys.readouterr().out
+
+
 def test_wrong_inputs_are_named(world, trained, tmp_path):
     (tmp_path / "r.jsonl").write_text((world.root / "records.jsonl").read_text().replace('"test"', '"val"'))
     with pytest.raises(UserError, match="split 'test' is empty"):
