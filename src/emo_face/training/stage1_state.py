@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -29,11 +30,15 @@ class Progress:
 
 
 def save(
-    out: Path, progress: Progress, encoder: Any, optimizer: Any, config: dict[str, Any], rank_states: list[Any]
-) -> Path:
-    """Write ``out/step-XXXXXXXX`` whole or not at all and drop all but the newest :data:`KEEP`."""
+    out: Path, progress: Progress, encoder: Any, optimizer: Any, config: dict[str, Any], rank_states: list[Any],
+    state_of: Callable[[Any], dict[str, torch.Tensor]] = own_state,
+) -> Path:  # fmt: skip
+    """Write ``out/step-XXXXXXXX`` whole or not at all and drop all but the newest :data:`KEEP`.
+
+    ``state_of`` says which tensors of the model are its own; by default those of a multi-view encoder.
+    """
     folder = out / f"step-{progress.step:08d}"
-    weights = own_state(encoder)
+    weights = state_of(encoder)
     need = 3 * sum(value.numel() * value.element_size() for value in weights.values())
     with replacing(folder, need) as scratch:
         scratch.mkdir()
@@ -55,7 +60,10 @@ def newest(out: Path) -> Path | None:
     return found[-1] if found else None
 
 
-def load(folder: Path, encoder: Any, optimizer: Any, config: dict[str, Any], rank: int = 0) -> Progress:
+def load(
+    folder: Path, encoder: Any, optimizer: Any, config: dict[str, Any], rank: int = 0,
+    put: Callable[[Any, dict[str, torch.Tensor], Path], None] = load_own,
+) -> Progress:  # fmt: skip
     """Restore a run exactly. Raises UserError where it was made with another configuration or process count."""
     content = json.loads((folder / "progress.json").read_text())
     changed = [key for key in config if content["config"].get(key) != config[key]]
@@ -65,7 +73,7 @@ def load(folder: Path, encoder: Any, optimizer: Any, config: dict[str, Any], ran
             f"{folder}: made with {key}={content['config'].get(key)!r}, now {config[key]!r}; "
             "resume with the same settings or choose another --out"
         )
-    load_own(encoder, load_file(str(folder / "weights.safetensors")), folder / "weights.safetensors")
+    put(encoder, load_file(str(folder / "weights.safetensors")), folder / "weights.safetensors")
     state = _unflatten(load_file(str(folder / "optimizer.safetensors")))
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
     path = folder / f"random-{rank}.safetensors"

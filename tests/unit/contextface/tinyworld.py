@@ -26,8 +26,11 @@ class Tiny:
         return OnePass(self.model.eval(), self.builder, self.eyes, cache)
 
 
-def tiny(family="llava", config=None, tied=False, seed=0, stir=True, width=32, layers=2, texts=()):
-    """``stir`` moves adapter, token rows and statistics away from their neutral start."""
+def tiny(family="llava", config=None, tied=False, seed=0, stir=True, width=32, layers=2, texts=(), warm=None):
+    """``stir`` moves adapter, token rows and statistics away from their neutral start.
+
+    ``warm(base, builder)`` may train the backbone before it gets its adapter.
+    """
     import torch
 
     from emo_face.expression.contextface import tiny as source
@@ -40,6 +43,12 @@ def tiny(family="llava", config=None, tied=False, seed=0, stir=True, width=32, l
     config = config or ContextFaceConfig(groups=("expression", "jaw"))
     tokenizer = source.tiny_tokenizer(family, texts)
     base = source.tiny_base(family, tokenizer, width, layers, seed, tied)
+    eyes = Eyes(base, source.tiny_image_processor(family))
+    if warm is not None:
+        from emo_face.expression.contextface.model import add_face_token, image_token_id
+
+        add_face_token(base, tokenizer)
+        warm(base, TokenBuilder(tokenizer, family, image_token_id(base.config), eyes.tokens, config.chat))
     model = build_model(base, tokenizer, config, seed)
     if stir:
         generator = torch.Generator().manual_seed(seed + 1)
@@ -49,6 +58,5 @@ def tiny(family="llava", config=None, tied=False, seed=0, stir=True, width=32, l
                     value.add_(0.1 * torch.randn(value.shape, generator=generator))
             model.head.mean.normal_(generator=generator)
             model.head.std.uniform_(0.5, 2.0, generator=generator)
-    eyes = Eyes(model.base, source.tiny_image_processor(family))
     builder = TokenBuilder(tokenizer, family, model.image_id, eyes.tokens, config.chat, config.system)
     return Tiny(family, model, tokenizer, eyes, builder)

@@ -142,7 +142,8 @@ def load_model(folder: Path, base: Any, tokenizer: Any) -> ContextFace:
         )
     model = ContextFace(adapted(base, config, face_id), _head(folder, base, config), config, face_id)
     put_adapter(model, _read(folder / ADAPTER), folder / ADAPTER)
-    return model.to(base.device).eval()
+    model.to(base.device).eval()
+    return model
 
 
 def adapter_state(model: ContextFace) -> dict[str, torch.Tensor]:
@@ -189,7 +190,8 @@ def _head(folder: Path, base: Any, config: ContextFaceConfig) -> FaceHead:
 
 def _read(path: Path) -> dict[str, torch.Tensor]:
     try:
-        return load_file(str(path))
+        state: dict[str, torch.Tensor] = load_file(str(path))
+        return state
     except SafetensorError as error:
         raise ModelError(f"{path}: is no safetensors file ({error}); copy the file again") from None
 

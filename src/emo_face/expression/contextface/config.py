@@ -73,7 +73,7 @@ def from_dict(values: Mapping[str, Any], where: str) -> ContextFaceConfig:
     known = {field.name for field in dataclasses.fields(ContextFaceConfig)}
     if unknown := sorted(set(values) - known):
         raise ConfigError(f"{where}: config has unknown field {unknown[0]!r}; it needs a newer emo_face")
-    lists = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+    lists: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
     try:
         return ContextFaceConfig(**lists)
     except (TypeError, ConfigError) as error:

@@ -12,7 +12,7 @@ from emo_face.core.errors import UserError
 from emo_face.expression.contextface.config import ContextFaceConfig
 
 
-class FaceHead(nn.Module):
+class FaceHead(nn.Module):  # type: ignore[misc, unused-ignore]
     """``d -> d -> outputs`` with a ReLU between; predicts normalised values, gives true ones.
 
     Float32 whatever the language model is in: the head is 0.2 % of a 13B model, its error is not.

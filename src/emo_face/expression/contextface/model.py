@@ -53,7 +53,7 @@ class Output:
     faces: Tensor
 
 
-class ContextFace(nn.Module):
+class ContextFace(nn.Module):  # type: ignore[misc, unused-ignore]
     """The language model with its adapter, and the head.
 
     Attributes:
@@ -69,7 +69,8 @@ class ContextFace(nn.Module):
     @property
     def base(self) -> Any:
         """The transformers model inside; an adapter lives in its layers."""
-        return self.vlm.get_base_model() if hasattr(self.vlm, "get_base_model") else self.vlm
+        vlm: Any = self.vlm
+        return vlm.get_base_model() if hasattr(self.vlm, "get_base_model") else self.vlm
 
     @property
     def device(self) -> torch.device:
@@ -144,7 +145,7 @@ def add_face_token(base: Any, tokenizer: Any) -> int:
 
 def name_of(base: nn.Module, part: nn.Module) -> str:
     """Dotted name of a module inside ``base``."""
-    return next(name for name, module in base.named_modules() if module is part)
+    return next(str(name) for name, module in base.named_modules() if module is part)
 
 
 def adapted(base: Any, config: ContextFaceConfig, face_id: int) -> Any:
@@ -188,6 +189,9 @@ def merged(model: ContextFace) -> ContextFace:
     The given model must not be used afterwards. Quantised weights are left as they are: folding would round again.
     """
     if not hasattr(model.vlm, "merge_and_unload") or getattr(model.base, "is_quantized", False):
-        return model.eval()
-    vlm = model.vlm.merge_and_unload()
-    return ContextFace(vlm, model.head, model.config, model.face_id).eval()
+        model.eval()
+        return model
+    vlm: Any = model.vlm
+    result = ContextFace(vlm.merge_and_unload(), model.head, model.config, model.face_id)
+    result.eval()
+    return result

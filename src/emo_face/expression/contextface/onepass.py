@@ -149,9 +149,10 @@ class OnePass:
         prompt = self.builder.prompt(question, parts[0][0])
         branches = [(*self.builder.body(word), *self.builder.body(tail)) for _, word, tail in parts]
         branches = [branch[: branch.index(self.model.face_id) + 1] for branch in branches]
-        return self.run(prompt, branches, words(), picture)
+        result: Answer = self.run(prompt, branches, words(), picture)
+        return result
 
-    @torch.inference_mode()
+    @torch.inference_mode()  # type: ignore[untyped-decorator, unused-ignore]
     def run(
         self, prompt: Sequence[int], branches: Sequence[Sequence[int]], names: Sequence[str], picture: ImageArray | None
     ) -> Answer:
@@ -245,7 +246,10 @@ class OnePass:
 
     def _read(self, packed: Packed, skip: int, states: Tensor) -> tuple[FloatArray, FloatArray]:
         """(k,) log-probabilities of the branches and (k, outputs) their faces."""
-        places, owners, targets, faces = [], [], [], []
+        places: list[int] = []
+        owners: list[int] = []
+        targets: list[int] = []
+        faces: list[int] = []
         for number, (start, length) in enumerate(zip(packed.starts, packed.lengths, strict=True)):
             places += [packed.prompt - 1, *range(start, start + length - 1)]
             owners += [number] * length

@@ -94,7 +94,7 @@ def tiny_config(family: str, tokenizer: Any, width: int, layers: int, tied: bool
             vision_config=vision, text_config={"model_type": "llama", **text}, scale_factor=2,
             image_token_id=token("<image>"), pad_token_id=0, tie_word_embeddings=tied,
         )  # fmt: skip
-    ids = {
+    ids: dict[str, Any] = {
         "image_token_id": token("<|image_pad|>"), "video_token_id": token("<|video_pad|>"),
         "vision_start_token_id": token("<|vision_start|>"), "vision_end_token_id": token("<|vision_end|>"),
     }  # fmt: skip
@@ -104,7 +104,7 @@ def tiny_config(family: str, tokenizer: Any, width: int, layers: int, tied: bool
         "rope_theta": 10000.0,
         "mrope_section": [part - 2 * (part // 3), part // 3, part // 3],
     }
-    eye = {"hidden_size": 32, "intermediate_size": 64, "depth": 2, "num_heads": 4, "patch_size": 14,
+    eye: dict[str, Any] = {"hidden_size": 32, "intermediate_size": 64, "depth": 2, "num_heads": 4, "patch_size": 14,
            "spatial_merge_size": 2, "out_hidden_size": width}  # fmt: skip
     text["rope_parameters"] = rope
     if family == "qwen2_5_vl":

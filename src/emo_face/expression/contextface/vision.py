@@ -48,7 +48,7 @@ def _grey() -> ImageArray:
     return np.full((64, 64, 3), 114, np.uint8)
 
 
-@torch.no_grad()
+@torch.no_grad()  # type: ignore[untyped-decorator, unused-ignore]
 def _count(base: Any, sample: dict[str, Tensor]) -> int:
     """Rows that the vision part gives for one picture."""
     moved = {n: v.to(base.device, base.dtype if v.is_floating_point() else None) for n, v in sample.items()}

@@ -1,0 +1,147 @@
+"""A loaded ContextFace with everything it needs: one copy of the weights for expressions and for free-form answers."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from emo_face.core.types import Box, ImageArray
+from emo_face.expression.contextface import checkpoint, prompts, talk
+from emo_face.expression.contextface.model import ContextFace, merged
+from emo_face.expression.contextface.onepass import Answer, OnePass
+from emo_face.expression.contextface.prompts import Perspective
+from emo_face.expression.contextface.tokens import TokenBuilder
+from emo_face.expression.contextface.vision import Eyes
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class EngineSettings:
+    """Where the weights are and how they are held.
+
+    Attributes:
+        model: folder of a trained ContextFace. backbone: folder of the checkpoint it was trained on; empty takes the
+            one its card names. device: ``cpu``, ``cuda`` or ``cuda:1``. dtype: ``float32``, ``bfloat16`` or ``float16``;
+            empty takes float32 on a CPU, bfloat16 on a GPU.
+        quantisation: ``none``, ``4bit`` or ``8bit``.
+    """
+
+    model: Path
+    backbone: str = ""
+    device: str = "cpu"
+    dtype: str = ""
+    quantisation: str = "none"
+
+
+class Engine:
+    """Expressions in one pass, answers by streaming, and what happens when the GPU is full.
+
+    Attributes:
+        hashes: file name -> sha256 of the folder's files. degraded: why less than asked for was used in the last call,
+            or empty.
+    """
+
+    def __init__(
+        self, model: ContextFace, builder: TokenBuilder, eyes: Eyes, hashes: Mapping[str, str] | None = None
+    ) -> None:
+        self.model, self.builder, self.eyes = model, builder, eyes
+        self.onepass = OnePass(model, builder, eyes)
+        self.hashes: Mapping[str, str] = dict(hashes or {})
+        self.degraded = ""
+        self._weights = threading.Lock()
+
+    def answer(
+        self, quote: str = "", situation: str = "", image: ImageArray | None = None, box: Box | None = None,
+        perspective: Perspective = "speaker",
+    ) -> Answer:  # fmt: skip
+        """Emotions and faces that fit a situation; ``image`` BGR, ``box`` its person in pixels.
+
+        On a full GPU the prefix cache goes first, then the picture; what was left out is in :attr:`degraded`.
+
+        Raises:
+            UserError: nothing is given, or the GPU is too full even for the words.
+            ModelError: the model gave a number that is not finite.
+        """
+        picture = self.eyes.fitted(image, box) if image is not None else None
+        self.degraded = ""
+        for without in ("", "prefix cache", "picture"):
+            if without:
+                self._make_room(without)
+            if without == "picture":
+                if not (quote.strip() or situation.strip()):
+                    break
+                picture = None
+            try:
+                with self._weights:
+                    return self.onepass.answer(quote, situation, picture, perspective)
+            except torch.OutOfMemoryError:
+                continue
+        raise prompts_error()
+
+    def ask(
+        self, question: str = "", quote: str = "", image: ImageArray | None = None, box: Box | None = None,
+        max_new_tokens: int = 96, stop: Callable[[], bool] = lambda: False,
+    ) -> Iterator[str]:  # fmt: skip
+        """A free-form answer, piece by piece; without a question the situation behind the quote.
+
+        Weights are held for one token at a time, so an expression that comes in between waits for one token.
+
+        Raises:
+            UserError: neither a question nor a quote.
+        """
+        if not prompts.safe(question) and not prompts.safe(quote):
+            from emo_face.core.errors import UserError
+
+            raise UserError("question: a question or a quote is needed, both are empty")
+        has = image is not None
+        pieces = (
+            prompts.chat_question(question, quote, has) if prompts.safe(question) else prompts.situation_question(quote, has)
+        )
+        picture = self.eyes.fitted(image, box) if image is not None else None
+        source = talk.stream(self.model, self.builder, self.eyes, pieces, picture, max_new_tokens, stop)
+        while True:
+            with self._weights:
+                piece = next(source, None)
+            if piece is None:
+                return
+            yield piece
+
+    def _make_room(self, without: str) -> None:
+        self.onepass.forget()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        self.degraded = f"GPU memory is full: answered without the {without}; use 8bit or 4bit quantisation"
+        log.warning(self.degraded)
+
+
+def prompts_error() -> Exception:
+    """The error of a GPU that is too full even for the words."""
+    from emo_face.core.errors import UserError
+
+    return UserError("GPU memory is full even for the words alone; use 8bit or 4bit quantisation or a smaller backbone")
+
+
+def load_engine(settings: EngineSettings) -> Engine:
+    """Load backbone, adapter and head, and fold the adapter in.
+
+    Raises:
+        ModelError: anything is missing or does not fit; names it and the fix.
+    """
+    folder = Path(settings.model).expanduser()
+    card = checkpoint.read_card(folder)
+    backbone = settings.backbone or str(card.get("backbone", ""))
+    dtype = settings.dtype or ("bfloat16" if settings.device.startswith("cuda") else "float32")
+    base = checkpoint.load_backbone(backbone, dtype, settings.quantisation, settings.device)
+    tokenizer, processor = checkpoint.load_tools(backbone)
+    model = merged(checkpoint.load_model(folder, base, tokenizer))
+    config = model.config
+    eyes = Eyes(model.base, processor, config.image_size)
+    kind = str(model.base.config.model_type)
+    builder = TokenBuilder(tokenizer, kind, model.image_id, eyes.tokens, config.chat, config.system)
+    return Engine(model, builder, eyes, {f"contextface/{name}": digest for name, digest in card["sha256"].items()})
