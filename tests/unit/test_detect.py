@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 from scipy.optimize import linear_sum_assignment
 
 from emo_face.core.errors import ModelError
-from emo_face.core.types import Box, Face
+from emo_face.core.geometry import iou
+from emo_face.core.types import Box, Detection, Face
 from emo_face.perception.associate import associate, body_from_face, match
 from emo_face.perception.build import Detectors, DetectorSettings, build_detectors
+from emo_face.perception.closer import look_closer
 from emo_face.perception.detect_yolo import Body
 from emo_face.runtime.store import ModelStore, open_store
 
@@ -162,3 +164,64 @@ def test_matching_has_as_many_pairs_as_the_exact_one(costs: dict[int, dict[int, 
     assert len(pairs) == int((dense[rows, columns] < 1e3).sum())
     assert len(set(pairs.values())) == len(pairs)
     assert all(face in costs[body] for body, face in pairs.items())
+
+
+# ---- the second look
+
+
+def _far_away(assets: Path, width: int) -> np.ndarray:
+    """The group photo, small in a corner of a full-HD frame."""
+    photo = cv2.imread(str(assets / "images/people/oarriaga_test_image.jpg"))
+    small = cv2.resize(photo, (width, width * 3 // 4), interpolation=cv2.INTER_AREA)
+    frame = np.full((1080, 1920, 3), 90, dtype=np.uint8)
+    frame[: small.shape[0], :width] = small
+    return frame
+
+
+def test_second_look_finds_faces_that_the_first_one_is_too_coarse_for(assets: Path, detectors: Detectors) -> None:
+    frame = _far_away(assets, 1100)
+    assert detectors.bodies is not None
+    first = associate(detectors.bodies.detect(frame), detectors.faces.detect(frame))
+    second = look_closer(frame, first, detectors.faces)
+    assert sum(p.face is not None for p in first) < sum(p.face is not None for p in second) == 6
+    assert [p.body for p in first] == [p.body for p in second]
+    whole = build_detectors(open_store([assets]), DetectorSettings(face_imgsz=1920)).faces.detect(frame)
+    for person in second:  # mapped back to where a search at full resolution finds them, landmarks too
+        assert person.face is not None
+        true = max(whole, key=lambda face: iou(face.box, person.face.box))  # type: ignore[union-attr]
+        assert iou(true.box, person.face.box) > 0.5
+        assert person.face.landmarks is not None
+        assert true.landmarks is not None
+        assert np.abs(true.landmarks - person.face.landmarks).max() < 0.25 * true.box.width
+
+
+def test_second_look_costs_nothing_where_it_cannot_help(assets: Path, detectors: Detectors) -> None:
+    class Refuses:
+        name = "refuses"
+
+        def detect(self, frame: np.ndarray) -> list[Face]:
+            raise AssertionError("looked although there is nothing new to see")
+
+    small = np.zeros((240, 320, 3), dtype=np.uint8)
+    faceless = [Detection(0.9, Box(10, 10, 100, 200))]
+    assert look_closer(small, faceless, Refuses()) == faceless
+    with_face = [Detection(0.9, Box(10, 10, 100, 200), Face(Box(20, 20, 20, 20), 0.9))]
+    assert look_closer(np.zeros((1080, 1920, 3), np.uint8), with_face, Refuses()) == with_face
+
+
+@given(
+    st.lists(
+        st.builds(Box, st.floats(-900, 2500), st.floats(-900, 2500), st.floats(0, 3000), st.floats(0, 3000)), max_size=9
+    )
+)
+def test_second_look_takes_any_boxes(boxes: list[Box]) -> None:
+    class Corners:
+        name = "corners"
+
+        def detect(self, frame: np.ndarray) -> list[Face]:
+            assert frame.shape == (320, 320, 3)
+            return [Face(Box(x, y, 40, 40), 0.9, np.full((5, 2), x)) for x in (0, 150, 280) for y in (0, 140, 280)]
+
+    people = [Detection(0.9, box) for box in boxes]
+    frame = np.zeros((1080, 1920, 3), dtype=np.uint8)
+    assert [p.body for p in look_closer(frame, people, Corners())] == boxes

@@ -24,6 +24,7 @@ class DetectorSettings:
         yolo_path, yunet_path: explicit file, empty searches the store.
         imgsz: longer side of YOLO's input, pixels. face_imgsz: longer side of the image faces are sought in, pixels.
         confidence, face_confidence: lowest scores, in [0, 1]. iou: overlap above which two boxes are one person.
+        closer_look: search for the faces of people far away a second time, at the camera's own resolution.
         square: pad YOLO's input to a square. threads: onnxruntime threads; 0 takes every core.
         providers: onnxruntime execution providers in order of preference.
         memory: seconds that an unseen person keeps the id. min_hits: frames before a person is reported.
@@ -35,6 +36,7 @@ class DetectorSettings:
     yunet_path: str = ""
     imgsz: int = 320
     face_imgsz: int = 320
+    closer_look: bool = True
     confidence: float = 0.5
     face_confidence: float = 0.6
     iou: float = 0.5
@@ -94,7 +96,8 @@ def build_pipeline(
     settings = settings or DetectorSettings()
     parts = build_detectors(store, settings)
     tracker = PersonTracker(settings.memory, settings.min_hits)
-    pipeline = PerceptionPipeline(parts.bodies, parts.faces, emotion, tracker, smoothing, parts.warnings)
+    closer = settings.face_imgsz if settings.closer_look else 0
+    pipeline = PerceptionPipeline(parts.bodies, parts.faces, emotion, tracker, smoothing, parts.warnings, closer)
     return pipeline, {**parts.hashes, **emotion.hashes}
 
 

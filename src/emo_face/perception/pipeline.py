@@ -14,6 +14,7 @@ from emo_face.core.geometry import clip
 from emo_face.core.labels import label_set
 from emo_face.core.types import Detection, Emotion, Face, FloatArray, ImageArray, Person, Speech
 from emo_face.perception.associate import associate, body_from_face
+from emo_face.perception.closer import look_closer
 from emo_face.perception.detect_face import FaceDetector
 from emo_face.perception.detect_yolo import Body
 from emo_face.perception.emotion import EmotionModel
@@ -37,7 +38,7 @@ class FrameResult:
 
     Attributes:
         people: tracked people seen in this frame. emotions: one a person, in the same order.
-        timings: stage -> seconds (``bodies``, ``faces``, ``track``, ``emotion``, ``total``); the first two overlap.
+        timings: stage -> seconds (``bodies``, ``faces``, ``closer``, ``track``, ``emotion``, ``total``); two overlap.
         detector: the detectors in use, for example ``yolo11n+yunet``.
         warnings: degradations in force, each with its fix; the node turns them into a diagnostic.
         expressions: person id -> (52,) ARKit activations above rest, of people whose blendshapes were read.
@@ -62,6 +63,7 @@ class PerceptionPipeline:
         tracker: PersonTracker | None = None,
         smoothing: float = 0.15,
         warnings: tuple[str, ...] = (),
+        closer_look: int = 320,
     ) -> None:
         """Put the parts together.
 
@@ -69,7 +71,9 @@ class PerceptionPipeline:
             bodies: None where no person detector is installed; bodies are then extrapolated from faces.
             smoothing: time constant of the emotions, seconds; 0 is off.
             warnings: degradations known since the parts were chosen; repeated in every result.
+            closer_look: side of the second look's picture at people without a face, pixels; 0 does without.
         """
+        self.closer_look = closer_look
         self.bodies, self.faces, self.emotion = bodies, faces, emotion
         self.tracker = tracker or PersonTracker()
         thresholds = getattr(emotion, "thresholds", None)
@@ -107,7 +111,12 @@ class PerceptionPipeline:
             height, width = frame.shape[:2]
             found = [Body(clip(body_from_face(face.box), width, height), face.score) for face in faces]
             return [Detection(b.score, b.box, face) for b, face in zip(found, faces, strict=True)]
-        return associate(found, faces)
+        people = associate(found, faces)
+        if self.closer_look:
+            start = time.perf_counter()
+            people = look_closer(frame, people, self.faces, self.closer_look)
+            timings["closer"] = time.perf_counter() - start
+        return people
 
     def process(self, frame: ImageArray, now: float, speech: Mapping[str, Speech] | None = None) -> FrameResult:
         """Read one frame.
