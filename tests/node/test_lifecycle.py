@@ -274,3 +274,15 @@ def test_a_worker_thread_reaches_the_executor(graph: Any) -> None:
     threading.Thread(target=lambda: node.call_soon(lambda: ran.append(threading.current_thread().name))).start()
     graph.until(lambda: ran)
     assert ran == [threading.current_thread().name]
+
+
+def test_a_qos_override_that_fits_nothing_is_named(graph: Any) -> None:
+    heard = graph.hear(DiagnosticArray, "/diagnostics")
+    node = Probe(
+        context=graph.context, parameter_overrides=[Parameter("qos_overrides./imgae.subscription.depth", value=3)]
+    )
+    graph.executor.add_node(node)
+    graph.nodes.append(node)
+    node.subscription(String, "image", lambda _: None, qos.reliable())
+    assert node.trigger_configure().name == "SUCCESS"
+    assert "qos_overrides./imgae.subscription.depth fits no topic" in status(graph, heard, "imgae").message

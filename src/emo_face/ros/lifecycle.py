@@ -220,6 +220,8 @@ class EmoNode(LifecycleNode):
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Run :meth:`configure`; what it took is given back when it fails."""
+        for name in self.params.useless_overrides(self):
+            self.complain(name, WARN, f"{name} fits no topic and policy of this node; see config/qos_overrides.yaml")
         result = self._attempt("configure", self.configure)
         if result == Result.SUCCESS:
             self.state = "inactive"

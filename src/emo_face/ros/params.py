@@ -81,6 +81,11 @@ class Parameters:
         strange = [n for n in given if n not in self._schema and not n.startswith(_FOREIGN)]
         return {n: next(iter(difflib.get_close_matches(n, self._schema, 1)), "") for n in strange}
 
+    def useless_overrides(self, node: Node) -> list[str]:
+        """QoS overrides given at start that fit no topic of the node; ask when its topics exist."""
+        given = getattr(node, "_parameter_overrides", {})
+        return [n for n in given if n.startswith("qos_overrides.") and not node.has_parameter(n)]
+
     def _on_set(self, changes: list[Any]) -> SetParametersResult:
         known = {p.name: _plain(p.value) for p in changes if p.name in self._schema}
         for name, value in known.items():
