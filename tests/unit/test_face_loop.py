@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import socket
 import struct
 import threading
@@ -19,6 +20,7 @@ from emo_face.face import livelink
 from emo_face.face.jitter import Jitter
 from emo_face.face.livelink import LiveLinkFrame, LiveLinkSender, decode, encode, values_of
 from emo_face.face.loop import FixedRateLoop
+from emo_face.face.realtime import realtime_process
 
 
 class Clock:
@@ -184,3 +186,18 @@ def test_livelink_truncated_packets_are_refused(size: int) -> None:
     packet = encode(LiveLinkFrame("device", "face", 1, 0.0, (60, 1), np.zeros(61)))
     with pytest.raises(ValueError, match=r"Live Link|expected"):
         decode(packet[: min(size, len(packet) - 1)])
+
+
+def test_real_time_is_asked_for_and_given_back() -> None:
+    def levels() -> dict[int, int]:
+        return {int(t): os.sched_getscheduler(int(t)) for t in os.listdir("/proc/self/task")}
+
+    before, me = levels(), threading.get_native_id()
+    undo = realtime_process()
+    during = levels()
+    undo()
+    after = levels()
+    assert {t: p & ~os.SCHED_RESET_ON_FORK for t, p in after.items() if t in before} == before
+    if during[me] == before[me]:
+        pytest.skip("this user may not ask for real-time scheduling")
+    assert during[me] & os.SCHED_RR

@@ -19,25 +19,20 @@ Calls from other threads are safe: each swaps whole values that the loop reads o
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import logging
-import os
 import sys
 import threading
 import time
 from collections.abc import Callable
 
 from emo_face.face.jitter import Jitter
+from emo_face.face.realtime import realtime_process
 
 log = logging.getLogger(__name__)
 
 GIL_SLICE = 0.0005
 """Seconds after which another Python thread must let the loop in; Python's own default of 5 ms is half a period."""
-
-
-_PRIORITY = 10
-"""Real-time priority of the loop: above everything ordinary, below drivers and audio servers."""
 
 
 class FixedRateLoop:
@@ -51,7 +46,7 @@ class FixedRateLoop:
             the loop.
         rate: Hz, in 1..1000.
         clock: monotonic seconds; sleep: waits for seconds. Both are injected in tests.
-        realtime: ask the system for real-time scheduling of the loop's thread, and go on without if it refuses.
+        realtime: ask the system for real-time scheduling while the loop runs (:mod:`emo_face.face.realtime`).
 
     Raises:
         ValueError: rate out of range.
@@ -97,9 +92,11 @@ class FixedRateLoop:
         self._thread = None
 
     def _run(self) -> None:
-        if self._realtime:
-            _ask_for_realtime()
-        self.run(lambda: self._stop.is_set())
+        undo = realtime_process() if self._realtime else lambda: None
+        try:
+            self.run(self._stop.is_set)
+        finally:
+            undo()
 
     def run(self, until: Callable[[], bool]) -> None:
         """Run in this thread until ``until()`` is true."""
@@ -122,26 +119,3 @@ class FixedRateLoop:
                 skipped = int(behind / self.period)
                 self.jitter.skip(skipped)
                 deadline += skipped * self.period
-
-
-def _ask_for_realtime() -> None:
-    """Real-time scheduling where the system allows it, else the highest nice level it allows.
-
-    The other threads of the process get it too, one step lower: a thread that loses its core while it holds Python's
-    global lock would stop the loop as well. Child processes and later threads start without it.
-    """
-    me = threading.get_native_id()
-    try:
-        policy = os.SCHED_RR | os.SCHED_RESET_ON_FORK
-        os.sched_setscheduler(0, policy, os.sched_param(_PRIORITY))
-        for thread in map(int, os.listdir("/proc/self/task")):
-            if thread != me:
-                with contextlib.suppress(OSError):  # it has just ended
-                    os.sched_setscheduler(thread, policy, os.sched_param(_PRIORITY - 1))
-        return
-    except (AttributeError, OSError):
-        pass
-    try:
-        os.setpriority(os.PRIO_PROCESS, me, -10)
-    except (AttributeError, OSError):
-        log.debug("no real-time scheduling: grant rtprio in /etc/security/limits.conf for steadier motion")
