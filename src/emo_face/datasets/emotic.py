@@ -90,7 +90,7 @@ def _people(picture: Any, split: str, path: Path) -> Iterator[Record]:
 
 
 def _names(cell: Any) -> list[str]:
-    return [str(name) for name in np.atleast_1d(cell).ravel()] if np.size(cell) else []
+    return [str(name).strip() for name in np.atleast_1d(cell).ravel()] if np.size(cell) else []
 
 
 def _categories(person: Any) -> list[str]:

@@ -103,7 +103,9 @@ class Stage1:
             if parameter.requires_grad:
                 parameter.data = parameter.data.float()
         if config.checkpointing:
-            vlm.base.gradient_checkpointing_enable({"use_reentrant": False})
+            # transformers renames this within version 5; both names take the same first argument.
+            old = vlm.base.gradient_checkpointing_enable
+            getattr(vlm.base, "activation_checkpointing_enable", old)({"use_reentrant": False})
         optimizer = torch.optim.AdamW(_groups(vlm, config.weight_decay), lr=config.rate)
         self.model, self.optimizer = self.accelerator.prepare(vlm, optimizer)
         self.order = Order(

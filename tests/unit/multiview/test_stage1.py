@@ -103,6 +103,8 @@ def test_frozen_stays_frozen_and_the_rest_learns(world, tmp_path):
 def test_a_killed_run_goes_on_bit_for_bit(world, tmp_path, precision):
     config = dataclasses.replace(QUICK, precision=precision, checkpointing=precision == "bf16")
     whole = stage1(world, tmp_path / "whole", config)
+    layers = [m for m in whole.model.modules() if hasattr(m, "gradient_checkpointing")]
+    assert any(m.gradient_checkpointing for m in layers) == config.checkpointing
     whole.run()
     killed = stage1(world, tmp_path / "killed", config)
     killed.run(stop_after=5)  # saved at 4, so one step is lost and done again
