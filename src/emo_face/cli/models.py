@@ -75,18 +75,18 @@ def _as_json(state: ModelStatus) -> dict[str, object]:
 
 
 def _table(states: list[ModelStatus]) -> None:
+    """Three lines a model: the facts, the purpose, and where it lies or how to get it."""
     from rich.console import Console
     from rich.markup import escape
-    from rich.table import Table
 
-    table = Table("model", "state", "size", "licence", "purpose", "where")
+    console = Console(highlight=False, soft_wrap=True)
     for state in states:
         colour = {"ok": "green", "missing": "yellow"}.get(state.state, "red")
-        where = str(state.path) if state.path else state.detail
-        size = f"{state.entry.size / 1e6:.1f} MB"
-        plain = (escape(text) for text in (size, state.entry.licence, state.entry.purpose, where))
-        table.add_row(state.entry.name, f"[{colour}]{state.state}[/]", *plain)
-    Console().print(table)
+        entry, where = state.entry, f"{state.path} ({state.place})" if state.path else state.detail
+        console.print(
+            f"[bold]{entry.name}[/]  [{colour}]{state.state}[/]  {entry.size / 1e6:.1f} MB  {escape(entry.licence)}"
+        )
+        console.print(f"    {escape(entry.purpose)}\n    {escape(where)}", style="dim")
 
 
 def _pull(store: ModelStore, names: list[str], everything: bool) -> int:
