@@ -104,6 +104,15 @@ def test_people_from_behind_come_and_go(assets: Path, pipeline: PerceptionPipeli
     assert faceless > 5
 
 
+def test_warm_up_runs_everything_and_leaves_no_trace(assets: Path, pipeline: PerceptionPipeline) -> None:
+    assert pipeline.warm_up() > 0
+    assert isinstance(pipeline.emotion, Brightness)
+    assert pipeline.emotion.calls == [1]
+    frame = cv2.imread(str(assets / "images/london/001_neutral.jpg"))
+    pipeline.process(frame, 0.0)
+    assert pipeline.process(frame, 0.03).people[0].person_id == "p00001"
+
+
 def test_empty_frames_cost_no_emotion_call(pipeline: PerceptionPipeline) -> None:
     black = np.zeros((480, 640, 3), dtype=np.uint8)
     result = pipeline.process(black, 0.0)

@@ -12,7 +12,7 @@ import numpy as np
 
 from emo_face.core.geometry import clip
 from emo_face.core.labels import label_set
-from emo_face.core.types import Detection, Emotion, Face, FloatArray, ImageArray, Person, Speech
+from emo_face.core.types import Box, Detection, Emotion, Face, FloatArray, ImageArray, Person, Speech
 from emo_face.perception.associate import associate, body_from_face
 from emo_face.perception.closer import look_closer
 from emo_face.perception.detect_face import FaceDetector
@@ -96,7 +96,10 @@ class PerceptionPipeline:
         start = time.perf_counter()
         frame = np.full((height, width, 3), 127, dtype=np.uint8)
         self.detect(frame)
-        self.emotion.estimate(frame, [], {}, 0.0)
+        box = Box(width * 0.4, height * 0.3, width * 0.2, height * 0.3)
+        nobody = Person("warm_up", 0.0, box, Face(box, 0.0))
+        self.emotion.estimate(frame, [nobody], {nobody.person_id: Speech("hello", 0.0)}, 0.0)
+        self.reset()
         return time.perf_counter() - start
 
     def detect(self, frame: ImageArray, timings: dict[str, float] | None = None) -> list[Detection]:
