@@ -106,6 +106,20 @@ def test_evidence_is_the_fall_without_the_view(trained, frame):
     np.testing.assert_allclose([found.evidence[v] for v in ("scene", "body", "face")], expected, atol=1e-5)
 
 
+def test_in_the_pipeline_with_its_smoother(exported, frame):
+    """The exported model behind the real pipeline: active flags follow the head's own thresholds."""
+    from emo_face.perception.smooth import EmotionSmoother
+
+    emotion = model.load(exported[0])
+    smoother = EmotionSmoother(label_set(emotion.label_set), 0.15, thresholds=emotion.thresholds)
+    for at in (0.0, 0.1, 0.2):
+        found = emotion.estimate(frame, people(), {}, at)
+        smooth = smoother.update([p.person_id for p in people()], found, at)
+    for a, b in zip(found, smooth, strict=True):
+        np.testing.assert_allclose(np.clip(a.probabilities, 0.01, 0.99), b.probabilities, atol=1e-6)
+        assert (b.active == (b.probabilities >= emotion.card.thresholds)).all()
+
+
 def test_one_encoder_pass_a_frame(trained, frame, monkeypatch):
     emotion = model.load(trained, trained / "base")
     calls = []

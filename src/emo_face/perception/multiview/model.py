@@ -21,6 +21,7 @@ class MultiViewEmotion:
 
     Attributes:
         card: thresholds, calibration and label set of the head. engine: what the encoder runs on.
+        thresholds: (classes,) of a multi-label set, else None.
     """
 
     name = "multiview"
@@ -36,6 +37,8 @@ class MultiViewEmotion:
         self.label_set = card.fusion.label_set
         self.engine = encoder.name
         self.hashes: Mapping[str, str] = {**encoder.hashes, **head.hashes}
+        # For the smoother; of a single-label set the top label is active, whatever its probability.
+        self.thresholds: FloatArray | None = card.thresholds if label_set(self.label_set).multi else None
 
     def estimate(
         self, frame: ImageArray, people: Sequence[Person], speech: Mapping[str, Speech], now: float
