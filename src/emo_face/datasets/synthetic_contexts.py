@@ -1,5 +1,6 @@
-"""A world of made-up contexts: the emotion and intensity that words carry fix the face, plus noise. Proves mechanism only.
+"""A world of made-up contexts: the emotion and intensity that words carry fix the face, plus noise.
 
+It proves mechanism only.
 Every emotion has events and sayings; an adverb tells how strong it is. A face is the emotion's own direction, times the
 intensity, plus a turn that depends on the event, plus noise: knowing the emotion is not enough, reading the words is.
 """
@@ -80,12 +81,19 @@ def tasks(samples: Sequence[Sample]) -> dict[str, list[Example]]:
         target = FaceTarget(s.face)
         result["expression"].append(Example(s.id, "expression", (Turn(question, answer),), label=label, target=target))
         a, b = number % 4, number // 4 % 4
-        sum_ = Turn(vqa_question(f"How many are {a} and {b} cups?", image=False), vqa_answer(f"There are {a + b} cups."))
+        sum_ = Turn(
+            vqa_question(f"How many are {a} and {b} cups?", image=False), vqa_answer(f"There are {a + b} cups.")
+        )
         result["vqa"].append(Example(s.id, "vqa", (sum_,)))
     return result
 
 
 def texts() -> tuple[str, ...]:
     """All words of the world, for a tokenizer."""
-    lines = [f"It was {how} much when {event}. Oh, {event}, {how} so!" for how in STRENGTHS for es in EVENTS.values() for event in es]
+    lines = [
+        f"It was {how} much when {event}. Oh, {event}, {how} so!"
+        for how in STRENGTHS
+        for es in EVENTS.values()
+        for event in es
+    ]
     return (*lines, "How many are 1 and 2 cups? There are 3 cups.", *(f" {word}" for word in words()))

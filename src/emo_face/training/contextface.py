@@ -152,7 +152,7 @@ class ContextFaceRun:
             self.accelerator.backward(loss / self._in_step())
         if last:
             for group in self.optimizer.param_groups:
-                group["lr"] = rate_at(self.progress.step, self.total, self.config)
+                group["lr"] = rate_at(self.progress.step, self.total, self.config)  # type: ignore[arg-type]
             self.accelerator.clip_grad_norm_(self.model.parameters(), self.config.clip)
             self.optimizer.step()
             self.optimizer.zero_grad()
@@ -162,16 +162,22 @@ class ContextFaceRun:
         output = model(batch)
         bare, config = self.bare, self.config
         error = face_loss(
-            output.faces, batch.targets, batch.present, bare.head.std, bare.config, config.face_loss, config.group_weights
+            output.faces,
+            batch.targets,
+            batch.present,
+            bare.head.std,
+            bare.config,
+            config.face_loss,
+            config.group_weights,
         )
         return output.text_loss, error
 
     def _in_step(self) -> int:
         """How many micro-batches the current step holds: the last one may hold fewer."""
         first = (self.progress.position - 1) // self.config.accumulate * self.config.accumulate
-        return min(self.config.accumulate, self.micro_batches - first)
+        return int(min(self.config.accumulate, self.micro_batches - first))
 
-    @torch.no_grad()
+    @torch.no_grad()  # type: ignore[untyped-decorator, unused-ignore]
     def validate(self) -> dict[str, float]:
         """Text, face and joint loss over the whole validation set, all processes together, in eval mode."""
         self.model.eval()

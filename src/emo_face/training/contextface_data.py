@@ -20,7 +20,7 @@ from emo_face.training.multiview_data import read_image
 
 @dataclass
 class Collator:
-    """Makes batches. A dialogue that is too long is cut at its end; a ``<FACE>`` that is cut off takes its target along."""
+    """Makes batches. A dialogue that is too long is cut at its end; a ``<FACE>`` cut off takes its target along."""
 
     builder: TokenBuilder
     eyes: Eyes
@@ -64,7 +64,9 @@ class Collator:
     def _whole_picture(self, example: Example, ids: Sequence[int], all_ids: Sequence[int]) -> None:
         seen, wanted = ids.count(self.builder.image_id), all_ids.count(self.builder.image_id)
         if seen != wanted:
-            raise UserError(f"example {example.id}: max_tokens {self.config.max_tokens} cuts its picture ({wanted} tokens)")
+            raise UserError(
+                f"example {example.id}: max_tokens {self.config.max_tokens} cuts its picture ({wanted} tokens)"
+            )
 
 
 def target_row(target: FaceTarget | None, config: ContextFaceConfig, name: str) -> tuple[np.ndarray, np.ndarray]:
@@ -87,9 +89,8 @@ def target_row(target: FaceTarget | None, config: ContextFaceConfig, name: str) 
             continue
         array = np.asarray(given, np.float32)
         if array.shape != (where.stop - where.start,) or not np.isfinite(array).all():
-            raise UserError(
-                f"example {name}: field {group!r}: expected {where.stop - where.start} finite numbers, got {array.shape}"
-            )
+            size = where.stop - where.start
+            raise UserError(f"example {name}: field {group!r}: expected {size} finite numbers, got {array.shape}")
         values[where], known[where] = array, True
     return values, known
 

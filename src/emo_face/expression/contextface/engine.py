@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
+from emo_face.core.errors import UserError
 from emo_face.core.types import Box, ImageArray
 from emo_face.expression.contextface import checkpoint, prompts, talk
 from emo_face.expression.contextface.model import ContextFace, merged
@@ -27,8 +29,8 @@ class EngineSettings:
 
     Attributes:
         model: folder of a trained ContextFace. backbone: folder of the checkpoint it was trained on; empty takes the
-            one its card names. device: ``cpu``, ``cuda`` or ``cuda:1``. dtype: ``float32``, ``bfloat16`` or ``float16``;
-            empty takes float32 on a CPU, bfloat16 on a GPU.
+            one its card names. device: ``cpu``, ``cuda`` or ``cuda:1``. dtype: ``float32``, ``bfloat16`` or
+            ``float16``; empty takes float32 on a CPU, bfloat16 on a GPU.
         quantisation: ``none``, ``4bit`` or ``8bit``.
     """
 
@@ -55,6 +57,8 @@ class Engine:
         self.hashes: Mapping[str, str] = dict(hashes or {})
         self.degraded = ""
         self._weights = threading.Lock()
+        self._urgent = 0
+        self._calm = threading.Condition()
 
     def answer(
         self, quote: str = "", situation: str = "", image: ImageArray | None = None, box: Box | None = None,
@@ -78,11 +82,13 @@ class Engine:
                     break
                 picture = None
             try:
-                with self._weights:
+                with self._first(), self._weights:
                     return self.onepass.answer(quote, situation, picture, perspective)
             except torch.OutOfMemoryError:
                 continue
-        raise prompts_error()
+        raise UserError(
+            "GPU memory is full even for the words alone; use 8bit or 4bit quantisation or a smaller backbone"
+        )
 
     def ask(
         self, question: str = "", quote: str = "", image: ImageArray | None = None, box: Box | None = None,
@@ -90,27 +96,41 @@ class Engine:
     ) -> Iterator[str]:  # fmt: skip
         """A free-form answer, piece by piece; without a question the situation behind the quote.
 
-        Weights are held for one token at a time, so an expression that comes in between waits for one token.
+        Weights are held for one token at a time and expressions go first, so one of them waits for at most one token.
 
         Raises:
             UserError: neither a question nor a quote.
         """
         if not prompts.safe(question) and not prompts.safe(quote):
-            from emo_face.core.errors import UserError
-
             raise UserError("question: a question or a quote is needed, both are empty")
         has = image is not None
         pieces = (
-            prompts.chat_question(question, quote, has) if prompts.safe(question) else prompts.situation_question(quote, has)
+            prompts.chat_question(question, quote, has)
+            if prompts.safe(question)
+            else prompts.situation_question(quote, has)
         )
         picture = self.eyes.fitted(image, box) if image is not None else None
         source = talk.stream(self.model, self.builder, self.eyes, pieces, picture, max_new_tokens, stop)
         while True:
+            with self._calm:
+                self._calm.wait_for(lambda: not self._urgent)
             with self._weights:
                 piece = next(source, None)
             if piece is None:
                 return
             yield piece
+
+    @contextmanager
+    def _first(self) -> Iterator[None]:
+        """Mark that an expression waits for the weights."""
+        with self._calm:
+            self._urgent += 1
+        try:
+            yield
+        finally:
+            with self._calm:
+                self._urgent -= 1
+                self._calm.notify_all()
 
     def _make_room(self, without: str) -> None:
         self.onepass.forget()
@@ -118,13 +138,6 @@ class Engine:
             torch.cuda.empty_cache()
         self.degraded = f"GPU memory is full: answered without the {without}; use 8bit or 4bit quantisation"
         log.warning(self.degraded)
-
-
-def prompts_error() -> Exception:
-    """The error of a GPU that is too full even for the words."""
-    from emo_face.core.errors import UserError
-
-    return UserError("GPU memory is full even for the words alone; use 8bit or 4bit quantisation or a smaller backbone")
 
 
 def load_engine(settings: EngineSettings) -> Engine:

@@ -13,6 +13,8 @@ from emo_face.expression.contextface.prompts import FACE, Piece, Pieces, Turn, t
 IMAGE_WRAP = {"smolvlm": ("<fake_token_around_image><global-img>", "<fake_token_around_image>")}
 IMAGE_WRAP["idefics3"] = IMAGE_WRAP["smolvlm"]
 """Tokens around a picture that a family's processor adds, not its chat template (SmolVLM's processing code)."""
+MAX_SLOT_TOKENS = 384
+"""Tokens of a quote, situation or question that are used: a character outside a vocabulary takes up to four."""
 _QUESTION, _ANSWER = "\u0001Q\u0001", "\u0001A\u0001"
 
 
@@ -65,7 +67,7 @@ class TokenBuilder:
     def prompt(self, question: Pieces, lead: Pieces = ()) -> tuple[int, ...]:
         """Ids up to where the answer begins, and ``lead``, the part of the answer that is already known."""
         before, after, _ = self._fixed(1, _pictures(question) > 0)
-        return (*self._start_of(before), *self._body(question), *self._format(after.rstrip(" ")),
+        return (*self._start_of(before), *self._body(question, MAX_SLOT_TOKENS), *self._format(after.rstrip(" ")),
                 *self.body(_spaced(lead, after)))  # fmt: skip
 
     def dialogue(self, turns: Sequence[Turn]) -> Tokens:
@@ -90,9 +92,13 @@ class TokenBuilder:
         """Ids of an answer's pieces."""
         return tuple(i for piece in pieces for i in self._piece(piece))
 
-    def _body(self, pieces: Pieces) -> tuple[int, ...]:
-        """Ids of a question's pieces; its picture is already in the text of the format."""
-        return tuple(i for piece in pieces if piece.kind != "image" for i in self._piece(piece))
+    def _body(self, pieces: Pieces, limit: int | None = None) -> tuple[int, ...]:
+        """Ids of a question's pieces; its picture is already in the text of the format. ``limit`` cuts each slot."""
+        ids: list[int] = []
+        for piece in pieces:
+            if piece.kind != "image":
+                ids += self._piece(piece)[: limit if piece.kind == "slot" else None]
+        return tuple(ids)
 
     def _piece(self, piece: Piece) -> tuple[int, ...]:
         if piece.kind == "face":

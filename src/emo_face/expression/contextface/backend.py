@@ -1,0 +1,256 @@
+"""The full tier's expression backend: ContextFace on the live context window."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from emo_face.core.errors import ConfigError
+from emo_face.core.labels import label_set
+from emo_face.core.types import Box, Emotion, ExpressionTarget, FloatArray, ImageArray
+from emo_face.expression.contextface import prompts
+from emo_face.expression.contextface.config import ContextFaceConfig
+from emo_face.expression.contextface.onepass import DECISIONS, Answer
+from emo_face.expression.model import Context, SeenPerson
+from emo_face.expression.policy import Camera, eyes_of
+from emo_face.expression.prototypes import PrototypeExpression, PrototypeSettings
+from emo_face.face.basis import FaceCode, open_basis
+
+MAX_JAW = 0.6
+"""rad: a head's jaw output is held to this angle (a jaw opens about 0.5 rad)."""
+
+
+@dataclass(frozen=True)
+class ContextFaceSettings:
+    """How the robot uses ContextFace.
+
+    Attributes:
+        perspective: ``mirror`` shows what the person feels (the paper's task), ``listener`` what the other side feels.
+        decision: ``map`` the most likely emotion's face, ``mean`` all weighted.
+        image_period: seconds between two pictures; in between the scene's tokens are reused and only speech is new.
+            0 takes every picture, a negative number none.
+        intensity, valid_for, camera: as for the prototypes.
+    """
+
+    perspective: str = "listener"
+    decision: str = "mean"
+    image_period: float = 2.0
+    intensity: float = 0.8
+    valid_for: float = 1.0
+    camera: Camera = field(default_factory=Camera)
+
+    def __post_init__(self) -> None:
+        if self.decision not in DECISIONS:
+            raise ConfigError(f"contextface.decision: {self.decision!r}, expected one of {', '.join(DECISIONS)}")
+        if not math.isfinite(self.image_period):
+            raise ConfigError(f"contextface.image_period: {self.image_period} s, expected a finite number")
+
+
+@dataclass
+class _Look:
+    """The picture in use: kept for a while so that its tokens are computed once."""
+
+    stamp: float
+    person_id: str
+    image: ImageArray
+    box: Any
+
+
+class ContextFaceExpression:
+    """An :class:`~emo_face.expression.model.ExpressionModel`.
+
+    Attributes:
+        engine: a :class:`~emo_face.expression.contextface.engine.Engine`; free-form questions go to it directly.
+        warning: why the last answer used less than it was given (a full GPU), or empty.
+    """
+
+    name = "contextface"
+
+    def __init__(
+        self, engine: Any, settings: ContextFaceSettings | None = None, rest: PrototypeExpression | None = None
+    ) -> None:
+        self.engine, self.settings = engine, settings or ContextFaceSettings()
+        self.config: ContextFaceConfig = engine.model.config
+        self.basis = self.config.flame_version
+        self.hashes: Mapping[str, str] = engine.hashes
+        self.warning = ""
+        own = self.settings
+        self._rest = rest or PrototypeExpression(
+            PrototypeSettings(own.perspective, own.intensity, own.valid_for, camera=own.camera)
+        )
+        # the emotion is the robot's already: it is shown, not answered once more
+        self._mouth = PrototypeExpression(PrototypeSettings("mirror", own.intensity, own.valid_for))
+        self._look: _Look | None = None
+        self._last: tuple[Any, Answer] | None = None
+
+    def express(self, context: Context, now: float) -> ExpressionTarget:
+        """See :meth:`emo_face.expression.model.ExpressionModel.express`.
+
+        Without words and without a picture the prototypes answer the emotion that was read from the person.
+
+        Raises:
+            ModelError: the model gave a number that is not finite; nothing may be shown then.
+        """
+        quote = prompts.safe(context.speech.text) if context.speech else ""
+        look = self._looked(context)
+        if not quote and look is None:
+            self.warning = ""
+            return self._rest.express(context, now)
+        key = (quote, id(look), self._side)
+        if self._last is not None and self._last[0] == key:
+            answer = self._last[1]
+        else:
+            answer = self.ask(quote, look=look)
+            self._last = (key, answer)
+        return self.target(answer, context, self._kind(quote, "", look))
+
+    def ask(self, quote: str = "", situation: str = "", look: _Look | None = None, perspective: str = "") -> Answer:
+        """One pass; also for services that bring their own words. ``perspective`` empty takes the settings'."""
+        image, box = (look.image, look.box) if look is not None else (None, None)
+        side = side_of(perspective or self.settings.perspective)
+        answer: Answer = self.engine.answer(quote, situation, image, box, side)
+        self.warning = self.engine.degraded
+        return answer
+
+    def target(
+        self,
+        answer: Answer,
+        context: Context,
+        source: str,
+        emotion: str = "",
+        intensity: float = 0.0,
+        perspective: str = "",
+    ) -> ExpressionTarget:
+        """The expression of an answer.
+
+        Args:
+            emotion: a label to show whatever the model finds likely; empty for the model's decision.
+            intensity: (0, 1]; 0 takes the settings'.
+        """
+        strength = intensity or self.settings.intensity
+        probabilities = _ordered(answer, self._labels)
+        if emotion:
+            index = answer.words.index(prompts.word_of(emotion))
+            face, top = answer.faces[index], prompts.label_of(emotion)
+        else:
+            face = answer.face("map" if self.settings.decision == "map" else "mean")
+            top = prompts.label_of(answer.word)
+        code = self._code(face, probabilities if not emotion else _one(self._labels.labels, top), strength)
+        confidence = float(probabilities[self._labels.index(top)])
+        person = context.followed.person.person_id if context.followed else ""
+        return ExpressionTarget(
+            stamp=context.stamp, person_id=person, perspective=perspective or self.settings.perspective, emotion=top,
+            label_set=self._labels.name, probabilities=probabilities, coefficients=code.coefficients, basis=self.basis,
+            jaw_pose=code.jaw_pose, eyelids=code.eyelids, gaze=self._gaze(context), intensity=strength,
+            confidence=confidence, valid_for=self.settings.valid_for, source=self.name,
+            text=prompts.plain(prompts.branch_parts(source, top)[0]) + f" {prompts.word_of(top)}.",  # type: ignore[arg-type]
+        )  # fmt: skip
+
+    @property
+    def _labels(self) -> Any:
+        return label_set(prompts.LABEL_SET)
+
+    @property
+    def _side(self) -> prompts.Perspective:
+        return side_of(self.settings.perspective)
+
+    def _kind(self, quote: str, situation: str, look: _Look | None) -> str:
+        return prompts.context_kind(quote, situation, look is not None)
+
+    def _code(self, face: FloatArray, probabilities: FloatArray, strength: float) -> FaceCode:
+        """Coefficients from the head; jaw and lids too where it has them, else from the emotions' prototypes."""
+        parts = {name: np.asarray(face[where]) for name, where in self.config.slices().items()}
+        labels = self._labels
+        valence, arousal = labels.circumplex(probabilities)
+        emotion = Emotion(labels.name, probabilities, probabilities > 0.5, valence, arousal, {}, 1.0)
+        shown = open_basis().encode(self._mouth.arkit(emotion)) if len(parts) < 3 else None
+        jaw = strength * parts["jaw"] if "jaw" in parts else shown.jaw_pose if shown else np.zeros(3)
+        lids = strength * parts["eyelids"] if "eyelids" in parts else shown.eyelids if shown else np.zeros(2)
+        angle = float(np.linalg.norm(jaw))
+        jaw = jaw * min(1.0, MAX_JAW / angle) if angle > 0 else jaw
+        return FaceCode(strength * parts["expression"], jaw, np.clip(lids, 0.0, 1.0), np.zeros(2))
+
+    def _gaze(self, context: Context) -> FloatArray:
+        seen, scene = context.followed, context.scene
+        eyes = eyes_of(seen.person) if seen is not None else None
+        if eyes is None or scene is None:
+            return np.zeros(2)
+        return self.settings.camera.gaze(eyes, scene.width, scene.height)
+
+    def _looked(self, context: Context) -> _Look | None:
+        """The picture to use: the one held while it is young and shows the same person, else the newest."""
+        scene, seen = context.scene, context.followed
+        if self.settings.image_period < 0 or scene is None or scene.image is None or seen is None:
+            self._look = None
+            return None
+        held = self._look
+        person = seen.person.person_id
+        young = held is not None and 0 <= scene.stamp - held.stamp < self.settings.image_period
+        if held is None or not young or held.person_id != person:
+            self._look = _Look(scene.stamp, person, scene.image, _box(seen, scene.image.shape[1] / max(scene.width, 1)))
+        return self._look
+
+
+def side_of(perspective: str) -> prompts.Perspective:
+    """Whose face: a mirror shows the speaker's, any listener the other side's."""
+    return "speaker" if perspective in ("mirror", "speaker") else "listener"
+
+
+def _box(seen: SeenPerson, scale: float) -> Box | None:
+    """The person's box in pixels of a picture that is ``scale`` as wide as the one it was found in."""
+    box = seen.person.body or (seen.person.face.box if seen.person.face else None)
+    return None if box is None else Box(box.x * scale, box.y * scale, box.width * scale, box.height * scale)
+
+
+def _ordered(answer: Answer, labels: Any) -> FloatArray:
+    """Probabilities in the order of the label set."""
+    result = np.zeros(len(labels))
+    for word, probability in zip(answer.words, answer.probabilities, strict=True):
+        result[labels.index(prompts.label_of(word))] = probability
+    return result
+
+
+def _one(labels: tuple[str, ...], top: str) -> FloatArray:
+    return np.array([float(label == top) for label in labels])
+
+
+def build_backend(values: Mapping[str, Any]) -> ContextFaceExpression:
+    """The backend from the node's parameters (``contextface.*``, ``perspective``, ``intensity``, ...).
+
+    Raises:
+        ConfigError: no model folder is named. ModelError: it, or its backbone, does not load.
+    """
+    from emo_face.expression.contextface.engine import EngineSettings, load_engine
+
+    if not values["contextface.model"]:
+        raise ConfigError(
+            "contextface.model: is empty; give the folder of a trained model (emo-face train contextface --help), "
+            "or set backend: prototypes"
+        )
+    engine = load_engine(
+        EngineSettings(
+            Path(str(values["contextface.model"])), str(values["contextface.backbone"]),
+            str(values["contextface.device"]), str(values["contextface.dtype"]),
+            str(values["contextface.quantisation"]),
+        )
+    )  # fmt: skip
+    camera = Camera(**{
+        name: float(values[f"camera.{name}"]) for name in ("horizontal_fov", "yaw", "pitch", "max_yaw", "max_pitch")
+    })  # fmt: skip
+    settings = ContextFaceSettings(
+        perspective=str(values["perspective"]), decision=str(values["contextface.decision"]),
+        image_period=float(values["contextface.image_period"]), intensity=float(values["intensity"]),
+        valid_for=float(values["valid_for"]), camera=camera,
+    )  # fmt: skip
+    rest = PrototypeExpression(
+        PrototypeSettings(
+            settings.perspective, settings.intensity, settings.valid_for, bool(values["mirror_person"]), camera,
+            str(values["facs_file"]), str(values["perspectives_file"]),
+        )
+    )  # fmt: skip
+    return ContextFaceExpression(engine, settings, rest)
