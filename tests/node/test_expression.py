@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+import time
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ pytest.importorskip("rclpy")
 pytest.importorskip("emo_face_msgs", reason="needs the messages: run scripts/setup.sh")
 from diagnostic_msgs.msg import DiagnosticArray
 from emo_face_msgs.msg import EmotionScoresArray, FaceExpression
+from emo_face_msgs.srv import GenerateExpression
 from rcl_interfaces.srv import SetParameters
 from rclpy.parameter import Parameter
 from rosgraph_msgs.msg import Clock
@@ -201,3 +203,52 @@ def test_simulated_time_that_jumps_back_clears_the_window(graph: Any) -> None:
     got = graph.until(lambda: heard)[0]
     assert (got.emotion, got.header.stamp.sec) == ("Sad", 20)
     assert node.health.counts()["resets"] >= 1
+
+
+def generate(graph: Any, **fields: Any) -> Any:
+    return graph.call(GenerateExpression, "/expression/generate", **fields)
+
+
+def test_an_expression_on_request(graph: Any) -> None:
+    node = graph.start(ExpressionNode)
+    assert "not configured" in generate(graph, emotion="Happy").message
+    graph.up(node)
+    strong, weak = generate(graph, emotion="Happy", intensity=1.0), generate(graph, emotion="Happy", intensity=0.3)
+    assert strong.success
+    assert (strong.expression.emotion, strong.expression.source) == ("Happy", "prototypes")
+    assert seconds(strong.expression.header.stamp) == pytest.approx(graph.now(), abs=5)
+
+    def smile(answer: Any) -> float:
+        got = read_expression(answer.expression)
+        face = open_basis().decode(FaceCode(got.coefficients, got.jaw_pose, got.eyelids, np.zeros(2)))
+        return float(face[ARKIT_INDEX["mouthSmileLeft"]])
+
+    assert smile(strong) > 0.5
+    assert 0.05 < smile(weak) < 0.5 * smile(strong)
+    assert generate(graph, emotion="Sad").expression.perspective == "listener"
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({}, "emotion, quote and situation are empty"),
+        ({"quote": "I lost my keys."}, "set backend to contextface"),
+        ({"emotion": "Hangry"}, "Hangry"),
+        ({"emotion": "Happy", "perspective": "judge"}, "perspective: 'judge'"),
+        ({"emotion": "Happy", "intensity": 2.0}, "intensity: 2.0"),
+        ({"emotion": "Happy", "intensity": float("nan")}, "intensity: nan"),
+    ],
+)
+def test_a_request_that_cannot_be_met_names_the_field(graph: Any, fields: dict[str, Any], says: str) -> None:
+    graph.up(graph.start(ExpressionNode))
+    answer = generate(graph, **fields)
+    assert not answer.success
+    assert says in answer.message
+
+
+@pytest.mark.parametrize(("model", "says"), [("", "contextface.model: is empty"), ("/nowhere", "/nowhere")])
+def test_contextface_without_its_model_or_libraries_says_what_is_missing(graph: Any, model: str, says: str) -> None:
+    node = graph.start(ExpressionNode, backend="contextface", contextface__model=model)
+    assert node.trigger_configure().name == "FAILURE"
+    report = node.health.report("", time.monotonic()).message
+    assert says in report or "pip install 'emo_face[train]'" in report

@@ -299,3 +299,21 @@ def test_diagnostics_carry_what_the_figures_need(graph: Any, pilots: np.ndarray)
     assert len(values["model:yolo11n"]) == 64
     assert (values["frames_in"], values["frames_processed"], values["state"]) == ("3", "3", "active")
     assert {"latency.p50_ms", "latency.p95_ms", "stage.bodies.p95_ms", "image.rate_hz", "scores.age_s"} <= set(values)
+
+
+@pytest.mark.parametrize(
+    ("params", "says"),
+    [
+        ({"emotion__backend": "multiview"}, "multiview.folder is empty"),
+        ({"emotion__backend": "multiview", "multiview__folder": "/nowhere"}, "/nowhere"),
+        ({"multiview__ask": True}, "multiview.ask needs multiview.base"),
+        ({"multiview__ask": True, "multiview__base": "/nowhere"}, "/nowhere"),
+    ],
+)
+def test_the_full_tier_without_its_model_or_libraries_says_what_is_missing(
+    graph: Any, params: dict[str, Any], says: str
+) -> None:
+    node = graph.start(PerceptionNode, **params)
+    assert node.trigger_configure().name == "FAILURE"
+    report = node.health.report("", time.monotonic()).message
+    assert says in report or "pip install 'emo_face[train]'" in report

@@ -24,11 +24,27 @@ def emotion_model(values: Mapping[str, Value], store: ModelStore, providers: Seq
     folder, base = p["multiview.folder"], p["multiview.base"]
     if not folder:
         raise ConfigError("multiview.folder is empty: name the folder of a trained or exported multi-view model")
-    with needs_extra("multiview"):
+    with needs_extra("train"):
         from emo_face.perception.multiview.model import load
 
         run_on = {"device": p["multiview.device"], "threads": p["detector.threads"], "providers": providers}
         return load(Path(folder).expanduser(), Path(base).expanduser() if base else None, **run_on)
+
+
+def asker(values: Mapping[str, Value]) -> Any:
+    """Load what answers ``~/ask`` of the perception node: the vision-language model of the multi-view backend.
+
+    Raises:
+        ConfigError: multiview.base is empty, or the extra is not installed.
+    """
+    folder, base = str(values["multiview.folder"]), str(values["multiview.base"])
+    if not base:
+        raise ConfigError("multiview.ask needs multiview.base: the folder of the InstructBLIP checkpoint")
+    with needs_extra("train"):
+        from emo_face.perception.multiview.ask import load
+
+        own = Path(folder).expanduser() if folder else None
+        return load(Path(base).expanduser(), own, str(values["multiview.device"]))
 
 
 def expression_model(values: Mapping[str, Value]) -> ExpressionModel:
@@ -37,7 +53,7 @@ def expression_model(values: Mapping[str, Value]) -> ExpressionModel:
         from emo_face.expression.prototypes import PrototypeExpression, PrototypeSettings
 
         return PrototypeExpression(build(PrototypeSettings, values))
-    with needs_extra("contextface"):
+    with needs_extra("train"):
         from emo_face.expression.contextface import build as build_contextface
 
         model: ExpressionModel = build_contextface(values)

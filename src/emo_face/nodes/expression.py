@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from emo_face_msgs.msg import EmotionScoresArray, FaceExpression
@@ -17,6 +18,7 @@ from emo_face.expression.context import ContextWindow, WindowSettings
 from emo_face.expression.model import ExpressionModel, Scene, SeenPerson
 from emo_face.expression.prototypes import PrototypeExpression
 from emo_face.nodes.backends import expression_model
+from emo_face.nodes.generating import serve_context_questions, serve_generation
 from emo_face.ros import qos
 from emo_face.ros.clock import seconds
 from emo_face.ros.convert import MessageError, expression_message, read_scores
@@ -25,7 +27,7 @@ from emo_face.ros.humans import RobotFacePublisher
 from emo_face.ros.image import ImageError
 from emo_face.ros.image_input import ImageInput
 from emo_face.ros.latest import Latest, Worker
-from emo_face.ros.lifecycle import EmoNode
+from emo_face.ros.lifecycle import HOLD, EmoNode
 from emo_face.ros.run import run
 from emo_face.ros.schema import Value, build
 from emo_face.ros.speech import SpeechLimits, SpeechRefused, read_speech, speech_type
@@ -53,6 +55,10 @@ class ExpressionNode(EmoNode):
         self._robot = RobotFacePublisher(self) if self.params["ros4hri.enabled"] else None
         self.subscription(EmotionScoresArray, "emotion/scores", self._on_scores, qos.reliable())
         self.subscription(speech_type(self.params["speech.type"]), "speech", self._on_speech, qos.reliable(10))
+        serve_generation(self, lambda: self._model)
+        if self._images is not None:
+            self.threads = 2  # an answer in words takes seconds
+            serve_context_questions(self, lambda: self._model, self._look)
         self.watch_input("scores", "emotion/scores", self.params["input_timeout"])
 
     def configure(self) -> None:
@@ -87,8 +93,11 @@ class ExpressionNode(EmoNode):
     def apply_parameters(self, values: Mapping[str, Value], changed: frozenset[str]) -> None:
         """Take over manners and limits while running; a perspective that the table lacks is refused."""
         limits, window = build(SpeechLimits, values, "speech"), _window_settings(values)
-        if self._model is not None and self._model.name == PrototypeExpression.name:
+        if isinstance(self._model, PrototypeExpression):
             self._model = expression_model(values)
+        elif self._model is not None:  # ContextFace's weights stay
+            manners = {name: values[name] for name in ("perspective", "intensity", "valid_for")}
+            self._model.settings = replace(self._model.settings, **manners)  # type: ignore[attr-defined]
         self._limits, self._window.settings = limits, window
 
     def _keep(self, msg: Any) -> None:
@@ -135,6 +144,8 @@ class ExpressionNode(EmoNode):
         if model is None or (context.scene is None and context.speech is None):
             return
         self._publish(model.express(context, now))
+        if warning := getattr(model, "warning", ""):
+            self.complain("degraded", WARN, warning, HOLD)
 
     def _scene(self, msg: EmotionScoresArray) -> Scene:
         self._frame_id = msg.header.frame_id

@@ -45,7 +45,7 @@ class FaceDriverNode(EmoNode):
         self._loop: FixedRateLoop | None = None
         self._motors = Motors(self, self.params["rig"])
         self._step: Callable[[float], object] = lambda now: None
-        self._resting = False
+        self._resting, self.threads = False, 2  # the stop does not wait for a transition
         self._gate = StampGate(self.params["max_age"], self.params["future_tolerance"], repeats=True)
         self._blendshapes = self.publisher(JointState, "face/blendshapes", qos.reliable())
         self.subscription(FaceExpression, "face/expression", self._on_expression, qos.reliable())
@@ -193,7 +193,7 @@ class FaceDriverNode(EmoNode):
 
 def main() -> int:
     """Run the node as a process."""
-    return run(FaceDriverNode, threads=2)
+    return run(FaceDriverNode)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,8 @@ from sensor_msgs.msg import Image
 from emo_face.core.labels import label_set
 from emo_face.core.types import ImageArray
 from emo_face.expression.policy import apparent_size
-from emo_face.nodes.backends import emotion_model
+from emo_face.nodes.asking import Look, serve_questions
+from emo_face.nodes.backends import asker, emotion_model
 from emo_face.perception.build import DetectorSettings, build_pipeline
 from emo_face.perception.debug import draw
 from emo_face.perception.pipeline import FrameResult, PerceptionPipeline
@@ -45,7 +46,8 @@ class PerceptionNode(EmoNode):
         self._worker: Worker[Any] | None = None
         self._forget = False
         self._heard = Heard()
-        self._people: tuple[Any, ...] = ()
+        self._look: Look | None = None
+        self._asker: Any = None
         self._debug_due = 0.0
         self._limits = build(SpeechLimits, self.params.values, "speech")
         self._gate = StampGate(self.params["max_age"], self.params["future_tolerance"])
@@ -54,6 +56,9 @@ class PerceptionNode(EmoNode):
         self._humans = HumansPublisher(self) if self.params["ros4hri.enabled"] else None
         self._images = ImageInput(self, self._on_image)
         self.subscription(speech_type(self.params["speech.type"]), "speech", self._on_speech, qos.reliable(10))
+        if self.params["multiview.ask"]:
+            self.threads = 2  # an answer in words takes seconds
+            serve_questions(self, lambda: self._asker, lambda: self._look)
         self.watch_input("image", self._images.topic, self.params["input_timeout"])
 
     def configure(self) -> None:
@@ -64,6 +69,7 @@ class PerceptionNode(EmoNode):
         extra = {"memory": p["track.memory"], "min_hits": p["track.min_hits"], "providers": providers}
         settings = build(DetectorSettings, p.values, "detector", **extra)
         emotion = emotion_model(p.values, store, providers)
+        self._asker = asker(p.values) if p["multiview.ask"] else None
         self._pipeline, hashes = build_pipeline(store, emotion, settings, p["emotion.smoothing"])
         warm = self._pipeline.warm_up()
         self.health.fact("detector", self._pipeline.detector)
@@ -92,7 +98,7 @@ class PerceptionNode(EmoNode):
 
     def cleanup(self) -> None:
         """Free the models."""
-        self._pipeline = None
+        self._pipeline = self._asker = self._look = None
 
     def clock_jumped(self) -> None:
         """Forget everybody before the next frame."""
@@ -141,9 +147,10 @@ class PerceptionNode(EmoNode):
         except ImageError as error:
             self._skip("bad_image", f"image not used: {error}")
             return
-        speech = self._heard.by_person(self._people, now, self._limits.ttl, apparent_size)
+        people = self._look.people if self._look is not None else ()
+        speech = self._heard.by_person(people, now, self._limits.ttl, apparent_size)
         result = self._pipeline.process(frame, stamp, speech)
-        self._people = result.people
+        self._look = Look(frame, result.people)
         self._publish(result, msg.header, frame, stamp)
 
     def _skip(self, reason: str, text: str) -> None:

@@ -45,6 +45,7 @@ class EmoNode(LifecycleNode):
         super().__init__(name, **kwargs)
         self.health = Health()
         self.enabled = True
+        self.threads = 1  # of the executor; callbacks of one group still exclude each other
         self.state = "unconfigured"
         self.exit_code: int | None = None
         self.params = Parameters(self, schema or load_schema(name), self.apply_parameters)

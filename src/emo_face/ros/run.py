@@ -17,9 +17,7 @@ from emo_face.ros.lifecycle import EmoNode
 from emo_face.ros.transport import use_profile
 
 
-def run(
-    create: Callable[[], EmoNode], args: Sequence[str] | None = None, remaps: Sequence[str] = (), threads: int = 1
-) -> int:
+def run(create: Callable[[], EmoNode], args: Sequence[str] | None = None, remaps: Sequence[str] = ()) -> int:
     """Spin the node that ``create`` makes until it finishes or SIGINT/SIGTERM comes.
 
     A signal deactivates the node first (the face eases to neutral); a second one ends at once.
@@ -27,7 +25,6 @@ def run(
     Args:
         args: command line, default ``sys.argv``.
         remaps: ``from:=to`` rules that hold where the user gives none for the same name.
-        threads: of the executor; callbacks of one group still exclude each other.
 
     Returns:
         0 at a clean end, 2 after a user's mistake in the parameters, else what the node finished with.
@@ -40,7 +37,7 @@ def run(
     try:
         node = create()
         _end_on_signals(node)
-        code = _spin(node, threads)
+        code = _spin(node)
     except UserError as error:
         print(f"emo_face: {error}", file=sys.stderr)
         code = 2
@@ -69,8 +66,8 @@ def _end_on_signals(node: EmoNode) -> None:
         signal.signal(number, stop)
 
 
-def _spin(node: EmoNode, threads: int) -> int:
-    executor: Executor = SingleThreadedExecutor() if threads == 1 else MultiThreadedExecutor(threads)
+def _spin(node: EmoNode) -> int:
+    executor: Executor = SingleThreadedExecutor() if node.threads == 1 else MultiThreadedExecutor(node.threads)
     executor.add_node(node)
     try:
         while node.exit_code is None and rclpy.ok():

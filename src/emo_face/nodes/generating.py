@@ -1,0 +1,124 @@
+"""``~/generate`` and ``~/ask`` of the expression node: expressions on request, and ContextFace's own words."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from emo_face_msgs.srv import AskContext, GenerateExpression
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
+
+from emo_face.core.errors import UserError
+from emo_face.core.labels import basic7
+from emo_face.core.types import ExpressionTarget, ImageArray
+from emo_face.expression.model import Context
+from emo_face.face.basis import open_basis
+from emo_face.face.facs import default_facs
+from emo_face.ros.clock import duration_message
+from emo_face.ros.convert import expression_message
+from emo_face.ros.lifecycle import EmoNode
+from emo_face.ros.schema import Value
+
+PERSPECTIVES = ("", "mirror", "listener")
+
+
+def serve_generation(node: EmoNode, model: Callable[[], Any]) -> None:
+    """Create ``~/generate``; ``model`` gives the expression backend, or None while unconfigured."""
+
+    def answer(request: GenerateExpression.Request, response: GenerateExpression.Response) -> Any:
+        start = time.monotonic()
+
+        def work() -> None:
+            target = generate(model(), request, node.params.values, node.clock.now())
+            response.expression = expression_message(target, frame_id="", latency=time.monotonic() - start)
+
+        response.success, response.message = _attempt(node, work)
+        return response
+
+    node.create_service(GenerateExpression, "~/generate", answer, callback_group=MutuallyExclusiveCallbackGroup())
+
+
+def serve_context_questions(
+    node: EmoNode, model: Callable[[], Any], look: Callable[[], ImageArray | None], max_new_tokens: int = 96
+) -> None:
+    """Create ``~/ask`` of ContextFace; ``look`` gives the newest picture or None."""
+
+    def answer(request: AskContext.Request, response: AskContext.Response) -> AskContext.Response:
+        start = time.monotonic()
+
+        def work() -> None:
+            from emo_face.expression.contextface.prompts import parse_emotion
+
+            backend = model()
+            if backend is None:
+                raise UserError("the node is not configured")
+            words = backend.engine.ask(request.question, request.quote, look(), None, max_new_tokens)
+            response.answer = "".join(words).strip()
+            response.emotion = parse_emotion(response.answer) or ""
+
+        response.success, response.message = _attempt(node, work)
+        response.latency = duration_message(time.monotonic() - start)
+        return response
+
+    node.create_service(AskContext, "~/ask", answer, callback_group=MutuallyExclusiveCallbackGroup())
+
+
+def _attempt(node: EmoNode, work: Callable[[], None]) -> tuple[bool, str]:
+    """(success, message) of a request; a failed one must not take the node down."""
+    try:
+        work()
+    except UserError as error:
+        return False, str(error)
+    except Exception as error:
+        node.failed(error)
+        return False, f"{type(error).__name__}; the node's log has more"
+    return True, ""
+
+
+def generate(model: Any, request: Any, values: Mapping[str, Value], now: float) -> ExpressionTarget:
+    """The expression that a ``GenerateExpression`` request asks for.
+
+    Raises:
+        UserError: not configured, nothing given, an unknown emotion or perspective, an intensity outside [0, 1], or
+            words without a backend that reads them; names the field.
+    """
+    if model is None:
+        raise UserError("the node is not configured")
+    if request.perspective not in PERSPECTIVES:
+        raise UserError(f"perspective: {request.perspective!r}, expected mirror or listener, or empty")
+    if not 0.0 <= request.intensity <= 1.0:
+        raise UserError(f"intensity: {request.intensity}, expected a number in (0, 1], or 0 for the model's own")
+    perspective = request.perspective or str(values["perspective"])
+    words = request.quote.strip() or request.situation.strip()
+    if words and hasattr(model, "ask"):
+        from emo_face.expression.contextface.prompts import context_kind
+
+        answer = model.ask(request.quote, request.situation, perspective=perspective)
+        kind = context_kind(request.quote, request.situation, False)
+        target: ExpressionTarget = model.target(
+            answer, Context(now), kind, request.emotion, float(request.intensity), perspective
+        )
+        return target
+    if not request.emotion:
+        needs = "backend prototypes reads no words: name an emotion, or set backend to contextface"
+        raise UserError(needs if words else "emotion, quote and situation are empty: give one of them")
+    strength = float(request.intensity) or float(str(values["intensity"]))
+    return shown(request.emotion, strength, perspective, float(str(values["valid_for"])), now)
+
+
+def shown(label: str, intensity: float, perspective: str, valid_for: float, now: float) -> ExpressionTarget:
+    """The prototype of one emotion, ``intensity`` in (0, 1]. Raises ConfigError for a label that has none."""
+    facs, labels = default_facs(), basic7()
+    arkit = facs.arkit(facs.mixture_of_label(label), intensity)
+    code = open_basis().encode(arkit)
+    known = label in labels.labels
+    probabilities = np.array([float(name == label) for name in labels.labels]) if known else np.zeros(0)
+    return ExpressionTarget(
+        stamp=now, person_id="", perspective=perspective, emotion=label, label_set=labels.name if known else "",
+        probabilities=probabilities, coefficients=code.coefficients, basis=open_basis().name, jaw_pose=code.jaw_pose,
+        eyelids=code.eyelids, gaze=np.zeros(2), intensity=intensity, confidence=1.0,
+        valid_for=valid_for if math.isfinite(valid_for) else 1.0, source="prototypes",
+    )  # fmt: skip
