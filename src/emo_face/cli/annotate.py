@@ -1,0 +1,167 @@
+"""Make situations and quotes for pictures with an emotion, and judge them.
+
+  emo-face annotate context --records caer_s.jsonl --root CAER-S/ --endpoint https://host/v1 --model NAME \\
+      --key-env MY_KEY --price-in 3 --price-out 15 --budget 50 --cache out/cache --out caer_s_c.jsonl
+  emo-face annotate context --records caer_s.jsonl --root CAER-S/ --provider local --model vlm/ --out caer_s_c.jsonl
+  emo-face annotate context --records caer_s.jsonl --root CAER-S/ --provider replay --model NAME --out caer_s_c.jsonl
+  emo-face annotate judge --records caer_s_c.jsonl --endpoint https://host/v1 --model NAME --out judged.jsonl
+
+Pictures go to the endpoint that you name and nowhere else. Every answer is on the disk before it is used: stopped or
+killed, the same command goes on and asks nothing twice that was answered. Rows that are refused, of a wrong form or
+unreachable are counted and named in OUT.provenance.jsonl; --reject label_word,synonym asks again where a text gives its
+label away. Exit code: 0 all rows done, 1 some are not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+PROVIDERS = ("http", "local", "replay")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """``context`` and ``judge``."""
+    actions = parser.add_subparsers(dest="action", metavar="context|judge", required=True)
+    context = actions.add_parser("context", help="situation and quote for each record")
+    context.add_argument("--root", type=Path, required=True, help="folder that picture paths are relative to")
+    context.add_argument("--temperature", type=float, default=1.0, help="of the sampling (default 1.0)")
+    context.add_argument("--reject", default="", metavar="FLAGS", help="flags that make an answer invalid, by commas")
+    context.add_argument("--limit", type=int, default=0, help="only the first N records (default: all)")
+    _common(context)
+    judge = actions.add_parser("judge", help="the four metrics of the paper's supplement on a sample")
+    judge.add_argument("--sample", type=int, default=1000, help="records to judge, 0 for all (default 1000)")
+    _common(judge)
+
+
+def _common(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--records", type=Path, required=True, help="records file (.jsonl)")
+    parser.add_argument("--out", type=Path, required=True, help="file (.jsonl) to write")
+    parser.add_argument("--provider", choices=PROVIDERS, default="http")
+    parser.add_argument("--endpoint", help="address that speaks the OpenAI chat format, for example https://host/v1")
+    parser.add_argument("--model", required=True, help="name at the endpoint; a folder with --provider local")
+    parser.add_argument("--key-env", default="", metavar="NAME", help="environment variable that holds the key")
+    parser.add_argument("--device", default="cpu", help="of --provider local (default cpu)")
+    parser.add_argument("--cache", type=Path, help="folder of answers (default: OUT with .cache)")
+    parser.add_argument("--workers", type=int, default=4, help="questions at once (default 4)")
+    parser.add_argument("--tries", type=int, default=3, help="answers of a wrong form before giving up (default 3)")
+    parser.add_argument("--retries", type=int, default=6, help="failed connections before giving up (default 6)")
+    parser.add_argument("--timeout", type=float, default=120.0, help="seconds for one answer (default 120)")
+    parser.add_argument("--price-in", type=float, default=0.0, help="money a million tokens sent")
+    parser.add_argument("--price-out", type=float, default=0.0, help="money a million tokens received")
+    parser.add_argument("--budget", type=float, help="ask no more once this much is spent in this run")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", action="store_true", help="print only JSON on stdout")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run one action."""
+    from emo_face.core.errors import UserError
+    from emo_face.datasets.annotate import quality
+    from emo_face.datasets.records import read_jsonl
+
+    for name in ("workers", "tries"):
+        if getattr(args, name) < 1:
+            raise UserError(f"--{name}: expected at least 1, got {getattr(args, name)}")
+    if args.action == "context":
+        args.reject = tuple(name for name in args.reject.split(",") if name)
+        if unknown := sorted(set(args.reject) - set(quality.FLAGS)):
+            raise UserError(f"--reject: unknown flag {unknown[0]!r}; flags are {', '.join(quality.FLAGS)}")
+    records = list(read_jsonl(args.records))
+    return _context(args, records) if args.action == "context" else _judge(args, records)
+
+
+def _context(args: argparse.Namespace, records: list[Any]) -> int:
+    from emo_face.datasets.annotate import context
+
+    records = records[: args.limit] if args.limit > 0 else records
+    jobs = context.jobs(records, args.root, args.model, args.temperature, args.reject)
+    outcomes, account, name = _collect(args, jobs)
+    annotated = context.gather(records, outcomes, name)
+    beside = context.write(args.out, annotated)
+    report = account | {"flags": dict(annotated.flags), "records": str(args.out), "provenance": str(beside)}
+    return _finish(args, report, len(annotated.records), len(records))
+
+
+def _judge(args: argparse.Namespace, records: list[Any]) -> int:
+    from emo_face.datasets.annotate import judge
+    from emo_face.datasets.annotate.context import write_rows
+    from emo_face.evaluation.contextface_tables import paper
+
+    chosen = judge.sample(records, args.sample, args.seed)
+    outcomes, account, name = _collect(args, judge.jobs(chosen, args.model))
+    write_rows(args.out, judge.rows(outcomes, name))
+    found = judge.summary(outcomes, args.seed)
+    report = account | {"judged": found, "rows_file": str(args.out)}
+    if not args.json:
+        printed = paper()["supplement_table1"]["rows"]
+        for key, title in {**_titles(), **judge.VERDICTS}.items():
+            ours = found[key]
+            value = f"{ours['value']:6.2f} ({ours['low']:.2f} to {ours['high']:.2f})"
+            print(f"{title:34s} {value}   paper {printed[title][0]}")
+    return _finish(args, report, found["n"], len(chosen))
+
+
+def _titles() -> dict[str, str]:
+    from emo_face.datasets.annotate.schema import table
+
+    titles: dict[str, str] = table()["judge"]["metrics"]
+    return titles
+
+
+def _collect(args: argparse.Namespace, jobs: list[Any]) -> tuple[list[Any], dict[str, Any], str]:
+    """Outcomes, the account, and who answered."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from emo_face.datasets.annotate.cache import ReplyCache
+    from emo_face.datasets.annotate.collect import Collector, Settings
+
+    provider = _provider(args)
+    settings = Settings(
+        args.workers, args.tries, args.retries, price_in=args.price_in, price_out=args.price_out, budget=args.budget,
+        seed=args.seed,
+    )  # fmt: skip
+    with (
+        ReplyCache(args.cache or args.out.with_suffix(".cache")) as cache,
+        Progress(console=Console(stderr=True)) as bar,
+    ):
+        task = bar.add_task(f"asking {provider.name}", total=len(jobs))
+        collector: Collector[Any] = Collector(provider, cache, settings, lambda outcome: bar.update(task, advance=1))
+        if cache.in_doubt:
+            print(f"{cache.in_doubt} calls of earlier runs may have been charged for nothing", file=sys.stderr)
+        outcomes = collector.run(jobs)
+    return outcomes, collector.account.as_json(), provider.name
+
+
+def _provider(args: argparse.Namespace) -> Any:
+    from emo_face.core.errors import UserError
+    from emo_face.datasets.annotate.provider import Replay
+
+    if args.provider == "replay":
+        return Replay()
+    if args.provider == "local":
+        from emo_face.datasets.annotate.local import LocalProvider
+
+        return LocalProvider(Path(args.model), args.device)
+    from emo_face.datasets.annotate.http import HttpProvider
+
+    if not args.endpoint:
+        raise UserError("--endpoint is needed with --provider http, for example --endpoint https://host/v1")
+    key = os.environ.get(args.key_env, "") if args.key_env else ""
+    if args.key_env and not key:
+        raise UserError(f"--key-env: the environment variable {args.key_env} is empty")
+    return HttpProvider(args.endpoint, key, args.timeout)
+
+
+def _finish(args: argparse.Namespace, report: dict[str, Any], done: int, wanted: int) -> int:
+    if args.json:
+        print(json.dumps(report))
+    else:
+        shown = {**report, "rows": ", ".join(f"{n} {status}" for status, n in report["rows"].items())}
+        print("\n".join(f"{key}: {value}" for key, value in shown.items() if key != "judged"))
+    return 0 if done == wanted else 1

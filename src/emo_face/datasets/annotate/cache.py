@@ -1,0 +1,115 @@
+"""Answers on disk by content hash: what was paid for once is never asked again, whenever the process was killed."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import threading
+from collections import Counter
+from pathlib import Path
+from typing import IO, Any
+
+from emo_face.core.errors import UserError
+from emo_face.datasets.annotate.provider import Reply
+
+
+class ReplyCache:
+    """A folder with two journals that are only ever appended to.
+
+    ``replies.jsonl``: an answer a line, on the disk (fsync) before anybody sees it. ``sent.jsonl``: which questions
+    went out and which came back, so that after a kill it is known what is in doubt. A line that a kill cut
+    off is dropped.
+
+    Raises:
+        UserError: another process writes into the folder, or a line in the middle is broken.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+        self._guard = (folder / "lock").open("w")
+        try:
+            fcntl.flock(self._guard, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self._guard.close()
+            raise UserError(
+                f"{folder}: another annotation run writes here; wait for it or choose another --cache"
+            ) from None
+        self._mutex = threading.Lock()
+        self._open: dict[str, IO[str]] = {}
+        self._replies = {row["key"]: Reply(**row["reply"]) for row in self._load("replies.jsonl")}
+        self._under_way = Counter[str]()
+        for row in self._load("sent.jsonl"):
+            self._under_way[row["key"]] += 1 if row["event"] == "sent" else -1
+
+    def __len__(self) -> int:
+        return len(self._replies)
+
+    def get(self, key: str) -> Reply | None:
+        """The answer to a question, or None."""
+        return self._replies.get(key)
+
+    @property
+    def in_doubt(self) -> int:
+        """Calls that were sent and neither answered nor turned down: they may have been charged for nothing.
+
+        Those under way count too, so ask before or after a run.
+        """
+        return sum(count for count in self._under_way.values() if count > 0)
+
+    def sending(self, key: str) -> None:
+        """Note that a question goes out."""
+        self._append("sent.jsonl", {"key": key, "event": "sent"}, sync=False)
+
+    def turned_down(self, key: str) -> None:
+        """Note that a question was certainly not answered and not charged."""
+        self._append("sent.jsonl", {"key": key, "event": "turned down"}, sync=False)
+
+    def put(self, key: str, reply: Reply) -> None:
+        """Keep an answer; returns when it is on the disk."""
+        self._append("replies.jsonl", {"key": key, "reply": reply.as_json()}, sync=True)
+        self._append("sent.jsonl", {"key": key, "event": "answered"}, sync=False)
+        self._replies[key] = reply
+
+    def close(self) -> None:
+        """Close the journals and let others write."""
+        for file in self._open.values():
+            file.close()
+        self._open.clear()
+        self._guard.close()
+
+    def __enter__(self) -> ReplyCache:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def _append(self, name: str, row: dict[str, Any], sync: bool) -> None:
+        with self._mutex:
+            if name not in self._open:
+                self._open[name] = (self.folder / name).open("a", encoding="utf-8")
+            file = self._open[name]
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+            file.flush()
+            if name == "sent.jsonl":
+                self._under_way[row["key"]] += 1 if row["event"] == "sent" else -1
+            if sync:
+                os.fsync(file.fileno())
+
+    def _load(self, name: str) -> list[dict[str, Any]]:
+        path = self.folder / name
+        if not path.is_file():
+            return []
+        raw = path.read_bytes()
+        whole = raw.rfind(b"\n") + 1
+        if whole < len(raw):
+            os.truncate(path, whole)  # a kill in the middle of a line
+        rows = []
+        for number, line in enumerate(raw[:whole].decode("utf-8", "replace").split("\n")[:-1], 1):
+            try:
+                row = json.loads(line)
+                rows.append({"key": str(row["key"]), **row})
+            except (ValueError, KeyError, TypeError):
+                raise UserError(f"{path}:{number}: broken line; delete it (its row will be asked again)") from None
+        return rows

@@ -1,0 +1,94 @@
+"""Situation and quote for each record, with provenance and flags a row (paper, section 3.1)."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from emo_face.datasets.annotate import quality
+from emo_face.datasets.annotate.collect import Job, Outcome
+from emo_face.datasets.annotate.prompts import context_request
+from emo_face.datasets.annotate.schema import Context, parse_context, table
+from emo_face.datasets.records import Record, write_jsonl
+
+
+@dataclass(frozen=True)
+class Annotated:
+    """Records that got a context, one provenance row for every record asked about, and how often each flag came up."""
+
+    records: list[Record]
+    provenance: list[dict[str, Any]]
+    flags: Counter[str]
+
+
+def jobs(
+    records: Iterable[Record], root: Path, model: str, temperature: float = 1.0, reject: Sequence[str] = ()
+) -> list[Job[Context]]:
+    """A job a record. ``reject``: flags (:data:`quality.FLAGS`) that make an answer invalid: asked again."""
+    return [_job(record, root, model, temperature, tuple(reject)) for record in records]
+
+
+def _job(record: Record, root: Path, model: str, temperature: float, reject: tuple[str, ...]) -> Job[Context]:
+    def parse(text: str) -> Context:
+        context = parse_context(text)
+        found = {name: hits for name, hits in quality.flags(context, record.labels[0]).items() if name in reject}
+        if found:
+            raise ValueError("; ".join(f"{name}: {', '.join(hits)}" for name, hits in found.items()))
+        return context
+
+    return Job(record.id, lambda attempt: context_request(record, root, model, temperature, attempt), parse)
+
+
+def gather(records: Sequence[Record], outcomes: Sequence[Outcome[Context]], provider: str) -> Annotated:
+    """Records and provenance out of outcomes, in the same order."""
+    done: list[Record] = []
+    rows: list[dict[str, Any]] = []
+    counts = Counter[str]()
+    for record, outcome in zip(records, outcomes, strict=True):
+        found: dict[str, list[str]] = {}
+        if outcome.value is not None:
+            context = outcome.value
+            done.append(replace(record, situation=context.situation, quote=context.quote))
+            found = quality.flags(context, record.labels[0])
+            counts.update(list(found))
+        rows.append(provenance(outcome, provider, table()["context"]["version"]) | {"flags": found})
+    return Annotated(done, rows, counts)
+
+
+def provenance(outcome: Outcome[Any], provider: str, version: str) -> dict[str, Any]:
+    """Where a row comes from: who answered what, when, at which attempt, for how many tokens."""
+    row: dict[str, Any] = {"id": outcome.id, "status": outcome.status, "attempts": outcome.attempts}
+    if outcome.detail:
+        row["detail"] = outcome.detail
+    if outcome.request is not None:
+        row |= {"provider": provider, "model": outcome.request.model, "prompt": version,
+                "prompt_hash": outcome.request.prompt_hash, "key": outcome.request.key}  # fmt: skip
+    if outcome.reply is not None:
+        reply = outcome.reply
+        row |= {
+            "served_by": reply.model,
+            "date": reply.date,
+            "tokens_in": reply.tokens_in,
+            "tokens_out": reply.tokens_out,
+        }
+    return row
+
+
+def write(out: Path, annotated: Annotated) -> Path:
+    """Write the records to ``out`` and the provenance beside it (``.provenance.jsonl``), each whole or not at all."""
+    write_jsonl(out, annotated.records)
+    beside = out.with_suffix(".provenance.jsonl")
+    write_rows(beside, annotated.provenance)
+    return beside
+
+
+def write_rows(path: Path, rows: Iterable[dict[str, Any]]) -> None:
+    """JSON lines, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = path.with_suffix(path.suffix + ".part")
+    scratch.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    scratch.replace(path)

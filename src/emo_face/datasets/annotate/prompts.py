@@ -1,0 +1,77 @@
+"""Requests for a record: its picture with the person in a red box, and the prompt filled in."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from emo_face.datasets.annotate.provider import Request, RowError
+from emo_face.datasets.annotate.schema import table
+from emo_face.datasets.context_tasks import box_of
+from emo_face.datasets.records import Record
+from emo_face.expression.contextface.picture import fitted
+from emo_face.expression.contextface.prompts import safe, word_of
+
+SIZE = 768
+"""Pixels a side of the picture that is sent."""
+QUALITY = 90
+"""Of its JPEG."""
+
+
+def context_request(record: Record, root: Path, model: str, temperature: float, attempt: int) -> Request:
+    """Ask for situation and quote of a record (supplement, section 1).
+
+    Raises:
+        RowError: its picture is missing or does not decode, or its label is none of the seven; names the record.
+    """
+    prompt = table()["context"]
+    path = root / record.image
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise RowError(f"record {record.id}: {path}: {error.strerror or error}") from None
+    box = box_of(record)
+    corners = "" if box is None else f"{box.x:g},{box.y:g},{box.width:g},{box.height:g}"
+    key = hashlib.sha256(content).hexdigest() + f"|{corners}|{SIZE}|{QUALITY}"
+    user = prompt["user"].format(emotion=word(record))
+    return Request(
+        model, prompt["system"], user, key, temperature=temperature, attempt=attempt,
+        picture=lambda: jpeg(content, record),
+    )  # fmt: skip
+
+
+def judge_request(record: Record, model: str, attempt: int) -> Request:
+    """Ask how good a record's context is (supplement, section 2); the texts alone are judged."""
+    prompt = table()["judge"]
+    user = prompt["user"].format(emotion=word(record), situation=safe(record.situation), quote=safe(record.quote))
+    return Request(model, prompt["system"], user, temperature=0.0, attempt=attempt)
+
+
+def word(record: Record) -> str:
+    """The one emotion of a record as the prompts spell it. Raises RowError naming the record."""
+    try:
+        (label,) = record.labels
+        return word_of(label)
+    except ValueError:
+        raise RowError(
+            f"record {record.id}: labels {', '.join(record.labels) or 'none'}: expected one of the seven"
+        ) from None
+
+
+def jpeg(content: bytes, record: Record) -> bytes:
+    """The picture as it is sent: whole, square, the person in a red box.
+
+    Raises:
+        RowError: it does not decode.
+    """
+    image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+    if image is None:
+        raise RowError(f"record {record.id}: picture {record.image} does not decode")
+    shown = fitted(np.asarray(image, np.uint8), SIZE, box_of(record))
+    done, data = cv2.imencode(".jpg", shown[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
+    if not done:
+        raise RowError(f"record {record.id}: picture {record.image} cannot be encoded")
+    return bytes(data)

@@ -1,0 +1,94 @@
+"""What an answer must look like: two bracketed sentences, or the judge's JSON object."""
+
+from __future__ import annotations
+
+import json
+import re
+from functools import cache
+from typing import Annotated, Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from emo_face.core.paths import data_file
+
+Score = Annotated[float, Field(ge=0, le=5)]
+
+
+class Context(BaseModel):
+    """A situation and a quote, one sentence each."""
+
+    model_config = ConfigDict(frozen=True)
+    situation: str = Field(min_length=8, max_length=600)
+    quote: str = Field(min_length=1, max_length=600)
+
+
+class Judgement(BaseModel):
+    """The supplement's four metrics (0 to 5) and two verdicts."""
+
+    model_config = ConfigDict(frozen=True)
+    emotional_alignment: Score
+    coherence: Score
+    realism: Score
+    overall: Score
+    sufficient: bool
+    ambiguous: bool
+    reason: str = Field("", max_length=1000)
+
+
+@cache
+def table() -> dict[str, Any]:
+    """The packaged prompts and word lists."""
+    content: dict[str, Any] = yaml.safe_load(data_file("context_annotation.yaml").read_text(encoding="utf-8"))
+    return content
+
+
+def is_refusal(text: str) -> bool:
+    """True for an answer that begins as a refusal and has neither key nor JSON."""
+    start = text.strip().lower()
+    return "[expected" not in start and "{" not in start and start.startswith(tuple(table()["refusal"]))
+
+
+def parse_context(text: str) -> Context:
+    """The two texts of an answer; order, case, line breaks, asterisks and quotation marks do not matter.
+
+    Raises:
+        ValueError: a key is missing or repeated, or a text is too short or long; says which.
+    """
+    parts = re.split(r"[*_]*\[\s*expected\s+(situation|quote)\s*\][*_]*\s*[:\uff1a]?[*_]*", text, flags=re.I)
+    found: dict[str, str] = {}
+    for name, value in zip(parts[1::2], parts[2::2], strict=True):
+        if name.lower() in found:
+            raise ValueError(f"[Expected {name.lower()}] appears twice")
+        found[name.lower()] = _clean(value, name.lower() == "quote")
+    for name in ("situation", "quote"):
+        if not found.get(name):
+            raise ValueError(f"[Expected {name}] is missing or empty")
+    context: Context = _validated(Context, found)
+    return context
+
+
+def parse_judgement(text: str) -> Judgement:
+    """The judge's object, also inside a code fence. Raises ValueError naming the field that is wrong."""
+    match = re.search(r"\{.*\}", text, re.DOTALL)
+    try:
+        body = json.loads(match.group(0)) if match else None
+    except json.JSONDecodeError as error:
+        raise ValueError(f"not JSON ({error})") from None
+    if not isinstance(body, dict):
+        raise ValueError("no JSON object in the answer")
+    judgement: Judgement = _validated(Judgement, body)
+    return judgement
+
+
+def _validated(model: Any, body: dict[str, Any]) -> Any:
+    try:
+        return model.model_validate(body)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+
+
+def _clean(text: str, quote: bool) -> str:
+    plain = " ".join(text.replace("*", "").split())
+    return plain.strip('"“”„«» ').strip() if quote else plain
