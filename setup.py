@@ -23,6 +23,7 @@ RUNTIME = [
 ]
 
 TORCH = "torch>=2.6,<2.14"  # newer builds are untried
+FULL = [TORCH, "transformers>=5,<6", "peft>=0.18", "safetensors>=0.4"]  # transformers 6 will break 5's names again
 EVAL = ["matplotlib>=3.8", "scikit-learn>=1.4"]  # pictures and the TF-IDF peer of `emo-face evaluate`
 EXTRAS = {
     # Recording, film and plots of `emo-face demo`; also reads any bag without ROS.
@@ -36,10 +37,10 @@ EXTRAS = {
     "pca9685": ["adafruit-circuitpython-servokit>=1.3"],
     "dynamixel": ["dynamixel-sdk>=3.7"],
     "feetech": ["feetech-servo-sdk>=1.0"],
-    # Training of the nano students, and the full tier. transformers 6 will break 5's names again.
+    # Running the full tier, and training (also of the nano students).
+    "full": FULL,
     "train": [
-        TORCH, "transformers>=5,<6", "accelerate>=1.0", "safetensors>=0.4", "peft>=0.18", "tensorboard>=2.16", "tqdm>=4.66",
-        "onnx>=1.16", "onnxscript>=0.2", "torchmetrics>=1.4", *EVAL,
+        *FULL, "accelerate>=1.0", "tensorboard>=2.16", "tqdm>=4.66", "onnx>=1.16", "onnxscript>=0.2", "torchmetrics>=1.4", *EVAL,
     ],
     "test": [
         "pytest>=8", "pytest-timeout", "hypothesis>=6.100", "ruff>=0.6", "mypy>=1.11", "types-PyYAML", "selenium>=4.20", *EVAL,
