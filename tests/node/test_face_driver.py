@@ -27,7 +27,6 @@ from emo_face.face.facs import default_facs
 from emo_face.nodes.face_driver import FaceDriverNode
 from emo_face.nodes.face_inputs import face_of
 from emo_face.ros import qos
-from emo_face.ros.clock import seconds
 from emo_face.ros.convert import expression_message
 
 SMILE = ARKIT_INDEX["mouthSmileLeft"]
@@ -86,8 +85,10 @@ def test_an_expression_is_eased_into_and_out_of(graph: Any) -> None:
     face.show(valid_for=0.4)
     graph.until(lambda: face.smile() > 0.5)
     graph.until(lambda: face.smile() < 0.01)  # stale input eases to neutral
-    times, smiles = np.array([(seconds(s.header.stamp), s.position[SMILE]) for s in face.states]).T
-    assert (np.abs(np.diff(smiles)) < 0.05 + 8.0 * np.diff(times)).all()  # it never snaps
+    smiles = np.array([s.position[SMILE] for s in face.states])
+    top = int(smiles.argmax())
+    for way in (smiles[:top], smiles[top:]):
+        assert np.count_nonzero((way > 0.05) & (way < 0.5)) >= 5  # it eases, it does not snap
     assert all(min(s.position) >= 0 and max(s.position) <= 1 for s in face.states)
 
 

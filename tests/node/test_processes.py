@@ -22,7 +22,6 @@ from sensor_msgs.msg import Image, JointState
 
 from emo_face.core.paths import share_dir
 from emo_face.ros import qos
-from emo_face.ros.clock import seconds
 
 Start = Callable[..., "subprocess.Popen[str]"]
 
@@ -121,8 +120,9 @@ def test_an_interrupted_driver_eases_to_neutral_before_it_goes(graph: Any, start
     exit_code, output = ended(graph, driver)
     assert exit_code == 0, output
     assert faces[-1].position[smile] < 0.05
-    times, smiles = np.array([(seconds(f.header.stamp), f.position[smile]) for f in faces]).T
-    assert (np.abs(np.diff(smiles)) < 0.05 + 8.0 * np.diff(times)).all()  # it never snaps
+    smiles = np.array([f.position[smile] for f in faces])
+    way_down = smiles[int(smiles.argmax()) :]
+    assert np.count_nonzero((way_down > 0.05) & (way_down < 0.55)) >= 5  # it eases, it does not snap
 
 
 @pytest.mark.parametrize(
