@@ -24,7 +24,7 @@ def emotion_model(values: Mapping[str, Value], store: ModelStore, providers: Seq
     folder, base = p["multiview.folder"], p["multiview.base"]
     if not folder:
         raise ConfigError("multiview.folder is empty: name the folder of a trained or exported multi-view model")
-    with needs_extra("train"):
+    with needs_extra("full"):
         from emo_face.perception.multiview.model import load
 
         run_on = {"device": p["multiview.device"], "threads": p["detector.threads"], "providers": providers}
@@ -40,7 +40,7 @@ def asker(values: Mapping[str, Value]) -> Any:
     folder, base = str(values["multiview.folder"]), str(values["multiview.base"])
     if not base:
         raise ConfigError("multiview.ask needs multiview.base: the folder of the InstructBLIP checkpoint")
-    with needs_extra("train"):
+    with needs_extra("full"):
         from emo_face.perception.multiview.ask import load
 
         own = Path(folder).expanduser() if folder else None
@@ -53,7 +53,7 @@ def expression_model(values: Mapping[str, Value]) -> ExpressionModel:
         from emo_face.expression.prototypes import PrototypeExpression, PrototypeSettings
 
         return PrototypeExpression(build(PrototypeSettings, values))
-    with needs_extra("train"):
+    with needs_extra("full"):
         from emo_face.expression.contextface import build as build_contextface
 
         model: ExpressionModel = build_contextface(values)
