@@ -7,6 +7,7 @@ import json
 import socket
 import time
 import urllib.request
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,13 +22,15 @@ from std_srvs.srv import SetBool, Trigger
 
 from emo_face.core.arkit import ARKIT_52, ARKIT_INDEX
 from emo_face.core.errors import ConfigError
+from emo_face.core.paths import share_dir
 from emo_face.core.types import ExpressionTarget
-from emo_face.face.basis import open_basis
+from emo_face.face.basis import find_basis, open_basis
 from emo_face.face.facs import default_facs
 from emo_face.nodes.face_driver import FaceDriverNode
 from emo_face.nodes.face_inputs import face_of
 from emo_face.ros import qos
 from emo_face.ros.convert import expression_message
+from emo_face.runtime.store import ModelEntry, register, sha256_of
 
 SMILE = ARKIT_INDEX["mouthSmileLeft"]
 STILL = {f"layers__{name}": False for name in ("blink", "saccades", "breathing", "lips")}
@@ -393,3 +396,28 @@ def test_robot_face_expression_needs_hri_msgs(graph: Any) -> None:
     graph.until(lambda: face.smile() > 0.5)
     out.publish(Expression(expression="bored"))
     face.complaint("/robot_face/expression not used")
+
+
+def test_a_flame_basis_of_the_users_own_is_decoded(graph: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A map as `emo-face flame import` registers it: here the open basis under another name."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    with np.load(share_dir() / "models" / "open_ict_1.npz") as arrays:
+        renamed = {**arrays, "basis": np.array("flame2023")}
+    file = tmp_path / "emo_face" / "flame2023_arkit.npz"
+    file.parent.mkdir()
+    np.savez(file, **renamed)
+    register(
+        ModelEntry(
+            name="flame2023-arkit", file=file.name, sha256=sha256_of(file), size=file.stat().st_size,
+            licence="test", purpose="test", how="test",
+        )
+    )  # fmt: skip
+    find_basis.cache_clear()
+    face = Face(graph)
+
+    def smiling() -> bool:
+        face.show(basis="flame2023")
+        return face.smile() > 0.5
+
+    graph.until(smiling)
+    find_basis.cache_clear()

@@ -16,9 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emo_face.core.arkit import ARKIT_52, ARKIT_INDEX
+from emo_face.core.errors import UserError
 from emo_face.core.labels import label_set
 from emo_face.core.types import ExpressionTarget
-from emo_face.face.basis import Basis, FaceCode
+from emo_face.face.basis import Basis, FaceCode, find_basis
 from emo_face.face.facs import default_facs
 from emo_face.face.motion import FaceMotion
 
@@ -31,11 +32,30 @@ WHY = {
     "neutral": "~/neutral was called just now",
     "hand": "the tuning page holds the face; press release there",
     "stale": "it was older than its valid_for when it came",
-    "basis": "basis {target.basis!r} is unknown here; expected open-ict-1, or import it: emo-face flame import",
+    "basis": "basis {target.basis!r} is unknown here: make it by `emo-face flame import`, then configure again",
     "length": "a field has the wrong length",
     "nonfinite": "a value is not finite",
 }
 """Reason that :meth:`FacePlayer.show` gives -> sentence, to be formatted with ``target``."""
+
+
+class Bases:
+    """Finds a basis by name, once: one that is missing is not looked for at every message."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, Basis | None] = {}
+
+    def __call__(self, name: str) -> Basis:
+        """The basis called ``name``. Raises KeyError where this machine has none, or a damaged one."""
+        if name not in self._known:
+            try:
+                self._known[name] = find_basis(name)
+            except UserError:
+                self._known[name] = None
+        found = self._known[name]
+        if found is None:
+            raise KeyError(name)
+        return found
 
 
 @dataclass(frozen=True, slots=True)

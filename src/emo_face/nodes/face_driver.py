@@ -15,11 +15,10 @@ from emo_face_msgs.msg import FaceExpression
 from sensor_msgs.msg import JointState
 
 from emo_face.core.arkit import ARKIT_52
-from emo_face.face.basis import open_basis
 from emo_face.face.livelink import LiveLinkSender
 from emo_face.face.loop import FixedRateLoop
 from emo_face.face.motion import LAYERS, FaceMotion
-from emo_face.face.player import WHY, FacePlayer, Shown
+from emo_face.face.player import WHY, Bases, FacePlayer, Shown
 from emo_face.nodes.face_inputs import FaceInputs
 from emo_face.nodes.face_screen import Screen
 from emo_face.nodes.face_stops import serve_stops
@@ -57,10 +56,9 @@ class FaceDriverNode(EmoNode):
     def configure(self) -> None:
         """Load the basis, make the face and open the page."""
         p = self.params
-        bases = {basis.name: basis for basis in (open_basis(),)}
         layers = [name for name in LAYERS if p[f"layers.{name}"]]
         motion = FaceMotion(1.0 / p["rate"], p["seed"], neutral_time=p["neutral_time"], layers=layers)
-        self._player = FacePlayer(motion, bases.__getitem__, p["timeout"], p["neutral_hold"])
+        self._player = FacePlayer(motion, Bases(), p["timeout"], p["neutral_hold"])
         self._step = self._motors.load(self._player, p["rig_driver"], 1.0 / p["rate"])
         if p["live_link.host"]:
             self._live_link = LiveLinkSender(p["live_link.host"], p["live_link.port"], fps=round(p["rate"]))
