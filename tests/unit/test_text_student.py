@@ -32,7 +32,7 @@ def top(student: TextStudent, text: str) -> str:
     ("text", "label"),
     [
         ("I am so happy to see you, thank you!", "Happy"),
-        ("Get out of my house, you lying bastard!", "Anger"),
+        ("I hate you! Shut up and leave me alone!", "Anger"),
         ("I'm terrified, something is moving in the dark", "Fear"),
         ("she died last week and i cannot stop crying", "Sad"),
         ("ugh, that is disgusting, it smells like vomit", "Disgust"),

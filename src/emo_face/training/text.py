@@ -37,6 +37,8 @@ class TextTraining:
     warmup: float = 0.06
     max_length: int = 48
     noise_rows: int = 1500
+    patience: int = 1
+    """Epochs without a better validation score after which a run stops; the schedule is that of ``epochs``."""
 
 
 def logits_of(net: Any, tokens: Any, texts: Sequence[str], max_length: int, batch: int = 128) -> FloatArray:
@@ -76,14 +78,16 @@ def train(data: Path, out: Path, config: TextTraining, encoder: Path | None = No
     out.mkdir(parents=True, exist_ok=True)
     (out / "config.json").write_text(json.dumps(asdict(config), indent=1) + "\n")
     (out / "vocab.txt").write_text("\n".join(base.vocabulary) + "\n", encoding="utf-8")
-    best, history = -1.0, []
+    best, waited, history = -1.0, 0, []
     for epoch, loss in enumerate(_epochs(net, tokens, splits.train, config), 1):
         scores = _validate(net, tokens, splits.validation, config.max_length)
         history.append({"epoch": epoch, "loss": round(loss, 4), **scores})
         (out / "history.json").write_text(json.dumps(history, indent=1) + "\n")
         if scores["mean"] > best:
-            best = scores["mean"]
+            best, waited = scores["mean"], 0
             save_file({key: value.contiguous() for key, value in net.state_dict().items()}, out / CHECKPOINT)
+        elif (waited := waited + 1) >= config.patience:
+            break
     return out / CHECKPOINT
 
 
