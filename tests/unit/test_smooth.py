@@ -93,6 +93,51 @@ def test_several_labels_at_once_stay_independent() -> None:
     np.testing.assert_allclose(out.probabilities, p, atol=1e-6)
 
 
+def emotic(rest: float, valence: float = 0.0, arousal: float = 0.0, **named: float) -> Emotion:
+    labels = label_set("emotic26")
+    p = np.full(len(labels), rest)
+    for name, value in named.items():
+        p[labels.index(name)] = value
+    return Emotion("emotic26", p, p > 0.5, valence, arousal)
+
+
+def test_rare_labels_of_many_are_not_lifted() -> None:
+    labels = label_set("emotic26")
+    thresholds = np.full(len(labels), 0.5)
+    thresholds[labels.index("Embarrassment")] = 0.008
+    smoother = EmotionSmoother(labels, thresholds=thresholds)
+    given_ = emotic(0.0005, Embarrassment=0.004, Engagement=0.995)
+    for k in range(10):
+        out = smoother.update(["p1"], [given_], k / 30)[0]
+    np.testing.assert_allclose(out.probabilities, given_.probabilities, rtol=1e-9)
+    assert out.active.tolist() == [name == "Engagement" for name in labels.labels]
+
+
+@pytest.mark.parametrize("rate", [10, 30])
+def test_a_label_of_many_shows_within_300_ms(rate: int) -> None:
+    smoother = EmotionSmoother(label_set("emotic26"), thresholds=np.full(26, 0.5))
+    smoother.update(["p1"], [emotic(0.0)], 0.0)
+    steps = 0
+    found = False
+    while not found:
+        steps += 1
+        found = bool(smoother.update(["p1"], [emotic(0.0, Fear=0.9)], steps / rate)[0].active.any())
+    assert steps / rate <= 0.3 + 1e-9
+
+
+def test_a_models_own_valence_and_arousal_are_filtered_not_replaced() -> None:
+    smoother = EmotionSmoother(label_set("emotic26"), tau=0.5, own_affect=True)
+    smoother.update(["p1"], [emotic(0.1, valence=-0.6, arousal=0.2)], 0.0)
+    half = smoother.update(["p1"], [emotic(0.1, valence=0.4, arousal=0.8)], 0.5 * np.log(2))[0]
+    assert (half.valence, half.arousal) == pytest.approx((-0.1, 0.5))
+    held = smoother.update(["p1"], [emotic(0.1, valence=float("nan"), arousal=0.8)], 0.5)[0]
+    assert (held.valence, held.arousal) == pytest.approx((-0.1, 0.5))
+    first = smoother.update(["p2"], [emotic(0.1, valence=float("nan"), Fear=0.9)], 0.5)[0]
+    assert (first.valence, first.arousal) == pytest.approx(label_set("emotic26").circumplex(first.probabilities))
+    derived = EmotionSmoother(label_set("emotic26")).update(["p1"], [emotic(0.1, valence=-0.6)], 0.0)[0]
+    assert derived.valence == pytest.approx(label_set("emotic26").circumplex(derived.probabilities)[0])
+
+
 @given(st.lists(st.tuples(st.floats(-1, 1), st.lists(st.floats(allow_nan=True), min_size=7, max_size=7)), max_size=8))
 def test_any_input_gives_a_distribution(frames: list[tuple[float, list[float]]]) -> None:
     smoother = EmotionSmoother(LABELS)

@@ -15,6 +15,11 @@ class EmotionModel(Protocol):
         name: published as ``model``, for example ``nano``.
         label_set: name of the label set of every :class:`Emotion` it returns.
         hashes: file name -> sha256 of the weights in use.
+
+    Optional attributes, read with their default where a model has none:
+        thresholds: (n,) probability from which a label is active (None: the model's own flags stand).
+        own_affect: valence and arousal are read by the model, not derived from its labels (False).
+        warnings: degradations in force, each with its fix (none).
     """
 
     name: str

@@ -77,7 +77,9 @@ class PerceptionPipeline:
         self.bodies, self.faces, self.emotion = bodies, faces, emotion
         self.tracker = tracker or PersonTracker()
         thresholds = getattr(emotion, "thresholds", None)
-        self.smoother = EmotionSmoother(label_set(emotion.label_set), smoothing, thresholds=thresholds)
+        own = bool(getattr(emotion, "own_affect", False))
+        labels = label_set(emotion.label_set)
+        self.smoother = EmotionSmoother(labels, smoothing, thresholds=thresholds, own_affect=own)
         self.detector = f"{bodies.name}+{faces.name}" if bodies is not None else faces.name
         # Both detectors run in native code without the interpreter's lock: on two cores the faces cost no time.
         self._second = ThreadPoolExecutor(1, thread_name_prefix="faces")

@@ -107,16 +107,20 @@ def test_evidence_is_the_fall_without_the_view(trained, frame):
 
 
 def test_in_the_pipeline_with_its_smoother(exported, frame):
-    """The exported model behind the real pipeline: active flags follow the head's own thresholds."""
+    """The exported model behind the real pipeline: its own thresholds, and its own valence and arousal."""
     from emo_face.perception.smooth import EmotionSmoother
 
     emotion = model.load(exported[0])
-    smoother = EmotionSmoother(label_set(emotion.label_set), 0.15, thresholds=emotion.thresholds)
+    assert emotion.own_affect
+    labels = label_set(emotion.label_set)
+    smoother = EmotionSmoother(labels, 0.15, thresholds=emotion.thresholds, own_affect=emotion.own_affect)
     for at in (0.0, 0.1, 0.2):
         found = emotion.estimate(frame, people(), {}, at)
         smooth = smoother.update([p.person_id for p in people()], found, at)
     for a, b in zip(found, smooth, strict=True):
-        np.testing.assert_allclose(np.clip(a.probabilities, 0.01, 0.99), b.probabilities, atol=1e-6)
+        np.testing.assert_allclose(a.probabilities, b.probabilities, atol=1e-6)
+        assert (b.valence, b.arousal) == pytest.approx((a.valence, a.arousal), abs=1e-6)
+        assert abs(b.valence - labels.circumplex(b.probabilities)[0]) > 1e-3
         assert (b.active == (b.probabilities >= emotion.card.thresholds)).all()
 
 

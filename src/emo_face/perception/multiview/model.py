@@ -21,7 +21,7 @@ class MultiViewEmotion:
 
     Attributes:
         card: thresholds, calibration and label set of the head. engine: what the encoder runs on.
-        thresholds: (classes,) of a multi-label set, else None.
+        thresholds: (classes,) of a multi-label set, else None. own_affect: the head reads valence and arousal itself.
     """
 
     name = "multiview"
@@ -34,7 +34,7 @@ class MultiViewEmotion:
                 f"{', '.join(encoder.config.views)}; train the head on features of this encoder"
             )
         self._encoder, self._head, self.card = encoder, head, card
-        self.label_set = card.fusion.label_set
+        self.label_set, self.own_affect = card.fusion.label_set, card.fusion.vad
         self.engine = encoder.name
         self.hashes: Mapping[str, str] = {**encoder.hashes, **head.hashes}
         # For the smoother; of a single-label set the top label is active, whatever its probability.
