@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -96,12 +97,14 @@ class Flaky:
 
     live, rate = True, 0.0
     opened = 0
+    taken = 0.0
 
     def __init__(self) -> None:
         self.left = 3
 
     def read(self) -> Any:
         self.left -= 1
+        self.taken = time.monotonic() - 0.25  # taken long before it was decoded
         return np.zeros((4, 4, 3), np.uint8) if self.left >= 0 else None
 
     def rewind(self) -> None:
@@ -125,6 +128,9 @@ def test_a_webcam_gone_is_reopened_and_said_so(graph: Any, monkeypatch: pytest.M
     node = graph.up(graph.start(CameraNode, reconnect_period=0.1))
     graph.until(lambda: node.health.counts().get("frames", 0) >= 7)
     assert node.health.counts()["disconnects"] >= 2
+    heard = graph.hear(Image, "camera/image_raw", qos.reliable(10))
+    graph.until(lambda: heard)
+    assert graph.now() - seconds(heard[0].header.stamp) > 0.25  # the stamp is when it was taken
     assert "errors" not in node.health.counts()
 
 

@@ -16,6 +16,7 @@ from std_msgs.msg import Header
 
 from emo_face.core.types import ImageArray
 from emo_face.ros import qos
+from emo_face.ros.clock import stamp_message
 from emo_face.ros.diagnostics import ERROR
 from emo_face.ros.image import compressed_message, image_message
 from emo_face.ros.lifecycle import EmoNode
@@ -100,7 +101,10 @@ class CameraNode(EmoNode):
         return max(due + period, time.monotonic() - period)
 
     def _publish(self, frame: ImageArray) -> None:
-        header = Header(stamp=self.get_clock().now().to_msg(), frame_id=self.params["frame_id"])
+        assert self._source is not None
+        # a device's frame was taken before it was decoded, a file's is due now
+        age = time.monotonic() - self._source.taken if self._source.live else 0.0
+        header = Header(stamp=stamp_message(self.clock.now() - age), frame_id=self.params["frame_id"])
         if self._raw is not None and self._raw.get_subscription_count():
             self._raw.publish(image_message(frame, header))
         if self._jpeg is not None and self._jpeg.get_subscription_count():

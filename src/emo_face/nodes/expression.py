@@ -27,7 +27,7 @@ from emo_face.ros.humans import RobotFacePublisher
 from emo_face.ros.image import ImageError
 from emo_face.ros.image_input import ImageInput
 from emo_face.ros.latest import Latest, Worker
-from emo_face.ros.lifecycle import HOLD, EmoNode
+from emo_face.ros.lifecycle import EmoNode
 from emo_face.ros.run import run
 from emo_face.ros.schema import Value, build
 from emo_face.ros.speech import SpeechLimits, SpeechRefused, read_speech, speech_type
@@ -144,8 +144,7 @@ class ExpressionNode(EmoNode):
         if model is None or (context.scene is None and context.speech is None):
             return
         self._publish(model.express(context, now))
-        if warning := getattr(model, "warning", ""):
-            self.complain("degraded", WARN, warning, HOLD)
+        self.degraded(tuple(filter(None, (getattr(model, "warning", ""),))))
 
     def _scene(self, msg: EmotionScoresArray) -> Scene:
         self._frame_id = msg.header.frame_id

@@ -76,8 +76,7 @@ class PerceptionNode(EmoNode):
         self.health.fact("emotion_backend", emotion.name)
         for name, digest in hashes.items():
             self.health.fact(f"model:{name}", digest)
-        for number, text in enumerate(self._pipeline.warnings):
-            self.complain(f"degraded {number}", WARN, text)
+        self.degraded(self._pipeline.warnings)
         self.get_logger().info(f"{self._pipeline.detector} + {emotion.name} ready, first frame took {warm:.2f} s")
 
     def activate(self) -> None:
@@ -165,6 +164,7 @@ class PerceptionNode(EmoNode):
         self._scores.publish(
             scores_message(result.people, result.emotions, header=header, size=size, model=model, latency=latency)
         )
+        self.degraded(result.warnings)
         self.health.count("frames_processed")
         self.health.tick("scores", time.monotonic())
         self.health.latency("latency", latency)

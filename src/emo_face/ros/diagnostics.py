@@ -85,6 +85,11 @@ class Health:
         with self._lock:
             self._conditions.pop(key, None)
 
+    def clear_conditions(self, prefix: str) -> None:
+        """Withdraw every condition whose key starts with ``prefix``."""
+        with self._lock:
+            self._conditions = {k: c for k, c in self._conditions.items() if not k.startswith(prefix)}
+
     def quiet_for(self, name: str, now: float) -> float:
         """Seconds since the last :meth:`tick` of ``name``; infinite without one."""
         with self._lock:

@@ -52,6 +52,7 @@ class EmoNode(LifecycleNode):
         self.clock = NodeClock(self, self.clock_jumped)
         self._soon: deque[Callable[[], None]] = deque()
         self._wake = self.create_guard_condition(self._run_soon)
+        self._degraded: tuple[str, ...] = ()
         self._inputs: dict[str, tuple[str, float]] = {}
         self._running_since = time.monotonic()
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
@@ -138,6 +139,14 @@ class EmoNode(LifecycleNode):
                 self.get_logger().error(text)
             else:
                 self.get_logger().warning(text)
+
+    def degraded(self, warnings: tuple[str, ...]) -> None:
+        """Show what is missing or failing, each text with its fix, until called with other texts."""
+        if warnings != self._degraded:
+            self._degraded = warnings
+            self.health.clear_conditions("degraded")
+            for number, text in enumerate(warnings):
+                self.complain(f"degraded {number}", WARN, text)
 
     def drop(self, reason: str, text: str) -> None:
         """Count something that is not used; say why for a while."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,10 +42,12 @@ class Source(Protocol):
     Attributes:
         rate: frames a second that it is made for; 0 when reading itself waits for the next frame (webcam).
         live: True for a device, whose end is a fault; False for files, whose end is the end.
+        taken: steady seconds when a device took the last frame read; 0 for files.
     """
 
     rate: float
     live: bool
+    taken: float
 
     def read(self) -> ImageArray | None:
         """The next frame, (height, width, 3) uint8 BGR, or None at the end or when the device is gone."""
@@ -114,6 +117,7 @@ class Still:
     """One picture for ever, still or under a slow pan and zoom; ``rate`` frames make a second of the pan."""
 
     live = False
+    taken = 0.0
 
     def __init__(self, path: Path, size: tuple[int, int], pan_zoom: PanZoom | None, rate: float) -> None:
         self.rate = rate
@@ -149,6 +153,7 @@ class Pictures:
     """The pictures of a folder in order of their names."""
 
     live = False
+    taken = 0.0
     rate = FOLDER_RATE
 
     def __init__(self, paths: list[Path], folder: Path, size: tuple[int, int]) -> None:
@@ -175,6 +180,7 @@ class Video:
     """A video file."""
 
     live = False
+    taken = 0.0
 
     def __init__(self, path: Path, size: tuple[int, int]) -> None:
         self._path, self._size = path, size
@@ -222,6 +228,7 @@ class Webcam:
                 f"webcam {name}: cannot be opened; list devices with `ls /dev/video*`, join group video, "
                 "or give a file as source"
             )
+        self.taken = 0.0
         self._capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)  # the newest frame, not one of four ago
         for key, value in ((cv2.CAP_PROP_FRAME_WIDTH, width), (cv2.CAP_PROP_FRAME_HEIGHT, height)):
             if value:
@@ -229,7 +236,10 @@ class Webcam:
 
     def read(self) -> ImageArray | None:
         """The next frame; None when the device is gone."""
-        done, frame = self._capture.read()
+        if not self._capture.grab():
+            return None
+        self.taken = time.monotonic()  # before decoding, which takes milliseconds
+        done, frame = self._capture.retrieve()
         return np.asarray(frame, np.uint8) if done and frame is not None else None
 
     def rewind(self) -> None:
