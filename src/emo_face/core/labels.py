@@ -38,7 +38,8 @@ class LabelSet:
         try:
             return self.labels.index(label)
         except ValueError:
-            raise ValueError(f"label {label!r} is not in label set {self.name!r}: expected one of {', '.join(self.labels)}") from None
+            known = ", ".join(self.labels)
+            raise ValueError(f"label {label!r} is not in label set {self.name!r}: expected one of {known}") from None
 
     def circumplex(self, probabilities: FloatArray) -> tuple[float, float]:
         """Expected (valence, arousal), each in [-1, 1], of a distribution of shape (n,).

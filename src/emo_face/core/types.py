@@ -124,7 +124,8 @@ class ExpressionTarget:
         stamp: seconds; stamp of the newest input used.
         coefficients: (100,) expression coefficients in ``basis``, unit standard deviation each.
         basis: ``open-ict-1``, ``flame2020`` or ``flame2023``.
-        jaw_pose: (3,) rad, axis-angle. eyelids: (2,) left, right in [0, 1], 1 = closed. gaze: (2,) rad, yaw (left +), pitch (up +).
+        jaw_pose: (3,) rad, axis-angle. eyelids: (2,) left, right in [0, 1], 1 = closed.
+        gaze: (2,) rad, yaw (left +), pitch (up +).
         intensity, confidence: in [0, 1]. valid_for: seconds after ``stamp``.
         source: backend that made it. text: situation or reason, may be empty.
     """
