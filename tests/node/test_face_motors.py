@@ -1,0 +1,206 @@
+"""The face driver's rigs, further inputs and outputs, and imported bases."""
+
+from __future__ import annotations
+
+import importlib.util
+import socket
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy")
+pytest.importorskip("emo_face_msgs", reason="needs the messages: run scripts/setup.sh")
+from facing import SMILE, Face
+from std_srvs.srv import SetBool
+
+from emo_face.core.arkit import ARKIT_INDEX
+from emo_face.core.errors import ConfigError
+from emo_face.core.paths import share_dir
+from emo_face.face.basis import find_basis
+from emo_face.nodes.face_driver import FaceDriverNode
+from emo_face.nodes.face_inputs import face_of
+from emo_face.ros import qos
+from emo_face.runtime.store import ModelEntry, register, sha256_of
+
+
+def test_a_rig_moves_through_its_gate_and_stops(graph: Any) -> None:
+    face = Face(graph, rig="minimal_4servo", rig_driver="mock", rate=100.0, neutral_hold=0.0)
+    control = face.node._motors._control
+    rest = control.gate.position
+    graph.until(face.smiling)
+    moved = control.output.position
+    assert control.output.torque
+    assert np.abs(moved - rest).max() > 10
+    assert (control.rig.limits.lower <= moved).all()
+    assert (moved <= control.rig.limits.upper).all()
+    assert graph.call(SetBool, "/face_driver/estop", data=True).success
+    graph.until(lambda: not control.output.torque)
+    assert not control.driver.torque
+    answer = graph.call(SetBool, "/face_driver/estop", data=False)
+    assert "torque stays off until ~/enable" in answer.message
+    graph.until(face.smiling)
+    assert not control.output.torque  # a release moves nothing
+    assert graph.call(SetBool, "/face_driver/enable", data=True).success
+    graph.until(lambda: control.output.torque)
+    assert graph.call(SetBool, "/face_driver/enable", data=False).success
+    graph.until(lambda: not control.output.torque)
+
+
+def test_a_bus_unplugged_is_diagnosed_and_comes_back(graph: Any) -> None:
+    face = Face(graph, rig="minimal_4servo", rig_driver="mock")
+    control = face.node._motors._control
+    graph.until(lambda: control.output.torque)
+    control.driver.unplugged = True
+    face.complaint("unplugged; plug it in again; connecting again")
+    control.driver.unplugged = False
+    graph.until(lambda: control.health.reconnects == 1 and control.output.torque)
+    face.status.clear()
+    graph.until(lambda: face.status and "unplugged" not in face.status[-1].status[0].message)
+
+
+def test_ros2_control_gets_trajectories(graph: Any) -> None:
+    from trajectory_msgs.msg import JointTrajectory
+
+    points = graph.hear(JointTrajectory, "face/joint_trajectory", qos.reliable(20))
+    face = Face(graph, rig="head_25channel", rig_driver="trajectory")
+    graph.until(face.smiling)
+    control = face.node._motors._control
+    last = graph.until(lambda: points)[-1]
+    assert tuple(last.joint_names) == control.rig.names
+    assert len(last.points[0].positions) == len(last.points[0].velocities) == 25
+    assert last.points[0].time_from_start.nanosec == pytest.approx(1.5e9 / 60, rel=0.01)
+
+
+def test_a_wrong_rig_fails_configure_with_the_names(graph: Any) -> None:
+    node = graph.start(FaceDriverNode, screen__enabled=False, rig="nobody")
+    assert node.trigger_configure().name == "FAILURE"
+    assert "known are head_12servo" in node.health.report("", time.monotonic()).message
+
+
+def test_the_eyes_follow_look_at_points(graph: Any) -> None:
+    from geometry_msgs.msg import PointStamped
+
+    face = Face(graph)
+    out = graph.talk(PointStamped, "look_at")
+    left = ARKIT_INDEX["eyeLookOutLeft"]
+
+    def look(frame: str, y: float) -> None:
+        msg = PointStamped()
+        msg.header.frame_id, msg.point.x, msg.point.y = frame, 1.0, y
+        out.publish(msg)
+
+    def looking_left() -> bool:
+        look("sellion_link", 0.3)
+        return face.states[-1].position[left] > 0.3
+
+    graph.until(looking_left)
+    look("map", 0.3)
+    face.complaint("point in frame 'map', expected 'sellion_link'")
+    look("", float("nan"))
+    graph.until(lambda: face.node.health.counts().get("dropped.look_at") == 2)
+
+
+def test_the_mouth_moves_while_the_robot_speaks(graph: Any) -> None:
+    from std_msgs.msg import Float32, String
+
+    face = Face(graph, layers__lips=True)
+    visemes, level = graph.talk(String, "face/viseme"), graph.talk(Float32, "face/voice_level")
+    jaw = ARKIT_INDEX["jawOpen"]
+
+    def wide() -> bool:
+        visemes.publish(String(data="aa"))
+        return face.states[-1].position[jaw] > 0.2
+
+    graph.until(wide)
+    graph.until(lambda: face.states[-1].position[jaw] < 0.05)
+
+    def loud() -> bool:
+        level.publish(Float32(data=1.0))
+        return face.states[-1].position[jaw] > 0.2
+
+    graph.until(loud)
+    visemes.publish(String(data="xx"))
+    level.publish(Float32(data=float("nan")))
+    counts = face.node.health.counts
+    graph.until(lambda: counts().get("dropped.viseme") == 1 and counts().get("dropped.voice_level") == 1)
+
+
+def test_avatars_get_live_link_packets(graph: Any) -> None:
+    from emo_face.face.livelink import decode
+
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as avatar:
+        avatar.bind(("127.0.0.1", 0))
+        avatar.settimeout(5)
+        face = Face(graph, live_link__host="127.0.0.1", live_link__port=avatar.getsockname()[1])
+        graph.until(face.smiling)
+        smile = 0.0
+        deadline = time.monotonic() + 5
+        while smile < 0.5 and time.monotonic() < deadline:
+            frame = decode(avatar.recv(2048))
+            smile = float(frame.values[SMILE])
+    assert smile > 0.5
+
+
+@pytest.mark.parametrize(
+    ("label", "valence", "arousal", "shape"),
+    [
+        ("happy", 0.0, 0.0, "mouthSmileLeft"),
+        ("", 0.8, 0.5, "mouthSmileLeft"),
+        ("excited", 0.8, 0.5, "mouthSmileLeft"),
+        ("", -0.6, -0.3, "browInnerUp"),
+        ("scared", 0.0, 0.0, "eyeWideLeft"),
+    ],
+)
+def test_hri_expressions_become_faces(label: str, valence: float, arousal: float, shape: str) -> None:
+    assert face_of(label, valence, arousal)[ARKIT_INDEX[shape]] > 0.2
+
+
+def test_what_says_nothing_is_no_face_and_strength_follows_the_vector() -> None:
+    assert face_of("confused", 0.0, 0.0) is None
+    assert face_of("", float("nan"), 0.0) is None
+    assert face_of("", 3.0, 0.0) is None
+    assert not face_of("", 0.0, 0.0).any()
+    assert face_of("", 0.2, 0.125)[SMILE] < 0.5 * face_of("", 0.8, 0.5)[SMILE]
+
+
+def test_robot_face_expression_needs_hri_msgs(graph: Any) -> None:
+    if importlib.util.find_spec("hri_msgs") is None:
+        with pytest.raises(ConfigError, match=r"robot_face\.enabled needs hri_msgs"):
+            graph.start(FaceDriverNode, robot_face__enabled=True)
+        return
+    from hri_msgs.msg import Expression
+
+    face = Face(graph, robot_face__enabled=True)
+    out = graph.talk(Expression, "/robot_face/expression")
+    out.publish(Expression(expression="happy", confidence=1.0))
+    graph.until(lambda: face.smile() > 0.5)
+    out.publish(Expression(expression="bored"))
+    face.complaint("/robot_face/expression not used")
+
+
+def test_a_flame_basis_of_the_users_own_is_decoded(graph: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A map as `emo-face flame import` registers it: here the open basis under another name."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    with np.load(share_dir() / "models" / "open_ict_1.npz") as arrays:
+        renamed = {**arrays, "basis": np.array("flame2023")}
+    file = tmp_path / "emo_face" / "flame2023_arkit.npz"
+    file.parent.mkdir()
+    np.savez(file, **renamed)
+    register(
+        ModelEntry(
+            name="flame2023-arkit", file=file.name, sha256=sha256_of(file), size=file.stat().st_size,
+            licence="test", purpose="test", how="test",
+        )
+    )  # fmt: skip
+    find_basis.cache_clear()
+    face = Face(graph)
+
+    def smiling() -> bool:
+        face.show(basis="flame2023")
+        return face.smile() > 0.5
+
+    graph.until(smiling)
+    find_basis.cache_clear()
