@@ -22,15 +22,16 @@ from emo_face.training.face_export import export
 from emo_face.training.face_model import Exported, FaceNet
 
 
-def load(path: Path) -> FaceNet:
-    """The trained net. Raises ModelError naming the file."""
+def load(path: Path) -> list[FaceNet]:
+    """The trained nets. Raises ModelError naming the file."""
     try:
-        state = torch.load(path, weights_only=True, map_location="cpu")
-        net = FaceNet(lessons=len(state["teacher.bias"]))
-        net.load_state_dict(state)
+        nets = []
+        for state in torch.load(path, weights_only=True, map_location="cpu"):
+            nets.append(FaceNet(lessons=len(state["teacher.bias"])).eval())
+            nets[-1].load_state_dict(state)
     except (OSError, KeyError, RuntimeError, ValueError) as error:
         raise ModelError(f"{path} is no checkpoint of the face student: {error}; run train_face.py") from None
-    return net.eval()
+    return nets
 
 
 def main() -> None:
@@ -39,7 +40,7 @@ def main() -> None:
     parser.add_argument("--run", type=Path, required=True, help="folder written by train_face.py")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
-    path = export(Exported([load(args.run / CHECKPOINT)], read_folds(args.run / FILE).temperature), args.out)
+    path = export(Exported(load(args.run / CHECKPOINT), read_folds(args.run / FILE).temperature), args.out)
     entry = {
         "name": "nano_face",
         "file": path.name,

@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for caches and results")
     parser.add_argument("--seed", type=int, default=0, help="training seed (default 0); the folds do not move")
-    parser.add_argument("--epochs", type=int, default=None, help="hundreds of steps of a fold (default 15)")
+    parser.add_argument("--epochs", type=int, default=None, help="hundreds of steps of a fold (default 13)")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads (default 1)")
 
 
@@ -63,8 +63,8 @@ def main(args: argparse.Namespace) -> int:
     temperature = best_temperature(found)
     save(args.out / FILE, found, temperature, args.seed)
     final = fitting.train(None)
-    torch.save(final.state_dict(), args.out / CHECKPOINT)
-    path = export(Exported([final], temperature), args.out / MODEL)
+    torch.save([net.state_dict() for net in final], args.out / CHECKPOINT)
+    path = export(Exported(final, temperature), args.out / MODEL)
     for key, value in figures(at_temperature(found, temperature)).items():
         print(f"{key}: {value}")
     print(f"wrote {path} and {args.out / FILE}; to ship them, copy both to models/ and update models/manifest.yaml")

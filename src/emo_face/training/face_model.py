@@ -32,7 +32,7 @@ class FaceNet(nn.Module):
     """(n, 1, 48, 48) normalised grey crops -> features, and from these emotion, reject, ARKit and teacher heads."""
 
     def __init__(
-        self, widths: tuple[int, int, int, int] = (16, 32, 64, 128), features: int = 256, lessons: int = 256
+        self, widths: tuple[int, int, int, int] = (16, 32, 56, 108), features: int = 256, lessons: int = 256
     ) -> None:
         super().__init__()
         a, b, c, d = widths

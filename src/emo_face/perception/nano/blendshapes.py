@@ -98,7 +98,7 @@ def read_weights(path: Path) -> BlendshapeWeights:
 class SecondOpinion:
     """Classifies blendshapes against a resting face that is learned for each person while watching.
 
-    A frame moves the baseline by how neutral it looks, so somebody who smiles for a minute is not taken to rest
+    Only frames that look neutral move the baseline, by how much they do, so somebody who smiles for a minute is not taken to rest
     smiling.
     """
 
@@ -124,7 +124,8 @@ class SecondOpinion:
         self._people = {k: p for k, p in self._people.items() if now - p.seen <= MEMORY_SECONDS}
         person = self._people.setdefault(person_id, _Person(self._weights.rest.copy(), 0.0, now))
         probabilities = self._classify(arkit - person.baseline)
-        self._learn(person, arkit, float(probabilities[basic7().index("Neutral")]), now)
+        neutral = basic7().index("Neutral")
+        self._learn(person, arkit, float(probabilities[neutral]) if probabilities.argmax() == neutral else 0.0, now)
         settled = person.seconds / (person.seconds + PRIOR_SECONDS)
         return BlendshapeOpinion(probabilities, arkit, np.clip(arkit - person.baseline, 0.0, 1.0), settled)
 
