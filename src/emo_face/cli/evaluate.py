@@ -14,6 +14,7 @@ from importlib import import_module
 TARGETS = {
     "nano": "the face and the speech student and their peers on held-out data",
     "multiview": "the full tier's multi-view model on cached features, beside the paper's tables",
+    "contextface": "the full tier's ContextFace: emotion words and faces, beside the paper's tables",
 }
 """Target -> help; ``emo_face.evaluation.<target>`` has ``add_arguments`` and ``run``."""
 

@@ -1,0 +1,207 @@
+"""The evaluation command: on predictions whose quality is known, and once with a real tiny model."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from emo_face.cli.main import main
+from emo_face.core.errors import UserError
+from emo_face.datasets import flame_targets
+from emo_face.datasets.records import Record, write_jsonl
+from emo_face.evaluation import contextface_predict as cp
+from emo_face.evaluation.contextface_report import tables
+from emo_face.evaluation.contextface_tables import SHORT, paper
+from emo_face.expression.contextface.prompts import label_of, words
+
+WORDS = words()
+EVENTS = {"Angry": "fence broken", "Sad": "dog gone", "Surprise": "parrot inside", "Neutral": "bus on time",
+          "Fear": "steps upstairs", "Happy": "match won", "Disgust": "soup mouldy"}  # fmt: skip
+
+
+def make(tmp_path, count=70, version="flame2020"):
+    """Records of both splits, targets around a mean for each emotion, and the true faces."""
+    rng = np.random.default_rng(0)
+    means = rng.normal(0, 0.3, (7, 100))
+    records, faces = [], []
+    for split in ("train", "test"):
+        for i in range(count):
+            word = WORDS[i % 7]
+            leak = f" He is {word.lower()}." if i < 14 else ""
+            records.append(Record(f"{split}{i}", f"{i}.png", "caers7", (label_of(word),), split, "made",
+                                  situation=f"It is {EVENTS[word]}.{leak}", quote=f"Oh, {EVENTS[word]}!"))  # fmt: skip
+            faces.append(means[i % 7] + rng.normal(0, 0.1, 100))
+    truth = np.array(faces, np.float32)
+    nothing = np.full((2 * count, 3), np.nan, np.float32)
+    targets = flame_targets.FlameTargets(version, "made", tuple(r.id for r in records), truth, nothing, nothing[:, :2])
+    flame_targets.write(tmp_path / "targets.npz", targets)
+    write_jsonl(tmp_path / "records.jsonl", records)
+    return records, truth
+
+
+def predictions(tmp_path, truth, count=70, wrong=7, noise=0.05):
+    """Right but for the first ``wrong``; faces near the true ones."""
+    rng = np.random.default_rng(1)
+    run = cp.Run(model={"folder": "made", "flame_version": "flame2020"})
+    for name in ("quote", "situation", "situation masked"):
+        guess = np.arange(count) % 7
+        guess[:wrong] = (guess[:wrong] + 1) % 7
+        probabilities = np.full((count, 7), 0.05)
+        probabilities[np.arange(count), guess] = 0.7
+        near = truth[count:] + rng.normal(0, noise, (count, 100))
+        spoken = (
+            cp.Spoken(np.array([-1, *guess[1:20]]), np.array([False] * 2 + [True] * 18)) if name == "quote" else None
+        )
+        ids = tuple(f"test{i}" for i in range(count))
+        run.conditions[name] = cp.Predictions(ids, probabilities, np.full(count, 0.9), near, near * 0.99, spoken)
+    cp.save(tmp_path / "predictions.npz", run)
+    return run
+
+
+def evaluate(tmp_path, *more):
+    words = ["evaluate", "contextface", "--records", tmp_path / "records.jsonl", "--rounds", "15", *more]
+    return main([str(word) for word in words])
+
+
+def test_a_report_of_known_predictions(tmp_path, capsys):
+    _, truth = make(tmp_path)
+    predictions(tmp_path, truth)
+    where = (
+        "--predictions",
+        tmp_path / "predictions.npz",
+        "--targets",
+        tmp_path / "targets.npz",
+        "--out",
+        tmp_path / "out",
+    )
+    assert evaluate(tmp_path, *where, "--json") == 0
+    report = json.loads(capsys.readouterr().out)
+    quote = report["emotion"]["quote"]
+    assert (quote["WAR"], quote["UAR"], quote["form"]) == (pytest.approx(90),) * 3
+    assert quote["interval"]["WAR"][0] <= 90 <= quote["interval"]["WAR"][1]
+    assert quote["baselines"]["majority"]["WAR"] == pytest.approx(100 / 7)
+    assert (quote["spoken"]["n"], quote["spoken"]["emitted"], quote["spoken"]["unparsed"]) == (20, 90, 5)
+    rows = report["expression"]["quote"]["rows"]
+    errors = {name: row["per_dim_mse"]["value"] for name, row in rows.items()}
+    assert errors["ContextFace, map"] == pytest.approx(0.05**2, rel=0.1)
+    assert errors["ContextFace, map"] < errors["Per-emotion mean"] < errors["Mean"] < errors["Random"]
+    assert rows["Mean"]["sum_sq"]["value"] / errors["Mean"] == pytest.approx(100, rel=0.02)
+    assert report["expression"]["quote"]["baselines_from"] == "70 training faces"
+    assert report["expression"]["quote"]["floor"]["FD"]["value"] > 0
+    leak = report["leak"]["situation"]
+    assert leak["share"]["label_word"] == pytest.approx(20), "14 of 70 name it"
+    assert leak["leaking"] == {"n": 14, "UAR": pytest.approx(50), "WAR": pytest.approx(50)}
+    assert leak["clean"]["WAR"] == 100
+    assert leak["bag_of_words"]["UAR"] == 100
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    for text in ("ContextFace", "Floor (same distribution)", "Leakage", "0.81", "93.21", "4.83", "97.32"):
+        assert text in page, text
+    assert "http" not in page, "nothing is fetched"
+    assert json.loads((tmp_path / "out" / "report.json").read_text())["split"] == "test"
+    assert evaluate(tmp_path, *where) == 0
+    assert "Table 1" not in capsys.readouterr().out, "no picture condition was measured"
+
+
+def test_table_one_has_the_papers_columns(tmp_path):
+    _, truth = make(tmp_path)
+    run = predictions(tmp_path, truth)
+    run.conditions["image+quote"] = run.conditions["quote"]
+    from emo_face.datasets.records import read_jsonl
+    from emo_face.evaluation.contextface import measure
+
+    everyone = list(read_jsonl(tmp_path / "records.jsonl"))
+    report = measure(run, [r for r in everyone if r.split == "test"], [], None, 5, 0)
+    (table,) = [t for t in tables(report) if t.title.startswith("Emotion, image+quote")]
+    assert list(table.columns) == [*SHORT, "UAR", "WAR"]
+    assert table.paper["ContextFace"][-2:] == [93.21, 94.89]
+    assert "Emotion-LLaMA" in table.paper
+    assert len(table.ours["This run (one pass)"]) == len(table.columns)
+    assert table.ours["This run (one pass)"][-1] == pytest.approx(90)
+
+
+def test_predictions_survive_the_file(tmp_path):
+    _, truth = make(tmp_path)
+    run = predictions(tmp_path, truth)
+    back = cp.load(tmp_path / "predictions.npz")
+    assert back.model == run.model
+    assert list(back.conditions) == list(run.conditions)
+    for name, said in run.conditions.items():
+        for part in ("probabilities", "form", "map", "mean"):
+            np.testing.assert_array_equal(getattr(back.conditions[name], part), getattr(said, part))
+    np.testing.assert_array_equal(back.conditions["quote"].spoken.emitted, run.conditions["quote"].spoken.emitted)
+    (tmp_path / "bad.npz").write_bytes(b"PK")
+    for name in ("bad.npz", "none.npz", "targets.npz"):
+        with pytest.raises(UserError, match="predictions"):
+            cp.load(tmp_path / name)
+
+
+def test_mistakes_are_named(tmp_path, capsys):
+    _, truth = make(tmp_path, version="flame2023")
+    predictions(tmp_path, truth)
+    where = ("--predictions", tmp_path / "predictions.npz")
+    for more, text in (
+        ((*where, "--targets", tmp_path / "targets.npz"), "flame2023"),
+        ((*where, "--split", "val"), "empty"),
+        ((*where, "--split", "train"), "train split"),
+        ((*where, "--conditions", "smell"), "smell"),
+        ((*where, "--conditions", "image"), "none of the conditions"),
+        ((), "--model or --predictions"),
+        ((*where, "--also", "table9/x=y"), "table3/both"),
+    ):
+        assert evaluate(tmp_path, *more) == 2, text
+        assert text in capsys.readouterr().err
+
+
+def test_the_papers_tables_agree_with_each_other():
+    """The same rows appear in several tables of paper and supplement; what is copied wrong would differ."""
+    printed = paper()
+    for one, two in (("table1_situation", "supplement_table4_situation"), ("table1_quote", "supplement_table4_quote")):
+        assert printed[one]["rows"]["ContextFace"] == printed[two]["rows"]["ContextFace"]
+    quote = printed["table1_quote"]["rows"]["ContextFace"][-2:]
+    assert printed["table3"]["rows"]["both"] == printed["table4"]["rows"]["LLaVA-llama2-13B"] == quote
+    for kind in ("situation", "quote"):
+        ours = printed[f"table2_{kind}"]["rows"]["ContextFace"]
+        assert printed["supplement_table2"]["rows"][f"L2 ({kind})"] == [ours[0], ours[2]]
+        mean = printed[f"table2_{kind}"]["rows"]["Mean"]
+        assert mean[2] / mean[0] == pytest.approx(100, rel=0.04), "the L2 is a mean over 100 dimensions"
+    for name, table in printed.items():
+        if name != "source":
+            assert all(len(row) == len(table["columns"]) for row in table["rows"].values()), name
+
+
+def test_a_real_model_answers_every_condition(tmp_path):
+    pytest.importorskip("torch")
+    pytest.importorskip("peft")
+    import cv2
+
+    from emo_face.expression.contextface import tiny
+    from emo_face.expression.contextface.config import ContextFaceConfig
+    from emo_face.expression.contextface.engine import Engine
+    from emo_face.expression.contextface.model import build_model
+    from emo_face.expression.contextface.tokens import TokenBuilder
+    from emo_face.expression.contextface.vision import Eyes
+
+    records, _ = make(tmp_path, count=7)
+    people = [r for r in records if r.split == "test"][:2]
+    for record in people:
+        cv2.imwrite(str(tmp_path / record.image), np.zeros((30, 40, 3), np.uint8))
+    tokenizer = tiny.tiny_tokenizer("llava")
+    base = tiny.tiny_base("llava", tokenizer)
+    model = build_model(base, tokenizer, ContextFaceConfig(groups=("expression", "jaw"))).eval()
+    eyes = Eyes(model.base, tiny.tiny_image_processor("llava"))
+    engine = Engine(model, TokenBuilder(tokenizer, "llava", model.image_id, eyes.tokens), eyes)
+    ticks = []
+    for name in cp.CONDITIONS:
+        said = cp.predict(
+            engine, people, tmp_path, name, speak=1 if name == "quote" else 0, tick=lambda: ticks.append(1)
+        )
+        assert said.probabilities.shape == (2, 7)
+        np.testing.assert_allclose(said.probabilities.sum(1), 1)
+        assert said.map.shape == said.mean.shape == (2, 100), "the jaw is not part of the expression"
+        assert (said.spoken is not None) == (name == "quote")
+    assert len(ticks) == 2 * len(cp.CONDITIONS)
+    (tmp_path / people[0].image).unlink()
+    with pytest.raises(UserError, match="missing"):
+        cp.predict(engine, people, tmp_path, "image")
