@@ -103,6 +103,14 @@ def test_agreement_sharpens_and_disagreement_flattens() -> None:
     assert fuse(differ, PARAMETERS).probabilities[happy] < alone[happy]
 
 
+@given(distribution, st.floats(0.5, 2.0), st.floats(0.5, 2.0))
+def test_agreement_is_never_less_certain(p: np.ndarray, face: float, speech: float) -> None:
+    sources = {"face": SourceParameters(weight=face), "speech": SourceParameters(weight=speech)}
+    parameters = FusionParameters(label_set="basic7", sources=sources)
+    both = fuse({"face": Opinion(p), "speech": Opinion(p)}, parameters).probabilities
+    assert both.max() >= p.max() - 1e-6
+
+
 def test_evidence_is_signed() -> None:
     result = fuse({"face": Opinion(peaked("Happy", 0.95)), "speech": Opinion(peaked("Sad", 0.6))}, PARAMETERS)
     assert basic7().labels[int(result.probabilities.argmax())] == "Happy"

@@ -22,11 +22,11 @@ from emo_face.evaluation.calibration import ece, fit_temperature
 from emo_face.evaluation.metrics import accuracy, nll
 from emo_face.perception.fusion import FusionParameters, SourceParameters, pool_log
 
-SILENT_SHARE = 0.25  # of the pairs, for each of the two sources
+SILENT_SHARE = 0.1  # of the pairs, for each of the two sources
 PAIRS_PER_CLASS = 150
 FOLDS = 5
 LEAST_ROWS = 10  # of a class, to take part in pairs
-WEIGHTS = (0.2, 2.0)
+WEIGHTS = (0.5, 2.0)  # from one half on, two sources that agree are never less certain together than alone
 RIDGE = 0.02  # pull towards 1: the weight of a source beside one that says little is hardly determined by data
 
 
