@@ -47,11 +47,9 @@ def main() -> int:
 
 
 def _trained(base_folder: Path, model: Path) -> tuple[Any, Any, Any]:
-    from emo_face.perception.multiview import checkpoint, head_file
+    from emo_face.perception.multiview.model import load_torch
 
-    base = checkpoint.load_base(base_folder)
-    base.language_model = None  # not exported, and by far the largest part
-    return checkpoint.load_encoder(model, base), *head_file.load(model)
+    return load_torch(model, base_folder)
 
 
 def _random(size: str) -> tuple[Any, Any, Any]:

@@ -80,13 +80,15 @@ def run(args: argparse.Namespace) -> int:
 def evaluate(args: argparse.Namespace) -> dict[str, Any]:
     """The whole report as a dict. Raises UserError for an empty split or features that are not there."""
     from emo_face.datasets.records import of_split, read_jsonl
-    from emo_face.perception.multiview import head_file
+    from emo_face.perception.multiview import fingerprint, head_file
     from emo_face.training import stage2
+    from emo_face.training.feature_cache import FeatureCache
 
     head, card = head_file.load(args.model)
     records = list(read_jsonl(args.records))
     people = of_split(records, args.split)
     features = read_features(args.cache)
+    fingerprint.check(card.encoder, FeatureCache.reading(args.cache).meta().get("files", {}), args.cache)
     name = card.fusion.label_set
     data = stage2.labelled(features, people, name)
     if data.features.features.shape[1:] != (len(card.fusion.views), card.fusion.in_features):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,11 +72,21 @@ def record_key(record: Record) -> str:
 class FeatureCache:
     """A folder of shards. A shard counts only once its line is in the index, so a kill loses at most one."""
 
-    def __init__(self, folder: Path, encoder: MultiViewEncoder, shard: int = 1024) -> None:
-        """Open or start a cache. Raises UserError where the folder was made by another encoder."""
+    def __init__(
+        self, folder: Path, encoder: MultiViewEncoder, shard: int = 1024, files: Mapping[str, str] | None = None
+    ) -> None:
+        """Open or start a cache. Raises UserError where the folder was made by another encoder.
+
+        ``files`` is the encoder's :func:`~emo_face.perception.multiview.fingerprint.fingerprint`, for Stage 2's card.
+        """
         self.folder, self.encoder, self.shard = folder, encoder, shard
         key = encoder_key(encoder)
-        meta = {"format": FORMAT, "encoder": key, "views": list(encoder.config.views), "size": encoder.feature_size}
+        meta: dict[str, Any] = {
+            "format": FORMAT,
+            "encoder": key,
+            "views": list(encoder.config.views),
+            "size": encoder.feature_size,
+        }
         path = folder / META
         if path.is_file():
             found = json.loads(path.read_text(encoding="utf-8"))
@@ -86,9 +96,11 @@ class FeatureCache:
                     f"{path}: field {changed[0]!r}: expected {meta[changed[0]]!r}, got {found.get(changed[0])!r}: "
                     "these features come from another encoder; choose another folder or delete this one"
                 )
-        else:
-            folder.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps(meta, indent=1) + "\n", encoding="utf-8")
+            meta = found
+        if files and "files" not in meta:
+            meta["files"] = dict(files)
+        folder.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(meta, indent=1) + "\n", encoding="utf-8")
 
     @classmethod
     def reading(cls, folder: Path) -> FeatureCache:
@@ -98,6 +110,11 @@ class FeatureCache:
         cache = cls.__new__(cls)
         cache.folder = folder
         return cache
+
+    def meta(self) -> dict[str, Any]:
+        """``views``, ``size``, the ``encoder``'s key, and the fingerprint of its ``files`` where known."""
+        found: dict[str, Any] = json.loads((self.folder / META).read_text(encoding="utf-8"))
+        return found
 
     def build(
         self,

@@ -135,6 +135,7 @@ def _stage1(args: argparse.Namespace) -> None:
 def _cache(args: argparse.Namespace) -> None:
     from emo_face.datasets.records import read_jsonl
     from emo_face.perception.multiview.checkpoint import load_base, load_encoder
+    from emo_face.perception.multiview.fingerprint import fingerprint
     from emo_face.training.feature_cache import FeatureCache
     from emo_face.training.multiview_data import Pictures
     from emo_face.training.progress import bar
@@ -153,7 +154,8 @@ def _cache(args: argparse.Namespace) -> None:
             done += people
             tick(done, 0.0)
 
-        found = FeatureCache(args.out, encoder).build(records, pictures, args.batch, device, count)
+        cache = FeatureCache(args.out, encoder, files=fingerprint(args.encoder, args.base))
+        found = cache.build(records, pictures, args.batch, device, count)
     print(json.dumps({"people": len(found.ids), "encoded_now": done, "shape": list(found.features.shape)}))
 
 
@@ -162,15 +164,20 @@ def _stage2(args: argparse.Namespace) -> None:
 
     from emo_face.datasets.records import of_split, read_jsonl
     from emo_face.evaluation.multiview import read_features
-    from emo_face.perception.multiview import checkpoint, head_file
+    from emo_face.perception.multiview import checkpoint, fingerprint, head_file
     from emo_face.training import stage2
+    from emo_face.training.feature_cache import FeatureCache
     from emo_face.training.progress import bar
 
     records = list(read_jsonl(args.records))
     features = read_features(args.cache)
     train, validation = of_split(records, "train"), of_split(records, "val")
     name = train[0].label_set
-    meta = json.loads((args.cache / "meta.json").read_text(encoding="utf-8"))
+    meta = FeatureCache.reading(args.cache).meta()
+    trained_on = meta.get("files", {})
+    if args.encoder is not None:
+        own = {fingerprint.ADAPTER: fingerprint.adapter_key(args.encoder)}
+        fingerprint.check(trained_on, own, args.encoder, "the features come from")
     fusion = FusionConfig(
         name,
         views=tuple(meta["views"]),
@@ -184,7 +191,7 @@ def _stage2(args: argparse.Namespace) -> None:
     settings = _config(stage2.Stage2Config, args)
     with bar("stage 2", settings.epochs) as tick:
         trained = stage2.train(data[0], data[1], fusion, settings, tick)
-    card = dataclasses.replace(trained.card, encoder=meta["encoder"])
+    card = dataclasses.replace(trained.card, encoder=trained_on)
     head_file.save(args.out, trained.head, card)
     if args.encoder is not None and args.encoder.resolve() != args.out.resolve():
         for file in (checkpoint.WEIGHTS, checkpoint.CARD):

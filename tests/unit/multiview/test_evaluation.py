@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -11,14 +12,14 @@ import yaml
 torch = pytest.importorskip("torch")
 pytest.importorskip("accelerate")
 
-from emo_face.core.errors import UserError
+from emo_face.core.errors import ModelError, UserError
 from emo_face.core.labels import label_set
 from emo_face.core.paths import data_file
 from emo_face.datasets.qa import corpus
 from emo_face.datasets.records import read_jsonl
 from emo_face.evaluation import multilabel, multiview
 from emo_face.evaluation.multilabel_reliability import brier_per_label, ece_per_label, label_bins
-from emo_face.perception.multiview import head_file, model
+from emo_face.perception.multiview import checkpoint, head_file, model
 from emo_face.training import memory, multiview_main, stage2
 
 
@@ -74,7 +75,41 @@ def test_one_folder_is_the_whole_model(world, trained):
     features = stage2.labelled(multiview.read_features(trained / "features"), [record], "emotic26").features
     logits, _ = stage2.predict(head, features)
     np.testing.assert_allclose(found.probabilities, card.probabilities(logits)[0], atol=5e-3)  # the cache is float16
-    assert card.encoder == json.loads((trained / "features" / "meta.json").read_text())["encoder"]
+    assert card.encoder == json.loads((trained / "features" / "meta.json").read_text())["files"]
+    assert set(card.encoder) == {"adapter", "image_encoder"}
+
+
+def test_a_head_of_another_encoder_is_refused(world, trained, tmp_path, capsys):
+    """Shapes fit in every case, so only the fingerprint tells."""
+    ours = shutil.copytree(trained / "model", tmp_path / "model")
+    other = world.vlm(seed=1)
+    checkpoint.save_encoder(ours, other.encoder)
+    with pytest.raises(ModelError, match=r"head\.json: the head was trained on another Stage-1 weights"):
+        model.load(ours, trained / "base")
+    for file in (checkpoint.WEIGHTS, checkpoint.CARD):
+        shutil.copyfile(trained / "model" / file, ours / file)
+    other.base.save_pretrained(tmp_path / "base")
+    with pytest.raises(ModelError, match=r"head\.json: the head was trained on another image encoder"):
+        model.load(ours, tmp_path / "base")
+    sharded = tmp_path / "sharded"
+    world.vlm().base.save_pretrained(sharded, max_shard_size="50KB")
+    assert len(list(sharded.glob("*.safetensors"))) > 1
+    assert model.load(ours, sharded).warnings == ()
+    checkpoint.save_encoder(tmp_path / "s1", other.encoder)
+    given = ["--records", str(world.root / "records.jsonl"), "--cache", str(trained / "features")]
+    step = ["stage2", *given, "--encoder", str(tmp_path / "s1"), "--out", str(tmp_path / "out")]
+    assert multiview_main.run(multiview_main.parser("").parse_args(step)) == 2
+    assert "the features come from another Stage-1 weights" in capsys.readouterr().err
+    path = ours / "head.json"
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps({**content, "encoder": {**content["encoder"], "image_encoder": "0" * 64}}))
+    with pytest.raises(ModelError, match="features: the head was trained on another image encoder"):
+        multiview.evaluate(arguments(world, trained, "--model", str(ours)))
+    path.write_text(json.dumps({**content, "encoder": "an older head's key"}))
+    assert "train Stage 2 again" in model.load(ours, trained / "base").warnings[0]
+    path.write_text(json.dumps({**content, "encoder": [1]}))
+    with pytest.raises(ModelError, match="field 'encoder'"):
+        model.load(ours, trained / "base")
 
 
 def test_report_is_the_librarys_numbers(world, trained, tmp_path, capsys):

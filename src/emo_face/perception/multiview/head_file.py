@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ class HeadCard:
         thresholds: (classes,) on calibrated probabilities, fitted on validation.
         scale, shift: (classes,) of the calibration, probability = sigmoid(scale * logit + shift); for a single-label
             set softmax(scale * logits).
-        encoder: key of the encoder whose features it was trained on; empty if unknown.
+        encoder: fingerprint of the encoder whose features it was trained on (:mod:`.fingerprint`); empty if unknown.
         metrics: of the splits it was measured on.
     """
 
@@ -35,7 +36,7 @@ class HeadCard:
     thresholds: FloatArray
     scale: FloatArray
     shift: FloatArray
-    encoder: str = ""
+    encoder: Mapping[str, str] = field(default_factory=dict)
     metrics: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -65,7 +66,7 @@ def to_json(card: HeadCard) -> dict[str, Any]:
         "fusion": to_dict(card.fusion),
         "thresholds": np.asarray(card.thresholds).tolist(),
         "calibration": {"scale": np.asarray(card.scale).tolist(), "shift": np.asarray(card.shift).tolist()},
-        "encoder": card.encoder,
+        "encoder": dict(card.encoder),
         "metrics": card.metrics,
     }
 
@@ -84,11 +85,19 @@ def from_json(content: dict[str, Any], where: str) -> HeadCard:
             np.asarray(content["thresholds"], np.float64),
             np.asarray(calibration["scale"], np.float64),
             np.asarray(calibration["shift"], np.float64),
-            str(content.get("encoder", "")),
+            _fingerprint(content.get("encoder"), where),
             dict(content.get("metrics", {})),
         )
     except KeyError as error:
         raise ModelError(f"{where}: field {error} is missing or names no known label set") from None
+
+
+def _fingerprint(value: Any, where: str) -> dict[str, str]:
+    if not value or isinstance(value, str):  # a single key: older heads, whose encoder cannot be checked
+        return {}
+    if not isinstance(value, dict) or not all(isinstance(part, str) for part in value.values()):
+        raise ModelError(f"{where}: field 'encoder': expected part -> sha256, got {str(value)[:80]}")
+    return value
 
 
 def save(folder: Path, head: Any, card: HeadCard) -> Path:

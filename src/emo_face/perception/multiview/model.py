@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -21,12 +21,13 @@ class MultiViewEmotion:
 
     Attributes:
         card: thresholds, calibration and label set of the head. engine: what the encoder runs on.
+        warnings: what could not be checked, each with its fix.
         thresholds: (classes,) of a multi-label set, else None. own_affect: the head reads valence and arousal itself.
     """
 
     name = "multiview"
 
-    def __init__(self, encoder: EncoderPart, head: HeadPart, card: HeadCard) -> None:
+    def __init__(self, encoder: EncoderPart, head: HeadPart, card: HeadCard, warnings: Sequence[str] = ()) -> None:
         """Put the parts together. Raises ModelError where encoder and head were made for different views."""
         if tuple(card.fusion.views) != tuple(encoder.config.views):
             raise ModelError(
@@ -35,7 +36,7 @@ class MultiViewEmotion:
             )
         self._encoder, self._head, self.card = encoder, head, card
         self.label_set, self.own_affect = card.fusion.label_set, card.fusion.vad
-        self.engine = encoder.name
+        self.engine, self.warnings = encoder.name, tuple(warnings)
         self.hashes: Mapping[str, str] = {**encoder.hashes, **head.hashes}
         # For the smoother; of a single-label set the top label is active, whatever its probability.
         self.thresholds: FloatArray | None = card.thresholds if label_set(self.label_set).multi else None
@@ -136,12 +137,28 @@ def load(
     from emo_face.perception.multiview.parts import TorchEncoder, TorchHead
     from emo_face.runtime.store import sha256_of
 
-    dtype = "float16" if device.startswith("cuda") else "float32"
-    encoder = checkpoint.load_encoder(folder, checkpoint.load_base(base, dtype))
-    head, card = head_file.load(folder)
+    encoder, head, card = load_torch(folder, base, "float16" if device.startswith("cuda") else "float32")
+    unknown = f"{folder / head_file.CARD} names no encoder, so nothing tells that it fits: train Stage 2 again"
     encoder_hash = {checkpoint.WEIGHTS: sha256_of(folder / checkpoint.WEIGHTS)}
     head_hash = {head_file.WEIGHTS: sha256_of(folder / head_file.WEIGHTS)}
-    return MultiViewEmotion(TorchEncoder(encoder, device, encoder_hash), TorchHead(head, head_hash), card)
+    parts = TorchEncoder(encoder, device, encoder_hash), TorchHead(head, head_hash)
+    return MultiViewEmotion(*parts, card, () if card.encoder else (unknown,))
+
+
+def load_torch(folder: Path, base: Path, dtype: str = "float32") -> tuple[Any, Any, HeadCard]:
+    """Encoder and head (torch modules in eval mode) and the head's card, of one Stage 2 folder.
+
+    Raises:
+        ModelError: something is missing, or the head was trained on features of another encoder or checkpoint.
+    """
+    from emo_face.perception.multiview import checkpoint, fingerprint, head_file
+
+    head, card = head_file.load(folder)
+    if card.encoder:  # before the checkpoint, which takes much longer
+        fingerprint.check(card.encoder, fingerprint.fingerprint(folder, base), folder / head_file.CARD)
+    loaded = checkpoint.load_base(base, dtype)
+    loaded.language_model = None  # by far the largest part, and no part of the encoder
+    return checkpoint.load_encoder(folder, loaded), head, card
 
 
 def _load_onnx(folder: Path, threads: int, providers: Sequence[str]) -> MultiViewEmotion:
