@@ -46,13 +46,14 @@ def serve_questions(
 ) -> None:
     """Create ``~/ask`` in a callback group of its own: an answer takes seconds, so the executor needs a second thread.
 
-    ``answering`` gives None where the backend cannot answer, ``look`` None while nothing was seen.
+    ``answering`` gives None where the backend cannot answer, ``look`` None while nothing was seen. An answer in the
+    making is given up within a word once ``answering`` gives another model or None (cleanup, the end of the process).
     """
 
     def ask(request: AskEmotion.Request, response: AskEmotion.Response) -> AskEmotion.Response:
         start = time.monotonic()
         try:
-            response.answer = _answer(request, answering(), look(), max_new_tokens)
+            response.answer = _answer(request, answering, look(), max_new_tokens)
             response.success = True
         except UserError as error:
             response.success, response.message = False, str(error)
@@ -65,11 +66,12 @@ def serve_questions(
     node.create_service(AskEmotion, "~/ask", ask, callback_group=MutuallyExclusiveCallbackGroup())
 
 
-def _answer(request: Any, model: Answering | None, seen: Look | None, max_new_tokens: int) -> str:
+def _answer(request: Any, answering: Callable[[], Answering | None], seen: Look | None, max_new_tokens: int) -> str:
     """The answer's text. Raises UserError saying why there is none."""
+    model = answering()
     if model is None:
         raise UserError(
-            "this backend cannot answer: set emotion.backend to multiview and multiview.base to InstructBLIP"
+            "nothing here can answer: set multiview.ask and multiview.base (InstructBLIP), and configure the node"
         )
     if seen is None or not seen.people:
         raise UserError("nobody is in view")
@@ -82,4 +84,9 @@ def _answer(request: Any, model: Answering | None, seen: Look | None, max_new_to
     else:
         person = max(seen.people, key=apparent_size)
     others = [other for other in seen.people if other is not person]
-    return "".join(model.ask(seen.frame, person, request.question, others, max_new_tokens)).strip()
+    pieces = []
+    for piece in model.ask(seen.frame, person, request.question, others, max_new_tokens):
+        if answering() is not model:
+            raise UserError("the node is being cleaned up; ask again when it is active")
+        pieces.append(piece)
+    return "".join(pieces).strip()

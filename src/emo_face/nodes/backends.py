@@ -32,19 +32,20 @@ def emotion_model(values: Mapping[str, Value], store: ModelStore, providers: Seq
 
 
 def asker(values: Mapping[str, Value]) -> Any:
-    """Load what answers ``~/ask`` of the perception node: the vision-language model of the multi-view backend.
+    """Load what answers ``~/ask`` of the perception node: InstructBLIP, tuned where ``multiview.stage1`` says so.
 
     Raises:
         ConfigError: multiview.base is empty, or the extra is not installed.
+        ModelError: a file of either folder is missing or damaged.
     """
-    folder, base = str(values["multiview.folder"]), str(values["multiview.base"])
+    stage1, base = str(values["multiview.stage1"]), str(values["multiview.base"])
     if not base:
         raise ConfigError("multiview.ask needs multiview.base: the folder of the InstructBLIP checkpoint")
     with needs_extra("full"):
         from emo_face.perception.multiview.ask import load
 
-        own = Path(folder).expanduser() if folder else None
-        return load(Path(base).expanduser(), own, str(values["multiview.device"]))
+        tuned = Path(stage1).expanduser() if stage1 else None
+        return load(Path(base).expanduser(), tuned, str(values["multiview.device"]))
 
 
 def expression_model(values: Mapping[str, Value]) -> ExpressionModel:

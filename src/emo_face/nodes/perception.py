@@ -58,7 +58,8 @@ class PerceptionNode(EmoNode):
         self.subscription(speech_type(self.params["speech.type"]), "speech", self._on_speech, qos.reliable(10))
         if self.params["multiview.ask"]:
             self.threads = 2  # an answer in words takes seconds
-            serve_questions(self, lambda: self._asker, lambda: self._look)
+            limit = self.params["multiview.max_tokens"]
+            serve_questions(self, lambda: self._asker, lambda: self._look if self.running else None, limit)
         self.watch_input("image", self._images.topic, self.params["input_timeout"])
 
     def configure(self) -> None:

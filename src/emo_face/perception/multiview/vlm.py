@@ -114,23 +114,33 @@ class MultiViewVLM(nn.Module):  # type: ignore[misc]
         )
 
     def stream(self, batch: Batch, tokenizer: Any, **options: Any) -> Iterator[str]:
-        """Generate for one question and yield its text piece by piece. Raises what the generation raised."""
+        """Generate for one question and yield its text piece by piece. Raises what the generation raised.
+
+        A generator that is closed or dropped early ends the generation with the token in the making.
+        """
         from transformers import TextIteratorStreamer
 
         streamer = TextIteratorStreamer(tokenizer, skip_special_tokens=True)
         failure: list[BaseException] = []
+        given_up = threading.Event()
+
+        def stop(ids: Tensor, _: Any, **__: Any) -> Tensor:
+            return torch.full((len(ids),), given_up.is_set(), device=ids.device)
 
         def work() -> None:
             try:
-                self.generate(batch, streamer=streamer, **options)
+                self.generate(batch, streamer=streamer, stopping_criteria=[stop], **options)
             except BaseException as error:
                 failure.append(error)
                 streamer.end()
 
         worker = threading.Thread(target=work, daemon=True)
         worker.start()
-        yield from (piece for piece in streamer if piece)
-        worker.join()
+        try:
+            yield from (piece for piece in streamer if piece)
+        finally:
+            given_up.set()
+            worker.join()
         if failure:
             raise failure[0]
 
