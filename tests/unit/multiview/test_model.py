@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import threading
 
 import numpy as np
 import pytest
@@ -246,6 +247,28 @@ def test_parts_that_do_not_fit_are_refused(trained):
         model.MultiViewEmotion(encoder, TorchHead(head), card)
     with pytest.raises(ModelError, match="no exported graphs"):
         model.load(trained)
+
+
+def test_an_answer_nobody_waits_for_is_not_made(world, frame):
+    vlm = world.vlm()
+    asker = Asker(vlm, world.tokenizer, world.tokenizer)
+    vlm.base.language_model.generation_config.eos_token_id = None  # random words would end the answer anywhere
+    steps, closing = [], threading.Event()
+
+    def count(*_):
+        steps.append(1)
+        if len(steps) == 5:
+            closing.wait(30)
+
+    vlm.base.language_model.register_forward_hook(count)
+    words = asker.ask(frame, people()[0], "Why?", max_new_tokens=300)
+    next(words)
+    closing.set()
+    words.close()
+    assert len(steps) < 300
+    made = len(steps)
+    assert "".join(asker.ask(frame, people()[0], "Why?", max_new_tokens=20))
+    assert len(steps) == made + 20
 
 
 def test_asking_about_a_person(world, tmp_path, capsys, frame):
