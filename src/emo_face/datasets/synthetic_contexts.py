@@ -37,6 +37,12 @@ EVENTS = {
     "Happy": ("we won the match", "the baby smiled at me"),
     "Disgust": ("the soup smelled of feet", "there was mould on the bread"),
 }
+UNCLEAR = {
+    "the phone rang at midnight": ("Fear", "Surprise"),
+    "he spat on the floor": ("Angry", "Disgust"),
+    "we hugged at the school gate": ("Happy", "Sad"),
+}
+"""Events that two emotions share, half of the time each: nobody can tell from the words."""
 _NOISE = 0.05
 
 
@@ -51,16 +57,23 @@ class Sample:
     face: FloatArray
 
 
-def make(count: int, seed: int, noise: float = _NOISE, world: int = 0) -> list[Sample]:
-    """``count`` samples; ``world`` fixes how emotions look, ``seed`` which moments are drawn."""
+def make(count: int, seed: int, noise: float = _NOISE, world: int = 0, unclear: float = 0.0) -> list[Sample]:
+    """``count`` samples; ``world`` fixes how emotions look, ``seed`` which moments are drawn.
+
+    ``unclear``: share of moments whose event is of :data:`UNCLEAR`; there the face of least error is a mean of two.
+    """
     look = np.random.default_rng([world, 99])
     bases = {word: look.normal(0, 0.5, 100) for word in words()}
     turns = {event: look.normal(0, 0.2, 100) for events in EVENTS.values() for event in events}
+    turns |= {event: look.normal(0, 0.2, 100) for event in UNCLEAR}
     rng = np.random.default_rng([world, seed])
     samples = []
     for number in range(count):
         word = words()[number % len(words())]
         event = EVENTS[word][int(rng.integers(2))]
+        if unclear and rng.random() < unclear:
+            event = tuple(UNCLEAR)[int(rng.integers(len(UNCLEAR)))]
+            word = UNCLEAR[event][int(rng.integers(2))]
         strength = tuple(STRENGTHS)[int(rng.integers(3))]
         face = STRENGTHS[strength] * (bases[word] + turns[event]) + rng.normal(0, noise, 100)
         situation = f"It was {strength} much when {event}."
@@ -93,7 +106,7 @@ def texts() -> tuple[str, ...]:
     lines = [
         f"It was {how} much when {event}. Oh, {event}, {how} so!"
         for how in STRENGTHS
-        for es in EVENTS.values()
+        for es in (*EVENTS.values(), tuple(UNCLEAR))
         for event in es
     ]
     return (*lines, "How many are 1 and 2 cups? There are 3 cups.", *(f" {word}" for word in words()))

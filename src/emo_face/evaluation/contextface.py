@@ -6,8 +6,8 @@
 Conditions: image, situation, quote, image+situation, image+quote, and the two texts with emotion words blanked.
 Training records in the same file (or in --train) give baselines and the bag-of-words probe.
 --also "table3/expression=DIR" adds models trained on fewer task sets or of another size, at the condition of
-the paper's table. --speak N lets the model answer N records freely, for the rates of emitted <FACE> and of answers without an
-emotion.
+the paper's table. --speak N lets the model answer N records freely, for the rates of emitted <FACE> and of answers
+without an emotion.
 """
 
 from __future__ import annotations
