@@ -14,9 +14,9 @@ from emo_face.core.labels import basic7
 from emo_face.core.paths import share_dir
 from emo_face.core.types import Box, Face
 from emo_face.datasets import faces as readers
-from emo_face.evaluation.face import noise_top, speed
+from emo_face.evaluation.face import CLIP, noise_top, speed
 from emo_face.evaluation.face_folds import FILE, read_folds
-from emo_face.evaluation.face_metrics import Judged, figures
+from emo_face.evaluation.face_metrics import Judged, clip_phases, figures, follows
 from emo_face.perception.detect_face import YuNetFaceDetector
 from emo_face.perception.nano.face import FaceReading, FaceStudent
 from emo_face.perception.nano.facecrop import CROP, cut, face_frame, grey, normalise
@@ -50,9 +50,22 @@ def test_photos_and_smiles_live(student: FaceStudent, assets: Path, detector: Yu
     for p in (p for p in photos if p.label):
         (reading,) = student.read(p.picture, [p.face])
         assert basic7().labels[int(reading.probabilities.argmax())] == p.label, p.name
-    for p in readers.read_london(assets / "images/london", detector)[:6]:
+    right: dict[str, list[bool]] = {"Happy": [], "Neutral": []}
+    for p in readers.read_london(assets / "images/london", detector):
         (reading,) = student.read(p.picture, [p.face])
-        assert basic7().labels[int(reading.probabilities.argmax())] == p.label, p.name
+        right[p.label or ""].append(basic7().labels[int(reading.probabilities.argmax())] == p.label)
+        assert reading.quality > 0.8, p.name
+    assert np.mean(right["Happy"]) >= 0.85
+    assert np.mean(right["Neutral"]) >= 0.95
+
+
+def test_the_clip_goes_from_sad_to_fear_to_happy(
+    student: FaceStudent, assets: Path, detector: YuNetFaceDetector
+) -> None:
+    frames = list(readers.read_video(assets / CLIP, detector, 8))
+    said = student.classify(np.stack([cut(p.picture, p.face) for p in frames]))[0]
+    phases = clip_phases([Judged(p.source, p.name, p.person, "", q) for p, q in zip(frames, said, strict=True)])
+    assert follows(phases), phases
 
 
 def test_figures_of_the_folds_reach_what_the_card_says() -> None:

@@ -155,7 +155,7 @@ def paint(renderer: HeadRenderer, look: Look, rng: np.random.Generator) -> tuple
 
 
 def _paint_inside(
-    renderer: HeadRenderer, look: Look, albedo: FloatArray, rest: FloatArray, material: FloatArray
+    renderer: HeadRenderer, look: Look, albedo: FloatArray, rest: FloatArray, material: NDArray[np.uint8]
 ) -> None:
     """Eyes, lashes, teeth and gums, in place."""
     index = renderer.materials.index
@@ -218,4 +218,4 @@ def _background(rng: np.random.Generator, size: int, pictures: Sequence[NDArray[
     noise = rng.uniform(0, 255, (grid, grid)).astype(np.float32)
     smooth = cv2.resize(noise, (size, size), interpolation=cv2.INTER_CUBIC)
     contrast = rng.uniform(0, 1)
-    return np.clip(rng.uniform(10, 245) * (1 - contrast) + smooth * contrast, 0, 255).astype(np.float32)
+    return np.asarray(np.clip(rng.uniform(10, 245) * (1 - contrast) + smooth * contrast, 0, 255).astype(np.float32))

@@ -85,14 +85,14 @@ class HeadRenderer:
         turned = (posed @ look.rotation.T).astype(np.float32)
         albedo, lift = paint(self, look, rng)
         normals = self._normals(turned)
-        turned = turned + normals * lift[:, None]
+        turned = np.asarray(turned + normals * lift[:, None], dtype=np.float32)
         shade = look.shade(normals, albedo)
         xy, depth = self._project(turned, look)
         image, mask = self._splat(xy, depth, shade)
         if look.glasses > 0:
             self._draw_glasses(image, xy, look)
         image = np.where(mask, image, look.background)
-        image = cv2.GaussianBlur(image, (0, 0), 0.6)
+        image = np.asarray(cv2.GaussianBlur(image, (0, 0), 0.6), dtype=np.float32)
         landmarks = xy[self._landmark_vertices].astype(np.float64)
         return Render(np.clip(image, 0, 255).astype(np.uint8), mask, landmarks, np.asarray(arkit, dtype=np.float64))
 
@@ -137,7 +137,9 @@ class HeadRenderer:
         corners = vertices[self.quads]
         face = np.cross(corners[:, 2] - corners[:, 0], corners[:, 3] - corners[:, 1])
         normals = self._incidence @ face
-        return (normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-9)).astype(np.float32)
+        return np.asarray(
+            (normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-9)).astype(np.float32)
+        )
 
     @cached_property
     def _incidence(self) -> sparse.csr_matrix:

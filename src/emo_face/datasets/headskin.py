@@ -38,7 +38,7 @@ class Skin:
 
 def front_plane(renderer: HeadRenderer) -> FloatArray:
     """(n, 2) frontal orthographic position of each vertex in cm, y down."""
-    return renderer.rest[:, :2] * np.array([1.0, -1.0])
+    return np.asarray(renderer.rest[:, :2] * np.array([1.0, -1.0]))
 
 
 def make_skin(

@@ -33,13 +33,13 @@ def _flat(rng: np.random.Generator, size: int) -> NDArray[np.float64]:
 def _slope(rng: np.random.Generator, size: int) -> NDArray[np.float64]:
     a, b = rng.normal(0, 2, 2)
     line = np.arange(size) - size / 2
-    return 128 + a * line[None] + b * line[:, None]
+    return np.asarray(128 + a * line[None] + b * line[:, None])
 
 
 def _stripes(rng: np.random.Generator, size: int) -> NDArray[np.float64]:
     angle, wave = rng.uniform(0, np.pi), rng.uniform(0.15, 1.5)
     line = np.arange(size)
-    return 128 + 100 * np.sin(wave * (np.cos(angle) * line[None] + np.sin(angle) * line[:, None]))
+    return np.asarray(128 + 100 * np.sin(wave * (np.cos(angle) * line[None] + np.sin(angle) * line[:, None])))
 
 
 def _checks(rng: np.random.Generator, size: int) -> NDArray[np.float64]:
@@ -55,4 +55,4 @@ def _pink(rng: np.random.Generator, size: int) -> NDArray[np.float64]:
     spectrum = np.fft.fft2(rng.normal(size=(size, size))) / frequency
     spectrum[0, 0] = 0
     image = np.real(np.fft.ifft2(spectrum))
-    return 128 + 50 * image / image.std()
+    return np.asarray(128 + 50 * image / image.std())

@@ -32,7 +32,8 @@ class ContextFaceTraining:
     Attributes:
         epochs: passes over the largest task, every sample of it once each. accumulate: micro-batches a step, each of
             one task, drawn anew, so that a step's gradient is of all tasks.
-        rate: peak learning rate, linear warm-up, cosine to ``rate_end``. clip: gradient norm.
+        rate: peak learning rate, linear warm-up, cosine to ``rate_end``. head_rate: share of it for the face head.
+        clip: gradient norm.
         face_weight: lambda; 10 goes with ``mse``. face_loss: ``mse`` | ``sum`` | ``l1`` | ``huber``.
         group_weights: of expression, jaw and eyelids inside the face loss.
         precision: ``no`` or ``bf16`` (autocast; trainable weights stay float32).
@@ -44,6 +45,7 @@ class ContextFaceTraining:
     accumulate: int = 10
     rate: float = 5e-5
     rate_end: float = 0.0
+    head_rate: float = 1.0
     warmup: int = 100
     weight_decay: float = 0.0
     betas: tuple[float, float] = (0.9, 0.95)
@@ -91,8 +93,9 @@ class ContextFaceRun:
         _float_trainable(model)
         if config.checkpointing:
             model.base.gradient_checkpointing_enable({"use_reentrant": False})
-        parameters = [p for p in model.parameters() if p.requires_grad]
-        optimizer = torch.optim.AdamW(parameters, lr=config.rate, betas=config.betas, weight_decay=config.weight_decay)
+        text = [p for p in model.vlm.parameters() if p.requires_grad]
+        groups = [{"params": text, "share": 1.0}, {"params": list(model.head.parameters()), "share": config.head_rate}]
+        optimizer = torch.optim.AdamW(groups, lr=config.rate, betas=config.betas, weight_decay=config.weight_decay)
         self.model, self.optimizer = self.accelerator.prepare(model, optimizer)
         self.world = self.accelerator.num_processes
         self.micro_batches = config.epochs * -(-len(train) // self.world)
@@ -146,13 +149,13 @@ class ContextFaceRun:
             loss = text + self.config.face_weight * face
             if not bool(torch.isfinite(loss)):
                 raise UserError(
-                    f"training: loss is {float(loss)} at step {self.progress.step} (examples "
+                    f"training: loss is {float(loss.detach())} at step {self.progress.step} (examples "
                     f"{', '.join(e.id for e in examples[:3])}); lower the learning rate or check these examples"
                 )
             self.accelerator.backward(loss / self._in_step())
         if last:
             for group in self.optimizer.param_groups:
-                group["lr"] = rate_at(self.progress.step, self.total, self.config)  # type: ignore[arg-type]
+                group["lr"] = group["share"] * rate_at(self.progress.step, self.total, self.config)  # type: ignore[arg-type]
             self.accelerator.clip_grad_norm_(self.model.parameters(), self.config.clip)
             self.optimizer.step()
             self.optimizer.zero_grad()

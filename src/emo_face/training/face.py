@@ -25,7 +25,7 @@ from emo_face.training.face_cv import FOLD_STEPS, Fitting, cross_validate, save
 from emo_face.training.face_export import export
 from emo_face.training.face_fit import fit
 from emo_face.training.face_model import Exported, FaceNet
-from emo_face.training.face_renders import render_set
+from emo_face.training.face_renders import ALWAYS, render_set
 from emo_face.training.face_skins import skins_of
 from emo_face.training.face_teachers import FerTeachers, MeshTeacher
 
@@ -103,7 +103,7 @@ def train_base(bank: face_data.Bank, negatives: list[NDArray[np.uint8]], seed: i
     """The net that all folds start from: it saw painted renders and people no figure is reported on."""
     torch.manual_seed(seed)
     net = FaceNet(lessons=bank.lessons.shape[1])
-    allowed = np.flatnonzero((bank.fold == face_data.ALWAYS) & (bank.other == face_data.ALWAYS))
+    allowed = np.flatnonzero((bank.fold == ALWAYS) & (bank.other == ALWAYS))
     batches = Batches(bank, allowed, BASE, negatives, np.random.default_rng([seed, 99]))
     return fit(net, batches, steps, BASE_RATE, seed, text="base")
 

@@ -52,7 +52,7 @@ def degrade(crop: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uin
     if rng.random() < 0.35:
         image = _shrunk(image, rng)
     if rng.random() < 0.25:
-        image = cv2.GaussianBlur(image, (0, 0), float(rng.uniform(0.4, 1.5)))
+        image = np.asarray(cv2.GaussianBlur(image, (0, 0), float(rng.uniform(0.4, 1.5))), dtype=np.float32)
     if rng.random() < 0.1:
         image = _motion(image, rng)
     if rng.random() < 0.4:
@@ -68,9 +68,8 @@ def degrade(crop: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uin
     result = np.clip(image, 0, 255).astype(np.uint8)
     if rng.random() < 0.3:
         quality = int(rng.integers(15, 80))
-        result = cv2.imdecode(
-            cv2.imencode(".jpg", result, [cv2.IMWRITE_JPEG_QUALITY, quality])[1], cv2.IMREAD_GRAYSCALE
-        )
+        packed = cv2.imencode(".jpg", result, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+        result = np.asarray(cv2.imdecode(packed, cv2.IMREAD_GRAYSCALE), dtype=np.uint8)
     return result
 
 
@@ -82,7 +81,8 @@ def not_a_face(rng: np.random.Generator, pictures: list[NDArray[np.uint8]]) -> N
     if kind == 0 or (kind > 3 and not pictures):
         grain = int(rng.choice([4, 8, 16, 32, 64]))
         noise = rng.normal(rng.uniform(40, 210), rng.uniform(2, 90), (grain, grain)).astype(np.float32)
-        return _bytes(cv2.resize(noise, (CROP, CROP), interpolation=int(rng.choice([0, 1, 2]))))
+        large = cv2.resize(noise, (CROP, CROP), interpolation=int(rng.choice([0, 1, 2])))
+        return _bytes(np.asarray(large, dtype=np.float32))
     if kind == 1:
         return _bytes(np.full((CROP, CROP), rng.uniform(0, 255)) + rng.normal(0, rng.uniform(0, 3), (CROP, CROP)))
     if kind == 2:
@@ -118,7 +118,9 @@ def _grid(rng: np.random.Generator) -> FloatArray:
     v = np.cos(angle) * y - np.sin(angle) * x + rng.uniform(0, period)
     wave = np.sin(2 * np.pi * u / period) * np.sin(2 * np.pi * v / (period * rng.uniform(0.5, 2)))
     pattern = np.sign(wave) if rng.random() < 0.5 else wave
-    return rng.uniform(60, 200) + rng.uniform(10, 120) * pattern + rng.normal(0, rng.uniform(0, 12), (CROP, CROP))
+    return np.asarray(
+        rng.uniform(60, 200) + rng.uniform(10, 120) * pattern + rng.normal(0, rng.uniform(0, 12), (CROP, CROP))
+    )
 
 
 def _shapes(rng: np.random.Generator) -> NDArray[np.uint8]:

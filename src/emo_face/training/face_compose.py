@@ -39,7 +39,10 @@ def compose(
     """Draw ``count`` composites of faces of different people in like poses."""
     groups = _groups(pictures)
     sizes = np.sqrt([len(g) for g in groups])
-    wide, first, second, labelled = [], [], [], []
+    wide: list[NDArray[np.uint8]] = []
+    first: list[int] = []
+    second: list[int] = []
+    labelled: list[bool] = []
     while len(wide) < count:
         group = groups[int(rng.choice(len(groups), p=sizes / sizes.sum()))]
         a = int(rng.choice(group))
@@ -83,7 +86,7 @@ def _blend(a: NDArray[np.uint8], b: NDArray[np.uint8], rng: np.random.Generator)
     one, two = a.astype(np.float32), b.astype(np.float32)
     two = (two - two.mean()) * (one.std() + 1) / (two.std() + 1) + one.mean()
     mask = _mask(rng)
-    return np.clip(mask * one + (1 - mask) * two, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(mask * one + (1 - mask) * two, 0, 255).astype(np.uint8))
 
 
 def _mask(rng: np.random.Generator) -> FloatArray:

@@ -66,11 +66,11 @@ def cross_validate(fitting: Fitting, pictures: Sequence[FacePicture]) -> list[Fo
     fold = fold_of(pictures)
     said: dict[int, FoldPrediction] = {}
     for number in range(FOLDS):
-        own = np.flatnonzero(fold == number)
+        own = [int(i) for i in np.flatnonzero(fold == number)]
         logits, face = logits_of(fitting.train(number), [pictures[i] for i in own])
         for row, i in enumerate(own):
             p = pictures[i]
-            said[int(i)] = FoldPrediction(
+            said[i] = FoldPrediction(
                 p.source,
                 p.name,
                 p.person,

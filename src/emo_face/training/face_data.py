@@ -157,9 +157,9 @@ def _standard(told: Lessons) -> FloatArray:
     features = told.features
     standard = (features - features.mean(axis=0)) / (features.std(axis=0) + 1e-3)
     standard[:, FER_FEATURES:] *= MESH_SHARE
-    return standard.astype(np.float32)
+    return np.asarray(standard.astype(np.float32))
 
 
 def _soft(log_probabilities: FloatArray) -> FloatArray:
     shifted = np.exp((log_probabilities - log_probabilities.max(axis=1, keepdims=True)) / SOFTEN)
-    return (shifted / shifted.sum(axis=1, keepdims=True)).astype(np.float32)
+    return np.asarray((shifted / shifted.sum(axis=1, keepdims=True)).astype(np.float32))

@@ -90,7 +90,7 @@ def fit(
     """
     torch.manual_seed(seed)
     net = copy.deepcopy(net)
-    mean = copy.deepcopy(net).eval()
+    mean: FaceNet = copy.deepcopy(net).eval()
     net.train()
     optimiser = torch.optim.AdamW(net.parameters(), lr=rate, weight_decay=0.02)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, total_steps=steps, pct_start=0.15)

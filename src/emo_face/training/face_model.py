@@ -15,7 +15,7 @@ def _conv(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
     )
 
 
-class Residual(nn.Module):
+class Residual(nn.Module):  # type: ignore[misc]
     """Two 3x3 convolutions with a short cut (He et al., CVPR 2016); plain ones, since these are what a CPU runs
     fast."""
 
@@ -28,7 +28,7 @@ class Residual(nn.Module):
         return torch.relu(x + self.second(self.first(x)))
 
 
-class FaceNet(nn.Module):
+class FaceNet(nn.Module):  # type: ignore[misc]
     """(n, 1, 48, 48) normalised grey crops -> features, and from these emotion, reject, ARKit and teacher heads."""
 
     def __init__(
@@ -66,7 +66,7 @@ class FaceNet(nn.Module):
         }
 
 
-class Exported(nn.Module):
+class Exported(nn.Module):  # type: ignore[misc]
     """What the ONNX file computes: probabilities (n, 7), tempered and pulled to flat by the reject score.
 
     The crop and its mirror image are averaged, so that the answer does not depend on the side a face is seen from.

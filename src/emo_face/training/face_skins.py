@@ -44,17 +44,16 @@ def head_points(renderer: HeadRenderer, mesh: MeshTeacher) -> FloatArray:
     it."""
     rng = np.random.default_rng(0)
     look = random_look(rng, SIDE)
-    plain = {
-        "rotation": np.eye(3), "shift": (0.0, 0.0), "field_cm": FRONT_CM, "warp_scale": np.ones(3),
-        "warp_offsets": np.zeros_like(look.warp_offsets), "skin": 0.7, "brow": 0.15, "lip": 0.45, "hair": 0.1,
-        "iris": 0.15,
-        "sclera": 0.95, "beard": 0.0, "brow_width": 0.45, "brow_shift": 0.0, "hairline": 10.5, "hair_lift": 0.5,
-        "glasses": 0.0, "lights": np.array([[0.2, 0.4, 0.9, 0.6]]), "ambient": 0.5, "shine": 0.05, "exposure": 0.65,
-        "gamma": 0.8, "background": np.full((SIDE, SIDE), 110.0, np.float32),
-    }  # fmt: skip
-    image = renderer.render(np.zeros(52), replace(look, **plain), rng).image
+    plain = replace(
+        look, rotation=np.eye(3), shift=(0.0, 0.0), field_cm=FRONT_CM, warp_scale=np.ones(3),
+        warp_offsets=np.zeros_like(look.warp_offsets), skin=0.7, brow=0.15, lip=0.45, hair=0.1, iris=0.15, sclera=0.95,
+        beard=0.0, brow_width=0.45, brow_shift=0.0, hairline=10.5, hair_lift=0.5, glasses=0.0,
+        lights=np.array([[0.2, 0.4, 0.9, 0.6]]), ambient=0.5, shine=0.05, exposure=0.65, gamma=0.8,
+        background=np.full((SIDE, SIDE), 110.0, np.float32),
+    )  # fmt: skip
+    image = renderer.render(np.zeros(52), plain, rng).image
     points, _ = mesh.points(image)
     depth = points[:, 2] * FRONT_CM / SIDE
     scale = FRONT_CM / SIDE * (1 + depth / CAMERA_CM)
     centre = np.array([0.0, -0.5])
-    return (points[:, :2] - SIDE / 2) * scale[:, None] + centre
+    return np.asarray((points[:, :2] - SIDE / 2) * scale[:, None] + centre)

@@ -116,7 +116,7 @@ class MeshTeacher:
 def stretch(crop: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Set mean and contrast to those of the teachers' training pictures."""
     values = crop.astype(np.float32)
-    return np.clip((values - values.mean()) / (values.std() + 1) * 55 + 120, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip((values - values.mean()) / (values.std() + 1) * 55 + 120, 0, 255).astype(np.uint8))
 
 
 def teach(

@@ -1,0 +1,189 @@
+"""ContextFace to ONNX: the face head (E3), the ARKit map (E4), and for small backbones the whole one-pass prefill.
+
+Every graph is checked against what it came from with onnxruntime before it is kept; a difference above the tolerance is
+an error and the file is removed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from emo_face.core.errors import ModelError
+from emo_face.core.types import FloatArray
+from emo_face.expression.contextface.model import ContextFace
+from emo_face.expression.contextface.onepass import pack
+from emo_face.face.basis import Basis
+from emo_face.runtime.store import sha256_of
+
+OPSET = 18
+TOLERANCE = 1e-4
+"""Largest difference that is rounding, float32."""
+
+
+@dataclass(frozen=True)
+class Parity:
+    """A written graph and how far onnxruntime is from the original. ``worst``: largest absolute difference."""
+
+    path: Path
+    worst: float
+
+
+class ArkitSolver(nn.Module):
+    """Face code (b, 107) -> ARKit (b, 52) in [0, 1]: projected gradient, accelerated, a fixed number of steps.
+
+    The same least squares with bounds as :meth:`emo_face.face.basis.Basis.decode`, whose exact solver has branches that
+    no graph has. Steps by Nesterov's rule for strongly convex functions, so it converges geometrically.
+    """
+
+    hessian: Tensor
+    gather: Tensor
+
+    def __init__(self, basis: Basis, steps: int = 400) -> None:
+        super().__init__()
+        self.steps = steps
+        values = np.linalg.eigvalsh(basis._hessian)
+        self.rate = float(1.0 / values[-1])
+        root = float(np.sqrt(values[0] / values[-1]))
+        self.momentum = (1 - root) / (1 + root)
+        self.register_buffer("hessian", torch.tensor(basis._hessian, dtype=torch.float64))
+        self.register_buffer("gather", torch.tensor(basis._gather, dtype=torch.float64))
+
+    def forward(self, code: Tensor) -> Tensor:
+        """ARKit activations, float32, of codes, float32. Works in double: the map's condition number is large."""
+        wanted = code.double() @ self.gather.T
+        now = torch.zeros_like(wanted)
+        ahead = now
+        for _ in range(self.steps):
+            new = (ahead - self.rate * (ahead @ self.hessian - wanted)).clamp(0.0, 1.0)
+            ahead = new + self.momentum * (new - now)
+            now = new
+        return now.float()
+
+
+class Prefill(nn.Module):
+    """The one-pass prefill at a fixed shape, words only: a prompt padded on the left, branches behind it.
+
+    Inputs: ``ids`` (1, prompt) int64, left-padded; ``length`` (1,) int64 real prompt tokens. The branches are constants.
+    Outputs: ``log_probs`` (k,), ``faces`` (k, outputs).
+    """
+
+    branch_ids: Tensor
+    offsets: Tensor
+    tree: Tensor
+
+    def __init__(self, model: ContextFace, branches: Sequence[Sequence[int]], prompt: int) -> None:
+        super().__init__()
+        self.core, self.output, self.head, self.prompt = (
+            model.base.model, model.base.get_output_embeddings(), model.head, prompt,
+        )  # fmt: skip
+        packed = pack([0] * prompt, branches)
+        owner = torch.tensor(packed.branch)
+        places = torch.arange(len(owner))
+        related = (owner[None, :] == -1) | (owner[None, :] == owner[:, None])
+        self.register_buffer("tree", (places[None, :] <= places[:, None]) & related)
+        self.register_buffer("branch_ids", torch.tensor(packed.ids[prompt:])[None])
+        self.register_buffer("offsets", torch.tensor(packed.positions)[None])
+        sources, targets, ends, mixing = _reading(packed, model.config.hidden_offset)
+        for name, value in (("sources", sources), ("targets", targets), ("ends", ends), ("mixing", mixing)):
+            self.register_buffer(name, value)
+
+    def forward(self, ids: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
+        """See the class."""
+        every = torch.cat([ids, self.branch_ids], 1)
+        start = self.prompt - length
+        real = torch.arange(every.shape[1]) >= start
+        seen = self.tree & (real[None, :] | torch.eye(every.shape[1], dtype=torch.bool))  # padding sees itself: no NaN
+        mask = torch.zeros(seen.shape).masked_fill(~seen, torch.finfo(torch.float32).min)[None, None]
+        positions = (self.offsets - start).clamp(min=0)
+        states = self.core(
+            input_ids=every, attention_mask=mask, position_ids=positions, use_cache=False
+        ).last_hidden_state[0]
+        scores = torch.log_softmax(self.output(states[self.sources]).float(), -1)
+        each = scores.gather(1, self.targets[:, None])[:, 0]
+        return self.mixing @ each, self.head(states[self.ends])
+
+
+def _reading(packed: Any, offset: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """States that predict each branch token, those tokens, the states of the faces, and the sum by branch (k, n)."""
+    sources, targets, owners = [], [], []
+    for number, (start, length) in enumerate(zip(packed.starts, packed.lengths, strict=True)):
+        sources += [packed.prompt - 1, *range(start, start + length - 1)]
+        targets += packed.ids[start : start + length]
+        owners += [number] * length
+    ends = [start + length - 1 + offset for start, length in zip(packed.starts, packed.lengths, strict=True)]
+    mixing = nn.functional.one_hot(torch.tensor(owners)).T.float()
+    return torch.tensor(sources), torch.tensor(targets), torch.tensor(ends), mixing
+
+
+def padded_prompt(prompt: Sequence[int], size: int) -> tuple[np.ndarray, np.ndarray]:
+    """(ids, length) of :class:`Prefill`. Raises ModelError where the prompt is longer than the graph's."""
+    if len(prompt) > size:
+        raise ModelError(f"prompt: {len(prompt)} tokens, the graph takes {size}; export it with a larger prompt")
+    ids = np.zeros((1, size), np.int64)
+    ids[0, size - len(prompt) :] = prompt
+    return ids, np.array([len(prompt)], np.int64)
+
+
+def export_head(model: ContextFace, path: Path) -> Parity:
+    """E3: ``state`` (b, d) -> ``face`` (b, outputs), any batch size."""
+    states = torch.randn(3, model.head.hidden_size, generator=torch.Generator().manual_seed(0)) * 3
+    batch = torch.export.Dim("batch", min=1, max=4096)
+    parity = _export(model.head.eval().cpu(), (states,), ["state"], ["face"], path, ({0: batch},))
+    card = {"groups": {n: [s.start, s.stop] for n, s in model.config.slices().items()},
+            "flame_version": model.config.flame_version, "sha256": sha256_of(path)}  # fmt: skip
+    path.with_suffix(".json").write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
+    return parity
+
+
+def export_arkit(basis: Basis, path: Path, steps: int = 400) -> Parity:
+    """E4: ``code`` (b, 107) -> ``arkit`` (b, 52), any batch size, for a basis (the user's FLAME map or ``open-ict-1``)."""
+    rng = np.random.default_rng(0)
+    codes = torch.tensor(np.stack([_encoded(basis, rng.uniform(0, 1, 52)) for _ in range(3)]), dtype=torch.float32)
+    batch = torch.export.Dim("batch", min=1, max=4096)
+    return _export(ArkitSolver(basis, steps), (codes,), ["code"], ["arkit"], path, ({0: batch},))
+
+
+def export_prefill(model: ContextFace, branches: Sequence[Sequence[int]], prompt: int, path: Path) -> Parity:
+    """The one-pass prefill for prompts of up to ``prompt`` tokens; float32, for backbones that fit a CPU."""
+    graph = Prefill(model, branches, prompt).eval()
+    ids = torch.randint(3, 200, (1, prompt), generator=torch.Generator().manual_seed(0))
+    length = torch.tensor([prompt - 7])
+    ids[0, :7] = 0
+    return _export(graph, (ids, length), ["ids", "length"], ["log_probs", "faces"], path, None)
+
+
+def _encoded(basis: Basis, arkit: FloatArray) -> FloatArray:
+    return basis.encode(arkit).stacked()
+
+
+def _export(
+    graph: nn.Module, inputs: tuple[Tensor, ...], names: list[str], outputs: list[str], path: Path, dynamic: Any
+) -> Parity:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with torch.no_grad():
+        torch.onnx.export(
+            graph, inputs, str(path), input_names=names, output_names=outputs, opset_version=OPSET, dynamo=True,
+            dynamic_shapes=dynamic, external_data=False, verbose=False,
+        )  # fmt: skip
+        wanted = graph(*inputs)
+    worst = _worst(path, inputs, names, wanted if isinstance(wanted, tuple) else (wanted,))
+    if not worst <= TOLERANCE:
+        path.unlink()
+        raise ModelError(f"{path}: onnxruntime differs by {worst:.2e}, at most {TOLERANCE:g} is rounding; not kept")
+    return Parity(path, worst)
+
+
+def _worst(path: Path, inputs: tuple[Tensor, ...], names: list[str], wanted: tuple[Tensor, ...]) -> float:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    got = session.run(None, {name: value.numpy() for name, value in zip(names, inputs, strict=True)})
+    return max(float(np.abs(a - b.numpy()).max()) for a, b in zip(got, wanted, strict=True))
