@@ -28,6 +28,7 @@ class Phase(Enum):
 
     STARTING = "starting"
     CONFIGURING = "configuring"
+    READY = "configured, waiting for those before it"
     ACTIVATING = "activating"
     ACTIVE = "active"
     WAITING = "waiting to restart"
@@ -61,8 +62,8 @@ class ManagedNode:
         self._due = now + TRANSITION_TIMEOUT
         self.phase = Phase.STARTING
 
-    def tick(self, now: float) -> None:
-        """Advance by one step; never blocks."""
+    def tick(self, now: float, turn: bool = True) -> None:
+        """Advance by one step; never blocks. ``turn``: it may be activated."""
         if self.phase in (Phase.ENDED, Phase.FAILED):
             return
         if self.phase is Phase.WAITING:
@@ -77,6 +78,8 @@ class ManagedNode:
             self._knock(now)
         elif self.phase in (Phase.CONFIGURING, Phase.ACTIVATING):
             self._answered(now)
+        elif self.phase is Phase.READY and turn:
+            self._ask(Transition.TRANSITION_ACTIVATE, Phase.ACTIVATING, now)
 
     def _knock(self, now: float) -> None:
         """Ask for the state again and again: discovery shows a killed process' services for a while longer."""
@@ -102,7 +105,7 @@ class ManagedNode:
         if not self._future.result().success:
             self._fail(f"{self.phase.value} failed; its log above says why")
         elif self.phase is Phase.CONFIGURING:
-            self._ask(Transition.TRANSITION_ACTIVATE, Phase.ACTIVATING, now)
+            self.phase = Phase.READY
         else:
             self.phase = Phase.ACTIVE
 
@@ -156,9 +159,14 @@ class Supervisor:
         ]
 
     def tick(self, now: float) -> None:
-        """Advance every node by one step and log what changed."""
+        """Advance every node by one step and log what changed.
+
+        Nodes load side by side but become active in their order: a film does not run before somebody watches it.
+        """
+        ready = True
         for managed in self.nodes:
-            managed.tick(now)
+            managed.tick(now, ready)
+            ready = ready and managed.phase in (Phase.ACTIVE, Phase.ENDED)
             trouble = managed.error if managed.phase is not Phase.ACTIVE else ""
             line = f"{managed.phase.value}{': ' if trouble else ''}{trouble}"
             if self._spoken.get(managed.name) != line:
