@@ -196,7 +196,8 @@ def test_a_fast_camera_never_queues(graph: Any, pilots: np.ndarray) -> None:
         graph.executor.spin_once(timeout_sec=0)
     graph.until(lambda: camera.count("frames_in") == camera.count("frames_processed") + camera.count("frames_dropped"))
     assert camera.count("frames_dropped") > camera.count("frames_processed")
-    assert max(duration_seconds(s.latency) for s in camera.scores) < 0.5
+    # a queue would make it the age of the storm; max_age allows 0.5 s before the work on a frame begins
+    assert max(duration_seconds(s.latency) for s in camera.scores) < 1.5
 
 
 def test_the_debug_image_is_drawn_only_when_asked_for(graph: Any, pilots: np.ndarray) -> None:

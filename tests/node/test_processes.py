@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,14 @@ import pytest
 pytest.importorskip("rclpy")
 pytest.importorskip("emo_face_msgs", reason="needs the messages: run scripts/setup.sh")
 from lifecycle_msgs.msg import Transition
-from lifecycle_msgs.srv import ChangeState
+from lifecycle_msgs.srv import ChangeState, GetState
 from sensor_msgs.msg import Image, JointState
 
 from emo_face.core.paths import share_dir
 from emo_face.ros import qos
+
+PATIENCE = 60.0
+"""Seconds; a busy machine starts a process slowly."""
 
 Start = Callable[..., "subprocess.Popen[str]"]
 
@@ -52,7 +56,26 @@ def folder(tmp_path: Path) -> Path:
 
 
 def change(graph: Any, node: str, transition: int) -> bool:
-    return bool(graph.call(ChangeState, f"/{node}/change_state", transition=Transition(id=transition)).success)
+    client = graph.helper.create_client(ChangeState, f"/{node}/change_state")
+    knock(graph, node)
+    future = client.call_async(ChangeState.Request(transition=Transition(id=transition)))
+    graph.until(future.done, seconds=PATIENCE, why=f"{node} does not answer")
+    graph.helper.destroy_client(client)
+    return bool(future.result().success)
+
+
+def knock(graph: Any, node: str) -> None:
+    """Ask for the state until an answer comes: a new process' first answers get lost while it discovers its clients."""
+    client = graph.helper.create_client(GetState, f"/{node}/get_state")
+    asked: list[Any] = []
+
+    def answered() -> bool:
+        if client.service_is_ready() and (not asked or time.monotonic() - asked[-1][0] > 1.0):
+            asked.append((time.monotonic(), client.call_async(GetState.Request())))
+        return any(future.done() for _, future in asked)
+
+    graph.until(answered, seconds=PATIENCE, why=f"{node} does not come up")
+    graph.helper.destroy_client(client)
 
 
 def bring_up(graph: Any, node: str) -> None:
@@ -62,7 +85,7 @@ def bring_up(graph: Any, node: str) -> None:
 
 def ended(graph: Any, process: subprocess.Popen[str]) -> tuple[int, str]:
     """Exit code and output."""
-    graph.until(lambda: process.poll() is not None, seconds=15, why="the process goes on")
+    graph.until(lambda: process.poll() is not None, seconds=PATIENCE, why="the process goes on")
     return process.returncode, process.communicate()[0]
 
 
@@ -177,6 +200,6 @@ def test_default_topics_and_a_users_remap(graph: Any, start: Start) -> None:
         )
 
     start("expression")
-    graph.until(lambda: {"/emotion/scores", "/speech/text"} <= topics_of("expression"))
+    graph.until(lambda: {"/emotion/scores", "/speech/text"} <= topics_of("expression"), seconds=PATIENCE)
     start("perception", "-r", "__node:=mine", "-r", "image:=/eye/picture")
-    graph.until(lambda: {"/eye/picture", "/speech/text"} <= topics_of("mine"))
+    graph.until(lambda: {"/eye/picture", "/speech/text"} <= topics_of("mine"), seconds=PATIENCE)
