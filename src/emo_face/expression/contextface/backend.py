@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from emo_face.core.errors import ConfigError
+from emo_face.core.errors import ConfigError, UserError
 from emo_face.core.labels import label_set
 from emo_face.core.types import Box, Emotion, ExpressionTarget, FloatArray, ImageArray
 from emo_face.expression.contextface import prompts
@@ -131,12 +131,14 @@ class ContextFaceExpression:
         Args:
             emotion: a label to show whatever the model finds likely; empty for the model's decision.
             intensity: (0, 1]; 0 takes the settings'.
+
+        Raises:
+            UserError: no such emotion; lists them.
         """
         strength = intensity or self.settings.intensity
         probabilities = _ordered(answer, self._labels)
         if emotion:
-            index = answer.words.index(prompts.word_of(emotion))
-            face, top = answer.faces[index], prompts.label_of(emotion)
+            face, top = answer.faces[answer.words.index(_known(emotion))], prompts.label_of(emotion)
         else:
             face = answer.face("map" if self.settings.decision == "map" else "mean")
             top = prompts.label_of(answer.word)
@@ -213,6 +215,13 @@ def _ordered(answer: Answer, labels: Any) -> FloatArray:
     for word, probability in zip(answer.words, answer.probabilities, strict=True):
         result[labels.index(prompts.label_of(word))] = probability
     return result
+
+
+def _known(emotion: str) -> str:
+    try:
+        return prompts.word_of(emotion)
+    except ValueError as error:
+        raise UserError(f"emotion: {error}") from None
 
 
 def _one(labels: tuple[str, ...], top: str) -> FloatArray:

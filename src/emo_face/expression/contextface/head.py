@@ -13,7 +13,10 @@ from emo_face.expression.contextface.config import ContextFaceConfig
 
 
 class FaceHead(nn.Module):  # type: ignore[misc, unused-ignore]
-    """``d -> d -> outputs`` with a ReLU between; predicts normalised values, gives true ones.
+    """``d -> d -> outputs``; predicts normalised values, gives true ones.
+
+    GELU between, not the released code's ReLU: states share a large common part, and a few fast steps along it can turn
+    every ReLU off for good (seen on the synthetic world: all units dead, the output constant).
 
     Float32 whatever the language model is in: the head is 0.2 % of a 13B model, its error is not.
 
@@ -35,7 +38,7 @@ class FaceHead(nn.Module):  # type: ignore[misc, unused-ignore]
     def normalised(self, states: Tensor) -> Tensor:
         """(n, outputs) in standard deviations from the mean, of states (n, d)."""
         with torch.autocast(states.device.type, enabled=False):
-            result: Tensor = self.outer(torch.relu(self.inner(states.float())))
+            result: Tensor = self.outer(nn.functional.gelu(self.inner(states.float())))
         return result
 
     def forward(self, states: Tensor) -> Tensor:

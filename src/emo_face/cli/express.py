@@ -1,0 +1,127 @@
+"""Show what ContextFace makes of a picture, a quote or a situation: emotion, face and, on request, words.
+
+  emo-face express --model out/contextface/best --quote "We won!"
+  emo-face express --model best --image cafe.jpg --box 120,40,260,580 --quote "It's over." --perspective listener
+  emo-face express --model best --situation "She folds paper during a quiet break at home." --decision map --json
+  emo-face express --model best --image cafe.jpg --quote "It's over." --ask "What would the man feel?"
+  emo-face express --model best --image cafe.jpg --quote "It's over." --ask ""     the situation behind the quote
+
+--perspective speaker gives the face of the person in the box, listener that of the other side, also when it is hidden
+or outside the picture. One forward pass gives every emotion's probability; --ask talks freely and takes longer. Needs
+torch (pip install "emo_face[full]"), a trained model and its backbone. The face goes to a file with --out (JSON) for
+`emo-face flame render`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of ``emo-face express``."""
+    parser.add_argument("--model", type=Path, required=True, metavar="DIR", help="folder of a trained ContextFace")
+    parser.add_argument("--backbone", default="", metavar="DIR", help="its backbone (default: the one its card names)")
+    parser.add_argument("--image", type=Path, metavar="FILE")
+    parser.add_argument("--box", metavar="X,Y,W,H", help="the person meant, pixels of the image")
+    parser.add_argument("--quote", default="", help="what was said")
+    parser.add_argument("--situation", default="", help="what goes on")
+    parser.add_argument("--perspective", choices=("speaker", "listener"), default="speaker", help="whose face")
+    parser.add_argument(
+        "--decision", choices=("map", "mean"), default="mean", help="best emotion's face, or all weighted"
+    )
+    parser.add_argument(
+        "--ask", metavar="TEXT", help="also answer this in words; empty: the situation behind the quote"
+    )
+    parser.add_argument("--max-tokens", type=int, default=96, help="of the words (default 96)")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda (default cpu)")
+    parser.add_argument("--quantisation", choices=("none", "4bit", "8bit"), default="none")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write the face's numbers (JSON)")
+    parser.add_argument("--json", action="store_true", help="print only JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """One answer. Raises UserError for a bad box, picture, model or when there is nothing to go by."""
+    from emo_face.cli.ask import _box, _picture
+    from emo_face.core.errors import UserError
+
+    if not (args.quote.strip() or args.situation.strip() or args.image):
+        raise UserError("nothing to go by: give --quote, --situation or --image")
+    if args.box and not args.image:
+        raise UserError("--box: needs --image")
+    if args.max_tokens < 1:
+        raise UserError(f"--max-tokens: expected at least 1, got {args.max_tokens}")
+    box = _box(args.box, "--box") if args.box else None
+    image = _picture(args.image) if args.image else None
+    engine = _engine(args)
+    start = time.perf_counter()
+    answer = engine.answer(args.quote, args.situation, image, box, args.perspective)
+    result = summary(answer, engine.model.config, args.decision)
+    result |= {"perspective": args.perspective, "seconds": time.perf_counter() - start, "degraded": engine.degraded}
+    if args.out:
+        _write(args.out, result)
+    if not args.json:
+        _print(result)
+    if args.ask is not None:
+        result["words"] = _words(engine, args, image, box)
+    if args.json:
+        print(json.dumps(result))
+    return 0
+
+
+def summary(answer: Any, config: Any, decision: str) -> dict[str, Any]:
+    """An answer as plain JSON: probabilities by word, the decided face by group, and what it cost."""
+    face = answer.face(decision)
+    return {
+        "emotion": answer.word,
+        "probabilities": {w: float(p) for w, p in zip(answer.words, answer.probabilities, strict=True)},
+        "emission": answer.emission, "decision": decision, "basis": config.flame_version,
+        "face": {name: [float(v) for v in face[where]] for name, where in config.slices().items()},
+        "tokens": answer.tokens, "reused": answer.reused,
+    }  # fmt: skip
+
+
+def _engine(args: argparse.Namespace) -> Any:
+    from importlib.util import find_spec
+
+    from emo_face.core.errors import UserError
+
+    absent = [name for name in ("torch", "transformers", "peft") if find_spec(name) is None]
+    if absent:
+        raise UserError(f'express needs {absent[0]}, which the nano tier does not bring: pip install "emo_face[full]"')
+    from emo_face.expression.contextface.engine import EngineSettings, load_engine
+
+    return load_engine(EngineSettings(args.model, args.backbone, args.device, "", args.quantisation))
+
+
+def _words(engine: Any, args: argparse.Namespace, image: Any, box: Any) -> str:
+    pieces = []
+    for piece in engine.ask(args.ask, args.quote or args.situation, image, box, args.max_tokens):
+        pieces.append(piece)
+        if not args.json:
+            print(piece, end="", flush=True)
+    if not args.json:
+        print()
+    return "".join(pieces).strip()
+
+
+def _write(path: Path, result: dict[str, Any]) -> None:
+    """The face in the format of ``emo-face flame render``."""
+    import numpy as np
+
+    from emo_face.face.flame_codes import FlameCodes, write_codes
+
+    write_codes(path, FlameCodes(result["basis"], **{name: np.array(v) for name, v in result["face"].items()}))
+
+
+def _print(result: dict[str, Any]) -> None:
+    for word, probability in sorted(result["probabilities"].items(), key=lambda item: -item[1]):
+        print(f"{word:<9} {probability:6.1%}  {'#' * round(40 * probability)}")
+    strongest = sorted(enumerate(result["face"]["expression"]), key=lambda item: -abs(item[1]))[:5]
+    print(f"{result['basis']} expression, strongest: " + ", ".join(f"{i}: {v:+.2f}" for i, v in strongest))
+    note = f"; {result['degraded']}" if result["degraded"] else ""
+    print(f"{result['seconds'] * 1000:.0f} ms, {result['tokens']} tokens{note}", file=sys.stderr)
