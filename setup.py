@@ -23,7 +23,8 @@ RUNTIME = [
 ]
 
 TORCH = "torch>=2.6,<2.14"  # newer builds are untried
-FULL = [TORCH, "transformers>=5,<6", "peft>=0.18", "safetensors>=0.4"]  # transformers 6 will break 5's names again
+# transformers 6 will break 5's names again
+FULL = [TORCH, "transformers>=5,<6", "peft>=0.18", "safetensors>=0.4"]
 EVAL = ["matplotlib>=3.8", "scikit-learn>=1.4"]  # pictures and the TF-IDF peer of `emo-face evaluate`
 EXTRAS = {
     # Recording, film and plots of `emo-face demo`; also reads any bag without ROS.
@@ -45,8 +46,8 @@ EXTRAS = {
         *EVAL,
     ],
     "test": [
-        "pytest>=8", "pytest-timeout", "hypothesis>=6.100", "ruff>=0.6", "mypy>=1.11", "types-PyYAML", "selenium>=4.20", *EVAL,
-        "adafruit-circuitpython-servokit>=1.3", "dynamixel-sdk>=3.7", "feetech-servo-sdk>=1.0",
+        "pytest>=8", "pytest-timeout", "hypothesis>=6.100", "ruff>=0.6", "mypy>=1.11", "types-PyYAML", "selenium>=4.20",
+        *EVAL, "adafruit-circuitpython-servokit>=1.3", "dynamixel-sdk>=3.7", "feetech-servo-sdk>=1.0",
     ],
 }  # fmt: skip
 
