@@ -101,12 +101,12 @@ def tasks(samples: Sequence[Sample]) -> dict[str, list[Example]]:
     return result
 
 
-def texts() -> tuple[str, ...]:
-    """All words of the world, for a tokenizer."""
+def texts(unclear: bool = False) -> tuple[str, ...]:
+    """All words of the world, for a tokenizer; ``unclear``: also those of :data:`UNCLEAR`."""
     lines = [
         f"It was {how} much when {event}. Oh, {event}, {how} so!"
         for how in STRENGTHS
-        for es in (*EVENTS.values(), tuple(UNCLEAR))
+        for es in (*EVENTS.values(), tuple(UNCLEAR) if unclear else ())
         for event in es
     ]
     return (*lines, "How many are 1 and 2 cups? There are 3 cups.", *(f" {word}" for word in words()))
