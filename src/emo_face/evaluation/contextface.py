@@ -163,7 +163,7 @@ def expression(
     return {
         "n": len(places), "baselines_from": f"{len(known)} training faces" if known else "the other faces of the split",
         "rows": {name: {key: value.as_json() for key, value in row.items()} for name, row in found.items()},
-        "floor": {"FD": metrics.floor(truth, rng).as_json(), "FD_pca": metrics.floor(small(truth), rng).as_json()},
+        "floor": {"FD": metrics.floor(truth, rng, min(50, rounds)).as_json(), "FD_pca": metrics.floor(small(truth), rng, min(50, rounds)).as_json()},
         "total_variance": float(truth.var(0, ddof=1).sum()),
     }  # fmt: skip
 

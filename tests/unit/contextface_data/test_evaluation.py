@@ -61,7 +61,7 @@ def predictions(tmp_path, truth, count=70, wrong=7, noise=0.05):
 
 
 def evaluate(tmp_path, *more):
-    words = ["evaluate", "contextface", "--records", tmp_path / "records.jsonl", "--rounds", "15", *more]
+    words = ["evaluate", "contextface", "--records", tmp_path / "records.jsonl", "--rounds", "8", *more]
     return main([str(word) for word in words])
 
 
