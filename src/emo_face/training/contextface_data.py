@@ -99,7 +99,7 @@ def all_targets(examples: Sequence[Example], config: ContextFaceConfig) -> tuple
     """(n, outputs) targets of a training set and which are known, for the head's statistics."""
     rows = [target_row(e.target, config, e.id) for e in examples if e.target is not None]
     if not rows:
-        raise UserError("training set: no example has a face target; import them first: emo-face data flame --help")
+        raise UserError("training set: no example has a face target; import them first: emo-face data targets --help")
     return torch.tensor(np.stack([r[0] for r in rows])), torch.tensor(np.stack([r[1] for r in rows]))
 
 

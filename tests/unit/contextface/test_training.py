@@ -13,6 +13,7 @@ pytest.importorskip("transformers")
 pytest.importorskip("peft")
 pytest.importorskip("accelerate")
 
+from safetensors.torch import load_file
 from tinyworld import PICTURE, tiny
 
 from emo_face.core.errors import ConfigError, UserError
@@ -67,6 +68,10 @@ class TestRun:
         assert second.progress == whole.progress
         for name, value in weights(whole).items():
             assert torch.equal(value, weights(second)[name]), name
+        steps = sorted(folder.name for folder in (tmp_path / "whole").glob("step-*"))
+        assert len(steps) <= 2  # old ones go, and none holds the backbone
+        saved = {n for n in load_file(str(tmp_path / "whole" / steps[-1] / "weights.safetensors"))}
+        assert all(".lora_" in n or "trainable_tokens" in n or n.startswith("head.") for n in saved)
 
     def test_another_setting_is_not_resumed(self, tmp_path):
         a_run(tmp_path)[0].run(stop_after=2)

@@ -26,11 +26,8 @@ class Tiny:
         return OnePass(self.model.eval(), self.builder, self.eyes, cache)
 
 
-def tiny(family="llava", config=None, tied=False, seed=0, stir=True, width=32, layers=2, texts=(), warm=None):
-    """``stir`` moves adapter, token rows and statistics away from their neutral start.
-
-    ``warm(base, builder)`` may train the backbone before it gets its adapter.
-    """
+def tiny(family="llava", config=None, tied=False, seed=0, stir=True, width=32, layers=2, texts=()):
+    """``stir`` moves adapter, token rows and statistics away from their neutral start."""
     import torch
 
     from emo_face.expression.contextface import tiny as source
@@ -44,11 +41,6 @@ def tiny(family="llava", config=None, tied=False, seed=0, stir=True, width=32, l
     tokenizer = source.tiny_tokenizer(family, texts)
     base = source.tiny_base(family, tokenizer, width, layers, seed, tied)
     eyes = Eyes(base, source.tiny_image_processor(family))
-    if warm is not None:
-        from emo_face.expression.contextface.model import add_face_token, image_token_id
-
-        add_face_token(base, tokenizer)
-        warm(base, TokenBuilder(tokenizer, family, image_token_id(base.config), eyes.tokens, config.chat))
     model = build_model(base, tokenizer, config, seed)
     if stir:
         generator = torch.Generator().manual_seed(seed + 1)

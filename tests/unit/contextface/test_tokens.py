@@ -1,0 +1,104 @@
+"""Tokens: the same in training and in use, natural across pieces, one picture one run."""
+
+from __future__ import annotations
+
+import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("transformers")
+
+from emo_face.core.errors import ConfigError
+from emo_face.expression.contextface import prompts as p
+from emo_face.expression.contextface import tiny as source
+from emo_face.expression.contextface.model import add_face_token
+from emo_face.expression.contextface.tokens import TokenBuilder
+
+
+def builder(family="llava", chat="auto", system="", template=True):
+    tokenizer = source.tiny_tokenizer(family)
+    base = source.tiny_base(family, tokenizer)
+    add_face_token(base, tokenizer)
+    if not template:
+        tokenizer.chat_template = None
+    name = "<image>" if family in ("llava", "smolvlm") else "<|image_pad|>"
+    return TokenBuilder(tokenizer, family, tokenizer.convert_tokens_to_ids(name), 9, chat, system)
+
+
+TURN = p.Turn(p.expression_question(quote="oh dear", image=True), p.expression_answer("quote", "Sad"))
+
+
+@pytest.mark.parametrize("family", source.FAMILIES)
+@pytest.mark.parametrize("chat", ["auto", "vicuna", "llama2"])
+def test_training_and_use_see_the_same_tokens(family, chat):
+    build = builder(family, chat)
+    whole = build.dialogue([TURN])
+    lead, word, tail = p.branch_parts("quote", "Sad")
+    used = [*build.prompt(TURN.question, lead), *build.body(word), *build.body(tail)]
+    assert list(whole.ids[: len(used)]) == used
+    first = whole.learned.index(True)
+    assert whole.ids[:first] == build.prompt(TURN.question)
+    learned = [i for i, on in zip(whole.ids, whole.learned, strict=True) if on]
+    assert learned.count(build.face_id) == 1
+    assert learned[-1] == build.tokenizer.eos_token_id
+    assert build.tokenizer.decode(learned[:-1]).strip() == p.plain(TURN.answer)
+
+
+@pytest.mark.parametrize("family", source.FAMILIES)
+def test_a_picture_is_one_run_of_its_tokens(family):
+    ids = builder(family).prompt(TURN.question)
+    image = builder(family).image_id
+    first = ids.index(image)
+    assert ids[first : first + 9] == (image,) * 9
+    assert ids.count(image) == 9
+    assert builder(family).prompt(p.expression_question(quote="oh")).count(image) == 0
+
+
+def test_the_text_reads_as_the_template_says():
+    build = builder()
+    ids = [i for i in build.dialogue([TURN]).ids if i != build.image_id]
+    assert build.tokenizer.decode(ids) == (
+        "<s>USER: \n“oh dear” Please analyze the speaker's emotional state from this quote and generate a corresponding "
+        "3D facial mesh. ASSISTANT: Considering the quote, the person expresses Sad. The 3D facial mesh is <FACE>.</s> "
+    )
+
+
+def test_two_turns_learn_both_answers_and_both_ends():
+    turns = [
+        p.Turn(p.vqa_question("What?"), p.vqa_answer("A cup.")),
+        p.Turn(p.vqa_question("Why?", False), p.vqa_answer("So.")),
+    ]
+    build = builder("qwen2_5_vl")
+    tokens = build.dialogue(turns)
+    text = build.tokenizer.decode([i for i, on in zip(tokens.ids, tokens.learned, strict=True) if on])
+    assert text == "A cup.<|im_end|>So.<|im_end|>"
+
+
+def test_words_keep_their_blank_with_a_sentencepiece_tokenizer():
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    words = ["▁:", "▁a", "▁expresses", "▁Happy", "▁", "Happy", ".", "▁the", ":"]
+    core = Tokenizer(models.WordLevel({w: i for i, w in enumerate(["<unk>", *words])}, unk_token="<unk>"))
+    core.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Metaspace(), pre_tokenizers.Punctuation()])
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=core, unk_token="<unk>", eos_token="</s>")
+    build = TokenBuilder.__new__(TokenBuilder)
+    build.tokenizer = tokenizer
+    got = tokenizer.convert_ids_to_tokens(list(build._continuation(" Happy")))
+    assert got == ["▁Happy"]  # not a lone mark before it, as the start of a text has
+
+
+def test_system_prompt_and_formats():
+    system = builder(system="You are a robot.")
+    assert "You are a robot." in system.tokenizer.decode(system.prompt(TURN.question))
+    named = builder(chat="llama2", system="You are a robot.")
+    text = named.tokenizer.decode([i for i in named.prompt(TURN.question) if i != named.image_id])
+    assert text.startswith("<s>You are a robot.\n[INST] \n“oh dear”")
+    assert text.endswith("mesh. [/INST]")
+
+
+def test_a_checkpoint_without_template_asks_for_a_format():
+    with pytest.raises(ConfigError, match="set chat to one of llama2, vicuna"):
+        builder(template=False)
+    with pytest.raises(ConfigError, match="expected auto or one of llama2, vicuna, got 'gpt'"):
+        builder(chat="gpt")
+    assert builder(chat="vicuna", template=False).prompt(TURN.question)

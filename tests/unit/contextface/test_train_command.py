@@ -1,0 +1,115 @@
+"""``export/train_contextface.py`` over files of the true formats, then what it wrote answers and exports."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("transformers")
+pytest.importorskip("peft")
+pytest.importorskip("accelerate")
+
+import cv2
+
+from emo_face.datasets import context, flame_targets, synthetic_contexts
+from emo_face.expression.contextface import tiny as source
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def script(name):
+    spec = importlib.util.spec_from_file_location(name, ROOT / "export" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """A small CAER-S-C with pictures, targets, VQA and a backbone, all in files."""
+    root = tmp_path_factory.mktemp("data")
+    samples = synthetic_contexts.make(14, 1)
+    rng = np.random.default_rng(0)
+    rows = []
+    for s in samples:
+        cv2.imwrite(str(root / f"{s.id}.png"), rng.integers(0, 255, (40, 60, 3), dtype=np.uint8))
+        row = {"image": f"{s.id}.png", "emotion": s.word, "situation": s.situation, "quote": s.quote}
+        rows.append({**row, "bbox": [5, 5, 20, 30]})
+    (root / "contexts.json").write_text(json.dumps(rows))
+    records = context.read(root / "contexts.json", "contexts", "train").records
+    faces = {Path(r.image).stem: r.id for r in records}
+    ids = tuple(faces[s.id] for s in samples)
+    empty = {"jaw": np.full((14, 3), np.nan, np.float32), "eyelids": np.full((14, 2), np.nan, np.float32)}
+    targets = flame_targets.FlameTargets(
+        "flame2020", "test", ids, expression=np.stack([s.face for s in samples]).astype(np.float32), **empty
+    )
+    flame_targets.write(root / "targets.npz", targets)
+    talk = [{"from": "human", "value": "<image>\nWhat is it?"}, {"from": "gpt", "value": "Some cups."}]
+    vqa = [{"id": str(i), "image": rows[i]["image"], "conversations": talk} for i in range(4)]
+    (root / "vqa.json").write_text(json.dumps(vqa))
+    tokenizer = source.tiny_tokenizer("llava", synthetic_contexts.texts())
+    source.tiny_base("llava", tokenizer).save_pretrained(root / "backbone")
+    tokenizer.save_pretrained(root / "backbone")
+    source.tiny_image_processor("llava").save_pretrained(root / "backbone")
+    return root
+
+
+def train(files, out, *more):
+    from emo_face.training.contextface_main import parser, run
+
+    words = [
+        "--backbone", files / "backbone", "--contexts", files / "contexts.json", "--images", files, "--targets",
+        files / "targets.npz", "--vqa", files / "vqa.json", "--vqa-images", files, "--out", out, "--epochs", 1,
+        "--accumulate", 3, "--validation-share", 0.2, "--device", "cpu", *more,
+    ]  # fmt: skip
+    return run(parser("").parse_args([str(word) for word in words]))
+
+
+def test_train_express_export(files, tmp_path, capsys, monkeypatch):
+    from emo_face.cli.main import main
+
+    assert train(files, tmp_path / "run") == 0
+    assert "joint validation loss" in capsys.readouterr().out
+    assert main(["express", "--model", str(tmp_path / "run" / "best"), "--quote", "We won!", "--json"]) == 0
+    got = json.loads(capsys.readouterr().out)
+    assert sum(got["probabilities"].values()) == pytest.approx(1.0)
+    module = script("export_contextface")
+    words = ["x", "--model", tmp_path / "run" / "best", "--out", tmp_path / "onnx", "--json"]
+    monkeypatch.setattr(sys, "argv", [str(word) for word in words])
+    assert module.main() == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [Path(row["file"]).name for row in rows] == ["head.onnx", "arkit.onnx"]
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        (["--ratios", "1,2"], "--ratios: expected situation,expression,vqa"),
+        (["--flame-version", "flame2023"], "targets are flame2020"),
+        (["--validation-share", "0"], "validation: name a val split"),
+        (["--groups", "jaw"], "groups: expected expression"),
+        (["--groups", "expression,jaw"], "3 of 103 outputs have no target"),
+        (["--backbone", "/nowhere"], "no config.json"),
+    ],
+)
+def test_mistakes_are_one_line(files, tmp_path, capsys, more, says):
+    assert train(files, tmp_path, *more) == 2
+    assert says in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_frames_of_a_group_stay_together():
+    from emo_face.datasets.records import Record
+    from emo_face.training.contextface_main import hold_out
+
+    records = [Record(str(i), f"{i}.png", "caers7", ("Sad",), group_id=f"g{i // 4}") for i in range(40)]
+    train_, held = hold_out(records, 0.3, 0)
+    assert len(held) == 12
+    assert not {r.group_id for r in train_} & {r.group_id for r in held}
+    named = [*records[:4], *(Record("v", "v.png", "caers7", ("Sad",), split="val"),)]
+    assert [r.id for r in hold_out(named, 0.3, 0)[1]] == ["v"]
