@@ -3,7 +3,7 @@
 The weights and ultralytics are AGPL-3.0 and never part of this package: this script is the only file that imports
 ultralytics, on your machine, when you run it. Afterwards the nodes need neither ultralytics nor torch.
 
-  pip install "emo_face[ultralytics]"
+  scripts/setup.sh ultralytics
   python export/export_yolo.py                          # yolo11n, fetched by ultralytics from its own release page
   python export/export_yolo.py --weights my_yolo11.pt   # weights that are already here, no network
   python export/export_yolo.py --weights yolo11s.pt --name yolo11s
@@ -35,7 +35,7 @@ def export(weights: str, folder: Path) -> Path:
     try:
         from ultralytics import YOLO
     except ImportError:
-        raise UserError('ultralytics is not installed: pip install "emo_face[ultralytics]"') from None
+        raise UserError('ultralytics is not installed: scripts/setup.sh ultralytics') from None
     source = Path(weights)
     if source.is_file():  # ultralytics writes beside its input: work on a copy
         source = Path(shutil.copy(source, folder / source.name))

@@ -3,7 +3,7 @@
 Weights become int8 a channel, activations uint8 from the ranges seen on the pictures; the last layers of the head
 stay float. The result is compared with the float model on pictures kept aside, and refused if it sees other people.
 
-  pip install "emo_face[ultralytics]"                    # for onnx
+  scripts/setup.sh ultralytics                    # for onnx
   python export/quantise_yolo.py PICTURES                # folder of pictures like those the robot sees, 20 or more
   emo-face up --set perception.detector.yolo=yolo11n_int8
 
@@ -53,7 +53,7 @@ def quantise(source: Path, target: Path, frames: Sequence[ImageArray], imgsz: in
         from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
         from onnxruntime.quantization.shape_inference import quant_pre_process
     except ImportError:
-        raise UserError('onnx is not installed: pip install "emo_face[ultralytics]"') from None
+        raise UserError('onnx is not installed: scripts/setup.sh ultralytics') from None
 
     class Reader(CalibrationDataReader):  # type: ignore[misc]
         def __init__(self) -> None:

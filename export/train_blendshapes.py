@@ -3,7 +3,7 @@
 
     python export/train_blendshapes.py --data DATA --out models/nano_blendshapes.json
 
-Needs: pip install "emo_face[mediapipe]", and ai-edge-litert for the photographed skins. What an expression changes is
+Needs: scripts/setup.sh mediapipe, and ai-edge-litert for the photographed skins. What an expression changes is
 measured on renders of FACS variants, the average resting face on the neutral London photos. Takes ten minutes; the
 measurements are kept in --cache.
 """

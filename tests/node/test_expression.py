@@ -251,4 +251,4 @@ def test_contextface_without_its_model_or_libraries_says_what_is_missing(graph: 
     node = graph.start(ExpressionNode, backend="contextface", contextface__model=model)
     assert node.trigger_configure().name == "FAILURE"
     report = node.health.report("", time.monotonic()).message
-    assert says in report or "pip install 'emo_face[full]'" in report
+    assert says in report or "scripts/setup.sh full" in report

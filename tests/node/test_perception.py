@@ -317,4 +317,4 @@ def test_the_full_tier_without_its_model_or_libraries_says_what_is_missing(
     node = graph.start(PerceptionNode, **params)
     assert node.trigger_configure().name == "FAILURE"
     report = node.health.report("", time.monotonic()).message
-    assert says in report or "pip install 'emo_face[full]'" in report
+    assert says in report or "scripts/setup.sh full" in report

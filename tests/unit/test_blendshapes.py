@@ -143,7 +143,7 @@ def test_people_without_a_readable_face_are_left_out(opinion: SecondOpinion) -> 
 
 
 def test_mediapipe_itself(assets: Path, opinion: SecondOpinion) -> None:
-    pytest.importorskip("mediapipe", reason='pip install "emo_face[mediapipe]"')
+    pytest.importorskip("mediapipe", reason='scripts/setup.sh mediapipe')
     from emo_face.perception.detect_face import YuNetFaceDetector
 
     reader = BlendshapeReader(assets / "face" / TASK)
@@ -161,7 +161,7 @@ def test_mediapipe_itself(assets: Path, opinion: SecondOpinion) -> None:
 
 
 def test_a_damaged_task_file_is_named(tmp_path: Path) -> None:
-    pytest.importorskip("mediapipe", reason='pip install "emo_face[mediapipe]"')
+    pytest.importorskip("mediapipe", reason='scripts/setup.sh mediapipe')
     path = tmp_path / TASK
     path.write_bytes(b"PK damaged")
     with pytest.raises(ModelError, match=r"face_landmarker\.task"):

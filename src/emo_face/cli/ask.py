@@ -6,7 +6,7 @@
       --face 90,20,80,90 --json "What does the person feel?"
 
 Boxes are x,y,width,height in pixels. The text is printed as it is generated. Needs torch and transformers
-(pip install "emo_face[full]"), the InstructBLIP checkpoint and, for a tuned model, the folder of Stage 1.
+(scripts/setup.sh full), the InstructBLIP checkpoint and, for a tuned model, the folder of Stage 1.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     frame = _picture(args.image)
     if find_spec("torch") is None or find_spec("transformers") is None:
         raise UserError(
-            'ask needs torch and transformers, which the nano tier does not bring: pip install "emo_face[full]"'
+            'ask needs torch and transformers, which the nano tier does not bring: scripts/setup.sh full'
         )
     from emo_face.perception.multiview.ask import load
 

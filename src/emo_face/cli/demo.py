@@ -51,7 +51,7 @@ def portrait() -> Path:
         import skimage
     except ImportError:
         raise UserError(
-            "the default picture needs scikit-image: pip install 'emo_face[demo]', or name a --source"
+            "the default picture needs scikit-image: scripts/setup.sh demo, or name a --source"
         ) from None
     path = Path(skimage.__file__).parent / "data" / "astronaut.png"
     if not path.is_file():

@@ -45,7 +45,7 @@ def libraries() -> Iterator[Finding]:
             version = getattr(importlib.import_module(module), "__version__", "present")
             yield Finding(module, OK, str(version))
         except Exception as error:  # an installed library may fail to import in any way, and that is what we report
-            fix = f"pip install 'emo_face[{extra}]'" if extra else "scripts/setup.sh"
+            fix = f"scripts/setup.sh {extra}" if extra else "scripts/setup.sh"
             yield Finding(module, NOTE if extra else BAD, f"does not import ({error})", fix)
 
 

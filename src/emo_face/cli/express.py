@@ -8,7 +8,7 @@
 
 --perspective speaker gives the face of the person in the box, listener that of the other side, also when it is hidden
 or outside the picture. One forward pass gives every emotion's probability; --ask talks freely and takes longer. Needs
-torch (pip install "emo_face[full]"), a trained model and its backbone. The face goes to a file with --out (JSON) for
+torch (scripts/setup.sh full), a trained model and its backbone. The face goes to a file with --out (JSON) for
 `emo-face flame render`.
 """
 
@@ -92,7 +92,7 @@ def _engine(args: argparse.Namespace) -> Any:
 
     absent = [name for name in ("torch", "transformers", "peft") if find_spec(name) is None]
     if absent:
-        raise UserError(f'express needs {absent[0]}, which the nano tier does not bring: pip install "emo_face[full]"')
+        raise UserError(f'express needs {absent[0]}, which the nano tier does not bring: scripts/setup.sh full')
     from emo_face.expression.contextface.engine import EngineSettings, load_engine
 
     return load_engine(EngineSettings(args.model, args.backbone, args.device, "", args.quantisation))

@@ -1,6 +1,6 @@
 """Retrain a nano student with one command.
 
-Needs torch (CPU is enough): pip install "emo_face[train]"
+Needs torch (CPU is enough): scripts/setup.sh train
 
 Examples:
   emo-face train text --data ../shared/assets --out out/train --seed 0
@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
     from emo_face.core.errors import UserError
 
     if find_spec("torch") is None:
-        raise UserError('training needs torch, which the nano tier does not bring: pip install "emo_face[train]"')
+        raise UserError('training needs torch, which the nano tier does not bring: scripts/setup.sh train')
     if args.epochs is not None and args.epochs < 1:
         raise UserError(f"--epochs: expected at least 1, got {args.epochs}")
     module = import_module(f"emo_face.training.{args.student}")

@@ -5,7 +5,7 @@ and measures requestAnimationFrame intervals. Headless Chromium paints in softwa
 bound for a robot whose display has a GPU, and ``empty_page_cpu_percent`` is what a canvas of the same size costs on
 which one dot changes at 60 frames a second.
 
-Needs chromium and chromedriver (apt install chromium chromium-driver) and selenium (pip install emo_face[test]).
+Needs chromium and chromedriver (apt install chromium chromium-driver) and selenium (scripts/setup.sh test).
 """
 
 from __future__ import annotations
@@ -157,7 +157,7 @@ def _browser() -> Iterator[Any]:
     try:
         from selenium import webdriver
     except ImportError:
-        raise UserError("selenium is missing: pip install 'emo_face[test]'") from None
+        raise UserError("selenium is missing: scripts/setup.sh test") from None
     options = webdriver.ChromeOptions()
     options.binary_location = chromium
     for flag in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):

@@ -89,7 +89,9 @@ def evaluate(args: argparse.Namespace) -> dict[str, Any]:
         raise UserError(f"--conditions: unknown {unknown[0]!r}; there are {', '.join(CONDITIONS)}")
     found = _predictions(args, people, names)
     targets = flame_targets.read(args.targets, found.model.get("flame_version")) if args.targets else None
-    return measure(found, people, train, targets, args.rounds, args.seed, args.split) | _ablations(args, people)
+    return measure(found, people, train, targets, args.rounds, args.seed, args.split) | _ablations(
+        args, people, targets
+    )
 
 
 def measure(
@@ -159,11 +161,11 @@ def expression(
     shown = metrics.baseline_faces(truth, labels, rng, reference)
     shown |= {"ContextFace, map": said.map[places], "ContextFace, mean": said.mean[places]}
     found = {name: metrics.intervals(faces, truth, rng, rounds) for name, faces in shown.items()}
-    small = metrics.projection(truth)
+    floors = {"FD": truth, "FD_pca": metrics.projection(truth)(truth)}
     return {
         "n": len(places), "baselines_from": f"{len(known)} training faces" if known else "the other faces of the split",
         "rows": {name: {key: value.as_json() for key, value in row.items()} for name, row in found.items()},
-        "floor": {"FD": metrics.floor(truth, rng, min(50, rounds)).as_json(), "FD_pca": metrics.floor(small(truth), rng, min(50, rounds)).as_json()},
+        "floor": {key: metrics.floor(faces, rng, min(50, rounds)).as_json() for key, faces in floors.items()},
         "total_variance": float(truth.var(0, ddof=1).sum()),
     }  # fmt: skip
 
@@ -225,7 +227,7 @@ def _ask(args: argparse.Namespace, folder: Path, people: Sequence[Any], names: S
     from importlib.util import find_spec
 
     if find_spec("torch") is None:
-        raise UserError('evaluating ContextFace needs torch: pip install "emo_face[train]"')
+        raise UserError("evaluating ContextFace needs torch: scripts/setup.sh train")
     if not names:
         raise UserError("no condition can be evaluated: the records have neither texts nor (with --root) pictures")
     from rich.console import Console
@@ -245,22 +247,40 @@ def _ask(args: argparse.Namespace, folder: Path, people: Sequence[Any], names: S
     return found
 
 
-def _ablations(args: argparse.Namespace, people: Sequence[Any]) -> dict[str, Any]:
-    from emo_face.evaluation.contextface_tables import paper
-
+def _ablations(args: argparse.Namespace, people: Sequence[Any], targets: Any) -> dict[str, Any]:
+    """Other trained models at the condition of the paper's table: UAR and WAR, or L2 and FD for the loss table."""
     found: dict[str, dict[str, Any]] = {}
     condition = ABLATION_CONDITION if args.root is not None else "quote"
+    by_id = {record.id: record for record in people}
     for item in args.also:
-        where, _, folder = item.partition("=")
-        table, _, row = where.partition("/")
-        if not folder or table not in ("table3", "table4") or row not in paper()[table]["rows"]:
-            rows = ", ".join(f"{t}/{r}" for t in ("table3", "table4") for r in paper()[t]["rows"])
-            raise UserError(f"--also: expected TABLE/ROW=DIR with TABLE/ROW one of {rows}; got {item!r}")
-        said = _ask(args, Path(folder), people, [condition], 0).conditions[condition]
-        by_id = {record.id: record for record in people}
-        scores = metrics.emotion_scores(truth_of([by_id[i] for i in said.ids]), said.guess, len(prompts.words()))
-        found.setdefault(table, {})[row] = {key: scores[key] for key in ("UAR", "WAR")}
+        table, row, folder = _ablation_of(item)
+        text = row.partition("(")[2].rstrip(")")
+        said = _ask(args, Path(folder), people, [text or condition], 0).conditions[text or condition]
+        rows = [by_id[i] for i in said.ids]
+        if table == "supplement_table2":
+            if targets is None:
+                raise UserError(f"--also {item}: the loss table needs --targets")
+            faces = expression(said, rows, [], targets, np.random.default_rng(args.seed), 2)
+            ours = faces["rows"]["ContextFace, map"]
+            values = {"L2": ours["per_dim_mse"]["value"], "FD": ours["FD"]["value"]}
+        else:
+            scores = metrics.emotion_scores(truth_of(rows), said.guess, len(prompts.words()))
+            values = {key: scores[key] for key in ("UAR", "WAR")}
+        found.setdefault(table, {})[row] = values
     return {"ablations": found, "ablation_condition": condition} if found else {}
+
+
+def _ablation_of(item: str) -> tuple[str, str, str]:
+    """Table, row and folder of an ``--also``. Raises UserError listing what there is."""
+    from emo_face.evaluation.contextface_tables import paper
+
+    where, _, folder = item.partition("=")
+    table, _, row = where.partition("/")
+    known = {name: paper()[name]["rows"] for name in ("table3", "table4", "supplement_table2")}
+    if not folder or row not in known.get(table, {}):
+        rows = ", ".join(f"{t}/{r}" for t, rows in known.items() for r in rows)
+        raise UserError(f"--also: expected TABLE/ROW=DIR with TABLE/ROW one of {rows}; got {item!r}")
+    return table, row, folder
 
 
 def plain(value: Any) -> Any:

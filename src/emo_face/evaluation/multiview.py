@@ -63,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
     from importlib.util import find_spec
 
     if find_spec("torch") is None:
-        raise UserError('evaluating the multi-view head needs torch: pip install "emo_face[full]"')
+        raise UserError('evaluating the multi-view head needs torch: scripts/setup.sh full')
     report = evaluate(args)
     if args.out is not None:
         from emo_face.evaluation.multiview_report import write_html

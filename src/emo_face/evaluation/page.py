@@ -31,7 +31,7 @@ def write_page(recording: Recording, path: Path, summary: dict[str, Any]) -> Non
         import plotly.graph_objects as go
         from plotly.subplots import make_subplots
     except ImportError:
-        raise UserError("the page needs plotly: pip install 'emo_face[demo]'") from None
+        raise UserError("the page needs plotly: scripts/setup.sh demo") from None
     start = recording.start
     figure = make_subplots(
         rows=5,

@@ -104,7 +104,7 @@ def _pyplot() -> Any:
     try:
         from matplotlib import figure
     except ImportError:
-        raise UserError('reports need matplotlib: install it by `pip install "emo_face[eval]"`') from None
+        raise UserError('reports need matplotlib: install it by `scripts/setup.sh eval`') from None
     return figure
 
 

@@ -112,7 +112,7 @@ def write_video(recording: Recording, path: Path, fps: float = 15.0, progress: A
     try:
         import av
     except ImportError:
-        raise UserError("the video needs PyAV: pip install 'emo_face[demo]'") from None
+        raise UserError("the video needs PyAV: scripts/setup.sh demo") from None
     if not recording.frames:
         raise UserError("the recording holds no images: nothing to film")
     total = max(1.0, (recording.frames[-1][0] - recording.frames[0][0]) * fps)

@@ -21,5 +21,5 @@ def needs_extra(extra: str) -> Iterator[None]:
         if (error.name or "").startswith("emo_face"):
             raise
         raise ConfigError(
-            f"this backend needs {error.name}: pip install 'emo_face[{extra}]', or choose the nano backend"
+            f"this backend needs {error.name}: scripts/setup.sh {extra}, or choose the nano backend"
         ) from None

@@ -45,7 +45,7 @@ class DynamixelDriver(SerialBusDriver):
         try:
             import dynamixel_sdk as sdk
         except ImportError:
-            raise ConfigError("the dynamixel driver needs its SDK: pip install 'emo_face[dynamixel]'") from None
+            raise ConfigError("the dynamixel driver needs its SDK: scripts/setup.sh dynamixel") from None
         super().__init__(sdk, sdk.PacketHandler(2.0), X_SERIES, names, ids, units, port, **options)
 
     def _request_states(self, port: Any) -> int:

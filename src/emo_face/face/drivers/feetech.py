@@ -45,7 +45,7 @@ class FeetechDriver(SerialBusDriver):
         try:
             import scservo_sdk as sdk
         except ImportError:
-            raise ConfigError("the feetech driver needs its SDK: pip install 'emo_face[feetech]'") from None
+            raise ConfigError("the feetech driver needs its SDK: scripts/setup.sh feetech") from None
         super().__init__(sdk, sdk.PacketHandler(0), STS_SERIES, names, ids, units, port, **options)
 
     def _receive_packet(self, port: Any) -> tuple[Any, int]:

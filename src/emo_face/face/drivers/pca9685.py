@@ -50,7 +50,7 @@ class Pca9685Driver:
         try:
             from adafruit_servokit import ServoKit
         except ImportError:
-            raise ConfigError("the pca9685 driver needs its library: pip install 'emo_face[pca9685]'") from None
+            raise ConfigError("the pca9685 driver needs its library: scripts/setup.sh pca9685") from None
         except NotImplementedError:  # Blinka knows no I2C on this machine
             raise ConfigError(
                 "this machine has no I2C bus that Blinka knows: run on the robot, or use the mock"

@@ -1,6 +1,6 @@
 """The second opinion: MediaPipe's 52 blendshapes against each person's own resting face.
 
-Optional: needs ``face_landmarker.task`` in the model store and ``pip install "emo_face[mediapipe]"``. The classifier is
+Optional: needs ``face_landmarker.task`` in the model store and ``scripts/setup.sh mediapipe``. The classifier is
 log-linear in the difference from rest, log p(e) = a_e + w_e . d + constant. Its weights, ``nano_blendshapes.json``,
 were fitted on MediaPipe's answers to renders of FACS prototypes (``export/train_blendshapes.py``), so that each shape
 counts as much as MediaPipe really sees of it. The difference is also what ``perspective: mirror`` shows.
@@ -164,7 +164,7 @@ class BlendshapeReader:
             import mediapipe as mp
             from mediapipe.tasks.python import BaseOptions, vision
         except ImportError:
-            raise UserError('blendshapes need MediaPipe: pip install "emo_face[mediapipe]"') from None
+            raise UserError('blendshapes need MediaPipe: scripts/setup.sh mediapipe') from None
         self._image: Any = mp.Image
         self._format: Any = mp.ImageFormat.SRGB
         options = vision.FaceLandmarkerOptions(
