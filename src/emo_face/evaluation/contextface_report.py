@@ -29,7 +29,7 @@ def tables(report: Mapping[str, Any]) -> list[Table]:
     """All tables of a report (:func:`emo_face.evaluation.contextface.measure`), beside the paper's."""
     found = [*_emotion_tables(report), *_expression_tables(report), *_leak_tables(report), *_ablation_tables(report)]
     printed = paper()
-    for key in ("supplement_table1", "supplement_table2", "supplement_table3"):
+    for key in ("supplement_table1", "supplement_table3"):
         table = printed[key]
         found.append(Table(table["title"], table["columns"], table["rows"], {}, (OWN[key],)))
     return found
@@ -37,7 +37,6 @@ def tables(report: Mapping[str, Any]) -> list[Table]:
 
 OWN = {
     "supplement_table1": "Ours: emo-face annotate judge.",
-    "supplement_table2": "Ours: train with face_loss l1 and mse and evaluate both; each loss needs its own weight.",
     "supplement_table3": "Ours: the same command on MERR records. Its Surprise column rests on one or two samples.",
 }
 
@@ -138,12 +137,14 @@ def _leak_tables(report: Mapping[str, Any]) -> Iterable[Table]:
 
 def _ablation_tables(report: Mapping[str, Any]) -> Iterable[Table]:
     printed = paper()
-    for key in ("table3", "table4"):
-        found = report.get("ablations", {}).get(key, {})
-        rows = {f"Paper: {name}": values for name, values in printed[key]["rows"].items()}
-        ours = {f"This run: {name}": [row["UAR"], row["WAR"]] for name, row in found.items()}
-        note = f"Ours measured with {report['ablation_condition']}." if found else "Ours: give models by --also."
-        yield Table(printed[key]["title"], printed[key]["columns"], rows, ours, (note,))
+    for key in ("table3", "table4", "supplement_table2"):
+        table, found = printed[key], report.get("ablations", {}).get(key, {})
+        rows = {f"Paper: {name}": values for name, values in table["rows"].items()}
+        ours = {f"This run: {name}": [row[c] for c in table["columns"]] for name, row in found.items()}
+        note = "Ours: give models by --also."
+        if found:
+            note = "Each loss needs its own weight." if "L2" in table["columns"] else report["ablation_condition"]
+        yield Table(table["title"], table["columns"], rows, ours, (note,))
 
 
 def _span(value: Mapping[str, float]) -> str:

@@ -205,3 +205,48 @@ def test_a_real_model_answers_every_condition(tmp_path):
     (tmp_path / people[0].image).unlink()
     with pytest.raises(UserError, match="missing"):
         cp.predict(engine, people, tmp_path, "image")
+
+
+def test_ablations_stand_in_the_papers_tables(tmp_path):
+    from emo_face.evaluation.contextface import _ablation_of
+
+    assert _ablation_of("table3/both=out/a=b") == ("table3", "both", "out/a=b")
+    assert _ablation_of("supplement_table2/L1 (quote)=x") == ("supplement_table2", "L1 (quote)", "x")
+    _, truth = make(tmp_path)
+    run = predictions(tmp_path, truth)
+    from emo_face.datasets.records import read_jsonl
+    from emo_face.evaluation.contextface import measure
+
+    people = [r for r in read_jsonl(tmp_path / "records.jsonl") if r.split == "test"]
+    report = measure(run, people, [], None, 3, 0)
+    report["ablations"] = {"table3": {"both": {"UAR": 91.0, "WAR": 92.0}},
+                           "supplement_table2": {"L1 (quote)": {"L2": 0.2, "FD": 9.0}}}  # fmt: skip
+    report["ablation_condition"] = "quote"
+    found = {t.title: t for t in tables(report)}
+    three = next(t for title, t in found.items() if title.startswith("Table 3"))
+    assert three.ours == {"This run: both": [91.0, 92.0]}
+    assert three.paper["Paper: both"] == [93.21, 94.89]
+    loss = next(t for title, t in found.items() if title.startswith("Supplement, table 2"))
+    assert loss.ours == {"This run: L1 (quote)": [0.2, 9.0]}
+
+
+def test_claims_of_the_synthetic_world_are_counted():
+    import importlib.util
+    from pathlib import Path
+
+    path = Path(__file__).resolve().parents[3] / "benchmarks" / "context_world.py"
+    spec = importlib.util.spec_from_file_location("context_world", path)
+    bench = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(bench)
+
+    def row(uar, mean):
+        errors = {"map": 0.2, "mean": mean, "Mean": 0.5, "Per-emotion mean": 0.3}
+        other = {"UAR": 40.0}
+        distance = {"map": 1.0, "mean": 2.0}
+        return {"neither": {"UAR": 14.0}, "expression": other, "situation": other,
+                "both": {"UAR": uar, "L2": errors, "FD": distance}}  # fmt: skip
+
+    found = bench.findings([row(95.0, 0.1), row(96.0, 0.25)])
+    assert found["UAR of both sets over 90"] == {"low": 90, "high": 95.5, "holds": 2, "seeds": 2}
+    assert found["L2: mean < map"]["holds"] == 1
+    assert found["FD: map < mean"]["holds"] == 2
