@@ -10,8 +10,8 @@ from typing import Any
 from emo_face.core.errors import UserError
 
 RUN_FLAGS = (
-    "epochs", "accumulate", "rate", "head_rate", "warmup", "weight_decay", "clip", "face_weight", "face_loss", "precision",
-    "validate_every", "save_every", "seed",
+    "epochs", "accumulate", "rate", "head_rate", "warmup", "weight_decay", "clip", "face_weight", "face_loss",
+    "precision", "validate_every", "save_every", "seed",
 )  # fmt: skip
 """Settings of the run that are flags of the same name."""
 

@@ -199,7 +199,7 @@ def export_arkit(basis: Basis, path: Path, steps: int = 2000) -> Parity:
 def skin_mm(basis: Basis, difference: FloatArray) -> float:
     """Root-mean-square movement of the skin in mm that a difference of ARKit activations (52,) makes."""
     metric = basis._hessian - np.eye(52) * RIDGE**2
-    return float(np.sqrt(max(0.0, difference @ metric @ difference)))
+    return float(np.sqrt(max(0.0, float(difference @ metric @ difference))))
 
 
 def export_prefill(model: ContextFace, branches: Sequence[Sequence[int]], prompt: int, path: Path) -> Parity:

@@ -70,7 +70,7 @@ class TestRun:
             assert torch.equal(value, weights(second)[name]), name
         steps = sorted(folder.name for folder in (tmp_path / "whole").glob("step-*"))
         assert len(steps) <= 2  # old ones go, and none holds the backbone
-        saved = {n for n in load_file(str(tmp_path / "whole" / steps[-1] / "weights.safetensors"))}
+        saved = set(load_file(str(tmp_path / "whole" / steps[-1] / "weights.safetensors")))
         assert all(".lora_" in n or "trainable_tokens" in n or n.startswith("head.") for n in saved)
 
     def test_another_setting_is_not_resumed(self, tmp_path):
