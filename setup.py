@@ -30,6 +30,10 @@ EXTRAS = {
     # Recording, film and plots of `emo-face demo`; also reads any bag without ROS.
     "demo": ["rosbags>=0.10", "plotly>=5.20", "av>=12", "scikit-image>=0.22"],
     "eval": EVAL,
+    # CUDA for every ONNX model; uninstall onnxruntime first, the two share a folder.
+    "gpu": ["onnxruntime-gpu>=1.18"],
+    # For engines built on the device; the runtime imports it lazily. Not run by the developers.
+    "tensorrt": ["tensorrt>=10,<12"],
     # FACS-grounded second opinion and `perspective: mirror` from 52 blendshapes.
     "mediapipe": ["mediapipe>=0.10.14"],
     # Export of YOLO11 only; AGPL-3.0, never imported by a node.
