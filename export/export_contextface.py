@@ -52,7 +52,7 @@ def _export(args: argparse.Namespace) -> list[dict[str, object]]:
     engine = load_engine(EngineSettings(args.model, args.backbone))
     head = export.export_head(engine.model, args.out / "head.onnx")
     try:
-        basis = find_basis(engine.model.config.flame_version)
+        basis = find_basis(engine.model.config.basis)
     except ModelError as error:
         print(f"arkit.onnx is for {OPEN_BASIS}: {error}", file=sys.stderr)
         basis = find_basis(OPEN_BASIS)

@@ -79,7 +79,7 @@ def summary(answer: Any, config: Any, decision: str) -> dict[str, Any]:
     return {
         "emotion": answer.word,
         "probabilities": {w: float(p) for w, p in zip(answer.words, answer.probabilities, strict=True)},
-        "emission": answer.emission, "decision": decision, "basis": config.flame_version,
+        "emission": answer.emission, "decision": decision, "flame_version": config.flame_version,
         "face": {name: [float(v) for v in face[where]] for name, where in config.slices().items()},
         "tokens": answer.tokens, "reused": answer.reused,
     }  # fmt: skip
@@ -115,13 +115,13 @@ def _write(path: Path, result: dict[str, Any]) -> None:
 
     from emo_face.face.flame_codes import FlameCodes, write_codes
 
-    write_codes(path, FlameCodes(result["basis"], **{name: np.array(v) for name, v in result["face"].items()}))
+    write_codes(path, FlameCodes(result["flame_version"], **{name: np.array(v) for name, v in result["face"].items()}))
 
 
 def _print(result: dict[str, Any]) -> None:
     for word, probability in sorted(result["probabilities"].items(), key=lambda item: -item[1]):
         print(f"{word:<9} {probability:6.1%}  {'#' * round(40 * probability)}")
     strongest = sorted(enumerate(result["face"]["expression"]), key=lambda item: -abs(item[1]))[:5]
-    print(f"{result['basis']} expression, strongest: " + ", ".join(f"{i}: {v:+.2f}" for i, v in strongest))
+    print(f"{result['flame_version']} expression, strongest: " + ", ".join(f"{i}: {v:+.2f}" for i, v in strongest))
     note = f"; {result['degraded']}" if result["degraded"] else ""
     print(f"{result['seconds'] * 1000:.0f} ms, {result['tokens']} tokens{note}", file=sys.stderr)

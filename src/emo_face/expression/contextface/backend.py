@@ -76,7 +76,7 @@ class ContextFaceExpression:
     ) -> None:
         self.engine, self.settings = engine, settings or ContextFaceSettings()
         self.config: ContextFaceConfig = engine.model.config
-        self.basis = self.config.flame_version
+        self.basis = self.config.basis
         self.hashes: Mapping[str, str] = engine.hashes
         self.warning = ""
         own = self.settings

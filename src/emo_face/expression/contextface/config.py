@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from emo_face.core.errors import ConfigError
+from emo_face.face.flame import VERSIONS
 
 GROUPS: Mapping[str, int] = {"expression": 100, "jaw": 3, "eyelids": 2}
 """Groups of the face head and their sizes, in the order of its output."""
@@ -51,8 +52,13 @@ class ContextFaceConfig:
             raise ConfigError(f"groups: expected expression and optionally jaw, eyelids, in order, got {self.groups}")
         if not self.temperature > 0:
             raise ConfigError(f"temperature: expected more than 0, got {self.temperature}")
-        if self.flame_version not in ("flame2020", "flame2023"):
-            raise ConfigError(f"flame_version: expected flame2020 or flame2023, got {self.flame_version!r}")
+        if self.flame_version not in VERSIONS:
+            raise ConfigError(f"flame_version: expected one of {', '.join(VERSIONS)}, got {self.flame_version!r}")
+
+    @property
+    def basis(self) -> str:
+        """Name of the basis that messages carry: FLAME 2023 Open has FLAME 2023's expressions."""
+        return self.flame_version.removesuffix("_open")
 
     @property
     def outputs(self) -> int:
