@@ -3,7 +3,7 @@
 Two layouts are read. Flat: one object a picture with image, emotion, situation, quote and optionally bbox and the path
 of its expression. Dialogues: what the released training code reads (LLaVA's ``conversations`` and ``expression``); the
 texts are taken back out of the question and the answer. Both as a JSON list or as JSON lines; a folder holds one file
-a split. Records files of this project (``emo-face annotate context``) are read by :func:`records.read_jsonl`.
+a split. Neutral records (what ``emo-face annotate context`` writes) are taken as they are.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 
 from emo_face.core.errors import UserError
 from emo_face.core.types import Box
-from emo_face.datasets.records import SPLITS, Record
+from emo_face.datasets.records import SPLITS, Record, from_row
 from emo_face.expression.contextface.prompts import LABEL_SET, label_of, parse_emotion
 
 
@@ -103,6 +103,9 @@ def _take(
     found: ContextSet, merged: dict[tuple[str, Box | None], Record], raw: Any, where: str, source: str, split: str
 ) -> None:
     """Add one row; rows about the same person of the same picture are put together."""
+    if isinstance(raw, dict) and "label_set" in raw:
+        _take_record(found, merged, raw, where, split)
+        return
     try:
         row = _Flat.model_validate(raw)
     except ValidationError as error:
@@ -134,6 +137,24 @@ def _take(
     merged[key] = replace(old, situation=old.situation or new.situation, quote=old.quote or new.quote)
     if row.expression:
         found.expressions[name] = row.expression
+
+
+def _take_record(
+    found: ContextSet, merged: dict[tuple[str, Box | None], Record], raw: Mapping[str, Any], where: str, split: str
+) -> None:
+    """Add a neutral record; its label in the words of this set, its split where it names one."""
+    try:
+        record = from_row(dict(raw))
+        (label,) = record.labels
+        label = label_of(label)
+    except ValueError as error:
+        reason = "not one label of the seven"
+        if "labels" not in raw or not isinstance(raw["labels"], list):
+            raise UserError(f"{where}: {error}") from None
+        found.dropped[reason] = found.dropped.get(reason, 0) + 1
+        return
+    kept = replace(record, label_set=LABEL_SET, labels=(label,), split=record.split or split)
+    merged.setdefault((record.image, record.bbox_body), kept)
 
 
 def _unquoted(text: str) -> str:

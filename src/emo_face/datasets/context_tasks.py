@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from emo_face.core.errors import UserError
 from emo_face.core.types import Box
 from emo_face.datasets.flame_targets import FlameTargets
 from emo_face.datasets.records import Record
@@ -50,8 +51,18 @@ def build(
     Args:
         root: folder that picture paths are relative to. targets: None leaves the expression task empty.
         expression_image: give the expression task the picture too (the paper's inputs are text alone).
+
+    Raises:
+        UserError: not one record has a face in ``targets``, whose ids are of another source.
     """
     tasks = Tasks()
+    if targets is not None and records and not any(targets.get(record.id) for record in records):
+        theirs, mine = targets.ids[0], records[0].id
+        if theirs.partition("/")[0] != mine.partition("/")[0]:
+            raise UserError(
+                f"targets: none of {len(records)} records has a face; ids here are like {mine!r}, there like {theirs!r}. "
+                "Make targets and training from one records file: emo-face data convert, then emo-face data targets"
+            )
     for record in records:
         if len(record.labels) != 1:
             tasks.dropped["not one label"] += 1

@@ -189,6 +189,8 @@ def test_records_that_lack_something_are_counted(tmp_path):
         "expression: no face target": 1, "situation: no situation or no quote": 1, "expression: no quote": 1,
         "not one label": 1, "label is none of the seven": 1,
     }  # fmt: skip
+    with pytest.raises(UserError, match=r"'whole'.*'elsewhere/whole'"):
+        context_tasks.build(records, tmp_path, targets("elsewhere/whole"))
     only = context_tasks.build(records[:1], tmp_path, targets("whole"), contexts=("quote",), expression_image=True)
     assert [e.id for e in only.expression] == ["whole/quote"]
     assert only.expression[0].image is not None
@@ -204,3 +206,20 @@ def test_convert_and_verify_by_command(tmp_path, capsys):
     problems = json.loads(capsys.readouterr().out)["problems"]
     assert code == 1
     assert any("890" in p["detail"] for p in problems), "the published count is checked"
+
+
+def test_what_annotation_wrote_is_read_as_it_is(tmp_path):
+    records = [
+        Record("a", "a.png", "caers7", ("Anger",), "train", "caer_s:official", bbox_body=Box(1, 2, 3, 4), group_id="g",
+               situation="S.", quote="Q."),
+        Record("b", "b.png", "basic7", ("Sad",), "test", group_id="b.png", situation="S."),
+        Record("c", "c.png", "emotic26", ("Yearning",), group_id="c.png"),
+    ]  # fmt: skip
+    write_jsonl(tmp_path / "records.jsonl", records)
+    found = context.read(tmp_path / "records.jsonl", "caer_s_c")
+    assert found.records[0] == records[0]
+    assert (found.records[1].id, found.records[1].label_set, found.records[1].labels) == ("b", "caers7", ("Sad",))
+    assert found.dropped == {"not one label of the seven": 1}
+    (tmp_path / "bad.jsonl").write_text(json.dumps({"label_set": "caers7", "image": "a"}))
+    with pytest.raises(UserError, match=r"bad\.jsonl:1"):
+        context.read(tmp_path / "bad.jsonl", "x")
