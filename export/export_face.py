@@ -3,7 +3,7 @@
 
     python export/export_face.py --run out/train/face --out models/nano_face.onnx
 
-RUN holds nano_face.pt and nano_face_folds.json (its temperature goes into the graph) of train_face.py.
+RUN holds nano_face.pt and nano_face_folds.json (its calibration goes into the graph) of train_face.py.
 """
 
 from __future__ import annotations
@@ -40,7 +40,9 @@ def main() -> None:
     parser.add_argument("--run", type=Path, required=True, help="folder written by train_face.py")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
-    path = export(Exported(load(args.run / CHECKPOINT), read_folds(args.run / FILE).temperature), args.out)
+    made = read_folds(args.run / FILE).made
+    bias = torch.tensor(made["shipped_bias"])
+    path = export(Exported(load(args.run / CHECKPOINT), float(made["shipped_temperature"]), bias), args.out)
     entry = {
         "name": "nano_face",
         "file": path.name,

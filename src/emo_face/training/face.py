@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from emo_face.datasets.faces import CMU, FacePicture
-from emo_face.evaluation.face_folds import FILE, FoldPrediction
+from emo_face.datasets.faces import FacePicture
+from emo_face.evaluation.face_folds import FILE, read_folds
 from emo_face.evaluation.face_metrics import Judged, figures
 from emo_face.training import face_data
 from emo_face.training.face_batches import BASE, Batches
@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for caches and results")
     parser.add_argument("--seed", type=int, default=0, help="training seed (default 0); the folds do not move")
-    parser.add_argument("--epochs", type=int, default=None, help="hundreds of steps of a fold (default 13)")
+    parser.add_argument("--epochs", type=int, default=None, help="hundreds of steps of a fold (default 15)")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads (default 1)")
 
 
@@ -59,13 +59,12 @@ def main(args: argparse.Namespace) -> int:
     negatives = face_data.faceless(args.data)
     steps = FOLD_STEPS if args.epochs is None else 100 * args.epochs
     fitting = Fitting(bank, train_base(bank, negatives, args.seed), negatives, args.seed, steps)
-    found = cross_validate(fitting, pictures)
-    temperature = best_temperature(found)
-    save(args.out / FILE, found, temperature, args.seed)
+    shipped = save(args.out / FILE, cross_validate(fitting, pictures), args.seed)
     final = fitting.train(None)
     torch.save([net.state_dict() for net in final], args.out / CHECKPOINT)
-    path = export(Exported(final, temperature), args.out / MODEL)
-    for key, value in figures(at_temperature(found, temperature)).items():
+    model = Exported(final, shipped.temperature, torch.from_numpy(shipped.bias))
+    path = export(model, args.out / MODEL)
+    for key, value in figures(unseen(args.out / FILE)).items():
         print(f"{key}: {value}")
     print(f"wrote {path} and {args.out / FILE}; to ship them, copy both to models/ and update models/manifest.yaml")
     return 0
@@ -108,24 +107,7 @@ def train_base(bank: face_data.Bank, negatives: list[NDArray[np.uint8]], seed: i
     return fit(net, batches, steps, BASE_RATE, seed, text="base")
 
 
-def best_temperature(found: list[FoldPrediction]) -> float:
-    """Temperature with the least log loss over the labelled fold predictions (Guo et al., ICML 2017)."""
-    grid = np.geomspace(0.4, 4.0, 60)
-    return float(grid[int(np.argmin([_log_loss(found, float(t)) for t in grid]))])
-
-
-def at_temperature(found: list[FoldPrediction], temperature: float) -> list[Judged]:
-    """The fold predictions as the runtime would give them."""
-    return [Judged(f.source, f.name, f.person, f.label, f.probabilities(temperature)) for f in found]
-
-
-def _log_loss(found: list[FoldPrediction], temperature: float) -> float:
-    from emo_face.core.labels import basic7
-    from emo_face.evaluation.face_metrics import narrow
-
-    losses = []
-    for j in at_temperature(found, temperature):
-        if j.label:
-            p = narrow(j.probabilities) if j.source == CMU else j.probabilities
-            losses.append(-float(np.log(max(p[basic7().index(j.label)], 1e-9))))
-    return float(np.mean(losses))
+def unseen(path: Path) -> list[Judged]:
+    """What the folds said about people they had not seen."""
+    folds = read_folds(path)
+    return [Judged(f.source, f.name, f.person, f.label, f.probabilities(folds.temperature)) for f in folds.predictions]

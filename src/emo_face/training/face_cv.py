@@ -20,12 +20,13 @@ from emo_face.evaluation.face_folds import FoldPrediction, write_folds
 from emo_face.perception.nano.facecrop import cut, normalise
 from emo_face.training.face_adapt import adapted
 from emo_face.training.face_batches import FOLD, Batches
+from emo_face.training.face_calibrate import Calibration, calibrate, calibrated_by_others
 from emo_face.training.face_data import FOLDS, Bank, fold_of
 from emo_face.training.face_fit import fit
 from emo_face.training.face_model import Exported, FaceNet
 
-FOLD_STEPS = 1300
-NETS = 2  # averaged inside the graph; one alone is less steady than so few people allow
+FOLD_STEPS = 1500
+NETS = 1  # averaged inside the graph
 FOLD_RATE = 2e-3
 
 
@@ -57,7 +58,7 @@ def logits_of(nets: list[FaceNet], pictures: Sequence[FacePicture]) -> tuple[Flo
     """(n, 7) logits, mean over nets and mirror images, and (n,) face scores, of the crops as the runtime cuts them."""
     crops = torch.from_numpy(normalise(np.stack([cut(p.picture, p.face) for p in pictures])))
     with torch.no_grad():
-        logits, face = Exported(nets, 1.0).logits(crops)
+        logits, face = Exported(nets).logits(crops)
     return logits.numpy().astype(np.float64), face.numpy().astype(np.float64)
 
 
@@ -83,6 +84,15 @@ def cross_validate(fitting: Fitting, pictures: Sequence[FacePicture]) -> list[Fo
     return [said[i] for i in sorted(said)]
 
 
-def save(path: Path, found: Sequence[FoldPrediction], temperature: float, seed: int) -> None:
-    """Write the predictions as JSON. See :mod:`emo_face.evaluation.face_folds`."""
-    write_folds(path, found, temperature, {"seed": seed, "folds": FOLDS, "command": "emo-face train face"})
+def save(path: Path, raw: Sequence[FoldPrediction], seed: int) -> Calibration:
+    """Write the predictions, each calibrated by the other folds, and return the calibration of the shipped model."""
+    shipped = calibrate(raw)
+    made = {
+        "command": "emo-face train face",
+        "seed": seed,
+        "folds": FOLDS,
+        "shipped_temperature": round(shipped.temperature, 4),
+        "shipped_bias": [round(float(b), 4) for b in shipped.bias],
+    }
+    write_folds(path, calibrated_by_others(raw), 1.0, made)
+    return shipped

@@ -24,10 +24,10 @@ class Weights:
 
     truth: float = 1.0
     posed: float = 1.0
-    adapted: float = 0.7
+    adapted: float = 1.0
     lessons: float = 1.0
     soft: float = 0.3
-    alone: float = 1.0
+    alone: float = 0.7
     beside: float = 0.1
     arkit: float = 4.0
     reject: float = 0.8

@@ -32,7 +32,7 @@ class FaceNet(nn.Module):  # type: ignore[misc]
     """(n, 1, 48, 48) normalised grey crops -> features, and from these emotion, reject, ARKit and teacher heads."""
 
     def __init__(
-        self, widths: tuple[int, int, int, int] = (16, 32, 56, 108), features: int = 256, lessons: int = 256
+        self, widths: tuple[int, int, int, int] = (16, 32, 64, 128), features: int = 256, lessons: int = 256
     ) -> None:
         super().__init__()
         a, b, c, d = widths
@@ -67,19 +67,22 @@ class FaceNet(nn.Module):  # type: ignore[misc]
 
 
 class Exported(nn.Module):  # type: ignore[misc]
-    """What the ONNX file computes: probabilities (n, 7), tempered and pulled to flat by the reject score.
+    """What the ONNX file computes: probabilities (n, 7), calibrated and pulled to flat by the reject score.
 
     The crop and its mirror image are averaged, so that the answer does not depend on the side a face is seen from.
     """
 
-    def __init__(self, nets: list[FaceNet], temperature: float, mirror: bool = True) -> None:
+    def __init__(
+        self, nets: list[FaceNet], temperature: float = 1.0, bias: torch.Tensor | None = None, mirror: bool = True
+    ) -> None:
         super().__init__()
+        self.register_buffer("bias", torch.zeros(LABELS) if bias is None else bias.float())
         self.nets = nn.ModuleList(nets)
         self.temperature = temperature
         self.mirror = mirror
 
     def logits(self, crops: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """(n, 1, 48, 48) -> mean logits (n, 7) before temperature and face score (n,) in [0, 1]."""
+        """(n, 1, 48, 48) -> mean logits (n, 7) before calibration and face score (n,) in [0, 1]."""
         logits, reject = [], []
         for net in self.nets:
             for view in (crops, crops.flip(3)) if self.mirror else (crops,):
@@ -91,5 +94,5 @@ class Exported(nn.Module):  # type: ignore[misc]
     def forward(self, crops: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """(n, 1, 48, 48) -> probabilities (n, 7) and face score (n,) in [0, 1]."""
         logits, face = self.logits(crops)
-        probabilities = torch.softmax(logits / self.temperature, dim=1)
+        probabilities = torch.softmax(logits / self.temperature + self.bias, dim=1)
         return face[:, None] * probabilities + (1 - face[:, None]) / LABELS, face
