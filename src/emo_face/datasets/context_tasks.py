@@ -60,7 +60,7 @@ def build(
         theirs, mine = targets.ids[0], records[0].id
         if theirs.partition("/")[0] != mine.partition("/")[0]:
             raise UserError(
-                f"targets: none of {len(records)} records has a face; ids here are like {mine!r}, there like {theirs!r}. "
+                f"targets: none of {len(records)} records has a face; their ids are like {mine!r}, not {theirs!r}. "
                 "Make targets and training from one records file: emo-face data convert, then emo-face data targets"
             )
     for record in records:
