@@ -244,7 +244,10 @@ class Clockwork:
 
 def collect(tmp_path, provider, count=1, settings=None):
     slept = []
-    jobs = [Job(f"j{i}", lambda attempt, i=i: Request("m", "s", f"u{i}", attempt=attempt), str) for i in range(count)]
+    jobs = [
+        Job(f"j{i}", lambda attempt, i=i: Request("m", "s", f"u{i}", attempt=attempt, picture=bytes), str)
+        for i in range(count)
+    ]
     with ReplyCache(tmp_path / "cache") as cache:
         settings = settings or Settings(workers=1, retries=3)
         collector = Collector(provider, cache, settings, sleep=slept.append, now=lambda: "2026-01-01T00:00:00+00:00")
@@ -254,6 +257,7 @@ def collect(tmp_path, provider, count=1, settings=None):
 def test_back_off_grows_and_heeds_the_server(tmp_path):
     provider = Clockwork(TransientError("busy"), TransientError("busy", wait=30.0), TransientError("busy"))
     (outcome,), account, slept = collect(tmp_path, provider)
+    assert outcome.request.picture is None, "rows do not keep their pictures"
     assert (outcome.status, outcome.reply.date) == ("done", "2026-01-01T00:00:00+00:00")
     assert 1 <= slept[0] <= 1.25
     assert slept[1] == 30

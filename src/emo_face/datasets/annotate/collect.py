@@ -132,6 +132,8 @@ class Collector(Generic[T]):
                     finished, running = wait(running, return_when=FIRST_COMPLETED)
                     for future in finished:
                         outcome = future.result()
+                        if outcome.request is not None:  # tens of thousands of rows must not keep their pictures
+                            outcome = replace(outcome, request=replace(outcome.request, picture=None))
                         results[outcome.id] = outcome
                         self.account.rows[outcome.status] += 1
                         self._tick(outcome)

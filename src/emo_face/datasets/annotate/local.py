@@ -28,7 +28,7 @@ class LocalProvider:
             import torch
             from transformers import AutoModelForImageTextToText, AutoProcessor
         except ImportError:
-            raise UserError('--provider local needs torch and transformers: scripts/setup.sh train') from None
+            raise UserError("--provider local needs torch and transformers: scripts/setup.sh train") from None
         if not (folder / "config.json").is_file():
             raise UserError(f"{folder}: no config.json; --model must be the folder of a saved image-text model")
         try:
