@@ -1,0 +1,91 @@
+"""The expression node with the full tier's backend: a tiny random ContextFace from files, live topics and services."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy", reason="needs ROS 2")
+pytest.importorskip("emo_face_msgs", reason="needs the messages: run scripts/setup.sh")
+pytest.importorskip("torch", reason="needs the full tier beside ROS")
+pytest.importorskip("transformers")
+pytest.importorskip("peft")
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "unit" / "contextface"))
+
+from emo_face_msgs.msg import EmotionScoresArray, FaceExpression
+from emo_face_msgs.srv import AskContext, GenerateExpression
+from sensor_msgs.msg import Image
+from std_msgs.msg import Header, String
+
+from emo_face.core.labels import basic7
+from emo_face.core.types import Box, Emotion, Person
+from emo_face.expression.contextface import checkpoint
+from emo_face.expression.contextface import tiny as source
+from emo_face.nodes.expression import ExpressionNode
+from emo_face.ros import qos
+from emo_face.ros.clock import stamp_message
+from emo_face.ros.convert import scores_message
+from emo_face.ros.image import image_message
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a model whose card names its backbone."""
+    from tinyworld import tiny
+
+    root = tmp_path_factory.mktemp("contextface")
+    tokenizer = source.tiny_tokenizer("llava")
+    source.tiny_base("llava", tokenizer).save_pretrained(root / "backbone")
+    tokenizer.save_pretrained(root / "backbone")
+    source.tiny_image_processor("llava").save_pretrained(root / "backbone")
+    return checkpoint.save_model(root / "model", tiny().model, str(root / "backbone"))
+
+
+def scores(stamp: float) -> EmotionScoresArray:
+    p = np.eye(7)[basic7().index("Happy")] * 0.9 + 0.1 / 7
+    emotion = Emotion("basic7", p, p > 0.5, 0.1, 0.2, {"face": 0.7}, 0.9)
+    person = Person("p00001", 0.9, Box(300, 100, 200, 380))
+    header = Header(stamp=stamp_message(stamp), frame_id="camera")
+    return scores_message([person], [emotion], header=header, size=(640, 480), model="test", latency=0.01)
+
+
+def test_words_and_a_picture_become_an_expression_and_services_answer(graph: Any, model: Path) -> None:
+    heard = graph.hear(FaceExpression, "face/expression", qos.reliable(20))
+    node = graph.up(graph.start(ExpressionNode, backend="contextface", contextface__model=str(model)))
+    out, said = graph.talk(EmotionScoresArray, "emotion/scores"), graph.talk(String, "speech")
+    image = graph.talk(Image, "image")
+    said.publish(String(data="We won the match <FACE>!"))
+    graph.until(lambda: node.health.counts().get("speech_in"))
+
+    def seen() -> bool:
+        now = scores(graph.now())
+        image.publish(image_message(np.full((480, 640, 3), 90, np.uint8), now.header))
+        out.publish(now)
+        graph.executor.spin_once(timeout_sec=0.05)
+        return bool(heard) and node._model._look is not None
+
+    graph.until(seen)
+    got = heard[-1]
+    assert (got.source, got.basis, got.label_set) == ("contextface", "flame2020", "caers7")
+    assert sum(got.probabilities) == pytest.approx(1.0, abs=1e-4)
+    assert np.abs(np.array(got.flame_expression)).max() > 0
+    assert got.text.startswith("Considering the quote, the person expresses ")
+    assert got.latency.sec < 5
+
+    forced = graph.call(
+        GenerateExpression, "/expression/generate", quote="oh no", emotion="Fear", intensity=0.5, perspective="mirror"
+    )
+    assert forced.success, forced.message
+    assert (forced.expression.emotion, forced.expression.perspective) == ("Fear", "mirror")
+    wrong = graph.call(GenerateExpression, "/expression/generate", quote="oh no", emotion="Hunger")
+    assert not wrong.success
+    assert "expected one of Angry" in wrong.message
+    words = graph.call(AskContext, "/expression/ask", quote="oh no")
+    assert words.success, words.message
+    empty = graph.call(AskContext, "/expression/ask")
+    assert not empty.success
