@@ -98,8 +98,8 @@ def read_weights(path: Path) -> BlendshapeWeights:
 class SecondOpinion:
     """Classifies blendshapes against a resting face that is learned for each person while watching.
 
-    Only frames that look neutral move the baseline, by how much they do, so somebody who smiles for a minute is not taken to rest
-    smiling.
+    Only frames that look neutral move the baseline, by how much they do, so somebody who smiles for a minute is not
+    taken to rest smiling.
     """
 
     def __init__(self, weights: BlendshapeWeights, temperature: float = 1.0) -> None:
