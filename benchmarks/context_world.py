@@ -28,7 +28,15 @@ import numpy as np
 from emo_face.datasets import synthetic_contexts as world
 from emo_face.datasets.mixture import RATIOS, Mixture
 from emo_face.evaluation import contextface_metrics as metrics
-from emo_face.expression.contextface.prompts import Turn, expression_question, vqa_answer, words
+from emo_face.expression.contextface.prompts import (
+    Piece,
+    Source,
+    Turn,
+    branch_parts,
+    expression_question,
+    vqa_answer,
+    words,
+)
 
 SETS = {"neither": ("vqa",), "expression": ("expression", "vqa"), "situation": ("situation", "vqa"),
         "both": ("situation", "expression", "vqa")}  # fmt: skip
@@ -42,7 +50,7 @@ LINEAR = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_
 def prepare(args: argparse.Namespace, folder: Path) -> float | None:
     """Teach a tiny LLaVA to read this world and put it into ``folder``; its last loss, or None where it was there.
 
-    It learns the templates with emotions drawn at random, and to repeat what happened and how much: it can read, but it
+    It learns the templates with emotions drawn at random, and to say what happened and how much: it can read, but it
     does not know who feels what, and has never seen a face.
     """
     import torch
@@ -76,13 +84,21 @@ def prepare(args: argparse.Namespace, folder: Path) -> float | None:
 
 
 def lessons(rng: np.random.Generator, step: int) -> list[tuple[Turn, ...]]:
-    """Twelve dialogues: three of each task with an emotion drawn at random, three that repeat what is said."""
+    """Twelve dialogues: two of each task with an emotion drawn at random, two that repeat what is said, four that end
+    in how much it was (where answers later end in a face)."""
     drawn = world.make(6, seed=10**6 + step, unclear=UNCLEAR)
     shuffled = [replace(sample, word=words()[int(rng.integers(7))]) for sample in drawn]
-    found = [example.turns for task in world.tasks(shuffled).values() for example in task[:3]]
-    for number, sample in enumerate(drawn[3:]):
-        texts = {"quote": sample.quote} if number % 2 else {"situation": sample.situation}
-        found.append((Turn(expression_question(**texts), vqa_answer(sample.situation)),))
+    found = [example.turns for task in world.tasks(shuffled).values() for example in task[:2]]
+    for number, sample in enumerate(shuffled):
+        source: Source = "quote" if (number + step) % 2 else "situation"
+        question = expression_question(**{source: getattr(sample, source)})
+        if number < 2:
+            found.append((Turn(question, vqa_answer(sample.situation)),))
+            continue
+        lead, word, tail = branch_parts(source, sample.word)
+        much = next(strength for strength in world.STRENGTHS if strength in sample.situation)
+        ending = [Piece("text", f" {much}.") if piece.kind == "face" else piece for piece in tail[:2]]
+        found.append((Turn(question, (*lead, *word, *ending)),))
     return found
 
 
