@@ -26,6 +26,7 @@ from emo_face.ros import qos
 from emo_face.ros.clock import StampGate
 from emo_face.ros.convert import MessageError, read_expression
 from emo_face.ros.diagnostics import WARN
+from emo_face.ros.latest import Worker
 from emo_face.ros.lifecycle import EmoNode
 from emo_face.ros.motors import Motors
 from emo_face.ros.run import run
@@ -42,6 +43,7 @@ class FaceDriverNode(EmoNode):
         self._player: FacePlayer | None = None
         self._screen: Screen | None = None
         self._loop: FixedRateLoop | None = None
+        self._worker: Worker[FaceExpression] | None = None
         self._motors = Motors(self, self.params["rig"])
         self._step: Callable[[float], object] = lambda now: None
         self._resting, self.threads = False, 2  # the stop does not wait for a transition
@@ -70,6 +72,7 @@ class FaceDriverNode(EmoNode):
     def activate(self) -> None:
         """Start the loop from neutral."""
         self._gate.reset()
+        self._worker = Worker("expression", self._use, self.failed)
         self._motors.enable(True)
         self._loop = FixedRateLoop(self._tick, self.params["rate"])
         self._loop.start()
@@ -85,7 +88,9 @@ class FaceDriverNode(EmoNode):
                 time.sleep(self._loop.period)
         if self._loop is not None:
             self._loop.stop()
-        self._loop = None
+        if self._worker is not None:
+            self._worker.stop()
+        self._loop = self._worker = None
         self._motors.enable(False)
 
     def cleanup(self) -> None:
@@ -118,10 +123,19 @@ class FaceDriverNode(EmoNode):
             self._player.neutral_hold = float(values["neutral_hold"])  # type: ignore[arg-type]
 
     def _on_expression(self, msg: FaceExpression) -> None:
+        # Only stored here: rclpy's multi-threaded executor turns in circles for as long as a callback takes, and half a
+        # core went into that while the target was decoded.
+        worker = self._worker
+        if self.running and worker is not None:
+            self.health.tick("expression", time.monotonic())
+            if worker.slot.put(msg):
+                self.health.count("expressions_replaced")
+
+    def _use(self, msg: FaceExpression) -> None:
+        """One target, in the worker thread."""
         player = self._player
         if not self.running or player is None:
             return
-        self.health.tick("expression", time.monotonic())
         try:
             target = read_expression(msg)
         except MessageError as error:
