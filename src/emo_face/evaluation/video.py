@@ -71,7 +71,7 @@ class Film:
         for said, text in reversed(self.recording.speech):
             if said <= stamp < said + SPEECH_SECONDS:
                 cv2.rectangle(picture, (0, HEIGHT - 40), (left_width, HEIGHT), PAPER, -1)
-                _write(picture, f'"{text[:90]}"', (12, HEIGHT - 14), 0.52)
+                _write(picture, _fit(text, left_width - 24, 0.52), (12, HEIGHT - 14), 0.52)
                 break
 
 
@@ -79,6 +79,15 @@ def _at(track: list[Any], stamps: list[float], stamp: float) -> Any:
     """Newest entry not later than ``stamp`` (half a frame of grace), or None."""
     index = bisect.bisect_right(stamps, stamp + 0.02) - 1
     return track[index] if index >= 0 else None
+
+
+def _fit(text: str, width: int, scale: float) -> str:
+    """``text`` in quotation marks, cut to ``width`` pixels."""
+    quoted = f'"{text}"'
+    while len(text) > 1 and cv2.getTextSize(quoted, cv2.FONT_HERSHEY_SIMPLEX, scale, 1)[0][0] > width:
+        text = text[:-1]
+        quoted = f'"{text.rstrip()}..."'
+    return quoted
 
 
 def _write(picture: NDArray[np.uint8], text: str, origin: tuple[int, int], scale: float = 0.6) -> None:
