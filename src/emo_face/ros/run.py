@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -15,6 +16,10 @@ from rclpy.signals import SignalHandlerOptions
 from emo_face.core.errors import UserError
 from emo_face.ros.lifecycle import EmoNode
 from emo_face.ros.transport import use_profile
+
+HAND_OVER = 0.0005
+"""Seconds that rclpy's multi-threaded executor is kept from looking for work. It hands a callback out again and again,
+thousands of times a second, until a thread of its pool has begun it, and keeps the interpreter from beginning it."""
 
 
 def run(create: Callable[[], EmoNode], args: Sequence[str] | None = None, remaps: Sequence[str] = ()) -> int:
@@ -73,6 +78,8 @@ def _spin(node: EmoNode) -> int:
         while node.exit_code is None and rclpy.ok():
             # the timeout lets Python run its signal handlers
             executor.spin_once(timeout_sec=0.1)
+            if node.threads > 1:
+                time.sleep(HAND_OVER)
         return node.exit_code or 0
     finally:
         executor.remove_node(node)
