@@ -75,9 +75,7 @@ def degrade(crop: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uin
 
 def not_a_face(rng: np.random.Generator, pictures: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:
     """(48, 48) of something that is no face: noise of many grains, flat areas, shapes, cuts of faceless pictures."""
-    kind = rng.integers(0, 8)
-    if kind >= 6:
-        return _bytes(_cloud(rng) if kind == 6 else _grid(rng))
+    kind = rng.integers(0, 6)
     if kind == 0 or (kind > 3 and not pictures):
         grain = int(rng.choice([4, 8, 16, 32, 64]))
         noise = rng.normal(rng.uniform(40, 210), rng.uniform(2, 90), (grain, grain)).astype(np.float32)
@@ -98,29 +96,6 @@ def not_a_face(rng: np.random.Generator, pictures: list[NDArray[np.uint8]]) -> N
     top, left = (int(rng.integers(0, edge - side + 1)) for edge in picture.shape)
     cut = cv2.resize(picture[top : top + side, left : left + side], (CROP, CROP), interpolation=cv2.INTER_AREA)
     return degrade(np.asarray(np.rot90(cut, int(rng.integers(4))), dtype=np.uint8), rng)
-
-
-def _cloud(rng: np.random.Generator) -> FloatArray:
-    """Noise whose amplitudes fall with a random power of the frequency, as those of photos do."""
-    frequency = np.hypot(*np.meshgrid(np.fft.fftfreq(CROP), np.fft.fftfreq(CROP)))
-    frequency[0, 0] = 1
-    spectrum = np.fft.fft2(rng.normal(size=(CROP, CROP))) / frequency ** rng.uniform(0.3, 2.2)
-    spectrum[0, 0] = 0
-    image = np.real(np.fft.ifft2(spectrum))
-    return np.asarray(rng.uniform(60, 200) + rng.uniform(10, 70) * image / (image.std() + 1e-9))
-
-
-def _grid(rng: np.random.Generator) -> FloatArray:
-    """A turned pattern of checks or waves in two directions, with noise."""
-    y, x = np.mgrid[:CROP, :CROP].astype(np.float64)
-    angle, period = rng.uniform(0, np.pi), rng.uniform(3, 40)
-    u = np.cos(angle) * x + np.sin(angle) * y + rng.uniform(0, period)
-    v = np.cos(angle) * y - np.sin(angle) * x + rng.uniform(0, period)
-    wave = np.sin(2 * np.pi * u / period) * np.sin(2 * np.pi * v / (period * rng.uniform(0.5, 2)))
-    pattern = np.sign(wave) if rng.random() < 0.5 else wave
-    return np.asarray(
-        rng.uniform(60, 200) + rng.uniform(10, 120) * pattern + rng.normal(0, rng.uniform(0, 12), (CROP, CROP))
-    )
 
 
 def _shapes(rng: np.random.Generator) -> NDArray[np.uint8]:

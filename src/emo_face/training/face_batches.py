@@ -32,7 +32,7 @@ class Mix:
 
 
 BASE = Mix(labelled=0, unlabelled=8, renders=48, negatives=8)
-FOLD = Mix(labelled=22, unlabelled=22, renders=12, negatives=8)
+FOLD = Mix(labelled=18, unlabelled=20, renders=18, negatives=8)
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,7 @@ class Fitting:
         name = "final" if fold is None else f"fold {fold}"
         nets = []
         for k in range(NETS):
-            rng = np.random.default_rng([self.seed, number, k])
+            rng = np.random.default_rng([self.seed, number] if k == 0 else [self.seed, number, k])
             batches = Batches(self.bank, allowed, FOLD, self.negatives, rng, posed)
             nets.append(fit(self.base, batches, self.steps, FOLD_RATE, self.seed + k, text=f"{name}, net {k}"))
         return nets

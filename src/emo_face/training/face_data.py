@@ -21,8 +21,6 @@ from emo_face.training.face_renders import ALWAYS, RenderSet
 from emo_face.training.face_teachers import FerTeachers, Lessons, MeshTeacher, teach
 
 FOLDS = 5
-FER_FEATURES = 256
-MESH_SHARE = 0.6  # the mesh has twice the columns and says less about emotion
 CALM = 0.8  # weight of the mean over views
 SOFTEN = 1.3  # temperature of the soft labels
 TEACHER_CROP = 64
@@ -156,7 +154,6 @@ def _calmed(told: Lessons, pictures: int, views: int) -> Lessons:
 def _standard(told: Lessons) -> FloatArray:
     features = told.features
     standard = (features - features.mean(axis=0)) / (features.std(axis=0) + 1e-3)
-    standard[:, FER_FEATURES:] *= MESH_SHARE
     return np.asarray(standard.astype(np.float32))
 
 

@@ -23,14 +23,14 @@ class Weights:
     """Share of each loss; ``alone`` and ``beside``: the teachers' word on real faces without and with a label."""
 
     truth: float = 1.0
-    posed: float = 1.0
+    posed: float = 0.6
     adapted: float = 1.0
     lessons: float = 1.0
     soft: float = 0.3
-    alone: float = 0.7
-    beside: float = 0.1
+    alone: float = 1.0
+    beside: float = 0.3
     arkit: float = 4.0
-    reject: float = 0.8
+    reject: float = 0.5
     smoothing: float = 0.1
 
 

@@ -7,6 +7,8 @@ from torch import nn
 
 LABELS = 7
 SHAPES = 52
+REJECT_SHIFT = 3.8
+"""Added to the reject logit: faces lie below -3 (half of them below -8), noise rarely below -4; doubt starts there."""
 
 
 def _conv(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
@@ -89,7 +91,7 @@ class Exported(nn.Module):  # type: ignore[misc]
                 f = net.features(view)
                 logits.append(net.emotion(f))
                 reject.append(net.reject(f)[:, 0])
-        return torch.stack(logits).mean(0), 1 - torch.sigmoid(torch.stack(reject).mean(0))
+        return torch.stack(logits).mean(0), 1 - torch.sigmoid(torch.stack(reject).mean(0) + REJECT_SHIFT)
 
     def forward(self, crops: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """(n, 1, 48, 48) -> probabilities (n, 7) and face score (n,) in [0, 1]."""
