@@ -5,9 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +16,6 @@ pytest.importorskip("emo_face_msgs", reason="run scripts/setup.sh")
 from lifecycle_msgs.srv import GetState
 from sensor_msgs.msg import Image
 
-DOMAIN = 61
 pytestmark = pytest.mark.ros
 
 
@@ -30,53 +26,6 @@ def picture(tmp_path):
     path = tmp_path / "picture.png"
     cv2.imwrite(str(path), np.full((48, 64, 3), 200, np.uint8))
     return path
-
-
-@pytest.fixture
-def node(monkeypatch) -> Iterator[object]:
-    """A node in a context and domain of its own."""
-    monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")  # as the nodes: the two ranges do not meet
-    context = rclpy.Context()
-    rclpy.init(context=context, domain_id=DOMAIN)
-    node = rclpy.create_node("observer", context=context)
-    executor = rclpy.executors.SingleThreadedExecutor(context=context)
-    executor.add_node(node)
-    node.executor_for_test = executor
-    yield node
-    node.destroy_node()
-    rclpy.shutdown(context=context)
-
-
-@pytest.fixture
-def up() -> Iterator[Callable[..., subprocess.Popen]]:
-    """Starts `emo-face up` with words; whatever is left is killed at the end."""
-    started = []
-
-    def start(*words: str) -> subprocess.Popen:
-        env = {**os.environ, "ROS_DOMAIN_ID": str(DOMAIN), "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
-        process = subprocess.Popen(
-            [sys.executable, "-m", "emo_face.cli.main", "up", *words],
-            env=env,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        started.append(process)
-        return process
-
-    yield start
-    for process in started:
-        if process.poll() is None:
-            process.kill()
-            process.wait()
-
-
-def spin_until(node, condition: Callable[[], object], seconds: float = 30.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            pytest.fail(f"{condition.__name__} not within {seconds} s")
-        node.executor_for_test.spin_once(timeout_sec=0.1)
 
 
 def node_processes(supervisor: subprocess.Popen) -> dict[str, int]:
@@ -95,7 +44,7 @@ def node_processes(supervisor: subprocess.Popen) -> dict[str, int]:
     return found
 
 
-def test_a_killed_node_comes_back_and_ctrl_c_ends_all(up, node, picture):
+def test_a_killed_node_comes_back_and_ctrl_c_ends_all(up, node, spin_until, picture):
     images: list[Image] = []
     node.create_subscription(Image, "camera/image_raw", images.append, rclpy.qos.qos_profile_sensor_data)
     process = up("--only", "camera", "--source", str(picture))
@@ -103,21 +52,21 @@ def test_a_killed_node_comes_back_and_ctrl_c_ends_all(up, node, picture):
     def images_arrive() -> bool:
         return len(images) >= 3
 
-    spin_until(node, images_arrive)
+    spin_until(images_arrive)
     first = node_processes(process)["emo_face.nodes.camera"]
     os.kill(first, signal.SIGKILL)
 
     def another_process_runs() -> bool:
         return node_processes(process).get("emo_face.nodes.camera", first) != first
 
-    spin_until(node, another_process_runs)
+    spin_until(another_process_runs)
     images.clear()
-    spin_until(node, images_arrive)
+    spin_until(images_arrive)
 
     client = node.create_client(GetState, "camera/get_state")
-    spin_until(node, client.service_is_ready)
+    spin_until(client.service_is_ready)
     state = client.call_async(GetState.Request())
-    spin_until(node, state.done)
+    spin_until(state.done)
     assert state.result().current_state.label == "active"
 
     second = node_processes(process)["emo_face.nodes.camera"]
