@@ -68,7 +68,7 @@ def test_topics_and_services_are_those_of_the_code(graph):
 
 
 def test_every_verb_is_in_the_table():
-    named = set(re.findall(r"`emo-face ([\w|-]+)", README)) | set(re.findall(r"` / `([\w-]+)`", README))
+    named = set(re.findall(r"`emo-face ([\w|-]+)", README)) | set(re.findall(r"/ `([\w-]+)`", README))
     assert {verb for verb in verbs() if verb not in named} == set()
 
 
