@@ -53,8 +53,9 @@ EXTRAS = {
         *EVAL,
     ],
     "test": [
-        "pytest>=8", "pytest-timeout", "hypothesis>=6.100", "ruff~=0.17.5", "mypy~=2.4", "types-PyYAML",
-        "selenium>=4.20", *EVAL, "adafruit-circuitpython-servokit>=1.3", "dynamixel-sdk>=3.7", "feetech-servo-sdk>=1.0",
+        "pytest>=8", "pytest-timeout", "pytest-rerunfailures", "hypothesis>=6.100", "ruff~=0.17.5", "mypy~=2.4",
+        "types-PyYAML", "selenium>=4.20", *EVAL,
+        "adafruit-circuitpython-servokit>=1.3", "dynamixel-sdk>=3.7", "feetech-servo-sdk>=1.0",
     ],
 }  # fmt: skip
 
