@@ -13,11 +13,12 @@ from emo_face_msgs.msg import EmotionScoresArray
 
 pytestmark = pytest.mark.ros
 
+FILM = 472 / 24  # s
 # Seconds of the film in which one emotion is plain, between the changes (seen by eye).
 PLAIN = {"Sad": (1.0, 5.0), "Fear": (6.5, 8.5), "Happy": (11.0, 18.0)}
 
 
-@pytest.mark.slow  # the phase of fear is short and its margin small: it fails in some runs
+@pytest.mark.slow  # twenty seconds in real time, and a starved machine sees too few frames of the fear
 def test_the_top_emotion_follows_the_film(up, node, spin_until, assets, monkeypatch):
     monkeypatch.setenv("EMO_FACE_MODELS", str(assets))
     heard: list[tuple[float, str]] = []
@@ -35,7 +36,7 @@ def test_the_top_emotion_follows_the_film(up, node, spin_until, assets, monkeypa
 
     spin_until(the_film_is_over, 90.0)
     assert process.returncode == 0, process.stdout.read()
-    start = heard[0][0]
+    start = heard[-1][0] - FILM  # the end is certain; the first scores may be missed while DDS finds its peers
     seen = {
         emotion: Counter(top for stamp, top in heard if begin <= stamp - start <= end).most_common(1)
         for emotion, (begin, end) in PLAIN.items()
