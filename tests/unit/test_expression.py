@@ -19,9 +19,10 @@ from emo_face.core.errors import ConfigError
 from emo_face.core.labels import basic7
 from emo_face.core.paths import data_file
 from emo_face.core.types import Box, Emotion, ExpressionTarget, Face, Person, Speech
+from emo_face.expression.attention import Attention, AttentionRule
 from emo_face.expression.context import MAX_UTTERANCES, ContextWindow, WindowSettings
 from emo_face.expression.model import Context, ExpressionModel, Scene, SeenPerson
-from emo_face.expression.policy import Camera, choose, eyes_of, load_perspectives
+from emo_face.expression.policy import Camera, eyes_of, load_perspectives
 from emo_face.expression.prototypes import PrototypeExpression, PrototypeSettings
 from emo_face.face.basis import FaceCode, open_basis
 from emo_face.face.facs import default_facs
@@ -149,7 +150,7 @@ def test_the_stamp_is_that_of_the_newest_input_used() -> None:
 
 
 def test_late_frames_are_dropped_and_a_clock_that_goes_back_clears() -> None:
-    window = ContextWindow()
+    window = ContextWindow(WindowSettings(switch_time=0.0))
     window.see(scene(5.0, seen("p1", "Sad")), 5.0)
     window.see(scene(4.9, seen("p2", "Sad")), 5.0)
     assert window.dropped == 1
@@ -175,11 +176,35 @@ def test_follow_largest_and_nearest_differ() -> None:
         Person("b", 0.9, body=Box(0, 0, 150, 200), face=Face(Box(0, 0, 90, 90), 0.9)), emotion("Sad")
     )
     both = scene(0, far_tall, near_seated)
-    assert choose(both, "nearest", "", None, "", 0.2) is near_seated
-    assert choose(both, "largest", "", None, "", 0.2) is far_tall
-    assert choose(scene(0), "nearest", "", None, "", 0.2) is None
+    assert Attention(AttentionRule("nearest")).choose(both) is near_seated
+    assert Attention(AttentionRule("largest")).choose(both) is far_tall
+    assert Attention().choose(scene(0)) is None
     with pytest.raises(ConfigError, match=r"loudest.*nearest, largest, speaking, id"):
-        choose(both, "loudest", "", None, "", 0.2)
+        AttentionRule("loudest")
+
+
+@pytest.mark.parametrize("period", [1 / 30, 0.5])
+def test_a_false_face_or_a_missed_one_of_one_frame_changes_nothing(period: float) -> None:
+    attention = Attention(AttentionRule(switch_time=0.4))
+    real, false = seen("p1", "Happy", head=100), seen("p2", "Fear", head=300)
+    frames = [(real,), (real,), (real, false), (real,), (), (real,), (false,), (real,), (real, false), (real,)]
+    looked = [attention.choose(scene(i * period, *frame)) for i, frame in enumerate(frames)]
+    assert {found.person.person_id for found in looked if found} == {"p1"}
+    assert None not in looked
+
+
+def test_somebody_who_has_come_nearer_or_gone_for_good_is_answered_after_switch_time() -> None:
+    attention = Attention(AttentionRule(switch_time=0.4))
+    one, other = seen("p1", "Happy", head=100), seen("p2", "Sad", head=130)
+    assert attention.choose(scene(0.0, one)) is one
+    assert attention.choose(scene(1.0, one, other)) is one
+    assert attention.choose(scene(1.3, one, other)) is one
+    assert attention.choose(scene(1.4, one, other)) is other
+    assert attention.choose(scene(2.0, one)) is other
+    assert attention.choose(scene(2.3, one)) is other
+    assert attention.choose(scene(2.4, one)) is one
+    assert attention.choose(scene(3.0)) is one
+    assert attention.choose(scene(3.4)) is None
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,9 @@
-"""Whom to follow, how to answer, where to look: the manners of the robot, apart from any model."""
+"""How to answer, where to look: the manners of the robot, apart from any model."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -13,13 +13,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from emo_face.core.errors import ConfigError
 from emo_face.core.paths import data_file
-from emo_face.core.types import Box, FloatArray, Person, Speech
-from emo_face.expression.model import Scene, SeenPerson
+from emo_face.core.types import Box, FloatArray, Person
+from emo_face.expression.attention import BODY_HEADS
 from emo_face.face.facs import Facs, explain, read_table
 
-FOLLOW = ("nearest", "largest", "speaking", "id")
-BODY_HEADS = 7.5
-"""Standing height in head heights (Loomis, Figure Drawing, 1943): compares a body box with a face box."""
 Strength = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -64,55 +61,6 @@ def load_perspectives(facs: Facs, path: Path | None = None) -> dict[str, Perspec
                 known = f"expected one of {', '.join(facs.expressions)}"
                 raise ConfigError(f"{path}: perspectives.{name}: unknown expression {expression!r}, {known}")
     return result
-
-
-def apparent_size(person: Person) -> float:
-    """Height of the head in pixels, from the face or, failing that, the body: grows as the person comes nearer."""
-    if person.face is not None:
-        return max(0.0, person.face.box.height)
-    if person.body is not None:
-        return max(0.0, person.body.height) / BODY_HEADS
-    return 0.0
-
-
-def apparent_area(person: Person) -> float:
-    """Area in square pixels of the body or, failing that, the face."""
-    box = person.body or (person.face.box if person.face else None)
-    return box.area if box else 0.0
-
-
-def choose(
-    scene: Scene, follow: str, follow_id: str, speech: Speech | None, previous: str, margin: float
-) -> SeenPerson | None:
-    """Pick the person to follow.
-
-    ``nearest`` compares head heights, ``largest`` areas; the person followed before is kept until another is larger
-    by ``margin``, so two people side by side do not make the robot look to and fro. ``speaking`` follows the speaker
-    of ``speech`` and the nearest person while that is nobody in view. ``id`` follows ``follow_id`` alone.
-
-    Raises:
-        ConfigError: ``follow`` is none of these.
-    """
-    if follow not in FOLLOW:
-        raise ConfigError(f"follow: {follow!r}, expected one of {', '.join(FOLLOW)}")
-    people = {seen.person.person_id: seen for seen in scene.people}
-    if follow == "id":
-        return people.get(follow_id)
-    if follow == "speaking" and speech is not None and speech.speaker in people:
-        return people[speech.speaker]
-    measure = apparent_area if follow == "largest" else apparent_size
-    return _largest(scene.people, {i: measure(s.person) for i, s in people.items()}, previous, margin)
-
-
-def _largest(
-    people: Sequence[SeenPerson], sizes: Mapping[str, float], previous: str, margin: float
-) -> SeenPerson | None:
-    if not people:
-        return None
-    best = max(people, key=lambda seen: (sizes[seen.person.person_id], seen.person.person_id))
-    if previous in sizes and sizes[best.person.person_id] <= sizes[previous] * (1 + margin):
-        return next(seen for seen in people if seen.person.person_id == previous)
-    return best
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from rclpy.duration import Duration
 
 from emo_face.core.errors import UserError
 from emo_face.core.types import ImageArray, Person
-from emo_face.expression.policy import apparent_size
+from emo_face.expression.attention import apparent_size
 from emo_face.ros.lifecycle import EmoNode
 
 

@@ -14,7 +14,7 @@ from sensor_msgs.msg import Image
 
 from emo_face.core.labels import label_set
 from emo_face.core.types import ImageArray
-from emo_face.expression.policy import apparent_size
+from emo_face.expression.attention import apparent_size
 from emo_face.nodes.asking import Look, serve_questions
 from emo_face.nodes.backends import asker, emotion_model
 from emo_face.perception.build import DetectorSettings, build_pipeline

@@ -1,0 +1,105 @@
+"""Whom to attend to: the nearest, the largest, who speaks or one by id, without looking to and fro."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from emo_face.core.errors import ConfigError
+from emo_face.core.types import Person, Speech
+from emo_face.expression.model import Scene, SeenPerson
+
+FOLLOW = ("nearest", "largest", "speaking", "id")
+BODY_HEADS = 7.5
+"""Standing height in head heights (Loomis, Figure Drawing, 1943): compares a body box with a face box."""
+ROUNDING = 1e-6  # s
+
+
+def apparent_size(person: Person) -> float:
+    """Height of the head in pixels, from the face or, failing that, the body: grows as the person comes nearer."""
+    if person.face is not None:
+        return max(0.0, person.face.box.height)
+    if person.body is not None:
+        return max(0.0, person.body.height) / BODY_HEADS
+    return 0.0
+
+
+def apparent_area(person: Person) -> float:
+    """Area in square pixels of the body or, failing that, the face."""
+    box = person.body or (person.face.box if person.face else None)
+    return box.area if box else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class AttentionRule:
+    """Whom to prefer and when to turn to somebody else.
+
+    Attributes:
+        follow: ``nearest`` (tallest head), ``largest`` (area), ``speaking`` (the speaker at once, the nearest while
+            that is nobody in view) or ``id`` (``follow_id`` alone).
+        margin: share by which somebody else must look larger. switch_time: seconds for which they must.
+    """
+
+    follow: str = "nearest"
+    follow_id: str = ""
+    margin: float = 0.2
+    switch_time: float = 0.4
+
+    def __post_init__(self) -> None:
+        if self.follow not in FOLLOW:
+            raise ConfigError(f"follow: {self.follow!r}, expected one of {', '.join(FOLLOW)}")
+        for name in ("margin", "switch_time"):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value >= 0):
+                raise ConfigError(f"{name}: {value}, expected a number of at least 0")
+
+
+class Attention:
+    """Follows one person of the scenes it is shown; ``rule`` may change at any time.
+
+    Somebody followed for their size is given up only after scenes that span ``switch_time`` seconds have all shown
+    them smaller than one rival by ``margin``, or not at all: two people side by side, a missed detection or a false
+    face of one frame do not make the robot look to and fro. Time is counted by the scenes' stamps, so that a single
+    frame of a slow camera counts as little as one of a fast camera.
+    """
+
+    def __init__(self, rule: AttentionRule | None = None) -> None:
+        self.rule = rule or AttentionRule()
+        self.clear()
+
+    def clear(self) -> None:
+        """Attend to nobody."""
+        self._followed: SeenPerson | None = None
+        self._rival = ""
+        self._since: float | None = None
+
+    def choose(self, scene: Scene, speech: Speech | None = None) -> SeenPerson | None:
+        """The person to attend to; as last seen while they are out of view for less than ``switch_time``.
+
+        Args:
+            speech: what was said last, for ``speaking``.
+        """
+        people = {seen.person.person_id: seen for seen in scene.people}
+        if self.rule.follow == "id":
+            return self._turn(people.get(self.rule.follow_id))
+        if self.rule.follow == "speaking" and speech is not None and speech.speaker in people:
+            return self._turn(people[speech.speaker])
+        best = max(scene.people, key=lambda seen: (self._size(seen), seen.person.person_id), default=None)
+        held = self._followed
+        if held is None:
+            return self._turn(best)
+        held = self._followed = people.get(held.person.person_id, held)
+        present = held.person.person_id in people
+        if present and best is not None and self._size(best) <= self._size(held) * (1 + self.rule.margin):
+            return self._turn(held)
+        rival = best.person.person_id if best is not None else ""
+        if self._since is None or (present and rival != self._rival) or scene.stamp < self._since:
+            self._rival, self._since = rival, scene.stamp
+        return self._turn(best) if scene.stamp - self._since >= self.rule.switch_time - ROUNDING else held
+
+    def _turn(self, seen: SeenPerson | None) -> SeenPerson | None:
+        self._followed, self._since = seen, None
+        return seen
+
+    def _size(self, seen: SeenPerson) -> float:
+        return (apparent_area if self.rule.follow == "largest" else apparent_size)(seen.person)
