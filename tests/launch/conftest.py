@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -26,8 +27,10 @@ def node(monkeypatch) -> Iterator[object]:
     executor.add_node(node)
     node.executor_for_test = executor
     yield node
+    executor.shutdown()
     node.destroy_node()
     rclpy.shutdown(context=context)
+    context.destroy()
 
 
 @pytest.fixture
@@ -35,7 +38,7 @@ def up() -> Iterator[Callable[..., subprocess.Popen]]:
     """Starts `emo-face up` with words; whatever is left is killed at the end."""
     started = []
 
-    def start(*words: str) -> subprocess.Popen:
+    def start(*words: str, **popen: Any) -> subprocess.Popen:
         env = {**os.environ, "ROS_DOMAIN_ID": str(DOMAIN), "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
         process = subprocess.Popen(
             [sys.executable, "-m", "emo_face.cli.main", "up", *words],
@@ -43,6 +46,7 @@ def up() -> Iterator[Callable[..., subprocess.Popen]]:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            **popen,
         )
         started.append(process)
         return process

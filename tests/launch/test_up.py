@@ -77,6 +77,25 @@ def test_a_killed_node_comes_back_and_ctrl_c_ends_all(up, node, spin_until, pict
     assert not os.path.exists(f"/proc/{second}")
 
 
+def ignore_interrupts() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_it_ends_when_a_shell_started_it_in_the_background(up, node, spin_until, picture, number):
+    images: list[Image] = []
+    node.create_subscription(Image, "camera/image_raw", images.append, rclpy.qos.qos_profile_sensor_data)
+    process = up("--only", "camera", "--source", str(picture), preexec_fn=ignore_interrupts)  # as `emo-face up &` does
+
+    def images_arrive() -> bool:
+        return bool(images)
+
+    spin_until(images_arrive)
+    process.send_signal(number)
+    output, _ = process.communicate(timeout=20)
+    assert process.returncode == 0, output
+
+
 def test_a_source_that_cannot_be_read_ends_with_1_and_its_name(up):
     process = up("--only", "camera", "--source", "/no/such/film.mp4")
     output, _ = process.communicate(timeout=30)

@@ -99,8 +99,11 @@ class Graph:
         for node in list(self.nodes):
             self.remove(node)
         self.executor.remove_node(self.helper)
+        self.executor.shutdown()
         self.helper.destroy_node()
         rclpy.shutdown(context=self.context)
+        # Else its DDS participant lives until the garbage collector comes; discovery on one host reaches 32 of them.
+        self.context.destroy()
 
 
 @pytest.fixture(scope="module")

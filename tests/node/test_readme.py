@@ -53,7 +53,6 @@ def running(graph) -> set[tuple[str, str, str, str]]:
     return found
 
 
-@pytest.mark.slow  # alone: after a few hundred node tests in one process its four nodes are not all discovered
 def test_topics_and_services_are_those_of_the_code(graph):
     from emo_face.nodes import camera, expression, face_driver, perception
 

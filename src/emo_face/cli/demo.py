@@ -127,10 +127,12 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(
             f"rclpy does not import ({error}): run scripts/setup.sh, or source your ROS distribution"
         ) from None
+    from emo_face.cli import up
     from emo_face.ros.transport import use_profile
 
     use_profile(os.environ)
     rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
+    up.end_on_signals()
     try:
         code, peak = _record(args, timeline)
     finally:

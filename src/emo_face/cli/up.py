@@ -129,7 +129,7 @@ def run(args: argparse.Namespace) -> int:
     use_profile(os.environ)
     rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
     node = rclpy.create_node("emo_face_up")
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    end_on_signals()
     supervisor = Supervisor(node, to_start, args.namespace)
     try:
         return watch(supervisor, node, args.seconds, args.exit_on_end)
@@ -138,6 +138,12 @@ def run(args: argparse.Namespace) -> int:
             supervisor.stop(lambda seconds: rclpy.spin_once(node, timeout_sec=seconds))
         node.destroy_node()
         rclpy.shutdown()
+
+
+def end_on_signals() -> None:
+    """Raise KeyboardInterrupt on SIGINT and SIGTERM, also where a shell's ``&`` has had SIGINT ignored."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
 
 
 def watch(supervisor: Supervisor, node: Node, seconds: float, exit_on_end: bool) -> int:
