@@ -12,6 +12,7 @@ from emo_face.face.boxqp import solve_box_qp
 Array = NDArray[np.float64]
 
 _KEPT = 64
+_EXCHANGES = 5
 _SLACK = 1e-9
 
 
@@ -29,8 +30,9 @@ class WarmBoxQP:
     """Minimise ``x' H x / 2 - g' x`` over 0 <= x <= 1 for one H and many g.
 
     Which coordinates are at a bound seldom changes between calls; for a known choice the minimiser is an affine map of
-    g, which is kept, applied, and checked against the optimality conditions. Otherwise
-    :func:`~emo_face.face.boxqp.solve_box_qp` solves from scratch. Both give the exact minimiser.
+    g, which is kept, applied, and checked against the optimality conditions; coordinates that break them change sides,
+    a few times. Where that does not end, :func:`~emo_face.face.boxqp.solve_box_qp` solves from scratch. Both give the
+    exact minimiser.
 
     Args:
         hessian: (n, n) symmetric positive definite.
@@ -44,16 +46,18 @@ class WarmBoxQP:
 
     def solve(self, linear: Array) -> Array:
         """(n,) the minimiser for g = ``linear`` (n,)."""
-        if self._now is not None:
-            x = self._now.matrix @ linear + self._now.offset
-            wrong = self._now.free * (np.abs(x - 0.5) - 0.5) + self._now.side * (self._hessian @ x - linear)
+        now = self._now
+        for _ in range(_EXCHANGES if now is not None else 0):
+            assert now is not None
+            x = now.matrix @ linear + now.offset
+            wrong = now.free * (np.abs(x - 0.5) - 0.5) + now.side * (self._hessian @ x - linear)
             if float(wrong.max(initial=0.0)) <= _SLACK:
-                self._last = np.minimum(np.maximum(x, 0.0), 1.0)
+                self._now, self._last = now, np.minimum(np.maximum(x, 0.0), 1.0)
                 return self._last
+            now = self._pattern(np.where(wrong <= _SLACK, now.side, now.free * np.sign(x - 0.5)))
         x = np.asarray(solve_box_qp(self._hessian, linear, self._last), dtype=np.float64)
         self._last = x
-        side = np.where(x <= 0.0, -1.0, np.where(x >= 1.0, 1.0, 0.0))
-        self._now = self._pattern(side)
+        self._now = self._pattern(np.where(x <= 0.0, -1.0, np.where(x >= 1.0, 1.0, 0.0)))
         return x
 
     def _pattern(self, side: Array) -> _Pattern:

@@ -24,7 +24,8 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from emo_face.face.stopping import FastestStop
+from emo_face.face.stopping import CURVE, PLACE, RATE, ROWS, SCALES, FastestStop
+from emo_face.face.tickpaths import PULSES, TERMS, tick_polynomial
 
 Array = NDArray[np.float64]
 
@@ -34,16 +35,13 @@ _maximum, _minimum, _copysign = np.maximum, np.minimum, np.copysign
 _KNOTS = np.array([0.0, 1 / 64, 1 / 12, 0.35, 1.0])
 _STEPS = np.diff(_KNOTS)
 _K = _KNOTS.size
-_MIX = np.stack([1 - _KNOTS, _KNOTS], axis=1)
-# A jerk that is on for part of a tick moves the state by powers of the time left. Rows: position, velocity,
-# acceleration; then B (off, on, on, off) and E; last axis: whole tick, ends of the stop's phases, end of E's push.
-_PULSES = np.array([1 / 6, 1 / 2, 1.0])[:, None, None] * np.array(
-    [[-1.0, 1.0, 1.0, -1.0, 0.0], [1.0, 0.0, 0.0, 0.0, -1.0]]
-)
+_POLYNOMIAL = tick_polynomial(_KNOTS)
+_VARYING = np.ascontiguousarray(_POLYNOMIAL[:, 3 * PULSES :]).reshape(4, -1)
 _HEADROOM = 1e-6
 """Relative room kept under each limit for rounding."""
 _ULP = 2.0**-53
 _TINY = 1e-30
+_SETTLE_EVERY = 8
 
 
 class JerkLimiter:
@@ -96,33 +94,50 @@ class JerkLimiter:
         self._vmax = self.velocity * keep / self._jerk - 0.25 * dt**2
 
     def _allocate(self) -> None:
-        """Make every work array once: at this size a call costs more than its arithmetic."""
+        """Make every work array and view once, contiguous: at this size a call costs more than its arithmetic."""
         n = self.lower.size
-        self._state = np.zeros((3, n))  # position, velocity, acceleration, divided by jerk
-        self._out = np.zeros(n)
-        self._lead, self._towards, self._goal, self._beyond = np.zeros((4, n))
+        # What the matrix takes: powers of the times left, signs (three times sigma, then towards), the state.
+        self._terms = terms = np.zeros((TERMS, n))
+        cubed, squared, plain, signs = terms[: 4 * PULSES].reshape(4, PULSES, n)
+        self._state = state = terms[4 * PULSES :]
+        # What it gives: the state at the end of the tick for each blend, after the stop, and from there to full jerk.
+        self._flat = np.zeros((CURVE * _K + 2 * ROWS, n))
+        paths = self._flat[: CURVE * _K].reshape(CURVE, _K, n)
+        base, way = self._flat[CURVE * _K :].reshape(2, ROWS, n)
+        ends = np.zeros((2, _K, n))  # twice the resting place, and the eased velocity, at each blend
+        self._half_jerk = 0.5 * self._jerk
+        self._stop, self._towards = np.zeros(n), signs[3]
+        self._knots = FastestStop(paths, self._amax, np.zeros((_K, n)), ends[1], ends[0])
+        self._now = FastestStop(state, self._amax, signs[0], np.zeros(n), self._stop)
+        self._matrix = _POLYNOMIAL[0].copy()
+        self._changing = self._matrix[3 * PULSES :].reshape(-1)
+        left, (turned, pushed), self._times = np.zeros((PULSES, n)), np.zeros((2, n)), np.zeros((PULSES, n))
+        self._switch = signs[0], signs[1:3], state[CURVE], turned, pushed, *self._now.bends
+        self._powers = *left, left, np.zeros_like(left), signs, plain, squared, cubed
+        self._mix = *self._allocate_blends(ends), base, way
+        size = np.array([[self.max_dt**3 / 3], [self.max_dt**2 / 2], [self.max_dt]])
+        self._stillness = 0.05 * _HEADROOM * size + np.zeros((3, n))  # settling below takes a fifth of the headroom
+        self._stillness[0] += 4 * _ULP * self._extent / self._half_jerk
+        self._tolerance = 64 * _ULP * self._extent / self._half_jerk
+        self._out, self._lead, self._one = np.zeros(n), np.zeros(n), np.ones(n)
         self._wrong = np.zeros(n, dtype=bool)
-        self._left = np.zeros((3, 5, n))  # times left: cubed, squared, plain
-        self._pulses = np.zeros((3, 2, n))
-        self._signs = np.zeros((1, 2, n))
-        self._free = np.zeros((3, 1, n))
-        self._pair = np.zeros((3, 2, n))  # states after B and E
-        self._paths = np.zeros((3, _K, n))
-        self._knots = FastestStop((_K, n), self._amax)
-        self._now = FastestStop((n,), self._amax)
-        self._f = np.zeros((_K, 2, n))  # resting place and eased velocity at each blend
-        self._bound = np.zeros((_K - 1, 2, n))
-        self._span, self._share = np.zeros((2, _K - 1, 2, n))
-        self._blends = np.zeros(2 * n)
-        self._size, self._still = np.zeros((3, n)), np.zeros((3, n), dtype=bool)
-        self._stillness = np.empty((3, n))  # settling from below these takes a fifth of the headroom in jerk
-        self._stillness[:] = 0.05 * _HEADROOM * np.array([[self.max_dt**3 / 6], [self.max_dt**2 / 2], [self.max_dt]])
-        self._stillness[0] += 4 * _ULP * self._extent / self._jerk
-        self._ticks = 0
-        self._tolerance = 64 * _ULP * self._extent / self._jerk
-        self._dt, self._drift, self._times = 0.0, np.eye(3), np.zeros((5, n))
-        self._zero5, self._one, self._tiny = np.zeros((5, n)), np.ones(n), np.full(n, _TINY)
-        self._zeros, self._ones = np.zeros((_K - 1, 2, n)), np.ones((_K - 1, 2, n))
+        self._ticks, self._dt, self._inside = 0, 0.0, False
+
+    def _allocate_blends(self, ends: Array) -> Array:
+        """Work arrays for the largest blends of ``ends`` (2, k, n), and where they are put: (2, rows of a state, n)."""
+        n = self.lower.size
+        # One pair of blends after the other; the row between the resting places and the velocities weighs nothing.
+        rows = 2 * _K - 1
+        bound, tiny, span, share = np.zeros((4, rows, n))
+        flat = ends.reshape(2 * _K, n)
+        self._goal, self._bounds = bound[0], (bound[1 : _K - 1], bound[_K], bound[_K + 1 :], tiny[0], tiny[1:])
+        self._reach = flat[1:], flat[:-1], bound, tiny, span, share
+        self._smallest = np.full(n, _TINY)
+        fits = np.zeros((2, ROWS, n))
+        self._share = np.zeros((rows, n)), np.ones((rows, n)), fits.reshape(-1, n)
+        self._weights = np.zeros((2 * ROWS, rows))
+        self._weights[:ROWS, : _K - 1] = self._weights[ROWS:, _K:] = _STEPS
+        return fits
 
     @property
     def size(self) -> int:
@@ -136,16 +151,16 @@ class JerkLimiter:
     @property
     def rate(self) -> Array:
         """(n,) present velocity in unit/s; a copy."""
-        return np.asarray(self._state[1] * self._jerk)
+        return np.asarray(self._state[RATE] * self._jerk)
 
     @property
     def curvature(self) -> Array:
         """(n,) present acceleration in unit/s^2; a copy."""
-        return np.asarray(self._state[2] * self._jerk)
+        return np.asarray(self._state[CURVE] * self._jerk)
 
     def resting_place(self) -> Array:
         """(n,) where each actuator comes to rest if it brakes as hard as its limits allow."""
-        return np.asarray((self._state[0] + self._now.rest) * self._jerk)
+        return np.asarray(self._stop * self._half_jerk)
 
     def reset(self, position: ArrayLike, velocity: ArrayLike = 0.0, acceleration: ArrayLike = 0.0) -> None:
         """Start from a state.
@@ -163,16 +178,18 @@ class JerkLimiter:
         )
         if not np.isfinite(start).all():
             raise ValueError("position, velocity and acceleration of a start state must be finite")
-        state = self._state
-        np.divide(start, self._jerk, state)
+        place, rate, curve = start / self._jerk
         # Bringing the acceleration to zero changes the velocity by a^2 / 2, which must fit into its limits.
         most = np.minimum(self._amax, 2.0 * np.sqrt(self._vmax))
-        np.clip(state[2], -most, most, out=state[2])
-        eased = self._vmax - 0.5 * state[2] ** 2
-        high, low = np.where(state[2] > 0, eased, self._vmax), np.where(state[2] < 0, -eased, -self._vmax)
-        np.clip(state[1], np.minimum(low, high), high, out=state[1])
+        curve = np.clip(curve, -most, most)
+        eased = self._vmax - 0.5 * curve**2
+        high, low = np.where(curve > 0, eased, self._vmax), np.where(curve < 0, -eased, -self._vmax)
+        rate = np.clip(rate, np.minimum(low, high), high)
+        for row, quantity, factor in SCALES:
+            np.multiply((place, rate, curve)[quantity], factor, self._state[row])
         self._out[:] = start[0]
-        self._now.solve(state[1], state[2])
+        self._inside = False
+        self._now.solve()
 
     def step(self, target: Array, dt: float) -> Array:
         """Advance by ``dt`` seconds towards ``target`` (n,), cut to the range.
@@ -188,98 +205,92 @@ class JerkLimiter:
         return self._out
 
     def _advance(self, target: Array, dt: float) -> None:
-        state, goal, now, beyond = self._state, self._goal, self._now, self._beyond
+        state, goal, lead, wrong = self._state, self._goal, self._lead, self._wrong
+        rest_fits, speed_fits, base, way = self._mix
         _maximum(target, self.lower, out=goal)
         _minimum(goal, self.upper, out=goal)
-        _divide(goal, self._jerk, goal)
+        _divide(goal, self._half_jerk, goal)
         self._two_paths(dt)
-        base, full = self._pair[:, 0], self._pair[:, 1]
-        blend = self._blend()
-        _subtract(full, base, state)
-        _multiply(state, blend, state)
-        _add(state, base, state)
-        now.solve(state[1], state[2])
-        _add(now.rest, state[0], beyond)
-        _subtract(beyond, goal, beyond)
-        _multiply(beyond, self._towards, beyond)
-        np.greater(beyond, self._tolerance, self._wrong)
-        if np.count_nonzero(self._wrong):
-            np.copyto(state, base, where=self._wrong)
-            now.solve(state[1], state[2])
+        self._knots.solve()
+        self._largest_blends()
+        _minimum(rest_fits, speed_fits, out=rest_fits)
+        _multiply(way, rest_fits, way)
+        _add(base, way, state)
+        self._now.solve()
+        _subtract(self._stop, goal, lead)
+        _multiply(lead, self._towards, lead)
+        np.greater(lead, self._tolerance, wrong)
+        if np.count_nonzero(wrong):
+            np.copyto(state, base, where=wrong)
+            self._now.solve()
         self._ticks += 1
-        if not self._ticks % 8:
+        if not self._ticks % _SETTLE_EVERY:
             self._settle()
         self._read_out()
 
+    def _two_paths(self, dt: float) -> None:
+        """Fill the paths: the states after the fastest stop, after full jerk towards the target, and between."""
+        sigma, sigmas, curve, turned, pushed, c, ratio = self._switch
+        first, second, third, push, left, none, signs, plain, squared, cubed = self._powers
+        if dt != self._dt:
+            self._dt = dt
+            self._times.fill(dt)
+            np.dot(np.array((1.0, dt, dt * dt, dt * dt * dt)), _VARYING, self._changing)
+        _subtract(self._goal, self._stop, self._lead)
+        _copysign(self._one, self._lead, self._towards)
+        sigmas[:] = sigma
+        _multiply(sigma, curve, turned)
+        _multiply(self._towards, curve, pushed)
+        _add(turned, c, first)
+        _add(turned, ratio, second)
+        _add(second, c, third)
+        _subtract(self._amax, pushed, push)
+        _subtract(self._times, left, left)
+        _maximum(left, none, out=left)
+        _multiply(signs, left, plain)
+        _multiply(plain, left, squared)
+        _multiply(squared, left, cubed)
+        np.dot(self._matrix.T, self._terms, self._flat)
+
+    def _largest_blends(self) -> None:
+        """Largest blends in [0, 1] that rest at or before the target, and that keep the velocity in its limit."""
+        places, speed, speeds, hair, hairs = self._bounds
+        later, before, bound, tiny, span, share = self._reach
+        zero, one, fits = self._share
+        places[:] = self._goal
+        _copysign(self._vmax, self._lead, speed)
+        speeds[:] = speed
+        _copysign(self._smallest, self._lead, hair)  # no division by zero where both paths agree
+        hairs[:] = hair
+        _subtract(later, before, span)
+        _add(span, tiny, span)
+        _subtract(bound, before, share)
+        _divide(share, span, share)
+        _maximum(share, zero, out=share)
+        _minimum(share, one, out=share)
+        np.dot(self._weights, share, fits)
+
     def _settle(self) -> None:
         """Put actuators that as good as rest exactly to rest (denormal numbers would be slow)."""
-        state, size, still = self._state, self._size, self._still
-        _subtract(state[0], self._goal, size[0])
-        size[1:] = state[1:]
-        np.abs(size, size)
-        np.less_equal(size, self._stillness, still)
-        np.logical_and(still[0], still[1], self._wrong)
-        np.logical_and(still[2], self._wrong, self._wrong)
-        if np.count_nonzero(self._wrong):
-            np.copyto(state[0], self._goal, where=self._wrong)
-            np.copyto(state[1:], 0.0, where=self._wrong)
-            self._now.solve(state[1], state[2])
+        state, lead, wrong = self._state, self._lead, self._wrong
+        np.abs(state[RATE], lead)
+        np.less_equal(lead, self._stillness[1], wrong)
+        if not np.count_nonzero(wrong):
+            return
+        wrong &= np.abs(state[PLACE] - self._goal) <= self._stillness[0]
+        wrong &= np.abs(state[CURVE]) <= self._stillness[2]
+        if np.count_nonzero(wrong):
+            np.copyto(state[PLACE], self._goal, where=wrong)
+            np.copyto(state[RATE:], 0.0, where=wrong)
+            self._now.solve()
 
     def _read_out(self) -> None:
         """Positions in the user's unit; rounding must not leave the range nor move further out of it."""
-        out, bound = self._out, self._beyond
-        _minimum(out, self.lower, out=bound)
-        _maximum(out, self.upper, out=self._lead)
-        _multiply(self._state[0], self._jerk, out)
-        _maximum(out, bound, out=out)
-        _minimum(out, self._lead, out=out)
-
-    def _two_paths(self, dt: float) -> None:
-        """Fill ``_pair`` with the states after the fastest stop and after full jerk towards the target."""
-        if dt != self._dt:
-            self._dt = dt
-            self._drift = np.array(((1.0, dt, 0.5 * dt * dt), (0.0, 1.0, dt), (0.0, 0.0, 1.0)))
-            self._times = np.full_like(self._times, dt)
-        state, now, lead, towards = self._state, self._now, self._lead, self._towards
-        a, (cubed, squared, left) = state[2], self._left
-        left[0] = 0.0
-        _multiply(now.sigma, a, lead)
-        _add(lead, now.c, left[1])
-        _add(lead, now.ratio, left[2])
-        _add(left[2], now.c, left[3])
-        _add(state[0], now.rest, lead)
-        _subtract(self._goal, lead, lead)
-        _copysign(self._one, lead, towards)
-        _multiply(towards, a, lead)
-        _subtract(self._amax, lead, left[4])
-        _subtract(self._times, left, left)
-        _maximum(left, self._zero5, out=left)
-        _multiply(left, left, squared)
-        _multiply(squared, left, cubed)
-        np.matmul(_PULSES, self._left, self._pulses)
-        self._signs[0, 0], self._signs[0, 1] = now.sigma, towards
-        np.matmul(self._drift, state, self._free[:, 0])
-        _multiply(self._pulses, self._signs, self._pair)
-        _add(self._pair, self._free, self._pair)
-
-    def _blend(self) -> Array:
-        """(n,) largest blend in [0, 1] that rests at or before the target with the velocity in its limit."""
-        f, share, span, bound, lead = self._f, self._share, self._span, self._bound, self._lead
-        np.matmul(_MIX, self._pair, self._paths)
-        x, v, a = self._paths
-        self._knots.solve(v, a)
-        _add(x, self._knots.rest, f[:, 0])
-        f[:, 1] = self._knots.reach
-        bound[:, 0] = self._goal
-        _multiply(self._towards, self._vmax, lead)
-        bound[:, 1] = lead
-        _multiply(self._towards, self._tiny, lead)  # no division by zero where B and E agree
-        _subtract(f[1:], f[:-1], span)
-        _add(span, lead, span)
-        _subtract(bound, f[:-1], share)
-        _divide(share, span, share)
-        _maximum(share, self._zeros, out=share)
-        _minimum(share, self._ones, out=share)
-        np.dot(_STEPS, share.reshape(_K - 1, -1), self._blends)
-        _minimum(self._blends[: self.size], self._blends[self.size :], out=lead)
-        return lead
+        out = self._out
+        low, high = self.lower, self.upper
+        if not self._inside:
+            low, high = np.minimum(out, low), np.maximum(out, high)
+            self._inside = bool((low == self.lower).all() and (high == self.upper).all())
+        _multiply(self._state[PLACE], self._half_jerk, out)
+        _maximum(out, low, out=out)
+        _minimum(out, high, out=out)
