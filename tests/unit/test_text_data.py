@@ -10,9 +10,10 @@ import pytest
 from emo_face.core.errors import UserError
 from emo_face.core.labels import basic7
 from emo_face.datasets.text import GOEMOTIONS, XED, TextSplits, read_goemotions, read_splits, read_xed
+from emo_face.evaluation.calibration import ece
+from emo_face.evaluation.metrics import accuracy, bootstrap, f1_per_class, macro_f1
 from emo_face.evaluation.text import evaluate_text, side_by_side
 from emo_face.evaluation.text_leak import SpacingCue, has_cue, retypeset
-from emo_face.evaluation.text_metrics import bootstrap, calibration_error, class_f1, macro_f1
 from emo_face.perception.nano.wordpiece import clean
 from emo_face.training.text_calibration import Part, fit, softmax
 from emo_face.training.text_data import augment, batches, noise_texts
@@ -88,14 +89,14 @@ def test_splits_are_fixed_disjoint_and_of_the_stated_size(splits: TextSplits) ->
 
 
 def test_scores_against_hand_counts() -> None:
-    truth, guess = np.array([0, 0, 1, 1]), np.array([0, 1, 1, 1])
-    assert class_f1(truth, guess, 2) == pytest.approx([2 / 3, 0.8])
-    assert macro_f1(truth, guess, 2) == pytest.approx((2 / 3 + 0.8) / 2)
+    truth, said = np.array([0, 0, 1, 1]), np.eye(2)[[0, 1, 1, 1]]
+    assert f1_per_class(truth, said) == pytest.approx([2 / 3, 0.8])
+    assert macro_f1(truth, said) == pytest.approx((2 / 3 + 0.8) / 2)
     sure = np.tile([0.9, 0.1], (10, 1))
-    assert calibration_error(np.array([0] * 9 + [1]), sure) == pytest.approx(0.0)
-    assert calibration_error(np.array([0] * 5 + [1] * 5), sure) == pytest.approx(0.4)
-    low, high = bootstrap(truth.repeat(50), guess.repeat(50), lambda t, g: float((t == g).mean()), rounds=200)
-    assert low < 0.75 < high
+    assert ece(np.array([0] * 9 + [1]), sure) == pytest.approx(0.0)
+    assert ece(np.array([0] * 5 + [1] * 5), sure) == pytest.approx(0.4)
+    found = bootstrap(truth.repeat(50), said.repeat(50, 0), accuracy, rounds=200)
+    assert found.low < found.value == 0.75 < found.high
 
 
 def test_calibration_recovers_a_temperature() -> None:
@@ -114,7 +115,7 @@ def test_prior_strength_helps_a_rare_class() -> None:
     logits = np.log(np.maximum(prior, 1e-6)) + 1.5 * np.eye(7)[truth] + generator.normal(0, 0.7, (4000, 7))
     found = fit({"a": Part(logits, truth)}, prior)
     assert found.strength > 0
-    assert found.validation["a_macro_f1"] > macro_f1(truth, logits.argmax(1))
+    assert found.validation["a_macro_f1"] > macro_f1(truth, softmax(logits))
 
 
 def test_augmentation_is_seeded_and_hides_what_tells_files_apart() -> None:

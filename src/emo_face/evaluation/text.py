@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 from emo_face.core.labels import basic7
 from emo_face.core.types import FloatArray
 from emo_face.datasets.text import GOEMOTIONS, XED, TextRow, TextSplits, read_splits
+from emo_face.evaluation.calibration import ece
+from emo_face.evaluation.metrics import accuracy, bootstrap, f1_per_class, macro_f1
 from emo_face.evaluation.text_leak import SpacingCue, retypeset
-from emo_face.evaluation.text_metrics import bootstrap, calibration_error, class_f1, macro_f1
 from emo_face.perception.nano.text import TextStudent
 
 TIMED_UTTERANCES = 300
@@ -84,17 +85,17 @@ def figures(said: Mapping[str, Predictions], splits: TextSplits, predict: Predic
     out: dict[str, Any] = {}
     for source, part in said.items():
         out[f"{source}_macro_f1"] = _macro_f1(part)
-    eces = {source: calibration_error(part.truth, part.probabilities) for source, part in said.items()}
+    eces = {source: ece(part.truth, part.probabilities) for source, part in said.items()}
     out["ece"] = round(max(eces.values()), 4)
     out["ms_per_utterance"] = round(_milliseconds(splits, predict), 3)
     out["bytes"] = size
     out.update(_leak(said[XED], splits.test[XED], SpacingCue(splits.validation[XED]), predict))
     for source, part in said.items():
-        top = part.probabilities.argmax(1)
-        out[f"{source}_macro_f1_ci95"] = [round(x, 4) for x in bootstrap(part.truth, top, macro_f1)]
-        out[f"{source}_accuracy"] = round(float((top == part.truth).mean()), 4)
+        interval = bootstrap(part.truth, part.probabilities, macro_f1)
+        out[f"{source}_macro_f1_ci95"] = [round(interval.low, 4), round(interval.high, 4)]
+        out[f"{source}_accuracy"] = round(accuracy(part.truth, part.probabilities), 4)
         out[f"{source}_ece"] = round(eces[source], 4)
-        scores = class_f1(part.truth, top)
+        scores = f1_per_class(part.truth, part.probabilities)
         out[f"{source}_f1"] = {name: round(float(v), 3) for name, v in zip(basic7().labels, scores, strict=True)}
     return out
 
@@ -116,7 +117,7 @@ def _leak(part: Predictions, rows: Sequence[TextRow], cue: SpacingCue, predict: 
 
 
 def _macro_f1(part: Predictions) -> float:
-    return round(macro_f1(part.truth, part.probabilities.argmax(1)), 4)
+    return round(macro_f1(part.truth, part.probabilities), 4)
 
 
 def _predict(rows: Sequence[TextRow], source: str, predict: Predict) -> Predictions:

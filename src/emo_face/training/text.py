@@ -19,7 +19,8 @@ import numpy as np
 
 from emo_face.core.types import FloatArray
 from emo_face.datasets.text import TextRow, read_splits
-from emo_face.evaluation.text_metrics import macro_f1
+from emo_face.evaluation.metrics import macro_f1
+from emo_face.training.text_calibration import softmax
 
 CHECKPOINT = "text_student.safetensors"
 
@@ -141,8 +142,8 @@ def _validate(net: Any, tokens: Any, parts: dict[str, tuple[TextRow, ...]], max_
     """Macro-F1 of the arg max on each validation part and their mean."""
     scores = {}
     for source, rows in parts.items():
-        top = logits_of(net, tokens, [row.text for row in rows], max_length).argmax(1)
-        scores[source] = round(macro_f1(np.array([row.labels[0] for row in rows]), top), 4)
+        said = softmax(logits_of(net, tokens, [row.text for row in rows], max_length))
+        scores[source] = round(macro_f1(np.array([row.labels[0] for row in rows]), said), 4)
     scores["mean"] = round(float(np.mean(list(scores.values()))), 4)
     print(scores, flush=True)
     return scores

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from emo_face.core.types import FloatArray
 from emo_face.datasets.text import TextRow, targets
-from emo_face.evaluation.text_metrics import calibration_error, macro_f1
+from emo_face.evaluation.calibration import ece
+from emo_face.evaluation.metrics import macro_f1
 
 STRENGTHS = np.round(np.arange(0.0, 1.01, 0.05), 2)
 TEMPERATURES = np.geomspace(0.5, 3.0, 121)
@@ -65,8 +66,7 @@ def fit(parts: Mapping[str, Part], prior: FloatArray) -> Calibration:
     """
     log_prior = np.log(np.maximum(prior, 1e-6))
     scored = [
-        (np.mean([macro_f1(p.truth, (p.logits - s * log_prior).argmax(1)) for p in parts.values()]), s)
-        for s in STRENGTHS
+        (np.mean([macro_f1(p.truth, softmax(p.logits - s * log_prior)) for p in parts.values()]), s) for s in STRENGTHS
     ]
     strength = float(max(scored)[1])
     adjusted = {name: Part(p.logits - strength * log_prior, p.truth) for name, p in parts.items()}
@@ -75,8 +75,8 @@ def fit(parts: Mapping[str, Part], prior: FloatArray) -> Calibration:
     figures = {}
     for name, part in adjusted.items():
         probabilities = softmax(part.logits / temperature)
-        figures[f"{name}_macro_f1"] = macro_f1(part.truth, probabilities.argmax(1))
-        figures[f"{name}_ece"] = calibration_error(part.truth, probabilities)
+        figures[f"{name}_macro_f1"] = macro_f1(part.truth, probabilities)
+        figures[f"{name}_ece"] = ece(part.truth, probabilities)
     return Calibration(strength, temperature, 1.0 / temperature, -strength * log_prior / temperature, figures)
 
 

@@ -20,9 +20,9 @@ from torch import nn
 from emo_face.core.errors import UserError
 from emo_face.core.labels import basic7
 from emo_face.datasets.text import TextSplits, read_splits
-from emo_face.evaluation.text_metrics import macro_f1
+from emo_face.evaluation.metrics import macro_f1
 from emo_face.perception.nano.wordpiece import WordPiece, clean
-from emo_face.training.text_calibration import Calibration, Part, fit, priors
+from emo_face.training.text_calibration import Calibration, Part, fit, priors, softmax
 from emo_face.training.text_model import ENCODER_SOURCE, TextNet, encoder_folder, load_encoder
 
 MAX_BYTES = 25_000_000
@@ -138,7 +138,7 @@ def export(run: Path, data: Path, target: Path, encoder: Path | None = None, thr
 
 
 def _macro_f1(part: Part) -> float:
-    return macro_f1(part.truth, part.logits.argmax(1))
+    return macro_f1(part.truth, softmax(part.logits))
 
 
 def _to_onnx(net: ExportNet, path: Path) -> None:
