@@ -31,6 +31,33 @@ def emotion_model(values: Mapping[str, Value], store: ModelStore, providers: Seq
         return load(Path(folder).expanduser(), Path(base).expanduser() if base else None, **run_on)
 
 
+def perception_models(
+    values: Mapping[str, Value], store: ModelStore, providers: Sequence[str]
+) -> tuple[EmotionModel, Any]:
+    """The emotion backend, and what answers ``~/ask`` (None where ``multiview.ask`` is off).
+
+    Both in torch share one loaded InstructBLIP. Exported graphs cannot answer: their instruction is baked in, so an
+    exported folder beside ``multiview.ask`` holds the image encoder twice.
+
+    Raises: as :func:`emotion_model` and :func:`asker`.
+    """
+    p: Mapping[str, Any] = values
+    if not p["multiview.ask"]:
+        return emotion_model(values, store, providers), None
+    folder, base = _folder(p["multiview.folder"]), _folder(p["multiview.base"])
+    exported = folder is not None and (folder / "export.json").is_file()
+    if p["emotion.backend"] != "multiview" or folder is None or base is None or exported:
+        return emotion_model(values, store, providers), asker(values)
+    with needs_extra("full"):
+        from emo_face.perception.multiview import shared
+
+        return shared.load(folder, base, _folder(p["multiview.stage1"]), p["multiview.device"])
+
+
+def _folder(text: str) -> Path | None:
+    return Path(text).expanduser() if text else None
+
+
 def asker(values: Mapping[str, Value]) -> Any:
     """Load what answers ``~/ask`` of the perception node: InstructBLIP, tuned where ``multiview.stage1`` says so.
 

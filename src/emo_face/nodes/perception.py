@@ -16,7 +16,7 @@ from emo_face.core.labels import label_set
 from emo_face.core.types import ImageArray
 from emo_face.expression.attention import apparent_size
 from emo_face.nodes.asking import Look, serve_questions
-from emo_face.nodes.backends import asker, emotion_model
+from emo_face.nodes.backends import perception_models
 from emo_face.perception.build import DetectorSettings, build_pipeline
 from emo_face.perception.debug import draw
 from emo_face.perception.pipeline import FrameResult, PerceptionPipeline
@@ -69,8 +69,7 @@ class PerceptionNode(EmoNode):
         providers = tuple(name for name in p["detector.providers"] if name)
         extra = {"memory": p["track.memory"], "min_hits": p["track.min_hits"], "providers": providers}
         settings = build(DetectorSettings, p.values, "detector", **extra)
-        emotion = emotion_model(p.values, store, providers)
-        self._asker = asker(p.values) if p["multiview.ask"] else None
+        emotion, self._asker = perception_models(p.values, store, providers)
         self._pipeline, hashes = build_pipeline(store, emotion, settings, p["emotion.smoothing"])
         warm = self._pipeline.warm_up()
         self.health.fact("detector", self._pipeline.detector)

@@ -70,17 +70,17 @@ def load(base: Path, folder: Path | None = None, device: str = "cpu") -> Asker:
     """
     from emo_face.perception.multiview import checkpoint
     from emo_face.perception.multiview.config import EncoderConfig
+    from emo_face.perception.multiview.model import precision
     from emo_face.perception.multiview.vlm import MultiViewVLM
 
-    model = checkpoint.load_base(base, "bfloat16" if device.startswith("cuda") else "float32")
+    model = checkpoint.load_base(base, precision(device))
     tokenizer, qformer_tokenizer = load_tokenizers(base)
     if folder is None:
         size = int(model.config.vision_config.image_size)
         vlm = MultiViewVLM(model, EncoderConfig(image_size=size))
     else:
         encoder = checkpoint.load_encoder(folder, model)
-        vlm = MultiViewVLM(model, encoder.config)
-        vlm.encoder = encoder
+        vlm = MultiViewVLM(model, encoder.config, encoder)
     return Asker(vlm, tokenizer, qformer_tokenizer, device)
 
 

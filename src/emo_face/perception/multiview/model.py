@@ -133,16 +133,36 @@ def load(
         raise ModelError(
             f"{folder}: no exported graphs here; give the folder of the InstructBLIP checkpoint, or export"
         )
+    encoder, head, card = load_torch(folder, base, precision(device))
+    return around(encoder, head, card, folder, device)
+
+
+def precision(device: str) -> str:
+    """Type of the weights in torch: on a GPU bfloat16, in which the cache step makes the head's features too."""
+    return "bfloat16" if device.startswith("cuda") else "float32"
+
+
+def around(
+    encoder: Any, head: Any, card: HeadCard, folder: Path, device: str = "cpu", alone: bool = True
+) -> MultiViewEmotion:
+    """The emotion model of loaded torch modules; ``alone`` is False where something else holds the encoder too."""
     from emo_face.perception.multiview import checkpoint, head_file
     from emo_face.perception.multiview.parts import TorchEncoder, TorchHead
     from emo_face.runtime.store import sha256_of
 
-    encoder, head, card = load_torch(folder, base, "float16" if device.startswith("cuda") else "float32")
     unknown = f"{folder / head_file.CARD} names no encoder, so nothing tells that it fits: train Stage 2 again"
     encoder_hash = {checkpoint.WEIGHTS: sha256_of(folder / checkpoint.WEIGHTS)}
     head_hash = {head_file.WEIGHTS: sha256_of(folder / head_file.WEIGHTS)}
-    parts = TorchEncoder(encoder, device, encoder_hash), TorchHead(head, head_hash)
+    parts = TorchEncoder(encoder, device, encoder_hash, alone), TorchHead(head, head_hash)
     return MultiViewEmotion(*parts, card, () if card.encoder else (unknown,))
+
+
+def check_encoder(card: HeadCard, folder: Path, base: Path) -> None:
+    """Refuse (ModelError) a head that was trained on features of another encoder or checkpoint."""
+    from emo_face.perception.multiview import fingerprint, head_file
+
+    if card.encoder:
+        fingerprint.check(card.encoder, fingerprint.fingerprint(folder, base), folder / head_file.CARD)
 
 
 def load_torch(folder: Path, base: Path, dtype: str = "float32") -> tuple[Any, Any, HeadCard]:
@@ -151,11 +171,10 @@ def load_torch(folder: Path, base: Path, dtype: str = "float32") -> tuple[Any, A
     Raises:
         ModelError: something is missing, or the head was trained on features of another encoder or checkpoint.
     """
-    from emo_face.perception.multiview import checkpoint, fingerprint, head_file
+    from emo_face.perception.multiview import checkpoint, head_file
 
     head, card = head_file.load(folder)
-    if card.encoder:  # before the checkpoint, which takes much longer
-        fingerprint.check(card.encoder, fingerprint.fingerprint(folder, base), folder / head_file.CARD)
+    check_encoder(card, folder, base)  # before the checkpoint, which takes much longer
     loaded = checkpoint.load_base(base, dtype)
     loaded.language_model = None  # by far the largest part, and no part of the encoder
     return checkpoint.load_encoder(folder, loaded), head, card

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from emo_face.core.errors import ModelError
 from emo_face.core.types import FloatArray
 from emo_face.perception.multiview.config import EncoderConfig
 from emo_face.runtime.backend import InferenceBackend
@@ -48,10 +49,16 @@ def pool(tokens: FloatArray, how: str) -> FloatArray:
 
 
 class TorchEncoder:
-    """The encoder in torch; on a full GPU it halves the batch, then goes to the CPU, and says so."""
+    """The encoder in torch; on a full GPU it halves the batch, then goes to the CPU, and says so.
 
-    def __init__(self, encoder: Any, device: str = "cpu", hashes: Mapping[str, str] | None = None) -> None:
+    An encoder that something else holds too (``alone`` False) stays where it is; the picture fails instead.
+    """
+
+    def __init__(
+        self, encoder: Any, device: str = "cpu", hashes: Mapping[str, str] | None = None, alone: bool = True
+    ) -> None:
         self._encoder = encoder.to(device).eval()
+        self._alone = alone
         self.config: EncoderConfig = encoder.config
         self.device, self.name = device, f"torch/{device}"
         self.hashes: Mapping[str, str] = dict(hashes or {})
@@ -70,6 +77,10 @@ class TorchEncoder:
                 if largest > 1:
                     self._limit = max(1, largest // 2)
                     log.warning("GPU memory is full: at most %d pictures a pass from now on", self._limit)
+                elif not self._alone:
+                    raise ModelError(
+                        f"{self.device}: no memory left for one picture; free some, or turn multiview.ask off"
+                    ) from None
                 else:
                     self._encoder.to("cpu")
                     self.device, self.name, self._limit = "cpu", "torch/cpu", 1 << 30

@@ -56,12 +56,13 @@ class MultiViewVLM(nn.Module):  # type: ignore[misc]
     The forward pass is transformers' own: the encoder's output goes in as ``mm_encoder_outputs``.
     """
 
-    def __init__(self, base: Any, config: EncoderConfig) -> None:
+    def __init__(self, base: Any, config: EncoderConfig, encoder: MultiViewEncoder | None = None) -> None:
+        """Put ``encoder`` (default: a new one around ``base``) before the language model of ``base``."""
         super().__init__()
         if base.config.image_token_index is None:
             raise ModelError("checkpoint: config.json has no image_token_index; fetch a revision of 2024 or later")
         self.base = base
-        self.encoder = MultiViewEncoder(base, config)
+        self.encoder = MultiViewEncoder(base, config) if encoder is None else encoder
         self.config = config
 
     def set_trainable(self) -> list[str]:

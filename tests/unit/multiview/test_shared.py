@@ -1,0 +1,111 @@
+"""Scores and answers beside each other: one image encoder in memory, and neither changes the other."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("transformers")
+
+from emo_face.core.errors import ModelError
+from emo_face.core.types import Box, Face, Person
+from emo_face.perception.multiview import ask, checkpoint, head_file, model, shared
+from emo_face.perception.multiview.config import FusionConfig
+from emo_face.perception.multiview.fingerprint import fingerprint
+from emo_face.perception.multiview.fusion_head import FusionHead
+from emo_face.perception.multiview.parts import TorchEncoder
+
+QUESTION = "What does the person feel?"
+PERSON = Person("p1", 0.9, Box(10, 20, 60, 90), Face(Box(25, 25, 20, 20), 0.9))
+
+
+@pytest.fixture(scope="module")
+def folders(world, tmp_path_factory):
+    """``base``, ``model`` and its Stage 1 ``s1``, and ``other``: a Stage 1 that went on from there."""
+    root = tmp_path_factory.mktemp("shared")
+    base = world.vlm().base
+    base.save_pretrained(root / "base")
+    world.tokenizer.save_pretrained(root / "base")
+    for name, seed in (("s1", 5), ("other", 6)):
+        encoder = world.vlm().encoder
+        generator = torch.Generator().manual_seed(seed)
+        with torch.no_grad():
+            for parameter in (*encoder.qformers.parameters(), *encoder.projections.parameters()):
+                parameter.add_(0.3 * torch.randn(parameter.shape, generator=generator))
+        checkpoint.save_encoder(root / name, encoder)
+    checkpoint.save_encoder(root / "model", checkpoint.load_encoder(root / "s1", checkpoint.load_base(root / "base")))
+    torch.manual_seed(1)
+    fusion = FusionConfig("emotic26", in_features=32, width=16)
+    known = fingerprint(root / "model", root / "base")
+    head_file.save(
+        root / "model",
+        FusionHead(fusion),
+        head_file.HeadCard(fusion, np.full(26, 0.5), np.ones(26), np.zeros(26), known),
+    )
+    return root
+
+
+@pytest.fixture(scope="module")
+def frame():
+    return np.random.default_rng(0).integers(0, 255, (120, 160, 3), np.uint8)
+
+
+def held(*modules):
+    """Bytes of all distinct tensors of some modules."""
+    storages = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for m in modules for t in m.parameters()}
+    return sum(storages.values())
+
+
+def size(parameters):
+    return sum(p.numel() * p.element_size() for p in parameters)
+
+
+@pytest.mark.parametrize("stage1", ["s1", "other", ""])
+def test_one_image_encoder_and_nobodys_weights_change(folders, frame, stage1):
+    tuned = folders / stage1 if stage1 else None
+    emotion, asker = shared.load(folders / "model", folders / "base", tuned)
+    scoring, answering = emotion._encoder._encoder, asker.vlm
+    assert scoring.vision is answering.encoder.vision is answering.base.vision_model
+    assert (scoring is answering.encoder) == (stage1 == "s1")
+    alone = checkpoint.load_base(folders / "base")
+    views = size([*scoring.queries.parameters(), *scoring.projections.parameters()])
+    expected = size(alone.parameters()) + views
+    if stage1 != "s1":
+        expected += size(alone.qformer.parameters()) + views  # other values, so they must exist
+    assert held(scoring, answering) == expected
+
+    own = model.load(folders / "model", folders / "base").estimate(frame, [PERSON], {}, 0.0)[0]
+    before = "".join(asker.ask(frame, PERSON, QUESTION, max_new_tokens=8))
+    found = emotion.estimate(frame, [PERSON], {}, 0.0)[0]
+    np.testing.assert_allclose(found.probabilities, own.probabilities, atol=1e-6)
+    assert before == "".join(ask.load(folders / "base", tuned).ask(frame, PERSON, QUESTION, max_new_tokens=8))
+
+
+def test_in_the_precision_of_a_gpu(folders, frame, monkeypatch):
+    """The same code in bfloat16, on the CPU: no layer is handed the other's type."""
+    monkeypatch.setattr(shared, "precision", lambda device: "bfloat16")
+    emotion, asker = shared.load(folders / "model", folders / "base", folders / "other")
+    exact = model.load(folders / "model", folders / "base").estimate(frame, [PERSON], {}, 0.0)[0]
+    found = emotion.estimate(frame, [PERSON], {}, 0.0)[0]
+    np.testing.assert_allclose(found.probabilities, exact.probabilities, atol=0.03)
+    assert "".join(asker.ask(frame, PERSON, QUESTION, max_new_tokens=4))
+
+
+def test_a_shared_encoder_stays_on_the_full_gpu(folders, frame):
+    emotion, _ = shared.load(folders / "model", folders / "base", folders / "s1")
+    part = emotion._encoder
+
+    def full(pixels):
+        raise torch.cuda.OutOfMemoryError("full")
+
+    assert isinstance(part, TorchEncoder)
+    part._one = full
+    with pytest.raises(ModelError, match=r"turn multiview\.ask off"):
+        emotion.estimate(frame, [PERSON], {}, 0.0)
+
+
+def test_another_checkpoint_is_refused(world, folders, tmp_path):
+    world.vlm(seed=3).base.save_pretrained(tmp_path)
+    with pytest.raises(ModelError, match="another image encoder"):
+        shared.load(folders / "model", tmp_path, folders / "s1")
