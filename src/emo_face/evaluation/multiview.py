@@ -4,9 +4,11 @@
   emo-face evaluate multiview --records emotic.jsonl --cache out/features --model out/multiview --ablations --json
 
 Thresholds and calibration come with the model, from its validation split. ``--ablations`` trains the head again with
-fewer views, without attention and with binary cross-entropy (the paper's tables 6, 11, 12). The ablations of Stage 1
-(tables 7 to 9, 13) are corpora: make them with ``emo-face data qa --tasks ...`` and ``--no-balance``, train, cache,
-and give their features as ``--also "table8/without balancing=out/features-unbalanced"``.
+fewer views, without attention and with binary cross-entropy (the paper's tables 6, 11, 12), else with the head's own
+settings. The ablations of Stage 1 are corpora: make them with ``emo-face data qa --tasks ...`` and ``--no-balance``,
+train, cache, and give their features as ``--also "table8/without balancing=out/features-unbalanced"`` (tables 7 to 9),
+or let the model answer in words with ``--vlm "+ caption-guided prompt=out/stage1-caption/best"`` (table 13).
+benchmarks/stage1_ablations.py does all of it on synthetic scenes.
 """
 
 from __future__ import annotations
@@ -26,16 +28,6 @@ from emo_face.core.labels import label_set
 from emo_face.evaluation import multilabel
 from emo_face.evaluation.multilabel_reliability import brier_per_label, ece_per_label, pooled_bins
 
-ABLATIONS: dict[str, dict[str, dict[str, Any]]] = {
-    "table6": {
-        "scene": {"views": ("scene",)},
-        "scene+body": {"views": ("scene", "body")},
-        "scene+body+face": {"views": ("scene", "body", "face")},
-    },
-    "table11": {"no attention": {"attention": False}, "attention": {"attention": True}},
-    "table12": {"bce": {"loss": "bce"}, "asymmetric": {"loss": "asymmetric"}},
-}
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Records, cache, model, output."""
@@ -49,7 +41,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--also", action="append", default=[], metavar="TABLE/ROW=DIR", help="features of another Stage 1"
     )
-    parser.add_argument("--vlm", type=Path, metavar="DIR", help="also let Stage 1 answer in words: its folder (best/)")
+    parser.add_argument(
+        "--vlm",
+        action="append",
+        default=[],
+        metavar="[ROW=]DIR",
+        help="also let Stage 1 answer in words: its folder (best/), and its row of the paper's table 13",
+    )
     parser.add_argument("--base", type=Path, metavar="DIR", help="InstructBLIP checkpoint, for --vlm")
     parser.add_argument("--images", type=Path, metavar="DIR", help="folder of the pictures, for --vlm")
     parser.add_argument("--device", default="cpu", help="of --vlm (default cpu)")
@@ -63,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
     from importlib.util import find_spec
 
     if find_spec("torch") is None:
-        raise UserError('evaluating the multi-view head needs torch: scripts/setup.sh full')
+        raise UserError("evaluating the multi-view head needs torch: scripts/setup.sh full")
     report = evaluate(args)
     if args.out is not None:
         from emo_face.evaluation.multiview_report import write_html
@@ -108,12 +106,14 @@ def evaluate(args: argparse.Namespace) -> dict[str, Any]:
     )
     if vad is not None:
         report["vad_error"] = _vad_error(vad, data.vad)
-    if args.vlm is not None:
-        from emo_face.evaluation.multiview_vlm import evaluate_vlm
+    if args.vlm:
+        from emo_face.evaluation.multiview_vlm import steps
 
-        report["vlm"] = evaluate_vlm(args.vlm, args.base, args.images, people, args.device)
+        report["vlm"] = steps(args.vlm, args.base, args.images, people, args.device)
     if args.ablations or args.also:
-        report["ablations"] = _ablations(args, card, records, features)
+        from emo_face.evaluation.multiview_ablations import ablations
+
+        report["ablations"] = ablations(card, records, args.cache, args.split, args.ap_mode, args.ablations, args.also)
     return report
 
 
@@ -144,44 +144,6 @@ def read_features(folder: Path) -> Any:
     from emo_face.training.feature_cache import FeatureCache
 
     return FeatureCache.reading(folder).load()
-
-
-def _ablations(args: argparse.Namespace, card: Any, records: Sequence[Any], features: Any) -> dict[str, Any]:
-    found: dict[str, dict[str, float]] = {}
-    if args.ablations:
-        for table, rows in ABLATIONS.items():
-            found[table] = {name: _retrain(args, card, records, features, change) for name, change in rows.items()}
-    for item in args.also:
-        where, _, folder = item.partition("=")
-        table, _, row = where.partition("/")
-        if not folder or not row:
-            raise UserError(f"--also: expected TABLE/ROW=DIR, got {item!r}")
-        found.setdefault(table, {})[row] = _retrain(args, card, records, read_features(Path(folder)), {})
-    return found
-
-
-def _retrain(
-    args: argparse.Namespace, card: Any, records: Sequence[Any], features: Any, change: dict[str, Any]
-) -> float:
-    """mAP (accuracy for single-label sets) in percent of a head trained anew with ``change``."""
-    from emo_face.datasets.records import of_split
-    from emo_face.training import stage2
-
-    change = dict(change)
-    loss = change.pop("loss", "auto")
-    all_views = card.fusion.views
-    views = tuple(view for view in change.pop("views", all_views) if view in all_views)
-    fusion = replace(card.fusion, views=views, **change)
-    name = fusion.label_set
-    parts = [stage2.labelled(features, of_split(records, split), name) for split in ("train", "val", args.split)]
-    train, validation, test = (stage2.with_views(part, views, all_views) for part in parts)
-    if not label_set(name).multi and loss != "auto":
-        loss = "auto"  # the losses of table 12 are for multi-label sets
-    trained = stage2.train(train, validation, fusion, stage2.Stage2Config(loss=loss, seed=args.seed))
-    logits, _ = stage2.predict(trained.head, test.features)
-    if label_set(name).multi:
-        return 100 * multilabel.mean_average_precision(logits, test.truth, args.ap_mode).value
-    return 100 * multilabel.accuracy(logits, test.truth)
 
 
 def _split_note(people: Sequence[Any]) -> str:
@@ -223,13 +185,16 @@ def _print(report: dict[str, Any]) -> None:
         rows = {**table["rows"], "This run": [ours.get(column) for column in table["columns"]]}
         for name, values in rows.items():
             print(f"{name:30s}" + "".join(f"{'-' if v is None else f'{v:.2f}':>11s}" for v in values))
-    if "vlm" in report:
-        vlm = report["vlm"]
+    for name, vlm in report.get("vlm", {}).items():
         text = ", ".join(f"{key} {vlm[key]:.2f}" for key in ("precision", "recall", "f1", "hamming"))
-        print(f"VLM in words: {text}, {vlm['unparseable']:.1f} % of answers name no label (paper: tables 2 and 13)")
+        print(f"VLM in words, {name}: {text}, {vlm['unparseable']:.1f} % of answers name no label (table 13)")
     calibration = report["calibration"]
     print(f"ECE {calibration['ece_raw']:.4f} -> {calibration['ece']:.4f}, Brier {calibration['brier']:.4f}")
     for key, rows in report.get("ablations", {}).items():
-        for name, value in rows.items():
-            printed = tables.get(key, {}).get("rows", {}).get(name)
-            print(f"{key} {name:28s} {value:6.2f}  paper {printed[0] if printed else '-'}")
+        for name, values in rows.items():
+            printed = tables[key]["rows"].get(name, [])
+            print(f"{key} {name:28s} {_numbers(values)}  paper {_numbers(printed)}")
+
+
+def _numbers(values: Sequence[float | None]) -> str:
+    return " ".join("-" if v is None or not math.isfinite(v) else f"{v:.2f}" for v in values)

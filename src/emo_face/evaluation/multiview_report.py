@@ -9,8 +9,12 @@ from typing import Any
 
 import yaml
 
+from emo_face.core.labels import label_set
 from emo_face.core.paths import data_file
+from emo_face.evaluation.multiview_vlm import UNNAMED
 
+LAST_STEP = "+ final instruction tuning"
+"""Row of table 13 that is the whole method."""
 STYLE = (
     "body{font:15px system-ui;margin:2em auto;max-width:62em;color:#222}table{border-collapse:collapse;margin:1em 0}"
     "td,th{padding:.25em .8em;text-align:right;border-bottom:1px solid #ddd}"
@@ -25,9 +29,9 @@ def paper() -> dict[str, Any]:
     return content
 
 
-def main_table(label_set: str) -> str:
+def main_table(name: str) -> str:
     """Key of the paper's main table of a label set; empty where it has none."""
-    return {"emotic26": "table2", "caers7": "table4", "heco8": "table5"}.get(label_set, "")
+    return {"emotic26": "table2", "caers7": "table4", "heco8": "table5"}.get(name, "")
 
 
 def write_html(report: Mapping[str, Any], path: Path) -> Path:
@@ -39,17 +43,17 @@ def write_html(report: Mapping[str, Any], path: Path) -> Path:
     if name:
         columns = tables[name]["columns"]
         mine = {"This run": [ours.get(column) for column in columns]}
-        if "vlm" in report:
-            mine["This run (VLM, in words)"] = [report["vlm"].get(column) for column in columns]
+        for row, measured in report.get("vlm", {}).items():
+            if row in (UNNAMED, LAST_STEP):
+                mine["This run (VLM, in words)"] = [measured.get(column) for column in columns]
         parts.append(_table(tables[name]["title"], columns, tables[name]["rows"], mine))
     if report["label_set"] == "emotic26":
         parts.append(_categories(report, tables["table3"]))
     if "vlm" in report and report["label_set"] == "emotic26":
-        steps = tables["table13"]
-        mine = {"This run": [report["vlm"].get(column) for column in steps["columns"]]}
-        parts.append(_table(steps["title"], steps["columns"], steps["rows"], mine))
+        parts.append(_steps(report["vlm"], tables["table13"]))
     for key, result in report.get("ablations", {}).items():
-        parts.append(_ablation(tables[key], result))
+        metric = "" if label_set(report["label_set"]).multi else "accuracy"
+        parts.append(_ablation(tables[key], result, metric))
     parts.append("<h2>Calibration</h2>" + _reliability(report["calibration"]["bins"]))
     source = html.escape(tables["source"])
     parts.append(f'<p class="note">Paper: <a href="{source}">{source}</a>. {html.escape(report["split_note"])}</p>')
@@ -61,7 +65,7 @@ def write_html(report: Mapping[str, Any], path: Path) -> Path:
 
 
 def _number(value: Any) -> str:
-    return "–" if value is None else f"{value:,.2f}" if isinstance(value, float) else f"{value:,}"
+    return "–" if value is None or value != value else f"{value:,.2f}" if isinstance(value, float) else f"{value:,}"
 
 
 def _table(
@@ -104,9 +108,22 @@ def _categories(report: Mapping[str, Any], table: Mapping[str, Any]) -> str:
     return _table(table["title"], columns, rows, {})
 
 
-def _ablation(table: Mapping[str, Any], result: Mapping[str, float]) -> str:
-    rows = {name: [*values, result.get(name)] for name, values in table["rows"].items()}
-    return _table(table["title"], [f"{table['columns'][0]}, paper", "this run"], rows, {})
+def _steps(measured: Mapping[str, Mapping[str, Any]], table: Mapping[str, Any]) -> str:
+    """Table 13 with each step of this run right of the paper's."""
+    columns = table["columns"]
+    rows = {}
+    for name in dict.fromkeys([*table["rows"], *measured]):
+        printed, ours = table["rows"].get(name, [None] * len(columns)), measured.get(name, {})
+        rows[name] = [*printed, *(ours.get(column) for column in columns)]
+    return _table(table["title"], [f"{c}, {who}" for who in ("paper", "this run") for c in columns], rows, {})
+
+
+def _ablation(table: Mapping[str, Any], result: Mapping[str, Sequence[Any]], metric: str) -> str:
+    """A table of the paper with this run's values right of its own; ``metric`` where they are of another kind."""
+    columns = table["columns"]
+    rows = {name: [*values, *result.get(name, [None] * len(columns))] for name, values in table["rows"].items()}
+    heads = [f"{c}, paper" for c in columns] + [f"{metric or c}, this run" for c in columns]
+    return _table(table["title"], heads, rows, {})
 
 
 def _reliability(bins: Mapping[str, Sequence[float]]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +15,44 @@ from emo_face.datasets.qa import templates
 from emo_face.datasets.records import Record
 from emo_face.evaluation import multilabel
 
+UNNAMED = "This run"
+"""Name of a run that is no row of table 13."""
+
+
+def steps(
+    items: Sequence[str], base: Path | None, images: Path | None, people: Sequence[Record], device: str = "cpu"
+) -> dict[str, dict[str, Any]]:
+    """Measure each ``[ROW=]DIR`` of Stage 1 on ``people``: row of table 13 (or :data:`UNNAMED`) -> :func:`measure`.
+
+    Raises UserError where a folder is not given or a row is none of the paper's.
+    """
+    from emo_face.evaluation.multiview_report import paper
+
+    rows = paper()["table13"]["rows"]
+    found = {}
+    for item in items:
+        name, _, folder = item.rpartition("=")
+        if name and name not in rows:
+            raise UserError(f"--vlm: row of table 13: expected one of {'; '.join(rows)}, got {name!r}")
+        found[name or UNNAMED] = evaluate_vlm(Path(folder), base, images, people, device)
+    return found
+
 
 def evaluate_vlm(
     folder: Path, base: Path | None, images: Path | None, people: Sequence[Record], device: str = "cpu"
 ) -> dict[str, Any]:
-    """Load Stage 1 and measure it on ``people``. Raises UserError where a folder is not given."""
-    from emo_face.perception.multiview import ask
+    """Load Stage 1 and measure it on ``people``, with captions where it was tuned with them.
+
+    Raises UserError where a folder is not given.
+    """
+    from emo_face.perception.multiview import ask, checkpoint
     from emo_face.training.multiview_data import Collator, Pictures
 
     if base is None or images is None:
         raise UserError("--vlm needs --base (InstructBLIP checkpoint) and --images (folder of the pictures)")
+    tasks = checkpoint.read_card(folder).get("tasks", ["caption"])
+    if "caption" not in tasks:
+        people = [replace(record, caption="") for record in people]
     asker = ask.load(base, folder, device)
     pictures = Pictures.of(images, asker.vlm.config, people)
     return measure(asker.vlm, Collator(pictures, asker.tokenizer, asker.qformer_tokenizer), people, device)

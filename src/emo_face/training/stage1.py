@@ -201,7 +201,9 @@ class Stage1:
         if loss < self.progress.best:
             self.progress.best, self.progress.best_step = loss, self.progress.step
             if self.accelerator.is_main_process:
-                extra = {"step": self.progress.step, "validation_loss": loss, "stage1": asdict(self.config)}
+                tasks = sorted({row.task for row in self.train_rows})
+                extra = {"step": self.progress.step, "validation_loss": loss, "tasks": tasks}
+                extra["stage1"] = asdict(self.config)
                 save_encoder(self.out / "best", self.encoder, self.base, extra)
 
     def _save(self) -> None:

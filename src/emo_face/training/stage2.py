@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -186,4 +186,4 @@ def _card(head: FusionHead, validation: Labelled, fusion: FusionConfig, config: 
     probabilities = found.apply(logits)
     thresholds = multilabel.fit_thresholds(probabilities, validation.truth, config.threshold_rule)
     metrics = {"val": multilabel.summary(probabilities, validation.truth, thresholds, multi)}
-    return HeadCard(fusion, thresholds, found.scale, found.shift, metrics=metrics)
+    return HeadCard(fusion, thresholds, found.scale, found.shift, metrics=metrics, training=asdict(config))

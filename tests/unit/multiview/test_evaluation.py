@@ -126,7 +126,10 @@ def test_report_is_the_librarys_numbers(world, trained, tmp_path, capsys):
     assert report["result"]["mAP"] == pytest.approx(100 * value)
     assert report["result"]["n"] == len(people) == 8
     assert set(report["ablations"]) == {"table6", "table11", "table12"}
-    assert report["vlm"]["n"] == 8
+    # the unchanged rows are the head itself, trained again with its own settings (3 epochs, batches of 8)
+    for table, row in (("table6", "scene+body+face"), ("table11", "attention"), ("table12", "asymmetric")):
+        assert report["ablations"][table][row] == [pytest.approx(report["result"]["mAP"])]
+    assert report["vlm"]["This run"]["n"] == 8
     page = (tmp_path / "report.html").read_text()
     for text in ("This run", "37.88", "Kosti et al. 2017", "Embarrassment", "<svg", "VLM, in words", "face module"):
         assert text in page
@@ -174,8 +177,62 @@ def test_wrong_inputs_are_named(world, trained, tmp_path):
         multiview.evaluate(arguments(world, trained, "--cache", str(tmp_path)))
     with pytest.raises(UserError, match="--vlm needs --base"):
         multiview.evaluate(arguments(world, trained, "--vlm", str(tmp_path)))
-    with pytest.raises(UserError, match="TABLE/ROW=DIR"):
-        multiview.evaluate(arguments(world, trained, "--also", "nonsense"))
+    for wrong, words in (
+        ("nonsense", "TABLE/ROW=DIR"),
+        ("table6/scene=x", "expected one of table7, table8"),
+        ("table8/none=x", "expected one of without balancing, with balancing"),
+    ):
+        with pytest.raises(UserError, match=words):
+            multiview.evaluate(arguments(world, trained, "--also", wrong))
+    with pytest.raises(UserError, match="row of table 13: expected one of Category"):
+        multiview.evaluate(arguments(world, trained, "--vlm", f"x={tmp_path}"))
+
+
+def test_ablations_of_stage1_stand_beside_the_papers(world, trained, tmp_path):
+    """The same features twice: both rows of tables 7 and 8 are the head, and table 9 its AP of each rare label."""
+    from emo_face.evaluation.multiview_report import write_html
+
+    features = trained / "features"
+    rows = [("table7", "+ rationale"), ("table8", "without balancing"), ("table8", "with balancing")]
+    also = [part for table, row in rows for part in ("--also", f"{table}/{row}={features}")]
+    step = "+ face module"
+    vlm = ["--vlm", f"{step}={trained / 's1' / 'best'}", "--base", str(trained / "base"), "--images", str(world.root)]
+    report = multiview.evaluate(arguments(world, trained, *also, *vlm))
+    value = pytest.approx(report["result"]["mAP"])
+    assert report["ablations"]["table7"] == {"+ rationale": [value]}
+    assert report["ablations"]["table8"] == {"without balancing": [value], "with balancing": [value]}
+    names = label_set("emotic26")
+    assert set(report["ablations"]["table9"]) == {"Embarrassment", "Aversion", "Fear"}
+    for label, found in report["ablations"]["table9"].items():
+        expected = report["result"]["AP"][names.index(label)]
+        assert found == [pytest.approx(expected, nan_ok=True)] * 2
+    page = write_html(report, tmp_path / "r.html").read_text()
+    for text in ("Data balancing (EMOTIC)", "with, this run", "without, paper", "37.72", "hamming, this run"):
+        assert text in page
+    wanted = f"<td>{step}</td><td>48.72</td><td>18.82</td><td>22.97</td><td>13.57</td>"
+    assert wanted + f"<td>{report['vlm'][step]['precision']:.2f}</td>" in page
+
+
+def test_the_vlm_is_asked_as_it_was_tuned(world, trained, monkeypatch):
+    """Captions go into the question only where Stage 1 saw caption-guided questions."""
+    import dataclasses
+
+    from emo_face.evaluation import multiview_vlm
+
+    people = [dataclasses.replace(world.records[0], caption="A person in a park.")]
+    asked = []
+    from emo_face.training.multiview_data import Collator
+
+    original = Collator.prompts
+    monkeypatch.setattr(Collator, "prompts", lambda self, who, q: asked.append(q) or original(self, who, q))
+    best = trained / "s1" / "best"
+    card = json.loads((best / "encoder.json").read_text())
+    assert card["tasks"] == ["classification", "pose"]
+    multiview_vlm.evaluate_vlm(best, trained / "base", world.root, people)
+    tuned = shutil.copytree(best, trained / "captioned")
+    (tuned / "encoder.json").write_text(json.dumps({**card, "tasks": ["caption"]}))
+    multiview_vlm.evaluate_vlm(tuned, trained / "base", world.root, people)
+    assert ["A person in a park." in question for question in asked] == [False, True]
 
 
 def test_papers_tables_are_whole_and_their_slip_is_known():

@@ -29,7 +29,7 @@ class HeadCard:
         scale, shift: (classes,) of the calibration, probability = sigmoid(scale * logit + shift); for a single-label
             set softmax(scale * logits).
         encoder: fingerprint of the encoder whose features it was trained on (:mod:`.fingerprint`); empty if unknown.
-        metrics: of the splits it was measured on.
+        metrics: of the splits it was measured on. training: settings of Stage 2, for its ablations; may be empty.
     """
 
     fusion: FusionConfig
@@ -38,6 +38,7 @@ class HeadCard:
     shift: FloatArray
     encoder: Mapping[str, str] = field(default_factory=dict)
     metrics: dict[str, Any] = field(default_factory=dict)
+    training: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         classes = len(label_set(self.fusion.label_set))
@@ -68,6 +69,7 @@ def to_json(card: HeadCard) -> dict[str, Any]:
         "calibration": {"scale": np.asarray(card.scale).tolist(), "shift": np.asarray(card.shift).tolist()},
         "encoder": dict(card.encoder),
         "metrics": card.metrics,
+        "training": dict(card.training),
     }
 
 
@@ -87,6 +89,7 @@ def from_json(content: dict[str, Any], where: str) -> HeadCard:
             np.asarray(calibration["shift"], np.float64),
             _fingerprint(content.get("encoder"), where),
             dict(content.get("metrics", {})),
+            dict(content.get("training", {})),
         )
     except KeyError as error:
         raise ModelError(f"{where}: field {error} is missing or names no known label set") from None
