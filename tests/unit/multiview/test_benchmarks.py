@@ -85,3 +85,9 @@ def test_orders_are_counted():
     found = bench.orders([row, row])
     assert found["scene < +body"]["holds"] == 2
     assert found["bce < asymmetric (rare labels, mAP)"]["holds"] == 0
+    assert bench.verdict(found) == 1
+    for name, value in (("bce", 0.4), ("no attention", 0.4), ("scene+body", 1.0)):
+        row[name] = {"mAP": value, "rare_mAP": value, "rare_recall": value}
+    assert bench.verdict(bench.orders([row, row])) == 0
+    worse = {**row, "bce": {"mAP": 1.0, "rare_mAP": 0.51, "rare_recall": 1.0}}
+    assert bench.verdict(bench.orders([row, worse, worse])) == 3  # the mean holds, two of three seeds do not
