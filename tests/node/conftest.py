@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import fcntl
+import gc
 import os
 import sys
 import tempfile
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,8 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))  # helpers beside the tests
 os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
 rclpy = pytest.importorskip("rclpy", reason="needs ROS 2: run scripts/setup.sh")
+
+FIRST_DOMAIN, DOMAINS = 10, 50  # tests/launch has 61; from 102 on the ports are Linux's own
 
 
 class Graph:
@@ -107,18 +111,23 @@ class Graph:
 
 
 @pytest.fixture(scope="module")
-def domain() -> Iterator[int]:
-    """A ROS domain that no other test process uses now."""
+def domain(request: pytest.FixtureRequest) -> Iterator[int]:
+    """A ROS domain that no other test process uses now, and no other test file lately.
+
+    A killed process' participant is remembered by others for 20 s (DDS lease), with its nodes' names.
+    """
     folder = Path(tempfile.gettempdir())
-    for number in range(10, 101):
+    first = zlib.crc32(request.module.__name__.encode())
+    for number in (FIRST_DOMAIN + (first + i) % DOMAINS for i in range(DOMAINS)):
         with open(folder / f"emo_face_test_domain_{number}.lock", "w") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
                 continue
             yield number
+            gc.collect()  # nodes are full of cycles, and each keeps its DDS participant's sockets
             return
-    pytest.fail("every ROS domain from 10 to 100 is in use by other tests")
+    pytest.fail(f"every ROS domain from {FIRST_DOMAIN} to {FIRST_DOMAIN + DOMAINS - 1} is in use by other tests")
 
 
 @pytest.fixture
