@@ -22,11 +22,14 @@ from emo_face_msgs.srv import AskContext, GenerateExpression
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header, String
 
+from emo_face.core.errors import UserError
 from emo_face.core.labels import basic7
 from emo_face.core.types import Box, Emotion, Person
 from emo_face.expression.contextface import checkpoint
 from emo_face.expression.contextface import tiny as source
+from emo_face.expression.model import Context, Scene, SeenPerson
 from emo_face.nodes.expression import ExpressionNode
+from emo_face.nodes.generating import regarded
 from emo_face.ros import qos
 from emo_face.ros.clock import stamp_message
 from emo_face.ros.convert import scores_message
@@ -52,6 +55,22 @@ def scores(stamp: float) -> EmotionScoresArray:
     person = Person("p00001", 0.9, Box(300, 100, 200, 380))
     header = Header(stamp=stamp_message(stamp), frame_id="camera")
     return scores_message([person], [emotion], header=header, size=(640, 480), model="test", latency=0.01)
+
+
+def test_a_question_is_about_the_person_named_else_the_one_followed() -> None:
+    one, two = (Person(f"p0000{n}", 0.9, Box(100.0 * n, 10, 50, 80)) for n in (1, 2))
+    p = np.full(7, 1 / 7)
+    people = tuple(SeenPerson(person, Emotion("basic7", p, p > 0.5, 0, 0, {}, 0.9)) for person in (one, two))
+    half = np.zeros((240, 320, 3), np.uint8)
+    context = Context(1.0, Scene(1.0, 640, 480, people, half), people[1])
+    assert regarded(context, "p00001") == (half, Box(50, 5, 25, 40))  # in pixels of the picture, half as wide
+    assert regarded(context, "")[1] == Box(100, 5, 25, 40)
+    assert regarded(Context(1.0, Scene(1.0, 640, 480, (), half)), "") == (half, None)
+    assert regarded(Context(1.0), "") == (None, None)
+    with pytest.raises(UserError, match=r"'p00003' is not in view; there are p00001, p00002"):
+        regarded(context, "p00003")
+    with pytest.raises(UserError, match="nobody is"):
+        regarded(Context(1.0), "p00003")
 
 
 def test_words_and_a_picture_become_an_expression_and_services_answer(graph: Any, model: Path) -> None:
@@ -87,5 +106,15 @@ def test_words_and_a_picture_become_an_expression_and_services_answer(graph: Any
     assert "expected one of Angry" in wrong.message
     words = graph.call(AskContext, "/expression/ask", quote="oh no")
     assert words.success, words.message
+    asked, answer = [], node._model.engine.ask
+    node._model.engine.ask = lambda *given: asked.append(given) or answer(*given)
+    seen()
+    assert graph.call(AskContext, "/expression/ask", quote="oh no", person_id="p00001").success
+    _, _, picture, box, _ = asked[-1]
+    assert picture.shape == (480, 640, 3)
+    assert box == Box(300, 100, 200, 380)
+    nobody = graph.call(AskContext, "/expression/ask", quote="oh no", person_id="p00009")
+    assert not nobody.success
+    assert "person_id: 'p00009' is not in view; there are p00001" in nobody.message
     empty = graph.call(AskContext, "/expression/ask")
     assert not empty.success

@@ -15,7 +15,7 @@ from emo_face_msgs.msg import EmotionScoresArray, FaceExpression
 
 from emo_face.core.types import ExpressionTarget, ImageArray, Speech
 from emo_face.expression.context import ContextWindow, WindowSettings
-from emo_face.expression.model import ExpressionModel, Scene, SeenPerson
+from emo_face.expression.model import Context, ExpressionModel, Scene, SeenPerson
 from emo_face.expression.prototypes import PrototypeExpression
 from emo_face.nodes.backends import expression_model
 from emo_face.nodes.generating import serve_context_questions, serve_generation
@@ -52,13 +52,14 @@ class ExpressionNode(EmoNode):
         # ContextFace looks at the picture itself; only the newest is kept
         self._images = ImageInput(self, self._keep) if self.params["backend"] == "contextface" else None
         self._picture: Any = None
+        self._seen_now = Context(0.0)
         self._robot = RobotFacePublisher(self) if self.params["ros4hri.enabled"] else None
         self.subscription(EmotionScoresArray, "emotion/scores", self._on_scores, qos.reliable())
         self.subscription(speech_type(self.params["speech.type"]), "speech", self._on_speech, qos.reliable(10))
         serve_generation(self, lambda: self._model)
         if self._images is not None:
             self.threads = 2  # an answer in words takes seconds
-            serve_context_questions(self, lambda: self._model, self._look)
+            serve_context_questions(self, lambda: self._model, self._regard)
         self.watch_input("scores", "emotion/scores", self.params["input_timeout"])
 
     def configure(self) -> None:
@@ -72,6 +73,7 @@ class ExpressionNode(EmoNode):
     def activate(self) -> None:
         """Start with an empty window."""
         self._window.clear()
+        self._seen_now = Context(0.0)
         self._utterances.clear()
         self._newest.clear()
         self._worker = Worker("expression", self._answer, self.failed)
@@ -139,7 +141,7 @@ class ExpressionNode(EmoNode):
                 self._window.see(self._scene(msg), now)
             except MessageError as error:
                 self.drop("bad_scores", f"scores not used: {error}")
-        context = self._window.context(now)
+        context = self._seen_now = self._window.context(now)
         model = self._model
         if model is None or (context.scene is None and context.speech is None):
             return
@@ -162,6 +164,15 @@ class ExpressionNode(EmoNode):
         except ImageError as error:
             self.drop("bad_image", f"image not used: {error}")
             return None
+
+    def _regard(self) -> Context:
+        """What is in view now, for questions; without a scene the newest picture alone."""
+        context, now = self._seen_now, self.clock.now()
+        if context.scene is None or abs(now - context.scene.stamp) > self._window.settings.scene_ttl:
+            image = self._look()
+            scene = None if image is None else Scene(now, image.shape[1], image.shape[0], (), image)
+            return Context(now, scene)
+        return context
 
     def _publish(self, target: ExpressionTarget) -> None:
         latency = max(self.clock.now() - target.stamp, 0.0)

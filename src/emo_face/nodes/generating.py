@@ -13,7 +13,7 @@ from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 
 from emo_face.core.errors import UserError
 from emo_face.core.labels import basic7
-from emo_face.core.types import ExpressionTarget, ImageArray
+from emo_face.core.types import Box, ExpressionTarget, ImageArray
 from emo_face.expression.model import Context
 from emo_face.face.basis import open_basis
 from emo_face.face.facs import default_facs
@@ -42,9 +42,9 @@ def serve_generation(node: EmoNode, model: Callable[[], Any]) -> None:
 
 
 def serve_context_questions(
-    node: EmoNode, model: Callable[[], Any], look: Callable[[], ImageArray | None], max_new_tokens: int = 96
+    node: EmoNode, model: Callable[[], Any], look: Callable[[], Context], max_new_tokens: int = 96
 ) -> None:
-    """Create ``~/ask`` of ContextFace; ``look`` gives the newest picture or None."""
+    """Create ``~/ask`` of ContextFace; ``look`` gives what is seen now, with the newest picture where there is one."""
 
     def answer(request: AskContext.Request, response: AskContext.Response) -> AskContext.Response:
         start = time.monotonic()
@@ -55,7 +55,8 @@ def serve_context_questions(
             backend = model()
             if backend is None:
                 raise UserError("the node is not configured")
-            words = backend.engine.ask(request.question, request.quote, look(), None, max_new_tokens)
+            image, box = regarded(look(), request.person_id)
+            words = backend.engine.ask(request.question, request.quote, image, box, max_new_tokens)
             response.answer = "".join(words).strip()
             response.emotion = parse_emotion(response.answer) or ""
 
@@ -64,6 +65,28 @@ def serve_context_questions(
         return response
 
     node.create_service(AskContext, "~/ask", answer, callback_group=MutuallyExclusiveCallbackGroup())
+
+
+def regarded(context: Context, person_id: str) -> tuple[ImageArray | None, Box | None]:
+    """The picture and, in its pixels, the box of the person asked about: that one, else who is followed.
+
+    Raises:
+        UserError: a person is named who is not in view; says who is.
+    """
+    scene, seen = context.scene, context.followed
+    if person_id:
+        people = {one.person.person_id: one for one in scene.people} if scene is not None else {}
+        if person_id not in people:
+            there = f"there are {', '.join(people)}" if people else "nobody is"
+            raise UserError(f"person_id: {person_id!r} is not in view; {there}")
+        seen = people[person_id]
+    if scene is None or scene.image is None:
+        return None, None
+    if seen is None:
+        return scene.image, None
+    from emo_face.expression.contextface.backend import box_of
+
+    return scene.image, box_of(seen, scene.image.shape[1] / max(scene.width, 1))
 
 
 def _attempt(node: EmoNode, work: Callable[[], None]) -> tuple[bool, str]:

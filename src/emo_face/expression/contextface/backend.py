@@ -194,7 +194,7 @@ class ContextFaceExpression:
         person = seen.person.person_id
         young = held is not None and 0 <= scene.stamp - held.stamp < self.settings.image_period
         if held is None or not young or held.person_id != person:
-            self._look = _Look(scene.stamp, person, scene.image, _box(seen, scene.image.shape[1] / max(scene.width, 1)))
+            self._look = _Look(scene.stamp, person, scene.image, box_of(seen, scene.image.shape[1] / max(scene.width, 1)))
         return self._look
 
 
@@ -203,7 +203,7 @@ def side_of(perspective: str) -> prompts.Perspective:
     return "speaker" if perspective in ("mirror", "speaker") else "listener"
 
 
-def _box(seen: SeenPerson, scale: float) -> Box | None:
+def box_of(seen: SeenPerson, scale: float) -> Box | None:
     """The person's box in pixels of a picture that is ``scale`` as wide as the one it was found in."""
     box = seen.person.body or (seen.person.face.box if seen.person.face else None)
     return None if box is None else Box(box.x * scale, box.y * scale, box.width * scale, box.height * scale)
