@@ -63,6 +63,20 @@ def test_the_text_reads_as_the_template_says():
     )
 
 
+def test_both_tasks_say_an_emotion_in_the_token_that_a_model_would_write():
+    build = builder()
+    told = build.body(p.situation_answer("It is late.", "Sad"))
+    said = build.body(p.expression_answer("quote", "Sad"))
+    (sad,) = build.continuation(" Sad")
+    assert told[-2] == sad
+    assert sad in said
+    for ids in (told, said[: said.index(build.face_id)]):  # cut into pieces, yet the tokens of the whole text
+        assert ids == build.continuation(build.tokenizer.decode(ids))
+    question = build.prompt(p.expression_question(situation="It is late."))
+    assert set(build.continuation(" It is late.")) <= set(build.prompt(p.situation_question("It is late.", False)))
+    assert build.tokenizer.decode(question).startswith("<s>USER: It is late. From the described situation")
+
+
 def test_two_turns_learn_both_answers_and_both_ends():
     turns = [
         p.Turn(p.vqa_question("What?"), p.vqa_answer("A cup.")),

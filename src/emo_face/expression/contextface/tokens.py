@@ -90,12 +90,12 @@ class TokenBuilder:
 
     def body(self, pieces: Pieces) -> tuple[int, ...]:
         """Ids of an answer's pieces."""
-        return tuple(i for piece in pieces for i in self._piece(piece))
+        return tuple(i for piece in _blanks_first(pieces) for i in self._piece(piece))
 
     def _body(self, pieces: Pieces, limit: int | None = None) -> tuple[int, ...]:
         """Ids of a question's pieces; its picture is already in the text of the format. ``limit`` cuts each slot."""
         ids: list[int] = []
-        for piece in pieces:
+        for piece in _blanks_first(pieces):
             if piece.kind != "image":
                 ids += self._piece(piece)[: limit if piece.kind == "slot" else None]
         return tuple(ids)
@@ -176,6 +176,20 @@ class TokenBuilder:
 def _spaced(answer: Pieces, before: str) -> Pieces:
     """The answer with the blank that its format puts before it: words and their blank are one token."""
     return (Piece("text", " " + answer[0].text), *answer[1:]) if answer and before.endswith(" ") else answer
+
+
+def _blanks_first(pieces: Pieces) -> Pieces:
+    """The same text with each blank before a word moved into the word's piece.
+
+    Words and their blank are one token: "is " and "Angry" apart would teach an answer in tokens no model ever writes.
+    """
+    result = list(pieces)
+    for at, (piece, after) in enumerate(zip(result, result[1:], strict=False)):
+        joins = after.kind in ("text", "slot") and after.text[:1].strip()
+        if piece.kind in ("text", "slot") and piece.text.endswith(" ") and joins:
+            result[at] = Piece(piece.kind, piece.text[:-1])
+            result[at + 1] = Piece(after.kind, " " + after.text)
+    return tuple(result)
 
 
 def _pictures(pieces: Pieces) -> int:
