@@ -131,14 +131,21 @@ class FeatureCache:
             tick: called with the number of people done.
 
         Raises:
-            UserError: a picture cannot be read, or the disk is full (finished shards are kept).
+            UserError: a picture cannot be read, the disk or the GPU is full (finished shards are kept).
         """
         done = {name: key for line in self._lines() for name, key in line["rows"]}
         todo = [record for record in records if done.get(record.id) != record_key(record)]
         pending: list[Record] = []
         found: list[tuple[NDArray[np.float16], NDArray[np.uint8]]] = []
         for people in _whole_pictures(todo, batch):
-            found.append(self._encode(people, pictures, device))
+            try:
+                found.append(self._encode(people, pictures, device))
+            except torch.cuda.OutOfMemoryError:
+                fewer = f"try --batch {len(people) // 2}" if len(people) > 1 else "use a larger GPU or --device cpu"
+                raise UserError(
+                    f"{device}: no memory left for the views of {len(people)} people at once; {fewer}, "
+                    "finished shards are kept"
+                ) from None
             pending.extend(people)
             if tick is not None:
                 tick(len(people))

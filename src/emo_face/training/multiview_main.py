@@ -104,6 +104,8 @@ def _stage1(args: argparse.Namespace) -> None:
 
     rows = read_corpus(args.corpus)
     device, dtype = _device(args)
+    if device == "cpu":
+        os.environ["ACCELERATE_USE_CPU"] = "true"  # accelerate chooses a GPU by itself where there is one
     tokenizer, qformer_tokenizer = _tokenizers(args.base)
     base = load_base(args.base, dtype)
     question = templates.classification_question(templates.options_of(rows[0].record.label_set))
@@ -136,6 +138,7 @@ def _cache(args: argparse.Namespace) -> None:
     from emo_face.datasets.records import read_jsonl
     from emo_face.perception.multiview.checkpoint import load_base, load_encoder
     from emo_face.perception.multiview.fingerprint import fingerprint
+    from emo_face.perception.multiview.place import place
     from emo_face.training.feature_cache import FeatureCache
     from emo_face.training.multiview_data import Pictures
     from emo_face.training.progress import bar
@@ -144,7 +147,7 @@ def _cache(args: argparse.Namespace) -> None:
     device, dtype = _device(args)
     base = load_base(args.base, dtype)
     base.language_model = None  # features need no language model
-    encoder = load_encoder(args.encoder, base).to(device)
+    encoder = place(load_encoder(args.encoder, base), device, "the encoder")
     pictures = Pictures.of(args.images, encoder.config, records)
     done = 0
     with bar("features", len(records)) as tick:

@@ -91,6 +91,7 @@ class Stage1:
         unused = DistributedDataParallelKwargs(find_unused_parameters=True)
         # Accumulation is counted here, as the last step of an epoch may hold fewer micro-batches.
         self.accelerator = Accelerator(mixed_precision=config.precision, kwargs_handlers=[unused])
+        check_launch(str(self.accelerator.distributed_type.value))
         self.config, self.out, self.base = config, out, base
         self.collate, self.train_rows, self.validation_rows = (
             collate,
@@ -235,6 +236,15 @@ class Stage1:
         from emo_face.training.progress import board
 
         return board(self.out / "tensorboard", self.accelerator.is_main_process)
+
+
+def check_launch(kind: str) -> None:
+    """Refuse (UserError) accelerate's sharded kinds: checkpoints here hold whole tensors."""
+    if kind.upper() in ("FSDP", "DEEPSPEED", "MEGATRON_LM", "TP"):
+        raise UserError(
+            f"accelerate's configuration asks for {kind}; Stage 1 is data-parallel: launch with --multi_gpu instead "
+            "(the frozen 7B model in bfloat16 fits one 40 GB GPU with --checkpointing)"
+        )
 
 
 def _spread(rows: Sequence[QARow], limit: int) -> list[QARow]:

@@ -109,3 +109,25 @@ def test_another_checkpoint_is_refused(world, folders, tmp_path):
     world.vlm(seed=3).base.save_pretrained(tmp_path)
     with pytest.raises(ModelError, match="another image encoder"):
         shared.load(folders / "model", tmp_path, folders / "s1")
+
+
+def test_a_device_that_is_not_there_or_too_small_is_named(folders, capsys, tmp_path, frame, monkeypatch):
+    import cv2
+
+    from emo_face.cli import main as cli
+    from emo_face.perception.multiview.place import place
+
+    cv2.imwrite(str(tmp_path / "i.png"), frame)
+    asked = ["ask", "--base", str(folders / "base"), "--image", str(tmp_path / "i.png"), "--box", "10,20,60,90", "Why?"]
+    assert cli.main([*asked, "--device", "cuda:99"]) == 2
+    assert "device 'cuda:99': " in capsys.readouterr().err
+    assert cli.main([*asked, "--device", "toaster"]) == 2
+    assert "expected cpu, or cuda" in capsys.readouterr().err
+
+    class Full(torch.nn.Linear):
+        def to(self, device):
+            raise torch.cuda.OutOfMemoryError("full")
+
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (2**30, 2**33))
+    with pytest.raises(ModelError, match=r"the model is 4\.0 GB, .* has 1\.1 GB left"):
+        place(Full(100_000, 10_000, device="meta"), "cuda")

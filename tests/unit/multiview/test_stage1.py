@@ -13,6 +13,7 @@ pytest.importorskip("accelerate")
 from emo_face.core.errors import ConfigError, UserError
 from emo_face.perception.multiview.checkpoint import own_state
 from emo_face.perception.multiview.vlm import IGNORED, Batch
+from emo_face.training import stage1 as stage1_module
 from emo_face.training import stage1_state
 from emo_face.training.multiview_data import Order
 from emo_face.training.stage1 import Stage1, Stage1Config, rate_at
@@ -194,6 +195,20 @@ def test_stream_passes_errors_on(world):
     batch = world.collator()(world.rows[:1])
     with pytest.raises(ValueError, match="max_new_tokens"):
         list(vlm.stream(batch, world.tokenizer, max_new_tokens=-1))
+
+
+def test_sharded_launches_are_refused():
+    from accelerate.utils import DistributedType
+
+    refused = []
+    for kind in DistributedType:
+        try:
+            stage1_module.check_launch(kind.value)
+        except UserError as error:
+            assert "--multi_gpu" in str(error)
+            refused.append(kind.name)
+    assert {"FSDP", "DEEPSPEED"} <= set(refused)
+    assert not {"NO", "MULTI_CPU", "MULTI_GPU"} & set(refused)
 
 
 def test_bad_settings(world, tmp_path):

@@ -10,6 +10,7 @@ import numpy as np
 
 from emo_face.core.errors import ModelError, UserError
 from emo_face.core.types import ImageArray, Person
+from emo_face.perception.multiview.place import place
 from emo_face.perception.multiview.preprocess import view_batch
 
 MAX_QUESTION = 500
@@ -20,7 +21,7 @@ class Asker:
     """The Stage-1 vision-language model with its tokenizers."""
 
     def __init__(self, vlm: Any, tokenizer: Any, qformer_tokenizer: Any, device: str = "cpu") -> None:
-        self.vlm = vlm.to(device).eval()
+        self.vlm = place(vlm, device, "InstructBLIP")
         self.tokenizer, self.qformer_tokenizer, self.device = tokenizer, qformer_tokenizer, device
 
     def ask(

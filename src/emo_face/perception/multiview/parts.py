@@ -12,6 +12,7 @@ import numpy as np
 from emo_face.core.errors import ModelError
 from emo_face.core.types import FloatArray
 from emo_face.perception.multiview.config import EncoderConfig
+from emo_face.perception.multiview.place import place
 from emo_face.runtime.backend import InferenceBackend
 from emo_face.runtime.store import sha256_of
 
@@ -57,7 +58,7 @@ class TorchEncoder:
     def __init__(
         self, encoder: Any, device: str = "cpu", hashes: Mapping[str, str] | None = None, alone: bool = True
     ) -> None:
-        self._encoder = encoder.to(device).eval()
+        self._encoder = place(encoder, device, "the encoder")
         self._alone = alone
         self.config: EncoderConfig = encoder.config
         self.device, self.name = device, f"torch/{device}"
