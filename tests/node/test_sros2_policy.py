@@ -1,0 +1,63 @@
+"""The SROS 2 policy allows what the nodes do, and beyond that only what their options add."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ElementTree
+from typing import Any
+
+from emo_face.core.paths import share_dir
+
+# (node, rule, name) of things that a parameter, or simulated time, adds to the graph.
+OPTIONAL = {
+    ("camera", "publish", "/camera/image_raw/compressed"),
+    ("perception", "publish", "/humans/*"),
+    ("perception", "reply", "/perception/ask"),
+    ("expression", "subscribe", "/camera/image_raw"),
+    ("expression", "reply", "/expression/ask"),
+    ("face_driver", "publish", "/face/joint_trajectory"),
+    ("face_driver", "publish", "/robot_face/expression"),
+    ("face_driver", "subscribe", "/robot_face/expression"),
+}
+EVERYWHERE = {"/clock", "/parameter_events"}  # heard where use_sim_time is set
+NODES = ("camera", "perception", "expression", "face_driver")
+
+
+def allowed() -> set[tuple[str, str, str]]:
+    policy = ElementTree.parse(share_dir() / "config" / "sros2_policy.xml").getroot()
+    return {
+        (profile.attrib["node"], rule, item.text.replace("~", f"/{profile.attrib['node']}"))
+        for profile in policy.iter("profile")
+        for group in profile
+        for rule in group.attrib
+        for item in group
+    }
+
+
+def done(graph: Any) -> set[tuple[str, str, str]]:
+    helper = graph.helper
+    asks = {
+        "publish": helper.get_publisher_names_and_types_by_node,
+        "subscribe": helper.get_subscriber_names_and_types_by_node,
+        "reply": helper.get_service_names_and_types_by_node,
+        "request": helper.get_client_names_and_types_by_node,
+    }
+    return {(node, rule, name) for node in NODES for rule, ask in asks.items() for name, _ in ask(node, "/")}
+
+
+def test_the_policy_allows_what_runs_and_no_more(graph: Any) -> None:
+    from emo_face.nodes import camera, expression, face_driver, perception
+
+    graph.start(camera.CameraNode)
+    graph.start(perception.PerceptionNode, remap={"image": "camera/image_raw", "speech": "speech/text"})
+    graph.start(expression.ExpressionNode, remap={"speech": "speech/text"})
+    graph.start(face_driver.FaceDriverNode)
+    rules = {row for row in allowed() if row[0] in NODES}
+    needed = {row for row in rules - OPTIONAL if row[1] != "subscribe" or row[2] not in EVERYWHERE}
+    needed = {row for row in needed if not row[2].endswith("/get_type_description")}  # from Iron on
+    graph.until(lambda: needed <= done(graph), why="not everything in the policy runs")
+    assert done(graph) - rules == set()
+
+
+def test_up_may_take_the_nodes_through_their_lifecycle() -> None:
+    asked = {name for node, rule, name in allowed() if (node, rule) == ("emo_face_up", "request")}
+    assert asked == {f"/{node}/{service}" for node in NODES for service in ("change_state", "get_state")}
