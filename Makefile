@@ -19,10 +19,9 @@ demo:  ## camera -> perception -> expression -> face for SECONDS on SOURCE; resu
 	@scripts/setup.sh demo $(EXTRAS)
 	@$(OVERLAY); $(BIN)/emo-face demo --seconds $(SECONDS) --source "$(SOURCE)" --out "$(OUT)" --port $(PORT)
 
-# A deadline missed on a busy machine ("not within 20 s") is tried once more; anything else fails at once.
 test:  ## every test that the installed extras allow; EXTRAS=train adds torch's
 	@scripts/setup.sh test demo $(EXTRAS)
-	@$(OVERLAY); $(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/python -m pytest -m "not slow" --reruns 1 --only-rerun "not within" $(PYTEST_ARGS)
+	@$(OVERLAY); $(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/python -m pytest -m "not slow" $(PYTEST_ARGS)
 
 lint:
 	@scripts/setup.sh test demo $(EXTRAS)

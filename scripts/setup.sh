@@ -73,7 +73,7 @@ if ! fresh "python-$EXTRAS" "$key"; then
   stamp "python-$EXTRAS" "$key"
 fi
 
-key="$ROS $(digest ros2_ws/src/emo_face_msgs package.xml setup.py setup.cfg launch config models resource)"
+key="$ROS $(digest "$WHEELS" ros2_ws/src/emo_face_msgs package.xml setup.py setup.cfg launch config models resource)"
 if ! fresh colcon "$key" || [ ! -d ros2_ws/install/share/emo_face_msgs ]; then
   say "colcon build of ros2_ws (messages and package)"
   (
