@@ -5,14 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
 from emo_face.core.geometry import clip
 from emo_face.core.labels import label_set
-from emo_face.core.types import Box, Detection, Emotion, Face, FloatArray, ImageArray, Person, Speech
+from emo_face.core.types import Box, Detection, Emotion, Face, ImageArray, Person, Speech
 from emo_face.perception.associate import associate, body_from_face
 from emo_face.perception.closer import look_closer
 from emo_face.perception.detect_face import FaceDetector
@@ -41,7 +41,6 @@ class FrameResult:
         timings: stage -> seconds (``bodies``, ``faces``, ``closer``, ``track``, ``emotion``, ``total``); two overlap.
         detector: the detectors in use, for example ``yolo11n+yunet``.
         warnings: degradations in force, each with its fix; the node turns them into a diagnostic.
-        expressions: person id -> (52,) ARKit activations above rest, of people whose blendshapes were read.
     """
 
     people: tuple[Person, ...]
@@ -49,7 +48,6 @@ class FrameResult:
     timings: Mapping[str, float]
     detector: str
     warnings: tuple[str, ...] = ()
-    expressions: Mapping[str, FloatArray] = field(default_factory=dict)
 
 
 class PerceptionPipeline:
@@ -146,8 +144,7 @@ class PerceptionPipeline:
         emotions = self.smoother.update([person.person_id for person in people], raw, now)
         end = time.perf_counter()
         timings.update(track=reading - tracking, emotion=end - reading, total=end - start)
-        shown = dict(getattr(self.emotion, "expressions", {})) if people else {}
-        return FrameResult(tuple(people), tuple(emotions), timings, self.detector, self.warnings, shown)
+        return FrameResult(tuple(people), tuple(emotions), timings, self.detector, self.warnings)
 
 
 def _timed(detect: Callable[[ImageArray], list[Face]], frame: ImageArray) -> tuple[list[Face], float]:

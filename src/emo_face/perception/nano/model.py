@@ -78,8 +78,6 @@ class NanoEmotion:
     Attributes:
         thresholds: (7,) probability from which a label is active.
         warnings: sources that are missing, each with its fix.
-        expressions: person id -> (52,) ARKit activations above the person's resting face, of the last frame; empty
-            without blendshapes.
     """
 
     name = "nano"
@@ -101,7 +99,6 @@ class NanoEmotion:
             speech_ttl: seconds over which the weight of an utterance falls to zero.
         """
         self._face, self._text, self._shapes, self._fusion = face, text, shapes, fusion
-        self.expressions: dict[str, FloatArray] = {}
         self.speech_ttl, self.warnings = speech_ttl, warnings
         self.thresholds: NDArray[np.float64] = fusion.threshold_array()
         self.hashes: Mapping[str, str] = {
@@ -114,7 +111,6 @@ class NanoEmotion:
     def reset(self) -> None:
         """Forget everybody's resting face and what was said (the clock jumped back, the node was activated again)."""
         self._heard.clear()
-        self.expressions = {}
         if self._shapes is not None:
             self._shapes.forget()
 
@@ -123,11 +119,11 @@ class NanoEmotion:
     ) -> list[Emotion]:
         """One emotion a person; all faces of the frame go through the student in one batch.
 
-        A person of whom neither source knows anything gets the flat distribution with quality 0.
+        A person of whom neither source knows anything gets the flat distribution with quality 0. Where blendshapes
+        were read, ``arkit`` holds the person's own above the resting face.
         """
         shown = self._read_faces(frame, people)
         shapes = self._shapes.estimate(frame, people, now) if self._shapes is not None and people else {}
-        self.expressions = {person_id: opinion.expression for person_id, opinion in shapes.items()}
         out = []
         for person in people:
             key = person.person_id
@@ -142,10 +138,10 @@ class NanoEmotion:
             heard, trust = self._listen(speech.get(key), now)
             if heard is not None:
                 said["speech"] = (heard.probabilities, heard.quality * trust)
-            out.append(self._fuse(said))
+            out.append(self._fuse(said, shape.expression if shape is not None else None))
         return out
 
-    def _fuse(self, said: Mapping[str, tuple[FloatArray, float]]) -> Emotion:
+    def _fuse(self, said: Mapping[str, tuple[FloatArray, float]], arkit: FloatArray | None) -> Emotion:
         """Pool source -> (probabilities, quality)."""
         opinions = {
             name: Opinion(p, self._fusion.source(name).reliability(quality)) for name, (p, quality) in said.items()
@@ -154,9 +150,8 @@ class NanoEmotion:
         doubt = math.prod(1.0 - min(max(q, 0.0), 1.0) for _, q in said.values() if math.isfinite(q))
         p = fused.probabilities
         valence, arousal = basic7().circumplex(p)
-        return Emotion(
-            self.label_set, p, p >= self.thresholds, valence, arousal, dict(fused.evidence), 1.0 - doubt
-        )
+        active, evidence = p >= self.thresholds, dict(fused.evidence)
+        return Emotion(self.label_set, p, active, valence, arousal, evidence, 1.0 - doubt, arkit)
 
     def _read_faces(self, frame: ImageArray, people: Sequence[Person]) -> dict[str, Reading]:
         seen = [(person.person_id, person.face) for person in people if person.face is not None]
