@@ -24,9 +24,7 @@ def replacing(path: Path, need: int = 0) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(path.parent).free
     if need > free:
-        raise UserError(
-            f"{path}: needs {need / 1e9:.2f} GB, the disk has {free / 1e9:.2f} GB free; free space and rerun"
-        )
+        raise UserError(f"{path}: needs {_size(need)}, the disk has {_size(free)} free; free space and rerun")
     scratch = path.with_name(path.name + ".part")
     _remove(scratch)
     try:
@@ -34,12 +32,25 @@ def replacing(path: Path, need: int = 0) -> Iterator[Path]:
         if path.is_dir():
             _remove(path)
         scratch.replace(path)
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+    except Exception as error:
+        if not is_full(error):
             raise
         raise UserError(f"{path}: the disk is full; free space and rerun, finished parts are kept") from None
     finally:
         _remove(scratch)
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether an error means a full disk or quota; safetensors raises a class of its own with the system's text."""
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    codes = (errno.ENOSPC, errno.EDQUOT)
+    return type(error).__name__ == "SafetensorError" and any(f"os error {code})" in str(error) for code in codes)
+
+
+def _size(count: int) -> str:
+    unit, name = next((u, n) for u, n in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")) if count >= u or n == "kB")
+    return f"{count / unit:,.1f} {name}"
 
 
 def _remove(path: Path) -> None:

@@ -100,7 +100,8 @@ class FeatureCache:
         if files and "files" not in meta:
             meta["files"] = dict(files)
         folder.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(meta, indent=1) + "\n", encoding="utf-8")
+        with replacing(path) as scratch:
+            scratch.write_text(json.dumps(meta, indent=1) + "\n", encoding="utf-8")
 
     @classmethod
     def reading(cls, folder: Path) -> FeatureCache:

@@ -12,6 +12,7 @@ from typing import Any
 
 from emo_face.core.errors import UserError
 from emo_face.perception.multiview.config import EncoderConfig, FusionConfig
+from emo_face.training.disk import is_full
 
 
 def parser(description: str) -> argparse.ArgumentParser:
@@ -74,6 +75,11 @@ def run(args: argparse.Namespace) -> int:
         {"stage1": _stage1, "cache": _cache, "stage2": _stage2}[args.step](args)
     except UserError as error:
         print(f"{args.step}: {error}", file=sys.stderr)
+        return 2
+    except Exception as error:
+        if not is_full(error):
+            raise
+        print(f"{args.step}: {args.out}: the disk is full ({error}); free space and rerun", file=sys.stderr)
         return 2
     return 0
 

@@ -12,6 +12,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from safetensors import SafetensorError
+
 from emo_face.core.errors import ModelError, UserError
 from emo_face.core.labels import label_set
 from emo_face.core.types import Box
@@ -89,14 +91,21 @@ def test_people_of_one_picture_share_its_scene(world, tmp_path):
     assert seen == [1 + 2 + 2]
 
 
-def test_full_disk_says_so_and_keeps_finished_shards(world, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(28, "No space left on device"),
+        SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)"),  # the real one
+    ],
+)
+def test_full_disk_says_so_and_keeps_finished_shards(world, tmp_path, monkeypatch, error):
     pictures = Pictures.of(world.root, world.config, world.records)
     cache = FeatureCache(tmp_path, encoder(world), shard=8)
     cache.build(world.records[:8], pictures)
 
     def full(tensors, path):
         Path(path).write_bytes(b"half")
-        raise OSError(28, "No space left on device")
+        raise error
 
     monkeypatch.setattr(feature_cache, "save_file", full)
     with pytest.raises(UserError, match="disk is full"):
@@ -104,8 +113,26 @@ def test_full_disk_says_so_and_keeps_finished_shards(world, tmp_path, monkeypatc
     monkeypatch.undo()
     assert not list(tmp_path.glob("*.part"))
     assert len(cache.build(world.records[:16], pictures).ids) == 16
-    with pytest.raises(UserError, match="needs"), disk.replacing(tmp_path / "x", need=10**18):
+    with pytest.raises(UserError, match=r"needs 1,000,000,000\.0 GB"), disk.replacing(tmp_path / "x", need=10**18):
         pass
+    with pytest.raises(ZeroDivisionError), disk.replacing(tmp_path / "x"):
+        raise ZeroDivisionError
+
+
+def test_a_full_disk_is_one_line_of_any_step(world, tmp_path, monkeypatch, capsys):
+    """The device that is always full, as the place of the head."""
+    from emo_face.training import multiview_main
+
+    def save(folder, head, card):
+        Path("/dev/full").write_text("x")
+
+    cache = FeatureCache(tmp_path, encoder(world))
+    cache.build(world.records, Pictures.of(world.root, world.config, world.records))
+    monkeypatch.setattr(head_file, "save", save)
+    given = ["--records", str(world.root / "records.jsonl"), "--cache", str(tmp_path), "--epochs", "1"]
+    step = multiview_main.parser("").parse_args(["stage2", *given, "--out", str(tmp_path / "out")])
+    assert multiview_main.run(step) == 2
+    assert "the disk is full" in capsys.readouterr().err
 
 
 def synthetic(n=600, size=32, seed=0, views=3):
