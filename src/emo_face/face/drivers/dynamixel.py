@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from emo_face.core.errors import ConfigError
 from emo_face.face.drivers.serial_bus import Registers, SerialBusDriver
 
 
@@ -31,22 +30,12 @@ X_SERIES = Registers(
 
 
 class DynamixelDriver(SerialBusDriver):
-    """X-series servos. See :class:`~emo_face.face.drivers.serial_bus.SerialBusDriver` for the arguments.
-
-    Raises:
-        ConfigError: dynamixel-sdk is not installed, or a unit does not fit.
-    """
+    """X-series servos. Arguments and errors: :class:`~emo_face.face.drivers.serial_bus.SerialBusDriver`."""
 
     kind = "dynamixel"
-
-    def __init__(
-        self, names: Sequence[str], ids: Sequence[int], units: Sequence[str], port: str, **options: Any
-    ) -> None:
-        try:
-            import dynamixel_sdk as sdk
-        except ImportError:
-            raise ConfigError("the dynamixel driver needs its SDK: scripts/setup.sh dynamixel") from None
-        super().__init__(sdk, sdk.PacketHandler(2.0), X_SERIES, names, ids, units, port, **options)
+    sdk_module = "dynamixel_sdk"
+    protocol = 2.0
+    registers = X_SERIES
 
     def _request_states(self, port: Any) -> int:
         r = self._registers

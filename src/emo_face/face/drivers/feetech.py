@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from emo_face.core.errors import ConfigError
 from emo_face.face.drivers.serial_bus import Registers, SerialBusDriver
 
 
@@ -31,22 +30,12 @@ STS_SERIES = Registers(
 
 
 class FeetechDriver(SerialBusDriver):
-    """STS and SMS servos. See :class:`~emo_face.face.drivers.serial_bus.SerialBusDriver` for the arguments.
-
-    Raises:
-        ConfigError: feetech-servo-sdk is not installed, or a unit does not fit.
-    """
+    """STS and SMS servos. Arguments and errors: :class:`~emo_face.face.drivers.serial_bus.SerialBusDriver`."""
 
     kind = "feetech"
-
-    def __init__(
-        self, names: Sequence[str], ids: Sequence[int], units: Sequence[str], port: str, **options: Any
-    ) -> None:
-        try:
-            import scservo_sdk as sdk
-        except ImportError:
-            raise ConfigError("the feetech driver needs its SDK: scripts/setup.sh feetech") from None
-        super().__init__(sdk, sdk.PacketHandler(0), STS_SERIES, names, ids, units, port, **options)
+    sdk_module = "scservo_sdk"
+    protocol = 0
+    registers = STS_SERIES
 
     def _receive_packet(self, port: Any) -> tuple[Any, int]:
         packet, result = self._packets.rxPacket(port)

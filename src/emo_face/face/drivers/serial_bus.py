@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import math
 import termios
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from types import ModuleType
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,27 +50,27 @@ class Registers:
     fault_register: int = 0
 
 
-class SerialBusDriver:
+class SerialBusDriver(ABC):
     """A chain of bus servos behind one serial port, spoken to through the maker's SDK.
 
+    A family of servos is a subclass with its name, its SDK and its registers, and how its packets are taken apart.
+
     Args:
-        sdk: the maker's module (imported lazily by the subclass). packets: its packet handler.
-        registers: the servo family.
         names, ids, units: of each actuator; unit ``ticks`` or ``rad`` (0 rad = tick 2048, + counts up).
         port: serial device. baud: bit/s.
         timeout: seconds to wait for one answer; keep it well under a loop period.
 
     Raises:
-        ConfigError: a unit that a bus servo cannot have.
+        ConfigError: the SDK is not installed, or a unit that a bus servo cannot have.
     """
 
-    kind = "serial"
+    kind: ClassVar[str]
+    sdk_module: ClassVar[str]
+    protocol: ClassVar[float]
+    registers: ClassVar[Registers]
 
     def __init__(
         self,
-        sdk: ModuleType,
-        packets: Any,
-        registers: Registers,
         names: Sequence[str],
         ids: Sequence[int],
         units: Sequence[str],
@@ -79,7 +81,12 @@ class SerialBusDriver:
         for name, unit in zip(names, units, strict=True):
             if unit not in ("ticks", "rad"):
                 raise ConfigError(f"{self.kind} actuator {name!r}: expected unit ticks or rad, got {unit!r}")
-        self._sdk, self._packets, self._registers = sdk, packets, registers
+        try:
+            self._sdk: ModuleType = import_module(self.sdk_module)
+        except ImportError:
+            raise ConfigError(f"the {self.kind} driver needs its SDK: scripts/setup.sh {self.kind}") from None
+        self._packets: Any = self._sdk.PacketHandler(self.protocol)
+        self._registers = self.registers
         self._names, self._ids = tuple(names), tuple(ids)
         self._scale = np.array([1.0 if u == "ticks" else TICKS / (2 * math.pi) for u in units])
         self._offset = np.array([0.0 if u == "ticks" else CENTRE for u in units])
@@ -203,13 +210,13 @@ class SerialBusDriver:
             if sender == servo:
                 return data, result, error
 
+    @abstractmethod
     def _receive_packet(self, port: Any) -> tuple[Any, int]:
         """The SDK's next packet and result."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _split(self, packet: Sequence[int]) -> tuple[int, int, Sequence[int]]:
         """Sender, error byte and data of a status packet."""
-        raise NotImplementedError
 
     def _send(self, address: int, size: int, values: Sequence[int]) -> None:
         """One sync write of ``size`` little-endian bytes to every servo."""
