@@ -11,22 +11,19 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-from emo_face_msgs.msg import FaceExpression
 from sensor_msgs.msg import JointState
 
 from emo_face.core.arkit import ARKIT_52
+from emo_face.core.types import ExpressionTarget
 from emo_face.face.livelink import LiveLinkSender
 from emo_face.face.loop import FixedRateLoop
 from emo_face.face.motion import LAYERS, FaceMotion
-from emo_face.face.player import WHY, Bases, FacePlayer, Shown
+from emo_face.face.player import Bases, FacePlayer, Shown
 from emo_face.nodes.face_inputs import FaceInputs
 from emo_face.nodes.face_screen import Screen
 from emo_face.nodes.face_stops import serve_stops
+from emo_face.nodes.face_targets import Targets
 from emo_face.ros import qos
-from emo_face.ros.clock import StampGate
-from emo_face.ros.convert import MessageError, read_expression
-from emo_face.ros.diagnostics import WARN
-from emo_face.ros.latest import Worker
 from emo_face.ros.lifecycle import EmoNode
 from emo_face.ros.motors import Motors
 from emo_face.ros.run import run
@@ -43,17 +40,14 @@ class FaceDriverNode(EmoNode):
         self._player: FacePlayer | None = None
         self._screen: Screen | None = None
         self._loop: FixedRateLoop | None = None
-        self._worker: Worker[FaceExpression] | None = None
         self._motors = Motors(self, self.params["rig"])
         self._step: Callable[[float], object] = lambda now: None
         self._resting, self.threads = False, 2  # the stop does not wait for a transition
-        self._gate = StampGate(self.params["max_age"], self.params["future_tolerance"], repeats=True)
         self._blendshapes = self.publisher(JointState, "face/blendshapes", qos.reliable())
-        self.subscription(FaceExpression, "face/expression", self._on_expression, qos.reliable())
+        self._targets = Targets(self, lambda: self._player, self._tell)
         serve_stops(self, self._motors, lambda: self._player)
         FaceInputs(self, lambda: self._player)
         self._live_link: LiveLinkSender | None = None
-        self.watch_input("expression", "face/expression", self.params["input_timeout"])
 
     def configure(self) -> None:
         """Load the basis, make the face and open the page."""
@@ -71,8 +65,7 @@ class FaceDriverNode(EmoNode):
 
     def activate(self) -> None:
         """Start the loop from neutral."""
-        self._gate.reset()
-        self._worker = Worker("expression", self._use, self.failed)
+        self._targets.start()
         self._motors.enable(True)
         self._loop = FixedRateLoop(self._tick, self.params["rate"])
         self._loop.start()
@@ -88,9 +81,8 @@ class FaceDriverNode(EmoNode):
                 time.sleep(self._loop.period)
         if self._loop is not None:
             self._loop.stop()
-        if self._worker is not None:
-            self._worker.stop()
-        self._loop = self._worker = None
+        self._targets.stop()
+        self._loop = None
         self._motors.enable(False)
 
     def cleanup(self) -> None:
@@ -103,7 +95,7 @@ class FaceDriverNode(EmoNode):
 
     def clock_jumped(self) -> None:
         """Take the next target whatever its stamp; the loop itself runs on the steady clock."""
-        self._gate.reset()
+        self._targets.gate.reset()
 
     def enable(self, enabled: bool) -> None:
         """Ease to neutral when disabled, then torque off; the face on the screen goes on living."""
@@ -115,43 +107,17 @@ class FaceDriverNode(EmoNode):
 
     def apply_parameters(self, values: Mapping[str, Value], changed: frozenset[str]) -> None:
         """Switch layers and change times while running."""
-        self._gate.max_age, self._gate.future = float(values["max_age"]), float(values["future_tolerance"])  # type: ignore[arg-type]
+        gate = self._targets.gate
+        gate.max_age, gate.future = float(values["max_age"]), float(values["future_tolerance"])  # type: ignore[arg-type]
         if self._player is not None:
             for name in LAYERS:
                 self._player.motion.switch(name, bool(values[f"layers.{name}"]))
             self._player.timeout = float(values["timeout"])  # type: ignore[arg-type]
             self._player.neutral_hold = float(values["neutral_hold"])  # type: ignore[arg-type]
 
-    def _on_expression(self, msg: FaceExpression) -> None:
-        # Only stored here: rclpy's multi-threaded executor turns in circles for as long as a callback takes, and half a
-        # core went into that while the target was decoded.
-        worker = self._worker
-        if self.running and worker is not None:
-            self.health.tick("expression", time.monotonic())
-            if worker.slot.put(msg):
-                self.health.count("expressions_replaced")
-
-    def _use(self, msg: FaceExpression) -> None:
-        """One target, in the worker thread."""
-        player = self._player
-        if not self.running or player is None:
-            return
-        try:
-            target = read_expression(msg)
-        except MessageError as error:
-            self.drop("bad_expression", f"expression not used: {error}")
-            return
-        verdict = self._gate.admit(target.stamp, self.clock.now())
-        if verdict.reason:
-            text = StampGate.FIX[verdict.reason]
-            self.drop(verdict.reason, f"expression not used: {verdict.reason}: {text}")
-            return
-        if reason := player.show(target, verdict.age, time.monotonic()):
-            self.drop(reason, f"expression not shown: {WHY[reason].format(target=target)}")
-            return
-        self.health.latency("latency", max(verdict.age, 0.0))
+    def _tell(self, target: ExpressionTarget, age: float) -> None:
         if self._screen is not None:
-            self._screen.tell(target, verdict.age)
+            self._screen.tell(target, age)
 
     def _tick(self, now: float) -> None:
         player = self._player
@@ -196,11 +162,7 @@ class FaceDriverNode(EmoNode):
             self.health.fact("screen.clients", self._screen.clients)
         if self._player is not None:
             self.health.fact("stopped", self._player.stopped)
-        if self.count_publishers(self.resolve_topic_name("face/expression")) > 1:
-            others = qos.peers(self, "face/expression", publishers=True)
-            self.complain("publishers", WARN, f"several nodes publish face/expression, the newest stamp wins: {others}")
-        else:
-            self.health.clear_condition("publishers")
+        self._targets.observe()
 
 
 def main() -> int:

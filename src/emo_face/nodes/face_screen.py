@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from emo_face.core.types import ExpressionTarget
@@ -22,6 +23,7 @@ class Screen:
 
     Raises:
         UserError: the address needs a token, or the port is in use; names the parameter.
+        ConfigError: an unknown theme, or a model that cannot be shown.
     """
 
     def __init__(self, values: Mapping[str, Value], obey: Callable[[dict[str, Any]], str | None]) -> None:
@@ -33,6 +35,7 @@ class Screen:
             origins=[origin for origin in p["screen.origins"] if origin],
             max_clients=p["screen.max_clients"],
             rate=p["screen.rate"],
+            model=Path(p["screen.model"]).expanduser() if p["screen.model"] else None,
         )
         self._server.start()
 
