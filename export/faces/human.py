@@ -112,7 +112,7 @@ def human_head(face: Face, jaw: Jaw) -> None:
             ]
         ),
     )
-    face.part("head", fill=gradient("down", (0, "skinTop", 1), (0.5, "skin", 1), (1, "skinLow", 1)))
+    face.part("head", fill=gradient("down", (0, "skinTop", 1), (0.5, "skin", 1), (1, "skinLow", 1), over=(-400, 411)))
     jaw_motion(face, jaw, ["head"])
 
 

@@ -41,9 +41,13 @@ def ellipse(cx: float, cy: float, rx: float, ry: float, n: int = 8, power: float
     return np.stack([cx + np.interp(at, along, x), cy + np.interp(at, along, y)], axis=1)
 
 
-def gradient(kind: str, *stops: tuple[float, str, float]) -> dict[str, Any]:
-    """A paint over the part's bounding box, ``down`` or ``radial``; stops are (offset, colour, alpha)."""
-    return {"gradient": kind, "stops": [list(stop) for stop in stops]}
+def gradient(kind: str, *stops: tuple[float, str, float], over: tuple[float, float] | None = None) -> dict[str, Any]:
+    """A paint over the part's bounding box, ``down`` or ``radial``; stops are (offset, colour, alpha).
+
+    ``over`` pins a ``down`` gradient between two heights, so that the paint of a large part stays where it is when its
+    outline moves: then the page paints only the outline again.
+    """
+    return {"gradient": kind, "stops": [list(stop) for stop in stops], **({"over": over} if over else {})}
 
 
 def palette(name: str) -> dict[str, dict[str, str]]:

@@ -21,6 +21,9 @@ from human import human
 from kit import SIDES, Face, ellipse, gradient, palette
 from mouth import Mouth, mouth
 
+SHELL = ("down", (0, "shellLight", 1), (0.5, "shell", 1), (1, "shellDark", 1))
+PLATE = ("down", (0, "plate", 1), (0.6, "plate", 1), (1, "plateLow", 1))
+
 
 def robot() -> Face:
     """Friendly robot: a teal helmet around a warm face, big eyes, coral cheeks."""
@@ -34,9 +37,9 @@ def robot() -> Face:
         face.line(f"ear{side}", ellipse(s * 405, 0, 62, 112, 12, 3.0))
         face.part(f"ear{side}", fill=gradient("down", (0, "accent", 1), (1, "accentDark", 1)))
     face.line("shell", ellipse(0, 0, 412, 402, 24, 3.0))
-    face.part("shell", fill=gradient("down", (0, "shellLight", 1), (0.5, "shell", 1), (1, "shellDark", 1)))
+    face.part("shell", fill=gradient(*SHELL, over=(-402, 402)))
     face.line("plate", ellipse(0, 14, 356, 352, 24, 3.0))
-    face.part("plate", fill=gradient("down", (0, "plate", 1), (0.6, "plate", 1), (1, "plateLow", 1)))
+    face.part("plate", fill=gradient(*PLATE, over=(-338, 366)))
     jaw_motion(face, Jaw(), ["shell", "plate"])
     cheek_pair(face, Cheeks(), eyes)
     creases(face, brows)

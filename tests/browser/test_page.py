@@ -141,6 +141,42 @@ def test_partial_painting_leaves_no_trace(page: Page) -> None:
     assert np.mean(np.abs(kept.astype(int) - fresh).max(axis=2) > 24) < 2e-4
 
 
+WANDER = """
+  const canvas = document.createElement('canvas');
+  canvas.style.cssText = 'position: fixed; inset: 0; width: 640px; height: 480px';
+  document.body.append(canvas);
+  const view = new emoFace.view.constructor(canvas, emoFace.view.channels);
+  view.load(emoFace.face, 'light');
+  view.resize(1);
+  let seed = arguments[0], painted = 0;
+  const random = () => (seed = (seed * 16807) % 2147483647) / 2147483647;
+  const values = new Float32Array(52);
+  for (let frame = 0; frame < 300; frame++) {
+    // steps below and above what can be seen, of one channel, of a few, of all
+    const share = [0.02, 0.1, 1][frame % 3], size = [0.002, 0.02, 0.2][Math.floor(frame / 3) % 3];
+    for (let i = 0; i < 52; i++) {
+      if (random() < share) values[i] = Math.min(1, Math.max(0, values[i] + size * (2 * random() - 1)));
+    }
+    painted += view.show(values);
+  }
+  const kept = canvas.toDataURL();
+  view.stale = true;
+  view.show(values);
+  const fresh = canvas.toDataURL();
+  canvas.remove();
+  return [kept, fresh, painted];"""
+
+
+@pytest.mark.parametrize("theme", ["robot", "eyes", "human"])
+def test_painting_only_what_moved_gives_the_same_picture(page: Page, theme: str) -> None:
+    page.browser.execute_script(f"return emoFace.setTheme('{theme}')")
+    kept, fresh, painted = page.browser.execute_script(WANDER, 7)
+    assert 100 < painted < 300, "steps that cannot be seen are not painted"
+    difference = np.abs(decode(kept).astype(int) - decode(fresh)).max(axis=2)
+    assert np.mean(difference > 48) < 1e-4  # edges may be a quarter of a pixel off
+    assert difference.mean() < 0.3
+
+
 def test_eyes_blink_when_blink_values_arrive(page: Page) -> None:
     page.browser.execute_script("return emoFace.setTheme('robot')")
 
@@ -316,8 +352,10 @@ def test_tuning_reaches_the_driver(browser: Any, server: FaceServer) -> None:
 
 
 def test_the_benchmark_measures_this_page(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["bench", "page", "--seconds", "0.7", "--json"]) == 0
+    assert main(["bench", "page", "--seconds", "0.7", "--size", "640x480", "--json"]) == 0
     result = json.loads(capsys.readouterr().out)
     assert 8 < result["page_p50_ms"] <= result["page_p95_ms"]
     assert 30_000 < result["weight_bytes"] < 150_000
-    assert result["rest"]["script_ms_per_s"] < result["all_channels"]["script_ms_per_s"] < 200
+    costs = result["sizes"]["640x480"]
+    assert costs["rest"]["script_ms_per_s"] < costs["all_channels"]["script_ms_per_s"] < 200
+    assert costs["rest"]["painted_per_s"] < costs["emotions"]["painted_per_s"] < costs["all_channels"]["painted_per_s"]

@@ -33,9 +33,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def measure(args: argparse.Namespace) -> dict[str, Any]:
     """Run all parts."""
+    from emo_face.evaluation.bench_page import page_p95
     from emo_face.evaluation.limit_check import try_commands
     from emo_face.evaluation.machine import machine
-    from emo_face.evaluation.page_rate import page_intervals
 
     if args.seconds < 1 or args.trials < 1 or args.ticks < 1:
         raise UserError("--seconds, --trials and --ticks: expected at least 1")
@@ -43,7 +43,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     loop = _loop(args)
     check = try_commands(ticks=args.ticks)
     tick = gate_tick_us()
-    page, note = (None, "the page was left out (--no-page)") if args.no_page else page_intervals()
+    page, note = (None, "the page was left out (--no-page)") if args.no_page else page_p95()
     return {
         "jitter_p99_ms": round(loop["jitter_p99_ms"], 3),
         "missed": loop["missed"],

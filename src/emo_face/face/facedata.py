@@ -33,10 +33,11 @@ class _Strict(BaseModel):
 
 
 class Gradient(_Strict):
-    """Paint in the part's bounding box; stops are (offset, palette colour, alpha)."""
+    """Paint in the part's box, or between two heights (``over``); stops are (offset, palette colour, alpha)."""
 
     gradient: Literal["down", "radial"]
     stops: tuple[tuple[Unit, str, Unit], ...]
+    over: tuple[float, float] | None = None
 
 
 class Part(_Strict):

@@ -147,6 +147,7 @@ class _Painter:
         centre = np.array([x + view_w / 2, y + view_h / 2])
         self.canvas, self.face, self.pose, self.colours = canvas, face, pose, colours
         self.points = (pose.points - centre) * self.scale + np.array([width / 2, height / 2])
+        self.top = height / 2 - centre[1] * self.scale  # where the face's height 0 is
         curves = _curves(face.name)
         sampled = np.round(curves.sample(self.points) * (1 << SHIFT)).astype(np.int32)
         self.paths = [sampled[part] for part in curves.slices]
@@ -212,9 +213,11 @@ class _Painter:
     def _gradient(
         self, paint: Gradient, part: Part, box: tuple[int, int, int, int]
     ) -> tuple[ImageArray, NDArray[np.float32] | None]:
-        """Colour and alpha (None: opaque) over ``box``; the gradient spans the bounding box of the control points."""
+        """Colour and alpha (None: opaque) over ``box``; it spans the control points, or ``over``."""
         points = self.points[list(part.path)]
         low, high = points.min(axis=0), points.max(axis=0)
+        if paint.over is not None:
+            low[1], high[1] = (y * self.scale + self.top for y in paint.over)
         span = np.maximum(high - low, 1e-3)
         x0, y0, x1, y1 = box
         v = (np.arange(y0, y1) + 0.5 - low[1]) / span[1]

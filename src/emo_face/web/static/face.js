@@ -1,15 +1,18 @@
 // Draws a face of faces/<theme>.json on a canvas. Only what moved is painted again.
 // The same file is read by emo_face/face/sketch.py; keep the two in step.
+import { bend, bounds, merge, overlap, segment, trace } from './shapes.js';
 
-const HANDLE = 0.375; // of the distance to the next point: eight points make a circle
 const MOVED = 0.25;   // pixels since it was last painted that can be seen
 const FADED = 0.012;  // of opacity
 const SLIGHT = 0.1;   // share of that which is painted along when something else moved
+const SETTLED = 0.02; // pixels that an outline's point may be off
 
 export class FaceView {
   constructor(canvas, channels) {
     this.canvas = canvas;
     this.ctx = canvas.getContext('2d', { alpha: false });
+    // Large painted parts behind everything else are kept as a picture: copying is ten times cheaper than a gradient.
+    this.back = document.createElement('canvas').getContext('2d', { alpha: false });
     this.channels = channels;
     this.values = new Float32Array(channels.length);
   }
@@ -34,6 +37,7 @@ export class FaceView {
         box: [0, 0, -1, -1], shownAlpha: 0, shownLine: 0, alpha: 1, line: 0, restAlpha: part.opacity ?? 1, restLine: part.width ?? 0,
       };
     });
+    this.behind = 1 + this.parts.findLastIndex(({ fill }) => fill?.over);
     this.setMode(mode);
   }
 
@@ -58,8 +62,8 @@ export class FaceView {
     const width = Math.max(1, Math.round(this.canvas.clientWidth * ratio));
     const height = Math.max(1, Math.round(this.canvas.clientHeight * ratio));
     if (width === this.canvas.width && height === this.canvas.height) return;
-    this.canvas.width = width;
-    this.canvas.height = height;
+    this.canvas.width = this.back.canvas.width = width;
+    this.canvas.height = this.back.canvas.height = height;
     this.stale = true;
   }
 
@@ -67,14 +71,15 @@ export class FaceView {
   show(values) {
     this.values.set(values);
     this.pose(values);
-    const dirty = this.place();
+    const { seen, behind } = this.place();
     if (this.stale) {
       this.stale = false;
-      this.draw([[0, 0, this.canvas.width, this.canvas.height]]);
+      const all = [[0, 0, this.canvas.width, this.canvas.height]];
+      this.draw(all, all);
       return true;
     }
-    if (dirty.length) this.draw(dirty);
-    return dirty.length > 0;
+    if (seen.length) this.draw(seen, behind);
+    return seen.length > 0;
   }
 
   pose(values) {
@@ -103,16 +108,16 @@ export class FaceView {
     this.frame = { scale, ox: width / 2 - (x + w / 2) * scale, oy: height / 2 - (y + h / 2) * scale };
     let most = this.stale ? Infinity : 0;
     for (const part of this.parts) most = Math.max(most, part.change = this.change(part));
-    const dirty = [];
-    if (most < 1) return dirty;
-    for (const part of this.parts) {
-      if (part.change < SLIGHT && !this.stale) continue;
-      const before = part.box, wasSeen = part.shownAlpha > 0;
-      this.settle(part);
-      if (wasSeen) merge(dirty, before);
-      if (part.shownAlpha > 0) merge(dirty, part.box);
-    }
-    return dirty;
+    const seen = [], behind = [];
+    if (most < 1) return { seen, behind };
+    this.parts.forEach((part, index) => {
+      if (part.change < SLIGHT && !this.stale) return;
+      for (const box of this.settle(part)) {
+        merge(seen, box);
+        if (index < this.behind) merge(behind, box);
+      }
+    });
+    return { seen, behind };
   }
 
   // How far a part is from what was painted; 1 can be seen.
@@ -128,38 +133,65 @@ export class FaceView {
     return Math.max(Math.max(most, Math.abs(part.line * scale - part.shownLine)) / MOVED, Math.abs(part.alpha - part.shownAlpha) / FADED);
   }
 
+  // Takes a part's pose over; returns the boxes in which it looks different now.
   settle(part) {
-    const { path, xy } = part, { scale, ox, oy } = this.frame;
-    for (let i = 0; i < path.length; i++) {
+    const { path, xy } = part, { scale, ox, oy } = this.frame, n = path.length;
+    const before = part.box, wasSeen = part.shownAlpha > 0;
+    // A large part whose paint stays in place changes along its outline only, where a point or a neighbour moved.
+    const outline = wasSeen && part.fill?.over && part.alpha === part.shownAlpha && !this.stale ? new Set() : null;
+    for (let i = 0; i < n; i++) {
+      const x = this.now[2 * path[i]] * scale + ox, y = this.now[2 * path[i] + 1] * scale + oy;
+      if (outline && Math.abs(x - xy[2 * i]) + Math.abs(y - xy[2 * i + 1]) > SETTLED) {
+        for (let k = -2; k < 2; k++) outline.add((i + k + n) % n);
+      }
+    }
+    const changed = outline ? [...outline] : [];
+    const boxes = changed.map((i) => segment(part, i));
+    for (let i = 0; i < n; i++) {
       xy[2 * i] = this.now[2 * path[i]] * scale + ox;
       xy[2 * i + 1] = this.now[2 * path[i] + 1] * scale + oy;
     }
     bend(part);
     part.box = bounds(part, (part.line * scale) / 2 + 2);
+    if (part.fill?.over) {
+      const [top, bottom] = part.fill.over;
+      part.span[1] = top * scale + oy;
+      part.span[3] = (bottom - top) * scale;
+    }
     part.shownAlpha = part.alpha;
     part.shownLine = part.line * scale;
+    if (outline) return boxes.concat(changed.map((i) => segment(part, i)));
+    return [...(wasSeen ? [before] : []), ...(part.alpha > 0 ? [part.box] : [])];
   }
 
-  draw(dirty) {
-    const { ctx, canvas } = this;
+  draw(seen, behind) {
+    const { ctx, back } = this, front = this.parts.slice(this.behind);
+    if (this.behind) {
+      for (const box of behind) {
+        this.within(back, box, () => { back.fillStyle = this.colours.background; back.fillRect(...whole(box)); }, this.parts.slice(0, this.behind));
+      }
+    }
+    for (const box of seen) {
+      this.within(ctx, box, () => {
+        if (this.behind) { const at = whole(box); ctx.drawImage(back.canvas, ...at, ...at); return; }
+        ctx.fillStyle = this.colours.background;
+        ctx.fillRect(...whole(box));
+      }, front);
+    }
+  }
+
+  within(ctx, box, clear, parts) {
     ctx.save();
     ctx.beginPath();
-    for (const [x0, y0, x1, y1] of dirty) {
-      const x = Math.floor(x0), y = Math.floor(y0);
-      ctx.rect(x, y, Math.ceil(x1) - x, Math.ceil(y1) - y);
-    }
+    ctx.rect(...whole(box));
     ctx.clip();
-    ctx.fillStyle = this.colours.background;
-    ctx.fillRect(0, 0, canvas.width, canvas.height);
+    clear();
     ctx.lineCap = ctx.lineJoin = 'round';
-    for (const part of this.parts) {
-      if (part.shownAlpha > 0 && dirty.some((box) => overlap(box, part.box))) this.drawPart(part);
-    }
+    for (const part of parts) if (part.shownAlpha > 0 && overlap(box, part.box)) this.drawPart(ctx, part);
     ctx.restore();
   }
 
-  drawPart(part) {
-    const { ctx } = this;
+  drawPart(ctx, part) {
     const clip = part.clip === undefined ? null : this.parts[part.clip];
     if (clip) {
       ctx.save();
@@ -190,60 +222,8 @@ export class FaceView {
   }
 }
 
-// Bezier handles of a smooth curve whose handles scale with the distance to their neighbour.
-function bend(part) {
-  const { xy, handles, sharp, closed } = part;
-  const n = xy.length / 2;
-  for (let i = 0; i < n; i++) {
-    const a = i > 0 ? i - 1 : closed ? n - 1 : 0;
-    const b = i < n - 1 ? i + 1 : closed ? 0 : n - 1;
-    const x = xy[2 * i], y = xy[2 * i + 1];
-    const lenIn = Math.hypot(x - xy[2 * a], y - xy[2 * a + 1]), lenOut = Math.hypot(xy[2 * b] - x, xy[2 * b + 1] - y);
-    const k = sharp[i] ? 0 : HANDLE / Math.max(lenIn + lenOut, 1e-6);
-    const tx = k * (xy[2 * b] - xy[2 * a]), ty = k * (xy[2 * b + 1] - xy[2 * a + 1]);
-    handles[4 * i] = x - tx * lenIn;
-    handles[4 * i + 1] = y - ty * lenIn;
-    handles[4 * i + 2] = x + tx * lenOut;
-    handles[4 * i + 3] = y + ty * lenOut;
-  }
-}
-
-function trace(ctx, { xy, handles, closed }) {
-  const n = xy.length / 2;
-  ctx.beginPath();
-  ctx.moveTo(xy[0], xy[1]);
-  for (let i = 0; i < (closed ? n : n - 1); i++) {
-    const j = i + 1 < n ? i + 1 : 0;
-    ctx.bezierCurveTo(handles[4 * i + 2], handles[4 * i + 3], handles[4 * j], handles[4 * j + 1], xy[2 * j], xy[2 * j + 1]);
-  }
-  if (closed) ctx.closePath();
-}
-
-// Box that holds the curve (its points and handles); also sets the span of the points, over which paint is stretched.
-function bounds(part, margin) {
-  let x0 = Infinity, y0 = Infinity, x1 = -Infinity, y1 = -Infinity;
-  const { xy, handles } = part;
-  for (let i = 0; i < xy.length; i += 2) {
-    x0 = Math.min(x0, xy[i]); x1 = Math.max(x1, xy[i]);
-    y0 = Math.min(y0, xy[i + 1]); y1 = Math.max(y1, xy[i + 1]);
-  }
-  part.span = [x0, y0, Math.max(x1 - x0, 1e-3), Math.max(y1 - y0, 1e-3)];
-  for (let i = 0; i < handles.length; i += 2) {
-    x0 = Math.min(x0, handles[i]); x1 = Math.max(x1, handles[i]);
-    y0 = Math.min(y0, handles[i + 1]); y1 = Math.max(y1, handles[i + 1]);
-  }
-  return [x0 - margin, y0 - margin, x1 + margin, y1 + margin];
-}
-
-const overlap = (a, b) => a[0] < b[2] && b[0] < a[2] && a[1] < b[3] && b[1] < a[3];
-
-function merge(boxes, box) {
-  let grown = [...box];
-  for (let i = boxes.length - 1; i >= 0; i--) {
-    if (!overlap(boxes[i], grown)) continue;
-    const [other] = boxes.splice(i, 1);
-    grown = [Math.min(grown[0], other[0]), Math.min(grown[1], other[1]), Math.max(grown[2], other[2]), Math.max(grown[3], other[3])];
-    i = boxes.length; // the larger box may touch others
-  }
-  boxes.push(grown);
+// x, y, width and height of a box in whole pixels, so that its edges are not blended.
+function whole([x0, y0, x1, y1]) {
+  const x = Math.floor(x0), y = Math.floor(y0);
+  return [x, y, Math.ceil(x1) - x, Math.ceil(y1) - y];
 }

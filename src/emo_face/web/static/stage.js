@@ -3,6 +3,7 @@ import { FaceView } from './face.js';
 import { Link } from './link.js';
 
 const ASLEEP = { eyeBlinkLeft: 0.42, eyeBlinkRight: 0.42, browInnerUp: 0.25 };
+const CREEP = 20; // ms to the next look while nothing visible moves; asking for an animation frame would wake the compositor
 const dark = matchMedia('(prefers-color-scheme: dark)');
 const calm = matchMedia('(prefers-reduced-motion: reduce)');
 
@@ -93,7 +94,7 @@ export class Stage {
     if (!this.running && this.link) {
       this.running = true;
       this.last = performance.now();
-      requestAnimationFrame((now) => this.tick(now));
+      this.tick(this.last);
     }
   }
 
@@ -116,9 +117,8 @@ export class Stage {
     }
     const painted = this.view.show(this.shown);
     if (painted) this.painted++;
-    const again = () => requestAnimationFrame((next) => this.tick(next));
     if (!moving) this.running = false;
-    else if (painted) again();
-    else setTimeout(again, 28); // creeping below what can be seen: look again soon, let the processor rest
+    else if (painted) requestAnimationFrame((next) => this.tick(next));
+    else setTimeout(() => this.tick(performance.now()), CREEP);
   }
 }
