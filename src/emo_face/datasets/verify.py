@@ -80,6 +80,7 @@ def verify(
     report.images = len({record.image for record in records})
     for record in records:
         report.problems.extend(_record_problems(record))
+    report.problems.extend(_torn_pictures(records))
     if published:
         report.problems.extend(_count_problems(dataset, records, report))
     if pictures:
@@ -99,6 +100,15 @@ def _record_problems(record: Record) -> list[Problem]:
     if record.vad is not None and not all(1 <= value <= 10 for value in record.vad):
         found.append(Problem("vad", record.id, f"expected 1..10, got {record.vad}"))
     return found
+
+
+def _torn_pictures(records: Sequence[Record]) -> list[Problem]:
+    """Pictures whose people are in more than one split: the scene view of a test person was trained on."""
+    found: dict[str, set[str]] = {}
+    for record in records:
+        found.setdefault(record.image, set()).add(record.split)
+    torn = {image: sorted(splits) for image, splits in found.items() if len(splits) > 1}
+    return [Problem("duplicate", image, f"its people are in {' and '.join(splits)}") for image, splits in torn.items()]
 
 
 def _count_problems(dataset: str, records: Sequence[Record], report: Report) -> list[Problem]:

@@ -261,6 +261,16 @@ def test_verify_finds_each_fault(tmp_path, mat):
     assert cli.main(["data", "verify", "--set", "emotic", "--root", str(tmp_path), "--no-counts", "--no-pictures"]) == 1
 
 
+def test_verify_finds_a_picture_in_two_splits(tmp_path):
+    records = [
+        Record(str(i), "i.png", "heco8", ("Peace",), split) for i, split in enumerate(("train", "train", "test"))
+    ]
+    report = verify("heco", records, tmp_path, published=False, pictures=False)
+    assert [(p.kind, p.where) for p in report.problems] == [("duplicate", "i.png")]
+    assert report.problems[0].detail == "its people are in test and train"
+    assert verify("heco", records[:2], tmp_path, published=False, pictures=False).ok
+
+
 def test_verify_ok_is_exit_zero(tmp_path, capsys):
     save(tmp_path / "i.png", 1)
     write_jsonl(tmp_path / "r.jsonl", [Record("a", "i.png", "heco8", ("Peace",), "train", bbox_body=Box(1, 1, 20, 20))])
