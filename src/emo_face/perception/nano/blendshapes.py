@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import math
-import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -176,7 +175,6 @@ class BlendshapeReader:
         except (RuntimeError, ValueError, OSError) as error:
             reason = str(error).strip().splitlines()[0][:200]
             raise ModelError(f"{task} does not load as a face landmarker: {reason}; `emo-face models verify`") from None
-        weakref.finalize(self, self._net.close)  # at exit too: MediaPipe's own end comes too late there
 
     def read(self, frame: NDArray[np.uint8], faces: Sequence[Face]) -> list[FloatArray | None]:
         """(52,) ARKit activations a face, or None where MediaPipe sees none. ``frame``: (h, w, 3) BGR uint8."""
