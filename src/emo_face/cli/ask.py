@@ -34,18 +34,17 @@ def run(args: argparse.Namespace) -> int:
     """Answer one question. Raises UserError for a bad box, picture or checkpoint."""
     from importlib.util import find_spec
 
+    from emo_face.cli._person import box, picture
     from emo_face.core.errors import UserError
     from emo_face.core.types import Face, Person
 
-    body = _box(args.box, "--box")
-    face = None if args.face is None else Face(_box(args.face, "--face"), 1.0)
+    body = box(args.box, "--box")
+    face = None if args.face is None else Face(box(args.face, "--face"), 1.0)
     if args.max_tokens < 1:
         raise UserError(f"--max-tokens: expected at least 1, got {args.max_tokens}")
-    frame = _picture(args.image)
+    frame = picture(args.image)
     if find_spec("torch") is None or find_spec("transformers") is None:
-        raise UserError(
-            'ask needs torch and transformers, which the nano tier does not bring: scripts/setup.sh full'
-        )
+        raise UserError("ask needs torch and transformers, which the nano tier does not bring: scripts/setup.sh full")
     from emo_face.perception.multiview.ask import load
 
     asker = load(args.base, args.stage1, args.device)
@@ -62,29 +61,3 @@ def run(args: argparse.Namespace) -> int:
         print()
         print(f"{seconds:.1f} s", file=sys.stderr)
     return 0
-
-
-def _box(text: str, name: str):  # type: ignore[no-untyped-def]
-    from emo_face.core.errors import UserError
-    from emo_face.core.types import Box
-
-    try:
-        x, y, width, height = (float(part) for part in text.split(","))
-    except ValueError:
-        raise UserError(f"{name}: expected x,y,width,height in pixels, got {text!r}") from None
-    if width <= 0 or height <= 0:
-        raise UserError(f"{name}: expected a positive width and height, got {text!r}")
-    return Box(x, y, width, height)
-
-
-def _picture(path: Path):  # type: ignore[no-untyped-def]
-    import cv2
-    import numpy as np
-
-    from emo_face.core.errors import UserError
-
-    data = np.fromfile(path, np.uint8) if path.is_file() else np.zeros(0, np.uint8)
-    picture = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
-    if picture is None:
-        raise UserError(f"{path}: missing or not a picture (JPEG, PNG, ...)")
-    return picture

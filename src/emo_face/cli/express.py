@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """One answer. Raises UserError for a bad box, picture, model or when there is nothing to go by."""
-    from emo_face.cli.ask import _box, _picture
+    from emo_face.cli import _person
     from emo_face.core.errors import UserError
 
     if not (args.quote.strip() or args.situation.strip() or args.image):
@@ -55,8 +55,8 @@ def run(args: argparse.Namespace) -> int:
         raise UserError("--box: needs --image")
     if args.max_tokens < 1:
         raise UserError(f"--max-tokens: expected at least 1, got {args.max_tokens}")
-    box = _box(args.box, "--box") if args.box else None
-    image = _picture(args.image) if args.image else None
+    box = _person.box(args.box, "--box") if args.box else None
+    image = _person.picture(args.image) if args.image else None
     engine = _engine(args)
     start = time.perf_counter()
     answer = engine.answer(args.quote, args.situation, image, box, args.perspective)
@@ -92,7 +92,7 @@ def _engine(args: argparse.Namespace) -> Any:
 
     absent = [name for name in ("torch", "transformers", "peft") if find_spec(name) is None]
     if absent:
-        raise UserError(f'express needs {absent[0]}, which the nano tier does not bring: scripts/setup.sh full')
+        raise UserError(f"express needs {absent[0]}, which the nano tier does not bring: scripts/setup.sh full")
     from emo_face.expression.contextface.engine import EngineSettings, load_engine
 
     return load_engine(EngineSettings(args.model, args.backbone, args.device, "", args.quantisation))

@@ -90,3 +90,12 @@ def test_a_missing_model_is_named(capsys, tmp_path):
     code, _, err = run(capsys, "--model", tmp_path, "--quote", "a")
     assert code == 2
     assert "contextface.json: cannot be read" in err
+
+
+@pytest.mark.parametrize("box", ["1,2,3", "a,b,c,d", "0,0,0,5", "0,0,nan,5", "0,0,5,inf"])
+def test_a_bad_box_is_named(folders, capsys, box):
+    root, _ = folders
+    code, _, err = run(capsys, "--model", root / "model", "--image", root / "p.png", "--box", box)
+    assert code == 2
+    assert "--box: expected" in err
+    assert box in err

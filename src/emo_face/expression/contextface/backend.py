@@ -194,7 +194,8 @@ class ContextFaceExpression:
         person = seen.person.person_id
         young = held is not None and 0 <= scene.stamp - held.stamp < self.settings.image_period
         if held is None or not young or held.person_id != person:
-            self._look = _Look(scene.stamp, person, scene.image, box_of(seen, scene.image.shape[1] / max(scene.width, 1)))
+            scale = scene.image.shape[1] / max(scene.width, 1)
+            self._look = _Look(scene.stamp, person, scene.image, box_of(seen, scale))
         return self._look
 
 
@@ -238,8 +239,8 @@ def build_backend(values: Mapping[str, Any]) -> ContextFaceExpression:
 
     if not values["contextface.model"]:
         raise ConfigError(
-            "contextface.model: is empty; give the folder of a trained model (emo-face train contextface --help), "
-            "or set backend: prototypes"
+            "contextface.model: is empty; give the folder of a trained model (python export/train_contextface.py "
+            "--help), or set backend: prototypes"
         )
     engine = load_engine(
         EngineSettings(

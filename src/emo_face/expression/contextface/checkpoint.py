@@ -6,7 +6,6 @@ FLAME version. The backbone stays where it is; its shape is checked when they me
 
 from __future__ import annotations
 
-import json
 import shutil
 from dataclasses import asdict
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from emo_face.core.errors import ModelError
 from emo_face.core.paths import data_file
@@ -22,6 +21,7 @@ from emo_face.expression.contextface.config import ContextFaceConfig, from_dict
 from emo_face.expression.contextface.head import FaceHead
 from emo_face.expression.contextface.model import ContextFace, adapted, add_face_token
 from emo_face.expression.contextface.prompts import table
+from emo_face.runtime import weights
 from emo_face.runtime.store import sha256_of
 
 FORMAT = "emo_face.contextface/1"
@@ -57,7 +57,7 @@ def load_backbone(path: str | Path, dtype: str = "float32", quantisation: str = 
         )  # fmt: skip
     except (OSError, ValueError, RuntimeError, ImportError, KeyError, SafetensorError) as error:
         raise ModelError(f"{folder}: does not load as an image-text model: {str(error).splitlines()[0]}") from None
-    _complete(info["missing_keys"], info.get("mismatched_keys", ()), folder)
+    weights.complete(info, folder, "fetch the checkpoint again, or one whose projector has this shape")
     return model.eval() if quantisation != "none" else model.to(device).eval()
 
 
@@ -86,7 +86,7 @@ def save_model(folder: Path, model: ContextFace, backbone: str = "", extra: dict
     folder.mkdir(parents=True, exist_ok=True)
     (folder / CARD).unlink(missing_ok=True)
     save_file(adapter_state(model), str(folder / ADAPTER), metadata={"format": FORMAT})
-    save_file(_plain(model.head.state_dict()), str(folder / HEAD), metadata={"format": FORMAT})
+    save_file(weights.plain(model.head.state_dict()), str(folder / HEAD), metadata={"format": FORMAT})
     shutil.copyfile(data_file("contextface_prompts.yaml"), folder / PROMPTS)
     card = {
         "format": FORMAT, "backbone": backbone, "shape": shape_of(model.base), "config": asdict(model.config),
@@ -94,22 +94,13 @@ def save_model(folder: Path, model: ContextFace, backbone: str = "", extra: dict
         "labels": dict(table()["labels"]["words"]),
         "sha256": {name: sha256_of(folder / name) for name in (ADAPTER, HEAD, PROMPTS)}, **(extra or {}),
     }  # fmt: skip
-    scratch = folder / (CARD + ".part")
-    scratch.write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
-    scratch.replace(folder / CARD)
+    weights.write_card(folder / CARD, card)
     return folder
 
 
 def read_card(folder: Path) -> dict[str, Any]:
     """The card of a saved model. Raises ModelError naming file and field."""
-    path = folder / CARD
-    try:
-        card: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError) as error:
-        raise ModelError(f"{path}: cannot be read ({error}); train again: emo-face train contextface") from None
-    if card.get("format") != FORMAT:
-        raise ModelError(f"{path}: field 'format': expected {FORMAT!r}, got {card.get('format')!r}")
-    return card
+    return weights.read_card(folder / CARD, FORMAT, "train again: python export/train_contextface.py --help")
 
 
 def load_model(folder: Path, base: Any, tokenizer: Any) -> ContextFace:
@@ -121,11 +112,7 @@ def load_model(folder: Path, base: Any, tokenizer: Any) -> ContextFace:
     """
     card = read_card(folder)
     for name, digest in card["sha256"].items():
-        path = folder / name
-        if not path.is_file():
-            raise ModelError(f"{path}: no such file; copy the whole folder again")
-        if sha256_of(path) != digest:
-            raise ModelError(f"{path}: sha256 expected {digest}, got {sha256_of(path)}; copy the file again")
+        weights.check_file(folder / name, digest)
     if sha256_of(data_file("contextface_prompts.yaml")) != card["sha256"][PROMPTS]:
         raise ModelError(
             f"{folder / PROMPTS}: the templates differ from this emo_face's; train again or install its version"
@@ -141,20 +128,20 @@ def load_model(folder: Path, base: Any, tokenizer: Any) -> ContextFace:
             "use the tokenizer of the checkpoint it was trained with"
         )
     model = ContextFace(adapted(base, config, face_id), _head(folder, base, config), config, face_id)
-    put_adapter(model, _read(folder / ADAPTER), folder / ADAPTER)
+    put_adapter(model, weights.read_tensors(folder / ADAPTER), folder / ADAPTER)
     model.to(base.device).eval()
     return model
 
 
 def adapter_state(model: ContextFace) -> dict[str, torch.Tensor]:
     """LoRA matrices and token rows, on the CPU."""
-    return _plain({n: p for n, p in model.vlm.named_parameters() if p.requires_grad or _is_adapter(n)})
+    return weights.plain({n: p for n, p in model.vlm.named_parameters() if p.requires_grad or _is_adapter(n)})
 
 
 def put_adapter(model: ContextFace, state: dict[str, torch.Tensor], path: Path) -> None:
     """Load what :func:`adapter_state` gave, all of it and nothing else. Raises ModelError naming the odd ones."""
     own = {n: p for n, p in model.vlm.named_parameters() if p.requires_grad or _is_adapter(n)}
-    _fits(own, state, path)
+    weights.fits(own, state, path)
     with torch.no_grad():
         for name, value in state.items():
             own[name].copy_(value)
@@ -182,51 +169,14 @@ def _same_shape(wanted: dict[str, Any], got: dict[str, Any], folder: Path) -> No
 
 def _head(folder: Path, base: Any, config: ContextFaceConfig) -> FaceHead:
     head = FaceHead(int(base.config.get_text_config().hidden_size), config.outputs)
-    state = _read(folder / HEAD)
-    _fits(head.state_dict(), state, folder / HEAD)
+    state = weights.read_tensors(folder / HEAD)
+    weights.fits(head.state_dict(), state, folder / HEAD)
     head.load_state_dict(state)
     return head
 
 
-def _read(path: Path) -> dict[str, torch.Tensor]:
-    try:
-        state: dict[str, torch.Tensor] = load_file(str(path))
-        return state
-    except SafetensorError as error:
-        raise ModelError(f"{path}: is no safetensors file ({error}); copy the file again") from None
-
-
-def _fits(own: Any, state: dict[str, torch.Tensor], path: Path) -> None:
-    missing, unexpected = sorted(set(own) - set(state)), sorted(set(state) - set(own))
-    wrong = sorted(n for n in set(own) & set(state) if own[n].shape != state[n].shape)
-    if missing or unexpected or wrong:
-        raise ModelError(
-            f"{path}: does not fit: missing {some(missing)}; unexpected {some(unexpected)}; another shape {some(wrong)}"
-        )
-    if bad := [name for name, value in state.items() if not bool(torch.isfinite(value).all())]:
-        raise ModelError(f"{path}: {some(bad)} hold numbers that are not finite; train again")
-
-
-def _complete(missing: Any, mismatched: Any, folder: Path) -> None:
-    absent, wrong = sorted(missing), sorted(map(str, mismatched))
-    if absent or wrong:
-        raise ModelError(
-            f"{folder}: {len(absent)} weights are missing ({some(absent)}), {len(wrong)} have another shape "
-            f"({some(wrong)}); fetch the checkpoint again, or one whose projector has this shape"
-        )
-
-
-def some(names: list[str]) -> str:
-    """The first names of a list, or none."""
-    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "") if names else "none"
-
-
 def _is_adapter(name: str) -> bool:
     return ".lora_" in name or ".trainable_tokens_" in name
-
-
-def _plain(state: dict[str, Any]) -> dict[str, torch.Tensor]:
-    return {name: value.detach().cpu().contiguous().clone() for name, value in state.items()}
 
 
 def _quantisation(name: str, dtype: str) -> Any:

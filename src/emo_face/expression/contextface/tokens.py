@@ -183,12 +183,13 @@ def _blanks_first(pieces: Pieces) -> Pieces:
 
     Words and their blank are one token: "is " and "Angry" apart would teach an answer in tokens no model ever writes.
     """
-    result = list(pieces)
-    for at, (piece, after) in enumerate(zip(result, result[1:], strict=False)):
-        joins = after.kind in ("text", "slot") and after.text[:1].strip()
-        if piece.kind in ("text", "slot") and piece.text.endswith(" ") and joins:
-            result[at] = Piece(piece.kind, piece.text[:-1])
-            result[at + 1] = Piece(after.kind, " " + after.text)
+    result: list[Piece] = []
+    for piece in pieces:
+        joins = piece.kind in ("text", "slot") and piece.text[:1].strip()
+        if joins and result and result[-1].text.endswith(" "):
+            result[-1] = Piece(result[-1].kind, result[-1].text[:-1])
+            piece = Piece(piece.kind, " " + piece.text)
+        result.append(piece)
     return tuple(result)
 
 

@@ -1,0 +1,96 @@
+"""Weights in files without silent gaps: what is missing, unexpected or of another shape is named and refused.
+
+Safetensors and JSON only; nothing in a file is run. Torch is imported where it is used.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from emo_face.core.errors import ModelError
+from emo_face.runtime.store import sha256_of
+
+
+def some(names: Iterable[str]) -> str:
+    """The first names, or none."""
+    first = list(names)
+    return ", ".join(first[:5]) + (", ..." if len(first) > 5 else "") if first else "none"
+
+
+def complete(info: Mapping[str, Any], folder: Path, fix: str = "fetch the checkpoint again") -> None:
+    """Check what transformers' ``from_pretrained(..., output_loading_info=True)`` says.
+
+    Raises:
+        ModelError: weights are missing or of another shape; transformers would make them up at random.
+    """
+    missing, wrong = sorted(info["missing_keys"]), sorted(map(str, info.get("mismatched_keys", ())))
+    if missing or wrong:
+        raise ModelError(
+            f"{folder}: {len(missing)} weights are missing ({some(missing)}), {len(wrong)} have another shape "
+            f"({some(wrong)}); {fix}"
+        )
+
+
+def fits(own: Mapping[str, Any], state: Mapping[str, Any], path: Path) -> None:
+    """Check that ``state`` has the tensors of ``own``, all of them, no others, in their shapes and finite.
+
+    Raises:
+        ModelError: names the odd ones.
+    """
+    import torch
+
+    missing, unexpected = sorted(set(own) - set(state)), sorted(set(state) - set(own))
+    wrong = sorted(n for n in set(own) & set(state) if own[n].shape != state[n].shape)
+    if missing or unexpected or wrong:
+        raise ModelError(
+            f"{path}: does not fit: missing {some(missing)}; unexpected {some(unexpected)}; another shape {some(wrong)}"
+        )
+    if bad := [name for name, value in state.items() if not bool(torch.isfinite(value).all())]:
+        raise ModelError(f"{path}: {some(bad)} hold numbers that are not finite; train again")
+
+
+def read_tensors(path: Path, sha256: str = "") -> dict[str, Any]:
+    """The tensors of a safetensors file. Raises ModelError: no such file, another hash, or not such a file."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    check_file(path, sha256)
+    try:
+        state: dict[str, Any] = load_file(str(path))
+        return state
+    except SafetensorError as error:
+        raise ModelError(f"{path}: is no safetensors file ({error}); copy the file again") from None
+
+
+def check_file(path: Path, sha256: str = "") -> None:
+    """Raises ModelError where a file is missing or, with a hash given, is another."""
+    if not path.is_file():
+        raise ModelError(f"{path}: no such file; copy the whole folder again")
+    if sha256 and (got := sha256_of(path)) != sha256:
+        raise ModelError(f"{path}: sha256 expected {sha256}, got {got}; copy the file again")
+
+
+def plain(state: Mapping[str, Any]) -> dict[str, Any]:
+    """Copies of tensors on the CPU, contiguous, as a file wants them."""
+    return {name: value.detach().cpu().contiguous().clone() for name, value in state.items()}
+
+
+def write_card(path: Path, card: Mapping[str, Any]) -> None:
+    """Write a folder's JSON card, whole or not at all."""
+    scratch = path.with_name(path.name + ".part")
+    scratch.write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
+    scratch.replace(path)
+
+
+def read_card(path: Path, form: str, fix: str) -> dict[str, Any]:
+    """A folder's card. Raises ModelError naming file and field, and ``fix``."""
+    try:
+        card: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path}: cannot be read ({error}); {fix}") from None
+    if card.get("format") != form:
+        raise ModelError(f"{path}: field 'format': expected {form!r}, got {card.get('format')!r}")
+    return card
