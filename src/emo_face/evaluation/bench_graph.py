@@ -5,11 +5,11 @@ the arrival of /emotion/scores in this process. The peer: the same camera and, i
 ultralytics' YOLO at the same weights; people's boxes only, no faces, tracks or emotions. It needs an interpreter with
 ultralytics and torch (--peer-python) and is left out without.
 
-Three comparisons, all with the same people found: `ours` and `peer` at the camera's rate and the same input size;
-`peer_default`, the peer at ultralytics' own input size of 640, as most packages call it; `saturated`, both with a
-camera that is faster than either, where throughput shows and a queue fills.
+Three comparisons, all with the same people found: `peer`, the pattern as most packages have it, at ultralytics' own
+input size of 640; `peer_same_input`, the peer at our input size of 320, so that only the pattern differs; `saturated`,
+the same with a camera that is faster than either, where throughput shows and a queue fills.
 
-keys: ours, peer {fps p50_ms p95_ms p99_ms dropped people}, peer_default and saturated likewise, six_people_cost_ratio
+keys: ours, peer {fps p50_ms p95_ms p99_ms dropped people}, peer_same_input and saturated likewise, six_people_cost_ratio
 (processor time of the perception process a frame, six people over one), rss_mb (all nodes), startup_s (`emo-face up` to
 the first person's score), machine, notes.
 """
@@ -72,13 +72,13 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     result.update(rss_mb=one["rss_mb"], rss_mb_by_node=one["rss_by_node"], startup_s=one["startup_s"])
     result["perception_cpu_ms_per_frame"] = one["cpu_ms"]
     if args.peer_python:
-        result["peer"] = _peer(args, args.rate, imgsz=320)
-        result["peer_default"] = _peer(args, args.rate, imgsz=640)
+        result["peer"] = _peer(args, args.rate, imgsz=640)
+        result["peer_same_input"] = _peer(args, args.rate, imgsz=320)
         ours = _ours(args, args.one, args.saturate)["figures"]
         saturated = {"rate": args.saturate, "ours": ours, "peer": _peer(args, args.saturate, imgsz=320)}
         result["saturated"] = {**saturated, **_compare(ours, saturated["peer"])}
         result.update(_compare(result["ours"], result["peer"]))
-        result["peer_default"].update(_compare(result["ours"], result["peer_default"]))
+        result["peer_same_input"].update(_compare(result["ours"], result["peer_same_input"]))
     else:
         notes.append("no --peer-python: the peer was not measured")
     return {**result, "machine": about, "notes": notes}
