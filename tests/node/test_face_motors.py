@@ -21,7 +21,7 @@ from emo_face.core.errors import ConfigError
 from emo_face.core.paths import share_dir
 from emo_face.face.basis import find_basis
 from emo_face.nodes.face_driver import FaceDriverNode
-from emo_face.nodes.face_inputs import face_of
+from emo_face.nodes.face_inputs import face_of, hri_faces
 from emo_face.ros import qos
 from emo_face.runtime.store import ModelEntry, register, sha256_of
 
@@ -152,14 +152,25 @@ def test_avatars_get_live_link_packets(graph: Any) -> None:
         ("excited", 0.8, 0.5, "mouthSmileLeft"),
         ("", -0.6, -0.3, "browInnerUp"),
         ("scared", 0.0, 0.0, "eyeWideLeft"),
+        ("Asleep", 0.0, 0.0, "eyeBlinkRight"),
+        ("furious", 0.0, 0.0, "browDownLeft"),
+        ("amazed", 0.0, 0.0, "jawOpen"),
     ],
 )
 def test_hri_expressions_become_faces(label: str, valence: float, arousal: float, shape: str) -> None:
     assert face_of(label, valence, arousal)[ARKIT_INDEX[shape]] > 0.2
 
 
+def test_every_hri_label_is_a_face_of_its_own() -> None:
+    faces = np.array(list(hri_faces().values()))
+    assert faces.shape == (25, 52)
+    assert 0.0 <= faces.min() <= faces.max() <= 1.0
+    apart = np.abs(faces[:, None] - faces[None]).max(axis=2)
+    assert apart[~np.eye(25, dtype=bool)].min() > 0.1
+
+
 def test_what_says_nothing_is_no_face_and_strength_follows_the_vector() -> None:
-    assert face_of("confused", 0.0, 0.0) is None
+    assert face_of("smug", 0.0, 0.0) is None
     assert face_of("", float("nan"), 0.0) is None
     assert face_of("", 3.0, 0.0) is None
     assert not face_of("", 0.0, 0.0).any()
@@ -177,7 +188,7 @@ def test_robot_face_expression_needs_hri_msgs(graph: Any) -> None:
     out = graph.talk(Expression, "/robot_face/expression")
     out.publish(Expression(expression="happy", confidence=1.0))
     graph.until(lambda: face.smile() > 0.5)
-    out.publish(Expression(expression="bored"))
+    out.publish(Expression(expression="smug"))
     face.complaint("/robot_face/expression not used")
 
 

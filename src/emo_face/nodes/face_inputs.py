@@ -5,22 +5,37 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numpy as np
+import yaml
 from geometry_msgs.msg import PointStamped
 from numpy.typing import NDArray
 from std_msgs.msg import Float32, String
 
+from emo_face.core.arkit import ARKIT_INDEX
 from emo_face.core.errors import ConfigError
 from emo_face.core.labels import basic7
+from emo_face.core.paths import PACKAGE
 from emo_face.face.facs import default_facs
 from emo_face.face.player import FacePlayer
 from emo_face.ros import qos
-from emo_face.ros.humans import EXPRESSIONS
 from emo_face.ros.lifecycle import EmoNode
 
-LABELS = {theirs: ours for ours, theirs in EXPRESSIONS.items()}
+
+@cache
+def hri_faces() -> dict[str, NDArray[np.float64]]:
+    """Label of ROS4HRI -> (52,) ARKit face, from ``data/hri_expressions.yaml``."""
+    facs, faces = default_facs(), {}
+    table = yaml.safe_load((PACKAGE / "data" / "hri_expressions.yaml").read_text(encoding="utf-8"))
+    for label, (intensity, mixture) in table.items():
+        face = facs.arkit({name: share for name, share in mixture.items() if name in facs.expressions}, intensity)
+        for channel in mixture.keys() - set(facs.expressions):
+            for side in ("Left", "Right"):
+                face[ARKIT_INDEX[channel + side]] = mixture[channel]
+        faces[label] = np.asarray(face, np.float64)
+    return faces
 
 
 class FaceInputs:
@@ -68,7 +83,7 @@ class FaceInputs:
             return
         face = face_of(msg.expression, msg.valence, msg.arousal)
         if face is None:
-            text = "expected one of " + ", ".join(LABELS) + ", or valence and arousal in [-1, 1]"
+            text = "expected one of " + ", ".join(hri_faces()) + ", or valence and arousal in [-1, 1]"
             self._node.drop("robot_face", f"/robot_face/expression not used: {text}")
             return
         player.play(face, self._node.params["robot_face.hold"], time.monotonic())
@@ -80,9 +95,8 @@ def face_of(label: str, valence: float, arousal: float) -> NDArray[np.float64] |
     The expression nearest in direction of (valence, arousal) is shown as strongly as the vector is long against the
     expression's own. None where neither says anything.
     """
-    facs = default_facs()
-    if label in LABELS:
-        return np.asarray(facs.arkit({LABELS[label]: 1.0}), np.float64)
+    if label.lower() in hri_faces():
+        return hri_faces()[label.lower()].copy()
     if not (math.isfinite(valence) and math.isfinite(arousal)) or max(abs(valence), abs(arousal)) > 1:
         return None
     length = math.hypot(valence, arousal)
@@ -93,7 +107,7 @@ def face_of(label: str, valence: float, arousal: float) -> NDArray[np.float64] |
         n: (v, a) for n, v, a in zip(labels.labels, labels.valence, labels.arousal, strict=True) if (v, a) != (0, 0)
     }
     near = max(points, key=lambda n: (valence * points[n][0] + arousal * points[n][1]) / math.hypot(*points[n]))
-    return np.asarray(facs.arkit({near: 1.0}, min(1.0, length / math.hypot(*points[near]))), np.float64)
+    return np.asarray(default_facs().arkit({near: 1.0}, min(1.0, length / math.hypot(*points[near]))), np.float64)
 
 
 def _expression_type() -> Any:
