@@ -169,3 +169,21 @@ def test_a_missing_or_damaged_bag_is_named(tmp_path):
     broken.write_bytes(b"\x89MCAP0\r\nnot a bag at all")
     with pytest.raises(UserError, match=r"broken\.mcap"):
         list(read_bag(broken))
+
+
+def test_the_page_follows_the_person_the_robot_attended_to():
+    from emo_face.core.types import Box, Emotion, Person
+    from emo_face.evaluation.page import _attended
+    from emo_face.evaluation.recording import Recording, Scores, Shown
+
+    def scores(stamp: float, **people: float) -> Scores:
+        read = [Emotion("basic7", np.full(7, p), np.zeros(7, bool), 0.0, 0.0) for p in people.values()]
+        return Scores(stamp, 0.0, tuple(Person(i, 1.0, Box(0, 0, 1, 1)) for i in people), tuple(read), ())
+
+    def shown(stamp: float, who: str) -> Shown:
+        return Shown(stamp, 0.0, who, "Happy", 1.0, "", "", np.zeros(7, np.float32))
+
+    seen = [scores(0.0, a=0.1), scores(1.0, a=0.2, b=0.3), scores(2.0, b=0.4), scores(3.0, b=0.5)]
+    recording = Recording(scores=seen, expressions=[shown(0.0, "a"), shown(2.5, "b")])
+    assert [p if p is None else p[0] for _, p in _attended(recording)] == [0.1, 0.2, None, 0.5]
+    assert [p if p is None else p[0] for _, p in _attended(Recording(scores=seen))] == [0.1, 0.2, 0.4, 0.5]

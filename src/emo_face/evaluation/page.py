@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from bisect import bisect_right
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 from emo_face.core.arkit import ARKIT_52
 from emo_face.core.errors import UserError
 from emo_face.core.labels import label_set
+from emo_face.core.types import FloatArray
 from emo_face.evaluation.recording import Recording
 
 COLOURS = {
@@ -40,7 +42,7 @@ def write_page(recording: Recording, path: Path, summary: dict[str, Any]) -> Non
         vertical_spacing=0.035,
         row_heights=[0.17, 0.14, 0.47, 0.12, 0.10],
         subplot_titles=(
-            "Emotion of the person (calibrated probability)",
+            "Emotion of the person attended to (calibrated probability)",
             "Emotion that the robot shows",
             "Blendshapes of the robot's face (ARKit-52)",
             "Latency from capture (ms)",
@@ -71,10 +73,20 @@ def write_page(recording: Recording, path: Path, summary: dict[str, Any]) -> Non
     path.write_text(_document(body, summary), encoding="utf-8")
 
 
-def _main_person(recording: Recording) -> str:
-    """Id of the person seen most often."""
-    seen = [person.person_id for scores in recording.scores for person in scores.people]
-    return max(sorted(set(seen)), key=seen.count, default="")
+def _attended(recording: Recording) -> list[tuple[float, FloatArray | None]]:
+    """(stamp, probabilities of the person the robot attended to then), None where they were out of view.
+
+    Without expressions in the recording: of the first person of each frame.
+    """
+    turns = [(shown.stamp, shown.person_id) for shown in recording.expressions]
+    stamps = [stamp for stamp, _ in turns]
+    found: list[tuple[float, FloatArray | None]] = []
+    for scores in recording.scores:
+        read = {person.person_id: emotion for person, emotion in zip(scores.people, scores.emotions, strict=True)}
+        turn = bisect_right(stamps, scores.stamp)
+        who = turns[max(turn - 1, 0)][1] if turns else next(iter(read), "")
+        found.append((scores.stamp, read[who].probabilities if who in read else None))
+    return found
 
 
 def _lines(
@@ -88,16 +100,12 @@ def _lines(
 
 
 def _person(figure: Any, go: Any, recording: Recording, start: float) -> None:
-    who = _main_person(recording)
-    rows = [
-        (scores.stamp - start, emotion.probabilities)
-        for scores in recording.scores
-        for person, emotion in zip(scores.people, scores.emotions, strict=True)
-        if person.person_id == who
-    ]
     labels = next((s.labels for s in recording.scores if s.labels), ())
-    if rows:
-        _lines(figure, go, 1, labels, [t for t, _ in rows], np.array([p for _, p in rows]), legend=True)
+    rows = _attended(recording)
+    if any(p is not None for _, p in rows):
+        gap = np.full(len(labels), np.nan)  # a hole in the lines
+        values = np.array([gap if p is None else p for _, p in rows])
+        _lines(figure, go, 1, labels, [t - start for t, _ in rows], values, legend=True)
 
 
 def _shown(figure: Any, go: Any, recording: Recording, start: float) -> None:

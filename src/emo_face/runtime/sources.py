@@ -24,6 +24,9 @@ class SourceError(UserError):
     """A source cannot be opened or read; names it and what to try."""
 
 
+UPPER = 0.3  # share of the way down that the pan takes
+
+
 @dataclass(frozen=True, slots=True)
 class PanZoom:
     """A slow hand-held look at a picture.
@@ -139,12 +142,15 @@ class Still:
 
 
 def _view(frame: ImageArray, pan: PanZoom, time: float) -> ImageArray:
-    """The window of ``frame`` at ``time`` seconds, scaled back to full size; zoom breathes, centre goes in an eight."""
+    """The window of ``frame`` at ``time`` seconds, scaled back to full size.
+
+    Zoom breathes and the window goes in an eight, in the upper part of the picture: there people's heads are.
+    """
     height, width = frame.shape[:2]
     phase = 2 * math.pi * time / pan.period
     zoom = 1 + (pan.zoom - 1) * (0.75 - 0.25 * math.cos(phase))
     across, down = (width - width / zoom) / 2, (height - height / zoom) / 2
-    x, y = across * (1 + math.sin(phase)), down * (1 + math.sin(2 * phase))
+    x, y = across * (1 + math.sin(phase)), down * UPPER * (1 + math.sin(2 * phase))
     matrix = np.array([[zoom, 0, -zoom * x], [0, zoom, -zoom * y]])
     return np.asarray(cv2.warpAffine(frame, matrix, (width, height), borderMode=cv2.BORDER_REPLICATE), np.uint8)
 
