@@ -182,8 +182,8 @@ def main() -> int:
     if args.json:
         print(json.dumps(found))
         return 0
-    print(f"{found['size']} on {found['device']}, {found['dtype']}: {found['parameters'] / 1e6:.0f} M parameters,")
-    print(f"{found['tflop_a_view']:.4f} TFLOP a view, {found['matrix_tflops']:.2f} TFLOP/s in a matrix product")
+    print(f"{found['size']} on {found['device']}, {found['dtype']}: {found['parameters'] / 1e6:.3g} M parameters,")
+    print(f"{found['tflop_a_view']:.2g} TFLOP a view, {found['matrix_tflops']:.2f} TFLOP/s in a matrix product")
     for n, row in found["people_per_s"].items():
         ratio, share = found["ratio"][n], 100 * found["roofline_share"][n]
         print(f"{n:>3s} people: {row['ours']:8.2f} /s, naive {row['naive']:8.2f} /s, {ratio:.2f}x, floor {share:.0f} %")

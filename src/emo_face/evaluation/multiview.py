@@ -102,6 +102,7 @@ def evaluate(args: argparse.Namespace) -> dict[str, Any]:
         labels=list(label_set(name).labels),
         split=args.split,
         split_note=_split_note(people),
+        data=[len({record.image for record in records}), len(records), len(label_set(name))],
         missing_views=_missing(data.features.present, card.fusion.views),
     )
     if vad is not None:
@@ -148,7 +149,7 @@ def read_features(folder: Path) -> Any:
 
 def _split_note(people: Sequence[Any]) -> str:
     sources = sorted({record.source for record in people})
-    return f"Splits come from: {', '.join(sources) or 'unnamed'}. Numbers of different splits do not compare."
+    return f"Data and splits: {', '.join(sources) or 'unnamed'}. Numbers of other data or other splits do not compare."
 
 
 def _missing(present: Any, views: Sequence[str]) -> dict[str, int]:

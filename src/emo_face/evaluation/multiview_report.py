@@ -18,7 +18,7 @@ LAST_STEP = "+ final instruction tuning"
 STYLE = (
     "body{font:15px system-ui;margin:2em auto;max-width:62em;color:#222}table{border-collapse:collapse;margin:1em 0}"
     "td,th{padding:.25em .8em;text-align:right;border-bottom:1px solid #ddd}"
-    "td:first-child,th:first-child{text-align:left}"
+    "td:first-child,th:first-child{text-align:left;white-space:nowrap}"
     ".ours{background:#eef6ff;font-weight:600}caption{text-align:left;font-weight:600}.note{color:#555}"
 )
 
@@ -54,9 +54,11 @@ def write_html(report: Mapping[str, Any], path: Path) -> Path:
     for key, result in report.get("ablations", {}).items():
         metric = "" if label_set(report["label_set"]).multi else "accuracy"
         parts.append(_ablation(tables[key], result, metric))
+    sizes = tables["table10"]
+    parts.append(_table(sizes["title"], sizes["columns"], sizes["rows"], {"This run": report["data"]}))
     parts.append("<h2>Calibration</h2>" + _reliability(report["calibration"]["bins"]))
     source = html.escape(tables["source"])
-    parts.append(f'<p class="note">Paper: <a href="{source}">{source}</a>. {html.escape(report["split_note"])}</p>')
+    parts.append(f'<p class="note">Paper: <a href="{source}">{source}</a>.</p>')
     path.parent.mkdir(parents=True, exist_ok=True)
     title = "<title>Multi-view evaluation</title>"
     page = f'<!doctype html><html lang="en"><meta charset="utf-8">{title}<style>{STYLE}</style>'
@@ -85,6 +87,7 @@ def _facts(report: Mapping[str, Any]) -> str:
     low, high = report["mAP_interval"]
     calibration = report["calibration"]
     lines = [
+        report["split_note"],
         f"{ours['n']:,} people, split {report['split']}, AP mode {ours['ap_mode']}",
         f"mAP {ours['mAP']:.2f} (95 % bootstrap {low:.2f} to {high:.2f}), Hamming loss {ours['hamming']:.2f}",
         f"ECE {calibration['ece']:.4f} (uncalibrated {calibration['ece_raw']:.4f}), Brier {calibration['brier']:.4f}",

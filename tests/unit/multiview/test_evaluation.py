@@ -131,8 +131,19 @@ def test_report_is_the_librarys_numbers(world, trained, tmp_path, capsys):
         assert report["ablations"][table][row] == [pytest.approx(report["result"]["mAP"])]
     assert report["vlm"]["This run"]["n"] == 8
     page = (tmp_path / "report.html").read_text()
-    for text in ("This run", "37.88", "Kosti et al. 2017", "Embarrassment", "<svg", "VLM, in words", "face module"):
+    for text in (
+        "This run",
+        "37.88",
+        "Kosti et al. 2017",
+        "Embarrassment",
+        "<svg",
+        "VLM, in words",
+        "face module",
+        "23,189",
+    ):
         assert text in page
+    assert "<td>This run</td><td>40</td><td>40</td><td>26</td>" in page
+    assert "Data and splits: synthetic." in page
     assert "http" not in page.replace("https://openreview.net", "")
 
 

@@ -190,6 +190,18 @@ def test_generation_and_stream_agree(world):
     assert "".join(pieces).split() == world.tokenizer.decode(whole[0], skip_special_tokens=True).split()
 
 
+def test_the_first_word_generated_is_the_one_the_loss_sees(world):
+    """Generation builds its own inputs; they must put each person's pictures where training does."""
+    vlm = world.vlm().eval()
+    people = [row.record for row in world.rows[:6]]
+    prompt = world.collator().prompts(people, world.rows[0].question)
+    with torch.no_grad():
+        logits = vlm(prompt).logits[:, -1]
+    words = vlm.generate(prompt, max_new_tokens=1, do_sample=False)[:, 0]
+    assert words.tolist() == logits.argmax(-1).tolist()
+    assert len(torch.unique(logits, dim=0)) == len({record.image for record in people})  # one question, their pictures
+
+
 def test_stream_passes_errors_on(world):
     vlm = world.vlm().eval()
     batch = world.collator()(world.rows[:1])
