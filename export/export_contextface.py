@@ -2,10 +2,13 @@
 
     python export/export_contextface.py --model out/contextface/best --out out/export              head.onnx, arkit.onnx
     python export/export_contextface.py --model best --out out/export --prefill 160                and prefill.onnx
+    python export/export_contextface.py --model best --out out/export --prefill 320 --pictures     and vision.onnx
 
 head.onnx: state of <FACE> -> face. arkit.onnx: face code -> ARKit, for the model's FLAME version where its map is on
 this machine (emo-face flame import), else for open-ict-1. prefill.onnx: the whole one-pass answer to a quote of at most
 so many prompt tokens, float32, for backbones that fit a CPU (SmolVLM's size); a language model of 7B stays in torch.
+With --pictures it takes a picture's embeddings as well, and vision.onnx makes them of pixels (LLaVA and SmolVLM;
+Qwen-VL places a picture's tokens in three dimensions and stays with words).
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 
 def main() -> int:
@@ -25,8 +29,11 @@ def main() -> int:
     parser.add_argument(
         "--prefill", type=int, default=0, metavar="N", help="also the prefill, for prompts up to N tokens"
     )
+    parser.add_argument("--pictures", action="store_true", help="the prefill takes a picture too; adds vision.onnx")
     parser.add_argument("--json", action="store_true", help="print only JSON")
     args = parser.parse_args()
+    if args.pictures and not args.prefill:
+        parser.error("--pictures needs --prefill N")
     from emo_face.core.errors import UserError
 
     try:
@@ -45,7 +52,6 @@ def main() -> int:
 def _export(args: argparse.Namespace) -> list[dict[str, object]]:
     from emo_face.core.errors import ModelError
     from emo_face.expression.contextface.engine import EngineSettings, load_engine
-    from emo_face.expression.contextface.prompts import branch_parts, words
     from emo_face.face.basis import OPEN_BASIS, find_basis
     from emo_face.training import export_contextface as export
 
@@ -59,11 +65,27 @@ def _export(args: argparse.Namespace) -> list[dict[str, object]]:
     arkit = export.export_arkit(basis, args.out / "arkit.onnx")
     rows = [(head, ""), (arkit, "mm of skin")]
     if args.prefill:
-        parts = [branch_parts("quote", word) for word in words()]
-        ends = [[*engine.builder.body(word), *engine.builder.body(tail)] for _, word, tail in parts]
-        ends = [end[: end.index(engine.model.face_id) + 1] for end in ends]
-        rows.append((export.export_prefill(engine.model, ends, args.prefill, args.out / "prefill.onnx"), ""))
+        rows += [(parity, "") for parity in _prefill(args, engine)]
     return [{"file": str(parity.path), "worst": parity.worst, "unit": unit} for parity, unit in rows]
+
+
+def _prefill(args: argparse.Namespace, engine: Any) -> list[Any]:
+    """prefill.onnx, and with pictures vision.onnx."""
+    import numpy as np
+
+    from emo_face.expression.contextface.prompts import branch_parts, words
+    from emo_face.training import export_contextface as export
+
+    made, picture = [], None
+    if args.pictures:
+        grey = engine.eyes.fitted(np.full((64, 64, 3), 114, np.uint8))
+        pixels = engine.eyes.tensors([grey])["pixel_values"]
+        parity, picture = export.export_vision(engine.model, pixels, args.out / "vision.onnx")
+        made.append(parity)
+    parts = [branch_parts("quote", word) for word in words()]
+    ends = [[*engine.builder.body(word), *engine.builder.body(tail)] for _, word, tail in parts]
+    ends = [end[: end.index(engine.model.face_id) + 1] for end in ends]
+    return [*made, export.export_prefill(engine.model, ends, args.prefill, args.out / "prefill.onnx", picture)]
 
 
 if __name__ == "__main__":

@@ -93,21 +93,29 @@ def arkit_graph(basis: Basis, steps: int) -> Any:
 
 
 class Prefill(nn.Module):
-    """The one-pass prefill at a fixed shape, words only: a prompt padded on the left, branches behind it.
+    """The one-pass prefill at a fixed shape: a prompt padded on the left, branches behind it.
 
-    Inputs: ``ids`` (1, prompt) int64, left-padded; ``length`` (1,) int64 real prompt tokens. The branches are fixed.
-    Outputs: ``log_probs`` (k,), ``faces`` (k, outputs).
+    Inputs: ``ids`` (1, prompt) int64, left-padded; ``length`` (1,) int64 real prompt tokens; with ``pictures`` also
+    ``picture`` (tokens, d), the picture's embeddings (:class:`Vision`), anything where the prompt has no picture. The
+    branches are fixed. Outputs: ``log_probs`` (k,), ``faces`` (k, outputs).
+
+    Raises:
+        ModelError: ``pictures`` for a backbone that places picture tokens in three dimensions (Qwen-VL).
     """
 
     branch_ids: Tensor
     offsets: Tensor
     tree: Tensor
 
-    def __init__(self, model: ContextFace, branches: Sequence[Sequence[int]], prompt: int) -> None:
+    def __init__(
+        self, model: ContextFace, branches: Sequence[Sequence[int]], prompt: int, pictures: bool = False
+    ) -> None:
         super().__init__()
-        self.core, self.output, self.head, self.prompt = (
-            model.base.model, model.base.get_output_embeddings(), model.head, prompt,
-        )  # fmt: skip
+        if pictures and getattr(model.base.model, "get_rope_index", None) is not None:
+            raise ModelError(f"model type {model.base.config.model_type!r}: its prefill is exported for words only")
+        self.core = model.base.get_decoder() if pictures else model.base.model
+        self.embed, self.output = model.base.get_input_embeddings(), model.base.get_output_embeddings()
+        self.head, self.prompt, self.image_id = model.head, prompt, model.image_id
         packed = pack([0] * prompt, branches)
         owner = torch.tensor(packed.branch)
         places = torch.arange(len(owner))
@@ -119,7 +127,7 @@ class Prefill(nn.Module):
         for name, value in (("sources", sources), ("targets", targets), ("ends", ends), ("mixing", mixing)):
             self.register_buffer(name, value)
 
-    def forward(self, ids: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, ids: Tensor, length: Tensor, picture: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """See the class."""
         every = torch.cat([ids, self.branch_ids], 1)
         start = self.prompt - length
@@ -127,12 +135,32 @@ class Prefill(nn.Module):
         seen = self.tree & (real[None, :] | torch.eye(every.shape[1], dtype=torch.bool))  # padding sees itself: no NaN
         mask = torch.zeros(seen.shape).masked_fill(~seen, torch.finfo(torch.float32).min)[None, None]
         positions = (self.offsets - start).clamp(min=0)
-        states = self.core(
-            input_ids=every, attention_mask=mask, position_ids=positions, use_cache=False
-        ).last_hidden_state[0]
+        given = {"input_ids": every} if picture is None else {"inputs_embeds": self._embedded(every, picture)}
+        states = self.core(**given, attention_mask=mask, position_ids=positions, use_cache=False).last_hidden_state[0]
         scores = torch.log_softmax(self.output(states[self.sources]).float(), -1)
         each = scores.gather(1, self.targets[:, None])[:, 0]
         return self.mixing @ each, self.head(states[self.ends])
+
+    def _embedded(self, ids: Tensor, picture: Tensor) -> Tensor:
+        """Embeddings of the tokens, the n-th picture token that of the n-th row of ``picture``."""
+        here = ids == self.image_id
+        rows = (torch.cumsum(here.long(), 1) - 1).clamp(0, picture.shape[0] - 1)
+        embedded: Tensor = torch.where(here[..., None], picture[rows], self.embed(ids))
+        return embedded
+
+
+class Vision(nn.Module):
+    """The vision encoder and its projector: ``pixel_values`` of one picture -> ``picture`` (tokens, d)."""
+
+    def __init__(self, model: ContextFace) -> None:
+        super().__init__()
+        self.core = model.base.model
+
+    def forward(self, pixel_values: Tensor) -> Tensor:
+        """See the class."""
+        features = self.core.get_image_features(pixel_values=pixel_values, return_dict=True).pooler_output
+        rows: Tensor = features[0] if isinstance(features, (list, tuple)) else features
+        return rows.reshape(-1, rows.shape[-1])
 
 
 def _reading(packed: Any, offset: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -202,13 +230,31 @@ def skin_mm(basis: Basis, difference: FloatArray) -> float:
     return float(np.sqrt(max(0.0, float(difference @ metric @ difference))))
 
 
-def export_prefill(model: ContextFace, branches: Sequence[Sequence[int]], prompt: int, path: Path) -> Parity:
-    """The one-pass prefill for prompts of up to ``prompt`` tokens; float32, for backbones that fit a CPU."""
-    graph = Prefill(model, branches, prompt).eval()
+def export_prefill(
+    model: ContextFace, branches: Sequence[Sequence[int]], prompt: int, path: Path, picture: Tensor | None = None
+) -> Parity:
+    """The one-pass prefill for prompts of up to ``prompt`` tokens; float32, for backbones that fit a CPU.
+
+    ``picture``: (tokens, d) embeddings of some picture make a graph that takes pictures too.
+    """
+    graph = Prefill(model, branches, prompt, picture is not None).eval()
     ids = torch.randint(3, 200, (1, prompt), generator=torch.Generator().manual_seed(0))
-    length = torch.tensor([prompt - 7])
     ids[0, :7] = 0
-    return _export(graph, (ids, length), ["ids", "length"], ["log_probs", "faces"], path, None)
+    inputs, names = [ids, torch.tensor([prompt - 7])], ["ids", "length"]
+    if picture is not None:
+        if prompt < len(picture) + 16:
+            raise ModelError(f"prefill: {prompt} tokens hold no picture of {len(picture)} and words; give more")
+        ids[0, 9 : 9 + len(picture)] = model.image_id
+        inputs, names = [*inputs, picture], [*names, "picture"]
+    return _export(graph, tuple(inputs), names, ["log_probs", "faces"], path, None)
+
+
+def export_vision(model: ContextFace, pixels: Tensor, path: Path) -> tuple[Parity, Tensor]:
+    """The vision encoder at the shape of ``pixels``, and the embeddings (tokens, d) that it gives for them."""
+    graph = Vision(model).eval()
+    with torch.no_grad():
+        rows = graph(pixels)
+    return _export(graph, (pixels,), ["pixel_values"], ["picture"], path, None), rows
 
 
 def _export(

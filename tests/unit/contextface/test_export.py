@@ -11,7 +11,7 @@ pytest.importorskip("peft")
 pytest.importorskip("onnxscript")
 onnxruntime = pytest.importorskip("onnxruntime")
 
-from tinyworld import tiny
+from tinyworld import PICTURE, tiny
 
 from emo_face.core.arkit import ARKIT_INDEX
 from emo_face.core.errors import ModelError
@@ -68,6 +68,39 @@ def test_prefill_agrees_with_the_one_pass(tmp_path, family):
         np.testing.assert_allclose(faces, answer.faces, atol=1e-4)
     with pytest.raises(ModelError, match="97 tokens, the graph takes 96"):
         export.padded_prompt([1] * 97, 96)
+
+
+@pytest.mark.parametrize("family", ["smolvlm", "llava"])
+def test_prefill_with_a_picture_agrees_with_the_one_pass(tmp_path, family):
+    world = tiny(family)
+    model = merged(world.model)
+    pictures = [world.eyes.fitted(p) for p in (PICTURE, PICTURE[:, ::-1] // 2)]
+    pixels = [world.eyes.tensors([p])["pixel_values"] for p in pictures]
+    _, example = export.export_vision(model, pixels[0], tmp_path / "vision.onnx")
+    parts = [branch_parts("quote", word) for word in words()]
+    ends = [[*world.builder.body(w), *world.builder.body(t)] for _, w, t in parts]
+    ends = [e[: e.index(model.face_id) + 1] for e in ends]
+    export.export_prefill(model, ends, 112, tmp_path / "prefill.onnx", example)
+    eyes, graph = session(tmp_path / "vision.onnx"), session(tmp_path / "prefill.onnx")
+    one = OnePass(model, world.builder, world.eyes)
+    seen = []
+    for picture, values in [*zip(pictures, pixels, strict=True), (None, pixels[0])]:
+        (rows,) = eyes.run(None, {"pixel_values": values.numpy()})
+        prompt = world.builder.prompt(expression_question("oh no", image=picture is not None), parts[0][0])
+        ids, length = export.padded_prompt(prompt, 112)
+        log_probs, faces = graph.run(None, {"ids": ids, "length": length, "picture": rows})
+        answer = one.answer(quote="oh no", picture=picture)
+        np.testing.assert_allclose(log_probs, answer.log_probs, atol=1e-4)
+        np.testing.assert_allclose(faces, answer.faces, atol=1e-4)
+        seen.append(log_probs)
+    assert np.abs(seen[0] - seen[1]).max() > 1e-3  # the picture counts
+    with pytest.raises(ModelError, match="hold no picture"):
+        export.export_prefill(model, ends, 16, tmp_path / "small.onnx", example)
+
+
+def test_qwen_is_exported_for_words_only(tmp_path):
+    with pytest.raises(ModelError, match="words only"):
+        export.Prefill(tiny("qwen2_5_vl").model, [[5, 6]], 16, True)
 
 
 def test_a_graph_that_differs_is_not_kept(tmp_path, monkeypatch):
