@@ -67,6 +67,8 @@ def lid_motion(face: Face, e: Eyes, s: float, side: str, extra: tuple[str, ...] 
     outer = smoothstep(-0.4, 0.8, t) * profile
     face.move(f"browDown{side}", [up], dy(e.slant * e.up * (0.34 * inner + 0.10 * profile)))
     face.move("browInnerUp", [up], dy(e.slant * e.up * (0.34 * outer - 0.05 * inner)))
+    # A whole brow raised lifts the whole lid: surprise is round, not sad.
+    face.move(("browInnerUp", f"browOuterUp{side}"), [up], dy(-e.slant * e.up * (0.44 * outer + 0.06 * profile)))
     face.move(f"noseSneer{side}", [low], dy(-e.down * (0.20 * inner + 0.16 * profile)))
     face.move(f"noseSneer{side}", [up], dy(0.10 * e.up * profile))
     for line in extra:
@@ -169,6 +171,17 @@ def brow_pair(face: Face, b: Brows, fill: str = "brow") -> None:
             lines,
             lambda x, y, s=s, u=u: (0, -54 * k * smoothstep(-1.1, 0.3, u(x)) + 6 * k * smoothstep(0.3, 1, u(x))),
         )
+        # Both ends raised make a high round arch, not a hook at the inner end; unless the brow is knit, in fear.
+        both = ("browInnerUp", f"browOuterUp{side}")
+        for channels, share in ((both, 1.0), ((*both, f"browDown{side}"), -2.0)):
+            face.move(
+                channels,
+                lines,
+                lambda x, y, u=u, share=share: (
+                    0,
+                    share * k * (26 * smoothstep(0.3, -1.4, u(x)) - 8 * smoothstep(-0.2, 1, u(x))),
+                ),
+            )
         face.move(
             f"browDown{side}",
             lines,

@@ -170,7 +170,7 @@ def _lips(face: Face, m: Mouth) -> None:
             face,
             f"mouthPress{side}",
             w * s * 10 * E,
-            all=w * k * -4 * E**2,
+            all=w * (1.4 * m.curve * E**2 - 4 * k * B),  # a resting smile does not survive pressed lips
             lipUpOut=w * 0.62 * thin_u,
             lipLowOut=-w * 0.62 * thin_l,
         )

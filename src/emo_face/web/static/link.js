@@ -30,7 +30,8 @@ export class Link {
       if (typeof data === 'string') this.text(data);
       else this.frame(data);
     };
-    socket.onclose = ({ reason }) => { if (socket === this.socket) this.lost(reason); };
+    // 1008: a command broke the rules; other farewells are told by the state.
+    socket.onclose = ({ code, reason }) => { if (socket === this.socket) this.lost(code === 1008 ? reason : ''); };
     this.socket = socket;
   }
 

@@ -3,7 +3,9 @@ import { FaceView } from './face.js';
 import { Link } from './link.js';
 
 const ASLEEP = { eyeBlinkLeft: 0.42, eyeBlinkRight: 0.42, browInnerUp: 0.25 };
-const CREEP = 20; // ms to the next look while nothing visible moves; asking for an animation frame would wake the compositor
+// Asking for an animation frame wakes the compositor, so a face that creeps is looked at by timers: ms to the next look
+// after a lonely picture, and after none.
+const SOON = 10, CREEP = 20;
 const dark = matchMedia('(prefers-color-scheme: dark)');
 const calm = matchMedia('(prefers-reduced-motion: reduce)');
 
@@ -117,8 +119,10 @@ export class Stage {
     }
     const painted = this.view.show(this.shown);
     if (painted) this.painted++;
+    const swift = painted && this.swift;
+    this.swift = painted;
     if (!moving) this.running = false;
-    else if (painted) requestAnimationFrame((next) => this.tick(next));
-    else setTimeout(() => this.tick(performance.now()), CREEP);
+    else if (swift) requestAnimationFrame((next) => this.tick(next));
+    else setTimeout(() => this.tick(performance.now()), painted ? SOON : CREEP);
   }
 }
