@@ -77,6 +77,23 @@ def test_weights_are_copies_and_the_interval_holds_the_value(scored):
     assert low < multilabel.mean_average_precision(logits, truth).value < high + 0.05
 
 
+def test_intervals_hold_the_value_and_shrink_with_people(scored):
+    sk = pytest.importorskip("sklearn.metrics")
+    logits, truth = scored
+    widths = []
+    for copies in (1, 16):
+        predicted, labels = np.tile(logits > 0.3, (copies, 1)), np.tile(truth, (copies, 1))
+        found = multilabel.intervals(predicted, labels, np.random.default_rng(0), 60)
+        exact = {
+            "f1": sk.f1_score(labels, predicted, average="macro", zero_division=0),
+            "hamming": sk.hamming_loss(labels, predicted),
+            "accuracy": sk.accuracy_score(labels, predicted),
+        }
+        assert all(found[name][0] <= value <= found[name][1] for name, value in exact.items())
+        widths.append(found["hamming"][1] - found["hamming"][0])
+    assert widths[1] == pytest.approx(widths[0] / 4, rel=0.4)
+
+
 def test_thresholds_are_the_best_on_their_split(scored):
     logits, truth = scored
     found = multilabel.fit_thresholds(logits, truth)

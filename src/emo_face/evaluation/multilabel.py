@@ -196,6 +196,25 @@ def map_interval(
     return bootstrap(lambda w: mean_average_precision(scores, truth, "sklearn", w).value, len(scores), rng, rounds)
 
 
+def intervals(
+    predicted: NDArray[Any], truth: NDArray[Any], rng: np.random.Generator, rounds: int = 200
+) -> dict[str, tuple[float, float]]:
+    """95 % bootstrap intervals of macro ``f1``, ``hamming`` and ``accuracy`` (all labels right), in [0, 1]."""
+    predicted, truth = np.asarray(predicted, bool), np.asarray(truth, bool)
+    wrong, right = (predicted != truth).mean(1), (predicted == truth).all(1).astype(np.float64)
+
+    def f1(weights: Array) -> float:
+        hits, total = weights @ (predicted & truth), weights @ predicted + weights @ truth
+        return float(np.divide(2 * hits, total, out=np.zeros_like(hits), where=total > 0).mean())
+
+    found: dict[str, Callable[[Array], float]] = {
+        "f1": f1,
+        "hamming": lambda w: float(w @ wrong / w.sum()),
+        "accuracy": lambda w: float(w @ right / w.sum()),
+    }
+    return {name: bootstrap(statistic, len(truth), rng, rounds) for name, statistic in found.items()}
+
+
 def frequencies(truth: NDArray[Any], labels: Sequence[str]) -> dict[str, int]:
     """Positives of each label, for the report."""
     return dict(zip(labels, np.asarray(truth).sum(0).astype(int).tolist(), strict=True))

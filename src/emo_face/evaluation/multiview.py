@@ -124,10 +124,13 @@ def measure(logits: Any, truth: Any, card: Any, mode: multilabel.APMode, rounds:
     probabilities = card.probabilities(logits)
     plain = replace(card, scale=np.ones_like(card.scale), shift=np.zeros_like(card.shift)).probabilities(logits)
     low, high = multilabel.map_interval(logits, truth, np.random.default_rng(seed), rounds)
+    predicted = multilabel.decide(probabilities, card.thresholds, multi)
+    others = multilabel.intervals(predicted, truth, np.random.default_rng(seed), rounds)
     bins = pooled_bins(probabilities, truth)
     return {
         "result": multilabel.summary(probabilities, truth, card.thresholds, multi, mode, logits if multi else None),
         "mAP_interval": [100 * low, 100 * high],
+        "intervals": {key: [100 * a, 100 * b] for key, (a, b) in others.items() if key != "accuracy" or not multi},
         "positives": multilabel.frequencies(truth, label_set(card.fusion.label_set).labels),
         "calibration": {
             "ece": float(ece_per_label(probabilities, truth).mean()),

@@ -89,7 +89,8 @@ def _facts(report: Mapping[str, Any]) -> str:
     lines = [
         report["split_note"],
         f"{ours['n']:,} people, split {report['split']}, AP mode {ours['ap_mode']}",
-        f"mAP {ours['mAP']:.2f} (95 % bootstrap {low:.2f} to {high:.2f}), Hamming loss {ours['hamming']:.2f}",
+        f"mAP {ours['mAP']:.2f} (95 % bootstrap {low:.2f} to {high:.2f})",
+        "; ".join(f"{key} {ours[key]:.2f} ({a:.2f} to {b:.2f})" for key, (a, b) in report["intervals"].items()),
         f"ECE {calibration['ece']:.4f} (uncalibrated {calibration['ece_raw']:.4f}), Brier {calibration['brier']:.4f}",
     ]
     left_out = ours["classes_without_positives"]

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 
 from emo_face.core.errors import UserError
-from emo_face.datasets.records import Record, to_row
+from emo_face.datasets.records import Record
 from emo_face.perception.multiview.checkpoint import own_state
 from emo_face.perception.multiview.config import to_dict
 from emo_face.perception.multiview.encoder import MultiViewEncoder, gather
@@ -62,11 +62,20 @@ def encoder_key(encoder: MultiViewEncoder) -> str:
     return digest.hexdigest()
 
 
-def record_key(record: Record) -> str:
-    """sha256 over what the pixels of a person depend on: picture path and boxes."""
-    row = to_row(record)
-    wanted = {key: row.get(key) for key in ("image", "bbox_body", "bbox_face")}
-    return hashlib.sha256(json.dumps(wanted, sort_keys=True).encode()).hexdigest()[:16]
+def record_keys(records: Sequence[Record], pictures: Pictures) -> dict[str, str]:
+    """Record id -> sha256 over what the person's pixels depend on: the picture's bytes, own boxes, boxes drawn."""
+    found = {}
+    for group in _by_picture(records):
+        path = pictures.root / group[0].image
+        content = sha256_of(path) if path.is_file() else ""  # missing: encoding it says so
+        drawn: list[Any] = []
+        if pictures.config.scene_box == "all":
+            everybody = {p.person_id: p for p in (*map(person_of, group), *pictures.neighbours.get(group[0].image, []))}
+            drawn = sorted(str((p.body, p.face.box if p.face else None)) for p in everybody.values())
+        for record in group:
+            wanted = [content, str(record.bbox_body), str(record.bbox_face), drawn]
+            found[record.id] = hashlib.sha256(json.dumps(wanted).encode()).hexdigest()[:16]
+    return found
 
 
 class FeatureCache:
@@ -135,7 +144,8 @@ class FeatureCache:
             UserError: a picture cannot be read, the disk or the GPU is full (finished shards are kept).
         """
         done = {name: key for line in self._lines() for name, key in line["rows"]}
-        todo = [record for record in records if done.get(record.id) != record_key(record)]
+        keys = record_keys(records, pictures)
+        todo = [record for record in records if done.get(record.id) != keys[record.id]]
         pending: list[Record] = []
         found: list[tuple[NDArray[np.float16], NDArray[np.uint8]]] = []
         for people in _whole_pictures(todo, batch):
@@ -151,10 +161,10 @@ class FeatureCache:
             if tick is not None:
                 tick(len(people))
             if len(pending) >= self.shard:
-                self._write(pending, found)
+                self._write(pending, found, keys)
                 pending, found = [], []
         if pending:
-            self._write(pending, found)
+            self._write(pending, found, keys)
         return self.load().of(records)
 
     @torch.no_grad()  # type: ignore[untyped-decorator]
@@ -176,13 +186,15 @@ class FeatureCache:
             raise UserError(f"features of {people[0].id!r} or a neighbour are not finite; use float32 or bf16 weights")
         return features, (rows >= 0).to(torch.uint8).numpy()
 
-    def _write(self, people: Sequence[Record], found: Sequence[tuple[NDArray[Any], NDArray[Any]]]) -> None:
+    def _write(
+        self, people: Sequence[Record], found: Sequence[tuple[NDArray[Any], NDArray[Any]]], keys: Mapping[str, str]
+    ) -> None:
         features = torch.from_numpy(np.concatenate([pair[0] for pair in found]))
         present = torch.from_numpy(np.concatenate([pair[1] for pair in found]))
         name = f"features-{len(self._lines()):05d}.safetensors"
         with replacing(self.folder / name, features.numel() * 2 + present.numel()) as scratch:
             save_file({"features": features, "present": present}, str(scratch))
-        rows = [(record.id, record_key(record)) for record in people]
+        rows = [(record.id, keys[record.id]) for record in people]
         line = {"shard": name, "sha256": sha256_of(self.folder / name), "rows": rows}
         with (self.folder / INDEX).open("a", encoding="utf-8") as out:
             out.write(json.dumps(line) + "\n")

@@ -65,6 +65,37 @@ def test_cache_after_a_kill_and_with_a_moved_box(world, tmp_path):
         cache.load()
 
 
+def test_cache_sees_new_pixels_and_a_neighbours_new_box(world, tmp_path):
+    """Same path and boxes, other picture; or somebody else in it whose red box moved: both change what is seen."""
+    import shutil
+
+    import cv2
+
+    root = shutil.copytree(world.root / "frames", tmp_path / "d" / "frames").parent
+    one = world.records[0]
+    other = dataclasses.replace(one, id="other", bbox_body=Box(2, 2, 30, 60))
+    model = encoder(world)
+
+    def build(*people):
+        done = []
+        found = FeatureCache(tmp_path / "c", model).build(
+            people, Pictures.of(root, world.config, people), tick=done.append
+        )
+        return sum(done), found.of([one]).features
+
+    encoded, first = build(one, other)
+    assert encoded == 2
+    assert build(one, other)[0] == 0
+    encoded, moved = build(one, dataclasses.replace(other, bbox_body=Box(90, 2, 30, 60)))
+    assert encoded == 2
+    assert not np.array_equal(moved[0, 0], first[0, 0])
+    np.testing.assert_array_equal(moved[0, 1:], first[0, 1:])
+    cv2.imwrite(str(root / one.image), 255 - cv2.imread(str(root / one.image)))
+    encoded, inverted = build(one, dataclasses.replace(other, bbox_body=Box(90, 2, 30, 60)))
+    assert encoded == 2
+    assert not np.array_equal(inverted[0, 1], moved[0, 1])
+
+
 def test_cache_of_another_encoder_is_refused(world, tmp_path):
     FeatureCache(tmp_path, encoder(world))
     with pytest.raises(UserError, match="another encoder"):
