@@ -6,6 +6,7 @@ import json
 import socket
 import time
 import urllib.request
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -166,6 +167,14 @@ def test_a_port_in_use_fails_configure_with_the_parameter(graph: Any) -> None:
     report = node.health.report("", time.monotonic()).message
     assert "screen.port" in report
     graph.up(node)  # the port is free again
+
+
+def test_a_model_that_cannot_be_shown_fails_configure_with_the_parameter(graph: Any, tmp_path: Path) -> None:
+    model = tmp_path / "head.glb"
+    model.write_bytes(b"no glb")
+    node = graph.start(FaceDriverNode, screen__enabled=True, screen__port=free_port(), screen__model=str(model))
+    assert node.trigger_configure().name == "FAILURE"
+    assert "screen.model" in node.health.report("", time.monotonic()).message
 
 
 def test_the_tuning_page_takes_and_gives_back_the_face(graph: Any) -> None:
