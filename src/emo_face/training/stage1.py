@@ -121,7 +121,7 @@ class Stage1:
 
     def run(self, stop_after: int | None = None) -> stage1_state.Progress:
         """Train to the end (or ``stop_after`` optimiser steps, as a killed run would), resuming where one was."""
-        folder = stage1_state.newest(self.out)
+        folder = self._newest()
         if folder is not None:
             self.progress = stage1_state.load(
                 folder, self.encoder, self.optimizer, self._settings(), self.accelerator.process_index
@@ -147,6 +147,20 @@ class Stage1:
                 progress.epoch, progress.position = progress.epoch + 1, 0
             self._finish(board)
         return progress
+
+    def _newest(self) -> Path | None:
+        """The checkpoint to go on from. Raises UserError where processes do not find the same one."""
+        folder = stage1_state.newest(self.out)
+        if self.accelerator.num_processes > 1:
+            from accelerate.utils import gather_object
+
+            seen = gather_object([folder.name if folder else "none"])
+            if len(set(seen)) > 1:
+                raise UserError(
+                    f"{self.out}: the processes find different checkpoints ({', '.join(sorted(set(seen)))}); "
+                    "--out must be one folder that all machines see"
+                )
+        return folder
 
     def _boundary(self) -> bool:
         """Whether the micro-batch just done closes an optimiser step."""

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
+from emo_face.core.errors import UserError
 from emo_face.datasets.qa.corpus import read_corpus
 from emo_face.perception.multiview.checkpoint import load_base, own_state
 from emo_face.perception.multiview.config import EncoderConfig
@@ -75,6 +76,12 @@ def main(root: Path) -> None:
     weights = own_state(whole.encoder)
     equal = all(torch.equal(value, weights[name]) for name, value in own_state(again.encoder).items())
     states = gather_object([{"rank": rank, "equal": equal, "best": [whole.progress.best, again.progress.best]}])
+    refusal = ""
+    try:  # as on two machines without a common disk
+        stage1(root, root / ("killed" if rank == 0 else "elsewhere"), 2).run()
+    except UserError as error:
+        refusal = str(error)
+    assert "all machines see" in refusal
     if plain.accelerator.is_main_process:
         result = {"first": first, "best": progress.best, "steps": progress.step, "resumed": states}
         (root / "result.json").write_text(json.dumps(result))
