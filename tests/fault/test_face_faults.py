@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from emo_face.core.arkit import ARKIT_INDEX
+from emo_face.core.paths import share_dir
 from emo_face.face.controller import FIRST_WAIT, LONGEST_WAIT, FaceController
 from emo_face.face.drivers import open_driver
 from emo_face.face.drivers.mock import MockDriver
@@ -62,6 +64,25 @@ def test_it_smiles_and_goes_back_to_neutral_without_targets(story: Story) -> Non
     assert story.corners == pytest.approx(0.0, abs=0.01)
     steps = np.abs(np.diff(np.array(story.sent), axis=0))
     assert (steps <= story.rig.limits.velocity * DT * (1 + 1e-9)).all()
+
+
+def test_flame_coefficients_move_a_rig_that_names_them_and_ease_out(tmp_path: Path) -> None:
+    text = (share_dir() / "config" / "rigs" / "minimal_4servo.yaml").read_text(encoding="utf-8")
+    file = tmp_path / "flame.yaml"
+    file.write_text(
+        text.replace("{channel: mouthSmile, gain: 1.0}", "{channel: flame_007, gain: 0.5}"), encoding="utf-8"
+    )
+    story, coefficients = Story(str(file)), np.zeros(100)
+    coefficients[7] = 1.5
+    for _ in range(100):
+        story.motion.set_target(np.zeros(52), story.now, 0.5, flame=coefficients)
+        story.run(DT)
+    assert story.corners == pytest.approx(0.75, abs=0.03)
+    assert not story.motion.set_target(np.zeros(52), story.now, 0.5, flame=np.zeros(99))
+    assert not story.motion.set_target(np.zeros(52), story.now, 0.5, flame=np.full(100, np.nan))
+    story.run(2.5)
+    assert story.corners == pytest.approx(0.0, abs=0.01)
+    story.face.close()
 
 
 def test_unplugged_in_motion_then_back(story: Story, caplog: pytest.LogCaptureFixture) -> None:

@@ -49,6 +49,11 @@ class Face(Protocol):
         """Ease to neutral."""
         ...
 
+    @property
+    def flame(self) -> Array | None:
+        """(100,) FLAME coefficients of the last tick, or None."""
+        ...
+
 
 class FaceController:
     """Run a face; call :meth:`step` at the loop rate, everything else from any thread.
@@ -95,7 +100,7 @@ class FaceController:
             if not self._connected and now >= self._retry_at:
                 self._connect(now)
             if self.gate.state in (GateState.ACTIVE, GateState.STALE):
-                self.gate.command(self.rig.targets(self.face), now, now, smooth=True)
+                self.gate.command(self.rig.targets(self.face, self.motion.flame), now, now, smooth=True)
             self.output = self.gate.tick(now)
             if not self._connected:
                 return

@@ -84,6 +84,8 @@ class FaceMotion:
         self._onset = -math.inf
         self._deadline = self._look_until = -math.inf
         self._look = self._gaze = (0.0, 0.0)
+        self._flame: Array | None = None
+        self._flame_goal: Array | None = None
         self._aroused = self._arousal = 0.0
         self._now = -math.inf
 
@@ -112,6 +114,7 @@ class FaceMotion:
         intensity: float = 1.0,
         arousal: float = 0.0,
         gaze: Sequence[float] | None = None,
+        flame: ArrayLike | None = None,
     ) -> bool:
         """Take a new expression.
 
@@ -122,11 +125,14 @@ class FaceMotion:
             intensity: scales the distance from neutral, cut to [0, 1].
             arousal: in [-1, 1]; quickens moves, blinks and breath.
             gaze: yaw (left +) and pitch (up +) in rad, or None to leave it.
+            flame: (100,) FLAME coefficients of the expression, for rigs that use them; None for none.
 
         Returns:
             False, counted in :attr:`rejected` (``length``, ``nonfinite``, ``valid_for``), if it cannot be used.
         """
         reason, values = _check(arkit, now, valid_for, (intensity, arousal, *(gaze if gaze is not None else ())))
+        if not reason and flame is not None:
+            reason = "length" if np.shape(flame) != (100,) else "" if np.isfinite(flame).all() else "nonfinite"
         if reason or (gaze is not None and len(gaze) != 2):
             self.rejected[reason or "length"] += 1
             return False
@@ -138,6 +144,7 @@ class FaceMotion:
         self._aroused = min(1.0, max(-1.0, arousal))
         if gaze is not None:
             self._gaze = (float(gaze[0]), float(gaze[1]))
+        self._flame_goal = None if flame is None else min(1.0, max(0.0, intensity)) * np.asarray(flame)
         return True
 
     def _retarget(self, face: Array, now: float) -> None:
@@ -173,6 +180,11 @@ class FaceMotion:
         self._deadline = min(self._deadline, now)
 
     @property
+    def flame(self) -> Array | None:
+        """(100,) FLAME coefficients now, or None where no target brought any; eased, and limited by the safety gate."""
+        return self._flame
+
+    @property
     def stale(self) -> bool:
         """Whether the face has no valid target and eases to, or rests at, neutral."""
         return self._now >= self._deadline
@@ -202,7 +214,14 @@ class FaceMotion:
                 face[_OPENED] *= 1.0 - closed
         np.maximum(face, 0.0, out=face)
         np.minimum(face, 1.0, out=face)
+        if self._flame is not None or self._flame_goal is not None:
+            self._ease_flame(dt)
         return face
+
+    def _ease_flame(self, dt: float) -> None:
+        goal = np.zeros(100) if self._flame_goal is None or self.stale else self._flame_goal
+        before = np.zeros(100) if self._flame is None else self._flame
+        self._flame = before + relax(dt, self.data.expression.onset_s / 3) * (goal - before)
 
     def _elapsed(self, now: float) -> float:
         before, self._now = self._now, now

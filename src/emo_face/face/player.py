@@ -122,7 +122,8 @@ class FacePlayer:
                 self._decoded = None
                 return "nonfinite"
             self._decoded = face
-            done = self.motion.set_target(face, now, left, arousal=_arousal(target), gaze=gaze)
+            flame = target.coefficients if target.basis.startswith("flame") else None
+            done = self.motion.set_target(face, now, left, arousal=_arousal(target), gaze=gaze, flame=flame)
             return "" if done else "length"
 
     def play(self, arkit: Array, valid_for: float, now: float) -> bool:
@@ -188,6 +189,11 @@ class FacePlayer:
     def stopped(self) -> bool:
         """Whether the emergency stop is latched."""
         return self._estop
+
+    @property
+    def flame(self) -> Array | None:
+        """(100,) FLAME coefficients of the last tick, or None: what rigs with ``flame_...`` channels move by."""
+        return self.motion.flame
 
     @property
     def settled(self) -> bool:
