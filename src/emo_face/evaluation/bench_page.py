@@ -76,10 +76,10 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         with page.browser() as driver:
             for text, size in sizes.items():
                 result[text] = _measure_size(driver, server, size, args.seconds)
-            weight = result[text].pop("weight_bytes")
     finally:
         server.stop()
     worst = max(result.values(), key=lambda one: float(one["page_p95_ms"]))
+    weight = max(one.pop("weight_bytes") for one in result.values())  # later sizes find the files in the cache
     head = {"page_p50_ms": worst["page_p50_ms"], "page_p95_ms": worst["page_p95_ms"], "weight_bytes": weight}
     return {**head, "sizes": result, "theme": args.theme, "machine": about}
 
