@@ -88,6 +88,8 @@ def _device(args: argparse.Namespace) -> tuple[str, str]:
     import torch
 
     device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise UserError(f"--device {device}: torch sees no GPU here; use --device cpu")
     return device, args.dtype or ("bfloat16" if device.startswith("cuda") else "float32")
 
 

@@ -105,6 +105,22 @@ def test_a_shared_encoder_stays_on_the_full_gpu(folders, frame):
         emotion.estimate(frame, [PERSON], {}, 0.0)
 
 
+def test_tokenizers_that_are_not_the_checkpoints_are_refused(world, folders, tmp_path):
+    import shutil
+
+    from emo_face.perception.multiview.tiny import word_tokenizer
+
+    base = shutil.copytree(folders / "base", tmp_path / "base")
+    for file in base.glob("tokenizer*"):
+        file.unlink()
+    with pytest.raises(ModelError, match=r"tokenizer is missing or another model's|does not load"):
+        ask.load_tokenizers(base)
+    word_tokenizer([f"w{i}" for i in range(world.vocabulary + 50)]).save_pretrained(base / "qformer_tokenizer")
+    world.tokenizer.save_pretrained(base)
+    with pytest.raises(ModelError, match="qformer_tokenizer is missing or another model's"):
+        ask.load_tokenizers(base)
+
+
 def test_another_checkpoint_is_refused(world, folders, tmp_path):
     world.vlm(seed=3).base.save_pretrained(tmp_path)
     with pytest.raises(ModelError, match="another image encoder"):

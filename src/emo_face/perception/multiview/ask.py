@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -86,7 +87,11 @@ def load(base: Path, folder: Path | None = None, device: str = "cpu") -> Asker:
 
 
 def load_tokenizers(base: Path) -> tuple[Any, Any]:
-    """The tokenizers of the language model and the Q-Former. Raises ModelError naming the folder."""
+    """The tokenizers of the language model and the Q-Former.
+
+    Raises:
+        ModelError: one is missing or is not the checkpoint's (transformers makes an empty one up without a word).
+    """
     from transformers import AutoTokenizer
 
     qformer = base / "qformer_tokenizer"
@@ -96,4 +101,12 @@ def load_tokenizers(base: Path) -> tuple[Any, Any]:
     except (OSError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise ModelError(f"{base}: tokenizer does not load ({reason}); fetch the whole checkpoint again") from None
+    config = json.loads((base / "config.json").read_text(encoding="utf-8"))
+    room = config.get("qformer_config", {}).get("vocab_size", len(second)) + 8  # a few added tokens are no other model
+    for name, words, wrong in (("tokenizer", tokenizer, False), ("qformer_tokenizer", second, len(second) > room)):
+        if wrong or not words("Why?")["input_ids"]:
+            raise ModelError(
+                f"{base}: {name} is missing or another model's ({len(words):,} words); fetch the whole checkpoint "
+                "again, with the folder qformer_tokenizer"
+            )
     return tokenizer, second
