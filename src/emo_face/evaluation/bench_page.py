@@ -126,7 +126,7 @@ def _measure_size(driver: Any, server: Any, size: tuple[int, int], seconds: floa
 
 
 def _cost(driver: Any, seconds: float) -> dict[str, float]:
-    time.sleep(0.7)
+    time.sleep(min(2.0, seconds))  # start-up and the change of motion are over
     state = "return [emoFace.painted, window.spent]"
     painted, spent = driver.execute_script(state)
     start = time.monotonic()

@@ -3,9 +3,9 @@ import { FaceView } from './face.js';
 import { Link } from './link.js';
 
 const ASLEEP = { eyeBlinkLeft: 0.42, eyeBlinkRight: 0.42, browInnerUp: 0.25 };
-// Asking for an animation frame wakes the compositor, so a face that creeps is looked at by timers: ms to the next look
-// after a lonely picture, and after none.
-const SOON = 10, CREEP = 20;
+// Asking for an animation frame wakes the compositor, so a face that creeps does without: ms to the next look after a
+// lonely picture, and at most after none.
+const SOON = 10, CREEP = 40;
 const dark = matchMedia('(prefers-color-scheme: dark)');
 const calm = matchMedia('(prefers-reduced-motion: reduce)');
 
@@ -52,7 +52,7 @@ export class Stage {
     this.asleep = Float32Array.from(channels, (name) => ASLEEP[name] ?? 0);
     this.shown = new Float32Array(channels.length);
     this.sleep = 1;
-    this.frames = this.painted = 0;
+    this.frames = this.painted = this.last = 0;
     this.link = new Link(channels.length, {
       ...calls,
       onState: (state) => { document.documentElement.dataset.link = state; calls.onState?.(state); this.wake(); },
@@ -94,14 +94,14 @@ export class Stage {
   // The loop sleeps while nothing moves, so that an idle face costs nothing.
   wake() {
     if (!this.running && this.link) {
+      clearTimeout(this.later);
       this.running = true;
-      this.last = performance.now();
-      this.tick(this.last);
+      this.tick(performance.now());
     }
   }
 
   tick(now) {
-    const dt = Math.min(now - this.last, 100);
+    const dt = Math.min(Math.max(0, now - this.last), 100);
     this.last = now;
     this.frames++;
     let moving = this.link.sample(now);
@@ -123,6 +123,10 @@ export class Stage {
     this.swift = painted;
     if (!moving) this.running = false;
     else if (swift) requestAnimationFrame((next) => this.tick(next));
-    else setTimeout(() => this.tick(performance.now()), painted ? SOON : CREEP);
+    else if (painted) setTimeout(() => this.tick(performance.now()), SOON);
+    else {
+      this.running = false; // the next values wake it, or the timer where none come
+      this.later = setTimeout(() => this.wake(), CREEP);
+    }
   }
 }
