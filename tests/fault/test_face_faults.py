@@ -113,6 +113,20 @@ def test_unplugged_in_motion_then_back(story: Story, caplog: pytest.LogCaptureFi
     assert story.corners == pytest.approx(0.9, abs=0.02)
 
 
+def test_a_killed_driver_restarted_begins_where_the_head_stands(story: Story) -> None:
+    story.run(0.4, smile=True)  # in the middle of a smile; then the process is gone, torque still on
+    stood = story.bus.read().position
+    assert story.corners > 0.2
+    story.face = FaceController(FaceMotion(DT, layers=()), story.rig, story.bus, DT)
+    before = len(story.sent)
+    story.run(3.0)
+    sent = np.array(story.sent[before:])
+    limits = story.rig.limits
+    assert (np.abs(sent[0] - stood) <= limits.velocity * DT).all()
+    assert (np.abs(np.diff(sent, axis=0)) <= limits.velocity * DT * (1 + 1e-9)).all()
+    assert story.corners == pytest.approx(0.0, abs=0.01), "and eases to neutral, as nobody asks for anything"
+
+
 def test_a_bus_that_is_never_there_costs_little(story: Story) -> None:
     story.bus.unplugged = True
     story.run(60.0)
