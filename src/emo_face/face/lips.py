@@ -31,6 +31,7 @@ class Lips:
         self._goal = np.zeros_like(self._open)
         self._now = np.zeros_like(self._open)
         self._until = -math.inf
+        self._silent = True  # the lips are at rest and nothing moves them
 
     @property
     def visemes(self) -> tuple[str, ...]:
@@ -61,12 +62,17 @@ class Lips:
         expression (the corners of a smile, the brows) alone.
         """
         if not now < self._until <= now + 2.0 + self.data.timeout_s:
-            self._goal = np.zeros_like(self._goal)
             self._until = -math.inf
+            if self._silent:
+                return False
+            self._goal = np.zeros_like(self._goal)
+        self._silent = False
         share = np.where(self._goal > self._now, relax(dt, self.data.attack_s), relax(dt, self.data.release_s))
         self._now += share * (self._goal - self._now)
         speaking = self._until > now
-        if self._now.max() > 1e-4:
+        if self._now.max() <= 1e-4:
+            self._silent = not speaking
+        else:
             mouth = np.maximum(face, self._now) + 0.25 * np.minimum(face, self._now)
             np.copyto(face, np.minimum(mouth, 1.0), where=self._mouth & (self._now > 0))
         return speaking
