@@ -92,7 +92,7 @@ class ContextFaceRun:
             model.head.set_statistics(*all_targets(list(train.tasks["expression"]), model.config))
         _float_trainable(model)
         if config.checkpointing:
-            model.base.gradient_checkpointing_enable({"use_reentrant": False})
+            model.base.get_decoder().gradient_checkpointing_enable({"use_reentrant": False})
         text = [p for p in model.vlm.parameters() if p.requires_grad]
         groups = [{"params": text, "share": 1.0}, {"params": list(model.head.parameters()), "share": config.head_rate}]
         optimizer = torch.optim.AdamW(groups, lr=config.rate, betas=config.betas, weight_decay=config.weight_decay)
@@ -262,8 +262,12 @@ def _float_trainable(model: ContextFace) -> None:
             parameter.data = parameter.data.float()
 
 
-def prepare_quantised(base: Any, checkpointing: bool = True) -> Any:
-    """Make a 4-bit or 8-bit backbone trainable through (QLoRA): norms in float32, inputs that carry gradients."""
+def prepare_quantised(base: Any) -> Any:
+    """Make a 4-bit or 8-bit backbone trainable through (QLoRA): frozen, what is not quantised in float32.
+
+    Without peft's own checkpointing: it sends gradients through the vision encoder too, where nothing is trained. The
+    run checkpoints the language model without it.
+    """
     from peft import prepare_model_for_kbit_training
 
-    return prepare_model_for_kbit_training(base, use_gradient_checkpointing=checkpointing)
+    return prepare_model_for_kbit_training(base, use_gradient_checkpointing=False)

@@ -89,7 +89,7 @@ def _train(args: argparse.Namespace) -> None:
     base = load_backbone(args.backbone, dtype, args.quantisation, device)
     tokenizer, processor = load_tools(args.backbone)
     if args.quantisation != "none":
-        base = prepare_quantised(base, args.checkpointing)
+        base = prepare_quantised(base)
     model = build_model(base, tokenizer, config, args.seed)
     eyes = Eyes(model.base, processor, config.image_size)
     kind = str(base.config.model_type)

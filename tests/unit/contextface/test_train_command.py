@@ -87,6 +87,37 @@ def test_train_express_export(files, tmp_path, capsys, monkeypatch):
     assert [Path(row["file"]).name for row in rows] == ["head.onnx", "arkit.onnx"]
 
 
+@pytest.mark.parametrize("bits", ["4bit", "8bit"])
+def test_qlora_trains_and_answers(files, tmp_path, capsys, bits):
+    pytest.importorskip("bitsandbytes", reason="QLoRA needs bitsandbytes")
+    import torch
+    from safetensors.torch import load_file
+    from transformers import AutoModelForImageTextToText
+
+    from emo_face.cli.main import main
+
+    tokenizer = source.tiny_tokenizer("llava", synthetic_contexts.texts())
+    config = source.tiny_config("llava", tokenizer, 128, 2)
+    config.vision_config.hidden_size, config.vision_config.intermediate_size = 128, 256  # 4-bit blocks are 64 wide
+    torch.manual_seed(0)
+    backbone = tmp_path / "backbone"
+    AutoModelForImageTextToText.from_config(config).save_pretrained(backbone)
+    tokenizer.save_pretrained(backbone)
+    source.tiny_image_processor("llava").save_pretrained(backbone)
+    out = tmp_path / "run"
+    assert train(files, out, "--backbone", backbone, "--quantisation", bits, "--checkpointing") == 0
+    capsys.readouterr()
+    words = ["express", "--model", str(out / "best"), "--quote", "We won!", "--json"]
+    answers = []
+    for more in (["--quantisation", bits], []):
+        assert main([*words, *more]) == 0
+        answers.append(json.loads(capsys.readouterr().out))
+    assert sum(answers[0]["probabilities"].values()) == pytest.approx(1.0)
+    assert answers[0]["face"] != answers[1]["face"]  # quantised weights were used
+    adapter = load_file(str(out / "best" / "adapter.safetensors"))
+    assert max(float(value.abs().max()) for name, value in adapter.items() if "lora_B" in name) > 0  # it learned
+
+
 @pytest.mark.parametrize(
     ("more", "says"),
     [

@@ -153,9 +153,14 @@ def shape_of(base: Any) -> dict[str, Any]:
     return {
         "model_type": str(base.config.model_type), "hidden_size": int(text.hidden_size),
         "layers": int(text.num_hidden_layers),
-        "projector": sorted([n.split("projector.", 1)[1], list(p.shape)] for n, p in base.named_parameters()
+        "projector": sorted([n.split("projector.", 1)[1], _shape(p)] for n, p in base.named_parameters()
                             if "projector." in n and "language" not in n),
     }  # fmt: skip
+
+
+def _shape(parameter: Any) -> list[int]:
+    """A parameter's shape; of a 4-bit one that before packing, as a model serves packed and unpacked backbones."""
+    return list(getattr(getattr(parameter, "quant_state", None), "shape", parameter.shape))
 
 
 def _same_shape(wanted: dict[str, Any], got: dict[str, Any], folder: Path) -> None:
