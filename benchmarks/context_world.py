@@ -2,13 +2,16 @@
 
     python benchmarks/context_world.py --seeds 3 [--json] [--out out/context_world.json]
 
-Situations and quotes decide the emotion and, with their intensity, a 100-d face plus noise. A tiny LLaVA is taught the
-world's language with emotions drawn at random (the stand-in for public pre-training), then each seed is trained by the
-real script (``ContextFaceRun``) on the task sets of the paper's table 3 and measured on new moments.
+Situations and quotes decide the emotion and, with their intensity, a 100-d face plus noise. A tiny LLaVA is first
+taught the world's language and the emotions of its plain events (the stand-in for public pre-training); then each seed
+is trained by the real script (``ContextFaceRun``) on the task sets of the paper's table 3, with the same number of
+steps, and measured on new moments. Of the rare events, what people say comes in the situation data alone; faces are
+few and come with descriptions (see ``emo_face.datasets.synthetic_contexts``); the test asks for emotions by quotes.
 
-Checked: both task sets have the best UAR (at least 0.9); their faces beat Mean and Per-emotion mean on L2; ``mean`` has
-the lower L2, ``map`` the lower Frechet distance. This proves that the mechanism works and is wired up right. It says
-nothing about accuracy on people.
+Checked: both task sets have the best UAR (at least 0.9); their faces beat Mean and Per-emotion mean (which is told the
+true emotion) on L2; ``mean`` has the lower L2 and ``map`` the lower Frechet distance, on a second test where half of
+the moments fit two emotions. This proves that the mechanism works and is wired up right. It says nothing about
+accuracy on people. About a minute a run on a free core, twelve runs.
 """
 
 from __future__ import annotations
@@ -18,8 +21,7 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +35,10 @@ from emo_face.expression.contextface.prompts import Turn, expression_question, v
 SETS = {"neither": ("vqa",), "expression": ("expression", "vqa"), "situation": ("situation", "vqa"),
         "both": ("situation", "expression", "vqa")}  # fmt: skip
 """Rows of the paper's table 3; VQA is in all of them."""
-UNCLEAR = 0.12
-"""Share of moments whose words fit two emotions: without them ``map`` and ``mean`` would be one."""
+UNCLEAR, OFTEN_UNCLEAR = 0.15, 0.5
+"""Share of moments whose words fit two emotions, and in the test of decisions: else ``map`` and ``mean`` were one."""
+RARE = 0.35
+"""Share of rare events in the data with faces; half of the moments elsewhere."""
 LINEAR = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 """A model this small needs adapters everywhere; the real recipe's q and v alone hold too little."""
 
@@ -51,8 +55,8 @@ def prepare(args: argparse.Namespace, folder: Path) -> float | None:
 
     if (folder / "config.json").is_file():
         return None
-    tokenizer = tiny.tiny_tokenizer("llava", world.texts(unclear=True))
-    base = tiny.tiny_base("llava", tokenizer, args.width, args.layers)
+    tokenizer = tiny.tiny_tokenizer("llava", world.texts(unclear=True), 1200)
+    base = tiny.tiny_base("llava", tokenizer, args.width, args.layers, heads=args.heads)
     _, builder, _ = wrap(base, tokenizer, args, 0, adapt=False)
     rng = np.random.default_rng(5)
     optimizer = torch.optim.AdamW(base.parameters(), lr=3e-3)
@@ -76,11 +80,14 @@ def prepare(args: argparse.Namespace, folder: Path) -> float | None:
 
 
 def lessons(rng: np.random.Generator, step: int) -> list[tuple[Turn, ...]]:
-    """Twelve dialogues: three of each task with an emotion drawn at random, three that repeat what is said."""
-    drawn = world.make(6, seed=10**6 + step, unclear=UNCLEAR)
-    shuffled = [replace(sample, word=words()[int(rng.integers(7))]) for sample in drawn]
-    found = [example.turns for task in world.tasks(shuffled).values() for example in task[:3]]
-    for number, sample in enumerate(drawn[3:]):
+    """Sixteen dialogues: four of each task about plain events, four that repeat any event."""
+    known = world.make(42, seed=10**6 + step, rare=0.0)
+    known = [known[int(at)] for at in rng.permutation(len(known))[:12]]
+    found = [example.turns for number, task in enumerate(world.tasks(known).values())
+             for example in task[4 * number : 4 * number + 4]]  # fmt: skip
+    drawn = world.make(42, seed=2 * 10**6 + step, unclear=UNCLEAR)
+    for number, at in enumerate(rng.permutation(len(drawn))[:4]):
+        sample = drawn[int(at)]
         texts = {"quote": sample.quote} if number % 2 else {"situation": sample.situation}
         found.append((Turn(expression_question(**texts), vqa_answer(sample.situation)),))
     return found
@@ -114,12 +121,11 @@ def one_run(seed: int, kind: str, args: argparse.Namespace, folder: Path, out: P
 
     base = AutoModelForImageTextToText.from_pretrained(folder).eval()
     model, builder, eyes = wrap(base, AutoTokenizer.from_pretrained(folder), args, seed)
-    train = world.tasks(world.make(args.samples, seed=1 + 10 * seed, unclear=UNCLEAR))
-    chosen = {name: train[name] for name in SETS[kind]}
+    train = moments(args, seed)
+    chosen = {name: world.tasks(train[name])[name] for name in SETS[kind]}
     mixture = Mixture(chosen, {name: RATIOS[name] for name in chosen}, args.batch, seed)
-    held = world.tasks(world.make(70, seed=2 + 10 * seed, unclear=UNCLEAR))
-    validation = [example for name in SETS[kind] for example in held[name]]
-    # every row gets the same number of optimiser steps, so that only the tasks differ
+    validation = [e for name in SETS[kind] for e in world.tasks(world.make(70, 2 + 10 * seed, unclear=UNCLEAR))[name]]
+    # every row gets as many optimiser steps (whole epochs, within 5 %), so that only the tasks differ
     epochs = max(1, round(args.steps * args.accumulate / len(mixture)))
     config = ContextFaceTraining(
         epochs=epochs, accumulate=args.accumulate, rate=args.rate, head_rate=args.head_rate,
@@ -128,14 +134,22 @@ def one_run(seed: int, kind: str, args: argparse.Namespace, folder: Path, out: P
     ContextFaceRun(
         model, Collator(builder, eyes, model.config), mixture, validation, config, out / f"{seed}-{kind}"
     ).run()
-    test = world.make(args.test, seed=3 + 10 * seed, unclear=UNCLEAR)
+    clear = world.make(args.test, 3 + 10 * seed, unclear=UNCLEAR)
+    unclear = world.make(args.test, 7 + 10 * seed, unclear=OFTEN_UNCLEAR)
     with torch.inference_mode():
-        return measure(
-            OnePass(model.eval(), builder, eyes),
-            test,
-            world.make(args.samples, seed=1 + 10 * seed, unclear=UNCLEAR),
-            seed,
-        )
+        onepass = OnePass(model.eval(), builder, eyes)
+        found, other = (measure(onepass, test, train["expression"], seed) for test in (clear, unclear))
+    return {**found, "unclear": {"L2": other["L2"], "FD": other["FD"]}}
+
+
+def moments(args: argparse.Namespace, seed: int) -> dict[str, list[world.Sample]]:
+    """What each task is trained on: other moments of the same events."""
+    first = 1 + 10 * seed
+    return {
+        "expression": world.make(args.faces, first, unclear=UNCLEAR, rare=RARE),
+        "situation": world.make(args.situations, first + 4, unclear=UNCLEAR),
+        "vqa": world.make(args.situations, first + 5),
+    }
 
 
 def measure(onepass: Any, test: Sequence[world.Sample], train: Sequence[world.Sample], seed: int) -> dict[str, Any]:
@@ -152,6 +166,10 @@ def measure(onepass: Any, test: Sequence[world.Sample], train: Sequence[world.Sa
     for decision in ("map", "mean"):
         shown[decision] = np.stack([answer.face(decision)[:100] for answer in told])
     found: dict[str, Any] = {"UAR": metrics.emotion_scores(truth, guess, len(names))["UAR"]}
+    groups = np.array([sample.group for sample in test])
+    found["right"] = {
+        group: float(100 * (guess == truth)[groups == group].mean()) for group in map(str, np.unique(groups))
+    }
     found["L2"] = {name: float(metrics.per_sample(face, faces).mean()) for name, face in shown.items()}
     found["FD"] = {name: metrics.frechet(face, faces) for name, face in shown.items()}
     found["floor"] = metrics.floor(faces, rng, 10).value
@@ -159,24 +177,34 @@ def measure(onepass: Any, test: Sequence[world.Sample], train: Sequence[world.Sa
     return found
 
 
+CLAIMS = {
+    "UAR: 90 < both": (90.0, "both.UAR"),
+    "UAR: neither < expression": ("neither.UAR", "expression.UAR"),
+    "UAR: neither < situation": ("neither.UAR", "situation.UAR"),
+    "UAR: expression < both": ("expression.UAR", "both.UAR"),
+    "UAR: situation < both": ("situation.UAR", "both.UAR"),
+    "L2: ours < Mean": ("both.L2.mean", "both.L2.Mean"),
+    "L2: ours < Per-emotion mean": ("both.L2.mean", "both.L2.Per-emotion mean"),
+    "L2: mean < map": ("both.L2.mean", "both.L2.map"),
+    "FD: map < mean": ("both.FD.map", "both.FD.mean"),
+    "L2, half unclear: mean < map": ("both.unclear.L2.mean", "both.unclear.L2.map"),
+    "FD, half unclear: map < mean": ("both.unclear.FD.map", "both.unclear.FD.mean"),
+}
+"""What is checked: the lower and the higher figure."""
+
+
 def findings(results: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """Each claim: the figures as means over seeds, and in how many seeds it holds."""
-    both = [row["both"] for row in results]
-    claims: dict[str, Callable[[dict[str, Any]], tuple[float, float]]] = {
-        "UAR of both sets over 90": lambda r: (90.0, r["both"]["UAR"]),
-        "UAR: neither < expression": lambda r: (r["neither"]["UAR"], r["expression"]["UAR"]),
-        "UAR: neither < situation": lambda r: (r["neither"]["UAR"], r["situation"]["UAR"]),
-        "UAR: expression < both": lambda r: (r["expression"]["UAR"], r["both"]["UAR"]),
-        "UAR: situation < both": lambda r: (r["situation"]["UAR"], r["both"]["UAR"]),
-        "L2: ours < Mean": lambda r: (r["both"]["L2"]["mean"], r["both"]["L2"]["Mean"]),
-        "L2: ours < Per-emotion mean": lambda r: (r["both"]["L2"]["mean"], r["both"]["L2"]["Per-emotion mean"]),
-        "L2: mean < map": lambda r: (r["both"]["L2"]["mean"], r["both"]["L2"]["map"]),
-        "FD: map < mean": lambda r: (r["both"]["FD"]["map"], r["both"]["FD"]["mean"]),
-    }
+
+    def value(row: Any, where: float | str) -> float:
+        for key in where.split(".") if isinstance(where, str) else ():
+            row = row[key]
+        return float(row) if isinstance(where, str) else where
+
     out = {}
-    for name, pair in claims.items():
-        low, high = np.array([pair(row) for row in results]).T
-        out[name] = {"low": low.mean(), "high": high.mean(), "holds": int((low < high).sum()), "seeds": len(both)}
+    for name, pair in CLAIMS.items():
+        low, high = np.array([[value(row, where) for where in pair] for row in results]).T
+        out[name] = {"low": low.mean(), "high": high.mean(), "holds": int((low < high).sum()), "seeds": len(results)}
     return out
 
 
@@ -185,11 +213,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--first-seed", type=int, default=0, help="to spread seeds over processes (default 0)")
-    parser.add_argument("--samples", type=int, default=420, help="moments to train on (default 420)")
+    parser.add_argument("--faces", type=int, default=840, help="moments with a face to train on (default 840)")
+    parser.add_argument("--situations", type=int, default=840, help="moments with a situation (default 840)")
     parser.add_argument("--test", type=int, default=210, help="new moments to measure on (default 210)")
-    parser.add_argument("--steps", type=int, default=1000, help="optimiser steps of each run (default 1000)")
-    parser.add_argument("--pretrain-steps", type=int, default=500)
-    parser.add_argument("--batch", type=int, default=4)
+    parser.add_argument("--steps", type=int, default=720, help="optimiser steps of each run (default 720)")
+    parser.add_argument("--pretrain-steps", type=int, default=600)
+    parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--accumulate", type=int, default=3, help="micro-batches a step (default 3)")
     parser.add_argument("--rate", type=float, default=5e-3)
     parser.add_argument("--head-rate", type=float, default=1.0, help="share of the rate for the face head")
@@ -197,6 +226,7 @@ def main() -> int:
     parser.add_argument("--rank", type=int, default=16)
     parser.add_argument("--width", type=int, default=64)
     parser.add_argument("--layers", type=int, default=2)
+    parser.add_argument("--heads", type=int, default=2)
     parser.add_argument("--rows", default=",".join(SETS), help="rows of table 3 to run (default all)")
     parser.add_argument("--base", type=Path, help="keep (or reuse) the pre-trained tiny model here")
     parser.add_argument("--out", type=Path, help="write the figures here (.json)")

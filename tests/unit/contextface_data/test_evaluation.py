@@ -243,10 +243,17 @@ def test_claims_of_the_synthetic_world_are_counted():
         errors = {"map": 0.2, "mean": mean, "Mean": 0.5, "Per-emotion mean": 0.3}
         other = {"UAR": 40.0}
         distance = {"map": 1.0, "mean": 2.0}
-        return {"neither": {"UAR": 14.0}, "expression": other, "situation": other,
-                "both": {"UAR": uar, "L2": errors, "FD": distance}}  # fmt: skip
+        shown = {"L2": errors, "FD": distance}
+        both = {"UAR": uar, **shown, "unclear": shown}
+        return {"neither": {"UAR": 14.0}, "expression": other, "situation": other, "both": both}
 
     found = bench.findings([row(95.0, 0.1), row(96.0, 0.25)])
-    assert found["UAR of both sets over 90"] == {"low": 90, "high": 95.5, "holds": 2, "seeds": 2}
+    assert found["UAR: 90 < both"] == {"low": 90, "high": 95.5, "holds": 2, "seeds": 2}
     assert found["L2: mean < map"]["holds"] == 1
-    assert found["FD: map < mean"]["holds"] == 2
+    assert found["FD, half unclear: map < mean"]["holds"] == 2
+    assert bench.world.make(40, 1, rare=0.0)[0].group == "plain"
+    samples = bench.world.make(70, 1, unclear=0.3)
+    assert {s.group for s in samples} == {"plain", "rare", "unclear"}
+    asked = {e.id: e.turns[0].question[0].text for e in bench.world.tasks(samples)["expression"]}
+    said = {s.group for s in samples if asked[s.id].startswith("\u201c")}
+    assert said == {"plain", "unclear"}  # faces of rare events come with descriptions alone
