@@ -42,7 +42,8 @@ def main() -> None:
     args = parser.parse_args()
     made = read_folds(args.run / FILE).made
     bias = torch.tensor(made["shipped_bias"])
-    path = export(Exported(load(args.run / CHECKPOINT), float(made["shipped_temperature"]), bias), args.out)
+    shift = float(made["shipped_shift"])
+    path = export(Exported(load(args.run / CHECKPOINT), float(made["shipped_temperature"]), bias, shift), args.out)
     entry = {
         "name": "nano_face",
         "file": path.name,

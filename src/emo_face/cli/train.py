@@ -4,7 +4,7 @@ Needs torch (CPU is enough): scripts/setup.sh train
 
 Examples:
   emo-face train text --data ../shared/assets --out out/train --seed 0
-  emo-face train face --data ../shared/assets --out out/train --seed 0
+  emo-face train face --data ../shared/assets --out out/train --seed 0 --faces FACES
 
 `text` reads goemotions_ekman/{labels.txt,train.tsv,dev.tsv,test.tsv} and xed/{en-annotated.tsv,neu_en.txt} in DATA or
 DATA/text, fine-tunes, calibrates on the validation rows, quantises and writes OUT/nano_text.onnx (35 min on one core).
@@ -28,6 +28,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         sub.add_argument("--seed", type=int, default=0, help="training seed (default 0); the data splits do not move")
         sub.add_argument("--epochs", type=int, default=None, help="passes over the data (default: the student's own)")
         sub.add_argument("--threads", type=int, default=1, help="CPU threads (default 1)")
+        if name == "face":
+            sub.add_argument(
+                "--faces", type=Path, action="append", default=None, metavar="DIR",
+                help="labelled faces of other people: images/ and legend.csv (image, emotion); may be repeated",
+            )  # fmt: skip
         if name == "text":
             sub.add_argument("--encoder", type=Path, default=None, metavar="DIR", help="another uncased BERT or MiniLM")
 

@@ -12,15 +12,16 @@ from numpy.typing import NDArray
 from emo_face.core.types import FloatArray
 from emo_face.training.face_data import Bank
 from emo_face.training.face_fit import POSED
+from emo_face.training.face_renders import ALWAYS
 from emo_face.training.loglinear import log_linear
 
 PENALTY = 0.06
 
 
 def adapted(bank: Bank, allowed: NDArray[np.intp]) -> FloatArray:
-    """(n, 4) probabilities over :data:`POSED` for the real crops of ``allowed``; NaN rows elsewhere."""
+    """(n, 4) probabilities over :data:`POSED` for the crops in ``allowed`` of people who posed; NaN rows elsewhere."""
     result = np.full((len(bank.wide), len(POSED)), np.nan, np.float32)
-    real = allowed[bank.real[allowed]]
+    real = allowed[bank.real[allowed] & (bank.fold[allowed] != ALWAYS)]
     truth = bank.truth[real][:, POSED]
     known = real[np.nan_to_num(truth).sum(axis=1) > 0.5]
     if not len(known):

@@ -75,8 +75,8 @@ def degrade(crop: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uin
 
 def not_a_face(rng: np.random.Generator, pictures: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:
     """(48, 48) of something that is no face: noise of many grains, flat areas, shapes, cuts of faceless pictures."""
-    kind = rng.integers(0, 6)
-    if kind == 0 or (kind > 3 and not pictures):
+    kind = rng.integers(0, 7)
+    if kind == 0 or (kind in (4, 5) and not pictures):
         grain = int(rng.choice([4, 8, 16, 32, 64]))
         noise = rng.normal(rng.uniform(40, 210), rng.uniform(2, 90), (grain, grain)).astype(np.float32)
         large = cv2.resize(noise, (CROP, CROP), interpolation=int(rng.choice([0, 1, 2])))
@@ -91,6 +91,8 @@ def not_a_face(rng: np.random.Generator, pictures: list[NDArray[np.uint8]]) -> N
         return _bytes(rng.uniform(60, 190) + wave * rng.uniform(5, 120) + rng.normal(0, 4, (CROP, CROP)))
     if kind == 3:
         return _shapes(rng)
+    if kind == 6:
+        return _cloud(rng)
     picture = pictures[int(rng.integers(len(pictures)))]
     side = int(rng.integers(min(24, *picture.shape), min(picture.shape) + 1))
     top, left = (int(rng.integers(0, edge - side + 1)) for edge in picture.shape)
@@ -108,6 +110,15 @@ def _shapes(rng: np.random.Generator) -> NDArray[np.uint8]:
         else:
             cv2.circle(image, a, int(rng.integers(2, 24)), grey, int(rng.choice([-1, 1, 3])))
     return _bytes(image + rng.normal(0, rng.uniform(0, 6), image.shape))
+
+
+def _cloud(rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Noise whose grains have all sizes, like the light and shade of photos."""
+    image = np.zeros((CROP, CROP), np.float32)
+    for side in (2, 3, 6, 12, 24, 48):
+        grain = rng.normal(0, 1, (side, side)).astype(np.float32) * rng.uniform(5, 120) / side**0.5
+        image += cv2.resize(grain, (CROP, CROP), interpolation=cv2.INTER_CUBIC)
+    return _bytes(rng.uniform(60, 190) + image)
 
 
 def _bytes(image: FloatArray) -> NDArray[np.uint8]:

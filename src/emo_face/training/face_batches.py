@@ -33,6 +33,9 @@ class Mix:
 
 BASE = Mix(labelled=0, unlabelled=8, renders=48, negatives=8)
 FOLD = Mix(labelled=18, unlabelled=20, renders=18, negatives=8)
+BASE_STRANGERS = Mix(labelled=0, unlabelled=72, renders=12, negatives=12)
+FOLD_STRANGERS = Mix(labelled=18, unlabelled=32, renders=6, negatives=8)
+EVENNESS = 0.8  # 1: unlabelled faces are drawn so that every emotion the teachers see is as frequent; 0: as they come
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,7 @@ class Batches:
         labelled = np.isfinite(bank.truth[allowed, 0])
         self._labelled = _by_label(bank, allowed[real & labelled])
         self._unlabelled = allowed[real & ~labelled]
+        self._chance = _even(bank.soft[self._unlabelled])
         self._renders = allowed[~real]
 
     def draw(self) -> Batch:
@@ -72,7 +76,8 @@ class Batches:
         rng, mix = self._rng, self._mix
         chosen = [self._labelled[int(rng.integers(len(self._labelled)))] for _ in range(mix.labelled)]
         picks = [int(rng.choice(group)) for group in chosen]
-        picks += [int(i) for i in rng.choice(self._unlabelled, mix.unlabelled)] if len(self._unlabelled) else []
+        if len(self._unlabelled):
+            picks += [int(i) for i in rng.choice(self._unlabelled, mix.unlabelled, p=self._chance)]
         picks += [int(i) for i in rng.choice(self._renders, mix.renders)]
         crops = [self._see(i) for i in picks]
         crops += [not_a_face(rng, self._negatives) for _ in range(mix.negatives)]
@@ -105,6 +110,13 @@ def _by_label(bank: Bank, indices: NDArray[np.intp]) -> list[NDArray[np.intp]]:
     common = [g for g in groups if len(g) > largest / 10]
     rare = [g for g in groups if 0 < len(g) <= largest / 10]
     return common * 10 + rare
+
+
+def _even(soft: FloatArray) -> FloatArray:
+    """(n,) chance of each face, so that rare emotions are seen more often."""
+    top = soft.argmax(axis=1) if len(soft) else np.zeros(0, int)
+    chance = np.bincount(top, minlength=len(basic7())).astype(float)[top] ** -EVENNESS
+    return np.asarray(chance / max(chance.sum(), 1e-12))
 
 
 def _padded(rows: NDArray[np.floating], length: int) -> torch.Tensor:

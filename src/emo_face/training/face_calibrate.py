@@ -18,6 +18,7 @@ from emo_face.core.types import FloatArray
 from emo_face.datasets.faces import CMU
 from emo_face.evaluation.face_folds import FoldPrediction
 from emo_face.evaluation.face_metrics import CMU_LABELS
+from emo_face.training.face_data import HELD
 
 PULL = 0.03
 NEVER = -1e9
@@ -36,8 +37,9 @@ class Calibration:
 
 
 def calibrate(found: Sequence[FoldPrediction]) -> Calibration:
-    """The calibration with the least log loss over the labelled predictions; CMU's among its four labels."""
-    rows = [f for f in found if f.label]
+    """The calibration with the least log loss over the labelled predictions but those of HELD; CMU's among its four
+    labels."""
+    rows = [f for f in found if f.label and f.fold != HELD]
     logits = np.array([f.logits for f in rows])
     truth = np.array([basic7().index(f.label) for f in rows])
     allowed = np.array([_allowed(f.source) for f in rows])

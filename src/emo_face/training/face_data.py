@@ -21,6 +21,8 @@ from emo_face.training.face_renders import ALWAYS, RenderSet
 from emo_face.training.face_teachers import FerTeachers, Lessons, MeshTeacher, teach
 
 FOLDS = 5
+HELD = FOLDS
+"""Fold of pictures that no model is trained on, the shipped one neither: labelled photos and the clip."""
 CALM = 0.8  # weight of the mean over views
 SOFTEN = 1.3  # temperature of the soft labels
 TEACHER_CROP = 64
@@ -48,10 +50,9 @@ class Bank:
     real: NDArray[np.bool_]
 
     def without(self, fold: int | None) -> NDArray[np.intp]:
-        """Indices of all crops that show nobody of ``fold``; all for None."""
-        if fold is None:
-            return np.arange(len(self.fold))
-        return np.flatnonzero((self.fold != fold) & (self.other != fold))
+        """Indices of all crops that show nobody of ``fold``, or of :data:`HELD`, which None stands for alone."""
+        kept = (self.fold != HELD) & (self.other != HELD)
+        return np.flatnonzero(kept if fold is None else kept & (self.fold != fold) & (self.other != fold))
 
 
 def read_all(data: Path) -> list[FacePicture]:
@@ -69,8 +70,9 @@ def read_all(data: Path) -> list[FacePicture]:
 
 def fold_of(pictures: Sequence[FacePicture]) -> NDArray[np.int64]:
     """(n,) fold of each picture; people no number is reported on are ALWAYS."""
-    table = readers.folds([p.person for p in pictures if p.source != readers.PEOPLE], FOLDS)
-    return np.array([table.get(p.person, ALWAYS) if p.source != readers.PEOPLE else ALWAYS for p in pictures])
+    table = readers.folds([p.person for p in pictures if p.source in (readers.CMU, readers.LONDON)], FOLDS)
+    nobody = {readers.PEOPLE: ALWAYS, readers.PHOTOS: HELD, readers.VIDEO: HELD}
+    return np.array([nobody[p.source] if p.source in nobody else table[p.person] for p in pictures])
 
 
 def wide_crop(picture: NDArray[np.uint8], face: Face) -> NDArray[np.uint8]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -95,8 +96,11 @@ def fit(
     optimiser = torch.optim.AdamW(net.parameters(), lr=rate, weight_decay=0.02)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, total_steps=steps, pct_start=0.15)
     running = []
+    ahead = ThreadPoolExecutor(1)  # one thread draws in order, so the batches do not depend on timing
+    coming = ahead.submit(batches.draw)
     for step in progress(range(steps), text):
-        batch = batches.draw()
+        batch = coming.result()
+        coming = ahead.submit(batches.draw)
         loss = loss_of(net(batch.crops), batch, weights or Weights())
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
@@ -107,6 +111,7 @@ def fit(
         running.append(float(loss.detach()))
         if step % 200 == 199:
             print(f"{text}: step {step + 1}/{steps}, loss {np.mean(running[-200:]):.3f}", flush=True)
+    ahead.shutdown(cancel_futures=True)
     return mean
 
 

@@ -7,8 +7,6 @@ from torch import nn
 
 LABELS = 7
 SHAPES = 52
-REJECT_SHIFT = 3.8
-"""Added to the reject logit: faces lie below -3 (half of them below -8), noise rarely below -4; doubt starts there."""
 
 
 def _conv(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
@@ -75,23 +73,31 @@ class Exported(nn.Module):  # type: ignore[misc]
     """
 
     def __init__(
-        self, nets: list[FaceNet], temperature: float = 1.0, bias: torch.Tensor | None = None, mirror: bool = True
-    ) -> None:
+        self, nets: list[FaceNet], temperature: float = 1.0, bias: torch.Tensor | None = None, shift: float = 0.0,
+        mirror: bool = True,
+    ) -> None:  # fmt: skip
+        """``shift``: added to the reject logit, so that doubt starts at noise."""
         super().__init__()
         self.register_buffer("bias", torch.zeros(LABELS) if bias is None else bias.float())
         self.nets = nn.ModuleList(nets)
         self.temperature = temperature
+        self.shift = shift
         self.mirror = mirror
 
-    def logits(self, crops: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """(n, 1, 48, 48) -> mean logits (n, 7) before calibration and face score (n,) in [0, 1]."""
+    def raw(self, crops: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """(n, 1, 48, 48) -> mean logits (n, 7) before calibration and mean reject logits (n,) before the shift."""
         logits, reject = [], []
         for net in self.nets:
             for view in (crops, crops.flip(3)) if self.mirror else (crops,):
                 f = net.features(view)
                 logits.append(net.emotion(f))
                 reject.append(net.reject(f)[:, 0])
-        return torch.stack(logits).mean(0), 1 - torch.sigmoid(torch.stack(reject).mean(0) + REJECT_SHIFT)
+        return torch.stack(logits).mean(0), torch.stack(reject).mean(0)
+
+    def logits(self, crops: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """(n, 1, 48, 48) -> mean logits (n, 7) before calibration and face score (n,) in [0, 1]."""
+        logits, reject = self.raw(crops)
+        return logits, 1 - torch.sigmoid(reject + self.shift)
 
     def forward(self, crops: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """(n, 1, 48, 48) -> probabilities (n, 7) and face score (n,) in [0, 1]."""
