@@ -11,7 +11,7 @@ few and come with descriptions (see ``emo_face.datasets.synthetic_contexts``); t
 Checked: both task sets have the best UAR (at least 0.9); their faces beat Mean and Per-emotion mean (which is told the
 true emotion) on L2; ``mean`` has the lower L2 and ``map`` the lower Frechet distance, on a second test where half of
 the moments fit two emotions. This proves that the mechanism works and is wired up right. It says nothing about
-accuracy on people. About a minute a run on a free core, twelve runs.
+accuracy on people. About a minute and a half a run on a free core, twelve runs.
 """
 
 from __future__ import annotations
@@ -216,7 +216,7 @@ def main() -> int:
     parser.add_argument("--faces", type=int, default=840, help="moments with a face to train on (default 840)")
     parser.add_argument("--situations", type=int, default=840, help="moments with a situation (default 840)")
     parser.add_argument("--test", type=int, default=210, help="new moments to measure on (default 210)")
-    parser.add_argument("--steps", type=int, default=720, help="optimiser steps of each run (default 720)")
+    parser.add_argument("--steps", type=int, default=1100, help="optimiser steps of each run (default 1100)")
     parser.add_argument("--pretrain-steps", type=int, default=600)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--accumulate", type=int, default=3, help="micro-batches a step (default 3)")
