@@ -46,6 +46,8 @@ EXTRAS = {
     "feetech": ["feetech-servo-sdk>=1.0"],
     # Running the full tier, and training (also of the nano students).
     "full": FULL,
+    # 4-bit and 8-bit backbones (QLoRA). Run on a CPU only.
+    "qlora": [*FULL, "bitsandbytes>=0.50"],
     "train": [
         *FULL, "accelerate>=1.0", "tensorboard>=2.16", "tqdm>=4.66", "onnx>=1.16", "onnxscript>=0.2",
         "torchmetrics>=1.4",

@@ -104,7 +104,7 @@ def test_near_copies_of_judged_pictures_are_not_trained_on() -> None:
     assert not any(np.array_equal(w, strangers.wide[2]) for w in left.wide)
 
 
-def test_held_crops_are_in_no_training_set_and_strangers_in_all() -> None:
+def test_held_crops_train_the_shipped_model_alone_and_strangers_all() -> None:
     count = 4
     bank = Bank(
         wide=np.zeros((count, 128, 128), np.uint8), truth=np.full((count, 7), np.nan, np.float32),
@@ -113,12 +113,13 @@ def test_held_crops_are_in_no_training_set_and_strangers_in_all() -> None:
         real=np.ones(count, bool),
     )  # fmt: skip
     full = joined(bank, _strangers())
-    assert full.without(None).tolist() == [0, 1, 4, 5, 6, 7, 8, 9]
+    assert full.without(None).tolist() == list(range(10))
+    assert full.without(HELD).tolist() == [0, 1, 4, 5, 6, 7, 8, 9]
     assert full.without(0).tolist() == [1, 4, 5, 6, 7, 8, 9]
     assert (full.fold[4:] == ALWAYS).all()
 
 
-def test_the_shipped_model_is_trained_neither_on_labelled_photos_nor_on_the_clip() -> None:
+def test_labelled_photos_and_the_clip_are_held_from_every_fold() -> None:
     from emo_face.core.types import Box, Face
 
     def picture(source: str, person: str) -> readers.FacePicture:

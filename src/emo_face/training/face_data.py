@@ -50,9 +50,11 @@ class Bank:
     real: NDArray[np.bool_]
 
     def without(self, fold: int | None) -> NDArray[np.intp]:
-        """Indices of all crops that show nobody of ``fold``, or of :data:`HELD`, which None stands for alone."""
-        kept = (self.fold != HELD) & (self.other != HELD)
-        return np.flatnonzero(kept if fold is None else kept & (self.fold != fold) & (self.other != fold))
+        """Indices of all crops that show nobody of ``fold`` or of :data:`HELD`; None leaves out nobody."""
+        if fold is None:
+            return np.arange(len(self.fold))
+        hidden = [HELD, fold]
+        return np.flatnonzero(~np.isin(self.fold, hidden) & ~np.isin(self.other, hidden))
 
 
 def read_all(data: Path) -> list[FacePicture]:
