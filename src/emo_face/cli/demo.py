@@ -120,19 +120,11 @@ def run(args: argparse.Namespace) -> int:
     os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
     args.out.mkdir(parents=True, exist_ok=True)
     timeline = load_timeline(args.speech, args.source)
-    try:
-        import rclpy
-        from rclpy.signals import SignalHandlerOptions
-    except ImportError as error:
-        raise ConfigError(
-            f"rclpy does not import ({error}): run scripts/setup.sh, or source your ROS distribution"
-        ) from None
     from emo_face.cli import up
-    from emo_face.ros.transport import use_profile
 
-    use_profile(os.environ)
-    rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
-    up.end_on_signals()
+    up.start_ros()
+    import rclpy
+
     try:
         code, peak = _record(args, timeline)
     finally:

@@ -115,21 +115,12 @@ def commands(args: argparse.Namespace) -> list[tuple[str, list[str]]]:
 
 def run(args: argparse.Namespace) -> int:
     to_start = commands(args)
-    try:
-        import rclpy
-    except ImportError as error:
-        raise ConfigError(
-            f"rclpy does not import ({error}): run scripts/setup.sh, or source your ROS distribution"
-        ) from None
-    from rclpy.signals import SignalHandlerOptions
+    start_ros()
+    import rclpy
 
     from emo_face.ros.supervisor import Supervisor
-    from emo_face.ros.transport import use_profile
 
-    use_profile(os.environ)
-    rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
     node = rclpy.create_node("emo_face_up")
-    end_on_signals()
     supervisor = Supervisor(node, to_start, args.namespace)
     try:
         return watch(supervisor, node, args.seconds, args.exit_on_end)
@@ -140,8 +131,22 @@ def run(args: argparse.Namespace) -> int:
         rclpy.shutdown()
 
 
-def end_on_signals() -> None:
-    """Raise KeyboardInterrupt on SIGINT and SIGTERM, also where a shell's ``&`` has had SIGINT ignored."""
+def start_ros() -> None:
+    """Begin ROS with our transport profile; SIGINT and SIGTERM raise KeyboardInterrupt.
+
+    Also where a shell's ``&`` has had SIGINT ignored. Raises ConfigError without rclpy.
+    """
+    try:
+        import rclpy
+        from rclpy.signals import SignalHandlerOptions
+    except ImportError as error:
+        raise ConfigError(
+            f"rclpy does not import ({error}): run scripts/setup.sh, or source your ROS distribution"
+        ) from None
+    from emo_face.ros.transport import use_profile
+
+    use_profile(os.environ)
+    rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
 
