@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import yaml
@@ -184,7 +185,7 @@ class Facs:
                     raise ConfigError(f"{self.origin}: {name}: source {source!r} is not listed under sources")
 
 
-def read_table(path: Path) -> object:
+def read_table(path: Path) -> Any:
     """Parse a YAML file. Raises ConfigError that names the file and the place."""
     try:
         return yaml.safe_load(path.read_text(encoding="utf-8"))

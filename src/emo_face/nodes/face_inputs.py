@@ -9,7 +9,6 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-import yaml
 from geometry_msgs.msg import PointStamped
 from numpy.typing import NDArray
 from std_msgs.msg import Float32, String
@@ -17,8 +16,8 @@ from std_msgs.msg import Float32, String
 from emo_face.core.arkit import ARKIT_INDEX
 from emo_face.core.errors import ConfigError
 from emo_face.core.labels import basic7
-from emo_face.core.paths import PACKAGE
-from emo_face.face.facs import default_facs
+from emo_face.core.paths import data_file
+from emo_face.face.facs import default_facs, read_table
 from emo_face.face.player import FacePlayer
 from emo_face.ros import qos
 from emo_face.ros.lifecycle import EmoNode
@@ -28,7 +27,7 @@ from emo_face.ros.lifecycle import EmoNode
 def hri_faces() -> dict[str, NDArray[np.float64]]:
     """Label of ROS4HRI -> (52,) ARKit face, from ``data/hri_expressions.yaml``."""
     facs, faces = default_facs(), {}
-    table = yaml.safe_load((PACKAGE / "data" / "hri_expressions.yaml").read_text(encoding="utf-8"))
+    table: dict[str, Any] = read_table(data_file("hri_expressions.yaml"))
     for label, (intensity, mixture) in table.items():
         face = facs.arkit({name: share for name, share in mixture.items() if name in facs.expressions}, intensity)
         for channel in mixture.keys() - set(facs.expressions):
