@@ -208,11 +208,19 @@ def test_somebody_who_has_come_nearer_or_gone_for_good_is_answered_after_switch_
 
 
 @pytest.mark.parametrize(
-    "bad", [{"follow": "loudest"}, {"speech_ttl": -1.0}, {"speech_ttl": math.nan}, {"scene_ttl": math.inf}]
+    ("field", "value"),
+    [
+        ("follow", "loudest"),
+        ("switch_margin", -1.0),
+        ("switch_time", math.nan),
+        ("speech_ttl", -1.0),
+        ("speech_ttl", math.nan),
+        ("scene_ttl", math.inf),
+    ],
 )
-def test_wrong_window_settings_are_named(bad: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError, match=next(iter(bad))):
-        WindowSettings(**bad)
+def test_wrong_window_settings_are_named(field: str, value: Any) -> None:
+    with pytest.raises(ConfigError, match=f"^{field}: "):
+        WindowSettings(**{field: value})
 
 
 # --- gaze -----------------------------------------------------------------------------------------------------------

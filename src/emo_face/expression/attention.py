@@ -37,18 +37,18 @@ class AttentionRule:
     Attributes:
         follow: ``nearest`` (tallest head), ``largest`` (area), ``speaking`` (the speaker at once, the nearest while
             that is nobody in view) or ``id`` (``follow_id`` alone).
-        margin: share by which somebody else must look larger. switch_time: seconds for which they must.
+        switch_margin: share by which somebody else must look larger. switch_time: seconds for which they must.
     """
 
     follow: str = "nearest"
     follow_id: str = ""
-    margin: float = 0.2
+    switch_margin: float = 0.2
     switch_time: float = 0.4
 
     def __post_init__(self) -> None:
         if self.follow not in FOLLOW:
             raise ConfigError(f"follow: {self.follow!r}, expected one of {', '.join(FOLLOW)}")
-        for name in ("margin", "switch_time"):
+        for name in ("switch_margin", "switch_time"):
             value = getattr(self, name)
             if not (math.isfinite(value) and value >= 0):
                 raise ConfigError(f"{name}: {value}, expected a number of at least 0")
@@ -58,9 +58,9 @@ class Attention:
     """Follows one person of the scenes it is shown; ``rule`` may change at any time.
 
     Somebody followed for their size is given up only after scenes that span ``switch_time`` seconds have all shown
-    them smaller than one rival by ``margin``, or not at all: two people side by side, a missed detection or a false
-    face of one frame do not make the robot look to and fro. Time is counted by the scenes' stamps, so that a single
-    frame of a slow camera counts as little as one of a fast camera.
+    them smaller than one rival by ``switch_margin``, or not at all: two people side by side, a missed detection or a
+    false face of one frame do not make the robot look to and fro. Time is counted by the scenes' stamps, so that a
+    single frame of a slow camera counts as little as one of a fast camera.
     """
 
     def __init__(self, rule: AttentionRule | None = None) -> None:
@@ -90,7 +90,7 @@ class Attention:
             return self._turn(best)
         held = self._followed = people.get(held.person.person_id, held)
         present = held.person.person_id in people
-        if present and best is not None and self._size(best) <= self._size(held) * (1 + self.rule.margin):
+        if present and best is not None and self._size(best) <= self._size(held) * (1 + self.rule.switch_margin):
             return self._turn(held)
         rival = best.person.person_id if best is not None else ""
         if self._since is None or (present and rival != self._rival) or scene.stamp < self._since:
