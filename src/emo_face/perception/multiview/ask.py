@@ -71,19 +71,11 @@ def load(base: Path, folder: Path | None = None, device: str = "cpu") -> Asker:
         ModelError: weights or tokenizers are missing; says which and the fix.
     """
     from emo_face.perception.multiview import checkpoint
-    from emo_face.perception.multiview.config import EncoderConfig
     from emo_face.perception.multiview.model import precision
-    from emo_face.perception.multiview.vlm import MultiViewVLM
 
     model = checkpoint.load_base(base, precision(device))
-    tokenizer, qformer_tokenizer = load_tokenizers(base)
-    if folder is None:
-        size = int(model.config.vision_config.image_size)
-        vlm = MultiViewVLM(model, EncoderConfig(image_size=size))
-    else:
-        encoder = checkpoint.load_encoder(folder, model)
-        vlm = MultiViewVLM(model, encoder.config, encoder)
-    return Asker(vlm, tokenizer, qformer_tokenizer, device)
+    tokenizers = load_tokenizers(base)
+    return Asker(checkpoint.load_vlm(folder, model), *tokenizers, device)
 
 
 def load_tokenizers(base: Path) -> tuple[Any, Any]:

@@ -87,6 +87,21 @@ def load_encoder(folder: Path, base: Any) -> Any:
     return encoder.eval()
 
 
+def load_vlm(folder: Path | None, base: Any) -> Any:
+    """What answers questions: a loaded base model behind the Stage-1 encoder of ``folder``.
+
+    Without ``folder`` the untrained three-view model answers: the original InstructBLIP on three pictures.
+
+    Raises ModelError as :func:`load_encoder`.
+    """
+    from emo_face.perception.multiview.vlm import MultiViewVLM
+
+    if folder is None:
+        return MultiViewVLM(base, EncoderConfig(image_size=int(base.config.vision_config.image_size)))
+    encoder = load_encoder(folder, base)
+    return MultiViewVLM(base, encoder.config, encoder)
+
+
 def load_own(encoder: Any, state: dict[str, Any], path: Path) -> None:
     """Put an adapter's tensors into the encoder, all of them and no others. Raises ModelError naming the odd ones."""
     weights.fits(own_state(encoder), state, path)

@@ -13,7 +13,6 @@ from typing import Any
 
 from emo_face.perception.multiview import checkpoint, fingerprint, head_file
 from emo_face.perception.multiview.ask import Asker, load_tokenizers
-from emo_face.perception.multiview.config import EncoderConfig
 from emo_face.perception.multiview.model import MultiViewEmotion, around, check_encoder, precision
 
 
@@ -37,12 +36,7 @@ def load(folder: Path, base: Path, stage1: Path | None, device: str = "cpu") -> 
         vlm = MultiViewVLM(loaded, encoder.config, encoder)
     else:
         encoder = checkpoint.load_encoder(folder, lend(loaded))
-        if stage1 is None:
-            size = int(loaded.config.vision_config.image_size)
-            vlm = MultiViewVLM(loaded, EncoderConfig(image_size=size))
-        else:
-            own = checkpoint.load_encoder(stage1, loaded)
-            vlm = MultiViewVLM(loaded, own.config, own)
+        vlm = checkpoint.load_vlm(stage1, loaded)
     answering = Asker(vlm, *load_tokenizers(base), device)
     return around(encoder, head, card, folder, device, alone=False), answering
 
