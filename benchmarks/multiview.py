@@ -18,6 +18,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -93,6 +94,50 @@ def matrix_rate(device: str, dtype: torch.dtype, clock: Clock = time.perf_counte
     return 2.0 * n**3 / seconds([lambda: a @ b], device, 0.5, 3, clock)[0]
 
 
+def ways(
+    base: Any, encoder: Any, head: Any, people: int, device: str, dtype: torch.dtype
+) -> tuple[Callable[[], Any], Callable[[], Any]]:
+    """Two works that score the same people in the same random pictures: ours, and the naive way."""
+    side, ids = encoder.config.image_size, encoder.instruction[None]
+    numbers = {"scene": 1, "body": people, "face": people}
+    pixels = {view: torch.randn(n, 3, side, side, device=device, dtype=dtype) for view, n in numbers.items()}
+    index = torch.tensor([[0, i, i] for i in range(people)], device=device)
+    present = torch.ones(people, len(VIEWS), device=device)
+
+    def ours() -> Any:
+        return head(gather(encoder.pool(encoder(pixels)), index, VIEWS), present)[0]
+
+    def naive() -> Any:
+        found = []
+        for i in range(people):
+            views = [pixels["scene"], pixels["body"][i : i + 1], pixels["face"][i : i + 1]]
+            outputs = [base.get_image_features(view, ids).qformer_outputs[0] for view in views]
+            found.append(torch.stack([out[:, : base.config.num_query_tokens].float().mean(1) for out in outputs], 1))
+        return head(torch.cat(found), present)[0]
+
+    return ours, naive
+
+
+def compare(
+    ours: Callable[[], Any], naive: Callable[[], Any], people: int, floor: float, timed: Callable[..., list[float]]
+) -> dict[str, float]:
+    """One row of the benchmark; ``floor`` in seconds. Raises RuntimeError where scores are not finite."""
+    found = ours()  # the warm-up of both, too
+    difference = float((found - naive()).abs().max())
+    if not math.isfinite(difference):
+        raise RuntimeError("scores are not finite: nothing can be compared")
+    fast, slow = timed([ours, naive])
+    return {
+        "ours": people / fast,
+        "naive": people / slow,
+        "ratio": slow / fast,
+        "roofline_share": floor / fast,
+        "ms": 1000 * fast,
+        "difference": difference,
+        "spread": float(found.std()),
+    }
+
+
 @torch.inference_mode()
 def measure(
     size: str, device: str, counts: list[int], least: float, repeats: int = 3, clock: Clock = time.perf_counter
@@ -100,57 +145,23 @@ def measure(
     """The whole benchmark as one JSON object."""
     dtype = torch.float16 if device.startswith("cuda") else torch.float32
     base, encoder, head = build(size, device, dtype)
-    side, ids = encoder.config.image_size, encoder.instruction[None]
     rate = matrix_rate(device, dtype, clock)
-    rows: dict[str, dict[str, float]] = {}
+    timed = partial(seconds, device=device, least=2 * least, repeats=repeats, clock=clock)
+    rows = {}
     for people in counts:
-        numbers = {"scene": 1, "body": people, "face": people}
-        pixels = {view: torch.randn(n, 3, side, side, device=device, dtype=dtype) for view, n in numbers.items()}
-        index = torch.tensor([[0, i, i] for i in range(people)], device=device)
-        present = torch.ones(people, len(VIEWS), device=device)
-
-        def ours(pixels: Any = pixels, index: Any = index, present: Any = present) -> Any:
-            return head(gather(encoder.pool(encoder(pixels)), index, VIEWS), present)[0]
-
-        def naive(pixels: Any = pixels, people: int = people, present: Any = present) -> Any:
-            found = []
-            for i in range(people):
-                views = [pixels["scene"], pixels["body"][i : i + 1], pixels["face"][i : i + 1]]
-                outputs = [base.get_image_features(view, ids).qformer_outputs[0] for view in views]
-                found.append(
-                    torch.stack([out[:, : base.config.num_query_tokens].float().mean(1) for out in outputs], 1)
-                )
-            return head(torch.cat(found), present)[0]
-
-        found = ours()  # the warm-up of both, too
-        difference = float((found - naive()).abs().max())
-        if not math.isfinite(difference):
-            raise RuntimeError("scores are not finite: nothing can be compared")
-        fast, slow = seconds([ours, naive], device, 2 * least, repeats, clock)
-        floor = flops(base, 1 + 2 * people) / rate
-        rows[str(people)] = {
-            "ours": people / fast,
-            "naive": people / slow,
-            "ratio": slow / fast,
-            "roofline_share": floor / fast,
-            "ms": 1000 * fast,
-            "difference": difference,
-            "spread": float(found.std()),
-        }
+        works = ways(base, encoder, head, people, device, dtype)
+        rows[str(people)] = compare(*works, people, flops(base, 1 + 2 * people) / rate, timed)
+    cuda, threads = device.startswith("cuda"), torch.get_num_threads()
     return {
         "size": size,
-        "device": torch.cuda.get_device_name()
-        if device.startswith("cuda")
-        else f"cpu, {torch.get_num_threads()} threads",
+        "device": torch.cuda.get_device_name() if cuda else f"cpu, {threads} threads",
         "clock": clock.__name__,
         "dtype": str(dtype).removeprefix("torch."),
         "parameters": sum(p.numel() for p in encoder.parameters()),
         "matrix_tflops": rate / 1e12,
         "tflop_a_view": flops(base, 1) / 1e12,
         "people_per_s": {n: {"ours": row["ours"], "naive": row["naive"]} for n, row in rows.items()},
-        "ratio": {n: row["ratio"] for n, row in rows.items()},
-        "roofline_share": {n: row["roofline_share"] for n, row in rows.items()},
-        "ms": {n: row["ms"] for n, row in rows.items()},
+        **{name: {n: row[name] for n, row in rows.items()} for name in ("ratio", "roofline_share", "ms")},
         "pictures_ratio": {n: 3 * int(n) / (1 + 2 * int(n)) for n in rows},
         "largest_difference": max(row["difference"] for row in rows.values()),
         "score_spread": max(row["spread"] for row in rows.values()),
