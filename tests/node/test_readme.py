@@ -8,10 +8,13 @@ import sys
 import time
 from pathlib import Path
 
+import four_nodes
 import pytest
+from four_nodes import NODES
 
 from emo_face.cli.main import verbs
 
+DIRECTIONS = {"publish": "out", "subscribe": "in", "reply": "service"}
 README = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding="utf-8")
 REMAPPED = re.compile(r"`([\w/]+)` \(→ `([\w/]+)`\)")
 PLUMBING = re.compile(
@@ -24,7 +27,7 @@ def documented() -> set[tuple[str, str, str, str]]:
     rows = set()
     for line in README.splitlines():
         cells = [cell.strip() for cell in line.strip("|").split("|")]
-        if len(cells) != 4 or cells[1] not in ("in", "out", "service"):
+        if len(cells) != 4 or cells[1] not in DIRECTIONS.values():
             continue
         name = REMAPPED.sub(r"`\2`", cells[2]).strip("`")
         nodes = NODES if cells[0] == "every node" else [cells[0].strip("`")]
@@ -34,32 +37,17 @@ def documented() -> set[tuple[str, str, str, str]]:
     return rows
 
 
-NODES = ["camera", "perception", "expression", "face_driver"]
-
-
 def running(graph) -> set[tuple[str, str, str, str]]:
     """The same of nodes that really run, without ROS's own plumbing."""
-    helper = graph.helper
-    found = set()
-    for node in NODES:
-        for direction, ask in (
-            ("out", helper.get_publisher_names_and_types_by_node),
-            ("in", helper.get_subscriber_names_and_types_by_node),
-            ("service", helper.get_service_names_and_types_by_node),
-        ):
-            for name, types in ask(node, "/"):
-                if not PLUMBING.search(name.split("/")[-1]) and name != "/clock":
-                    found.add((node, direction, name, types[0]))
-    return found
+    return {
+        (node, DIRECTIONS[rule], name, kind)
+        for node, rule, name, kind in four_nodes.done(graph)
+        if rule in DIRECTIONS and not PLUMBING.search(name.split("/")[-1]) and name != "/clock"
+    }
 
 
 def test_topics_and_services_are_those_of_the_code(graph):
-    from emo_face.nodes import camera, expression, face_driver, perception
-
-    graph.start(camera.CameraNode, publish="both")
-    graph.start(perception.PerceptionNode, remap={"image": "camera/image_raw", "speech": "speech/text"})
-    graph.start(expression.ExpressionNode, remap={"speech": "speech/text"})
-    graph.start(face_driver.FaceDriverNode)
+    four_nodes.start(graph, publish="both")
     graph.until(lambda: len({row[0] for row in running(graph)}) == len(NODES), why="nodes not discovered")
     deadline = time.monotonic() + 5.0
     while documented() - running(graph) and time.monotonic() < deadline:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import xml.etree.ElementTree as ElementTree
 from typing import Any
 
+import four_nodes
+from four_nodes import NODES
+
 from emo_face.core.paths import share_dir
 
 # (node, rule, name) of things that a parameter, or simulated time, adds to the graph.
@@ -19,7 +22,6 @@ OPTIONAL = {
     ("face_driver", "subscribe", "/robot_face/expression"),
 }
 EVERYWHERE = {"/clock", "/parameter_events"}  # heard where use_sim_time is set
-NODES = ("camera", "perception", "expression", "face_driver")
 
 
 def allowed() -> set[tuple[str, str, str]]:
@@ -34,23 +36,11 @@ def allowed() -> set[tuple[str, str, str]]:
 
 
 def done(graph: Any) -> set[tuple[str, str, str]]:
-    helper = graph.helper
-    asks = {
-        "publish": helper.get_publisher_names_and_types_by_node,
-        "subscribe": helper.get_subscriber_names_and_types_by_node,
-        "reply": helper.get_service_names_and_types_by_node,
-        "request": helper.get_client_names_and_types_by_node,
-    }
-    return {(node, rule, name) for node in NODES for rule, ask in asks.items() for name, _ in ask(node, "/")}
+    return {row[:3] for row in four_nodes.done(graph)}
 
 
 def test_the_policy_allows_what_runs_and_no_more(graph: Any) -> None:
-    from emo_face.nodes import camera, expression, face_driver, perception
-
-    graph.start(camera.CameraNode)
-    graph.start(perception.PerceptionNode, remap={"image": "camera/image_raw", "speech": "speech/text"})
-    graph.start(expression.ExpressionNode, remap={"speech": "speech/text"})
-    graph.start(face_driver.FaceDriverNode)
+    four_nodes.start(graph)
     rules = {row for row in allowed() if row[0] in NODES}
     needed = {row for row in rules - OPTIONAL if row[1] != "subscribe" or row[2] not in EVERYWHERE}
     needed = {row for row in needed if not row[2].endswith("/get_type_description")}  # from Iron on
