@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ settings.register_profile("search", deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "tests" / "helpers"))  # what tests in several folders share
 OTHER_PROCESSES = ("node", "launch", "browser")
 ASSETS = Path(os.environ.get("EMO_FACE_ASSETS", ROOT.parent / "shared" / "assets"))
 
