@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -26,6 +29,25 @@ def assets() -> Path:
     if not ASSETS.is_dir():
         pytest.skip(f"no assets at {ASSETS}; set EMO_FACE_ASSETS")
     return ASSETS
+
+
+@pytest.fixture
+def process() -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """``process(domain, module, *words)``: start ``python -m module`` in a ROS domain; what is left is killed."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(domain: int, module: str, *words: str, **popen: Any) -> subprocess.Popen[str]:
+        env = {**os.environ, "ROS_DOMAIN_ID": str(domain)}
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+        started.append(subprocess.Popen([sys.executable, "-m", module, *words], env=env, **pipes, **popen))
+        return started[-1]
+
+    yield start
+    for one in started:
+        if one.poll() is None:
+            one.kill()
+            one.wait()
+        one.stdout.close()  # not read to its end: children of its own may still hold the other end
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

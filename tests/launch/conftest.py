@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from functools import partial
 
 import pytest
 
@@ -16,10 +14,15 @@ rclpy = pytest.importorskip("rclpy", reason="run scripts/setup.sh")
 DOMAIN = 61
 
 
+@pytest.fixture(autouse=True)
+def on_this_machine(monkeypatch) -> None:
+    """The observer and the nodes: two ranges of discovery do not meet."""
+    monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+
+
 @pytest.fixture
-def node(monkeypatch) -> Iterator[object]:
+def node(on_this_machine) -> Iterator[object]:
     """A node in a context and domain of its own."""
-    monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")  # as the nodes: the two ranges do not meet
     context = rclpy.Context()
     rclpy.init(context=context, domain_id=DOMAIN)
     node = rclpy.create_node("observer", context=context)
@@ -34,28 +37,9 @@ def node(monkeypatch) -> Iterator[object]:
 
 
 @pytest.fixture
-def up() -> Iterator[Callable[..., subprocess.Popen]]:
-    """Starts `emo-face up` with words; whatever is left is killed at the end."""
-    started = []
-
-    def start(*words: str, **popen: Any) -> subprocess.Popen:
-        env = {**os.environ, "ROS_DOMAIN_ID": str(DOMAIN), "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
-        process = subprocess.Popen(
-            [sys.executable, "-m", "emo_face.cli.main", "up", *words],
-            env=env,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            **popen,
-        )
-        started.append(process)
-        return process
-
-    yield start
-    for process in started:
-        if process.poll() is None:
-            process.kill()
-            process.wait()
+def up(process) -> Callable[..., subprocess.Popen]:
+    """Starts `emo-face up` with words."""
+    return partial(process, DOMAIN, "emo_face.cli.main", "up")
 
 
 @pytest.fixture

@@ -40,7 +40,6 @@ def test_the_nodes_become_active_and_end_cleanly(tmp_path, monkeypatch):
 
     picture = tmp_path / "grey.png"
     cv2.imwrite(str(picture), np.full((48, 64, 3), 90, np.uint8))
-    monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
     monkeypatch.setenv("ROS_DOMAIN_ID", str(DOMAIN))
     ros2 = Path(sys.executable).with_name("ros2")
     words = ["launch", str(LAUNCH_FILE), f"source:={picture}"]

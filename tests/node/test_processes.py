@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -31,21 +29,13 @@ Start = Callable[..., "subprocess.Popen[str]"]
 
 
 @pytest.fixture
-def start(domain: int) -> Iterator[Start]:
-    """Starts a node with ROS arguments; what is left at the end is killed."""
-    started: list[subprocess.Popen[str]] = []
+def start(domain: int, process: Start) -> Start:
+    """Starts a node with ROS arguments."""
 
     def begin(node: str, *words: str) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", f"emo_face.nodes.{node}", *(("--ros-args", *words) if words else ())]
-        env = {**os.environ, "ROS_DOMAIN_ID": str(domain)}
-        started.append(subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True))
-        return started[-1]
+        return process(domain, f"emo_face.nodes.{node}", *(("--ros-args", *words) if words else ()))
 
-    yield begin
-    for process in started:
-        if process.poll() is None:
-            process.kill()
-            process.communicate()
+    return begin
 
 
 @pytest.fixture
