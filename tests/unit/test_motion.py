@@ -14,7 +14,7 @@ from emo_face.core.arkit import ARKIT_52, ARKIT_INDEX
 from emo_face.face.blink import Blinks
 from emo_face.face.boxqp import solve_box_qp
 from emo_face.face.boxqp_warm import WarmBoxQP
-from emo_face.face.gaze import eye_angles, eye_channels, gaze_at_pixel
+from emo_face.face.gaze import eye_angles, eye_channels
 from emo_face.face.motion import LAYERS, FaceMotion
 from emo_face.face.motion_data import motion_data
 
@@ -259,20 +259,6 @@ def test_eye_channels_and_angles_agree(yaw: float, pitch: float) -> None:
     assert eye_angles(values, 1.0) == pytest.approx((yaw, pitch), abs=1e-12)
     assert ((values >= 0) & (values <= 1)).all()
     assert (values[ARKIT_INDEX["eyeLookOutLeft"]] > 0) == (values[ARKIT_INDEX["eyeLookInRight"]] > 0) == (yaw > 0)
-
-
-def test_gaze_at_pixel() -> None:
-    fov = math.radians(60)
-    assert gaze_at_pixel(320, 240, 640, 480, fov) == pytest.approx((0, 0))
-    assert gaze_at_pixel(640, 240, 640, 480, fov) == pytest.approx((-fov / 2, 0)), (
-        "right in the image is the robot's right"
-    )
-    yaw, pitch = gaze_at_pixel(100, 50, 640, 480, fov, offset=(0.1, -0.2))
-    assert yaw > 0.1
-    assert pitch > -0.2
-    for bad in ((0, 480, fov), (640, 480, 0.0), (640, 480, math.pi)):
-        with pytest.raises(ValueError, match="fov"):
-            gaze_at_pixel(0, 0, *bad)
 
 
 def test_breathing_is_a_slow_cycle_that_arousal_quickens() -> None:

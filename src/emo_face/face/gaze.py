@@ -17,29 +17,6 @@ _OUT_LEFT, _IN_LEFT, _UP_LEFT, _DOWN_LEFT = (ARKIT_INDEX[f"eyeLook{d}Left"] for 
 _OUT_RIGHT, _IN_RIGHT, _UP_RIGHT, _DOWN_RIGHT = (ARKIT_INDEX[f"eyeLook{d}Right"] for d in ("Out", "In", "Up", "Down"))
 
 
-def gaze_at_pixel(
-    x: float, y: float, width: int, height: int, horizontal_fov: float, offset: tuple[float, float] = (0.0, 0.0)
-) -> tuple[float, float]:
-    """Angles (yaw left +, pitch up +, rad) that look at a point of the camera image, for eyes close to the camera.
-
-    Args:
-        x, y: pixels, origin top left.
-        width, height: image size in pixels.
-        horizontal_fov: field of view of the camera in rad, in (0, pi).
-        offset: yaw and pitch of the camera's axis as seen from the face, rad.
-
-    Raises:
-        ValueError: size or field of view out of range.
-    """
-    if width < 1 or height < 1 or not 0 < horizontal_fov < math.pi:
-        raise ValueError(f"expected a positive image size and 0 < fov < pi, got {width}x{height}, {horizontal_fov}")
-    focal = 0.5 * width / math.tan(0.5 * horizontal_fov)
-    across, down = 0.5 * width - x, y - 0.5 * height
-    yaw = math.atan2(across, focal)
-    pitch = math.atan2(-down, math.hypot(across, focal))
-    return yaw + offset[0], pitch + offset[1]
-
-
 def eye_channels(yaw: float, pitch: float, eye_range: float, out: Array) -> None:
     """Write the eight eyeLook channels of ``out`` (52,) for a gaze in rad; ``eye_range`` rad is a value of 1."""
     side, up = (min(1.0, max(-1.0, angle / eye_range)) for angle in (yaw, pitch))

@@ -17,7 +17,6 @@ class JitterSummary:
     ticks: int
     missed: int
     p50_ms: float
-    p95_ms: float
     p99_ms: float
     max_ms: float
 
@@ -53,6 +52,6 @@ class Jitter:
         """Percentiles of the newest values."""
         values = 1e3 * self._late[: min(self.ticks, self._late.size)]
         if not values.size:
-            return JitterSummary(0, self.missed, 0.0, 0.0, 0.0, 0.0)
-        p50, p95, p99 = (float(p) for p in np.percentile(values, (50, 95, 99)))
-        return JitterSummary(self.ticks, self.missed, p50, p95, p99, float(values.max()))
+            return JitterSummary(0, self.missed, 0.0, 0.0, 0.0)
+        p50, p99 = (float(p) for p in np.percentile(values, (50, 99)))
+        return JitterSummary(self.ticks, self.missed, p50, p99, float(values.max()))

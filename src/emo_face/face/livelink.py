@@ -112,7 +112,7 @@ class LiveLinkSender:
         self._socket = socket.socket(family, socket.SOCK_DGRAM)
         self._socket.setblocking(False)
         self._subject, self._fps = subject, fps
-        self.sent = self.dropped = 0
+        self.dropped = 0
 
     def send(self, arkit: ArrayLike, now: float) -> bool:
         """Send a face (52,) seen at ``now`` seconds; False (and counted) if the system would not take it."""
@@ -126,7 +126,6 @@ class LiveLinkSender:
         except OSError:
             self.dropped += 1
             return False
-        self.sent += 1
         return True
 
     def close(self) -> None:

@@ -47,7 +47,6 @@ class ManagedNode:
     log: IO[bytes] | None = None
     backoff: Backoff = field(default_factory=Backoff)
     phase: Phase = Phase.WAITING
-    restarts: int = 0
     error: str = ""
     child: Child | None = None
     _future: Any = None
@@ -121,7 +120,6 @@ class ManagedNode:
         if delay is None:
             self._fail(f"{how} {self.backoff.failures} times in a row")
             return
-        self.restarts += 1
         self.error = f"{how}; restart in {delay:.1f} s"
         self._due = now + delay
         self.phase = Phase.WAITING

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
 from emo_face.core.errors import UserError
-from emo_face.expression.contextface.config import ContextFaceConfig
 
 
 class FaceHead(nn.Module):  # type: ignore[misc, unused-ignore]
@@ -61,8 +57,3 @@ class FaceHead(nn.Module):  # type: ignore[misc, unused-ignore]
         spread = torch.where(present, (targets.double() - mean) ** 2, 0.0).sum(0) / count
         self.mean.copy_(mean)
         self.std.copy_(torch.where(spread > 1e-12, spread.sqrt(), 1.0))
-
-
-def split_groups(values: Any, config: ContextFaceConfig) -> Mapping[str, Any]:
-    """Group -> its part of the last axis of ``values`` (..., outputs)."""
-    return {name: values[..., where] for name, where in config.slices().items()}

@@ -145,7 +145,7 @@ class SerialBusDriver(ABC):
             ticks, load[i] = r.decode(data)
             position[i] = (ticks - self._offset[i]) / self._scale[i]
             if error:
-                faults[name] = self._fault(servo, error)
+                faults[name] = self._fault(error)
         for name in [n for n, f in faults.items() if not f]:
             faults[name] = self._fault_register(self._ids[self._names.index(name)])
         return Feedback(position, load, faults)
@@ -230,7 +230,7 @@ class SerialBusDriver(ABC):
     def _ticks(self, position: Array) -> list[int]:
         return [round(t) for t in position * self._scale + self._offset]
 
-    def _fault(self, servo: int, error: int) -> str:
+    def _fault(self, error: int) -> str:
         """Names of the faults in an error byte; empty where the fault register must be asked."""
         if self._registers.alert:
             return "" if error & self._registers.alert else f"error {error & 0x7F} in the packet"

@@ -84,7 +84,7 @@ class MultiViewEncoder(nn.Module):  # type: ignore[misc]
                 continue
             seen = torch.cat([parts[view] for view in members])
             queries = torch.cat([self.queries[view].expand(parts[view].shape[0], -1, -1) for view in members])
-            ids, mask = self._instruction(members, parts, instructions, seen.shape[0])
+            ids, mask = self._instruction(members, instructions, seen.shape[0])
             if mask is not None:
                 mask = torch.cat([mask.new_ones(seen.shape[0], queries.shape[1]), mask], 1)
             answer = qformer(
@@ -97,7 +97,7 @@ class MultiViewEncoder(nn.Module):  # type: ignore[misc]
         return {view: out[view] for view in parts}
 
     def _instruction(
-        self, members: list[str], parts: Mapping[str, Tensor], given: Instructions | None, rows: int
+        self, members: list[str], given: Instructions | None, rows: int
     ) -> tuple[Tensor | None, Tensor | None]:
         """Token ids and mask of the rows of one Q-Former; no mask where every token counts."""
         if given is not None:

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-FULL_QFORMER_PARAMETERS, FULL_VISION_PARAMETERS = 185_660_000, 985_950_000
-"""Measured on the default configs (ViT-g/14 and the 12-layer Q-Former)."""
-
 
 def tiny_config(vocabulary: int = 64, image_size: int = 28, patch: int = 14, width: int = 32, queries: int = 4) -> Any:
     """A config of all of InstructBLIP's parts, small. The last token id is the image placeholder."""
