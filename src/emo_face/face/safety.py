@@ -21,6 +21,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from emo_face.face.easing import minimum_jerk
 from emo_face.face.interlocks import Dwell, Interlock, RuleBook
 from emo_face.face.limiter import JerkLimiter
 from emo_face.face.limits import ActuatorLimits
@@ -295,8 +296,6 @@ class SafetyGate:
             self._goal[:] = self._follow
             return
         self._state = GateState.STALE
-        share = min(1.0, late / self.neutral_time)
-        eased = share * share * share * (10 + share * (6 * share - 15))  # minimum jerk, Flash and Hogan (1985)
         np.subtract(self.limits.neutral, self._follow, out=self._goal)
-        self._goal *= eased
+        self._goal *= minimum_jerk(late / self.neutral_time)
         self._goal += self._follow
