@@ -16,7 +16,7 @@ import yaml
 
 from emo_face.core.errors import ModelError
 from emo_face.evaluation.face_folds import FILE, read_folds
-from emo_face.runtime.store import sha256_of
+from emo_face.runtime.store import entry_of
 from emo_face.training.face import CHECKPOINT
 from emo_face.training.face_export import export
 from emo_face.training.face_model import Exported, FaceNet
@@ -44,17 +44,14 @@ def main() -> None:
     bias = torch.tensor(made["shipped_bias"])
     shift = float(made["shipped_shift"])
     path = export(Exported(load(args.run / CHECKPOINT), float(made["shipped_temperature"]), bias, shift), args.out)
-    entry = {
-        "name": "nano_face",
-        "file": path.name,
-        "url": None,
-        "how": "it ships with the package; reinstall emo_face, or retrain it by `emo-face train face`",
-        "sha256": sha256_of(path),
-        "size": path.stat().st_size,
-        "licence": "Apache-2.0",
-        "purpose": "face student: crops [n,1,48,48] to probabilities [n,7] of basic7 and face score [n]",
-    }
-    print(yaml.safe_dump([entry], sort_keys=False, width=120))
+    entry = entry_of(
+        path,
+        "nano_face",
+        licence="Apache-2.0",
+        purpose="face student: crops [n,1,48,48] to probabilities [n,7] of basic7 and face score [n]",
+        how="it ships with the package; reinstall emo_face, or retrain it by `emo-face train face`",
+    )
+    print(yaml.safe_dump([entry.model_dump()], sort_keys=False, width=120))
 
 
 if __name__ == "__main__":

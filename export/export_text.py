@@ -13,7 +13,7 @@ from pathlib import Path
 
 import yaml
 
-from emo_face.runtime.store import sha256_of
+from emo_face.runtime.store import entry_of
 from emo_face.training.text_export import export
 
 
@@ -26,17 +26,14 @@ def main() -> None:
     parser.add_argument("--encoder", type=Path, default=None)
     args = parser.parse_args()
     path = export(args.run, args.data, args.out, args.encoder, args.threads)
-    entry = {
-        "name": "nano_text",
-        "file": path.name,
-        "url": None,
-        "how": "it ships with the package; reinstall, or retrain by `emo-face train text`",
-        "sha256": sha256_of(path),
-        "size": path.stat().st_size,
-        "licence": "Apache-2.0 (encoder all-MiniLM-L6-v2, Apache-2.0; data GoEmotions and XED, CC-BY-4.0)",
-        "purpose": "speech student; seven basic emotions from an utterance, vocabulary and calibration inside",
-    }
-    print(yaml.safe_dump([entry], sort_keys=False, width=120))
+    entry = entry_of(
+        path,
+        "nano_text",
+        licence="Apache-2.0 (encoder all-MiniLM-L6-v2, Apache-2.0; data GoEmotions and XED, CC-BY-4.0)",
+        purpose="speech student; seven basic emotions from an utterance, vocabulary and calibration inside",
+        how="it ships with the package; reinstall, or retrain by `emo-face train text`",
+    )
+    print(yaml.safe_dump([entry.model_dump()], sort_keys=False, width=120))
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ import numpy as np
 from emo_face.core.errors import ModelError, UserError
 from emo_face.perception.detect_yolo import YoloPersonDetector
 from emo_face.runtime.ort import OrtBackend
-from emo_face.runtime.store import ModelEntry, register, sha256_of, user_cache
+from emo_face.runtime.store import ModelEntry, entry_of, register, user_cache
 
 OPSET = 17
 
@@ -62,14 +62,7 @@ def install(path: Path, name: str, licence: str) -> ModelEntry:
     partial = target.with_suffix(".part")
     shutil.copyfile(path, partial)
     partial.replace(target)
-    entry = ModelEntry(
-        name=name,
-        file=target.name,
-        sha256=sha256_of(target),
-        size=target.stat().st_size,
-        licence=licence,
-        purpose="person detection, exported by export/export_yolo.py",
-    )
+    entry = entry_of(target, name, licence=licence, purpose="person detection, exported by export/export_yolo.py")
     register(entry, cache)
     return entry
 

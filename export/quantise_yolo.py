@@ -27,7 +27,7 @@ from emo_face.core.geometry import Letterbox, iou
 from emo_face.core.types import ImageArray
 from emo_face.perception.detect_yolo import Body, YoloPersonDetector, preprocess
 from emo_face.runtime.ort import OrtBackend
-from emo_face.runtime.store import ModelEntry, open_store, register, sha256_of, user_cache
+from emo_face.runtime.store import entry_of, open_store, register, user_cache
 
 PICTURES = (".jpg", ".jpeg", ".png")
 LEAST = 20
@@ -129,15 +129,8 @@ def main() -> int:
         if same < MIN_AGREEMENT or overlap < MIN_OVERLAP:
             raise UserError(f"int8 sees other people than {args.model}: not kept; give more pictures of your camera")
         partial.replace(target)
-        entry = ModelEntry(
-            name=name,
-            file=target.name,
-            sha256=sha256_of(target),
-            size=target.stat().st_size,
-            licence=source.entry.licence,
-            purpose=f"{args.model} in int8, by export/quantise_yolo.py",
-        )
-        register(entry)
+        purpose = f"{args.model} in int8, by export/quantise_yolo.py"
+        register(entry_of(target, name, licence=source.entry.licence, purpose=purpose))
     except UserError as error:
         print(f"quantise_yolo: {error}", file=sys.stderr)
         return 2

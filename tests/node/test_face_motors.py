@@ -23,7 +23,7 @@ from emo_face.face.basis import find_basis
 from emo_face.nodes.face_driver import FaceDriverNode
 from emo_face.nodes.face_inputs import face_of, hri_faces
 from emo_face.ros import qos
-from emo_face.runtime.store import ModelEntry, register, sha256_of
+from emo_face.runtime.store import entry_of, register
 
 
 def test_a_rig_moves_through_its_gate_and_stops(graph: Any) -> None:
@@ -200,12 +200,7 @@ def test_a_flame_basis_of_the_users_own_is_decoded(graph: Any, tmp_path: Path, m
     file = tmp_path / "emo_face" / "flame2023_arkit.npz"
     file.parent.mkdir()
     np.savez(file, **renamed)
-    register(
-        ModelEntry(
-            name="flame2023-arkit", file=file.name, sha256=sha256_of(file), size=file.stat().st_size,
-            licence="test", purpose="test", how="test",
-        )
-    )  # fmt: skip
+    register(entry_of(file, "flame2023-arkit", licence="test", purpose="test"))
     find_basis.cache_clear()
     face = Face(graph)
 

@@ -104,14 +104,11 @@ def _import(args: argparse.Namespace) -> int:
 
 def _register(path: Path, basis: str) -> None:
     """Tell the model store about the map, so that nodes find it by the name of its basis."""
-    from emo_face.runtime.store import ModelEntry, register, sha256_of
+    from emo_face.runtime.store import entry_of, register
 
-    entry = ModelEntry(
-        name=f"{basis}-arkit", file=path.name, sha256=sha256_of(path), size=path.stat().st_size,
-        how="make it again by `emo-face flame import`", licence="that of the FLAME file it was fitted to",
-        purpose=f"ARKit-52 to {basis} coefficients, jaw, eyelids and gaze, and back",
-    )  # fmt: skip
-    register(entry)
+    purpose = f"ARKit-52 to {basis} coefficients, jaw, eyelids and gaze, and back"
+    how, licence = "make it again by `emo-face flame import`", "that of the FLAME file it was fitted to"
+    register(entry_of(path, f"{basis}-arkit", licence=licence, purpose=purpose, how=how))
 
 
 def _report(result: FlameMap, out: Path, matched: int, distance: float, as_json: bool) -> None:

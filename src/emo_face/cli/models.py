@@ -119,7 +119,7 @@ def _advance(bar: Progress, task: TaskID, done: int, _total: int) -> None:
 
 def _add(store: ModelStore, args: argparse.Namespace) -> int:
     from emo_face.core.errors import UserError
-    from emo_face.runtime.store import ModelEntry, register, sha256_of
+    from emo_face.runtime.store import entry_of, register
 
     if not args.path.is_file():
         raise UserError(f"{args.path} is not a file")
@@ -127,9 +127,6 @@ def _add(store: ModelStore, args: argparse.Namespace) -> int:
     target = store.cache / args.path.name
     if target.resolve() != args.path.resolve():
         shutil.copyfile(args.path, target)
-    digest, size = sha256_of(target), target.stat().st_size
-    entry = ModelEntry(
-        name=args.name, file=target.name, sha256=digest, size=size, licence=args.licence, purpose=args.purpose
-    )
-    print(f"{args.name}: {target} (sha256 {digest}) is now trusted by {register(entry, store.cache)}")
+    entry = entry_of(target, args.name, licence=args.licence, purpose=args.purpose)
+    print(f"{args.name}: {target} (sha256 {entry.sha256}) is now trusted by {register(entry, store.cache)}")
     return 0

@@ -113,6 +113,19 @@ def sha256_of(path: Path) -> str:
     return _HASHES[key]
 
 
+def entry_of(path: Path, name: str, *, licence: str, purpose: str, how: str = "") -> ModelEntry:
+    """The entry of a file that was just made: its name, size and hash as it lies there."""
+    return ModelEntry(
+        name=name,
+        file=path.name,
+        how=how,
+        sha256=sha256_of(path),
+        size=path.stat().st_size,
+        licence=licence,
+        purpose=purpose,
+    )
+
+
 def read_manifest(path: Path) -> list[ModelEntry]:
     """Read and validate one manifest file. Raises ConfigError naming the file and the field."""
     try:
