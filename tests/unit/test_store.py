@@ -160,6 +160,21 @@ def test_cli_add_trusts_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert open_store(extra=[]).resolve("mine").place == "user cache"
 
 
+@pytest.mark.parametrize(("name", "data", "says"), [("my/net", GOOD, "field name: "), ("mine", b"", "field size: ")])
+def test_cli_add_refuses_in_words_and_copies_nothing(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    name: str,
+    data: bytes,
+    says: str,
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    assert main(["models", "add", name, str(put(tmp_path, data, "mine.onnx"))]) == 2
+    assert f"mine.onnx: {says}" in capsys.readouterr().err
+    assert not (tmp_path / "xdg").exists()
+
+
 # ---- downloads
 
 Site = tuple[str, ssl.SSLContext, str]

@@ -123,10 +123,10 @@ def _add(store: ModelStore, args: argparse.Namespace) -> int:
 
     if not args.path.is_file():
         raise UserError(f"{args.path} is not a file")
+    entry = entry_of(args.path, args.name, licence=args.licence, purpose=args.purpose)
     store.cache.mkdir(parents=True, exist_ok=True)
-    target = store.cache / args.path.name
+    target = store.cache / entry.file
     if target.resolve() != args.path.resolve():
         shutil.copyfile(args.path, target)
-    entry = entry_of(target, args.name, licence=args.licence, purpose=args.purpose)
     print(f"{args.name}: {target} (sha256 {entry.sha256}) is now trusted by {register(entry, store.cache)}")
     return 0

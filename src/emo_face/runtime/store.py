@@ -114,16 +114,22 @@ def sha256_of(path: Path) -> str:
 
 
 def entry_of(path: Path, name: str, *, licence: str, purpose: str, how: str = "") -> ModelEntry:
-    """The entry of a file that was just made: its name, size and hash as it lies there."""
-    return ModelEntry(
-        name=name,
-        file=path.name,
-        how=how,
-        sha256=sha256_of(path),
-        size=path.stat().st_size,
-        licence=licence,
-        purpose=purpose,
-    )
+    """The entry of a file that was just made: its name, size and hash as it lies there.
+
+    Raises ConfigError where the store would not take it (an empty file, a name with a slash); names the field.
+    """
+    try:
+        return ModelEntry(
+            name=name,
+            file=path.name,
+            how=how,
+            sha256=sha256_of(path),
+            size=path.stat().st_size,
+            licence=licence,
+            purpose=purpose,
+        )
+    except ValidationError as error:
+        raise ConfigError(f"{path}: {_first(error)}") from None
 
 
 def read_manifest(path: Path) -> list[ModelEntry]:
@@ -132,12 +138,16 @@ def read_manifest(path: Path) -> list[ModelEntry]:
         raw = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
         return Manifest.model_validate(raw).models
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        got = str(first.get("input"))[:80]
-        raise ConfigError(f"{path}: field {where}: {first['msg']} (got {got!r}); correct the file") from None
+        raise ConfigError(f"{path}: {_first(error)}; correct the file") from None
     except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
         raise ConfigError(f"{path}: cannot be read as a YAML manifest: {error}") from None
+
+
+def _first(error: ValidationError) -> str:
+    """The first thing that is wrong: field, what was expected, what was found."""
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    return f"field {where}: {first['msg']} (got {str(first.get('input'))[:80]!r})"
 
 
 @dataclass(frozen=True)
