@@ -38,13 +38,13 @@ def test_every_node_has_a_schema_and_every_parameter_a_meaning() -> None:
 
 def covered(cls: type, node: str, prefix: str = "", elsewhere: tuple[str, ...] = ()) -> None:
     """Every field of ``cls`` is a parameter of the same default."""
-    defaults = schemas()[node].defaults()
+    parameters = schemas()[node]
     for item in dataclasses.fields(cls):
         if item.name in elsewhere:
             continue
         name = f"{prefix}.{item.name}" if prefix else item.name
-        assert name in defaults, f"{node} has no parameter {name}"
-        value = defaults[name]
+        assert name in parameters, f"{node} has no parameter {name}"
+        value = parameters[name].default
         expected = item.default
         assert value == (pytest.approx(expected, abs=1e-4) if isinstance(expected, float) else expected), name
 

@@ -7,14 +7,11 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from emo_face.face.drivers.base import Driver, DriverError
 from emo_face.face.limits import ActuatorLimits
 from emo_face.face.rig import Rig
 from emo_face.face.safety import EstopAction, SafetyGate
-
-Array = NDArray[np.float64]
 
 OUTER = {"us": (500.0, 2500.0), "ticks": (0.0, 4095.0), "rad": (-math.pi, math.pi), "share": (-1.0, 1.0)}
 """What a unit allows at most, before anybody knows the head."""

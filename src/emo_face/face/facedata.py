@@ -22,7 +22,6 @@ from emo_face.core.paths import PACKAGE
 from emo_face.core.types import FloatArray
 
 FACES = PACKAGE / "web" / "static" / "faces"
-FORMAT = "emo-face-2d/1"
 
 Array = NDArray[np.float64]
 Unit = Annotated[float, Field(ge=0, le=1)]

@@ -24,7 +24,7 @@ try:  # Iron and later
 except ImportError:  # Humble
     from rclpy.qos_event import PublisherEventCallbacks, SubscriptionEventCallbacks, UnsupportedEventTypeError
 
-__all__ = ["UnsupportedEventTypeError", "latched", "mismatch", "overrides", "peers", "policy_name",
+__all__ = ["UnsupportedEventTypeError", "mismatch", "overrides", "peers", "policy_name",
            "publisher_events", "reliable", "sensor", "subscription_events"]  # fmt: skip
 
 Report = Callable[[str], None]
@@ -43,15 +43,9 @@ def reliable(depth: int = 1) -> QoSProfile:
     return _profile(depth, QoSReliabilityPolicy.RELIABLE)
 
 
-def latched() -> QoSProfile:
-    """One reliable sample that late subscribers get too."""
-    return _profile(1, QoSReliabilityPolicy.RELIABLE, QoSDurabilityPolicy.TRANSIENT_LOCAL)
-
-
-def _profile(
-    depth: int, reliability: QoSReliabilityPolicy, durability: QoSDurabilityPolicy = QoSDurabilityPolicy.VOLATILE
-) -> QoSProfile:
-    return QoSProfile(history=QoSHistoryPolicy.KEEP_LAST, depth=depth, reliability=reliability, durability=durability)
+def _profile(depth: int, reliability: QoSReliabilityPolicy) -> QoSProfile:
+    keep, volatile = QoSHistoryPolicy.KEEP_LAST, QoSDurabilityPolicy.VOLATILE
+    return QoSProfile(history=keep, depth=depth, reliability=reliability, durability=volatile)
 
 
 def overrides() -> QoSOverridingOptions:

@@ -91,10 +91,6 @@ class NodeSchema:
     description: str
     parameters: tuple[Parameter, ...]
 
-    def defaults(self) -> dict[str, Value]:
-        """Name -> default."""
-        return {p.name: p.default for p in self.parameters}
-
     def __contains__(self, name: object) -> bool:
         return any(parameter.name == name for parameter in self.parameters)
 

@@ -149,11 +149,13 @@ def hold_out(records: Any, share: float, seed: int) -> tuple[list[Any], list[Any
 
 
 def _ratios(text: str, tasks: dict[str, list[Any]]) -> dict[str, float]:
+    from emo_face.expression.contextface.prompts import TASKS
+
     try:
         values = [float(part) for part in text.split(",")]
-        ratios = dict(zip(("situation", "expression", "vqa"), values, strict=True))
+        ratios = dict(zip(TASKS, values, strict=True))
     except ValueError:
-        raise UserError(f"--ratios: expected situation,expression,vqa, for example 0.3,0.4,0.3, got {text!r}") from None
+        raise UserError(f"--ratios: expected {','.join(TASKS)}, for example 0.3,0.4,0.3, got {text!r}") from None
     return {name: ratio for name, ratio in ratios.items() if name in tasks}
 
 
