@@ -67,7 +67,7 @@ def test_parameter_file_equals_the_defaults() -> None:
     """launch and `emo-face up` start the nodes from this file."""
     raw = yaml.safe_load((share_dir() / "config" / "emo_face.yaml").read_text(encoding="utf-8"))
     assert {key.removeprefix("/**/"): body["ros__parameters"] for key, body in raw.items()} == {
-        name: node.defaults() for name, node in schemas().items()
+        name: {p.name: p.default for p in node.parameters} for name, node in schemas().items()
     }
 
 
