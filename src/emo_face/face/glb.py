@@ -88,7 +88,7 @@ def _bounds(data: NDArray[Any]) -> dict[str, list[float]]:
 def write_head(path: Path, parts: Sequence[HeadPart], targets: Sequence[str], least: float = 2e-5) -> None:
     """Write ``parts`` with morph targets named ``targets`` (k); offsets under ``least`` metres are dropped.
 
-    Source: Khronos, glTF 2.0 specification, sections 3.7.2.2 (morph targets; names in ``extras.targetNames``) and 4.
+    Source: Khronos, glTF 2.0 specification, sections 3.7.2.2 (morph targets; names in ``extras.targetNames``).
     """
     buffer = _Buffer()
     primitives = [_primitive(buffer, part, index, least) for index, part in enumerate(parts)]
@@ -109,9 +109,14 @@ def write_head(path: Path, parts: Sequence[HeadPart], targets: Sequence[str], le
         "bufferViews": buffer.views,
         "buffers": [{"byteLength": sum(map(len, buffer.blocks))}],
     }  # fmt: skip
+    write_container(path, document, b"".join(buffer.blocks))
+
+
+def write_container(path: Path, document: dict[str, Any], body: bytes) -> None:
+    """Write a glTF document and its buffer as one GLB file. Source: Khronos, glTF 2.0 specification, section 4."""
     text = json.dumps(document, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 4)
-    body = b"".join(buffer.blocks)
+    body += b"\0" * (-len(body) % 4)
     chunks = struct.pack("<I4s", len(text), b"JSON") + text + struct.pack("<I4s", len(body), b"BIN\0") + body
     path.write_bytes(struct.pack("<4sII", b"glTF", 2, 12 + len(chunks)) + chunks)
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import struct
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from emo_face.core.types import FloatArray
+from emo_face.face.glb import write_container
 from emo_face.face.surface import vertex_normals
 
 _FLOAT, _UINT = 5126, 5125
@@ -23,10 +22,10 @@ def write_obj(path: Path, vertices: FloatArray, faces: NDArray[np.integer]) -> N
     path.write_text("\n".join(lines) + "\n", encoding="ascii")
 
 
-def write_glb(path: Path, vertices: FloatArray, faces: NDArray[np.integer], name: str = "head") -> None:
+def write_glb(path: Path, vertices: FloatArray, faces: NDArray[np.integer]) -> None:
     """Write vertices (n, 3) in metres and triangles (m, 3) as one binary glTF 2.0 file with smooth normals.
 
-    Source: Khronos, glTF 2.0 specification, sections 3.6 (geometry) and 4 (GLB).
+    Source: Khronos, glTF 2.0 specification, section 3.6 (geometry).
     """
     blocks = [
         vertices.astype("<f4").tobytes(),
@@ -40,7 +39,7 @@ def write_glb(path: Path, vertices: FloatArray, faces: NDArray[np.integer], name
     low, high = vertices.astype("<f4").min(0).tolist(), vertices.astype("<f4").max(0).tolist()
     document = {
         "asset": {"version": "2.0", "generator": "emo_face"},
-        "scene": 0, "scenes": [{"nodes": [0]}], "nodes": [{"mesh": 0, "name": name}],
+        "scene": 0, "scenes": [{"nodes": [0]}], "nodes": [{"mesh": 0, "name": "head"}],
         "meshes": [{"primitives": [{"attributes": {"POSITION": 0, "NORMAL": 1}, "indices": 2, "material": 0}]}],
         "materials": [{"pbrMetallicRoughness": {
             "baseColorFactor": [0.85, 0.69, 0.59, 1.0], "metallicFactor": 0.0, "roughnessFactor": 0.7}}],
@@ -51,9 +50,4 @@ def write_glb(path: Path, vertices: FloatArray, faces: NDArray[np.integer], name
         ],
         "bufferViews": views, "buffers": [{"byteLength": offset}],
     }  # fmt: skip
-    text = json.dumps(document, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 4)
-    body = b"".join(blocks)
-    body += b"\0" * (-len(body) % 4)
-    chunks = struct.pack("<I4s", len(text), b"JSON") + text + struct.pack("<I4s", len(body), b"BIN\0") + body
-    path.write_bytes(struct.pack("<4sII", b"glTF", 2, 12 + len(chunks)) + chunks)
+    write_container(path, document, b"".join(blocks))

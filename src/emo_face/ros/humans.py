@@ -36,9 +36,9 @@ class HumansPublisher:
         ConfigError: hri_msgs is not installed.
     """
 
-    def __init__(self, node: Any, messages: Any = None) -> None:
+    def __init__(self, node: Any) -> None:
         self._node = node
-        self._msgs = messages or _messages()
+        self._msgs = _messages()
         self._profile = qos.reliable()
         self._topics: dict[str, Any] = {}
         self._seen: dict[str, float] = {}
@@ -114,8 +114,8 @@ class RobotFacePublisher:
         ConfigError: hri_msgs is not installed.
     """
 
-    def __init__(self, node: Any, messages: Any = None) -> None:
-        self._msgs = messages or _messages()
+    def __init__(self, node: Any) -> None:
+        self._msgs = _messages()
         self._out = node.publisher(self._msgs.Expression, "/robot_face/expression", qos.reliable())
 
     def publish(self, target: ExpressionTarget) -> None:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
@@ -27,14 +26,11 @@ class Child:
     ends every child once and in order.
     """
 
-    def __init__(
-        self, command: Sequence[str], env: Mapping[str, str] | None = None, log: IO[bytes] | None = None
-    ) -> None:
+    def __init__(self, command: Sequence[str], log: IO[bytes] | None = None) -> None:
         """``log``: where its stdout and stderr go; None: to ours."""
         self.command = list(command)
         self._process = subprocess.Popen(
             self.command,
-            env=dict(os.environ if env is None else env),
             stdout=log,
             stderr=None if log is None else subprocess.STDOUT,
             start_new_session=True,
