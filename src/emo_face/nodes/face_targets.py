@@ -60,8 +60,8 @@ class Targets:
             node.health.clear_condition("publishers")
 
     def _store(self, msg: FaceExpression) -> None:
-        # Only stored here: rclpy's multi-threaded executor turns in circles for as long as a callback takes, and half a
-        # core went into that while the target was decoded.
+        # Only stored here: rclpy's multi-threaded executor turns in circles for as long as a callback takes; decoding
+        # in it costs half a core.
         node, worker = self._node, self._worker
         if node.running and worker is not None:
             node.health.tick("expression", time.monotonic())
