@@ -19,6 +19,8 @@ from emo_face.core.labels import basic7
 from emo_face.core.paths import share_dir
 from emo_face.datasets import faces as readers
 from emo_face.datasets.faces import FacePicture
+from emo_face.datasets.ferplus import SOURCE
+from emo_face.evaluation.face_crowd import crowd_figures, read_test
 from emo_face.evaluation.face_folds import FILE, read_folds
 from emo_face.evaluation.face_metrics import Judged, Said, figures, of_source
 from emo_face.evaluation.face_noise import not_faces
@@ -27,18 +29,22 @@ from emo_face.perception.nano.face import FaceStudent
 from emo_face.perception.nano.facecrop import CROP, cut
 
 MODEL = "nano_face.onnx"
+DETECTOR = Path("face/face_detection_yunet_2023mar.onnx")
 SOURCES = ("cmu", "london", "photos")
 CLIP = "video/WolfgangLanger_Pexels_3063838.mp4"
 CLIP_STEP = 4
 ROUNDS = 40
 
 
-def evaluate_face(data: Path, models: Path | None = None, peers: bool = True) -> dict[str, Any]:
+def evaluate_face(
+    data: Path, models: Path | None = None, peers: bool = True, ferplus: Path | None = None
+) -> dict[str, Any]:
     """Measure the face student.
 
     Args:
         data: folder with ``images/``, ``video/``, ``face/`` and, for the peers, ``fer/``.
         models: folder with the model and its fold file; None takes the packaged one.
+        ferplus: folder of FER+, for figures on its test faces; None leaves them out.
 
     Returns:
         ``face`` and ``peers`` (figures), and ``predictions`` model -> data set -> truth and probabilities.
@@ -61,12 +67,21 @@ def evaluate_face(data: Path, models: Path | None = None, peers: bool = True) ->
     live = figures(judged(pictures, student.classify(crops)[0]))
     ours["seen_in_training"] = live
     predictions: dict[str, dict[str, Said]] = {"face": {s: of_source(unseen, s) for s in SOURCES}}
+    crowd = read_test(ferplus, data / DETECTOR) if ferplus else []
+    if crowd:
+        said = judged(crowd, student.classify(np.stack([cut(p.picture, p.face) for p in crowd]))[0])
+        ours |= crowd_figures(said)
+        predictions["face"]["ferplus"] = of_source(said, SOURCE)
     rivals: dict[str, Any] = {}
     for name in PEERS if peers else ():
         peer = Peer(name, data / "fer")
         found = judged(pictures, peer.classify(pictures))
         rivals[name] = {**figures(found), "ms_batch8": peer.speed(), "bytes": peer.path.stat().st_size}
         predictions[name] = {s: of_source(found, s) for s in SOURCES}
+        if crowd:
+            said = judged(crowd, peer.classify(crowd))
+            rivals[name] |= crowd_figures(said)
+            predictions[name]["ferplus"] = of_source(said, SOURCE)
     return {"face": ours, "peers": rivals, "predictions": predictions}
 
 
@@ -75,7 +90,7 @@ def read_pictures(data: Path) -> list[FacePicture]:
     images = data / "images"
     if not images.is_dir():
         raise UserError(f"{images}: no such folder; --data must hold images/, video/ and face/")
-    detector = readers.detector_for_training(data / "face" / "face_detection_yunet_2023mar.onnx")
+    detector = readers.detector_for_training(data / DETECTOR)
     found = readers.read_cmu(images / "cmu_faces", detector)
     found += readers.read_london(images / "london", detector)
     found += [p for p in readers.read_photos(images / "emotion", images / "labels.csv", detector) if p.label]

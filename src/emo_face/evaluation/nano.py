@@ -27,6 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder with text/ and images/")
     parser.add_argument("--part", choices=(*PARTS, "all"), default="all", help="only one of the students")
     parser.add_argument("--no-peers", action="store_true", help="skip the peers (half a minute of training)")
+    parser.add_argument("--ferplus", type=Path, metavar="DIR", help="also judge the test faces of FER+ in DIR")
     parser.add_argument("--out", type=Path, metavar="DIR", help="write PNG and HTML reports here (needs matplotlib)")
     parser.add_argument("--json", action="store_true", help="print JSON on stdout and nothing else")
 
@@ -34,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Evaluate, report, print."""
     parts = PARTS if args.part == "all" else (args.part,)
-    result, predictions = evaluate(args.data, parts, not args.no_peers)
+    result, predictions = evaluate(args.data, parts, not args.no_peers, args.ferplus)
     if args.out is not None:
         for path in report(result, predictions, args.out):
             print(f"wrote {path}", file=sys.stderr)
@@ -46,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def evaluate(
-    data: Path, parts: Iterable[str] = PARTS, peers: bool = True
+    data: Path, parts: Iterable[str] = PARTS, peers: bool = True, ferplus: Path | None = None
 ) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
     """Evaluate the students.
 
@@ -68,7 +69,7 @@ def evaluate(
         else:
             from emo_face.evaluation.face import evaluate_face
 
-            found = evaluate_face(data, peers=peers)
+            found = evaluate_face(data, peers=peers, ferplus=ferplus)
         predictions[part] = dict(found.get("predictions", {}))
         result[part] = found[part]
         result["peers"].update(found.get("peers", {}))
