@@ -1,18 +1,14 @@
 #!/usr/bin/env python3
-"""Train the face student: renders, teachers, leave-people-out folds, final model, ONNX, all into OUT.
+"""Train the face student; the same as `emo-face train face`, whose arguments it takes.
 
-    python export/train_face.py --data DATA --out out/train/face --seed 0
+    python export/train_face.py --data DATA --faces FACES --ferplus FERPLUS --out out/train/face --seed 0
 
-The same as `emo-face train face`; export_face.py writes the ONNX again from OUT's checkpoint.
+export_face.py writes the ONNX again from OUT's checkpoint.
 """
 
-from __future__ import annotations
+import sys
 
-import argparse
-
-from emo_face.training.face import add_arguments, main
+from emo_face.cli.main import main
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_arguments(parser)
-    raise SystemExit(main(parser.parse_args()))
+    sys.exit(main(["train", "face", *sys.argv[1:]]))

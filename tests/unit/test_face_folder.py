@@ -129,3 +129,41 @@ def test_labelled_photos_and_the_clip_are_held_from_every_fold() -> None:
     fold = fold_of([*some, picture(readers.PHOTOS, "a"), picture(readers.VIDEO, "b"), picture(readers.PEOPLE, "c")])
     assert set(fold[:10]) == set(range(FOLDS))
     assert fold[10:].tolist() == [HELD, HELD, ALWAYS]
+
+
+def test_faces_that_no_teacher_was_asked_about_teach_by_their_votes_alone() -> None:
+    torch = pytest.importorskip("torch")
+    from emo_face.training.face_batches import Batches, Mix
+    from emo_face.training.face_fit import Weights, loss_of
+    from emo_face.training.face_model import FaceNet
+
+    rng = np.random.default_rng(0)
+    empty = Bank(
+        wide=rng.integers(0, 255, (2, 128, 128)).astype(np.uint8), truth=np.eye(7, dtype=np.float32)[:2],
+        arkit=np.zeros((2, 52), np.float32), lessons=np.zeros((2, 5), np.float32),
+        soft=np.full((2, 7), 1 / 7, np.float32), fold=np.full(2, ALWAYS), other=np.full(2, ALWAYS),
+        real=np.zeros(2, bool),
+    )  # fmt: skip
+    votes = rng.dirichlet(np.ones(7), 9).astype(np.float32)
+    bank = empty.plus_strangers(rng.integers(0, 255, (9, 128, 128)).astype(np.uint8), votes)
+    assert np.isnan(bank.lessons[2:]).all()
+    assert np.isnan(bank.arkit[2:]).all()
+    batches = Batches(bank, bank.without(None), Mix(labelled=0, unlabelled=6, renders=0, negatives=2), [], rng)
+    batch = batches.draw()
+    assert batch.crops.shape == (8, 1, 48, 48)
+    torch.manual_seed(0)
+    net = FaceNet(lessons=5)
+    loss = loss_of(net(batch.crops), batch, Weights())
+    loss.backward()
+    assert torch.isfinite(loss)
+    assert net.emotion.weight.grad.abs().sum() > 0
+    assert net.teacher.weight.grad is None or net.teacher.weight.grad.abs().sum() == 0
+
+
+def test_the_recipe_follows_the_data() -> None:
+    pytest.importorskip("torch")
+    from emo_face.training.face_recipe import ALONE, CROWD, STRANGERS, recipe_for
+
+    assert recipe_for(False, False) is ALONE
+    assert recipe_for(True, False) is STRANGERS
+    assert recipe_for(False, True) is recipe_for(True, True) is CROWD

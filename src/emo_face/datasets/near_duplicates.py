@@ -55,7 +55,7 @@ def pairs(hashes: NDArray[np.uint64], distance: int = 4) -> Iterator[tuple[int, 
         for bucket in np.split(order, edges):
             for k, i in enumerate(bucket[:-1]):
                 others = bucket[k + 1 :]
-                near = others[_distance(unique[i], unique[others]) <= distance]
+                near = others[bits_apart(unique[i], unique[others]) <= distance]
                 # A pair that already met in an earlier band was reported there.
                 fresh = near[(bands[near, :band] != bands[i, :band]).all(axis=1)]
                 for j in fresh:
@@ -63,7 +63,8 @@ def pairs(hashes: NDArray[np.uint64], distance: int = 4) -> Iterator[tuple[int, 
                     yield min(a, b), max(a, b)
 
 
-def _distance(one: np.uint64, many: NDArray[np.uint64]) -> NDArray[np.int64]:
+def bits_apart(one: np.uint64, many: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """(n,) how many of the 64 bits of each of ``many`` hashes differ from ``one``'s."""
     bits = np.unpackbits(np.bitwise_xor(one, many).view(np.uint8).reshape(-1, 8), axis=1)
     return np.asarray(bits.sum(axis=1), np.int64)
 

@@ -2,9 +2,9 @@
 
 Needs torch; for all teachers also ``onnx`` and ``ai-edge-litert``. DATA holds ``images/``, ``video/``, ``face/``,
 ``fer/`` and ``head3d/``. Give labelled faces of your own by ``--faces DIR``, as often as there are folders: DIR holds
-``images/`` and ``legend.csv`` (columns ``image``, ``emotion``). The shipped model is trained on everything; the figures
-are those of nets that have not seen the people they judge. OUT gets ``nano_face.onnx``, ``nano_face_folds.json`` and
-the cached renders and banks.
+``images/`` and ``legend.csv`` (columns ``image``, ``emotion``), and FER+ by ``--ferplus DIR``. The shipped model is
+trained on everything but FER+'s validation and test faces; the figures are those of nets that have not seen the people
+they judge. OUT gets ``nano_face.onnx``, ``nano_face_folds.json``, the cached renders, banks and base.
 """
 
 from __future__ import annotations
@@ -17,70 +17,51 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from emo_face.core.labels import basic7
 from emo_face.datasets import faces as readers
 from emo_face.datasets.faces import FacePicture
-from emo_face.evaluation.face_folds import FILE, read_folds
+from emo_face.datasets.ferplus import SOURCE
+from emo_face.evaluation.face_folds import FILE, FoldPrediction, read_folds
 from emo_face.evaluation.face_metrics import Judged, figures
 from emo_face.training import face_data
-from emo_face.training.face_batches import BASE, BASE_STRANGERS, FOLD, FOLD_STRANGERS, Batches, Mix
-from emo_face.training.face_cv import FOLD_RATE, FOLD_STEPS, Fitting, cross_validate, doubt, save
+from emo_face.training.face_augment import view
+from emo_face.training.face_batches import Batches
+from emo_face.training.face_crowd import read_crowd
+from emo_face.training.face_cv import Fitting, cross_validate, doubt, said_of, save
 from emo_face.training.face_export import export
 from emo_face.training.face_fit import fit
 from emo_face.training.face_model import Exported, FaceNet
+from emo_face.training.face_recipe import Recipe, recipe_for
 from emo_face.training.face_renders import ALWAYS, render_set
 from emo_face.training.face_skins import skins_of
-from emo_face.training.face_strangers import joined, read_strangers, without_copies
+from emo_face.training.face_strangers import joined, read_strangers, unlike, without_copies
 from emo_face.training.face_teachers import FerTeachers, MeshTeacher
 
 PAINTED = 2000
 PHOTOGRAPHED = 3000
 VIEWS = 12
 COMPOSITES = 9000
-BASE_STEPS = 600
-BASE_RATE = 3e-3
-BASE_STRANGERS_STEPS = 2600  # of the base when folders of strangers are given
-STRANGERS_STEPS = 250  # and of a fold, which then needs few
-STRANGERS_SHIPPED_STEPS = 800
-STRANGERS_RATE = 1e-3
 MODEL = "nano_face.onnx"
 CHECKPOINT = "nano_face.pt"
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Arguments of the face student alone; ``emo-face train`` gives the common ones."""
-    parser.add_argument(
-        "--data", type=Path, required=True, metavar="DIR", help="folder with images/, video/, fer/, head3d/"
-    )
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for caches and results")
-    parser.add_argument(
-        "--faces", type=Path, action="append", default=None, metavar="DIR",
-        help="labelled faces of other people: images/ and legend.csv (image, emotion); may be repeated",
-    )  # fmt: skip
-    parser.add_argument("--seed", type=int, default=0, help="training seed (default 0); the folds do not move")
-    parser.add_argument("--epochs", type=int, default=None, help="hundreds of steps of a fold (default 15)")
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads (default 1)")
 
 
 def main(args: argparse.Namespace) -> int:
     """Train everything. Raises UserError or ModelError where data or a teacher is missing."""
     torch.set_num_threads(args.threads)
     torch.use_deterministic_algorithms(True)
+    recipe = recipe_for(bool(args.faces), args.ferplus is not None)
     pictures = face_data.read_all(args.data)
-    bank = make_bank(args.data, args.out, pictures, args.seed, skins=not args.faces)
+    bank = make_bank(args.data, args.out, pictures, args.seed, skins=not (args.faces or args.ferplus))
+    bank = add_strangers(bank, args, pictures)
     negatives = face_data.faceless(args.data)
-    steps = STRANGERS_STEPS if args.faces else FOLD_STEPS
-    if args.faces:
-        bank = add_strangers(bank, args, pictures)
-        base = train_base(bank, negatives, args.seed, BASE_STRANGERS_STEPS, BASE_STRANGERS)
-    else:
-        base = train_base(bank, negatives, args.seed)
-    steps = steps if args.epochs is None else 100 * args.epochs
-    mix, rate = (FOLD_STRANGERS, STRANGERS_RATE) if args.faces else (FOLD, FOLD_RATE)
-    fitting = Fitting(bank, base, negatives, args.seed, steps, mix, rate)
-    final = fitting.train(None, STRANGERS_SHIPPED_STEPS if args.faces else None)
+    base = train_base(bank, negatives, args.seed, recipe, args.out)
+    steps = recipe.fold_steps if args.epochs is None else 100 * args.epochs
+    fitting = Fitting(bank, base, negatives, args.seed, steps, recipe.fold, recipe.fold_rate)
+    final = fitting.train(None, recipe.shipped_steps)
     torch.save([net.state_dict() for net in final], args.out / CHECKPOINT)
     shift = doubt(final, negatives, args.seed)
-    shipped = save(args.out / FILE, cross_validate(fitting, pictures), args.seed, shift)
+    valid = validation(final, args, shift)
+    shipped = save(args.out / FILE, cross_validate(fitting, pictures), args.seed, shift, valid)
     model = Exported(final, shipped.temperature, torch.from_numpy(shipped.bias), shift)
     path = export(model, args.out / MODEL)
     for key, value in figures(unseen(args.out / FILE)).items():
@@ -90,14 +71,38 @@ def main(args: argparse.Namespace) -> int:
 
 
 def add_strangers(bank: face_data.Bank, args: argparse.Namespace, pictures: list[FacePicture]) -> face_data.Bank:
-    """The bank and the faces of the folders ``--faces``, less those that look like a picture that is judged."""
+    """The bank and the faces of ``--faces`` and ``--ferplus``, less those that look like a picture that is judged."""
+    if not (args.faces or args.ferplus):
+        return bank
     detector = readers.detector_for_training(args.data / "face" / "face_detection_yunet_2023mar.onnx")
-    mesh, fer = mesh_teacher(args.data), FerTeachers(args.data / "fer")
-    strangers = read_strangers(args.faces, detector, fer, mesh, args.out)
     judged = np.stack([face_data.wide_crop(p.picture, p.face) for p in pictures])
-    strangers, copies = without_copies(strangers, judged)
-    print(f"{len(strangers.wide)} strangers' faces; {copies} left out as near-duplicates of pictures that are judged")
-    return joined(bank, strangers)
+    if args.faces:
+        mesh, fer = mesh_teacher(args.data), FerTeachers(args.data / "fer")
+        strangers, copies = without_copies(read_strangers(args.faces, detector, fer, mesh, args.out), judged)
+        print(f"{len(strangers.wide)} strangers' faces; {copies} left out as near-duplicates of judged pictures")
+        bank = joined(bank, strangers)
+    if args.ferplus:
+        crowd = read_crowd(args.ferplus, "Train", detector, args.out)
+        held = [read_crowd(args.ferplus, split, detector, args.out).wide for split in ("Valid", "Test")]
+        fresh = unlike(crowd.wide, np.concatenate([judged, *held]))
+        print(f"{fresh.sum()} faces of FER+; {(~fresh).sum()} left out as near-duplicates of judged pictures")
+        crowd = crowd.only(fresh)
+        bank = bank.plus_strangers(crowd.wide, crowd.shares)
+    return bank
+
+
+def validation(nets: list[FaceNet], args: argparse.Namespace, shift: float) -> list[FoldPrediction]:
+    """What the shipped nets say of FER+'s validation faces, for temperature and biases; empty without FER+."""
+    if args.ferplus is None:
+        return []
+    detector = readers.detector_for_training(args.data / "face" / "face_detection_yunet_2023mar.onnx")
+    crowd = read_crowd(args.ferplus, "Valid", detector, args.out)
+    logits, face = said_of(nets, np.stack([view(w, None) for w in crowd.wide]), shift)
+    labels = [basic7().labels[int(k)] for k in crowd.shares.argmax(axis=1)]
+    return [
+        FoldPrediction(SOURCE, str(i), f"{SOURCE}:{i}", label, "", ALWAYS, tuple(map(float, logits[i])), float(face[i]))
+        for i, label in enumerate(labels)
+    ]
 
 
 def make_bank(data: Path, out: Path, pictures: list[FacePicture], seed: int, skins: bool = True) -> face_data.Bank:
@@ -135,14 +140,23 @@ def mesh_teacher(data: Path) -> MeshTeacher | None:
 
 
 def train_base(
-    bank: face_data.Bank, negatives: list[NDArray[np.uint8]], seed: int, steps: int = BASE_STEPS, mix: Mix = BASE
+    bank: face_data.Bank, negatives: list[NDArray[np.uint8]], seed: int, recipe: Recipe, out: Path
 ) -> FaceNet:
-    """The net that all folds start from: it saw painted renders and people no figure is reported on."""
+    """The net that all folds start from, or the one that an earlier run left in ``out``.
+
+    It saw painted renders and people no figure is reported on.
+    """
     torch.manual_seed(seed)
     net = FaceNet(lessons=bank.lessons.shape[1])
     allowed = np.flatnonzero((bank.fold == ALWAYS) & (bank.other == ALWAYS))
-    batches = Batches(bank, allowed, mix, negatives, np.random.default_rng([seed, 99]))
-    return fit(net, batches, steps, BASE_RATE, seed, text="base")
+    file = out / f"base_{seed}_{recipe.base_steps}_{len(allowed)}.pt"
+    if file.is_file():
+        net.load_state_dict(torch.load(file, weights_only=True))
+        return net.eval()
+    batches = Batches(bank, allowed, recipe.base, negatives, np.random.default_rng([seed, 99]))
+    net = fit(net, batches, recipe.base_steps, recipe.base_rate, seed, text="base")
+    torch.save(net.state_dict(), file)
+    return net
 
 
 def unseen(path: Path) -> list[Judged]:

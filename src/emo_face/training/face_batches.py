@@ -35,7 +35,9 @@ BASE = Mix(labelled=0, unlabelled=8, renders=48, negatives=8)
 FOLD = Mix(labelled=18, unlabelled=20, renders=18, negatives=8)
 BASE_STRANGERS = Mix(labelled=0, unlabelled=72, renders=12, negatives=12)
 FOLD_STRANGERS = Mix(labelled=18, unlabelled=32, renders=6, negatives=8)
-EVENNESS = 0.8  # 1: unlabelled faces are drawn so that every emotion the teachers see is as frequent; 0: as they come
+BASE_CROWD = Mix(labelled=0, unlabelled=96, renders=8, negatives=8)
+FOLD_CROWD = Mix(labelled=16, unlabelled=64, renders=6, negatives=8)
+EVENNESS = 0.5  # 1: unlabelled faces are drawn so that every emotion is as frequent; 0: as they come
 
 
 @dataclass(frozen=True)

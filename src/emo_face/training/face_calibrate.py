@@ -1,7 +1,8 @@
 """Temperature and one bias a label for the face student, fitted on what the folds said about strangers.
 
 Vector scaling (Guo et al., ICML 2017, section 4.2) with a weak pull to no bias. The figures reported for a fold use a
-calibration fitted on the other folds alone; the shipped model uses the one fitted on all of them.
+calibration fitted on the other folds alone; the shipped model uses the one fitted on all of them and on FER+'s
+validation faces, where these are given.
 """
 
 from __future__ import annotations
@@ -36,10 +37,13 @@ class Calibration:
         return np.asarray(np.asarray(logits) / self.temperature + self.bias)
 
 
-def calibrate(found: Sequence[FoldPrediction]) -> Calibration:
+def calibrate(*groups: Sequence[FoldPrediction]) -> Calibration:
     """The calibration with the least log loss over the labelled predictions but those of HELD; CMU's among its four
-    labels."""
-    rows = [f for f in found if f.label and f.fold != HELD]
+    labels. Every group weighs the same, whatever its size."""
+    kept = [[f for f in group if f.label and f.fold != HELD] for group in groups]
+    kept = [group for group in kept if group]
+    rows = [f for group in kept for f in group]
+    share = np.concatenate([np.full(len(group), 1 / len(group) / len(kept)) for group in kept])
     logits = np.array([f.logits for f in rows])
     truth = np.array([basic7().index(f.label) for f in rows])
     allowed = np.array([_allowed(f.source) for f in rows])
@@ -49,7 +53,7 @@ def calibrate(found: Sequence[FoldPrediction]) -> Calibration:
         scores = logits / np.exp(values[count]) + values[:count] + allowed
         scores = scores - scores.max(axis=1, keepdims=True)
         log_p = scores - np.log(np.exp(scores).sum(axis=1, keepdims=True))
-        return float(-log_p[np.arange(len(truth)), truth].mean() + PULL * (values[:count] ** 2).sum())
+        return float(-(share * log_p[np.arange(len(truth)), truth]).sum() + PULL * (values[:count] ** 2).sum())
 
     best = minimize(loss, np.zeros(count + 1), method="L-BFGS-B").x
     return Calibration(float(np.exp(best[count])), np.asarray(best[:count]))

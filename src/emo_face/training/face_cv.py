@@ -21,15 +21,13 @@ from emo_face.evaluation.face_folds import FoldPrediction, write_folds
 from emo_face.perception.nano.facecrop import cut, normalise
 from emo_face.training.face_adapt import adapted
 from emo_face.training.face_augment import not_a_face
-from emo_face.training.face_batches import FOLD, Batches, Mix
+from emo_face.training.face_batches import Batches, Mix
 from emo_face.training.face_calibrate import Calibration, calibrate, calibrated_by_others
 from emo_face.training.face_data import FOLDS, HELD, Bank, fold_of
 from emo_face.training.face_fit import fit
 from emo_face.training.face_model import Exported, FaceNet
 
-FOLD_STEPS = 1500
 NETS = 1  # averaged inside the graph
-FOLD_RATE = 2e-3
 NOISE = 1500  # things that are no face, for the shift
 SPARED = 0.005  # share of them that may look more like a face than where doubt starts
 
@@ -42,9 +40,9 @@ class Fitting:
     base: FaceNet
     negatives: list[NDArray[np.uint8]]
     seed: int
-    steps: int = FOLD_STEPS
-    mix: Mix = FOLD
-    rate: float = FOLD_RATE
+    steps: int
+    mix: Mix
+    rate: float
 
     def train(self, fold: int | None, steps: int | None = None) -> list[FaceNet]:
         """:data:`NETS` nets that have not seen the people of ``fold`` or HELD; None: trained on everybody."""
@@ -70,11 +68,17 @@ def doubt(nets: list[FaceNet], negatives: list[NDArray[np.uint8]], seed: int) ->
 
 
 def logits_of(nets: list[FaceNet], pictures: Sequence[FacePicture], shift: float) -> tuple[FloatArray, FloatArray]:
-    """(n, 7) logits, mean over nets and mirror images, and (n,) face scores, of the crops as the runtime cuts them."""
-    crops = torch.from_numpy(normalise(np.stack([cut(p.picture, p.face) for p in pictures])))
+    """(n, 7) logits, mean over nets, and (n,) face scores, of the crops as the runtime cuts them."""
+    return said_of(nets, np.stack([cut(p.picture, p.face) for p in pictures]), shift)
+
+
+def said_of(nets: list[FaceNet], crops: NDArray[np.uint8], shift: float) -> tuple[FloatArray, FloatArray]:
+    """As :func:`logits_of`, of crops (n, 48, 48)."""
+    model = Exported(nets, shift=shift).eval()
     with torch.no_grad():
-        logits, face = Exported(nets, shift=shift).logits(crops)
-    return logits.numpy().astype(np.float64), face.numpy().astype(np.float64)
+        parts = [model.logits(part) for part in torch.from_numpy(normalise(crops)).split(256)]
+    logits, face = (torch.cat(part).numpy().astype(np.float64) for part in zip(*parts, strict=True))
+    return logits, face
 
 
 def cross_validate(fitting: Fitting, pictures: Sequence[FacePicture]) -> list[FoldPrediction]:
@@ -101,9 +105,15 @@ def cross_validate(fitting: Fitting, pictures: Sequence[FacePicture]) -> list[Fo
     return [said[i] for i in sorted(said)]
 
 
-def save(path: Path, raw: Sequence[FoldPrediction], seed: int, shift: float) -> Calibration:
-    """Write the predictions, each calibrated by the other folds, and return the calibration of the shipped model."""
-    shipped = calibrate(raw)
+def save(
+    path: Path, raw: Sequence[FoldPrediction], seed: int, shift: float, valid: Sequence[FoldPrediction] = ()
+) -> Calibration:
+    """Write the predictions, each calibrated by the other folds, and return the calibration of the shipped model.
+
+    Args:
+        valid: what the shipped model said of FER+'s validation faces; they weigh as much as the folds.
+    """
+    shipped = calibrate(raw, valid)
     made = {
         "command": "emo-face train face",
         "seed": seed,

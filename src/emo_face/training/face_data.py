@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import cv2
@@ -36,7 +36,8 @@ class Bank:
 
     Attributes:
         wide: (n, 128, 128) uint8 crops with room around the face. truth: (n, 7), NaN rows without label.
-        arkit: (n, 52), NaN where unknown. lessons: (n, f) teacher features, standardised. soft: (n, 7) probabilities.
+        arkit: (n, 52), NaN where unknown. lessons: (n, f) teacher features, standardised, NaN where nobody was asked.
+        soft: (n, 7) probabilities.
         fold, other: (n,) int, the folds whose test people the crop shows, or ALWAYS. real: (n,) bool, no render.
     """
 
@@ -55,6 +56,29 @@ class Bank:
             return np.arange(len(self.fold))
         hidden = [HELD, fold]
         return np.flatnonzero(~np.isin(self.fold, hidden) & ~np.isin(self.other, hidden))
+
+    def plus_strangers(
+        self, wide: NDArray[np.uint8], soft: FloatArray, arkit: FloatArray | None = None,
+        lessons: FloatArray | None = None,
+    ) -> Bank:  # fmt: skip
+        """This bank with real faces at its end that no figure is reported on; what is not given is unknown."""
+        count = len(wide)
+        nobody = np.full(count, ALWAYS)
+
+        def unknown(like: FloatArray) -> FloatArray:
+            return np.full((count, like.shape[1]), np.nan, np.float32)
+
+        extra = Bank(
+            wide=wide,
+            truth=unknown(self.truth),
+            arkit=unknown(self.arkit) if arkit is None else arkit.astype(np.float32),
+            lessons=unknown(self.lessons) if lessons is None else lessons,
+            soft=soft.astype(np.float32),
+            fold=nobody,
+            other=nobody,
+            real=np.ones(count, bool),
+        )
+        return Bank(**{f.name: np.concatenate([getattr(self, f.name), getattr(extra, f.name)]) for f in fields(Bank)})
 
 
 def read_all(data: Path) -> list[FacePicture]:

@@ -32,12 +32,12 @@ class FaceNet(nn.Module):  # type: ignore[misc]
     """(n, 1, 48, 48) normalised grey crops -> features, and from these emotion, reject, ARKit and teacher heads."""
 
     def __init__(
-        self, widths: tuple[int, int, int, int] = (16, 32, 64, 128), features: int = 256, lessons: int = 256
+        self, widths: tuple[int, int, int, int] = (16, 64, 128, 128), features: int = 256, lessons: int = 256
     ) -> None:
         super().__init__()
         a, b, c, d = widths
         self.trunk = nn.Sequential(
-            _conv(1, a, 2), _conv(a, b, 2), Residual(b), _conv(b, c, 2), Residual(c), _conv(c, d, 2), Residual(d),
+            _conv(1, a, 2), Residual(a), _conv(a, b, 2), Residual(b), _conv(b, c, 2), Residual(c), _conv(c, d, 2),
         )  # fmt: skip
         self.pool = nn.Sequential(
             nn.Conv2d(d, 48, 1), nn.Flatten(), nn.Linear(48 * 9, features), nn.BatchNorm1d(features), nn.ReLU()
@@ -69,29 +69,25 @@ class FaceNet(nn.Module):  # type: ignore[misc]
 class Exported(nn.Module):  # type: ignore[misc]
     """What the ONNX file computes: probabilities (n, 7), calibrated and pulled to flat by the reject score.
 
-    The crop and its mirror image are averaged, so that the answer does not depend on the side a face is seen from.
     """
 
     def __init__(
-        self, nets: list[FaceNet], temperature: float = 1.0, bias: torch.Tensor | None = None, shift: float = 0.0,
-        mirror: bool = True,
-    ) -> None:  # fmt: skip
+        self, nets: list[FaceNet], temperature: float = 1.0, bias: torch.Tensor | None = None, shift: float = 0.0
+    ) -> None:
         """``shift``: added to the reject logit, so that doubt starts at noise."""
         super().__init__()
         self.register_buffer("bias", torch.zeros(LABELS) if bias is None else bias.float())
         self.nets = nn.ModuleList(nets)
         self.temperature = temperature
         self.shift = shift
-        self.mirror = mirror
 
     def raw(self, crops: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """(n, 1, 48, 48) -> mean logits (n, 7) before calibration and mean reject logits (n,) before the shift."""
         logits, reject = [], []
         for net in self.nets:
-            for view in (crops, crops.flip(3)) if self.mirror else (crops,):
-                f = net.features(view)
-                logits.append(net.emotion(f))
-                reject.append(net.reject(f)[:, 0])
+            f = net.features(crops)
+            logits.append(net.emotion(f))
+            reject.append(net.reject(f)[:, 0])
         return torch.stack(logits).mean(0), torch.stack(reject).mean(0)
 
     def logits(self, crops: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -17,12 +17,11 @@ from numpy.typing import NDArray
 from emo_face.core.labels import basic7
 from emo_face.core.types import FloatArray
 from emo_face.datasets.face_folder import faces_of, read_legend
-from emo_face.datasets.near_duplicates import dhash
+from emo_face.datasets.near_duplicates import bits_apart, dhash
 from emo_face.perception.detect_face import YuNetFaceDetector
 from emo_face.training.face_augment import view
 from emo_face.training.face_data import TEACHER_CROP, Bank, wide_crop
 from emo_face.training.face_progress import progress
-from emo_face.training.face_renders import ALWAYS
 from emo_face.training.face_teachers import FerTeachers, Lessons, MeshTeacher, teach
 
 AGREED = 0.7  # share of the label where the teachers' first guess is the same
@@ -81,14 +80,18 @@ def ask(wide: NDArray[np.uint8], fer: FerTeachers, mesh: MeshTeacher | None) -> 
     return Lessons(features, (told.soft + other.soft) / 2, told.arkit, told.seen)
 
 
-def without_copies(strangers: Strangers, kept_out: NDArray[np.uint8]) -> tuple[Strangers, int]:
-    """Drop faces that look like one of the aligned crops ``kept_out`` (m, 128, 128); also says how many."""
-    mine = np.array([dhash(w) for w in strangers.wide], np.uint64)
-    tested = np.array([dhash(w) for w in kept_out], np.uint64)
+def unlike(wide: NDArray[np.uint8], judged: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """(n,) whether a crop (n, 128, 128) looks like none of the aligned crops ``judged`` (m, 128, 128)."""
+    mine = np.array([dhash(w) for w in wide], np.uint64)
     far = np.ones(len(mine), bool)
-    for one in tested:
-        bits = np.unpackbits(np.bitwise_xor(mine, one).view(np.uint8).reshape(-1, 8), axis=1).sum(axis=1)
-        far &= bits > SAME_BITS
+    for one in judged:
+        far &= bits_apart(np.uint64(dhash(one)), mine) > SAME_BITS
+    return far
+
+
+def without_copies(strangers: Strangers, judged: NDArray[np.uint8]) -> tuple[Strangers, int]:
+    """Drop faces that look like a picture that is judged; also says how many."""
+    far = unlike(strangers.wide, judged)
     left = Strangers(**{f.name: getattr(strangers, f.name)[far] for f in fields(Strangers)})
     return left, int((~far).sum())
 
@@ -103,17 +106,8 @@ def targets(label: NDArray[np.int64], log_probabilities: FloatArray) -> FloatArr
 
 def joined(bank: Bank, strangers: Strangers) -> Bank:
     """The bank with the strangers, whom no figure is reported on, at its end."""
-    count = len(strangers.wide)
     features = strangers.features
     standard = np.clip((features - features.mean(axis=0)) / (features.std(axis=0) + 1e-3), -5, 5)
-    extra = Bank(
-        wide=strangers.wide,
-        truth=np.full((count, len(basic7())), np.nan, np.float32),
-        arkit=strangers.arkit.astype(np.float32),
-        lessons=standard.astype(np.float32),
-        soft=targets(strangers.label, strangers.soft),
-        fold=np.full(count, ALWAYS),
-        other=np.full(count, ALWAYS),
-        real=np.ones(count, bool),
+    return bank.plus_strangers(
+        strangers.wide, targets(strangers.label, strangers.soft), strangers.arkit, standard.astype(np.float32)
     )
-    return Bank(**{f.name: np.concatenate([getattr(bank, f.name), getattr(extra, f.name)]) for f in fields(Bank)})
