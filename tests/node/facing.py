@@ -60,6 +60,10 @@ class Face:
         self.show()
         return self.smile() > 0.5
 
+    def values(self) -> dict[str, str]:
+        """What the newest diagnostic says, by key."""
+        return {v.key: v.value for v in self.status[-1].status[0].values} if self.status else {}
+
     def complaint(self, text: str) -> Any:
         def find() -> Any:
             return next((a.status[0] for a in self.status if text in a.status[0].message), None)

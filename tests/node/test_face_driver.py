@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 import time
@@ -14,6 +15,7 @@ import pytest
 
 pytest.importorskip("rclpy")
 pytest.importorskip("emo_face_msgs", reason="needs the messages: run scripts/setup.sh")
+import aiohttp
 from emo_face_msgs.msg import FaceExpression
 from facing import SMILE, Face, expression
 from std_srvs.srv import SetBool, Trigger
@@ -156,6 +158,42 @@ def test_the_page_shows_the_same_face(graph: Any) -> None:
         assert json.load(answer)["status"] == "ok"
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5) as answer:
         assert b"<html" in answer.read().lower()
+
+
+def test_what_the_page_refused_is_told(graph: Any) -> None:
+    port = free_port()
+    face = Face(graph, screen__enabled=True, screen__port=port)
+
+    async def clumsy() -> str:
+        url = f"http://127.0.0.1:{port}/ws"
+        async with aiohttp.ClientSession() as session, session.ws_connect(url) as page:
+
+            async def until(text: str) -> str:
+                while True:
+                    message = await page.receive(timeout=5)
+                    if message.type is aiohttp.WSMsgType.TEXT and text in message.data:
+                        return str(message.data)
+
+            await page.send_json({"type": "preset", "emotion": "Happy", "intensity": 1.0})
+            await until('"ack"')
+            while (await page.receive(timeout=5)).type is not aiohttp.WSMsgType.BINARY:  # the face moves
+                pass
+            face.node._player.estop(True, time.monotonic())
+            await page.send_json({"type": "release"})  # well made, but the face is stopped
+            answer = await until('"refused"')
+            await page.send_str("no json")
+            async for _ in page:
+                pass
+            assert page.close_code == aiohttp.WSCloseCode.POLICY_VIOLATION
+            return answer
+
+    assert "emergency stop" in asyncio.run(clumsy())
+    graph.until(lambda: face.values().get("screen.refused_commands") == "2")
+    shown = face.values()
+    assert int(shown["screen.frames_sent"]) > 0
+    assert (shown["screen.dropped_slow"], shown["screen.rejected"]) == ("0", "0")
+    graph.until(lambda: face.values()["screen.clients"] == "0")
+    assert not any(key.startswith(("gate.", "bus.", "live_link.")) for key in shown)  # nothing of what is not there
 
 
 def test_a_port_in_use_fails_configure_with_the_parameter(graph: Any) -> None:

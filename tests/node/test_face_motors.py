@@ -49,6 +49,18 @@ def test_a_rig_moves_through_its_gate_and_stops(graph: Any) -> None:
     graph.until(lambda: not control.output.torque)
 
 
+def test_what_the_gate_counts_is_told(graph: Any) -> None:
+    face = Face(graph, rig="minimal_4servo", rig_driver="mock")
+    gate = face.node._motors._control.gate
+    graph.until(lambda: int(face.values().get("gate.accepted", 0)) > 10)
+    late, start = gate.late_ticks, time.monotonic()
+    with face.node._player._lock:  # the loop waits for this
+        graph.until(lambda: time.monotonic() > start + 0.2)
+    graph.until(lambda: int(face.values()["gate.late_ticks"]) > late)
+    assert face.values()["gate.held_by_rules"] == "0"  # this rig has no rules
+    assert "screen.clients" not in face.values()
+
+
 def test_a_bus_unplugged_is_diagnosed_and_comes_back(graph: Any) -> None:
     face = Face(graph, rig="minimal_4servo", rig_driver="mock")
     control = face.node._motors._control
@@ -142,6 +154,18 @@ def test_avatars_get_live_link_packets(graph: Any) -> None:
             frame = decode(avatar.recv(2048))
             smile = float(frame.values[SMILE])
     assert smile > 0.5
+
+
+def test_faces_that_do_not_leave_for_the_avatar_are_told(graph: Any) -> None:
+    # the kernel sends nothing to everybody's address from a plain socket
+    face = Face(graph, live_link__host="255.255.255.255", live_link__port=11111)
+    face.complaint("faces do not leave for 255.255.255.255:11111")
+    graph.until(lambda: int(face.values().get("live_link.dropped", 0)) > 10)
+    assert not any(key.startswith(("gate.", "screen.")) for key in face.values())
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as avatar:
+        avatar.bind(("127.0.0.1", 0))
+        face.node._live_link._address = avatar.getsockname()
+        graph.until(lambda: "do not leave" not in face.status[-1].status[0].message)
 
 
 @pytest.mark.parametrize(

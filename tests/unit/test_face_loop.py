@@ -167,6 +167,7 @@ def test_livelink_closed_socket_is_counted_and_bad_hosts_are_refused() -> None:
     sender.close()
     assert sender.send(np.zeros(52), 0.0) is False
     assert sender.dropped == 1
+    assert sender.error
     with pytest.raises(ConfigError, match="Live Link receiver"):
         LiveLinkSender("no such host")
     with pytest.raises(ConfigError, match="Live Link receiver"):

@@ -97,6 +97,9 @@ class LiveLinkSender:
         subject: name under which the avatar software lists the face.
         fps: nominal frames a second, written into the packet.
 
+    Attributes:
+        dropped: faces that the system would not take. error: why it did not take the last one, or empty.
+
     Raises:
         ConfigError: the host is unknown or the port out of range.
     """
@@ -112,7 +115,7 @@ class LiveLinkSender:
         self._socket = socket.socket(family, socket.SOCK_DGRAM)
         self._socket.setblocking(False)
         self._subject, self._fps = subject, fps
-        self.dropped = 0
+        self.dropped, self.error = 0, ""
 
     def send(self, arkit: ArrayLike, now: float) -> bool:
         """Send a face (52,) seen at ``now`` seconds; False (and counted) if the system would not take it."""
@@ -123,9 +126,10 @@ class LiveLinkSender:
         )
         try:
             self._socket.sendto(encode(frame), self._address)
-        except OSError:
-            self.dropped += 1
+        except OSError as error:
+            self.dropped, self.error = self.dropped + 1, str(error)
             return False
+        self.error = ""
         return True
 
     def close(self) -> None:

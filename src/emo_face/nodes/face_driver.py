@@ -24,6 +24,7 @@ from emo_face.nodes.face_screen import Screen
 from emo_face.nodes.face_stops import serve_stops
 from emo_face.nodes.face_targets import Targets
 from emo_face.ros import qos
+from emo_face.ros.diagnostics import WARN
 from emo_face.ros.lifecycle import EmoNode
 from emo_face.ros.motors import Motors
 from emo_face.ros.run import run
@@ -151,18 +152,31 @@ class FaceDriverNode(EmoNode):
         return player.command(command)
 
     def observe(self) -> None:
-        """Show punctuality, pages and competing publishers."""
+        """Show punctuality, motors, pages, avatars and competing publishers."""
         if self._loop is not None:
             late = self._loop.jitter.summary()
             self.health.fact("loop.jitter_p50_ms", f"{late.p50_ms:.2f}")
             self.health.fact("loop.jitter_p99_ms", f"{late.p99_ms:.2f}")
             self.health.fact("loop.missed", late.missed)
         self._motors.observe()
-        if self._screen is not None:
-            self.health.fact("screen.clients", self._screen.clients)
+        self._observe_outputs()
         if self._player is not None:
             self.health.fact("stopped", self._player.stopped)
         self._targets.observe()
+
+    def _observe_outputs(self) -> None:
+        screen, sender = self._screen, self._live_link
+        if screen is not None:
+            for name, number in screen.counters.items():
+                self.health.fact(f"screen.{name}", number)
+        if sender is not None:
+            self.health.fact("live_link.dropped", sender.dropped)
+        if sender is not None and sender.error:
+            where = f"{self.params['live_link.host']}:{self.params['live_link.port']}"
+            text = f"faces do not leave for {where}: {sender.error}; check live_link.host and the network"
+            self.complain("live_link", WARN, text)
+        else:
+            self.health.clear_condition("live_link")
 
 
 def main() -> int:

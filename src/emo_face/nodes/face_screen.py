@@ -45,9 +45,13 @@ class Screen:
         return self._server.url
 
     @property
-    def clients(self) -> int:
-        """Pages connected now."""
-        return self._server.clients
+    def counters(self) -> dict[str, int]:
+        """Pages connected now (``clients``), and what was sent to them, dropped and refused since the start."""
+        server, hub = self._server, self._server.hub
+        return {
+            "clients": server.clients, "frames_sent": hub.frames_sent, "dropped_slow": hub.dropped_slow,
+            "rejected": hub.rejected, "refused_commands": server.refused_commands,
+        }  # fmt: skip
 
     def tell(self, target: ExpressionTarget, age: float) -> None:
         """Remember what is being answered; ``age`` in seconds."""

@@ -109,6 +109,7 @@ class Motors:
             ("bus.connected", bus.connected), ("bus.failures", bus.failures), ("bus.reconnects", bus.reconnects),
             ("gate.state", control.gate.state.value), ("gate.accepted", control.gate.accepted),
             ("gate.clamped", control.gate.clamped), ("gate.rejected", sum(control.gate.rejected.values())),
+            ("gate.held_by_rules", control.gate.held_by_rules), ("gate.late_ticks", control.gate.late_ticks),
         ):  # fmt: skip
             health.fact(name, value)
         if bus.error:
