@@ -327,6 +327,7 @@ def test_malformed_frames_close_politely_and_spare_the_others(server: FaceServer
             return rude.close_code
 
     assert go(scenario()) == code
+    assert wait_for(lambda: server.refused_commands == 1)
 
 
 def test_a_flood_of_commands_is_cut_off(server: FaceServer) -> None:
@@ -339,6 +340,7 @@ def test_a_flood_of_commands_is_cut_off(server: FaceServer) -> None:
             return ws.close_code
 
     assert go(flood()) == 1008
+    assert server.refused_commands > 0
 
 
 async def _answers(server: FaceServer, *commands: dict[str, Any]) -> list[dict[str, Any]]:
@@ -370,6 +372,7 @@ def test_commands_reach_the_driver_and_its_refusal_the_page(server: FaceServer) 
     assert answers[1]["reason"] == "the driver is stopped (e-stop)"
     assert "failed" in answers[2]["reason"]
     assert [c["type"] for c in heard] == ["tune", "release", "preset"]
+    assert server.refused_commands == 3
 
 
 def test_stop_says_goodbye(server: FaceServer) -> None:

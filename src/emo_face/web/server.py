@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from aiohttp import WSCloseCode, WSMsgType, web
+from aiohttp import WebSocketError, WSCloseCode, WSMsgType, web
 from aiohttp.typedefs import Handler
 
 from emo_face.core.errors import UserError
@@ -203,11 +203,14 @@ class FaceServer:
         allowance, at = COMMANDS_PER_S, time.monotonic()
         async for message in page:
             if message.type is not WSMsgType.TEXT:
+                # a page that vanished is an error too, but sent nothing to refuse
+                self.refused_commands += message.type is WSMsgType.BINARY or isinstance(message.data, WebSocketError)
                 await page.close(code=WSCloseCode.UNSUPPORTED_DATA, message=b"only JSON text is understood")
                 return
             now = time.monotonic()
             allowance, at = min(COMMANDS_PER_S, allowance + (now - at) * COMMANDS_PER_S) - 1, now
             if allowance < 0:
+                self.refused_commands += 1
                 await page.close(code=WSCloseCode.POLICY_VIOLATION, message=b"too many commands")
                 return
             try:
@@ -219,10 +222,8 @@ class FaceServer:
             await quietly(page.send_json(self._obey(command)))
 
     def _obey(self, command: dict[str, Any]) -> dict[str, str]:
-        if self.on_command is None:
-            return {"type": "refused", "reason": "no face driver listens to this page"}
         try:
-            reason = self.on_command(command)
+            reason = self.on_command(command) if self.on_command else "no face driver listens to this page"
         except Exception:
             log.exception("command %s failed", command["type"])
             reason = "the face driver failed on this command; see its log"
