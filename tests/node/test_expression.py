@@ -165,6 +165,16 @@ def test_a_thousand_scores_a_second_never_queue(graph: Any, talking: Any) -> Non
     assert "errors" not in node.health.counts()
 
 
+def test_utterances_that_nobody_had_time_for_are_counted(graph: Any, talking: Any) -> None:
+    node, _, speech, _ = talking
+    assert node._worker.stop()  # as if an answer took for ever
+    for number in range(40):
+        speech.publish(String(data=f"line {number}"))
+        graph.until(lambda n=number: node.health.counts().get("speech_in") == n + 1)
+    assert node.health.counts()["speech_dropped"] == 40 - 32
+    assert node._utterances[-1].text == "line 39"
+
+
 def test_disabled_and_deactivated_it_is_silent(graph: Any, talking: Any) -> None:
     node, out, _, heard = talking
     assert graph.call(SetBool, "/expression/enable", data=False).success

@@ -119,10 +119,13 @@ class ExpressionNode(EmoNode):
         if not self.running or worker is None:
             return
         try:
-            self._utterances.append(read_speech(msg, self.clock.now(), self._limits))
+            speech = read_speech(msg, self.clock.now(), self._limits)
         except SpeechRefused as refused:
             self.drop(refused.reason, f"speech not used: {refused}")
             return
+        if len(self._utterances) == self._utterances.maxlen:  # a backend that takes seconds: the oldest goes
+            self.health.count("speech_dropped")
+        self._utterances.append(speech)
         self.health.count("speech_in")
         worker.slot.put(True)
 
