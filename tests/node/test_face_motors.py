@@ -6,6 +6,7 @@ import importlib.util
 import socket
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from emo_face.core.errors import ConfigError
 from emo_face.core.paths import share_dir
 from emo_face.face.basis import find_basis
 from emo_face.nodes.face_driver import FaceDriverNode
-from emo_face.nodes.face_inputs import face_of, hri_faces
+from emo_face.nodes.face_inputs import FaceInputs, face_of, hri_faces
 from emo_face.ros import qos
 from emo_face.runtime.store import entry_of, register
 
@@ -214,6 +215,19 @@ def test_robot_face_expression_needs_hri_msgs(graph: Any) -> None:
     graph.until(lambda: face.smile() > 0.5)
     out.publish(Expression(expression="smug"))
     face.complaint("/robot_face/expression not used")
+
+
+def test_an_hri_expression_that_the_face_is_not_free_for_is_counted(graph: Any) -> None:
+    face = Face(graph)
+    inputs = FaceInputs(face.node, lambda: face.node._player)  # its callback needs no hri_msgs
+    happy = SimpleNamespace(expression="happy", valence=0.0, arousal=0.0)
+    inputs._express(happy)
+    graph.until(lambda: face.smile() > 0.5)
+    assert "dropped.robot_face" not in face.values()
+    assert graph.call(SetBool, "/face_driver/estop", data=True).success
+    inputs._express(happy)
+    face.complaint("/robot_face/expression not shown: emergency stop")
+    assert face.values()["dropped.robot_face"] == "1"
 
 
 def test_a_flame_basis_of_the_users_own_is_decoded(graph: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -85,7 +85,9 @@ class FaceInputs:
             text = "expected one of " + ", ".join(hri_faces()) + ", or valence and arousal in [-1, 1]"
             self._node.drop("robot_face", f"/robot_face/expression not used: {text}")
             return
-        player.play(face, self._node.params["robot_face.hold"], time.monotonic())
+        if not player.play(face, self._node.params["robot_face.hold"], time.monotonic()):
+            why = "emergency stop, ~/neutral or the tuning page has the face"
+            self._node.drop("robot_face", f"/robot_face/expression not shown: {why}")
 
 
 def face_of(label: str, valence: float, arousal: float) -> NDArray[np.float64] | None:
