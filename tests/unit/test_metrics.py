@@ -12,7 +12,6 @@ from emo_face.evaluation.calibration import apply_temperature, ece, fit_temperat
 from emo_face.evaluation.metrics import (
     accuracy,
     bootstrap,
-    brier,
     confusion,
     f1_per_class,
     macro_f1,
@@ -38,7 +37,6 @@ def test_hand_worked() -> None:
     np.testing.assert_allclose(recall_per_class(TRUTH, SAID), [0.5, 1.0, 0.5])
     np.testing.assert_allclose(f1_per_class(TRUTH, SAID), [0.5, 0.8, 2 / 3])
     assert macro_f1(TRUTH, SAID) == pytest.approx((0.5 + 0.8 + 2 / 3) / 3)
-    assert brier(TRUTH[:1], SAID[:1]) == pytest.approx(0.09 + 0.04 + 0.01)
     assert nll(TRUTH[:1], SAID[:1]) == pytest.approx(-np.log(0.7))
 
 

@@ -12,7 +12,7 @@ from emo_face.core.labels import basic7
 from emo_face.datasets.text import GOEMOTIONS, XED, TextSplits, read_goemotions, read_splits, read_xed
 from emo_face.evaluation.calibration import ece
 from emo_face.evaluation.metrics import accuracy, bootstrap, f1_per_class, macro_f1
-from emo_face.evaluation.text import evaluate_text, side_by_side
+from emo_face.evaluation.text import evaluate_text
 from emo_face.evaluation.text_leak import SpacingCue, has_cue, retypeset
 from emo_face.perception.nano.wordpiece import clean
 from emo_face.training.text_calibration import Part, fit, softmax
@@ -157,7 +157,6 @@ def test_bars_on_the_whole_test_splits(assets: Path) -> None:
     pytest.importorskip("sklearn")
     result = evaluate_text(assets / "text")
     ours, peer = result["text"], result["peers"]["tfidf_words"]
-    print(side_by_side(result))
     assert ours["goemotions_macro_f1"] >= 0.60 > peer["goemotions_macro_f1"]
     assert ours["xed_macro_f1_leak_removed"] >= peer["xed_macro_f1_leak_removed"] + 0.04
     assert ours["xed_macro_f1_leak_used"] >= 0.55

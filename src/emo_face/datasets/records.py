@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -153,8 +153,3 @@ def of_split(records: Sequence[Record], split: str) -> list[Record]:
         there = sorted({record.split or "(none)" for record in records})
         raise UserError(f"split {split!r} is empty; splits with records: {', '.join(there) or 'no records at all'}")
     return found
-
-
-def with_split(records: Iterable[Record], assignment: dict[str, str]) -> list[Record]:
-    """Records with the split that ``assignment`` gives to their group. Raises KeyError for an unknown group."""
-    return [replace(record, split=assignment[record.group_id]) for record in records]

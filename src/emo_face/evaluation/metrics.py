@@ -1,4 +1,4 @@
-"""Scores of single-label classifiers: accuracy, recall, F1, Brier, negative log-likelihood, bootstrap. NumPy only.
+"""Scores of single-label classifiers: accuracy, recall, F1, negative log-likelihood, bootstrap. NumPy only.
 
 Shapes everywhere: ``truth`` (n,) class indices, ``probabilities`` (n, c) rows that sum to 1.
 """
@@ -77,14 +77,6 @@ def f1_per_class(truth: Labels, probabilities: FloatArray) -> NDArray[np.float64
 def macro_f1(truth: Labels, probabilities: FloatArray) -> float:
     """Mean F1 of the classes that occur in truth or guesses."""
     return float(np.nanmean(f1_per_class(truth, probabilities)))
-
-
-def brier(truth: Labels, probabilities: FloatArray) -> float:
-    """Mean squared distance to the one-hot truth, summed over classes; in [0, 2] (Brier 1950, equation 2)."""
-    t, p = check(truth, probabilities)
-    hot = np.zeros_like(p)
-    hot[np.arange(len(t)), t] = 1.0
-    return float(((p - hot) ** 2).sum(1).mean())
 
 
 def nll(truth: Labels, probabilities: FloatArray) -> float:

@@ -100,15 +100,6 @@ def figures(said: Mapping[str, Predictions], splits: TextSplits, predict: Predic
     return out
 
 
-def side_by_side(result: Mapping[str, Any]) -> str:
-    """A plain table: one row a figure, one column a model."""
-    columns = {"ours": result["text"], **result["peers"]}
-    keys = [key for key, value in result["text"].items() if not isinstance(value, dict)]
-    lines = [f"{'':28}" + "".join(f"{name:>22}" for name in columns)]
-    lines += [f"{key:28}" + "".join(f"{column.get(key)!s:>22}" for column in columns.values()) for key in keys]
-    return "\n".join(lines)
-
-
 def _leak(part: Predictions, rows: Sequence[TextRow], cue: SpacingCue, predict: Predict) -> dict[str, float]:
     """XED macro-F1 with the typing leak removed from the lines, and with it given to the model."""
     removed = Predictions(part.truth, predict([retypeset(row.text) for row in rows], XED))
