@@ -22,16 +22,15 @@ from emo_face.training.face_export import export
 from emo_face.training.face_model import Exported, FaceNet
 
 
-def load(path: Path) -> list[FaceNet]:
-    """The trained nets. Raises ModelError naming the file."""
+def load(path: Path) -> FaceNet:
+    """The trained net. Raises ModelError naming the file."""
     try:
-        nets = []
-        for state in torch.load(path, weights_only=True, map_location="cpu"):
-            nets.append(FaceNet(lessons=len(state["teacher.bias"])).eval())
-            nets[-1].load_state_dict(state)
-    except (OSError, KeyError, RuntimeError, ValueError) as error:
+        state = torch.load(path, weights_only=True, map_location="cpu")
+        net = FaceNet(lessons=len(state["teacher.bias"])).eval()
+        net.load_state_dict(state)
+    except (OSError, KeyError, TypeError, RuntimeError, ValueError) as error:
         raise ModelError(f"{path} is no checkpoint of the face student: {error}; run train_face.py") from None
-    return nets
+    return net
 
 
 def main() -> None:

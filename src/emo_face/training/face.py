@@ -55,10 +55,9 @@ def main(args: argparse.Namespace) -> int:
     bank = add_strangers(bank, args, pictures)
     negatives = face_data.faceless(args.data)
     base = train_base(bank, negatives, args.seed, recipe, args.out)
-    steps = recipe.fold_steps if args.epochs is None else 100 * args.epochs
-    fitting = Fitting(bank, base, negatives, args.seed, steps, recipe.fold, recipe.fold_rate)
-    final = fitting.train(None, recipe.shipped_steps)
-    torch.save([net.state_dict() for net in final], args.out / CHECKPOINT)
+    fitting = Fitting(bank, base, negatives, args.seed, recipe, args.epochs and 100 * args.epochs)
+    final = fitting.train(None)
+    torch.save(final.state_dict(), args.out / CHECKPOINT)
     shift = doubt(final, negatives, args.seed)
     valid = validation(final, args, shift)
     shipped = save(args.out / FILE, cross_validate(fitting, pictures), args.seed, shift, valid)
@@ -91,13 +90,13 @@ def add_strangers(bank: face_data.Bank, args: argparse.Namespace, pictures: list
     return bank
 
 
-def validation(nets: list[FaceNet], args: argparse.Namespace, shift: float) -> list[FoldPrediction]:
-    """What the shipped nets say of FER+'s validation faces, for temperature and biases; empty without FER+."""
+def validation(net: FaceNet, args: argparse.Namespace, shift: float) -> list[FoldPrediction]:
+    """What the shipped net says of FER+'s validation faces, for temperature and biases; empty without FER+."""
     if args.ferplus is None:
         return []
     detector = readers.detector_for_training(args.data / "face" / "face_detection_yunet_2023mar.onnx")
     crowd = read_crowd(args.ferplus, "Valid", detector, args.out)
-    logits, face = said_of(nets, np.stack([view(w, None) for w in crowd.wide]), shift)
+    logits, face = said_of(net, np.stack([view(w, None) for w in crowd.wide]), shift)
     labels = [basic7().labels[int(k)] for k in crowd.shares.argmax(axis=1)]
     return [
         FoldPrediction(SOURCE, str(i), f"{SOURCE}:{i}", label, "", ALWAYS, tuple(map(float, logits[i])), float(face[i]))
@@ -149,12 +148,13 @@ def train_base(
     torch.manual_seed(seed)
     net = FaceNet(lessons=bank.lessons.shape[1])
     allowed = np.flatnonzero((bank.fold == ALWAYS) & (bank.other == ALWAYS))
-    file = out / f"base_{seed}_{recipe.base_steps}_{len(allowed)}.pt"
+    file = out / f"base_{seed}_{recipe.steps}_{len(allowed)}.pt"
     if file.is_file():
         net.load_state_dict(torch.load(file, weights_only=True))
         return net.eval()
-    batches = Batches(bank, allowed, recipe.base, negatives, np.random.default_rng([seed, 99]))
-    net = fit(net, batches, recipe.base_steps, recipe.base_rate, seed, text="base")
+    rng = np.random.default_rng([seed, 99])
+    batches = Batches(bank, allowed, recipe.base, negatives, rng, clean=recipe.clean, jitter=recipe.jitter)
+    net = fit(net, batches, recipe.steps, recipe.rate, seed, recipe.weights, "base")
     torch.save(net.state_dict(), file)
     return net
 

@@ -14,8 +14,6 @@ from emo_face.perception.nano.facecrop import normalise
 from emo_face.training.face_augment import degrade, not_a_face, view
 from emo_face.training.face_data import Bank
 
-CLEAN = 0.3  # share of crops that keep their camera quality
-
 
 @dataclass(frozen=True)
 class Mix:
@@ -35,8 +33,7 @@ BASE = Mix(labelled=0, unlabelled=8, renders=48, negatives=8)
 FOLD = Mix(labelled=18, unlabelled=20, renders=18, negatives=8)
 BASE_STRANGERS = Mix(labelled=0, unlabelled=72, renders=12, negatives=12)
 FOLD_STRANGERS = Mix(labelled=18, unlabelled=32, renders=6, negatives=8)
-BASE_CROWD = Mix(labelled=0, unlabelled=96, renders=8, negatives=8)
-FOLD_CROWD = Mix(labelled=16, unlabelled=64, renders=6, negatives=8)
+BASE_CROWD = Mix(labelled=0, unlabelled=96, renders=0, negatives=6)
 EVENNESS = 0.5  # 1: unlabelled faces are drawn so that every emotion is as frequent; 0: as they come
 
 
@@ -60,10 +57,11 @@ class Batches:
     def __init__(
         self, bank: Bank, allowed: NDArray[np.intp], mix: Mix, negatives: list[NDArray[np.uint8]], rng:
             np.random.Generator,
-        posed: FloatArray | None = None,
+        posed: FloatArray | None = None, clean: float = 0.3, jitter: float = 0.5,
     ) -> None:  # fmt: skip
         """``allowed``: indices into the bank. ``negatives``: faceless pictures. ``posed``: (n, 4) word of adapted
-        teachers."""
+        teachers. ``clean``: share of crops that keep their camera quality. ``jitter``: strength, of real faces."""
+        self._clean, self._jitter = clean, jitter
         self._posed = np.full((len(bank.wide), 4), np.nan, np.float32) if posed is None else posed
         self._bank, self._mix, self._negatives, self._rng = bank, mix, negatives, rng
         real = bank.real[allowed]
@@ -99,8 +97,8 @@ class Batches:
 
     def _see(self, index: int) -> NDArray[np.uint8]:
         real = bool(self._bank.real[index])
-        crop = view(self._bank.wide[index], self._rng, 0.5 if real else 1.0)
-        return crop if self._rng.random() < CLEAN else degrade(crop, self._rng)
+        crop = view(self._bank.wide[index], self._rng, self._jitter if real else 1.0)
+        return crop if self._rng.random() < self._clean else degrade(crop, self._rng)
 
 
 def _by_label(bank: Bank, indices: NDArray[np.intp]) -> list[NDArray[np.intp]]:

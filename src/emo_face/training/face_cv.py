@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -21,60 +22,66 @@ from emo_face.evaluation.face_folds import FoldPrediction, write_folds
 from emo_face.perception.nano.facecrop import cut, normalise
 from emo_face.training.face_adapt import adapted
 from emo_face.training.face_augment import not_a_face
-from emo_face.training.face_batches import Batches, Mix
+from emo_face.training.face_batches import Batches
 from emo_face.training.face_calibrate import Calibration, calibrate, calibrated_by_others
 from emo_face.training.face_data import FOLDS, HELD, Bank, fold_of
 from emo_face.training.face_fit import fit
+from emo_face.training.face_head import HeadRows, head_rows, refit
 from emo_face.training.face_model import Exported, FaceNet
+from emo_face.training.face_recipe import Recipe
 
-NETS = 1  # averaged inside the graph
 NOISE = 1500  # things that are no face, for the shift
 SPARED = 0.005  # share of them that may look more like a face than where doubt starts
 
 
 @dataclass(frozen=True)
 class Fitting:
-    """What every fold and the final model share."""
+    """What every fold and the final model share; ``steps``: of a fold, None as the recipe says."""
 
     bank: Bank
     base: FaceNet
     negatives: list[NDArray[np.uint8]]
     seed: int
-    steps: int
-    mix: Mix
-    rate: float
+    recipe: Recipe
+    steps: int | None = None
 
-    def train(self, fold: int | None, steps: int | None = None) -> list[FaceNet]:
-        """:data:`NETS` nets that have not seen the people of ``fold`` or HELD; None: trained on everybody."""
-        number = FOLDS + 1 if fold is None else fold
+    @cached_property
+    def rows(self) -> HeadRows:
+        """What the last layer is fitted to, computed once for all folds."""
+        return head_rows(self.base, self.bank, self.recipe.jitter, np.random.default_rng([self.seed, 55]))
+
+    def train(self, fold: int | None) -> FaceNet:
+        """A net that has not seen the people of ``fold`` or HELD; None: trained on everybody."""
         allowed = self.bank.without(fold)
-        posed = adapted(self.bank, allowed)
+        recipe, tuning, number = self.recipe, self.recipe.tuning, FOLDS + 1 if fold is None else fold
+        if tuning is None:
+            return refit(self.base, self.rows, allowed)
+        steps = tuning.shipped_steps if fold is None else self.steps or tuning.steps
         name = "shipped" if fold is None else "held" if fold == HELD else f"fold {fold}"
-        nets = []
-        for k in range(NETS):
-            rng = np.random.default_rng([self.seed, number] if k == 0 else [self.seed, number, k])
-            batches = Batches(self.bank, allowed, self.mix, self.negatives, rng, posed)
-            nets.append(fit(self.base, batches, steps or self.steps, self.rate, self.seed + k, text=f"{name}, net {k}"))
-        return nets
+        batches = Batches(
+            self.bank, allowed, tuning.mix, self.negatives, np.random.default_rng([self.seed, number]),
+            adapted(self.bank, allowed), recipe.clean, recipe.jitter,
+        )  # fmt: skip
+        return fit(self.base, batches, steps, tuning.rate, self.seed, recipe.weights, name)
 
 
-def doubt(nets: list[FaceNet], negatives: list[NDArray[np.uint8]], seed: int) -> float:
+def doubt(net: FaceNet, negatives: list[NDArray[np.uint8]], seed: int) -> float:
     """The shift of the reject logit at which things that are no face get a face score of one half at most."""
     rng = np.random.default_rng([seed, 77])
     crops = torch.from_numpy(normalise(np.stack([not_a_face(rng, negatives) for _ in range(NOISE)])))
     with torch.no_grad():
-        reject = torch.cat([Exported(nets).raw(part)[1] for part in crops.split(100)]).numpy()
+        reject = torch.cat([Exported(net).raw(part)[1] for part in crops.split(100)]).numpy()
     return float(-np.quantile(reject, SPARED))
 
 
-def logits_of(nets: list[FaceNet], pictures: Sequence[FacePicture], shift: float) -> tuple[FloatArray, FloatArray]:
-    """(n, 7) logits, mean over nets, and (n,) face scores, of the crops as the runtime cuts them."""
-    return said_of(nets, np.stack([cut(p.picture, p.face) for p in pictures]), shift)
+def logits_of(net: FaceNet, pictures: Sequence[FacePicture], shift: float) -> tuple[FloatArray, FloatArray]:
+    """(n, 7) logits and (n,) face scores, of the crops as the runtime cuts them."""
+    return said_of(net, np.stack([cut(p.picture, p.face) for p in pictures]), shift)
 
 
-def said_of(nets: list[FaceNet], crops: NDArray[np.uint8], shift: float) -> tuple[FloatArray, FloatArray]:
+def said_of(net: FaceNet, crops: NDArray[np.uint8], shift: float) -> tuple[FloatArray, FloatArray]:
     """As :func:`logits_of`, of crops (n, 48, 48)."""
-    model = Exported(nets, shift=shift).eval()
+    model = Exported(net, shift=shift).eval()
     with torch.no_grad():
         parts = [model.logits(part) for part in torch.from_numpy(normalise(crops)).split(256)]
     logits, face = (torch.cat(part).numpy().astype(np.float64) for part in zip(*parts, strict=True))
@@ -87,9 +94,9 @@ def cross_validate(fitting: Fitting, pictures: Sequence[FacePicture]) -> list[Fo
     said: dict[int, FoldPrediction] = {}
     for number in (*range(FOLDS), HELD):
         own = [int(i) for i in np.flatnonzero(fold == number)]
-        nets = fitting.train(number)
-        shift = doubt(nets, fitting.negatives, fitting.seed)
-        logits, face = logits_of(nets, [pictures[i] for i in own], shift)
+        net = fitting.train(number)
+        shift = doubt(net, fitting.negatives, fitting.seed)
+        logits, face = logits_of(net, [pictures[i] for i in own], shift)
         for row, i in enumerate(own):
             p = pictures[i]
             said[i] = FoldPrediction(

@@ -72,26 +72,22 @@ class Exported(nn.Module):  # type: ignore[misc]
     """
 
     def __init__(
-        self, nets: list[FaceNet], temperature: float = 1.0, bias: torch.Tensor | None = None, shift: float = 0.0
+        self, net: FaceNet, temperature: float = 1.0, bias: torch.Tensor | None = None, shift: float = 0.0
     ) -> None:
         """``shift``: added to the reject logit, so that doubt starts at noise."""
         super().__init__()
         self.register_buffer("bias", torch.zeros(LABELS) if bias is None else bias.float())
-        self.nets = nn.ModuleList(nets)
+        self.net = net
         self.temperature = temperature
         self.shift = shift
 
     def raw(self, crops: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """(n, 1, 48, 48) -> mean logits (n, 7) before calibration and mean reject logits (n,) before the shift."""
-        logits, reject = [], []
-        for net in self.nets:
-            f = net.features(crops)
-            logits.append(net.emotion(f))
-            reject.append(net.reject(f)[:, 0])
-        return torch.stack(logits).mean(0), torch.stack(reject).mean(0)
+        """(n, 1, 48, 48) -> logits (n, 7) before calibration and reject logits (n,) before the shift."""
+        f = self.net.features(crops)
+        return self.net.emotion(f), self.net.reject(f)[:, 0]
 
     def logits(self, crops: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """(n, 1, 48, 48) -> mean logits (n, 7) before calibration and face score (n,) in [0, 1]."""
+        """(n, 1, 48, 48) -> logits (n, 7) before calibration and face score (n,) in [0, 1]."""
         logits, reject = self.raw(crops)
         return logits, 1 - torch.sigmoid(reject + self.shift)
 
