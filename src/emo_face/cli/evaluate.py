@@ -4,6 +4,7 @@ Examples:
   emo-face evaluate nano --data ../shared/assets                 table on the screen
   emo-face evaluate nano --data ../shared/assets --json          only JSON on stdout
   emo-face evaluate nano --data ../shared/assets --out out/eval  also reliability diagrams and confusion matrices
+  emo-face evaluate nano --data ../shared/assets --ferplus FERPLUS  also the test faces of FER+ (FER2013Test in FERPLUS)
 """
 
 from __future__ import annotations

@@ -4,12 +4,17 @@ Needs torch (CPU is enough): scripts/setup.sh train
 
 Examples:
   emo-face train text --data ../shared/assets --out out/train --seed 0
-  emo-face train face --data ../shared/assets --out out/train --seed 0 --faces FACES
+  emo-face train face --data ../shared/assets --out out/train --seed 0 --ferplus FERPLUS
+  emo-face train face --data ../shared/assets --out out/train --seed 0 --faces MY_FACES
 
 `text` reads goemotions_ekman/{labels.txt,train.tsv,dev.tsv,test.tsv} and xed/{en-annotated.tsv,neu_en.txt} in DATA or
 DATA/text, fine-tunes, calibrates on the validation rows, quantises and writes OUT/nano_text.onnx (35 min on one core).
 Add rows of your own to train.tsv (text <tab> label ids <tab> id). The same seed, data, thread count and kind of
 processor give the same file. Use it by `emo-face models add nano_text OUT/nano_text.onnx`.
+
+`face` reads images/, video/, face/, fer/ and head3d/ in DATA. FERPLUS holds FER2013Train, FER2013Valid and FER2013Test,
+as generate_training_data.py of microsoft/FERPlus makes them; MY_FACES holds images/ and legend.csv (image, emotion).
+It writes OUT/nano_face.onnx and what it said of people it had not seen, OUT/nano_face_folds.json (20 min on two cores).
 """
 
 from __future__ import annotations
