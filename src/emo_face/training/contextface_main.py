@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from emo_face.core.errors import UserError
+from emo_face.training.processes import process_group
 
 RUN_FLAGS = (
     "epochs", "accumulate", "rate", "head_rate", "warmup", "weight_decay", "clip", "face_weight", "face_loss",
@@ -63,7 +64,8 @@ def parser(description: str) -> argparse.ArgumentParser:
 def run(args: argparse.Namespace) -> int:
     """Train; a user's mistake is one line and exit code 2."""
     try:
-        _train(args)
+        with process_group():
+            _train(args)
     except UserError as error:
         print(f"train_contextface: {error}", file=sys.stderr)
         return 2

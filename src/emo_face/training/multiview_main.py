@@ -13,6 +13,7 @@ from typing import Any
 from emo_face.core.errors import UserError
 from emo_face.perception.multiview.config import EncoderConfig, FusionConfig
 from emo_face.training.disk import is_full
+from emo_face.training.processes import process_group
 
 
 def parser(description: str) -> argparse.ArgumentParser:
@@ -72,7 +73,8 @@ def _config(kind: Any, args: argparse.Namespace) -> Any:
 def run(args: argparse.Namespace) -> int:
     """Run one step; a user's mistake is one line and exit code 2."""
     try:
-        {"stage1": _stage1, "cache": _cache, "stage2": _stage2}[args.step](args)
+        with process_group():
+            {"stage1": _stage1, "cache": _cache, "stage2": _stage2}[args.step](args)
     except UserError as error:
         print(f"{args.step}: {error}", file=sys.stderr)
         return 2

@@ -14,6 +14,7 @@ from emo_face.datasets.mixture import Mixture
 from emo_face.expression.contextface.config import ContextFaceConfig
 from emo_face.training.contextface import ContextFaceRun, ContextFaceTraining
 from emo_face.training.contextface_data import Collator
+from emo_face.training.processes import process_group
 
 SETTINGS = ContextFaceTraining(epochs=1, accumulate=2, rate=2e-3, warmup=2, validate_every=3, save_every=2)
 
@@ -39,4 +40,5 @@ def main(root: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    with process_group():
+        main(Path(sys.argv[1]))

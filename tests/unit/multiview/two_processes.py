@@ -15,6 +15,7 @@ from emo_face.perception.multiview.checkpoint import load_base
 from emo_face.perception.multiview.config import EncoderConfig
 from emo_face.perception.multiview.vlm import MultiViewVLM
 from emo_face.training.multiview_data import Collator, Pictures
+from emo_face.training.processes import process_group
 from emo_face.training.stage1 import Stage1, Stage1Config
 
 
@@ -57,4 +58,5 @@ def main(root: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    with process_group():
+        main(Path(sys.argv[1]))
