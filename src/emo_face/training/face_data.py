@@ -22,7 +22,7 @@ from emo_face.training.face_teachers import FerTeachers, Lessons, MeshTeacher, t
 
 FOLDS = 5
 HELD = FOLDS
-"""Fold of pictures that no model is trained on, the shipped one neither: labelled photos and the clip."""
+"""Fold of the labelled photos and the clip: the shipped model alone is trained on them."""
 CALM = 0.8  # weight of the mean over views
 SOFTEN = 1.3  # temperature of the soft labels
 TEACHER_CROP = 64
