@@ -11,8 +11,10 @@ from emo_face.core.labels import basic7
 
 torch = pytest.importorskip("torch")
 
+from emo_face.perception.nano.facecrop import normalise
+from emo_face.training.face_augment import not_a_face, view
 from emo_face.training.face_data import HELD, Bank
-from emo_face.training.face_head import HeadRows, head_rows, refit
+from emo_face.training.face_head import HeadRows, head_rows, refit, refit_reject
 from emo_face.training.face_model import FaceNet
 from emo_face.training.face_renders import ALWAYS
 
@@ -85,3 +87,25 @@ def test_rows_hold_labelled_people_and_the_crowd_but_no_render() -> None:
     assert rows.narrow.tolist() == [True, False, False, False, False]  # nobody asked the surprised one to pose
     assert rows.features.shape == (5, 256)
     assert np.allclose(rows.target.sum(axis=1), 1)
+
+
+def test_the_reject_layer_is_fitted_to_faces_and_to_what_is_none() -> None:
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[-1:1:128j, -1:1:128j]
+    oval = (200 * (x**2 / 0.3 + y**2 / 0.6 < 0.5)).astype(np.float64)  # something that noise and shapes are not
+    wide = np.clip(oval + rng.normal(20, 8, (40, 128, 128)), 0, 255).astype(np.uint8)
+    bank = Bank(
+        wide=wide, truth=np.full((40, 7), np.nan, np.float32), arkit=np.zeros((40, 52), np.float32),
+        lessons=np.zeros((40, 4), np.float32), soft=np.full((40, 7), 1 / 7, np.float32), fold=np.full(40, ALWAYS),
+        other=np.full(40, ALWAYS), real=np.ones(40, bool),
+    )  # fmt: skip
+    before = _net()
+    after = refit_reject(before, bank, [], 0.2, rng)
+    for (name, a), b in zip(before.state_dict().items(), after.state_dict().values(), strict=True):
+        assert torch.equal(a, b) != name.startswith("reject."), name
+    faces = np.stack([view(w, None) for w in wide])
+    others = np.stack([not_a_face(rng, []) for _ in range(40)])
+    with torch.no_grad():
+        score = [after(torch.from_numpy(normalise(c)))["reject"].numpy() for c in (faces, others)]
+    assert (score[0] < 0).mean() > 0.9
+    assert (score[1] > 0).mean() > 0.9

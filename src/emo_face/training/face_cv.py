@@ -26,7 +26,7 @@ from emo_face.training.face_batches import Batches
 from emo_face.training.face_calibrate import Calibration, calibrate, calibrated_by_others
 from emo_face.training.face_data import FOLDS, HELD, Bank, fold_of
 from emo_face.training.face_fit import fit
-from emo_face.training.face_head import HeadRows, head_rows, refit
+from emo_face.training.face_head import HeadRows, head_rows, refit, refit_reject
 from emo_face.training.face_model import Exported, FaceNet
 from emo_face.training.face_recipe import Recipe
 
@@ -46,6 +46,12 @@ class Fitting:
     steps: int | None = None
 
     @cached_property
+    def judge(self) -> FaceNet:
+        """The base with a reject layer of its own fit; its emotion layer is what the folds fit."""
+        rng = np.random.default_rng([self.seed, 66])
+        return refit_reject(self.base, self.bank, self.negatives, self.recipe.jitter, rng)
+
+    @cached_property
     def rows(self) -> HeadRows:
         """What the last layer is fitted to, computed once for all folds."""
         return head_rows(self.base, self.bank, self.recipe.jitter, np.random.default_rng([self.seed, 55]))
@@ -55,7 +61,7 @@ class Fitting:
         allowed = self.bank.without(fold)
         recipe, tuning, number = self.recipe, self.recipe.tuning, FOLDS + 1 if fold is None else fold
         if tuning is None:
-            return refit(self.base, self.rows, allowed)
+            return refit(self.judge, self.rows, allowed)
         steps = tuning.shipped_steps if fold is None else self.steps or tuning.steps
         name = "shipped" if fold is None else "held" if fold == HELD else f"fold {fold}"
         batches = Batches(

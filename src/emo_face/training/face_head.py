@@ -1,4 +1,4 @@
-"""The last layer of the face student alone, fitted to people who posed, on features that a crowd's votes have shaped.
+"""The last layers of the face student alone, fitted to people who posed, on features that a crowd's votes have shaped.
 
 A few hundred posed faces spoil a deep net; a log-linear layer on its features learns from them what differs between
 people who pose and people who are photographed, and keeps the rest.
@@ -16,17 +16,20 @@ from scipy.optimize import minimize
 
 from emo_face.core.types import FloatArray
 from emo_face.perception.nano.facecrop import normalise
-from emo_face.training.face_augment import view
+from emo_face.training.face_augment import degrade, not_a_face, view
 from emo_face.training.face_data import HELD, Bank
 from emo_face.training.face_fit import POSED
 from emo_face.training.face_model import LABELS, FaceNet
 from emo_face.training.face_renders import ALWAYS
+from emo_face.training.loglinear import log_linear
 
 CROWD_ROWS = 12_000
 SHARES = {"posed": 1.0, "crowd": 1.0, "told": 0.3}  # of the loss
 RARE = 0.75  # 1: every label of a group counts the same; 0: every face does
+REJECT_PENALTY = 1e-3
 PULL = 0.03  # towards the layer as the base left it
 ROUNDS = 60
+FACES, NOT_FACES = 6000, 6000  # that the reject layer is fitted to
 NEVER = -1e9
 
 
@@ -57,10 +60,7 @@ def head_rows(net: FaceNet, bank: Bank, jitter: float, rng: np.random.Generator)
     told = np.flatnonzero(bank.real & ~known & (bank.fold == HELD) & (bank.other == HELD))
     index = np.concatenate([posed, crowd, told])
     group = np.repeat(list(SHARES), [len(posed), len(crowd), len(told)])
-    crops = torch.from_numpy(normalise(np.stack([view(bank.wide[i], rng, jitter) for i in index])))
-    net.eval()
-    with torch.no_grad():
-        features = torch.cat([net.features(part) for part in crops.split(256)]).numpy().astype(np.float64)
+    features = _features(net, np.stack([view(bank.wide[i], rng, jitter) for i in index]))
     labelled = group == "posed"
     target = np.where(labelled[:, None], np.nan_to_num(bank.truth[index]), bank.soft[index]).astype(np.float64)
     return HeadRows(index, features, target, group, labelled & (target[:, POSED].sum(axis=1) > 0.5))
@@ -94,6 +94,33 @@ def refit(net: FaceNet, rows: HeadRows, allowed: NDArray[np.intp]) -> FaceNet:
         fitted.emotion.weight.copy_(torch.from_numpy(weight))
         fitted.emotion.bias.copy_(torch.from_numpy(best[:LABELS] - weight @ mean))
     return fitted
+
+
+def refit_reject(
+    net: FaceNet, bank: Bank, negatives: list[NDArray[np.uint8]], jitter: float, rng: np.random.Generator
+) -> FaceNet:
+    """A copy of ``net`` whose reject layer tells strangers' faces, half of them badly seen, from what is no face."""
+    crowd = rng.permutation(np.flatnonzero(bank.real & (bank.fold == ALWAYS)))[:FACES]
+    faces = [view(bank.wide[i], rng, jitter) for i in crowd]
+    faces = [degrade(crop, rng) if k % 2 else crop for k, crop in enumerate(faces)]
+    others = [not_a_face(rng, negatives) for _ in range(NOT_FACES)]
+    x = _features(net, np.stack(faces + others))
+    mean, spread = x.mean(axis=0), x.std(axis=0) + 1e-3
+    target = np.eye(2)[np.repeat([0, 1], [len(faces), len(others)])]
+    bias, weight = log_linear((x - mean) / spread, target, REJECT_PENALTY)
+    slope = (weight[1] - weight[0]) / spread
+    fitted: FaceNet = copy.deepcopy(net).eval()
+    with torch.no_grad():
+        fitted.reject.weight.copy_(torch.from_numpy(slope[None]))
+        fitted.reject.bias.fill_(float(bias[1] - bias[0] - slope @ mean))
+    return fitted
+
+
+def _features(net: FaceNet, crops: NDArray[np.uint8]) -> FloatArray:
+    net.eval()
+    with torch.no_grad():
+        parts = [net.features(part) for part in torch.from_numpy(normalise(crops)).split(256)]
+    return np.asarray(torch.cat(parts).numpy().astype(np.float64))
 
 
 def _share(target: FloatArray, group: NDArray[np.str_]) -> FloatArray:
