@@ -31,6 +31,7 @@ LONDON_LABELS = {"neutral": "Neutral", "smiling": "Happy"}
 CMU_SCALES = (3.0, 2.0, 4.0, 5.0)  # YuNet finds all but one of the small CMU faces at 3, the others by the next ones
 SURE = 0.8  # detector score at which no further enlargement is tried
 PICTURES = (".jpg", ".jpeg", ".png")
+DETECTOR = Path("face/face_detection_yunet_2023mar.onnx")
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,11 @@ class FacePicture:
 def detector_for_training(model: Path) -> YuNetFaceDetector:
     """YuNet at a size and confidence that suit stills."""
     return YuNetFaceDetector(model, size=640, confidence=0.35)
+
+
+def detector_of(data: Path) -> YuNetFaceDetector:
+    """The detector for training that lies in an asset folder."""
+    return detector_for_training(data / DETECTOR)
 
 
 def read_cmu(folder: Path, detector: YuNetFaceDetector) -> list[FacePicture]:
@@ -191,16 +197,18 @@ def _find_small(picture: NDArray[np.uint8], detector: YuNetFaceDetector) -> Face
         large = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
         for face in detector.detect(np.asarray(cv2.cvtColor(large, cv2.COLOR_GRAY2BGR), dtype=np.uint8)):
             if best is None or face.score > best.score:
-                best = _scaled(face, 1 / scale)
+                best = scaled(face, 1 / scale)
         if best is not None and best.score > SURE:
             return best
     height, width = picture.shape
     return best or Face(Box(0.3 * width, 0.15 * height, 0.4 * width, 0.5 * height), 0.0)
 
 
-def _scaled(face: Face, factor: float) -> Face:
-    box = Box(face.box.x * factor, face.box.y * factor, face.box.width * factor, face.box.height * factor)
-    points = None if face.landmarks is None else np.asarray(face.landmarks) * factor
+def scaled(face: Face, factor: float, shift: float = 0.0) -> Face:
+    """Box and landmarks times ``factor``, then moved by ``shift`` pixels in x and y."""
+    box, x, y = face.box, face.box.x * factor + shift, face.box.y * factor + shift
+    box = Box(x, y, box.width * factor, box.height * factor)
+    points = None if face.landmarks is None else np.asarray(face.landmarks) * factor + shift
     return replace(face, box=box, landmarks=points)
 
 

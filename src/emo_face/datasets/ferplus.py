@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from emo_face.core.errors import UserError
 from emo_face.core.labels import basic7
 from emo_face.core.types import Box, Face, FloatArray
-from emo_face.datasets.faces import FacePicture
+from emo_face.datasets.faces import FacePicture, scaled
 from emo_face.perception.detect_face import YuNetFaceDetector
 
 SOURCE = "ferplus"
@@ -94,10 +94,7 @@ def _face(picture: NDArray[np.uint8], detector: YuNetFaceDetector) -> Face:
         height, width = picture.shape
         return Face(Box(0.0, 0.0, float(width), float(height)), 0.0)
     best = max(faces, key=lambda face: face.box.area * face.score)
-    points = None if best.landmarks is None else (np.asarray(best.landmarks) - pad) / ENLARGE
-    box = best.box
-    small = Box((box.x - pad) / ENLARGE, (box.y - pad) / ENLARGE, box.width / ENLARGE, box.height / ENLARGE)
-    return replace(best, box=small, landmarks=points)
+    return scaled(best, 1 / ENLARGE, -MARGIN)
 
 
 def _lines(path: Path) -> Iterator[tuple[str, FloatArray]]:

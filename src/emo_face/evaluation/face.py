@@ -29,7 +29,6 @@ from emo_face.perception.nano.face import FaceStudent
 from emo_face.perception.nano.facecrop import CROP, cut
 
 MODEL = "nano_face.onnx"
-DETECTOR = Path("face/face_detection_yunet_2023mar.onnx")
 SOURCES = ("cmu", "london", "photos")
 CLIP = "video/WolfgangLanger_Pexels_3063838.mp4"
 CLIP_STEP = 4
@@ -67,7 +66,7 @@ def evaluate_face(
     live = figures(judged(pictures, student.classify(crops)[0]))
     ours["seen_in_training"] = live
     predictions: dict[str, dict[str, Said]] = {"face": {s: of_source(unseen, s) for s in SOURCES}}
-    crowd = read_test(ferplus, data / DETECTOR) if ferplus else []
+    crowd = read_test(ferplus, readers.detector_of(data)) if ferplus else []
     if crowd:
         said = judged(crowd, student.classify(np.stack([cut(p.picture, p.face) for p in crowd]))[0])
         ours |= crowd_figures(said)
@@ -90,7 +89,7 @@ def read_pictures(data: Path) -> list[FacePicture]:
     images = data / "images"
     if not images.is_dir():
         raise UserError(f"{images}: no such folder; --data must hold images/, video/ and face/")
-    detector = readers.detector_for_training(data / DETECTOR)
+    detector = readers.detector_of(data)
     found = readers.read_cmu(images / "cmu_faces", detector)
     found += readers.read_london(images / "london", detector)
     found += [p for p in readers.read_photos(images / "emotion", images / "labels.csv", detector) if p.label]

@@ -9,14 +9,15 @@ from typing import Any
 import numpy as np
 
 from emo_face.core.labels import basic7
-from emo_face.datasets.faces import FacePicture, detector_for_training
+from emo_face.datasets.faces import FacePicture
 from emo_face.datasets.ferplus import SOURCE, faces_of, read_votes
 from emo_face.evaluation.face_metrics import Judged, calibration_error, of_source
+from emo_face.perception.detect_face import YuNetFaceDetector
 
 
-def read_test(folder: Path, detector: Path) -> list[FacePicture]:
-    """FER+'s test faces with the label that most people voted for. Raises UserError, ModelError."""
-    return list(faces_of(read_votes(folder, "Test")[0], detector_for_training(detector)))
+def read_test(folder: Path, detector: YuNetFaceDetector) -> list[FacePicture]:
+    """FER+'s test faces with the label that most people voted for. Raises UserError."""
+    return list(faces_of(read_votes(folder, "Test")[0], detector))
 
 
 def crowd_figures(judged: Sequence[Judged]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ they judge. OUT gets ``nano_face.onnx``, ``nano_face_folds.json``, the cached re
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 
@@ -20,13 +21,14 @@ from numpy.typing import NDArray
 from emo_face.core.labels import basic7
 from emo_face.datasets import faces as readers
 from emo_face.datasets.faces import FacePicture
-from emo_face.datasets.ferplus import SOURCE
+from emo_face.datasets.ferplus import SOURCE, SPLITS
 from emo_face.evaluation.face_folds import FILE, FoldPrediction, read_folds
 from emo_face.evaluation.face_metrics import Judged, figures
+from emo_face.perception.detect_face import YuNetFaceDetector
 from emo_face.training import face_data
 from emo_face.training.face_augment import view
 from emo_face.training.face_batches import Batches
-from emo_face.training.face_crowd import read_crowd
+from emo_face.training.face_crowd import Crowd, read_crowd
 from emo_face.training.face_cv import Fitting, cross_validate, doubt, said_of, save
 from emo_face.training.face_export import export
 from emo_face.training.face_fit import fit
@@ -52,14 +54,16 @@ def main(args: argparse.Namespace) -> int:
     recipe = recipe_for(bool(args.faces), args.ferplus is not None)
     pictures = face_data.read_all(args.data)
     bank = make_bank(args.data, args.out, pictures, args.seed, skins=not (args.faces or args.ferplus))
-    bank = add_strangers(bank, args, pictures)
+    detector = readers.detector_of(args.data)
+    crowd = {s: read_crowd(args.ferplus, s, detector, args.out) for s in SPLITS} if args.ferplus else {}
+    bank = add_strangers(bank, args, pictures, detector, crowd)
     negatives = face_data.faceless(args.data)
     base = train_base(bank, negatives, args.seed, recipe, args.out)
     fitting = Fitting(bank, base, negatives, args.seed, recipe, args.epochs and 100 * args.epochs)
     final = fitting.train(None)
     torch.save(final.state_dict(), args.out / CHECKPOINT)
     shift = doubt(final, negatives, args.seed)
-    valid = validation(final, args, shift)
+    valid = validation(final, crowd["Valid"], shift) if crowd else []
     shipped = save(args.out / FILE, cross_validate(fitting, pictures), args.seed, shift, valid)
     model = Exported(final, shipped.temperature, torch.from_numpy(shipped.bias), shift)
     path = export(model, args.out / MODEL)
@@ -69,33 +73,29 @@ def main(args: argparse.Namespace) -> int:
     return 0
 
 
-def add_strangers(bank: face_data.Bank, args: argparse.Namespace, pictures: list[FacePicture]) -> face_data.Bank:
-    """The bank and the faces of ``--faces`` and ``--ferplus``, less those that look like a picture that is judged."""
-    if not (args.faces or args.ferplus):
+def add_strangers(
+    bank: face_data.Bank, args: argparse.Namespace, pictures: list[FacePicture], detector: YuNetFaceDetector,
+    crowd: Mapping[str, Crowd],
+) -> face_data.Bank:  # fmt: skip
+    """The bank and the faces of ``--faces`` and FER+, less those that look like a picture that is judged."""
+    if not (args.faces or crowd):
         return bank
-    detector = readers.detector_for_training(args.data / "face" / "face_detection_yunet_2023mar.onnx")
     judged = np.stack([face_data.wide_crop(p.picture, p.face) for p in pictures])
     if args.faces:
         mesh, fer = mesh_teacher(args.data), FerTeachers(args.data / "fer")
         strangers, copies = without_copies(read_strangers(args.faces, detector, fer, mesh, args.out), judged)
         print(f"{len(strangers.wide)} strangers' faces; {copies} left out as near-duplicates of judged pictures")
         bank = joined(bank, strangers)
-    if args.ferplus:
-        crowd = read_crowd(args.ferplus, "Train", detector, args.out)
-        held = [read_crowd(args.ferplus, split, detector, args.out).wide for split in ("Valid", "Test")]
-        fresh = unlike(crowd.wide, np.concatenate([judged, *held]))
+    if crowd:
+        fresh = unlike(crowd["Train"].wide, np.concatenate([judged, crowd["Valid"].wide, crowd["Test"].wide]))
         print(f"{fresh.sum()} faces of FER+; {(~fresh).sum()} left out as near-duplicates of judged pictures")
-        crowd = crowd.only(fresh)
-        bank = bank.plus_strangers(crowd.wide, crowd.shares)
+        kept = crowd["Train"].only(fresh)
+        bank = bank.plus_strangers(kept.wide, kept.shares)
     return bank
 
 
-def validation(net: FaceNet, args: argparse.Namespace, shift: float) -> list[FoldPrediction]:
-    """What the shipped net says of FER+'s validation faces, for temperature and biases; empty without FER+."""
-    if args.ferplus is None:
-        return []
-    detector = readers.detector_for_training(args.data / "face" / "face_detection_yunet_2023mar.onnx")
-    crowd = read_crowd(args.ferplus, "Valid", detector, args.out)
+def validation(net: FaceNet, crowd: Crowd, shift: float) -> list[FoldPrediction]:
+    """What the shipped net says of FER+'s validation faces, for temperature and biases."""
     logits, face = said_of(net, np.stack([view(w, None) for w in crowd.wide]), shift)
     labels = [basic7().labels[int(k)] for k in crowd.shares.argmax(axis=1)]
     return [

@@ -84,7 +84,7 @@ class Bank:
 def read_all(data: Path) -> list[FacePicture]:
     """Every face of the asset folder: CMU, London, labelled photos, unlabelled people, every fourth frame of the
     clip."""
-    detector = readers.detector_for_training(data / "face" / "face_detection_yunet_2023mar.onnx")
+    detector = readers.detector_of(data)
     images = data / "images"
     found = readers.read_cmu(images / "cmu_faces", detector)
     found += readers.read_london(images / "london", detector)
@@ -145,7 +145,7 @@ def build(
 def faceless(data: Path) -> list[NDArray[np.uint8]]:
     """Grey pictures without faces to cut negatives from: a logo, frames seen from behind, the lower part of photos."""
     found = []
-    detector = readers.detector_for_training(data / "face" / "face_detection_yunet_2023mar.onnx")
+    detector = readers.detector_of(data)
     for path in sorted((data / "images" / "people").glob("*.jpg")):
         picture = cv2.imread(str(path))
         if picture is None:

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.optimize import minimize
 
 from emo_face.core.types import FloatArray
 from emo_face.perception.nano.facecrop import normalise
@@ -21,7 +20,7 @@ from emo_face.training.face_data import HELD, Bank
 from emo_face.training.face_fit import POSED
 from emo_face.training.face_model import LABELS, FaceNet
 from emo_face.training.face_renders import ALWAYS
-from emo_face.training.loglinear import log_linear
+from emo_face.training.loglinear import log_linear, log_linear_from
 
 CROWD_ROWS = 12_000
 SHARES = {"posed": 1.0, "crowd": 1.0, "told": 0.3}  # of the loss
@@ -78,21 +77,12 @@ def refit(net: FaceNet, rows: HeadRows, allowed: NDArray[np.intp]) -> FaceNet:
     old_bias = net.emotion.bias.detach().numpy() + old_weight @ mean
     start = np.concatenate([old_bias, (old_weight * spread).ravel()])
 
-    def loss(flat: FloatArray) -> tuple[float, FloatArray]:
-        scores = x @ flat[LABELS:].reshape(LABELS, -1).T + flat[:LABELS] + mask
-        scores -= scores.max(axis=1, keepdims=True)
-        log_p = scores - np.log(np.exp(scores).sum(axis=1, keepdims=True))
-        gap = (np.exp(log_p) - target) * share[:, None]
-        away = flat[LABELS:] - start[LABELS:]
-        value = -(share[:, None] * target * np.maximum(log_p, NEVER)).sum() + 0.5 * PULL * (away**2).sum()
-        return float(value), np.concatenate([gap.sum(axis=0), (gap.T @ x).ravel() + PULL * away])
-
-    best = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": ROUNDS}).x
-    weight = best[LABELS:].reshape(LABELS, -1) / spread
+    bias, weight = log_linear_from(start, x, target, PULL, share, ROUNDS, mask)
+    weight = weight / spread
     fitted: FaceNet = copy.deepcopy(net).eval()
     with torch.no_grad():
         fitted.emotion.weight.copy_(torch.from_numpy(weight))
-        fitted.emotion.bias.copy_(torch.from_numpy(best[:LABELS] - weight @ mean))
+        fitted.emotion.bias.copy_(torch.from_numpy(bias - weight @ mean))
     return fitted
 
 

@@ -67,9 +67,7 @@ class FaceNet(nn.Module):  # type: ignore[misc]
 
 
 class Exported(nn.Module):  # type: ignore[misc]
-    """What the ONNX file computes: probabilities (n, 7), calibrated and pulled to flat by the reject score.
-
-    """
+    """What the ONNX file computes: probabilities (n, 7), calibrated and pulled to flat by the reject score."""
 
     def __init__(
         self, net: FaceNet, temperature: float = 1.0, bias: torch.Tensor | None = None, shift: float = 0.0

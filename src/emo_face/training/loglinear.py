@@ -19,16 +19,31 @@ def log_linear(
     """
     kinds, width = target.shape[1], features.shape[1]
     share = np.full(len(features), 1.0) if share is None else share
-    share = (share / share.sum())[:, None]
+    start = np.zeros(kinds * (1 + width))
+    return log_linear_from(start, features, target, penalty, share / share.sum(), rounds=300)
+
+
+def log_linear_from(
+    start: FloatArray, features: FloatArray, target: FloatArray, penalty: float, share: FloatArray, rounds: int,
+    mask: FloatArray | float = 0.0,
+) -> tuple[FloatArray, FloatArray]:  # fmt: skip
+    """As :func:`log_linear`, from biases and weights (k + k d,) to which the penalty pulls.
+
+    Args:
+        share: (n,), counted as it is. mask: (n, k) added to the scores; -1e9 takes a label out of the running.
+        rounds: of L-BFGS at the most.
+    """
+    kinds = target.shape[1]
+    share = share[:, None]
 
     def loss(flat: FloatArray) -> tuple[float, FloatArray]:
-        bias, weight = flat[:kinds], flat[kinds:].reshape(kinds, width)
-        logits = features @ weight.T + bias
-        logits = logits - logits.max(axis=1, keepdims=True)
-        log_p = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+        scores = features @ flat[kinds:].reshape(kinds, -1).T + flat[:kinds] + mask
+        scores = scores - scores.max(axis=1, keepdims=True)
+        log_p = scores - np.log(np.exp(scores).sum(axis=1, keepdims=True))
         gap = (np.exp(log_p) - target) * share
-        value = -(share * target * log_p).sum() + 0.5 * penalty * (weight**2).sum()
-        return float(value), np.concatenate([gap.sum(axis=0), (gap.T @ features + penalty * weight).ravel()])
+        away = flat[kinds:] - start[kinds:]
+        value = -(share * target * log_p).sum() + 0.5 * penalty * (away**2).sum()
+        return float(value), np.concatenate([gap.sum(axis=0), (gap.T @ features).ravel() + penalty * away])
 
-    found = minimize(loss, np.zeros(kinds * (1 + width)), jac=True, method="L-BFGS-B", options={"maxiter": 300})
-    return found.x[:kinds], found.x[kinds:].reshape(kinds, width)
+    best = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": rounds}).x
+    return best[:kinds], best[kinds:].reshape(kinds, -1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -16,7 +17,6 @@ def process_group() -> Iterator[None]:
     try:
         yield
     finally:
-        import torch.distributed as distributed
-
-        if distributed.is_available() and distributed.is_initialized():
+        distributed = sys.modules.get("torch.distributed")  # where torch was never needed, it is not loaded to leave
+        if distributed and distributed.is_available() and distributed.is_initialized():
             distributed.destroy_process_group()
