@@ -6,7 +6,7 @@ Situations and quotes decide the emotion and, with their intensity, a 100-d face
 taught the world's language and the emotions of its plain events (the stand-in for public pre-training); then each seed
 is trained by the real script (``ContextFaceRun``) on the task sets of the paper's table 3, with the same number of
 steps, and measured on new moments. Of the rare events, what people say comes in the situation data alone; faces are
-few and come with descriptions (see ``emo_face.datasets.synthetic_contexts``); the test asks for emotions by quotes.
+few and come with descriptions (see ``emo_face.datasets.contexts.synthetic``); the test asks for emotions by quotes.
 
 Checked: both task sets have the best UAR (at least 0.9); their faces beat Mean and Per-emotion mean (which is told the
 true emotion) on L2; ``mean`` has the lower L2 and ``map`` the lower Frechet distance, on a second test where half of
@@ -27,9 +27,9 @@ from typing import Any
 
 import numpy as np
 
-from emo_face.datasets import synthetic_contexts as world
-from emo_face.datasets.mixture import RATIOS, Mixture
-from emo_face.evaluation import contextface_metrics as metrics
+from emo_face.datasets.contexts import synthetic as world
+from emo_face.datasets.contexts.mixture import RATIOS, Mixture
+from emo_face.evaluation.contextface import metrics
 from emo_face.expression.contextface.prompts import Turn, expression_question, vqa_answer, words
 
 SETS = {"neither": ("vqa",), "expression": ("expression", "vqa"), "situation": ("situation", "vqa"),
@@ -116,8 +116,8 @@ def one_run(seed: int, kind: str, args: argparse.Namespace, folder: Path, out: P
     from transformers import AutoModelForImageTextToText, AutoTokenizer
 
     from emo_face.expression.contextface.onepass import OnePass
-    from emo_face.training.contextface import ContextFaceRun, ContextFaceTraining
-    from emo_face.training.contextface_data import Collator
+    from emo_face.training.contextface.data import Collator
+    from emo_face.training.contextface.run import ContextFaceRun, ContextFaceTraining
 
     base = AutoModelForImageTextToText.from_pretrained(folder).eval()
     model, builder, eyes = wrap(base, AutoTokenizer.from_pretrained(folder), args, seed)

@@ -23,7 +23,7 @@ import synthetic_scenes as bench
 from emo_face.cli import main as cli
 from emo_face.datasets import synthetic_scenes as scenes
 from emo_face.datasets.records import write_jsonl
-from emo_face.training import multiview_main
+from emo_face.training.multiview import main as multiview_main
 
 WHOLE = ("scene", "body", "face")
 TOLD = "classification,caption,pose,situation"
@@ -130,7 +130,7 @@ def main() -> int:
 
 def complete(report: dict) -> int:
     """0 where every row of the ablation tables has a value; names those that have none."""
-    from emo_face.evaluation.multiview_report import paper
+    from emo_face.evaluation.multiview.report import paper
 
     tables = paper()
     empty = [

@@ -28,7 +28,7 @@ from emo_face.core.labels import label_set
 from emo_face.datasets import synthetic_scenes as scenes
 from emo_face.datasets.qa import corpus, templates
 from emo_face.datasets.records import Record, of_split
-from emo_face.evaluation import multilabel
+from emo_face.evaluation.metrics import multilabel
 from emo_face.perception.multiview.config import VIEWS, EncoderConfig, FusionConfig
 
 SIZE, WIDTH = 56, 64
@@ -173,8 +173,8 @@ def one_seed(
     from emo_face.perception.multiview.checkpoint import load_base, load_encoder
     from emo_face.perception.multiview.vlm import MultiViewVLM
     from emo_face.training.feature_cache import FeatureCache
-    from emo_face.training.multiview_data import Collator, Pictures
-    from emo_face.training.stage1 import Stage1, Stage1Config
+    from emo_face.training.multiview.data import Collator, Pictures
+    from emo_face.training.multiview.stage1 import Stage1, Stage1Config
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -218,7 +218,7 @@ def several(features: Any, records: list[Record], seed: int, heads: int, **chang
 
 def stage2(features: Any, records: list[Record], seed: int, loss: str = "auto", **change: Any) -> dict[str, float]:
     """Train one head and measure it on the test split."""
-    from emo_face.training import stage2 as s2
+    from emo_face.training.multiview import stage2 as s2
 
     fusion = replace(FusionConfig("emotic26", in_features=WIDTH, width=64, **change))
     parts = {}

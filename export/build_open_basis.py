@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emo_face.core.arkit import ARKIT_52, ARKIT_INDEX
-from emo_face.face.ict import ICT_EXTRA, IctHead, arkit_from_ict, load_ict
+from emo_face.face.expressions.ict import ICT_EXTRA, IctHead, arkit_from_ict, load_ict
 
 Array = NDArray[np.float64]
 COEFFICIENTS = 100
@@ -151,7 +151,7 @@ def build(head: IctHead) -> dict[str, NDArray[np.generic]]:
 
 def report(path: Path) -> None:
     """Print size, hash and the round-trip error of the file just written."""
-    from emo_face.face.basis import load_basis
+    from emo_face.face.expressions.basis import load_basis
 
     basis = load_basis(path)
     names = [n for n in ARKIT_52 if n not in (*GAZE, *NO_SHAPE)]

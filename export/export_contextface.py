@@ -52,8 +52,8 @@ def main() -> int:
 def _export(args: argparse.Namespace) -> list[dict[str, object]]:
     from emo_face.core.errors import ModelError
     from emo_face.expression.contextface.engine import EngineSettings, load_engine
-    from emo_face.face.basis import OPEN_BASIS, find_basis
-    from emo_face.training import export_contextface as export
+    from emo_face.face.expressions.basis import OPEN_BASIS, find_basis
+    from emo_face.training.contextface import export
 
     engine = load_engine(EngineSettings(args.model, args.backbone))
     head = export.export_head(engine.model, args.out / "head.onnx")
@@ -74,7 +74,7 @@ def _prefill(args: argparse.Namespace, engine: Any) -> list[Any]:
     import numpy as np
 
     from emo_face.expression.contextface.prompts import branch_parts, words
-    from emo_face.training import export_contextface as export
+    from emo_face.training.contextface import export
 
     made, picture = [], None
     if args.pictures:

@@ -15,11 +15,11 @@ import torch
 import yaml
 
 from emo_face.core.errors import ModelError
-from emo_face.evaluation.face_folds import FILE, read_folds
+from emo_face.evaluation.fer.folds import FILE, read_folds
 from emo_face.runtime.store import entry_of
-from emo_face.training.face import CHECKPOINT
-from emo_face.training.face_export import export
-from emo_face.training.face_model import Exported, FaceNet
+from emo_face.training.fer.export import export
+from emo_face.training.fer.main import CHECKPOINT
+from emo_face.training.fer.model import Exported, FaceNet
 
 
 def load(path: Path) -> FaceNet:

@@ -29,7 +29,7 @@ def main() -> int:
     if not args.random and (args.base is None or args.model is None):
         parser.error("give --base and --model, or --random")
     from emo_face.core.errors import UserError
-    from emo_face.training.export_multiview import export
+    from emo_face.training.multiview.export import export
 
     try:
         encoder, head, card = _random(args.random) if args.random else _trained(args.base, args.model)

@@ -14,7 +14,7 @@ from pathlib import Path
 import yaml
 
 from emo_face.runtime.store import entry_of
-from emo_face.training.text_export import export
+from emo_face.training.text.export import export
 
 
 def main() -> None:

@@ -35,7 +35,7 @@ def export(weights: str, folder: Path) -> Path:
     try:
         from ultralytics import YOLO
     except ImportError:
-        raise UserError('ultralytics is not installed: scripts/setup.sh ultralytics') from None
+        raise UserError("ultralytics is not installed: scripts/setup.sh ultralytics") from None
     source = Path(weights)
     if source.is_file():  # ultralytics writes beside its input: work on a copy
         source = Path(shutil.copy(source, folder / source.name))

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emo_face.core.types import FloatArray, ImageArray
-from emo_face.face.facs import load_facs
-from emo_face.face.ict import IctHead, load_ict
-from emo_face.face.render import project, render_mesh
+from emo_face.face.expressions.facs import load_facs
+from emo_face.face.expressions.ict import IctHead, load_ict
+from emo_face.face.mesh.render import project, render_mesh
 
 COLORS = {
     "M_Face": (150, 176, 218), "M_BackHead": (150, 176, 218), "M_ScleraLeft": (245, 245, 245),

@@ -53,7 +53,7 @@ def quantise(source: Path, target: Path, frames: Sequence[ImageArray], imgsz: in
         from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
         from onnxruntime.quantization.shape_inference import quant_pre_process
     except ImportError:
-        raise UserError('onnx is not installed: scripts/setup.sh ultralytics') from None
+        raise UserError("onnx is not installed: scripts/setup.sh ultralytics") from None
 
     class Reader(CalibrationDataReader):  # type: ignore[misc]
         def __init__(self) -> None:

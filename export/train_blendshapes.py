@@ -16,12 +16,12 @@ from pathlib import Path
 import numpy as np
 
 from emo_face.core.types import FloatArray
-from emo_face.datasets import faces as readers
-from emo_face.datasets.faces import FacePicture
+from emo_face.datasets.faces import faces as readers
+from emo_face.datasets.faces.faces import FacePicture
 from emo_face.perception.nano.blendshapes import TASK, WEIGHTS, BlendshapeReader
 from emo_face.training.blendshape_fit import Pairs, fit_weights, ideal, joined, measure, write_weights
-from emo_face.training.face_skins import skins_of
-from emo_face.training.face_teachers import MeshTeacher
+from emo_face.training.fer.skins import skins_of
+from emo_face.training.fer.teachers import MeshTeacher
 
 
 def measured(data: Path, cache: Path, count: int, seed: int) -> tuple[Pairs, FloatArray]:

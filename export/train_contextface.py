@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import sys
 
-from emo_face.training.contextface_main import parser, run
+from emo_face.training.contextface.main import parser, run
 
 if __name__ == "__main__":
     sys.exit(run(parser(__doc__).parse_args()))

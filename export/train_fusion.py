@@ -20,7 +20,7 @@ from emo_face.core.errors import UserError
 from emo_face.core.labels import basic7
 from emo_face.core.paths import share_dir
 from emo_face.datasets.text import read_splits
-from emo_face.evaluation.face_folds import FILE, read_folds
+from emo_face.evaluation.fer.folds import FILE, read_folds
 from emo_face.perception.nano.model import FUSION_FILE
 from emo_face.perception.nano.text import TextStudent
 from emo_face.runtime.store import open_store

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import sys
 
-from emo_face.training.multiview_main import parser, run
+from emo_face.training.multiview.main import parser, run
 
 if __name__ == "__main__":
     sys.exit(run(parser(__doc__).parse_args()))

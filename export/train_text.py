@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from emo_face.training.text import TextTraining, train
+from emo_face.training.text.main import TextTraining, train
 
 
 def main() -> None:

@@ -17,7 +17,7 @@ from launch_ros.events.lifecycle import ChangeState
 from lifecycle_msgs.msg import Transition
 
 from emo_face.core.paths import share_dir
-from emo_face.ros.graph import GRAPH
+from emo_face.ros.supervision.graph import GRAPH
 from launch import LaunchContext, LaunchDescription
 
 ARGUMENTS = {

@@ -1,7 +1,7 @@
 """The drawing board on which a face is authored: named lines, painted parts, and what each ARKit channel moves.
 
 A face is data (``src/emo_face/web/static/faces/*.json``). This builder writes it; two renderers read it
-(``web/static/face.js``, ``emo_face.face.sketch``). Coordinates are design units: x to the right of the
+(``web/static/face.js``, ``emo_face.face.pictures.sketch``). Coordinates are design units: x to the right of the
 picture, y down, the origin between the eyes and the mouth. ``Left`` is the face's own left, so it is
 drawn on the right of the picture (side ``s = +1``).
 """

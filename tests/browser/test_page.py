@@ -16,7 +16,7 @@ import pytest
 
 from emo_face.cli.main import main
 from emo_face.core.arkit import ARKIT_INDEX
-from emo_face.face.sketch import draw_face
+from emo_face.face.pictures.sketch import draw_face
 from emo_face.web.server import FaceServer
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

@@ -27,9 +27,7 @@ def script(name: str) -> ModuleType:
     return module
 
 
-def test_exported_file_is_registered_and_found(
-    assets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_exported_file_is_registered_and_found(assets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     export = script("export_yolo")
     network = assets / "yolo" / "yolo11n_dequant.onnx"

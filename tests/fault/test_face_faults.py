@@ -11,12 +11,12 @@ import pytest
 
 from emo_face.core.arkit import ARKIT_INDEX
 from emo_face.core.paths import share_dir
-from emo_face.face.controller import FIRST_WAIT, LONGEST_WAIT, FaceController
+from emo_face.face.control.controller import FIRST_WAIT, LONGEST_WAIT, FaceController
 from emo_face.face.drivers import open_driver
 from emo_face.face.drivers.mock import MockDriver
-from emo_face.face.motion import FaceMotion
-from emo_face.face.rig import Rig, load_rig
-from emo_face.face.safety import GateState
+from emo_face.face.motion.motion import FaceMotion
+from emo_face.face.rig.rig import Rig, load_rig
+from emo_face.face.safety.gate import GateState
 
 DT = 0.01
 SMILE = np.zeros(52)

@@ -12,11 +12,11 @@ from sensor_msgs.msg import JointState
 
 from emo_face.core.arkit import ARKIT_INDEX
 from emo_face.core.types import ExpressionTarget
-from emo_face.face.basis import open_basis
-from emo_face.face.facs import default_facs
+from emo_face.face.expressions.basis import open_basis
+from emo_face.face.expressions.facs import default_facs
 from emo_face.nodes.face_driver import FaceDriverNode
 from emo_face.ros import qos
-from emo_face.ros.convert import expression_message
+from emo_face.ros.messages.convert import expression_message
 
 SMILE = ARKIT_INDEX["mouthSmileLeft"]
 STILL = {f"layers__{name}": False for name in ("blink", "saccades", "breathing", "lips")}

@@ -16,7 +16,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from emo_face.nodes.camera import CameraNode
 from emo_face.ros import qos
 from emo_face.ros.clock import seconds
-from emo_face.ros.image import decode_compressed, to_bgr
+from emo_face.ros.images.convert import decode_compressed, to_bgr
 from emo_face.runtime.sources import open_source
 
 

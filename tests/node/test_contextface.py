@@ -32,8 +32,8 @@ from emo_face.nodes.expression import ExpressionNode
 from emo_face.nodes.generating import regarded
 from emo_face.ros import qos
 from emo_face.ros.clock import stamp_message
-from emo_face.ros.convert import scores_message
-from emo_face.ros.image import image_message
+from emo_face.ros.images.convert import image_message
+from emo_face.ros.messages.convert import scores_message
 
 
 @pytest.fixture(scope="module")

@@ -23,11 +23,11 @@ from std_srvs.srv import SetBool
 from emo_face.core.arkit import ARKIT_INDEX
 from emo_face.core.labels import basic7
 from emo_face.core.types import Box, Emotion, Face, Person
-from emo_face.face.basis import FaceCode, open_basis
+from emo_face.face.expressions.basis import FaceCode, open_basis
 from emo_face.nodes.expression import ExpressionNode
 from emo_face.ros import qos
 from emo_face.ros.clock import seconds, stamp_message
-from emo_face.ros.convert import read_expression, scores_message
+from emo_face.ros.messages.convert import read_expression, scores_message
 
 
 def scores(stamp: float, top: str | None, number: int = 1, height: float = 100.0) -> EmotionScoresArray:

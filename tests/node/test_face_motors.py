@@ -20,9 +20,9 @@ from std_srvs.srv import SetBool
 from emo_face.core.arkit import ARKIT_INDEX
 from emo_face.core.errors import ConfigError
 from emo_face.core.paths import share_dir
-from emo_face.face.basis import find_basis
+from emo_face.face.expressions.basis import find_basis
+from emo_face.nodes.face.inputs import FaceInputs, face_of, hri_faces
 from emo_face.nodes.face_driver import FaceDriverNode
-from emo_face.nodes.face_inputs import FaceInputs, face_of, hri_faces
 from emo_face.ros import qos
 from emo_face.runtime.store import entry_of, register
 
@@ -142,7 +142,7 @@ def test_the_mouth_moves_while_the_robot_speaks(graph: Any) -> None:
 
 
 def test_avatars_get_live_link_packets(graph: Any) -> None:
-    from emo_face.face.livelink import decode
+    from emo_face.face.drivers.livelink import decode
 
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as avatar:
         avatar.bind(("127.0.0.1", 0))

@@ -18,7 +18,7 @@ from emo_face.core.errors import ConfigError
 from emo_face.nodes.expression import ExpressionNode
 from emo_face.nodes.perception import PerceptionNode
 from emo_face.ros.clock import stamp_message
-from emo_face.ros.image import image_message
+from emo_face.ros.images.convert import image_message
 
 INSTALLED = importlib.util.find_spec("hri_msgs") is not None
 needs_hri = pytest.mark.skipif(not INSTALLED, reason="hri_msgs is not installed (apt: ros-DISTRO-hri-msgs)")

@@ -20,7 +20,7 @@ from std_srvs.srv import SetBool
 from emo_face.core.errors import ConfigError, UserError
 from emo_face.ros import qos
 from emo_face.ros.lifecycle import EmoNode
-from emo_face.ros.schema import parse_schema
+from emo_face.ros.parameters.schema import parse_schema
 
 SCHEMA = parse_schema(
     """

@@ -31,7 +31,7 @@ from emo_face.perception.multiview.fingerprint import fingerprint
 from emo_face.perception.multiview.fusion_head import FusionHead
 from emo_face.perception.multiview.tiny import tiny_base, word_tokenizer
 from emo_face.ros.clock import stamp_message
-from emo_face.ros.image import image_message
+from emo_face.ros.images.convert import image_message
 
 QUESTION = "why does the person feel so"
 

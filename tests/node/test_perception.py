@@ -21,7 +21,7 @@ from std_msgs.msg import Header, String
 from emo_face.nodes.perception import PerceptionNode
 from emo_face.ros import qos
 from emo_face.ros.clock import duration_seconds, stamp_message
-from emo_face.ros.image import compressed_message, image_message, to_bgr
+from emo_face.ros.images.convert import compressed_message, image_message, to_bgr
 
 
 @pytest.fixture(autouse=True)

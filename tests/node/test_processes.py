@@ -108,8 +108,8 @@ def test_an_interrupted_driver_eases_to_neutral_before_it_goes(graph: Any, start
 
     from emo_face.core.arkit import ARKIT_INDEX
     from emo_face.core.types import ExpressionTarget
-    from emo_face.face.basis import open_basis
-    from emo_face.ros.convert import expression_message
+    from emo_face.face.expressions.basis import open_basis
+    from emo_face.ros.messages.convert import expression_message
 
     smile = ARKIT_INDEX["mouthSmileLeft"]
     faces = graph.hear(JointState, "face/blendshapes", qos.reliable(200))

@@ -22,7 +22,8 @@ MAY_IMPORT = {
     "datasets": {"core", "runtime", "face", "perception", "expression"},
     "training": {"core", "runtime", "face", "perception", "expression", "datasets", "evaluation"},
     "evaluation": {"core", "runtime", "face", "perception", "expression", "datasets", "training", "web"},
-    "ros": {"core", "runtime", "evaluation", "perception", "expression", "face"},
+    "recording": {"core", "runtime", "perception", "expression", "face"},
+    "ros": {"core", "runtime", "recording", "perception", "expression", "face"},
     "nodes": {"core", "runtime", "perception", "expression", "face", "web", "ros"},
 }
 HEAVY = {"rclpy", "torch", "transformers", "ultralytics", "tensorrt"}

@@ -13,10 +13,10 @@ from pathlib import Path
 from types import TracebackType
 
 from emo_face.core.errors import ConfigError
-from emo_face.face.calibration import Calibration, Reading
+from emo_face.face.control.calibration import Calibration, Reading
 from emo_face.face.drivers.base import Driver
-from emo_face.face.rig import Rig
-from emo_face.face.rig_edit import Progress, save, with_fields
+from emo_face.face.rig.edit import Progress, save, with_fields
+from emo_face.face.rig.rig import Rig
 
 HELP = "+ - step   [ ] size   l min   u max   n neutral   h home   enter accept   p back   q quit   x torque off"
 

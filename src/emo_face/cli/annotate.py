@@ -90,7 +90,7 @@ def _context(args: argparse.Namespace, records: list[Any]) -> int:
 def _judge(args: argparse.Namespace, records: list[Any]) -> int:
     from emo_face.datasets.annotate import judge
     from emo_face.datasets.annotate.context import write_rows
-    from emo_face.evaluation.contextface_tables import paper
+    from emo_face.evaluation.contextface.tables import paper
 
     chosen = judge.sample(records, args.sample, args.seed)
     outcomes, account, name = _collect(args, judge.jobs(chosen, args.model))

@@ -15,15 +15,13 @@ import pkgutil
 from importlib import import_module
 from types import ModuleType
 
-PREFIX = "bench_"
-
 
 def benchmarks() -> dict[str, ModuleType]:
-    """Every ``emo_face.evaluation.bench_<name>``: it has ``add_arguments(parser)`` and ``measure(args) -> dict``."""
-    from emo_face import evaluation
+    """Every module of ``emo_face.bench``: it has ``add_arguments(parser)`` and ``measure(args) -> dict``."""
+    from emo_face import bench
 
-    names = sorted(info.name for info in pkgutil.iter_modules(evaluation.__path__) if info.name.startswith(PREFIX))
-    return {name.removeprefix(PREFIX): import_module(f"emo_face.evaluation.{name}") for name in names}
+    names = sorted(info.name for info in pkgutil.iter_modules(bench.__path__) if not info.ispkg)
+    return {name: import_module(f"emo_face.bench.{name}") for name in names}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

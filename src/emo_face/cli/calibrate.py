@@ -36,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
     from emo_face.cli._calibrate_screen import Keys, Session
     from emo_face.core.errors import UserError
     from emo_face.face.drivers import DriverError, open_driver
-    from emo_face.face.rig import load_rig
+    from emo_face.face.rig.rig import load_rig
 
     path = _file(args)
     rig = load_rig(path)
@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
 def _file(args: argparse.Namespace) -> Path:
     """The file to work on; a copy of RIG where --out names a new one."""
     from emo_face.core.errors import UserError
-    from emo_face.face.rig import load_rig
+    from emo_face.face.rig.rig import load_rig
 
     source = Path(load_rig(args.rig).source.path)
     if args.out is None:

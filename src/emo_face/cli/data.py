@@ -78,7 +78,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _read(args: argparse.Namespace) -> list[Any]:
-    from emo_face.datasets import caer_s, context, emotic, heco, records, sfew
+    from emo_face.datasets import records
+    from emo_face.datasets.contexts import records as context
+    from emo_face.datasets.pictures import caer_s, emotic, heco, sfew
 
     if args.dataset == "emotic":
         return emotic.read(args.root)
@@ -100,7 +102,7 @@ def _verify(args: argparse.Namespace) -> int:
     from rich.console import Console
     from rich.progress import Progress
 
-    from emo_face.datasets.verify import verify
+    from emo_face.datasets.pictures.verify import verify
 
     people = _read(args)
     root = args.images or (args.root if args.root.is_dir() else args.root.parent)
@@ -161,7 +163,8 @@ def _qa(args: argparse.Namespace) -> int:
 
 
 def _targets(args: argparse.Namespace) -> int:
-    from emo_face.datasets import context, flame_targets
+    from emo_face.datasets.contexts import flame_targets
+    from emo_face.datasets.contexts import records as context
     from emo_face.datasets.records import read_jsonl
 
     paths = None

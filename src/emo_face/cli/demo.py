@@ -50,9 +50,7 @@ def portrait() -> Path:
     try:
         import skimage
     except ImportError:
-        raise UserError(
-            "the default picture needs scikit-image: scripts/setup.sh demo, or name a --source"
-        ) from None
+        raise UserError("the default picture needs scikit-image: scripts/setup.sh demo, or name a --source") from None
     path = Path(skimage.__file__).parent / "data" / "astronaut.png"
     if not path.is_file():
         raise UserError(f"scikit-image has no {path}: name a --source")
@@ -141,9 +139,9 @@ def _record(args: argparse.Namespace, timeline: Timeline) -> tuple[int, float]:
 
     from emo_face.cli import up
     from emo_face.cli._live import LiveView
-    from emo_face.evaluation.bag import BagWriter
+    from emo_face.recording.bag import BagWriter
     from emo_face.ros.recorder import Recorder
-    from emo_face.ros.supervisor import Supervisor
+    from emo_face.ros.supervision.supervisor import Supervisor
 
     view = LiveView("emo_face demo", f"http://127.0.0.1:{args.port}")
     commands = up.commands(up_arguments(args))
@@ -226,7 +224,7 @@ def _screen() -> Iterator[Any]:
 
 def _report(args: argparse.Namespace, peak_rss_mb: float) -> None:
     """demo.json, demo.html and demo.mp4 from demo.mcap."""
-    from emo_face.evaluation.report import write_report
+    from emo_face.recording.report import write_report
 
     written = write_report(args.out / "demo.mcap", args.out, "demo", peak_rss_mb=peak_rss_mb, video=not args.no_video)
     print("\n".join(["", *(f"  {path}" for path in [args.out / "demo.mcap", *written])]))

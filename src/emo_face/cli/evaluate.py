@@ -11,13 +11,19 @@ from __future__ import annotations
 
 import argparse
 from importlib import import_module
+from types import ModuleType
 
 TARGETS = {
     "nano": "the face and the speech student and their peers on held-out data",
     "multiview": "the full tier's multi-view model on cached features, beside the paper's tables",
     "contextface": "the full tier's ContextFace: emotion words and faces, beside the paper's tables",
 }
-"""Target -> help; ``emo_face.evaluation.<target>`` has ``add_arguments`` and ``run``."""
+"""Target -> help."""
+
+
+def module_of(target: str) -> ModuleType:
+    """The module with ``add_arguments`` and ``run``: both students are judged in one, a large model has a package."""
+    return import_module(f"emo_face.evaluation.{'nano' if target == 'nano' else target + '.main'}")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,9 +31,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     targets = parser.add_subparsers(dest="target", metavar="TARGET", required=True)
     for name, text in TARGETS.items():
         sub = targets.add_parser(name, help=text, description=text)
-        import_module(f"emo_face.evaluation.{name}").add_arguments(sub)
+        module_of(name).add_arguments(sub)
 
 
 def run(args: argparse.Namespace) -> int:
     """Evaluate the chosen target."""
-    return int(import_module(f"emo_face.evaluation.{args.target}").run(args) or 0)
+    return int(module_of(args.target).run(args) or 0)

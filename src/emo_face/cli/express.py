@@ -113,7 +113,7 @@ def _write(path: Path, result: dict[str, Any]) -> None:
     """The face in the format of ``emo-face flame render``."""
     import numpy as np
 
-    from emo_face.face.flame_codes import FlameCodes, write_codes
+    from emo_face.face.flame.codes import FlameCodes, write_codes
 
     write_codes(path, FlameCodes(result["flame_version"], **{name: np.array(v) for name, v in result["face"].items()}))
 

@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from emo_face.core.types import FloatArray
-    from emo_face.face.flame import FlameModel
-    from emo_face.face.flame_codes import FlameCodes
-    from emo_face.face.flame_map import FlameMap
+    from emo_face.face.flame.codes import FlameCodes
+    from emo_face.face.flame.map import FlameMap
+    from emo_face.face.flame.model import FlameModel
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -75,10 +75,10 @@ def _import(args: argparse.Namespace) -> int:
     from rich.progress import Progress
 
     from emo_face.core.errors import ModelError
-    from emo_face.face.flame import load_flame
-    from emo_face.face.flame_map import fit_map, save_map
-    from emo_face.face.flame_register import ROUNDS, read_landmarks, register
-    from emo_face.face.ict import load_ict
+    from emo_face.face.expressions.ict import load_ict
+    from emo_face.face.flame.map import fit_map, save_map
+    from emo_face.face.flame.model import load_flame
+    from emo_face.face.flame.register import ROUNDS, read_landmarks, register
 
     head = load_ict(args.head3d)
     indices = args.head3d / "vertex_indices.json"
@@ -132,9 +132,9 @@ def _render(args: argparse.Namespace) -> int:
     from dataclasses import replace
 
     from emo_face.core.errors import ConfigError
-    from emo_face.face.flame import FlamePose, load_flame
-    from emo_face.face.flame_codes import read_codes
-    from emo_face.face.flame_map import load_eyelids
+    from emo_face.face.flame.codes import read_codes
+    from emo_face.face.flame.map import load_eyelids
+    from emo_face.face.flame.model import FlamePose, load_flame
 
     if args.out.suffix not in (".png", ".glb", ".obj"):
         raise ConfigError(f"--out {args.out}: expected a name that ends in .png, .glb or .obj")
@@ -155,9 +155,9 @@ def _codes_of_arkit(args: argparse.Namespace, flame: FlameModel) -> FlameCodes:
 
     from emo_face.core.arkit import ARKIT_INDEX
     from emo_face.core.errors import ConfigError
-    from emo_face.face.basis import load_basis
-    from emo_face.face.facs import default_facs
-    from emo_face.face.flame_codes import FlameCodes
+    from emo_face.face.expressions.basis import load_basis
+    from emo_face.face.expressions.facs import default_facs
+    from emo_face.face.flame.codes import FlameCodes
 
     if args.expression:
         arkit = default_facs().arkit({args.expression: 1.0})
@@ -176,7 +176,7 @@ def _codes_of_arkit(args: argparse.Namespace, flame: FlameModel) -> FlameCodes:
 
 
 def _write(out: Path, vertices: FloatArray, flame: FlameModel, frame: FloatArray, size: int) -> None:
-    from emo_face.face.mesh_io import write_glb, write_obj
+    from emo_face.face.mesh.mesh_io import write_glb, write_obj
 
     if out.suffix == ".glb":
         write_glb(out, vertices, flame.faces)
@@ -185,7 +185,7 @@ def _write(out: Path, vertices: FloatArray, flame: FlameModel, frame: FloatArray
     else:
         import cv2
 
-        from emo_face.face.render import render_mesh
+        from emo_face.face.mesh.render import render_mesh
 
         cv2.imwrite(str(out), render_mesh(vertices, flame.faces, (size, size), frame=frame))
 
@@ -193,9 +193,9 @@ def _write(out: Path, vertices: FloatArray, flame: FlameModel, frame: FloatArray
 def _convert(args: argparse.Namespace) -> int:
     from dataclasses import replace
 
-    from emo_face.face.flame import load_flame
-    from emo_face.face.flame_codes import read_codes, write_codes
-    from emo_face.face.flame_map import conversion
+    from emo_face.face.flame.codes import read_codes, write_codes
+    from emo_face.face.flame.map import conversion
+    from emo_face.face.flame.model import load_flame
 
     source, target = load_flame(args.source, args.source_version), load_flame(args.target, args.target_version)
     codes = read_codes(args.codes, source.version)

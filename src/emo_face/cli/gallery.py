@@ -28,9 +28,9 @@ def run(args: argparse.Namespace) -> int:
 
     from emo_face.core.errors import UserError
     from emo_face.core.paths import share_dir
-    from emo_face.face.facedata import load_face, theme_names
-    from emo_face.face.gallery import draw_gallery
-    from emo_face.face.rig import load_rig
+    from emo_face.face.pictures.facedata import load_face, theme_names
+    from emo_face.face.pictures.gallery import draw_gallery
+    from emo_face.face.rig.rig import load_rig
 
     if not 32 <= args.cell <= 1000:
         raise UserError(f"--cell {args.cell}: expected 32 to 1000 pixels")

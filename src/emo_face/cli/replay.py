@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from emo_face.evaluation.report import write_report
+    from emo_face.recording.report import write_report
 
     for path in write_report(args.bag, args.out, args.bag.stem, video=not args.no_video):
         print(path)

@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Check or report; a wrong file raises ConfigError with file, line and field."""
     from emo_face.core.errors import UserError
-    from emo_face.face.rig import load_rig
+    from emo_face.face.rig.rig import load_rig
 
     if not 0 < args.intensity <= 1:
         raise UserError(f"--intensity: expected more than 0 and at most 1, got {args.intensity}")
@@ -45,7 +45,7 @@ def _report(rig: "Rig", args: argparse.Namespace) -> int:  # type: ignore[name-d
     import cv2
 
     from emo_face.core.errors import UserError
-    from emo_face.face.rig_report import picture, reach, text_report, unreachable
+    from emo_face.face.pictures.rig_report import picture, reach, text_report, unreachable
 
     reaches = reach(rig, args.intensity)
     if args.out is not None and not cv2.imwrite(str(args.out), picture(rig, reaches, args.theme)):

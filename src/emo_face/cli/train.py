@@ -22,6 +22,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+MODULES = {"text": "text.main", "face": "fer.main"}  # of emo_face.training
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Sub-verbs ``text`` and ``face``."""
@@ -54,8 +56,8 @@ def run(args: argparse.Namespace) -> int:
     from emo_face.core.errors import UserError
 
     if find_spec("torch") is None:
-        raise UserError('training needs torch, which the nano tier does not bring: scripts/setup.sh train')
+        raise UserError("training needs torch, which the nano tier does not bring: scripts/setup.sh train")
     if args.epochs is not None and args.epochs < 1:
         raise UserError(f"--epochs: expected at least 1, got {args.epochs}")
-    module = import_module(f"emo_face.training.{args.student}")
+    module = import_module(f"emo_face.training.{MODULES[args.student]}")
     return int(module.main(args) or 0)

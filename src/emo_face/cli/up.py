@@ -29,8 +29,8 @@ from emo_face.core.errors import ConfigError
 if TYPE_CHECKING:
     from rclpy.node import Node
 
-    from emo_face.ros.schema import Parameter
-    from emo_face.ros.supervisor import Supervisor
+    from emo_face.ros.parameters.schema import Parameter
+    from emo_face.ros.supervision.supervisor import Supervisor
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -52,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def node_names(only: str | None, without: str | None) -> list[str]:
     """Names of the nodes to start, in the order of the graph."""
-    from emo_face.ros.graph import NODE_NAMES
+    from emo_face.ros.supervision.graph import NODE_NAMES
 
     wanted = set(only.split(",")) if only else set(NODE_NAMES)
     dropped = set(without.split(",")) if without else set()
@@ -64,8 +64,8 @@ def node_names(only: str | None, without: str | None) -> list[str]:
 
 def parse_overrides(settings: list[str]) -> dict[str, dict[str, str]]:
     """``NODE.PARAM=VALUE`` strings -> {node: {param: value}}. Raises ConfigError naming what does not fit."""
-    from emo_face.ros.graph import NODE_NAMES
-    from emo_face.ros.schema import load_schema
+    from emo_face.ros.parameters.schema import load_schema
+    from emo_face.ros.supervision.graph import NODE_NAMES
 
     overrides: dict[str, dict[str, str]] = {}
     for setting in settings:
@@ -97,7 +97,7 @@ def yaml_text(parameter: Parameter, text: str, setting: str) -> str:
 def commands(args: argparse.Namespace) -> list[tuple[str, list[str]]]:
     """(node name, command line) of every node that ``args`` asks for."""
     from emo_face.core.paths import share_dir
-    from emo_face.ros.graph import GRAPH, command_line
+    from emo_face.ros.supervision.graph import GRAPH, command_line
 
     params = args.params or share_dir() / "config" / "emo_face.yaml"
     if not params.is_file():
@@ -118,7 +118,7 @@ def run(args: argparse.Namespace) -> int:
     start_ros()
     import rclpy
 
-    from emo_face.ros.supervisor import Supervisor
+    from emo_face.ros.supervision.supervisor import Supervisor
 
     node = rclpy.create_node("emo_face_up")
     supervisor = Supervisor(node, to_start, args.namespace)
@@ -143,7 +143,7 @@ def start_ros() -> None:
         raise ConfigError(
             f"rclpy does not import ({error}): run scripts/setup.sh, or source your ROS distribution"
         ) from None
-    from emo_face.ros.transport import use_profile
+    from emo_face.ros.images.transport import use_profile
 
     use_profile(os.environ)
     rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)

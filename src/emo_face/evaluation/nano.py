@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from emo_face.core.errors import UserError
 
 if TYPE_CHECKING:
-    from emo_face.evaluation.reliability import Scored
+    from emo_face.evaluation.metrics.plots import Scored
 
 PARTS = ("text", "face")
 
@@ -63,11 +63,11 @@ def evaluate(
     predictions: dict[str, dict[str, Any]] = {}
     for part in parts:
         if part == "text":
-            from emo_face.evaluation.text import evaluate_text
+            from emo_face.evaluation.text.main import evaluate_text
 
             found = evaluate_text(data / "text", peers=peers)
         else:
-            from emo_face.evaluation.face import evaluate_face
+            from emo_face.evaluation.fer.main import evaluate_face
 
             found = evaluate_face(data, peers=peers, ferplus=ferplus)
         predictions[part] = dict(found.get("predictions", {}))
@@ -79,7 +79,7 @@ def evaluate(
 
 def report(result: Mapping[str, Any], predictions: Mapping[str, Mapping[str, Any]], out: Path) -> list[Path]:
     """Write one PNG a model and data set, and one page with all of them."""
-    from emo_face.evaluation.reliability import write_png, write_report
+    from emo_face.evaluation.metrics.plots import write_png, write_report
 
     scored = list(_scored(predictions))
     files = [write_png(s, out / f"{s.title.replace(' ', '_').replace('/', '-')}.png") for s in scored]
@@ -89,7 +89,7 @@ def report(result: Mapping[str, Any], predictions: Mapping[str, Mapping[str, Any
 
 def _scored(predictions: Mapping[str, Mapping[str, Any]]) -> Iterable[Scored]:
     from emo_face.core.labels import basic7
-    from emo_face.evaluation.reliability import Scored
+    from emo_face.evaluation.metrics.plots import Scored
 
     for part, models in predictions.items():
         for model, sets in models.items():

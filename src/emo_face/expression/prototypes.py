@@ -15,8 +15,8 @@ from emo_face.core.labels import basic7, label_set
 from emo_face.core.types import Emotion, ExpressionTarget, FloatArray
 from emo_face.expression.model import Context, SeenPerson
 from emo_face.expression.policy import Camera, Perspective, eyes_of, load_perspectives
-from emo_face.face.basis import Basis, open_basis
-from emo_face.face.facs import Facs, default_facs, load_facs
+from emo_face.face.expressions.basis import Basis, open_basis
+from emo_face.face.expressions.facs import Facs, default_facs, load_facs
 
 GAZE_SHAPES = np.array([ARKIT_INDEX[name] for name in ARKIT_52 if name.startswith("eyeLook")])
 USABLE_QUALITY = 0.3

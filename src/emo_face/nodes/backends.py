@@ -10,7 +10,7 @@ from emo_face.core.errors import ConfigError
 from emo_face.expression.model import ExpressionModel
 from emo_face.perception.emotion import EmotionModel
 from emo_face.ros.backend import needs_extra
-from emo_face.ros.schema import Value, build
+from emo_face.ros.parameters.schema import Value, build
 from emo_face.runtime.store import ModelStore
 
 

@@ -18,7 +18,7 @@ from emo_face.core.types import ImageArray
 from emo_face.ros import qos
 from emo_face.ros.clock import stamp_message
 from emo_face.ros.diagnostics import ERROR
-from emo_face.ros.image import compressed_message, image_message
+from emo_face.ros.images.convert import compressed_message, image_message
 from emo_face.ros.lifecycle import EmoNode
 from emo_face.ros.run import run
 from emo_face.runtime.sources import PanZoom, Source, SourceError, open_source

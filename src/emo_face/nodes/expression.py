@@ -21,16 +21,16 @@ from emo_face.nodes.backends import expression_model
 from emo_face.nodes.generating import serve_context_questions, serve_generation
 from emo_face.ros import qos
 from emo_face.ros.clock import seconds
-from emo_face.ros.convert import MessageError, expression_message, read_scores
 from emo_face.ros.diagnostics import WARN
-from emo_face.ros.humans import RobotFacePublisher
-from emo_face.ros.image import ImageError
-from emo_face.ros.image_input import ImageInput
-from emo_face.ros.latest import Latest, Worker
+from emo_face.ros.images.convert import ImageError
+from emo_face.ros.images.latest import Latest, Worker
+from emo_face.ros.images.subscribe import ImageInput
 from emo_face.ros.lifecycle import EmoNode
+from emo_face.ros.messages.convert import MessageError, expression_message, read_scores
+from emo_face.ros.messages.humans import RobotFacePublisher
+from emo_face.ros.messages.speech import SpeechLimits, SpeechRefused, read_speech, speech_type
+from emo_face.ros.parameters.schema import Value, build
 from emo_face.ros.run import run
-from emo_face.ros.schema import Value, build
-from emo_face.ros.speech import SpeechLimits, SpeechRefused, read_speech, speech_type
 
 REMAPS = ("image:=camera/image_raw", "speech:=speech/text")
 

@@ -15,20 +15,20 @@ from sensor_msgs.msg import JointState
 
 from emo_face.core.arkit import ARKIT_52
 from emo_face.core.types import ExpressionTarget
-from emo_face.face.livelink import LiveLinkSender
-from emo_face.face.loop import FixedRateLoop
-from emo_face.face.motion import LAYERS, FaceMotion
-from emo_face.face.player import Bases, FacePlayer, Shown
-from emo_face.nodes.face_inputs import FaceInputs
-from emo_face.nodes.face_screen import Screen
-from emo_face.nodes.face_stops import serve_stops
-from emo_face.nodes.face_targets import Targets
+from emo_face.face.control.loop import FixedRateLoop
+from emo_face.face.drivers.livelink import LiveLinkSender
+from emo_face.face.motion.motion import LAYERS, FaceMotion
+from emo_face.face.motion.player import Bases, FacePlayer, Shown
+from emo_face.nodes.face.inputs import FaceInputs
+from emo_face.nodes.face.screen import Screen
+from emo_face.nodes.face.stops import serve_stops
+from emo_face.nodes.face.targets import Targets
 from emo_face.ros import qos
 from emo_face.ros.diagnostics import WARN
 from emo_face.ros.lifecycle import EmoNode
-from emo_face.ros.motors import Motors
+from emo_face.ros.messages.motors import Motors
+from emo_face.ros.parameters.schema import Value
 from emo_face.ros.run import run
-from emo_face.ros.schema import Value
 
 EASE_MARGIN = 1.0  # s beyond neutral_time that deactivating waits for the face to come to rest
 

@@ -15,12 +15,12 @@ from emo_face.core.errors import UserError
 from emo_face.core.labels import basic7
 from emo_face.core.types import Box, ExpressionTarget, ImageArray
 from emo_face.expression.model import Context
-from emo_face.face.basis import open_basis
-from emo_face.face.facs import default_facs
+from emo_face.face.expressions.basis import open_basis
+from emo_face.face.expressions.facs import default_facs
 from emo_face.ros.clock import duration_message
-from emo_face.ros.convert import expression_message
 from emo_face.ros.lifecycle import EmoNode
-from emo_face.ros.schema import Value
+from emo_face.ros.messages.convert import expression_message
+from emo_face.ros.parameters.schema import Value
 
 PERSPECTIVES = ("", "mirror", "listener")
 

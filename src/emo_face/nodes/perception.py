@@ -22,16 +22,16 @@ from emo_face.perception.debug import draw
 from emo_face.perception.pipeline import FrameResult, PerceptionPipeline
 from emo_face.ros import qos
 from emo_face.ros.clock import StampGate, seconds
-from emo_face.ros.convert import scores_message
 from emo_face.ros.diagnostics import WARN
-from emo_face.ros.humans import HumansPublisher
-from emo_face.ros.image import ImageError, image_message
-from emo_face.ros.image_input import ImageInput
-from emo_face.ros.latest import Worker
+from emo_face.ros.images.convert import ImageError, image_message
+from emo_face.ros.images.latest import Worker
+from emo_face.ros.images.subscribe import ImageInput
 from emo_face.ros.lifecycle import EmoNode
+from emo_face.ros.messages.convert import scores_message
+from emo_face.ros.messages.humans import HumansPublisher
+from emo_face.ros.messages.speech import Heard, SpeechLimits, SpeechRefused, read_speech, speech_type
+from emo_face.ros.parameters.schema import Value, build
 from emo_face.ros.run import run
-from emo_face.ros.schema import Value, build
-from emo_face.ros.speech import Heard, SpeechLimits, SpeechRefused, read_speech, speech_type
 from emo_face.runtime.store import open_store
 
 REMAPS = ("image:=camera/image_raw", "speech:=speech/text")

@@ -35,9 +35,7 @@ def associate(bodies: Sequence[Body], faces: Sequence[Face]) -> list[Detection]:
         found = ((j, _cost(body.box, face.box)) for j, face in enumerate(faces))
         costs[i] = {j: cost for j, cost in found if cost is not None}
     pairs = match(costs)
-    people = [
-        Detection(body.score, body.box, faces[pairs[i]] if i in pairs else None) for i, body in enumerate(bodies)
-    ]
+    people = [Detection(body.score, body.box, faces[pairs[i]] if i in pairs else None) for i, body in enumerate(bodies)]
     taken = set(pairs.values())
     people += [Detection(face.score, None, face) for j, face in enumerate(faces) if j not in taken]
     return sorted(people, key=lambda person: -person.score)

@@ -23,8 +23,8 @@ from emo_face.ros import diagnostics, qos
 from emo_face.ros.clock import NodeClock
 from emo_face.ros.diagnostics import ERROR, WARN, Health
 from emo_face.ros.matching import PERIOD, MatchedSubscription
-from emo_face.ros.params import Parameters
-from emo_face.ros.schema import NodeSchema, Value, load_schema
+from emo_face.ros.parameters.declare import Parameters
+from emo_face.ros.parameters.schema import NodeSchema, Value, load_schema
 
 Result = TransitionCallbackReturn
 HOLD = 5.0

@@ -13,8 +13,8 @@ from rclpy.serialization import deserialize_message, serialize_message
 from sensor_msgs.msg import CompressedImage, Image, JointState
 from std_msgs.msg import String
 
-from emo_face.evaluation.bag import BagWriter
-from emo_face.ros.image import ImageError, compressed_message, to_bgr
+from emo_face.recording.bag import BagWriter
+from emo_face.ros.images.convert import ImageError, compressed_message, to_bgr
 
 TOPICS: Mapping[str, type] = {
     "emotion/scores": EmotionScoresArray,

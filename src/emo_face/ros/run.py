@@ -14,8 +14,8 @@ from rclpy.executors import Executor, ExternalShutdownException, MultiThreadedEx
 from rclpy.signals import SignalHandlerOptions
 
 from emo_face.core.errors import UserError
+from emo_face.ros.images.transport import use_profile
 from emo_face.ros.lifecycle import EmoNode
-from emo_face.ros.transport import use_profile
 
 HAND_OVER = 0.0005
 """Seconds that rclpy's multi-threaded executor is kept from looking for work. It hands a callback out again and again,

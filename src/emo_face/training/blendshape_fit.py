@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 from emo_face.core.arkit import ARKIT_52
 from emo_face.core.labels import basic7
 from emo_face.core.types import Box, Face, FloatArray, ImageArray
-from emo_face.datasets.headexpressions import random_expression, variants
-from emo_face.datasets.headlook import Look, random_look
-from emo_face.datasets.headrender import HeadRenderer
-from emo_face.datasets.headskin import Skin
-from emo_face.face.facs import default_facs
+from emo_face.datasets.renders.draw import HeadRenderer
+from emo_face.datasets.renders.expressions import random_expression, variants
+from emo_face.datasets.renders.look import Look, random_look
+from emo_face.datasets.renders.skin import Skin
+from emo_face.face.expressions.facs import default_facs
 from emo_face.perception.nano.blendshapes import BlendshapeReader
-from emo_face.training.face_progress import progress
-from emo_face.training.loglinear import log_linear
+from emo_face.training.common.loglinear import log_linear
+from emo_face.training.fer.progress import progress
 
 SIZE = 192
 FRONTAL = 0.35  # rad; MediaPipe's shapes are trusted for faces turned no further

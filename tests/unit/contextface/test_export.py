@@ -18,8 +18,8 @@ from emo_face.core.errors import ModelError
 from emo_face.expression.contextface.model import merged
 from emo_face.expression.contextface.onepass import OnePass
 from emo_face.expression.contextface.prompts import branch_parts, expression_question, words
-from emo_face.face.basis import open_basis
-from emo_face.training import export_contextface as export
+from emo_face.face.expressions.basis import open_basis
+from emo_face.training.contextface import export
 
 
 def session(path):

@@ -17,7 +17,7 @@ from tinyworld import PICTURE, tiny
 from emo_face.cli.main import main
 from emo_face.expression.contextface import checkpoint
 from emo_face.expression.contextface import tiny as source
-from emo_face.face.flame_codes import read_codes
+from emo_face.face.flame.codes import read_codes
 
 
 @pytest.fixture(scope="module")

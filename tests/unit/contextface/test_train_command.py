@@ -17,7 +17,9 @@ pytest.importorskip("accelerate")
 
 import cv2
 
-from emo_face.datasets import context, flame_targets, synthetic_contexts
+from emo_face.datasets.contexts import flame_targets
+from emo_face.datasets.contexts import records as context
+from emo_face.datasets.contexts import synthetic as synthetic_contexts
 from emo_face.expression.contextface import tiny as source
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -61,7 +63,7 @@ def files(tmp_path_factory):
 
 
 def train(files, out, *more):
-    from emo_face.training.contextface_main import parser, run
+    from emo_face.training.contextface.main import parser, run
 
     words = [
         "--backbone", files / "backbone", "--contexts", files / "contexts.json", "--images", files, "--targets",
@@ -136,7 +138,7 @@ def test_mistakes_are_one_line(files, tmp_path, capsys, more, says):
 
 def test_frames_of_a_group_stay_together():
     from emo_face.datasets.records import Record
-    from emo_face.training.contextface_main import hold_out
+    from emo_face.training.contextface.main import hold_out
 
     records = [Record(str(i), f"{i}.png", "caers7", ("Sad",), group_id=f"g{i // 4}") for i in range(40)]
     train_, held = hold_out(records, 0.3, 0)

@@ -17,8 +17,8 @@ from safetensors.torch import load_file
 from tinyworld import PICTURE, tiny
 
 from emo_face.core.errors import ConfigError, UserError
-from emo_face.datasets import synthetic_contexts
-from emo_face.datasets.mixture import Mixture
+from emo_face.datasets.contexts import synthetic as synthetic_contexts
+from emo_face.datasets.contexts.mixture import Mixture
 from emo_face.expression.contextface import checkpoint
 from emo_face.expression.contextface import tiny as source
 from emo_face.expression.contextface.config import ContextFaceConfig
@@ -31,9 +31,9 @@ from emo_face.expression.contextface.prompts import (
     vqa_answer,
     vqa_question,
 )
-from emo_face.training.contextface import ContextFaceRun, ContextFaceTraining
-from emo_face.training.contextface_data import Collator, all_targets
-from emo_face.training.contextface_loss import face_loss
+from emo_face.training.contextface.data import Collator, all_targets
+from emo_face.training.contextface.loss import face_loss
+from emo_face.training.contextface.run import ContextFaceRun, ContextFaceTraining
 
 CONFIG = ContextFaceConfig(lora_dropout=0.1)
 SHORT = ContextFaceTraining(epochs=1, accumulate=2, rate=2e-3, warmup=2, validate_every=3, save_every=2)

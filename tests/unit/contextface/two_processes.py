@@ -9,12 +9,12 @@ from pathlib import Path
 import two_ranks
 from tinyworld import tiny
 
-from emo_face.datasets import synthetic_contexts
-from emo_face.datasets.mixture import Mixture
+from emo_face.datasets.contexts import synthetic as synthetic_contexts
+from emo_face.datasets.contexts.mixture import Mixture
 from emo_face.expression.contextface.config import ContextFaceConfig
-from emo_face.training.contextface import ContextFaceRun, ContextFaceTraining
-from emo_face.training.contextface_data import Collator
-from emo_face.training.processes import process_group
+from emo_face.training.common.processes import process_group
+from emo_face.training.contextface.data import Collator
+from emo_face.training.contextface.run import ContextFaceRun, ContextFaceTraining
 
 SETTINGS = ContextFaceTraining(epochs=1, accumulate=2, rate=2e-3, warmup=2, validate_every=3, save_every=2)
 

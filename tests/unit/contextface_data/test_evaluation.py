@@ -9,11 +9,11 @@ import pytest
 
 from emo_face.cli.main import main
 from emo_face.core.errors import UserError
-from emo_face.datasets import flame_targets
+from emo_face.datasets.contexts import flame_targets
 from emo_face.datasets.records import Record, write_jsonl
-from emo_face.evaluation import contextface_predict as cp
-from emo_face.evaluation.contextface_report import tables
-from emo_face.evaluation.contextface_tables import SHORT, paper
+from emo_face.evaluation.contextface import predict as cp
+from emo_face.evaluation.contextface.report import tables
+from emo_face.evaluation.contextface.tables import SHORT, paper
 from emo_face.expression.contextface.prompts import label_of, words
 
 WORDS = words()
@@ -109,7 +109,7 @@ def test_table_one_has_the_papers_columns(tmp_path):
     run = predictions(tmp_path, truth)
     run.conditions["image+quote"] = run.conditions["quote"]
     from emo_face.datasets.records import read_jsonl
-    from emo_face.evaluation.contextface import measure
+    from emo_face.evaluation.contextface.main import measure
 
     everyone = list(read_jsonl(tmp_path / "records.jsonl"))
     report = measure(run, [r for r in everyone if r.split == "test"], [], None, 5, 0)
@@ -208,14 +208,14 @@ def test_a_real_model_answers_every_condition(tmp_path):
 
 
 def test_ablations_stand_in_the_papers_tables(tmp_path):
-    from emo_face.evaluation.contextface import _ablation_of
+    from emo_face.evaluation.contextface.main import _ablation_of
 
     assert _ablation_of("table3/both=out/a=b") == ("table3", "both", "out/a=b")
     assert _ablation_of("supplement_table2/L1 (quote)=x") == ("supplement_table2", "L1 (quote)", "x")
     _, truth = make(tmp_path)
     run = predictions(tmp_path, truth)
     from emo_face.datasets.records import read_jsonl
-    from emo_face.evaluation.contextface import measure
+    from emo_face.evaluation.contextface.main import measure
 
     people = [r for r in read_jsonl(tmp_path / "records.jsonl") if r.split == "test"]
     report = measure(run, people, [], None, 3, 0)

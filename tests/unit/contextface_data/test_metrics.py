@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from emo_face.core.errors import UserError
 from emo_face.datasets.annotate import quality
 from emo_face.datasets.annotate.schema import Context, parse_context, parse_judgement
-from emo_face.evaluation import contextface_metrics as m
-from emo_face.evaluation.contextface_probe import BagOfWords, probe
+from emo_face.evaluation.contextface import metrics as m
+from emo_face.evaluation.contextface.probe import BagOfWords, probe
 from emo_face.expression.contextface.prompts import words
 
 RNG = np.random.default_rng(0)

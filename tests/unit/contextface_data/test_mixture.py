@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emo_face.core.errors import UserError
-from emo_face.datasets.mixture import RATIOS, Mixture
+from emo_face.datasets.contexts.mixture import RATIOS, Mixture
 
 TASKS = {"situation": list(range(97)), "expression": list(range(1000, 1203)), "vqa": list(range(2000, 2011))}
 

@@ -11,8 +11,11 @@ import pytest
 from emo_face.cli.main import main
 from emo_face.core.errors import UserError
 from emo_face.core.types import Box
-from emo_face.datasets import context, context_tasks, llava_instruct, sfew
-from emo_face.datasets.flame_targets import FlameTargets
+from emo_face.datasets.contexts import llava_instruct
+from emo_face.datasets.contexts import records as context
+from emo_face.datasets.contexts import tasks as context_tasks
+from emo_face.datasets.contexts.flame_targets import FlameTargets
+from emo_face.datasets.pictures import sfew
 from emo_face.datasets.records import Record, read_jsonl, write_jsonl
 from emo_face.expression.contextface.prompts import plain
 

@@ -16,11 +16,11 @@ from emo_face.cli import main as cli
 from emo_face.core.errors import UserError
 from emo_face.core.labels import label_set
 from emo_face.core.types import Box
-from emo_face.datasets import caer_s, emotic, heco
-from emo_face.datasets.boxes import clip, fault
-from emo_face.datasets.near_duplicates import groups, pairs
+from emo_face.datasets.pictures import caer_s, emotic, heco
+from emo_face.datasets.pictures.boxes import clip, fault
+from emo_face.datasets.pictures.near_duplicates import groups, pairs
+from emo_face.datasets.pictures.verify import verify
 from emo_face.datasets.records import Record, from_row, of_split, read_jsonl, to_row, write_jsonl
-from emo_face.datasets.verify import verify
 
 
 def cells(values):

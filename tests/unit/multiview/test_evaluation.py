@@ -17,10 +17,12 @@ from emo_face.core.labels import label_set
 from emo_face.core.paths import data_file
 from emo_face.datasets.qa import corpus
 from emo_face.datasets.records import read_jsonl
-from emo_face.evaluation import multilabel, multiview
-from emo_face.evaluation.multilabel_reliability import brier_per_label, ece_per_label, label_bins
+from emo_face.evaluation.metrics import multilabel
+from emo_face.evaluation.metrics.label_bins import brier_per_label, ece_per_label, label_bins
+from emo_face.evaluation.multiview import main as multiview
 from emo_face.perception.multiview import checkpoint, head_file, model
-from emo_face.training import memory, multiview_main, stage2
+from emo_face.training.multiview import main as multiview_main
+from emo_face.training.multiview import memory, stage2
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +70,7 @@ def test_one_folder_is_the_whole_model(world, trained):
 
     record = world.records[0]
     frame = cv2.imread(str(world.root / record.image))
-    from emo_face.training.multiview_data import person_of
+    from emo_face.training.multiview.data import person_of
 
     found = model.load(trained / "model", trained / "base").estimate(frame, [person_of(record)], {}, 0.0)[0]
     head, card = head_file.load(trained / "model")
@@ -149,7 +151,7 @@ def test_report_is_the_librarys_numbers(world, trained, tmp_path, capsys):
 
 def test_answers_in_words_are_measured(world, trained, monkeypatch):
     """Answers put into the model's mouth: the truth scores full marks, silence is counted."""
-    from emo_face.evaluation import multiview_vlm
+    from emo_face.evaluation.multiview import vlm as multiview_vlm
 
     people = [r for r in world.records if r.split == "test"]
     vlm, collate = world.vlm().eval(), world.collator()
@@ -201,7 +203,7 @@ def test_wrong_inputs_are_named(world, trained, tmp_path):
 
 def test_ablations_of_stage1_stand_beside_the_papers(world, trained, tmp_path):
     """The same features twice: both rows of tables 7 and 8 are the head, and table 9 its AP of each rare label."""
-    from emo_face.evaluation.multiview_report import write_html
+    from emo_face.evaluation.multiview.report import write_html
 
     features = trained / "features"
     rows = [("table7", "+ rationale"), ("table8", "without balancing"), ("table8", "with balancing")]
@@ -228,11 +230,11 @@ def test_the_vlm_is_asked_as_it_was_tuned(world, trained, monkeypatch):
     """Captions go into the question only where Stage 1 saw caption-guided questions."""
     import dataclasses
 
-    from emo_face.evaluation import multiview_vlm
+    from emo_face.evaluation.multiview import vlm as multiview_vlm
 
     people = [dataclasses.replace(world.records[0], caption="A person in a park.")]
     asked = []
-    from emo_face.training.multiview_data import Collator
+    from emo_face.training.multiview.data import Collator
 
     original = Collator.prompts
     monkeypatch.setattr(Collator, "prompts", lambda self, who, q: asked.append(q) or original(self, who, q))

@@ -13,10 +13,10 @@ pytest.importorskip("accelerate")
 from emo_face.core.errors import ConfigError, UserError
 from emo_face.perception.multiview.checkpoint import own_state
 from emo_face.perception.multiview.vlm import IGNORED, Batch
-from emo_face.training import stage1 as stage1_module
-from emo_face.training import stage1_state
-from emo_face.training.multiview_data import Order
-from emo_face.training.stage1 import Stage1, Stage1Config, rate_at
+from emo_face.training.common import checkpoints as stage1_state
+from emo_face.training.multiview import stage1 as stage1_module
+from emo_face.training.multiview.data import Order
+from emo_face.training.multiview.stage1 import Stage1, Stage1Config, rate_at
 
 QUICK = Stage1Config(
     epochs=2, batch=4, accumulate=2, rate=3e-3, warmup=2, validate_every=3, save_every=2, validation_rows=6

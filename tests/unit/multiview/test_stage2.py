@@ -18,12 +18,14 @@ from emo_face.core.errors import ModelError, UserError
 from emo_face.core.labels import label_set
 from emo_face.core.types import Box
 from emo_face.datasets.records import Record
-from emo_face.evaluation import multilabel
+from emo_face.evaluation.metrics import multilabel
 from emo_face.perception.multiview import head_file
 from emo_face.perception.multiview.config import FusionConfig
-from emo_face.training import disk, feature_cache, stage2
+from emo_face.runtime import files as disk
+from emo_face.training import feature_cache
 from emo_face.training.feature_cache import FeatureCache, Features
-from emo_face.training.multiview_data import Pictures
+from emo_face.training.multiview import stage2
+from emo_face.training.multiview.data import Pictures
 
 
 def encoder(world, seed=0):
@@ -152,7 +154,7 @@ def test_full_disk_says_so_and_keeps_finished_shards(world, tmp_path, monkeypatc
 
 def test_a_full_disk_is_one_line_of_any_step(world, tmp_path, monkeypatch, capsys):
     """The device that is always full, as the place of the head."""
-    from emo_face.training import multiview_main
+    from emo_face.training.multiview import main as multiview_main
 
     def save(folder, head, card):
         Path("/dev/full").write_text("x")

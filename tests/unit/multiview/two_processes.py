@@ -14,9 +14,9 @@ from emo_face.datasets.qa.corpus import read_corpus
 from emo_face.perception.multiview.checkpoint import load_base
 from emo_face.perception.multiview.config import EncoderConfig
 from emo_face.perception.multiview.vlm import MultiViewVLM
-from emo_face.training.multiview_data import Collator, Pictures
-from emo_face.training.processes import process_group
-from emo_face.training.stage1 import Stage1, Stage1Config
+from emo_face.training.common.processes import process_group
+from emo_face.training.multiview.data import Collator, Pictures
+from emo_face.training.multiview.stage1 import Stage1, Stage1Config
 
 
 def stage1(root: Path, out: Path, batch: int, dropout: bool = True) -> Stage1:

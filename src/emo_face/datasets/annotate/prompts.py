@@ -10,7 +10,7 @@ import numpy as np
 
 from emo_face.datasets.annotate.provider import Request, RowError
 from emo_face.datasets.annotate.schema import table
-from emo_face.datasets.context_tasks import box_of
+from emo_face.datasets.contexts.tasks import box_of
 from emo_face.datasets.records import Record
 from emo_face.expression.contextface.picture import fitted
 from emo_face.expression.contextface.prompts import safe, word_of

@@ -19,7 +19,7 @@ from emo_face.expression.contextface.onepass import DECISIONS, Answer
 from emo_face.expression.model import Context, SeenPerson
 from emo_face.expression.policy import Camera, eyes_of
 from emo_face.expression.prototypes import PrototypeExpression, PrototypeSettings
-from emo_face.face.basis import FaceCode, open_basis
+from emo_face.face.expressions.basis import FaceCode, open_basis
 
 MAX_JAW = 0.6
 """rad: a head's jaw output is held to this angle (a jaw opens about 0.5 rad)."""

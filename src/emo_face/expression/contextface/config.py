@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from emo_face.core.errors import ConfigError
-from emo_face.face.flame import VERSIONS
+from emo_face.face.flame.model import VERSIONS
 
 GROUPS: Mapping[str, int] = {"expression": 100, "jaw": 3, "eyelids": 2}
 """Groups of the face head and their sizes, in the order of its output."""

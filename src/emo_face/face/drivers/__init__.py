@@ -8,7 +8,7 @@ from emo_face.core.errors import ConfigError
 from emo_face.face.drivers.base import Driver, DriverError, Feedback
 
 if TYPE_CHECKING:
-    from emo_face.face.rig import Rig
+    from emo_face.face.rig.rig import Rig
 
 __all__ = ["Driver", "DriverError", "Feedback", "open_driver"]
 

@@ -164,7 +164,7 @@ class BlendshapeReader:
             import mediapipe as mp
             from mediapipe.tasks.python import BaseOptions, vision
         except ImportError:
-            raise UserError('blendshapes need MediaPipe: scripts/setup.sh mediapipe') from None
+            raise UserError("blendshapes need MediaPipe: scripts/setup.sh mediapipe") from None
         self._image: Any = mp.Image
         self._format: Any = mp.ImageFormat.SRGB
         options = vision.FaceLandmarkerOptions(

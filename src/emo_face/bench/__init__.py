@@ -1,0 +1,1 @@
+"""What `emo-face bench` measures, with the probes it needs."""

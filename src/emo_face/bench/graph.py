@@ -1,0 +1,218 @@
+"""The whole graph over DDS at 640 x 480 and 30 Hz, beside the pattern that most peers use.
+
+Ours: camera, perception, expression and face driver as `emo-face up` starts them, measured from the camera's stamp to
+the arrival of /emotion/scores in this process. The peer: the same camera and, in the image callback with a queue of 10,
+ultralytics' YOLO at the same weights; people's boxes only, no faces, tracks or emotions. It needs an interpreter with
+ultralytics and torch (--peer-python) and is left out without.
+
+Three comparisons, all with the same people found: `peer`, the pattern as most packages have it, at ultralytics' own
+input size of 640; `peer_same_input`, the peer at our input size of 320, so that only the pattern differs; `saturated`,
+the same with a camera that is faster than either, where throughput shows and a queue fills.
+
+keys: ours, peer {fps p50_ms p95_ms p99_ms dropped people}, peer_same_input and saturated likewise,
+six_people_cost_ratio (processor time of the perception process a frame, six people over one), rss_mb (all nodes),
+startup_s (`emo-face up` to the first person's score), machine, notes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from emo_face.bench.probes.graph_probe import Probe, figures
+from emo_face.bench.probes.machine import command_of, cpu_seconds, descendants, machine, rss_mb
+from emo_face.core.errors import UserError
+
+SETTLE = 3.0  # s after the first result before the stretch that is measured
+GIVE_UP = 90.0  # s without a result
+MODULE = "emo_face.nodes."
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Sources, length, peer."""
+    parser.add_argument("--one", type=Path, required=True, metavar="SOURCE", help="picture or video of one person")
+    parser.add_argument("--six", type=Path, metavar="SOURCE", help="picture or video of six people")
+    parser.add_argument("--seconds", type=float, default=15.0, help="stretch that is measured (default 15)")
+    parser.add_argument("--rate", type=float, default=30.0, help="camera rate, Hz (default 30)")
+    parser.add_argument("--set", action="append", default=[], metavar="NODE.PARAM=VALUE", help="as in `emo-face up`")
+    parser.add_argument("--domain", type=int, help="ROS domain of the runs (default: one that is probably free)")
+    parser.add_argument("--peer-python", metavar="PYTHON", help="interpreter with ultralytics; without it no peer")
+    parser.add_argument("--peer-weights", type=Path, metavar="FILE", help="weights of the peer (.pt or .onnx)")
+    parser.add_argument("--saturate", type=float, default=100.0, metavar="HZ", help="camera rate of `saturated`")
+
+
+def measure(args: argparse.Namespace) -> dict[str, Any]:
+    """Run ours with one person, ours with six, then the peer."""
+    for source in filter(None, (args.one, args.six)):
+        if not source.exists():
+            raise UserError(f"{source}: no such file")
+    about = machine()
+    domain = 40 + os.getpid() % 60 if args.domain is None else args.domain
+    os.environ["ROS_DOMAIN_ID"] = str(domain)  # nobody else's graph may answer
+    os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+    notes: list[str] = []
+    one = _ours(args, args.one, args.rate)
+    result: dict[str, Any] = {"ours": one["figures"], "peer": None, "six_people_cost_ratio": None}
+    if args.six is not None:
+        six = _ours(args, args.six, args.rate)
+        result["six_people"] = six["figures"]
+        result["six_people_cost_ratio"] = round(six["cpu_ms"] / one["cpu_ms"], 2) if one["cpu_ms"] else None
+    else:
+        notes.append("no --six: six_people_cost_ratio was not measured")
+    result.update(rss_mb=one["rss_mb"], rss_mb_by_node=one["rss_by_node"], startup_s=one["startup_s"])
+    result["perception_cpu_ms_per_frame"] = one["cpu_ms"]
+    if args.peer_python:
+        result["peer"] = _peer(args, args.rate, imgsz=640)
+        result["peer_same_input"] = _peer(args, args.rate, imgsz=320)
+        ours = _ours(args, args.one, args.saturate)["figures"]
+        saturated = {"rate": args.saturate, "ours": ours, "peer": _peer(args, args.saturate, imgsz=320)}
+        result["saturated"] = {**saturated, **_compare(ours, saturated["peer"])}
+        result.update(_compare(result["ours"], result["peer"]))
+        result["peer_same_input"].update(_compare(result["ours"], result["peer_same_input"]))
+    else:
+        notes.append("no --peer-python: the peer was not measured")
+    return {**result, "machine": about, "notes": notes}
+
+
+def _camera_settings(args: argparse.Namespace, source: Path, rate: float) -> list[str]:
+    settings = [f"camera.rate={rate}", "camera.width=640", "camera.height=480", "camera.loop=true"]
+    settings += ["face_driver.screen.port=0", *args.set]  # a free port: a face may be running
+    return ["--source", str(source), *(part for setting in settings for part in ("--set", setting))]
+
+
+def _ours(args: argparse.Namespace, source: Path, rate: float) -> dict[str, Any]:
+    """Start the graph on ``source`` and measure it."""
+    from emo_face_msgs.msg import EmotionScoresArray
+
+    with _probe() as probe:
+        probe.listen(EmotionScoresArray, "/emotion/scores", lambda msg: (msg.header, len(msg.people)))
+        start = time.time()
+        with _process(
+            [sys.executable, "-m", "emo_face.cli.main", "up", *_camera_settings(args, source, rate)]
+        ) as child:
+            _first(probe, child, "emo-face up")
+            startup = next(arrival for _, arrival, people in probe.rows if people) - start
+            probe.spin(lambda: False, SETTLE)
+            nodes = _nodes(child.pid)
+            used = cpu_seconds(nodes.get("perception", 0))
+            rows = _stretch(probe, args.seconds)
+            used = cpu_seconds(nodes.get("perception", 0)) - used
+            memory = {name: round(rss_mb(pid), 1) for name, pid in nodes.items()}
+    return {
+        "figures": figures(rows, rate),
+        "startup_s": round(startup, 2),
+        "rss_mb": round(sum(memory.values()), 1),
+        "rss_by_node": memory,
+        "cpu_ms": round(used * 1e3 / max(len(rows), 1), 2),
+    }
+
+
+def _peer(args: argparse.Namespace, rate: float, imgsz: int) -> dict[str, Any]:
+    """Start the same camera and the peer, and measure the peer."""
+    from std_msgs.msg import Header
+
+    if args.peer_weights is None or not args.peer_weights.is_file():
+        raise UserError(f"--peer-weights {args.peer_weights}: expected a .pt or .onnx file for the peer")
+    script = Path(__file__).with_name("probes") / "peer_ultralytics.py"
+    command = [args.peer_python, str(script), "--weights", str(args.peer_weights), "--imgsz", str(imgsz)]
+    up = [sys.executable, "-m", "emo_face.cli.main", "up", "--only", "camera", *_camera_settings(args, args.one, rate)]
+    # rclpy and the messages come from this interpreter; the peer's own packages go first.
+    environment = {**os.environ, "EMO_FACE_PEER_PATH": os.pathsep.join(p for p in sys.path if p), "YOLO_OFFLINE": "1"}
+    with _probe() as probe:
+        probe.listen(Header, "/peer/detections", lambda msg: (msg, int(msg.frame_id)))
+        with _process(command, environment) as peer, _process(up):
+            _first(probe, peer, "the peer")
+            probe.spin(lambda: False, SETTLE)
+            rows = _stretch(probe, args.seconds)
+            memory = rss_mb(peer.pid)
+    about = {"imgsz": imgsz, "rss_mb": round(memory, 1), "weights": args.peer_weights.name}
+    return {**figures(rows, rate), **about}
+
+
+def _compare(ours: dict[str, Any], peer: dict[str, Any]) -> dict[str, float | str]:
+    """Ratios ours / peer, or why they would mean nothing."""
+    if ours["people"] != peer["people"]:
+        return {"not_comparable": f"ours sees {ours['people']} people, the peer {peer['people']}"}
+    if not peer["fps"] or not ours["p95_ms"]:
+        return {"not_comparable": "too few results"}
+    throughput, latency = ours["fps"] / peer["fps"], ours["p95_ms"] / peer["p95_ms"]
+    return {"throughput_ratio": round(throughput, 2), "p95_ratio": round(latency, 3)}
+
+
+def _first(probe: Probe, child: _Child, who: str) -> None:
+    probe.spin(lambda: probe.seen() or child.process.poll() is not None, GIVE_UP)
+    if not probe.seen():
+        code = child.process.poll()
+        raise UserError(f"{who} gave no result with a person in it (exit code {code}); end of its log:\n{child.tail()}")
+
+
+def _stretch(probe: Probe, seconds: float) -> list[tuple[float, float, int]]:
+    first = len(probe.rows)
+    probe.spin(lambda: False, seconds)
+    return probe.rows[first:]
+
+
+def _nodes(pid: int) -> dict[str, int]:
+    """Node name -> process id, of the nodes below ``emo-face up``."""
+    found = {}
+    for child in descendants(pid):
+        words = command_of(child).split()
+        found.update({word.removeprefix(MODULE): child for word in words if word.startswith(MODULE)})
+    return found
+
+
+@contextlib.contextmanager
+def _probe() -> Iterator[Probe]:
+    import rclpy
+
+    from emo_face.ros.images.transport import use_profile
+
+    use_profile(os.environ)
+    rclpy.init(args=[])
+    node = rclpy.create_node("emo_face_bench")
+    try:
+        yield Probe(node)
+    finally:
+        node.destroy_node()
+        rclpy.shutdown()
+
+
+@dataclass(frozen=True, slots=True)
+class _Child:
+    process: subprocess.Popen[bytes]
+    log: IO[bytes]
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def tail(self, size: int = 1500) -> str:
+        """The last of what it printed."""
+        self.log.seek(0)
+        return self.log.read()[-size:].decode(errors="replace")
+
+
+@contextlib.contextmanager
+def _process(command: Sequence[str], environment: dict[str, str] | None = None) -> Iterator[_Child]:
+    """A child process that is interrupted, then killed, at the end."""
+    with tempfile.TemporaryFile() as log:
+        process = subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT)
+        try:
+            yield _Child(process, log)
+        finally:
+            process.send_signal(signal.SIGINT)
+            try:
+                process.wait(15)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()

@@ -1,0 +1,95 @@
+"""Perception on one core: milliseconds of every stage for one and for six people.
+
+Runs the pipeline that the node runs (YOLO11n, YuNet, tracker, nano emotion model) on two pictures scaled to 640 x 480,
+without ROS. ``cpu_ms`` is processor time a frame, which other programs disturb less; ``six_people_cost_ratio`` is its
+ratio between the two pictures.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from emo_face.core.errors import UserError
+from emo_face.core.types import ImageArray, Speech
+from emo_face.perception.pipeline import PerceptionPipeline
+
+ONE, SIX = "images/emotion/max_happy-baby.jpeg", "images/people/oarriaga_test_image.jpg"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Pictures, models, length."""
+    parser.add_argument("--data", type=Path, metavar="DIR", help=f"folder with {ONE} and {SIX}")
+    parser.add_argument("--one", type=Path, metavar="PICTURE", help="one person (instead of --data)")
+    parser.add_argument("--six", type=Path, metavar="PICTURE", help="six people (instead of --data)")
+    parser.add_argument("--frames", type=int, default=100, help="frames to time of each picture (default 100)")
+    parser.add_argument("--imgsz", type=int, default=320, help="longer side of YOLO's input (default 320)")
+    parser.add_argument("--threads", type=int, default=1, help="onnxruntime threads (default 1)")
+
+
+def measure(args: argparse.Namespace) -> dict[str, Any]:
+    """Time the pipeline; see the module's docstring for the keys."""
+    from emo_face.bench.probes.machine import machine
+    from emo_face.perception.build import DetectorSettings, build_pipeline
+    from emo_face.perception.nano.model import build_nano
+    from emo_face.runtime.store import open_store
+
+    paths = {"one": args.one or _below(args.data, ONE), "six": args.six or _below(args.data, SIX)}
+    frames = {name: read(path) for name, path in paths.items()}
+    about = machine()
+    cores = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
+    if args.threads == 1 and cores:
+        os.sched_setaffinity(0, {max(cores)})
+    cv2.setNumThreads(max(args.threads, 1))
+    try:
+        store = open_store()
+        settings = DetectorSettings(imgsz=args.imgsz, threads=args.threads)
+        pipeline, _ = build_pipeline(store, build_nano(store, threads=args.threads), settings)
+        pipeline.warm_up()
+        result: dict[str, Any] = {name: _stages(pipeline, frame, args.frames) for name, frame in frames.items()}
+    finally:
+        if cores:
+            os.sched_setaffinity(0, cores)
+    ratio = result["six"]["cpu_ms"] / result["one"]["cpu_ms"]
+    warnings = list(pipeline.warnings)
+    return {**result, "six_people_cost_ratio": round(ratio, 2), "warnings": warnings, "machine": about}
+
+
+def read(path: Path) -> ImageArray:
+    """A picture scaled to 640 x 480 BGR. Raises UserError naming the file."""
+    frame = cv2.imread(str(path))
+    if frame is None:
+        raise UserError(f"{path}: not a readable picture")
+    return np.asarray(cv2.resize(frame, (640, 480), interpolation=cv2.INTER_AREA), dtype=np.uint8)
+
+
+def _below(data: Path | None, name: str) -> Path:
+    if data is None:
+        raise UserError("give --data DIR, or --one PICTURE and --six PICTURE")
+    return data / name
+
+
+def _stages(pipeline: PerceptionPipeline, frame: ImageArray, frames: int) -> dict[str, Any]:
+    pipeline.reset()
+    spent: dict[str, list[float]] = {}
+    people, start = 0, 0.0
+    for k in range(frames + 5):
+        now = k / 30
+        if k == 5:  # caches, the tracker's first frames
+            start = time.process_time()
+        speech = {"p00001": Speech("I am so happy to see you", now)}
+        result = pipeline.process(frame, now, speech)
+        if k >= 5:
+            people = max(people, len(result.people))
+            for stage, seconds in result.timings.items():
+                spent.setdefault(stage, []).append(seconds * 1e3)
+    cpu = (time.process_time() - start) * 1e3 / max(frames, 1)
+    medians = {f"{stage}_ms": round(float(np.median(values)), 2) for stage, values in spent.items()}
+    p95 = round(float(np.percentile(spent["total"], 95)), 2)
+    return {"people": people, **medians, "p95_ms": p95, "cpu_ms": round(cpu, 2)}

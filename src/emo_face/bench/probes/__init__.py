@@ -1,0 +1,1 @@
+"""What the benchmarks share: probes, peers, a browser, facts of the machine."""

@@ -1,0 +1,231 @@
+"""Face targets of a data set in one file: FLAME expression, jaw and eyelids by record id, with the basis named.
+
+The format (``emo-face-flame-targets-1``) is in ``docs/contextface_data.md``: an ``.npz`` without pickles. Made from
+the outputs of INFERNO/EMOCA, DECA and SMIRK by :func:`import_outputs` (``emo-face data targets``).
+"""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emo_face.core.errors import ModelError, UserError
+from emo_face.core.types import FloatArray
+from emo_face.datasets.records import Record
+from emo_face.expression.contextface.prompts import FaceTarget
+from emo_face.face.flame.codes import ALIASES, read_codes
+from emo_face.face.flame.model import EXPRESSIONS, VERSIONS
+
+FORMAT = "emo-face-flame-targets-1"
+MAX_JAW = 1.0
+"""rad; a jaw cannot turn further, so a larger number means another convention or another field."""
+
+
+@dataclass(frozen=True)
+class FlameTargets:
+    """Targets of many faces.
+
+    Attributes:
+        version: ``flame2020``, ``flame2023`` or ``flame2023_open``. source: tool that measured them.
+        ids: record ids. expression: (n, 100), zero behind what the tool gives. jaw: (n, 3) rad, eyelids: (n, 2) in
+            [0, 1]; rows of NaN where not measured.
+        given: expression coefficients that the tool gives, 1..100.
+    """
+
+    version: str
+    source: str
+    ids: tuple[str, ...]
+    expression: NDArray[np.float32]
+    jaw: NDArray[np.float32]
+    eyelids: NDArray[np.float32]
+    given: int = EXPRESSIONS
+    _places: dict[str, int] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        self._places.update({name: place for place, name in enumerate(self.ids)})
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def get(self, name: str) -> FaceTarget | None:
+        """The face of a record id, or None."""
+        place = self._places.get(name)
+        if place is None:
+            return None
+        jaw, lids = self.jaw[place], self.eyelids[place]
+        return FaceTarget(
+            self.expression[place], jaw if np.isfinite(jaw).all() else None,
+            lids if np.isfinite(lids).all() else None, self.version,
+        )  # fmt: skip
+
+
+@dataclass
+class Imported:
+    """What an import found: the targets, and record ids without a usable file, by reason."""
+
+    targets: FlameTargets
+    left_out: dict[str, list[str]] = field(default_factory=dict)
+
+
+def write(path: Path, targets: FlameTargets) -> None:
+    """Write targets, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    head = {"format": FORMAT, "flame_version": targets.version, "source": targets.source, "given": targets.given}
+    scratch = path.with_suffix(".part.npz")
+    np.savez_compressed(
+        scratch, meta=np.array(json.dumps(head)), ids=np.array(targets.ids, dtype=np.str_),
+        expression=targets.expression, jaw=targets.jaw, eyelids=targets.eyelids,
+    )  # fmt: skip
+    scratch.replace(path)
+
+
+def read(path: Path, version: str | None = None) -> FlameTargets:
+    """Read targets and check every field.
+
+    Args:
+        version: what the caller's model predicts; a file of another basis is refused.
+
+    Raises:
+        UserError: missing, not this format, another version, wrong shapes, numbers that are not finite, ids twice.
+    """
+    if not path.is_file():
+        raise UserError(f"{path}: no such targets file; make one with: emo-face data targets --help")
+    try:
+        with np.load(path, allow_pickle=False) as data:
+            raw = {name: data[name] for name in data.files}
+        head: dict[str, Any] = json.loads(str(raw["meta"]))
+        stated = str(head["flame_version"])
+        ids = tuple(str(name) for name in raw["ids"])
+        arrays = {name: np.asarray(raw[name], np.float32) for name in ("expression", "jaw", "eyelids")}
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        raise UserError(f"{path}: not a targets file ({error}); make one with: emo-face data targets --help") from None
+    if head.get("format") != FORMAT:
+        raise UserError(f"{path}: format {head.get('format')!r}, expected {FORMAT!r}")
+    if stated not in VERSIONS:
+        raise UserError(f"{path}: flame_version {stated!r}, expected one of {', '.join(VERSIONS)}")
+    if version is not None and stated != version:
+        raise UserError(
+            f"{path}: targets are {stated}, the model predicts {version}; their numbers mean different faces. "
+            f"Import again with outputs of {version}, or convert them with: emo-face flame convert"
+        )
+    for name, width in (("expression", EXPRESSIONS), ("jaw", 3), ("eyelids", 2)):
+        if arrays[name].shape != (len(ids), width):
+            raise UserError(f"{path}: {name}: expected shape {(len(ids), width)}, got {arrays[name].shape}")
+    if not np.isfinite(arrays["expression"]).all():
+        raise UserError(f"{path}: expression: holds numbers that are not finite; import again")
+    if len(set(ids)) != len(ids):
+        raise UserError(f"{path}: ids: some appear twice")
+    given = int(head.get("given", EXPRESSIONS))
+    return FlameTargets(stated, str(head.get("source", "")), ids, given=given, **arrays)
+
+
+def import_outputs(
+    records: Sequence[Record], folder: Path, version: str, source: str, paths: Mapping[str, str] | None = None
+) -> Imported:
+    """Collect what a face tool wrote for each record's picture.
+
+    Looked for under ``folder``, for a picture ``a/b.png``: ``a/b`` (folder of .npy), ``a/b.npz``, ``a/b.json``,
+    ``a/b.npy`` (the expression alone), and EMOCA's ``a/b00`` (first face).
+
+    Args:
+        version: basis that the tool was run with; its outputs do not say, so the caller must. A file that does say
+            another one is refused. source: the tool, for the record.
+        paths: record id -> path, where the annotations name it.
+
+    Raises:
+        UserError: unknown version, or no record has a usable file.
+    """
+    if version not in VERSIONS:
+        raise UserError(f"FLAME version {version!r}: expected one of {', '.join(VERSIONS)}")
+    rows: list[tuple[str, FloatArray, FloatArray, FloatArray]] = []
+    left_out: dict[str, list[str]] = {}
+    widest = 0
+    for record in records:
+        path = _find(folder, record, (paths or {}).get(record.id, ""))
+        if path is None:
+            left_out.setdefault("no file", []).append(record.id)
+            continue
+        try:
+            expression, jaw, lids, width = _one(path, version)
+        except ModelError as error:
+            left_out.setdefault(_reason(error, path), []).append(record.id)
+            continue
+        widest = max(widest, width)
+        rows.append((record.id, expression, jaw, lids))
+    if not rows:
+        reasons = "; ".join(f"{len(ids)} x {reason}" for reason, ids in left_out.items())
+        raise UserError(f"{folder}: no usable output for any of {len(records)} records: {reasons}")
+    ids, expressions, jaws, eyelids = zip(*rows, strict=True)
+    expression, jaw, lids = (np.asarray(np.stack(part), np.float32) for part in (expressions, jaws, eyelids))
+    return Imported(FlameTargets(version, source, ids, expression, jaw, lids, widest), left_out)
+
+
+def statistics(targets: FlameTargets) -> dict[str, Any]:
+    """Counts and spreads that show a wrong import at a glance."""
+    spread = targets.expression.std(0)
+    return {
+        "n": len(targets), "version": targets.version, "source": targets.source, "given": targets.given,
+        "with_jaw": int(np.isfinite(targets.jaw).all(1).sum()),
+        "with_eyelids": int(np.isfinite(targets.eyelids).all(1).sum()),
+        "expression_total_variance": float((spread**2).sum()),
+        "expression_max_abs": float(np.abs(targets.expression).max()),
+        "constant_dimensions": int((spread < 1e-6).sum()),
+    }  # fmt: skip
+
+
+def _find(folder: Path, record: Record, named: str) -> Path | None:
+    if named:
+        path = Path(named)
+        choices: Iterable[Path] = (path if path.is_absolute() else folder / path, folder / path.name)
+    else:
+        stem = folder / Path(record.image).with_suffix("")
+        ends = ("", ".npz", ".json", ".npy", "00")
+        choices = [stem.with_name(stem.name + end) for end in ends]
+        choices += [folder / (stem.name + end) for end in ends]
+    return next((path for path in choices if path.is_file() or (path.is_dir() and any(path.glob("*.npy")))), None)
+
+
+def _one(path: Path, version: str) -> tuple[FloatArray, FloatArray, FloatArray, int]:
+    """Expression, jaw, eyelids (NaN where absent) and the number of expression coefficients of a file."""
+    if path.suffix == ".npy":
+        try:
+            bare = np.asarray(np.load(path, allow_pickle=False), float).ravel()
+        except (OSError, ValueError, EOFError) as error:
+            raise ModelError(f"{path} cannot be read: {error}") from None
+        if not 1 <= len(bare) <= EXPRESSIONS or not np.isfinite(bare).all():
+            raise ModelError(f"{path}: expected 1 to {EXPRESSIONS} finite coefficients, got {len(bare)}")
+        return np.pad(bare, (0, EXPRESSIONS - len(bare))), np.full(3, np.nan), np.full(2, np.nan), len(bare)
+    codes = read_codes(path, version)
+    sizes = _sizes(path)
+    width = next((sizes[alias] for alias in ALIASES["expression"] if alias in sizes), 0)
+    if not width:
+        raise ModelError(f"{path}: no expression in it")
+    six = any(sizes.get(alias) == 6 for alias in ALIASES["pose"])
+    jaw = codes.jaw if six or any(a in sizes for a in ALIASES["jaw"]) else np.full(3, np.nan)
+    if np.isfinite(jaw).all() and np.linalg.norm(jaw) > MAX_JAW:
+        raise ModelError(f"{path}: jaw turned by {np.linalg.norm(jaw):.2f} rad, more than {MAX_JAW:g}")
+    lids = codes.eyelids if any(a in sizes for a in ALIASES["eyelids"]) else np.full(2, np.nan)
+    return codes.expression, jaw, lids, width
+
+
+def _sizes(path: Path) -> dict[str, int]:
+    """Field -> how many numbers; the file was read once already, so it is sound."""
+    if path.is_dir():
+        return {p.stem: int(np.load(p, allow_pickle=False).size) for p in path.glob("*.npy")}
+    if path.suffix == ".npz":
+        with np.load(path, allow_pickle=False) as data:
+            return {name: int(data[name].size) for name in data.files}
+    body = json.loads(path.read_text(encoding="utf-8"))
+    return {name: int(np.size(value)) for name, value in body.items()}
+
+
+def _reason(error: ModelError, path: Path) -> str:
+    """The error without the file, so that equal ones can be counted."""
+    return str(error).replace(str(path), "").strip(" :")

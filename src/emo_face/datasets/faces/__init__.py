@@ -1,0 +1,1 @@
+"""Readers of face pictures that the FER student learns from or is judged on."""

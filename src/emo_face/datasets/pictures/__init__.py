@@ -1,0 +1,1 @@
+"""Readers of picture data sets: EMOTIC, CAER-S, HECO, SFEW."""

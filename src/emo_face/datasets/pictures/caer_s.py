@@ -1,0 +1,72 @@
+"""CAER-S (Lee et al., ICCV 2019): ``<root>/{train,test}/<Class>/*.png``, no boxes, no validation split.
+
+Frames of one clip are near-duplicates, so a random split leaks. Every split here carries its name into
+``source``: ``official``, ``random_70_10_20`` (what the multi-view paper states) or ``clip_grouped``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from emo_face.core.errors import UserError
+from emo_face.core.labels import label_set
+from emo_face.datasets.pictures.near_duplicates import groups, hash_files
+from emo_face.datasets.records import Record
+from emo_face.datasets.splits import RANDOM_70_10_20, by_group
+
+LABEL_SET = "caers7"
+SPLIT_NAMES = ("official", "random_70_10_20", "clip_grouped")
+PICTURES = {".png", ".jpg", ".jpeg"}
+ALIASES = {"angry": "Anger", "happiness": "Happy", "sadness": "Sad"}
+
+
+def read(root: Path, split: str = "official", seed: int = 0, val_share: float = 0.1) -> list[Record]:
+    """Records of CAER-S under the named split.
+
+    ``official`` keeps train and test and takes ``val_share`` of train as validation; ``clip_grouped`` keeps
+    near-duplicates together in 70-10-20. Raises UserError for a wrong folder or an unknown class or split.
+    """
+    if split not in SPLIT_NAMES:
+        raise UserError(f"split: expected one of {', '.join(SPLIT_NAMES)}, got {split!r}")
+    records = _scan(root)
+    rng = np.random.default_rng(seed)
+    if split == "official":
+        return _named(_official(records, rng, val_share), split)
+    if split == "clip_grouped":
+        numbers = groups(hash_files([root / record.image for record in records]))
+        records = [replace(r, group_id=f"clip{number:06d}") for r, number in zip(records, numbers, strict=True)]
+    return _named(by_group(records, rng, RANDOM_70_10_20), split)
+
+
+def _scan(root: Path) -> list[Record]:
+    known = {name.lower(): name for name in label_set(LABEL_SET).labels} | ALIASES
+    records = []
+    for part in ("train", "test"):
+        if not (root / part).is_dir():
+            raise UserError(f"{root / part}: folder is missing; expected <root>/{{train,test}}/<Class>/*.png")
+        for folder in sorted(p for p in (root / part).iterdir() if p.is_dir()):
+            label = known.get(folder.name.lower())
+            if label is None:
+                raise UserError(f"{folder}: unknown class; expected {', '.join(label_set(LABEL_SET).labels)}")
+            for path in sorted(p for p in folder.iterdir() if p.suffix.lower() in PICTURES):
+                image = path.relative_to(root).as_posix()
+                records.append(
+                    Record(f"caer_s/{image}", image, LABEL_SET, (label,), split=part, source="caer_s", group_id=image)
+                )
+    if not records:
+        raise UserError(f"{root}: no pictures under train/ and test/")
+    return records
+
+
+def _named(records: Sequence[Record], split: str) -> list[Record]:
+    return [replace(record, source=f"caer_s:{split}") for record in records]
+
+
+def _official(records: Sequence[Record], rng: np.random.Generator, val_share: float) -> list[Record]:
+    train = [i for i, record in enumerate(records) if record.split == "train"]
+    chosen = set(rng.permutation(train)[: round(val_share * len(train))].tolist())
+    return [replace(record, split="val") if i in chosen else record for i, record in enumerate(records)]

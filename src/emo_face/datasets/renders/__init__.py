@@ -1,0 +1,1 @@
+"""A drawn 3D head whose emotion is known."""

@@ -1,0 +1,195 @@
+"""Draw grey faces with exactly known expressions from the ICT head, in NumPy and OpenCV alone.
+
+Every quad of the mesh is sampled into points, shaded and written far to near; at the 60 to 160 pixels that a face
+student sees this equals a rasteriser and needs no graphics library. Identity, skin, brows, hair, beard, glasses, light,
+pose and background are random. How the randomness is drawn lives in :mod:`emo_face.datasets.renders.look`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from emo_face.core.arkit import ARKIT_52
+from emo_face.core.types import FloatArray
+from emo_face.datasets.renders.look import Look, paint
+from emo_face.face.expressions.ict import load_ict
+
+SKIPPED = ("M_EyeOcclusion", "M_EyeBlend", "M_LacrimalFluid")  # transparent layers over the eye
+CAMERA_CM = 70.0
+FAR_CM = 100.0
+LEAK_CM = 0.6
+LANDMARKS_CM = np.array([[-3.15, 3.4, 9.0], [3.15, 3.4, 9.0], [0.0, 0.4, 13.1], [-2.5, -3.5, 10.2], [2.5, -3.5, 10.2]])
+"""Right eye, left eye, nose tip, right and left mouth corner of the resting head, in cm
+(:class:`emo_face.core.types.Face`)."""
+
+
+@dataclass(frozen=True)
+class Render:
+    """One drawn face.
+
+    Attributes:
+        image: (size, size) uint8 grey. mask: (size, size) bool, True on the head.
+        landmarks: (5, 2) pixels in the order of :class:`emo_face.core.types.Face`.
+        arkit: (52,) activations in [0, 1], exact.
+    """
+
+    image: NDArray[np.uint8]
+    mask: NDArray[np.bool_]
+    landmarks: FloatArray
+    arkit: FloatArray
+
+
+class HeadRenderer:
+    """Draws the ICT head; one instance is reused for all pictures."""
+
+    def __init__(self, folder: Path, size: int = 128) -> None:
+        """Load the head.
+
+        Args:
+            folder: holds ``ict_facekit_light_expressions.npz``.
+            size: side of the square picture in pixels.
+
+        Raises:
+            ModelError: the head file is missing or damaged.
+        """
+        head = load_ict(folder)
+        keep = ~np.isin(head.quad_material, [head.materials.index(name) for name in SKIPPED])
+        self.size = size
+        self.rest = head.vertices.astype(np.float32)
+        self.quads = head.quads[keep]
+        self.material = head.quad_material[keep]
+        self.materials = head.materials
+        self.vertex_material = np.zeros(len(self.rest), np.uint8)
+        self.vertex_material[self.quads] = self.material[:, None]
+        self._deltas = np.stack([head.arkit_delta(name) for name in ARKIT_52]).astype(np.float32).reshape(52, -1)
+        self._landmark_vertices = _nearest(self.rest, LANDMARKS_CM)
+        self._rest_side = np.linalg.norm(self.rest[self.quads[:, 2]] - self.rest[self.quads[:, 0]], axis=1)
+        self._classes = self._density_classes(size)
+
+    def render(self, arkit: FloatArray, look: Look, rng: np.random.Generator) -> Render:
+        """Draw one face.
+
+        Args:
+            arkit: (52,) activations in [0, 1].
+            look: identity, surface, light, pose and background.
+            rng: grain of hair and skin.
+        """
+        posed = look.warp(self.rest) + (np.asarray(arkit, np.float32) @ self._deltas).reshape(-1, 3)
+        turned = (posed @ look.rotation.T).astype(np.float32)
+        albedo, lift = paint(self, look, rng)
+        normals = self._normals(turned)
+        turned = np.asarray(turned + normals * lift[:, None], dtype=np.float32)
+        shade = look.shade(normals, albedo)
+        xy, depth = self._project(turned, look)
+        image, mask = self._splat(xy, depth, shade)
+        if look.glasses > 0:
+            self._draw_glasses(image, xy, look)
+        image = np.where(mask, image, look.background)
+        image = np.asarray(cv2.GaussianBlur(image, (0, 0), 0.6), dtype=np.float32)
+        landmarks = xy[self._landmark_vertices].astype(np.float64)
+        return Render(np.clip(image, 0, 255).astype(np.uint8), mask, landmarks, np.asarray(arkit, dtype=np.float64))
+
+    def rest_normals(self) -> FloatArray:
+        """(n, 3) unit normals of the resting head."""
+        return self._normals(self.rest)
+
+    def _project(self, turned: FloatArray, look: Look) -> tuple[FloatArray, FloatArray]:
+        """Pixels (n, 2) and depth (n,) in cm towards the camera."""
+        centre = np.array([0.0, 0.5, 4.0]) @ look.rotation.T
+        relative = turned - centre
+        focal = self.size / look.field_cm * CAMERA_CM
+        scale = focal / (CAMERA_CM - relative[:, 2])
+        middle = self.size / 2 + np.asarray(look.shift) * self.size
+        xy = np.stack([middle[0] + relative[:, 0] * scale, middle[1] - relative[:, 1] * scale], axis=1)
+        return xy.astype(np.float32), relative[:, 2]
+
+    def _splat(self, xy: FloatArray, depth: FloatArray, shade: FloatArray) -> tuple[FloatArray, NDArray[np.bool_]]:
+        """Write all surface points, nearest last; small gaps are closed from their neighbours."""
+        channels = np.column_stack([xy, depth, shade]).astype(np.float32)
+        corners = xy[self.quads]
+        front = _cross(corners[:, 2] - corners[:, 0], corners[:, 3] - corners[:, 1]) < 0
+        points = []
+        for weights, members in self._classes:
+            chosen = members[front[members]]
+            if len(chosen):
+                points.append(np.einsum("pk,qkc->qpc", weights, channels[self.quads[chosen]]).reshape(-1, 4))
+        every = np.concatenate(points) if points else np.zeros((0, 4), np.float32)
+        pixel = np.rint(every[:, :2]).astype(np.int64)
+        inside = ((pixel >= 0) & (pixel < self.size)).all(axis=1)
+        every, pixel = every[inside], pixel[inside]
+        order = np.argsort(every[:, 2], kind="stable")
+        flat = pixel[order, 1] * self.size + pixel[order, 0]
+        image = np.zeros(self.size * self.size, np.float32)
+        mask = np.zeros(self.size * self.size, np.float32)
+        nearest = np.full(self.size * self.size, -FAR_CM, np.float32)
+        image[flat], nearest[flat], mask[flat] = every[order, 3], every[order, 2], 1
+        shape = (self.size, self.size)
+        return _close(*_without_leaks(image.reshape(shape), mask.reshape(shape), nearest.reshape(shape)))
+
+    def _normals(self, vertices: FloatArray) -> FloatArray:
+        corners = vertices[self.quads]
+        face = np.cross(corners[:, 2] - corners[:, 0], corners[:, 3] - corners[:, 1])
+        normals = self._incidence @ face
+        return np.asarray(
+            (normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-9)).astype(np.float32)
+        )
+
+    @cached_property
+    def _incidence(self) -> sparse.csr_matrix:
+        rows = self.quads.reshape(-1)
+        columns = np.repeat(np.arange(len(self.quads)), 4)
+        ones = np.ones(len(rows), np.float32)
+        return sparse.csr_matrix((ones, (rows, columns)), shape=(len(self.rest), len(self.quads)))
+
+    def _density_classes(self, size: int) -> list[tuple[FloatArray, NDArray[np.intp]]]:
+        """Quads grouped by size, with the bilinear weights that sample each about once a pixel of a picture of
+        ``size``."""
+        wanted = np.clip(np.ceil(self._rest_side * size / 22.0 * 0.8), 1, 12).astype(int)
+        groups = []
+        for count in np.unique(wanted):
+            u, v = (a.ravel() for a in np.meshgrid((np.arange(count) + 0.5) / count, (np.arange(count) + 0.5) / count))
+            weights = np.stack([(1 - u) * (1 - v), u * (1 - v), u * v, (1 - u) * v], axis=1).astype(np.float32)
+            groups.append((weights, np.flatnonzero(wanted == count)))
+        return groups
+
+    def _draw_glasses(self, image: FloatArray, xy: FloatArray, look: Look) -> None:
+        eyes = xy[self._landmark_vertices[:2]]
+        span = float(np.linalg.norm(eyes[1] - eyes[0]))
+        tilt = float(np.degrees(np.arctan2(eyes[1, 1] - eyes[0, 1], eyes[1, 0] - eyes[0, 0])))
+        size = (span * 0.40 * max(0.3, abs(look.rotation[0, 0])), span * 0.36)
+        width = max(1, round(span * 0.04))
+        for eye in eyes:
+            cv2.ellipse(image, ((float(eye[0]), float(eye[1])), (2 * size[0], 2 * size[1]), tilt), look.glasses, width)
+        a, b = eyes + np.array([[size[0], 0], [-size[0], 0]])
+        cv2.line(image, (int(a[0]), int(a[1])), (int(b[0]), int(b[1])), look.glasses, width)
+
+
+def _nearest(vertices: FloatArray, points: FloatArray) -> NDArray[np.intp]:
+    return np.array([int(np.argmin(((vertices - p) ** 2).sum(axis=1))) for p in points])
+
+
+def _cross(a: FloatArray, b: FloatArray) -> FloatArray:
+    return a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]
+
+
+def _without_leaks(image: FloatArray, mask: FloatArray, nearest: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Open the pixels where a surface far behind shows through a gap between points of a nearer one."""
+    leak = (mask > 0) & (nearest < cv2.medianBlur(nearest, 3) - LEAK_CM)
+    return np.where(leak, 0, image).astype(np.float32), np.where(leak, 0, mask).astype(np.float32)
+
+
+def _close(image: FloatArray, mask: FloatArray) -> tuple[FloatArray, NDArray[np.bool_]]:
+    """Fill one-pixel gaps inside the head with the mean of the drawn neighbours."""
+    kernel = np.ones((3, 3), np.uint8)
+    closed = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, kernel)
+    total = cv2.boxFilter(image * mask, -1, (3, 3), normalize=False)
+    count = cv2.boxFilter(mask, -1, (3, 3), normalize=False)
+    filled = np.where(mask > 0, image, total / np.maximum(count, 1))
+    return filled, closed > 0

@@ -1,0 +1,221 @@
+"""How a rendered head looks: identity, surface, light, pose and background, drawn from a seeded generator.
+
+All positions are in centimetres of the resting ICT head: x to the face's left, y up, z out of the face.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
+
+from emo_face.core.types import FloatArray
+
+if TYPE_CHECKING:
+    from emo_face.datasets.renders.draw import HeadRenderer
+
+BROW_CM = np.array([[1.2, 5.9], [2.4, 6.4], [3.8, 6.3], [5.8, 5.2]])  # (|x|, y) along the left eyebrow
+MOUTH_CM = (0.0, -3.5)
+WARPS = 10
+
+
+@dataclass(frozen=True)
+class Look:
+    """Everything about one picture except the expression.
+
+    Attributes:
+        rotation: (3, 3), head to camera. shift: (2,) share of the picture. field_cm: width of the view at the face, cm.
+        warp_scale: (3,). warp_centres: (w, 3) cm, x >= 0, mirrored. warp_offsets: (w, 3) cm. warp_radii: (w,) cm.
+        skin, brow, lip, hair, iris, sclera: albedo in [0, 1]. beard, stubble_line: strength in [0, 1] and top edge
+            y, cm.
+        brow_width, brow_shift: cm. hairline: y in cm above which there is hair. hair_lift: cm. glasses: grey, 0 = none.
+        lights: (l, 4) direction towards the light and strength. ambient, shine, gamma: of the shading.
+        exposure: grey of the median front vertex, in [0, 1].
+        background: (size, size) float grey 0..255.
+        photo: (n, 2) grey and weight of a photographed skin on each vertex, or None.
+    """
+
+    rotation: FloatArray
+    shift: tuple[float, float]
+    field_cm: float
+    warp_scale: FloatArray
+    warp_centres: FloatArray
+    warp_offsets: FloatArray
+    warp_radii: FloatArray
+    skin: float
+    brow: float
+    lip: float
+    hair: float
+    iris: float
+    sclera: float
+    beard: float
+    stubble_line: float
+    brow_width: float
+    brow_shift: float
+    hairline: float
+    hair_lift: float
+    glasses: float
+    lights: FloatArray
+    ambient: float
+    shine: float
+    exposure: float
+    gamma: float
+    background: FloatArray
+    photo: FloatArray | None = None
+
+    def warp(self, rest: FloatArray) -> FloatArray:
+        """(n, 3) resting vertices of another, left-right symmetric identity."""
+        mirrored = np.array([1.0, 1.0, 1.0]), np.array([-1.0, 1.0, 1.0])
+        centres = np.concatenate([self.warp_centres * side for side in mirrored]).astype(np.float32)
+        offsets = np.concatenate([self.warp_offsets * side for side in mirrored]).astype(np.float32)
+        scale = (0.5 / np.tile(self.warp_radii, 2) ** 2).astype(np.float32)
+        square = (rest**2).sum(1)[:, None] - 2 * rest @ centres.T + (centres**2).sum(1)
+        near = np.exp(-np.maximum(square, 0) * scale)
+        return np.asarray(rest * self.warp_scale.astype(np.float32) + near @ offsets, dtype=np.float32)
+
+    def shade(self, normals: FloatArray, albedo: FloatArray) -> FloatArray:
+        """Grey 0..255 of each vertex: Lambert terms, ambient light and a highlight (Phong, 1975)."""
+        light = np.full(len(normals), self.ambient, np.float32)
+        gloss = np.zeros(len(normals), np.float32)
+        for x, y, z, strength in self.lights:
+            direction = np.array([x, y, z])
+            cosine = normals @ direction
+            light += strength * np.maximum(cosine, 0)
+            half = direction + np.array([0.0, 0.0, 1.0])
+            gloss += strength * np.maximum(normals @ (half / np.linalg.norm(half)), 0) ** 24
+        grey = (albedo * light + self.shine * gloss) ** self.gamma
+        front = grey[normals[:, 2] > 0.3]
+        typical = float(np.median(front)) if len(front) else 1.0
+        return np.clip(255.0 * self.exposure * grey / max(typical, 1e-3), 0, 255).astype(np.float32)
+
+
+def random_look(rng: np.random.Generator, size: int, backgrounds: Sequence[NDArray[np.uint8]] = ()) -> Look:
+    """Draw a look.
+
+    Args:
+        size: side of the picture in pixels.
+        backgrounds: grey pictures to cut backgrounds from; without any, and in a part of the draws, they are made up.
+    """
+    yaw, pitch, roll = _pose(rng)
+    skin = float(rng.uniform(0.25, 0.95))
+    dark = float(rng.uniform(0.03, 0.5)) * min(1.0, skin + 0.2)
+    return Look(
+        rotation=Rotation.from_euler("yxz", [yaw, -pitch, roll]).as_matrix(),
+        shift=(float(rng.normal(0, 0.02)), float(rng.normal(0, 0.02))),
+        field_cm=float(rng.uniform(21, 27)),
+        warp_scale=rng.normal(1.0, [0.06, 0.06, 0.08]),
+        warp_centres=_anchors(rng),
+        warp_offsets=rng.normal(0, 0.32, (WARPS, 3)),
+        warp_radii=rng.uniform(1.0, 3.5, WARPS),
+        skin=skin, brow=dark, lip=skin * float(rng.uniform(0.5, 0.95)), iris=float(rng.uniform(0.05, 0.5)),
+        hair=float(rng.choice([dark, rng.uniform(0.02, 0.9)])), sclera=float(rng.uniform(0.7, 1.0)),
+        beard=float(rng.uniform(0.2, 0.9)) if rng.random() < 0.25 else 0.0, stubble_line=float(rng.uniform(-4.5, -0.5)),
+        brow_width=float(rng.uniform(0.25, 0.75)), brow_shift=float(rng.normal(-0.1, 0.2)),
+        hairline=float(rng.uniform(7.5, 12.5)), hair_lift=float(rng.uniform(0.0, 1.6)),
+        glasses=float(rng.uniform(5, 90)) if rng.random() < 0.2 else 0.0,
+        lights=_lights(rng), ambient=float(rng.uniform(0.15, 0.7)), shine=float(rng.uniform(0, 0.25)),
+        exposure=float(rng.uniform(0.12, 0.8)), gamma=float(rng.uniform(0.55, 1.1)),
+        background=_background(rng, size, backgrounds),
+    )  # fmt: skip
+
+
+def paint(renderer: HeadRenderer, look: Look, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
+    """Albedo (n,) and outward lift in cm (n,) of every vertex: skin, lips, brows, hair, beard, eyes, teeth."""
+    rest, material = renderer.rest, renderer.vertex_material
+    x, y, z = np.abs(rest[:, 0]), rest[:, 1], rest[:, 2]
+    albedo = np.full(len(rest), look.skin, np.float32)
+    lift = np.zeros(len(rest), np.float32)
+    skin = np.isin(material, [renderer.materials.index(n) for n in ("M_Face", "M_BackHead")])
+    lips = np.exp(-(((x - MOUTH_CM[0]) / 2.4) ** 4) - ((y - MOUTH_CM[1]) / 0.95) ** 4) * (z > 8)
+    albedo += lips * (look.lip - look.skin)
+    cheeks = np.exp(-((x - 4) ** 2 + (y + 0.5) ** 2) / 6)
+    albedo *= 1 - 0.08 * cheeks
+    beard = look.beard * (y < look.stubble_line) * (1 - lips) * (y > -10)
+    albedo += beard * (look.hair * 0.7 - albedo) * rng.uniform(0.5, 1.0, len(rest))
+    distance = _distance_to_brow(x, y - look.brow_shift)
+    brow = np.exp(-((distance / look.brow_width) ** 4)) * (z > 5)
+    albedo += brow * (look.brow - albedo)
+    hair = skin & ((y > look.hairline - 0.06 * x**2) | ((z < 1.5) & (y > -2)))
+    strands = 1 + 0.35 * rng.standard_normal(len(rest))
+    albedo = np.where(hair, look.hair * np.clip(strands, 0.3, 1.8), albedo)
+    lift[hair] = look.hair_lift * rng.uniform(0.6, 1.1)
+    if look.photo is not None:
+        grey, weight = look.photo.T
+        albedo += weight * (grey - albedo)
+        lift *= 1 - weight
+    _paint_inside(renderer, look, albedo, rest, material)
+    albedo[skin] *= 1 + 0.03 * rng.standard_normal(int(skin.sum())).astype(np.float32)
+    return albedo.astype(np.float32), lift
+
+
+def _paint_inside(
+    renderer: HeadRenderer, look: Look, albedo: FloatArray, rest: FloatArray, material: NDArray[np.uint8]
+) -> None:
+    """Eyes, lashes, teeth and gums, in place."""
+    index = renderer.materials.index
+    for side, sign in (("Left", 1.0), ("Right", -1.0)):
+        for part in ("M_Sclera", "M_Iris"):
+            own = material == index(part + side)
+            centre_x = sign * 3.15
+            radius = np.hypot(rest[own, 0] - centre_x, rest[own, 1] - 3.6)
+            eye = np.where(radius < 0.28, 0.02, np.where(radius < 0.68, look.iris, look.sclera))
+            albedo[own] = np.where(rest[own, 2] > 8.0, eye, look.sclera)
+    albedo[material == index("M_EyeLashes")] = 0.05
+    albedo[material == index("M_Teeth")] = 0.8
+    albedo[material == index("M_GumsTongue")] = look.lip * 0.45
+
+
+def _distance_to_brow(x: FloatArray, y: FloatArray) -> FloatArray:
+    """Distance in cm to the polyline of the eyebrow."""
+    best = np.full(len(x), np.inf)
+    for a, b in pairwise(BROW_CM):
+        along = b - a
+        t = np.clip(((x - a[0]) * along[0] + (y - a[1]) * along[1]) / (along @ along), 0, 1)
+        best = np.minimum(best, np.hypot(x - a[0] - t * along[0], y - a[1] - t * along[1]))
+    return best
+
+
+def _pose(rng: np.random.Generator) -> tuple[float, float, float]:
+    """Yaw, pitch (up +), roll in rad: mostly frontal, a third turned or tilted far."""
+    if rng.random() < 0.35:
+        if rng.random() < 0.6:
+            yaw, pitch = rng.choice([-1, 1]) * rng.uniform(0.4, 1.15), rng.normal(0, 0.15)
+        else:
+            yaw, pitch = rng.normal(0, 0.15), rng.uniform(-0.5, 0.85)
+    else:
+        yaw, pitch = rng.normal(0, 0.2), rng.normal(0, 0.15)
+    return float(yaw), float(pitch), float(rng.normal(0, 0.1))
+
+
+def _anchors(rng: np.random.Generator) -> FloatArray:
+    return np.column_stack([rng.uniform(0, 8, WARPS), rng.uniform(-8, 9, WARPS), rng.uniform(6, 12, WARPS)])
+
+
+def _lights(rng: np.random.Generator) -> FloatArray:
+    rows = []
+    for _ in range(int(rng.integers(1, 4))):
+        azimuth, height = rng.uniform(-1.6, 1.6), rng.uniform(-0.5, 1.3)
+        direction = [np.sin(azimuth) * np.cos(height), np.sin(height), np.cos(azimuth) * np.cos(height)]
+        rows.append([*direction, rng.uniform(0.2, 0.9)])
+    return np.array(rows)
+
+
+def _background(rng: np.random.Generator, size: int, pictures: Sequence[NDArray[np.uint8]]) -> FloatArray:
+    """(size, size) grey 0..255: a blurred cut of a picture, smooth noise or a slope."""
+    if len(pictures) and rng.random() < 0.5:
+        picture = pictures[int(rng.integers(len(pictures)))]
+        side = int(rng.integers(min(32, min(picture.shape)), min(picture.shape) + 1))
+        top, left = (int(rng.integers(0, edge - side + 1)) for edge in picture.shape)
+        cut = cv2.resize(picture[top : top + side, left : left + side], (size, size)).astype(np.float32)
+        return np.asarray(cv2.GaussianBlur(cut, (0, 0), float(rng.uniform(0.1, 4))))
+    grid = int(rng.integers(2, 10))
+    noise = rng.uniform(0, 255, (grid, grid)).astype(np.float32)
+    smooth = cv2.resize(noise, (size, size), interpolation=cv2.INTER_CUBIC)
+    contrast = rng.uniform(0, 1)
+    return np.asarray(np.clip(rng.uniform(10, 245) * (1 - contrast) + smooth * contrast, 0, 255).astype(np.float32))

@@ -1,0 +1,1 @@
+"""ContextFace judged as its paper judges it."""

@@ -1,0 +1,172 @@
+"""What a ContextFace says about records under several conditions, kept in a file so that it is computed once."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emo_face.core.errors import UserError
+from emo_face.core.types import FloatArray
+from emo_face.datasets.annotate.quality import masked
+from emo_face.datasets.contexts.tasks import box_of
+from emo_face.datasets.records import Record
+from emo_face.expression.contextface import prompts
+
+FORMAT = "emo-face-contextface-predictions-1"
+CONDITIONS: dict[str, tuple[bool, str, bool]] = {
+    "image": (True, "", False),
+    "situation": (False, "situation", False),
+    "quote": (False, "quote", False),
+    "image+situation": (True, "situation", False),
+    "image+quote": (True, "quote", False),
+    "situation masked": (False, "situation", True),
+    "quote masked": (False, "quote", True),
+}
+"""Name -> (with picture, which text, emotion words blanked)."""
+
+
+@dataclass
+class Spoken:
+    """Free-form answers to the expression question: emotion index or -1, and whether ``<FACE>`` was emitted."""
+
+    guess: NDArray[np.int64]
+    emitted: NDArray[np.bool_]
+
+
+@dataclass
+class Predictions:
+    """Answers for n records under one condition.
+
+    Attributes:
+        ids: records. probabilities: (n, 7) in the order of :func:`prompts.words`. form: (n,) probability that the
+            model answers in the expected form at all. map, mean: (n, 100) faces. spoken: of the first of them, or None.
+    """
+
+    ids: tuple[str, ...]
+    probabilities: FloatArray
+    form: FloatArray
+    map: FloatArray
+    mean: FloatArray
+    spoken: Spoken | None = None
+
+    @property
+    def guess(self) -> NDArray[np.int64]:
+        """(n,) index of the most likely emotion."""
+        return np.asarray(self.probabilities.argmax(1), np.int64)
+
+
+@dataclass
+class Run:
+    """All conditions of one model, and which it was."""
+
+    conditions: dict[str, Predictions] = field(default_factory=dict)
+    model: dict[str, Any] = field(default_factory=dict)
+
+
+def usable(records: Sequence[Record], condition: str) -> list[Record]:
+    """Records that have what a condition needs."""
+    _, text, blank = CONDITIONS[condition]
+    return [r for r in records if not text or prompts.safe(_text(r, text, blank))]
+
+
+def predict(
+    engine: Any, records: Sequence[Record], root: Path, condition: str, speak: int = 0,
+    tick: Callable[[], None] = lambda: None,
+) -> Predictions:  # fmt: skip
+    """Ask ``engine`` (:class:`emo_face.expression.contextface.engine.Engine`) about each record.
+
+    Args:
+        speak: also let it answer the first so many freely.
+
+    Raises:
+        UserError: a picture is missing, or no record has the texts of the condition.
+    """
+    with_image, text, blank = CONDITIONS[condition]
+    people = usable(records, condition)
+    if not people:
+        raise UserError(f"condition {condition}: no record has a {text}")
+    answers, spoken = [], []
+    for number, record in enumerate(people):
+        said = {text: _text(record, text, blank)} if text else {}
+        image = _picture(root, record) if with_image else None
+        answers.append(engine.answer(image=image, box=box_of(record), **said))
+        if number < speak:
+            spoken.append(_speak(engine, said, image, record))
+        tick()
+    expression = engine.model.config.slices()["expression"]
+    heard = None
+    if spoken:
+        guess, emitted = zip(*spoken, strict=True)
+        heard = Spoken(np.array(guess, np.int64), np.array(emitted, bool))
+    return Predictions(
+        tuple(record.id for record in people), np.stack([a.probabilities for a in answers]),
+        np.array([a.emission for a in answers]), np.stack([a.face("map")[expression] for a in answers]),
+        np.stack([a.face("mean")[expression] for a in answers]), heard,
+    )  # fmt: skip
+
+
+def _text(record: Record, name: str, blank: bool) -> str:
+    text = str(getattr(record, name))
+    return masked(text) if blank else text
+
+
+def _picture(root: Path, record: Record) -> Any:
+    import cv2
+
+    path = root / record.image
+    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if image is None:
+        raise UserError(f"record {record.id}: picture {path} is missing or does not decode")
+    return image
+
+
+def _speak(engine: Any, said: dict[str, str], image: Any, record: Record) -> tuple[int, bool]:
+    """Index of the emotion in a free answer or -1, and whether ``<FACE>`` is in it."""
+    from emo_face.expression.contextface import talk
+
+    question = prompts.expression_question(said.get("quote", ""), said.get("situation", ""), image is not None)
+    picture = engine.eyes.fitted(image, box_of(record)) if image is not None else None
+    answer = "".join(talk.stream(engine.model, engine.builder, engine.eyes, question, picture))
+    word = prompts.parse_emotion(answer)
+    return (-1 if word is None else prompts.words().index(word)), prompts.FACE in answer
+
+
+def save(path: Path, run: Run) -> None:
+    """Write a run as ``.npz`` without pickles."""
+    arrays: dict[str, Any] = {}
+    names = {name: f"c{number}" for number, name in enumerate(run.conditions)}
+    for name, short in names.items():
+        found = run.conditions[name]
+        arrays |= {f"{short}_{part}": getattr(found, part) for part in ("probabilities", "form", "map", "mean")}
+        arrays[f"{short}_ids"] = np.array(found.ids, np.str_)
+        if found.spoken is not None:
+            arrays |= {f"{short}_guess": found.spoken.guess, f"{short}_emitted": found.spoken.emitted}
+    head = {"format": FORMAT, "model": run.model, "conditions": names, "words": list(prompts.words())}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.savez_compressed(path, meta=np.array(json.dumps(head)), **arrays)
+
+
+def load(path: Path) -> Run:
+    """Read a run. Raises UserError where the file is missing, of another format, or of other emotion words."""
+    try:
+        with np.load(path, allow_pickle=False) as data:
+            head = json.loads(str(data["meta"]))
+            if head.get("format") != FORMAT or head.get("words") != list(prompts.words()):
+                raise UserError(f"{path}: not predictions of this version; make them again with --save-predictions")
+            run = Run(model=dict(head["model"]))
+            for name, short in head["conditions"].items():
+                heard = None
+                if f"{short}_guess" in data.files:
+                    heard = Spoken(data[f"{short}_guess"], data[f"{short}_emitted"])
+                parts = {part: data[f"{short}_{part}"] for part in ("probabilities", "form", "map", "mean")}
+                run.conditions[name] = Predictions(tuple(map(str, data[f"{short}_ids"])), **parts, spoken=heard)
+            return run
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        raise UserError(f"{path}: no predictions file ({error})") from None

@@ -1,0 +1,201 @@
+"""The ContextFace report as text and as one offline HTML page: ours beside the tables of paper and supplement."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from emo_face.evaluation.contextface.tables import SHORT, paper
+from emo_face.evaluation.multiview.report import STYLE
+
+Row = Sequence[Any]
+
+
+@dataclass
+class Table:
+    """A titled table: the paper's rows first, ours marked, notes below."""
+
+    title: str
+    columns: Sequence[str]
+    paper: Mapping[str, Row] = field(default_factory=dict)
+    ours: Mapping[str, Row] = field(default_factory=dict)
+    notes: Sequence[str] = ()
+
+
+def tables(report: Mapping[str, Any]) -> list[Table]:
+    """All tables of a report (:func:`emo_face.evaluation.contextface.main.measure`), beside the paper's."""
+    found = [*_emotion_tables(report), *_expression_tables(report), *_leak_tables(report), *_ablation_tables(report)]
+    printed = paper()
+    for key in ("supplement_table1", "supplement_table3"):
+        table = printed[key]
+        found.append(Table(table["title"], table["columns"], table["rows"], {}, (OWN[key],)))
+    return found
+
+
+OWN = {
+    "supplement_table1": "Ours: emo-face annotate judge.",
+    "supplement_table3": "Ours: the same command on MERR records. Its Surprise column rests on one or two samples.",
+}
+
+
+def _emotion_tables(report: Mapping[str, Any]) -> Iterable[Table]:
+    printed = paper()
+    beside = {
+        "image+situation": ("table1_situation", "supplement_table4_situation"),
+        "image+quote": ("table1_quote", "supplement_table4_quote"),
+    }
+    for name, scores in report["emotion"].items():
+        rows: dict[str, Row] = {}
+        title = f"Emotion, {name}"
+        columns = [*SHORT, "UAR", "WAR"]
+        for key in beside.get(name, ()):
+            rows |= printed[key]["rows"]
+        if rows:
+            title += f" ({printed[beside[name][0]]['title'].split(':')[0]} and supplement, table 4)"
+        yield Table(title, columns, rows, _emotion_rows(report, scores), _emotion_notes(scores))
+
+
+def _emotion_rows(report: Mapping[str, Any], scores: Mapping[str, Any]) -> dict[str, Row]:
+    order = [report["words"].index(word) for word in SHORT.values()]
+
+    def row(found: Mapping[str, Any]) -> Row:
+        return [*(found["F1"][i] for i in order), found["UAR"], found["WAR"]]
+
+    rows = {"This run (one pass)": row(scores)}
+    if "spoken" in scores:
+        rows["This run (free answers)"] = row(scores["spoken"])
+    blank = [None] * len(order)
+    for name, text in (("majority", "Always the commonest"), ("prior", "Drawn by frequency")):
+        rows[text] = [*blank, scores["baselines"][name]["UAR"], scores["baselines"][name]["WAR"]]
+    return rows
+
+
+def _emotion_notes(scores: Mapping[str, Any]) -> list[str]:
+    low, high = scores["interval"]["UAR"]
+    notes = [
+        f"n = {scores['n']:,}; F1 by emotion; UAR 95 % bootstrap {low:.2f} to {high:.2f}; the model gives "
+        f"{scores['form']:.1f} % of its probability to answers of the expected form."
+    ]
+    if "spoken" in scores:
+        said = scores["spoken"]
+        notes.append(
+            f"Free answers to {said['n']:,}: {said['emitted']:.1f} % emit <FACE>, {said['unparsed']:.1f} % name no "
+            "emotion (counted wrong)."
+        )
+    return notes
+
+
+def _expression_tables(report: Mapping[str, Any]) -> Iterable[Table]:
+    printed = paper()
+    columns = ["L2 per_dim_mse", "sum_sq", "euclidean", "FD", "FD, 20 main directions"]
+    for name, found in report["expression"].items():
+        key = {"situation": "table2_situation", "quote": "table2_quote"}.get(name.removeprefix("image+"))
+        rows: dict[str, Row] = {}
+        if key is not None:
+            rows = {f"Paper: {row}": [v[0], None, None, v[2], None] for row, v in printed[key]["rows"].items()}
+        ours: dict[str, Row] = {
+            row: [_span(values[k]) for k in ("per_dim_mse", "sum_sq", "euclidean", "FD", "FD_pca")]
+            for row, values in found["rows"].items()
+        }
+        ours["Floor (same distribution)"] = [
+            None,
+            None,
+            None,
+            _span(found["floor"]["FD"]),
+            _span(found["floor"]["FD_pca"]),
+        ]
+        notes = (
+            f"n = {found['n']:,}, total variance {found['total_variance']:.2f}; baselines from "
+            f"{found['baselines_from']}.",
+            "Per-emotion mean is told the true emotion. The floor is the distance between two draws of n faces from "
+            "one Gaussian like the true faces: a Frechet distance near it cannot be told from perfect.",
+        )
+        yield Table(f"Faces, {name}", columns, rows, ours, notes)
+
+
+def _leak_tables(report: Mapping[str, Any]) -> Iterable[Table]:
+    ours: dict[str, Row] = {}
+    for text, found in report["leak"].items():
+        share, listed, bag = found["share"], found["word_list"], found.get("bag_of_words")
+        masked = report["emotion"].get(f"{text} masked")
+        seen = report["emotion"].get(text)
+        ours[text] = [
+            share["label_word"], share["synonym"], listed["UAR"], bag["UAR"] if bag else None,
+            seen["UAR"] if seen else None, masked["UAR"] if masked else None,
+            found["leaking"]["UAR"] if "leaking" in found else None,
+            found["clean"]["UAR"] if "clean" in found else None,
+        ]  # fmt: skip
+    if ours:
+        columns = ["names its label, %", "a synonym, %", "word list, UAR", "bag of words, UAR", "model, UAR",
+                   "model, words blanked", "model, leaking", "model, clean"]  # fmt: skip
+        note = "Contexts were written by a model that knew the label, so part of any score is the label read back."
+        yield Table("Leakage: what the words alone give away", columns, {}, ours, (note,))
+
+
+def _ablation_tables(report: Mapping[str, Any]) -> Iterable[Table]:
+    printed = paper()
+    for key in ("table3", "table4", "supplement_table2"):
+        table, found = printed[key], report.get("ablations", {}).get(key, {})
+        rows = {f"Paper: {name}": values for name, values in table["rows"].items()}
+        ours = {f"This run: {name}": [row[c] for c in table["columns"]] for name, row in found.items()}
+        note = "Ours: give models by --also."
+        if found:
+            note = "Each loss needs its own weight." if "L2" in table["columns"] else report["ablation_condition"]
+        yield Table(table["title"], table["columns"], rows, ours, (note,))
+
+
+def _span(value: Mapping[str, float]) -> str:
+    return f"{value['value']:.3f} ({value['low']:.3f} to {value['high']:.3f})"
+
+
+def _cell(value: Any) -> str:
+    return "–" if value is None else value if isinstance(value, str) else f"{value:,.2f}"
+
+
+def write_html(report: Mapping[str, Any], path: Path) -> Path:
+    """Write the page."""
+    parts = ["<h1>ContextFace evaluation</h1>", f"<p>{html.escape(_facts(report))}</p>"]
+    for table in tables(report):
+        head = "".join(f"<th>{html.escape(c)}</th>" for c in ("", *table.columns))
+        body = ""
+        for kind, rows in (("", table.paper), (' class="ours"', table.ours)):
+            for name, values in rows.items():
+                cells = "".join(f"<td>{html.escape(_cell(v))}</td>" for v in values)
+                body += f"<tr{kind}><td>{html.escape(name)}</td>{cells}</tr>"
+        parts.append(f"<table><caption>{html.escape(table.title)}</caption><tr>{head}</tr>{body}</table>")
+        parts += [f'<p class="note">{html.escape(note)}</p>' for note in table.notes]
+    parts.append(f'<p class="note">Paper: {html.escape(paper()["source"])}. Marked rows are of this run.</p>')
+    path.parent.mkdir(parents=True, exist_ok=True)
+    title = "<title>ContextFace evaluation</title>"
+    head = f'<!doctype html><html lang="en"><meta charset="utf-8">{title}<style>{STYLE}</style>'
+    path.write_text(head + "".join(parts) + "</html>", encoding="utf-8")
+    return path
+
+
+def as_text(report: Mapping[str, Any]) -> str:
+    """The tables that hold results of this run, for the screen."""
+    lines = [_facts(report)]
+    for table in tables(report):
+        if not table.ours:
+            continue
+        rows = {**table.paper, **{f"* {name}": values for name, values in table.ours.items()}}
+        cells = [[name, *map(_cell, values)] for name, values in rows.items()]
+        grid = [["", *table.columns], *cells]
+        widths = [max(len(row[i]) for row in grid) for i in range(len(grid[0]))]
+        lines += ["", table.title]
+        for name, *values in grid:
+            shown = [value.rjust(width) for value, width in zip(values, widths[1:], strict=True)]
+            lines.append("  ".join([name.ljust(widths[0]), *shown]))
+        lines += table.notes
+    return "\n".join(lines)
+
+
+def _facts(report: Mapping[str, Any]) -> str:
+    model = report["model"].get("folder", "unnamed")
+    return (
+        f"Model {model}, {report['records']:,} records of split {report['split']} "
+        f"({', '.join(report['sources']) or 'unnamed'}), {report['train_records']:,} training records."
+    )

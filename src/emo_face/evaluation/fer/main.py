@@ -1,0 +1,119 @@
+"""The face student and its peers on the labelled pictures: ``evaluate_face``.
+
+Accuracy figures of ours are read from ``models/nano_face_folds.json`` (made by ``emo-face train face``): no model
+judged a person it had seen. The shipped model, trained on all of them, is measured live for speed, size and noise, and
+on these pictures under ``seen_in_training``.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from emo_face.core.errors import UserError
+from emo_face.core.labels import basic7
+from emo_face.core.paths import share_dir
+from emo_face.datasets.faces import faces as readers
+from emo_face.datasets.faces.faces import FacePicture
+from emo_face.datasets.faces.ferplus import SOURCE
+from emo_face.evaluation.fer.crowd import crowd_figures, read_test
+from emo_face.evaluation.fer.figures import Judged, Said, figures, of_source
+from emo_face.evaluation.fer.folds import FILE, read_folds
+from emo_face.evaluation.fer.noise import not_faces
+from emo_face.evaluation.fer.peers import PEERS, Peer
+from emo_face.perception.nano.face import FaceStudent
+from emo_face.perception.nano.facecrop import CROP, cut
+
+MODEL = "nano_face.onnx"
+SOURCES = ("cmu", "london", "photos")
+CLIP = "video/WolfgangLanger_Pexels_3063838.mp4"
+CLIP_STEP = 4
+ROUNDS = 40
+
+
+def evaluate_face(
+    data: Path, models: Path | None = None, peers: bool = True, ferplus: Path | None = None
+) -> dict[str, Any]:
+    """Measure the face student.
+
+    Args:
+        data: folder with ``images/``, ``video/``, ``face/`` and, for the peers, ``fer/``.
+        models: folder with the model and its fold file; None takes the packaged one.
+        ferplus: folder of FER+, for figures on its test faces; None leaves them out.
+
+    Returns:
+        ``face`` and ``peers`` (figures), and ``predictions`` model -> data set -> truth and probabilities.
+
+    Raises:
+        UserError: pictures or the fold file are missing. ModelError: a model is missing or damaged.
+    """
+    folder = models or share_dir() / "models"
+    folds = read_folds(folder / FILE)
+    unseen = [
+        Judged(f.source, f.name, f.person, f.label, f.probabilities(folds.temperature)) for f in folds.predictions
+    ]
+    pictures = read_pictures(data)
+    student = FaceStudent(folder / MODEL)
+    ours: dict[str, Any] = {**figures(unseen), "ms_batch8": speed(student), "bytes": (folder / MODEL).stat().st_size}
+    made = folds.made
+    ours["figures_are"] = f"leave-people-out, {made.get('folds')} folds, seed {made.get('seed')}"
+    ours["noise_top"] = round(noise_top(student), 4)
+    crops = np.stack([cut(p.picture, p.face) for p in pictures])
+    live = figures(judged(pictures, student.classify(crops)[0]))
+    ours["seen_in_training"] = live
+    predictions: dict[str, dict[str, Said]] = {"face": {s: of_source(unseen, s) for s in SOURCES}}
+    crowd = read_test(ferplus, readers.detector_of(data)) if ferplus else []
+    if crowd:
+        said = judged(crowd, student.classify(np.stack([cut(p.picture, p.face) for p in crowd]))[0])
+        ours |= crowd_figures(said)
+        predictions["face"]["ferplus"] = of_source(said, SOURCE)
+    rivals: dict[str, Any] = {}
+    for name in PEERS if peers else ():
+        peer = Peer(name, data / "fer")
+        found = judged(pictures, peer.classify(pictures))
+        rivals[name] = {**figures(found), "ms_batch8": peer.speed(), "bytes": peer.path.stat().st_size}
+        predictions[name] = {s: of_source(found, s) for s in SOURCES}
+        if crowd:
+            said = judged(crowd, peer.classify(crowd))
+            rivals[name] |= crowd_figures(said)
+            predictions[name]["ferplus"] = of_source(said, SOURCE)
+    return {"face": ours, "peers": rivals, "predictions": predictions}
+
+
+def read_pictures(data: Path) -> list[FacePicture]:
+    """The labelled pictures and every fourth frame of the clip. Raises UserError where a folder is missing."""
+    images = data / "images"
+    if not images.is_dir():
+        raise UserError(f"{images}: no such folder; --data must hold images/, video/ and face/")
+    detector = readers.detector_of(data)
+    found = readers.read_cmu(images / "cmu_faces", detector)
+    found += readers.read_london(images / "london", detector)
+    found += [p for p in readers.read_photos(images / "emotion", images / "labels.csv", detector) if p.label]
+    return found + list(readers.read_video(data / CLIP, detector, CLIP_STEP))
+
+
+def judged(pictures: Sequence[FacePicture], probabilities: np.ndarray[Any, Any]) -> list[Judged]:
+    """Pair pictures with what a model said about each."""
+    return [Judged(p.source, p.name, p.person, p.label or "", q) for p, q in zip(pictures, probabilities, strict=True)]
+
+
+def speed(student: FaceStudent, rounds: int = ROUNDS) -> float:
+    """Median milliseconds for a batch of eight crops on one core, from pixels to probabilities."""
+    crops = np.random.default_rng(0).integers(0, 256, (8, CROP, CROP)).astype(np.uint8)
+    student.classify(crops)
+    taken = []
+    for _ in range(rounds):
+        start = time.perf_counter()
+        student.classify(crops)
+        taken.append(time.perf_counter() - start)
+    return round(1e3 * float(np.median(taken)), 3)
+
+
+def noise_top(student: FaceStudent, count: int = 400, seed: int = 7) -> float:
+    """Highest top probability over things that are no face; a guess on them would be over 0.5."""
+    top = student.classify(not_faces(count, seed))[0].max(axis=1)
+    return float(top.max()) if len(top) else 1 / len(basic7())

@@ -1,0 +1,1 @@
+"""Metrics and calibration for single-label and multi-label emotions."""

@@ -1,0 +1,1 @@
+"""The multi-view model judged as its paper judges it."""

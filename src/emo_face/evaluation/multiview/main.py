@@ -1,0 +1,204 @@
+"""``emo-face evaluate multiview``: a trained head on cached features, beside the paper's tables.
+
+  emo-face evaluate multiview --records emotic.jsonl --cache out/features --model out/multiview --out out/report
+  emo-face evaluate multiview --records emotic.jsonl --cache out/features --model out/multiview --ablations --json
+
+Thresholds and calibration come with the model, from its validation split. ``--ablations`` trains the head again with
+fewer views, without attention and with binary cross-entropy (the paper's tables 6, 11, 12), else with the head's own
+settings. The ablations of Stage 1 are corpora: make them with ``emo-face data qa --tasks ...`` and ``--no-balance``,
+train, cache, and give their features as ``--also "table8/without balancing=out/features-unbalanced"`` (tables 7 to 9),
+or let the model answer in words with ``--vlm "+ caption-guided prompt=out/stage1-caption/best"`` (table 13).
+benchmarks/stage1_ablations.py does all of it on synthetic scenes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from emo_face.core.errors import UserError
+from emo_face.core.labels import label_set
+from emo_face.evaluation.metrics import multilabel
+from emo_face.evaluation.metrics.label_bins import brier_per_label, ece_per_label, pooled_bins
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Records, cache, model, output."""
+    parser.add_argument("--records", type=Path, required=True, help="records file (.jsonl) with all splits")
+    parser.add_argument("--cache", type=Path, required=True, help="folder of cached features")
+    parser.add_argument("--model", type=Path, required=True, help="folder with head.safetensors and head.json")
+    parser.add_argument("--split", default="test", choices=("train", "val", "test"))
+    parser.add_argument("--ap-mode", default="sklearn", choices=multilabel.AP_MODES)
+    parser.add_argument("--rounds", type=int, default=200, help="of the bootstrap (default 200)")
+    parser.add_argument("--ablations", action="store_true", help="train the head's ablations as well")
+    parser.add_argument(
+        "--also", action="append", default=[], metavar="TABLE/ROW=DIR", help="features of another Stage 1"
+    )
+    parser.add_argument(
+        "--vlm",
+        action="append",
+        default=[],
+        metavar="[ROW=]DIR",
+        help="also let Stage 1 answer in words: its folder (best/), and its row of the paper's table 13",
+    )
+    parser.add_argument("--base", type=Path, metavar="DIR", help="InstructBLIP checkpoint, for --vlm")
+    parser.add_argument("--images", type=Path, metavar="DIR", help="folder of the pictures, for --vlm")
+    parser.add_argument("--device", default="cpu", help="of --vlm (default cpu)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, help="write report.html and report.json here")
+    parser.add_argument("--json", action="store_true", help="print JSON on stdout and nothing else")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Evaluate, write the report, print."""
+    from importlib.util import find_spec
+
+    if find_spec("torch") is None:
+        raise UserError("evaluating the multi-view head needs torch: scripts/setup.sh full")
+    report = evaluate(args)
+    if args.out is not None:
+        from emo_face.evaluation.multiview.report import write_html
+
+        write_html(report, args.out / "report.html")
+        (args.out / "report.json").write_text(json.dumps(_plain(report), indent=1) + "\n", encoding="utf-8")
+    if args.json:
+        print(json.dumps(_plain(report)))
+    else:
+        _print(report)
+    return 0
+
+
+def evaluate(args: argparse.Namespace) -> dict[str, Any]:
+    """The whole report as a dict. Raises UserError for an empty split or features that are not there."""
+    from emo_face.datasets.records import of_split, read_jsonl
+    from emo_face.perception.multiview import fingerprint, head_file
+    from emo_face.training.feature_cache import FeatureCache
+    from emo_face.training.multiview import stage2
+
+    head, card = head_file.load(args.model)
+    records = list(read_jsonl(args.records))
+    people = of_split(records, args.split)
+    features = read_features(args.cache)
+    fingerprint.check(card.encoder, FeatureCache.reading(args.cache).meta().get("files", {}), args.cache)
+    name = card.fusion.label_set
+    data = stage2.labelled(features, people, name)
+    if data.features.features.shape[1:] != (len(card.fusion.views), card.fusion.in_features):
+        shape = data.features.features.shape[1:]
+        raise UserError(
+            f"{args.cache}: features of {shape[0]} views x {shape[1]}, the head of {args.model} reads "
+            f"{len(card.fusion.views)} x {card.fusion.in_features}; cache with the encoder it was trained on"
+        )
+    logits, vad = stage2.predict(head, data.features)
+    report = measure(logits, data.truth, card, args.ap_mode, args.rounds, args.seed)
+    report.update(
+        label_set=name,
+        labels=list(label_set(name).labels),
+        split=args.split,
+        split_note=_split_note(people),
+        data=[len({record.image for record in records}), len(records), len(label_set(name))],
+        missing_views=_missing(data.features.present, card.fusion.views),
+    )
+    if vad is not None:
+        report["vad_error"] = _vad_error(vad, data.vad)
+    if args.vlm:
+        from emo_face.evaluation.multiview.vlm import steps
+
+        report["vlm"] = steps(args.vlm, args.base, args.images, people, args.device)
+    if args.ablations or args.also:
+        from emo_face.training.multiview.ablations import ablations
+
+        report["ablations"] = ablations(card, records, args.cache, args.split, args.ap_mode, args.ablations, args.also)
+    return report
+
+
+def measure(logits: Any, truth: Any, card: Any, mode: multilabel.APMode, rounds: int, seed: int) -> dict[str, Any]:
+    """Metrics of (n, classes) logits under a card's calibration and thresholds."""
+    multi = label_set(card.fusion.label_set).multi
+    probabilities = card.probabilities(logits)
+    plain = replace(card, scale=np.ones_like(card.scale), shift=np.zeros_like(card.shift)).probabilities(logits)
+    low, high = multilabel.map_interval(logits, truth, np.random.default_rng(seed), rounds)
+    predicted = multilabel.decide(probabilities, card.thresholds, multi)
+    others = multilabel.intervals(predicted, truth, np.random.default_rng(seed), rounds)
+    bins = pooled_bins(probabilities, truth)
+    return {
+        "result": multilabel.summary(probabilities, truth, card.thresholds, multi, mode, logits if multi else None),
+        "mAP_interval": [100 * low, 100 * high],
+        "intervals": {key: [100 * a, 100 * b] for key, (a, b) in others.items() if key != "accuracy" or not multi},
+        "positives": multilabel.frequencies(truth, label_set(card.fusion.label_set).labels),
+        "calibration": {
+            "ece": float(ece_per_label(probabilities, truth).mean()),
+            "ece_raw": float(ece_per_label(plain, truth).mean()),
+            "ece_per_label": ece_per_label(probabilities, truth).tolist(),
+            "brier": float(brier_per_label(probabilities, truth).mean()),
+            "brier_raw": float(brier_per_label(plain, truth).mean()),
+            "bins": {"score": bins.score.tolist(), "share": bins.share.tolist(), "count": bins.count.tolist()},
+        },
+    }
+
+
+def read_features(folder: Path) -> Any:
+    """Cached features without their encoder. Raises UserError where the folder holds none."""
+    from emo_face.training.feature_cache import FeatureCache
+
+    return FeatureCache.reading(folder).load()
+
+
+def _split_note(people: Sequence[Any]) -> str:
+    sources = sorted({record.source for record in people})
+    return f"Data and splits: {', '.join(sources) or 'unnamed'}. Numbers of other data or other splits do not compare."
+
+
+def _missing(present: Any, views: Sequence[str]) -> dict[str, int]:
+    return {view: int((present[:, v] == 0).sum()) for v, view in enumerate(views)}
+
+
+def _vad_error(vad: Any, truth: Any) -> dict[str, float]:
+    """Mean absolute error on the 1..10 scale, over annotated people."""
+    known = np.isfinite(truth).all(1)
+    error = 4.5 * np.abs(vad[known] - truth[known]).mean(0) if known.any() else np.full(3, np.nan)
+    return dict(zip(("valence", "arousal", "dominance"), error.tolist(), strict=True))
+
+
+def _plain(value: Any) -> Any:
+    """JSON without NaN: null stands for it."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _print(report: dict[str, Any]) -> None:
+    from emo_face.evaluation.multiview.report import main_table, paper
+
+    ours, tables = report["result"], paper()
+    low, high = report["mAP_interval"]
+    print(
+        f"{report['label_set']} {report['split']}: {ours['n']} people, mAP {ours['mAP']:.2f} ({low:.2f} to {high:.2f})"
+    )
+    table = tables.get(main_table(report["label_set"]))
+    if table:
+        print(f"{'':30s}" + "".join(f"{column:>11s}" for column in table["columns"]))
+        rows = {**table["rows"], "This run": [ours.get(column) for column in table["columns"]]}
+        for name, values in rows.items():
+            print(f"{name:30s}" + "".join(f"{'-' if v is None else f'{v:.2f}':>11s}" for v in values))
+    for name, vlm in report.get("vlm", {}).items():
+        text = ", ".join(f"{key} {vlm[key]:.2f}" for key in ("precision", "recall", "f1", "hamming"))
+        print(f"VLM in words, {name}: {text}, {vlm['unparseable']:.1f} % of answers name no label (table 13)")
+    calibration = report["calibration"]
+    print(f"ECE {calibration['ece_raw']:.4f} -> {calibration['ece']:.4f}, Brier {calibration['brier']:.4f}")
+    for key, rows in report.get("ablations", {}).items():
+        for name, values in rows.items():
+            printed = tables[key]["rows"].get(name, [])
+            print(f"{key} {name:28s} {_numbers(values)}  paper {_numbers(printed)}")
+
+
+def _numbers(values: Sequence[float | None]) -> str:
+    return " ".join("-" if v is None or not math.isfinite(v) else f"{v:.2f}" for v in values)

@@ -1,0 +1,151 @@
+"""The multi-view report as one offline HTML page: ours beside the paper's tables, with a reliability diagram."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from emo_face.core.labels import label_set
+from emo_face.core.paths import data_file
+from emo_face.evaluation.multiview.vlm import UNNAMED
+
+LAST_STEP = "+ final instruction tuning"
+"""Row of table 13 that is the whole method."""
+STYLE = (
+    "body{font:15px system-ui;margin:2em auto;max-width:62em;color:#222}table{border-collapse:collapse;margin:1em 0}"
+    "td,th{padding:.25em .8em;text-align:right;border-bottom:1px solid #ddd}"
+    "td:first-child,th:first-child{text-align:left;white-space:nowrap}"
+    ".ours{background:#eef6ff;font-weight:600}caption{text-align:left;font-weight:600}.note{color:#555}"
+)
+
+
+def paper() -> dict[str, Any]:
+    """The paper's tables (``data/paper_multiview.yaml``)."""
+    content: dict[str, Any] = yaml.safe_load(data_file("paper_multiview.yaml").read_text(encoding="utf-8"))
+    return content
+
+
+def main_table(name: str) -> str:
+    """Key of the paper's main table of a label set; empty where it has none."""
+    return {"emotic26": "table2", "caers7": "table4", "heco8": "table5"}.get(name, "")
+
+
+def write_html(report: Mapping[str, Any], path: Path) -> Path:
+    """Write the page of a report made by :func:`emo_face.evaluation.multiview.main.evaluate`."""
+    tables = paper()
+    name = main_table(report["label_set"])
+    ours = report["result"]
+    parts = [f"<h1>Multi-view emotion recognition: {html.escape(report['label_set'])}</h1>", _facts(report)]
+    if name:
+        columns = tables[name]["columns"]
+        mine = {"This run": [ours.get(column) for column in columns]}
+        for row, measured in report.get("vlm", {}).items():
+            if row in (UNNAMED, LAST_STEP):
+                mine["This run (VLM, in words)"] = [measured.get(column) for column in columns]
+        parts.append(_table(tables[name]["title"], columns, tables[name]["rows"], mine))
+    if report["label_set"] == "emotic26":
+        parts.append(_categories(report, tables["table3"]))
+    if "vlm" in report and report["label_set"] == "emotic26":
+        parts.append(_steps(report["vlm"], tables["table13"]))
+    for key, result in report.get("ablations", {}).items():
+        metric = "" if label_set(report["label_set"]).multi else "accuracy"
+        parts.append(_ablation(tables[key], result, metric))
+    sizes = tables["table10"]
+    parts.append(_table(sizes["title"], sizes["columns"], sizes["rows"], {"This run": report["data"]}))
+    parts.append("<h2>Calibration</h2>" + _reliability(report["calibration"]["bins"]))
+    source = html.escape(tables["source"])
+    parts.append(f'<p class="note">Paper: <a href="{source}">{source}</a>.</p>')
+    path.parent.mkdir(parents=True, exist_ok=True)
+    title = "<title>Multi-view evaluation</title>"
+    page = f'<!doctype html><html lang="en"><meta charset="utf-8">{title}<style>{STYLE}</style>'
+    path.write_text(page + "".join(parts) + "</html>", encoding="utf-8")
+    return path
+
+
+def _number(value: Any) -> str:
+    return "–" if value is None or value != value else f"{value:,.2f}" if isinstance(value, float) else f"{value:,}"
+
+
+def _table(
+    title: str, columns: Sequence[str], rows: Mapping[str, Sequence[Any]], ours: Mapping[str, Sequence[Any]]
+) -> str:
+    head = "".join(f"<th>{html.escape(str(column))}</th>" for column in ("", *columns))
+    body = ""
+    for kind, group in (("", rows), (' class="ours"', ours)):
+        for name, values in group.items():
+            cells = "".join(f"<td>{_number(value)}</td>" for value in values)
+            body += f"<tr{kind}><td>{html.escape(str(name))}</td>{cells}</tr>"
+    return f"<table><caption>{html.escape(title)}</caption><tr>{head}</tr>{body}</table>"
+
+
+def _facts(report: Mapping[str, Any]) -> str:
+    ours = report["result"]
+    low, high = report["mAP_interval"]
+    calibration = report["calibration"]
+    lines = [
+        report["split_note"],
+        f"{ours['n']:,} people, split {report['split']}, AP mode {ours['ap_mode']}",
+        f"mAP {ours['mAP']:.2f} (95 % bootstrap {low:.2f} to {high:.2f})",
+        "; ".join(f"{key} {ours[key]:.2f} ({a:.2f} to {b:.2f})" for key, (a, b) in report["intervals"].items()),
+        f"ECE {calibration['ece']:.4f} (uncalibrated {calibration['ece_raw']:.4f}), Brier {calibration['brier']:.4f}",
+    ]
+    left_out = ours["classes_without_positives"]
+    if left_out:
+        names = ", ".join(report["labels"][c] for c in left_out)
+        lines.append(f"labels without a positive, left out of mAP: {names}")
+    return "".join(f"<p>{html.escape(line)}</p>" for line in lines)
+
+
+def _categories(report: Mapping[str, Any], table: Mapping[str, Any]) -> str:
+    columns = [*table["columns"], "This run"]
+    rows = {}
+    for name, values in table["rows"].items():
+        if name in report["labels"]:
+            value = report["result"]["AP"][report["labels"].index(name)]
+            rows[name] = [*values, None if value is None or value != value else float(value)]
+        else:
+            rows[name] = [*values, float(report["result"]["mAP"])]
+    return _table(table["title"], columns, rows, {})
+
+
+def _steps(measured: Mapping[str, Mapping[str, Any]], table: Mapping[str, Any]) -> str:
+    """Table 13 with each step of this run right of the paper's."""
+    columns = table["columns"]
+    rows = {}
+    for name in dict.fromkeys([*table["rows"], *measured]):
+        printed, ours = table["rows"].get(name, [None] * len(columns)), measured.get(name, {})
+        rows[name] = [*printed, *(ours.get(column) for column in columns)]
+    return _table(table["title"], [f"{c}, {who}" for who in ("paper", "this run") for c in columns], rows, {})
+
+
+def _ablation(table: Mapping[str, Any], result: Mapping[str, Sequence[Any]], metric: str) -> str:
+    """A table of the paper with this run's values right of its own; ``metric`` where they are of another kind."""
+    columns = table["columns"]
+    rows = {name: [*values, *result.get(name, [None] * len(columns))] for name, values in table["rows"].items()}
+    heads = [f"{c}, paper" for c in columns] + [f"{metric or c}, this run" for c in columns]
+    return _table(table["title"], heads, rows, {})
+
+
+def _reliability(bins: Mapping[str, Sequence[float]]) -> str:
+    """An inline SVG: share of positives over mean score, all labels pooled."""
+    side = 300
+    points = [(40 + side * x, 10 + side * (1 - y)) for x, y in zip(bins["score"], bins["share"], strict=True)]
+    dots = "".join(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" fill="#0072b2"/>' for x, y in points)
+    path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+    frame = f'<rect x="40" y="10" width="{side}" height="{side}" fill="none" stroke="#888"/>'
+    diagonal = f'<line x1="40" y1="{10 + side}" x2="{40 + side}" y2="10" stroke="#bbb" stroke-dasharray="4"/>'
+    text = (
+        f'<text x="{40 + side / 2}" y="{side + 42}" text-anchor="middle">mean score</text>'
+        f'<text x="14" y="{10 + side / 2}" text-anchor="middle" transform="rotate(-90 14 {10 + side / 2})">'
+        "share of positives</text>"
+        f'<text x="40" y="{side + 26}" text-anchor="middle">0</text>'
+        f'<text x="{40 + side}" y="{side + 26}" text-anchor="middle">1</text>'
+    )
+    line = f'<polyline points="{path}" fill="none" stroke="#0072b2"/>'
+    size = f'width="{side + 60}" height="{side + 55}"'
+    head = f'<svg {size} role="img" aria-label="reliability diagram" font-size="13">'
+    return f"{head}{frame}{diagonal}{line}{dots}{text}</svg>"

@@ -1,0 +1,1 @@
+"""The speech student judged on lines it has not seen."""

@@ -1,0 +1,1 @@
+"""The loop that moves a face: controller, calibration, real-time scheduling."""

@@ -1,0 +1,1 @@
+"""From emotions to action units, ARKit values and basis coefficients."""

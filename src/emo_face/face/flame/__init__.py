@@ -1,0 +1,1 @@
+"""FLAME: model files, coefficients, maps to ARKit, the 3D head."""

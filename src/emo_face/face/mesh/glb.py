@@ -1,0 +1,141 @@
+"""Write a head with morph targets as binary glTF 2.0, small enough to serve: offsets are stored sparsely."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emo_face.core.types import FloatArray
+from emo_face.face.mesh.surface import vertex_normals
+
+_FLOAT, _UINT = 5126, 5125
+
+
+@dataclass(frozen=True)
+class HeadPart:
+    """One material of a head.
+
+    Attributes:
+        vertices: (n, 3) m, y up, looking along +z. triangles: (m, 3) vertex indices.
+        colours: (n, 3) linear RGB in [0, 1], or (3,) for the whole part. roughness: in [0, 1].
+        offsets: (k, n, 3) m, one a morph target, at full activation.
+    """
+
+    name: str
+    vertices: FloatArray
+    triangles: NDArray[np.integer]
+    colours: FloatArray
+    offsets: FloatArray
+    roughness: float = 0.6
+
+
+class _Buffer:
+    """Blocks of the binary chunk, and the accessors that read them."""
+
+    def __init__(self) -> None:
+        self.blocks: list[bytes] = []
+        self.views: list[dict[str, Any]] = []
+        self.accessors: list[dict[str, Any]] = []
+
+    def view(self, data: NDArray[Any]) -> int:
+        block = data.tobytes()
+        self.views.append({"buffer": 0, "byteOffset": sum(map(len, self.blocks)), "byteLength": len(block)})
+        self.blocks.append(block + b"\0" * (-len(block) % 4))
+        return len(self.views) - 1
+
+    def vectors(self, values: FloatArray, bounds: bool = False) -> int:
+        data = values.astype("<f4")
+        accessor = {"bufferView": self.view(data), "componentType": _FLOAT, "count": len(data), "type": "VEC3"}
+        return self._add({**accessor, **(_bounds(data) if bounds else {})})
+
+    def indices(self, triangles: NDArray[np.integer]) -> int:
+        data = triangles.astype("<u4")
+        return self._add(
+            {"bufferView": self.view(data), "componentType": _UINT, "count": int(data.size), "type": "SCALAR"}
+        )
+
+    def sparse(self, offsets: FloatArray, least: float) -> int:
+        """Offsets (n, 3) of which those below ``least`` are left out (glTF 2.0, section 3.6.2.3)."""
+        data = offsets.astype("<f4")
+        moved = np.flatnonzero(np.abs(data).max(axis=1) >= least)
+        accessor: dict[str, Any] = {"componentType": _FLOAT, "count": len(data), "type": "VEC3"}
+        if len(moved):
+            accessor["sparse"] = {
+                "count": len(moved),
+                "indices": {"bufferView": self.view(moved.astype("<u4")), "componentType": _UINT},
+                "values": {"bufferView": self.view(data[moved])},
+            }
+        kept = np.zeros_like(data)
+        kept[moved] = data[moved]
+        return self._add({**accessor, **_bounds(kept)})
+
+    def _add(self, accessor: dict[str, Any]) -> int:
+        self.accessors.append(accessor)
+        return len(self.accessors) - 1
+
+
+def _bounds(data: NDArray[Any]) -> dict[str, list[float]]:
+    return {"min": data.min(axis=0).tolist(), "max": data.max(axis=0).tolist()}
+
+
+def write_head(path: Path, parts: Sequence[HeadPart], targets: Sequence[str], least: float = 2e-5) -> None:
+    """Write ``parts`` with morph targets named ``targets`` (k); offsets under ``least`` metres are dropped.
+
+    Source: Khronos, glTF 2.0 specification, sections 3.7.2.2 (morph targets; names in ``extras.targetNames``).
+    """
+    buffer = _Buffer()
+    primitives = [_primitive(buffer, part, index, least) for index, part in enumerate(parts)]
+    document = {
+        "asset": {"version": "2.0", "generator": "emo_face"},
+        "scene": 0,
+        "scenes": [{"nodes": [0]}],
+        "nodes": [{"mesh": 0, "name": "head"}],
+        "meshes": [
+            {"name": "head", "primitives": primitives, "weights": [0.0] * len(targets),
+             "extras": {"targetNames": list(targets)}}
+        ],
+        "materials": [
+            {"name": part.name, "pbrMetallicRoughness": {"metallicFactor": 0.0, "roughnessFactor": part.roughness}}
+            for part in parts
+        ],
+        "accessors": buffer.accessors,
+        "bufferViews": buffer.views,
+        "buffers": [{"byteLength": sum(map(len, buffer.blocks))}],
+    }  # fmt: skip
+    write_container(path, document, b"".join(buffer.blocks))
+
+
+def write_container(path: Path, document: dict[str, Any], body: bytes) -> None:
+    """Write a glTF document and its buffer as one GLB file. Source: Khronos, glTF 2.0 specification, section 4."""
+    text = json.dumps(document, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 4)
+    body += b"\0" * (-len(body) % 4)
+    chunks = struct.pack("<I4s", len(text), b"JSON") + text + struct.pack("<I4s", len(body), b"BIN\0") + body
+    path.write_bytes(struct.pack("<4sII", b"glTF", 2, 12 + len(chunks)) + chunks)
+
+
+def _primitive(buffer: _Buffer, part: HeadPart, material: int, least: float) -> dict[str, Any]:
+    colours = np.broadcast_to(part.colours, part.vertices.shape)
+    rest = vertex_normals(part.vertices, part.triangles)
+    targets = []
+    for offset in part.offsets:
+        turned = vertex_normals(part.vertices + offset, part.triangles) - rest
+        targets.append({"POSITION": buffer.sparse(offset, least), "NORMAL": buffer.sparse(turned, 0.02)})
+    attributes = {
+        "POSITION": buffer.vectors(part.vertices, bounds=True),
+        "NORMAL": buffer.vectors(rest),
+        "COLOR_0": buffer.vectors(colours),
+    }
+    return {
+        "attributes": attributes,
+        "indices": buffer.indices(part.triangles),
+        "material": material,
+        "targets": targets,
+    }

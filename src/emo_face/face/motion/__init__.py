@@ -1,0 +1,1 @@
+"""How a face moves between targets: blinks, gaze, breathing, lips."""

@@ -1,0 +1,228 @@
+"""What the face plays: expression targets, a person's hand on the tuning page, neutral and emergency stop. Thread-safe.
+
+One thread ticks, others offer targets and commands. All times are steady seconds; the age of a target is the caller's
+to know, so that clocks that jump cannot hold an old face.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emo_face.core.arkit import ARKIT_52, ARKIT_INDEX
+from emo_face.core.errors import UserError
+from emo_face.core.labels import label_set
+from emo_face.core.types import ExpressionTarget
+from emo_face.face.expressions.basis import Basis, FaceCode, find_basis
+from emo_face.face.expressions.facs import default_facs
+from emo_face.face.motion.motion import FaceMotion
+
+Array = NDArray[np.float64]
+HAND_VALID = 1.0
+"""Seconds for which a refreshed tuning pose is valid; it is refreshed at every tick."""
+
+WHY = {
+    "estop": "emergency stop is on",
+    "neutral": "~/neutral was called just now",
+    "hand": "the tuning page holds the face; press release there",
+    "stale": "it was older than its valid_for when it came",
+    "basis": "basis {target.basis!r} is unknown here: make it by `emo-face flame import`, then configure again",
+    "length": "a field has the wrong length",
+    "nonfinite": "a value is not finite",
+}
+"""Reason that :meth:`FacePlayer.show` gives -> sentence, to be formatted with ``target``."""
+
+
+class Bases:
+    """Finds a basis by name, once: one that is missing is not looked for at every message."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, Basis | None] = {}
+
+    def __call__(self, name: str) -> Basis:
+        """The basis called ``name``. Raises KeyError where this machine has none, or a damaged one."""
+        if name not in self._known:
+            try:
+                self._known[name] = find_basis(name)
+            except UserError:
+                self._known[name] = None
+        found = self._known[name]
+        if found is None:
+            raise KeyError(name)
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """One tick's face.
+
+    Attributes:
+        arkit: (52,) in [0, 1].
+        stale: no fresh target: easing to, or at, neutral. estop: stopped; the face stands still.
+        by: ``expression``, ``hand`` (the tuning page) or ``neutral``.
+    """
+
+    arkit: Array
+    stale: bool
+    estop: bool
+    by: str
+
+
+@dataclass
+class FacePlayer:
+    """Feeds a :class:`FaceMotion` from whoever is in charge: emergency stop, neutral, tuning page, expressions.
+
+    Attributes:
+        basis: finds the decoder of a basis by name, or raises KeyError.
+        timeout: longest time in seconds that a target is shown without a newer one.
+        neutral_hold: seconds that :meth:`neutral` keeps expressions away.
+    """
+
+    motion: FaceMotion
+    basis: Callable[[str], Basis]
+    timeout: float = 1.0
+    neutral_hold: float = 3.0
+    _lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
+    _hand: Array | None = None
+    _estop: bool = False
+    _quiet_until: float = -math.inf
+    _decoded: Array | None = None
+    _shown: Shown = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._shown = Shown(np.zeros(len(ARKIT_52)), True, False, "neutral")
+
+    def show(self, target: ExpressionTarget, age: float, now: float) -> str:
+        """Offer a target that is ``age`` seconds old; returns why it is not shown, or an empty text.
+
+        The reasons are the keys of :data:`WHY`.
+        """
+        with self._lock:
+            if reason := self._busy(now):
+                return reason
+            left = min(target.valid_for - max(age, 0.0), self.timeout)
+            if not left > 0:
+                return "stale"
+            try:
+                decoder = self.basis(target.basis)
+            except KeyError:
+                return "basis"
+            # the eyes are moved by the gaze layer; decoding them too would look twice as far
+            code = FaceCode(target.coefficients, target.jaw_pose, target.eyelids, np.zeros(2))
+            try:
+                face = np.asarray(decoder.decode(code, self._decoded), np.float64)
+                gaze = [float(v) for v in target.gaze]
+            except ValueError:
+                self._decoded = None
+                return "nonfinite"
+            self._decoded = face
+            flame = target.coefficients if target.basis.startswith("flame") else None
+            done = self.motion.set_target(face, now, left, arousal=_arousal(target), gaze=gaze, flame=flame)
+            return "" if done else "length"
+
+    def play(self, arkit: Array, valid_for: float, now: float) -> bool:
+        """Show ARKit values (52,) for ``valid_for`` seconds or until the next target; False when they are not shown."""
+        with self._lock:
+            return not self._busy(now) and self.motion.set_target(arkit, now, valid_for)
+
+    def look_at(self, yaw: float, pitch: float, now: float, valid_for: float) -> bool:
+        """Look somewhere (rad, left and up positive) for ``valid_for`` seconds. False if not finite."""
+        with self._lock:
+            return self.motion.look_at(yaw, pitch, now, valid_for)
+
+    def viseme(self, name: str, now: float) -> bool:
+        """Show a viseme while the robot speaks. False for an unknown name."""
+        with self._lock:
+            return self.motion.viseme(name, now)
+
+    def envelope(self, level: float, now: float) -> bool:
+        """Open the mouth with the loudness in [0, 1] of the robot's voice. False if it is no such number."""
+        with self._lock:
+            return self.motion.envelope(level, now)
+
+    def _busy(self, now: float) -> str:
+        if self._estop:
+            return "estop"
+        if now < self._quiet_until:
+            return "neutral"
+        return "hand" if self._hand is not None else ""
+
+    def command(self, command: Mapping[str, Any]) -> str | None:
+        """Obey the tuning page (``tune``, ``preset``, ``release``); returns why not, or None."""
+        with self._lock:
+            if self._estop:
+                return "emergency stop: release it first"
+            if command["type"] == "release":
+                self._hand = None
+            elif command["type"] == "preset":
+                strength = float(command["intensity"])
+                self._hand = np.asarray(default_facs().arkit({command["emotion"]: 1.0}, strength), np.float64)
+            else:
+                pose = np.zeros(len(ARKIT_52)) if self._hand is None else self._hand.copy()
+                for name, value in command["values"].items():
+                    pose[ARKIT_INDEX[name]] = value
+                self._hand = pose
+            return None
+
+    def neutral(self, now: float) -> None:
+        """Ease to neutral and keep expressions away for :attr:`neutral_hold` seconds; ends tuning."""
+        with self._lock:
+            self._hand = None
+            self._quiet_until = now + self.neutral_hold
+            self.motion.neutral(now)
+
+    def estop(self, on: bool, now: float) -> None:
+        """Stop where the face is, or release the stop and ease to neutral."""
+        with self._lock:
+            if self._estop and not on:
+                self.motion.neutral(now)
+                self._hand = None
+            self._estop = on
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the emergency stop is latched."""
+        return self._estop
+
+    @property
+    def flame(self) -> Array | None:
+        """(100,) FLAME coefficients of the last tick, or None: what rigs with ``flame_...`` channels move by."""
+        return self.motion.flame
+
+    @property
+    def settled(self) -> bool:
+        """Whether the face has come to rest at neutral."""
+        with self._lock:
+            return self.motion.settled
+
+    @property
+    def shown(self) -> Shown:
+        """The face of the last tick."""
+        return self._shown
+
+    def tick(self, now: float) -> Array:
+        """Advance to ``now`` and return (52,) ARKit values in [0, 1]."""
+        with self._lock:
+            face = self._shown.arkit
+            if not self._estop:
+                if self._hand is not None:
+                    self.motion.set_target(self._hand, now, HAND_VALID)
+                face = self.motion.tick(now)
+            by = "hand" if self._hand is not None else "neutral" if self.motion.stale else "expression"
+            self._shown = Shown(face, self.motion.stale, self._estop, by)
+            return face
+
+
+def _arousal(target: ExpressionTarget) -> float:
+    """Arousal in [-1, 1] of what is shown; quickens moves and blinks."""
+    try:
+        labels = label_set(target.label_set)
+        return labels.circumplex(target.probabilities)[1] * target.intensity
+    except (KeyError, ValueError):
+        return 0.0

@@ -1,0 +1,1 @@
+"""Flat pictures of faces: sketch, gallery, reach of a rig."""

@@ -1,0 +1,82 @@
+"""The gallery: every emotion at several intensities on every theme and rig, in one picture."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import cv2
+import numpy as np
+
+from emo_face.core.labels import basic7
+from emo_face.core.types import FloatArray, ImageArray
+from emo_face.face.expressions.facs import default_facs
+from emo_face.face.pictures.facedata import load_face
+from emo_face.face.pictures.sketch import draw_face
+from emo_face.face.rig.rig import Rig
+
+INTENSITIES = (0.4, 0.7, 1.0)
+RIG_THEME = "robot"
+PAPER, INK, SOFT = (250, 249, 248), (58, 42, 34), (134, 118, 104)  # BGR
+MARGIN, HEADING, FOOT = 24, 58, 22  # pixels
+
+
+def expression(emotion: str, intensity: float) -> FloatArray:
+    """ARKit values (52,) of a basic emotion by the packaged FACS table."""
+    facs = default_facs()
+    return facs.arkit(dict(facs.mixture_of_label(emotion)), intensity)
+
+
+def draw_cells(
+    theme: str,
+    cell: int,
+    intensities: Sequence[float] = INTENSITIES,
+    preset: Callable[[str, float], FloatArray] = expression,
+) -> ImageArray:
+    """A plain grid: a row for each intensity, a column for each of the seven emotions, ``cell`` pixels wide each."""
+    mode: Literal["light", "dark"] = "dark" if theme == "eyes" else "light"
+    size = (cell, round(cell * 1.04))
+    rows = [
+        np.hstack([draw_face(preset(emotion, k), size, theme, mode=mode) for emotion in basic7().labels])
+        for k in intensities
+    ]
+    return np.vstack(rows)
+
+
+def draw_gallery(
+    themes: Sequence[str], rigs: Sequence[Rig] = (), cell: int = 150, intensities: Sequence[float] = INTENSITIES
+) -> ImageArray:
+    """The gallery with headings, as a BGR picture: every theme, then what each rig can show of the same expressions."""
+    blocks = [
+        _block(load_face(theme).title, draw_cells(theme, cell, intensities), cell, intensities) for theme in themes
+    ]
+    for rig in rigs:
+
+        def shown(emotion: str, intensity: float, rig: Rig = rig) -> FloatArray:
+            return rig.shown(np.asarray(expression(emotion, intensity), dtype=np.float64))
+
+        title = f"{rig.name}: what its {len(rig.names)} actuators can show"
+        blocks.append(_block(title, draw_cells(RIG_THEME, cell, intensities, shown), cell, intensities))
+    blocks.append(_blank(FOOT, blocks[0].shape[1]))
+    return np.vstack(blocks)
+
+
+def _block(title: str, cells: ImageArray, cell: int, intensities: Sequence[float]) -> ImageArray:
+    height, width = cells.shape[:2]
+    label = 64
+    block = _blank(HEADING + height + MARGIN, width + label + MARGIN)
+    block[HEADING : HEADING + height, label : label + width] = cells
+    _write(block, title, (label, 24), 0.66, INK)
+    for column, emotion in enumerate(basic7().labels):
+        _write(block, emotion, (label + column * cell + 6, HEADING - 9), 0.5, SOFT)
+    for row, intensity in enumerate(intensities):
+        _write(block, f"{intensity:.0%}", (14, HEADING + round((row + 0.5) * height / len(intensities))), 0.5, SOFT)
+    return block
+
+
+def _blank(height: int, width: int) -> ImageArray:
+    return np.full((height, width, 3), PAPER, dtype=np.uint8)
+
+
+def _write(image: ImageArray, text: str, at: tuple[int, int], size: float, colour: tuple[int, int, int]) -> None:
+    cv2.putText(image, text, at, cv2.FONT_HERSHEY_DUPLEX, size, colour, 1, cv2.LINE_AA)

@@ -1,0 +1,1 @@
+"""Rig files: which actuator moves what, and how far."""

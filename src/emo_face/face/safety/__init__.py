@@ -1,0 +1,1 @@
+"""The gate before every actuator: limits, interlocks, stops."""

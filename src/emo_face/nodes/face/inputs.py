@@ -1,0 +1,120 @@
+"""What else moves the face: where to look, lip motion while the robot speaks, and ROS4HRI's own expression topic."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import numpy as np
+from geometry_msgs.msg import PointStamped
+from numpy.typing import NDArray
+from std_msgs.msg import Float32, String
+
+from emo_face.core.arkit import ARKIT_INDEX
+from emo_face.core.errors import ConfigError
+from emo_face.core.labels import basic7
+from emo_face.core.paths import data_file
+from emo_face.face.expressions.facs import default_facs, read_table
+from emo_face.face.motion.player import FacePlayer
+from emo_face.ros import qos
+from emo_face.ros.lifecycle import EmoNode
+
+
+@cache
+def hri_faces() -> dict[str, NDArray[np.float64]]:
+    """Label of ROS4HRI -> (52,) ARKit face, from ``data/hri_expressions.yaml``."""
+    facs, faces = default_facs(), {}
+    table: dict[str, Any] = read_table(data_file("hri_expressions.yaml"))
+    for label, (intensity, mixture) in table.items():
+        face = facs.arkit({name: share for name, share in mixture.items() if name in facs.expressions}, intensity)
+        for channel in mixture.keys() - set(facs.expressions):
+            for side in ("Left", "Right"):
+                face[ARKIT_INDEX[channel + side]] = mixture[channel]
+        faces[label] = np.asarray(face, np.float64)
+    return faces
+
+
+class FaceInputs:
+    """Subscribes to the driver's further inputs; ``player`` gives None while unconfigured."""
+
+    def __init__(self, node: EmoNode, player: Callable[[], FacePlayer | None]) -> None:
+        self._node, self._player = node, player
+        node.subscription(PointStamped, "look_at", self._look_at, qos.reliable())
+        node.subscription(String, "face/viseme", self._viseme, qos.reliable(10))
+        node.subscription(Float32, "face/voice_level", self._level, qos.sensor())
+        if node.params["robot_face.enabled"]:
+            node.subscription(_expression_type(), "/robot_face/expression", self._express, qos.reliable())
+
+    def _ready(self) -> FacePlayer | None:
+        return self._player() if self._node.running else None
+
+    def _look_at(self, msg: PointStamped) -> None:
+        """Look at a point in the face's frame: x out of the face, y to its left, z up (REP-155, sellion_link)."""
+        player, wanted = self._ready(), self._node.params["look_at.frame"]
+        if player is None:
+            return
+        if msg.header.frame_id not in ("", wanted):
+            text = f"look_at not used: point in frame {msg.header.frame_id!r}, expected {wanted!r} (look_at.frame)"
+            self._node.drop("look_at", text)
+            return
+        x, y, z = msg.point.x, msg.point.y, msg.point.z
+        yaw, pitch = math.atan2(y, x), math.atan2(z, math.hypot(x, y))
+        hold = self._node.params["look_at.hold"]
+        if not math.hypot(x, y, z) > 0 or not player.look_at(yaw, pitch, time.monotonic(), hold):
+            self._node.drop("look_at", "look_at not used: expected a finite point away from the origin")
+
+    def _viseme(self, msg: String) -> None:
+        player = self._ready()
+        if player is not None and not player.viseme(msg.data, time.monotonic()):
+            self._node.drop("viseme", "viseme not used: expected one of sil PP FF TH DD kk CH SS nn RR aa E ih oh ou")
+
+    def _level(self, msg: Float32) -> None:
+        player = self._ready()
+        if player is not None and not player.envelope(float(msg.data), time.monotonic()):
+            self._node.drop("voice_level", "voice level not used: expected a number from 0 to 1")
+
+    def _express(self, msg: Any) -> None:
+        player = self._ready()
+        if player is None:
+            return
+        face = face_of(msg.expression, msg.valence, msg.arousal)
+        if face is None:
+            text = "expected one of " + ", ".join(hri_faces()) + ", or valence and arousal in [-1, 1]"
+            self._node.drop("robot_face", f"/robot_face/expression not used: {text}")
+            return
+        if not player.play(face, self._node.params["robot_face.hold"], time.monotonic()):
+            why = "emergency stop, ~/neutral or the tuning page has the face"
+            self._node.drop("robot_face", f"/robot_face/expression not shown: {why}")
+
+
+def face_of(label: str, valence: float, arousal: float) -> NDArray[np.float64] | None:
+    """(52,) ARKit face of an ``hri_msgs/Expression``: its label or, where that is empty or unknown, the circumplex.
+
+    The expression nearest in direction of (valence, arousal) is shown as strongly as the vector is long against the
+    expression's own. None where neither says anything.
+    """
+    if label.lower() in hri_faces():
+        return hri_faces()[label.lower()].copy()
+    if not (math.isfinite(valence) and math.isfinite(arousal)) or max(abs(valence), abs(arousal)) > 1:
+        return None
+    length = math.hypot(valence, arousal)
+    if length == 0:
+        return None if label else np.zeros(52)
+    labels = basic7()
+    points = {
+        n: (v, a) for n, v, a in zip(labels.labels, labels.valence, labels.arousal, strict=True) if (v, a) != (0, 0)
+    }
+    near = max(points, key=lambda n: (valence * points[n][0] + arousal * points[n][1]) / math.hypot(*points[n]))
+    return np.asarray(default_facs().arkit({near: 1.0}, min(1.0, length / math.hypot(*points[near]))), np.float64)
+
+
+def _expression_type() -> Any:
+    try:
+        from hri_msgs.msg import Expression
+    except ImportError:
+        fix = "sudo apt-get install ros-$ROS_DISTRO-hri-msgs, or set it to false"
+        raise ConfigError(f"robot_face.enabled needs hri_msgs: {fix}") from None
+    return Expression

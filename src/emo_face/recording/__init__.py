@@ -1,0 +1,1 @@
+"""Bags and what is made of them: film, page, summary."""

@@ -1,0 +1,185 @@
+"""A recording as one self-contained page of plots that works offline."""
+
+from __future__ import annotations
+
+import html
+from bisect import bisect_right
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from emo_face.core.arkit import ARKIT_52
+from emo_face.core.errors import UserError
+from emo_face.core.labels import label_set
+from emo_face.core.types import FloatArray
+from emo_face.recording.recording import Recording
+
+COLOURS = {
+    "Anger": "#d1495b",
+    "Disgust": "#5b8e3e",
+    "Fear": "#7b5ea7",
+    "Happy": "#edae49",
+    "Sad": "#3d7ea6",
+    "Surprise": "#e76f51",
+    "Neutral": "#8d99ae",
+}
+SHAPE_PERIOD = 0.1  # s; blendshapes are drawn at 10 Hz, else the page grows by megabytes
+
+
+def write_page(recording: Recording, path: Path, summary: dict[str, Any]) -> None:
+    """Write the page. Raises UserError when plotly is missing."""
+    try:
+        import plotly.graph_objects as go
+        from plotly.subplots import make_subplots
+    except ImportError:
+        raise UserError("the page needs plotly: scripts/setup.sh demo") from None
+    start = recording.start
+    figure = make_subplots(
+        rows=5,
+        cols=1,
+        shared_xaxes=True,
+        vertical_spacing=0.035,
+        row_heights=[0.17, 0.14, 0.47, 0.12, 0.10],
+        subplot_titles=(
+            "Emotion of the person attended to (calibrated probability)",
+            "Emotion that the robot shows",
+            "Blendshapes of the robot's face (ARKit-52)",
+            "Latency from capture (ms)",
+            "Frames dropped in favour of a newer one",
+        ),
+    )
+    _person(figure, go, recording, start)
+    _shown(figure, go, recording, start)
+    _shapes(figure, go, recording, start)
+    _latency(figure, go, recording, start)
+    _drops(figure, go, recording, start)
+    for said, text in recording.speech:
+        figure.add_vline(x=said - start, line={"width": 1, "dash": "dot", "color": "#888"})
+        figure.add_annotation(
+            x=said - start,
+            y=1.0,
+            yref="y domain",
+            text="“",
+            hovertext=html.escape(text),
+            showarrow=False,
+            font={"size": 22},
+        )
+    figure.update_xaxes(title_text="seconds", row=5, col=1)
+    figure.update_layout(
+        height=1750, template="plotly_white", margin={"l": 150, "r": 30, "t": 50}, hovermode="x unified"
+    )
+    body = figure.to_html(full_html=False, include_plotlyjs=True)
+    path.write_text(_document(body, summary), encoding="utf-8")
+
+
+def _attended(recording: Recording) -> list[tuple[float, FloatArray | None]]:
+    """(stamp, probabilities of the person the robot attended to then), None where they were out of view.
+
+    Without expressions in the recording: of the first person of each frame.
+    """
+    turns = [(shown.stamp, shown.person_id) for shown in recording.expressions]
+    stamps = [stamp for stamp, _ in turns]
+    found: list[tuple[float, FloatArray | None]] = []
+    for scores in recording.scores:
+        read = {person.person_id: emotion for person, emotion in zip(scores.people, scores.emotions, strict=True)}
+        turn = bisect_right(stamps, scores.stamp)
+        who = turns[max(turn - 1, 0)][1] if turns else next(iter(read), "")
+        found.append((scores.stamp, read[who].probabilities if who in read else None))
+    return found
+
+
+def _lines(
+    figure: Any, go: Any, row: int, labels: tuple[str, ...], times: list[float], values: Any, legend: bool
+) -> None:
+    for column, label in enumerate(labels):
+        style = {"color": COLOURS.get(label, "#333"), "width": 2}
+        trace = go.Scatter(x=times, y=values[:, column], name=label, legendgroup=label, showlegend=legend, line=style)
+        figure.add_trace(trace, row=row, col=1)
+    figure.update_yaxes(range=[0, 1], row=row, col=1)
+
+
+def _person(figure: Any, go: Any, recording: Recording, start: float) -> None:
+    labels = next((s.labels for s in recording.scores if s.labels), ())
+    rows = _attended(recording)
+    if any(p is not None for _, p in rows):
+        gap = np.full(len(labels), np.nan)  # a hole in the lines
+        values = np.array([gap if p is None else p for _, p in rows])
+        _lines(figure, go, 1, labels, [t - start for t, _ in rows], values, legend=True)
+
+
+def _shown(figure: Any, go: Any, recording: Recording, start: float) -> None:
+    basic = label_set("basic7").labels
+    rows = [e for e in recording.expressions if len(e.probabilities) == len(basic)]
+    if rows:
+        _lines(
+            figure,
+            go,
+            2,
+            basic,
+            [e.stamp - start for e in rows],
+            np.array([e.probabilities for e in rows]),
+            legend=False,
+        )
+
+
+def _shapes(figure: Any, go: Any, recording: Recording, start: float) -> None:
+    kept: list[tuple[float, Any]] = []
+    for stamp, values in recording.blendshapes:
+        if not kept or stamp - kept[-1][0] >= SHAPE_PERIOD:
+            kept.append((stamp, values))
+    if not kept:
+        return
+    grid = np.round(np.array([values for _, values in kept]).T, 2)
+    trace = go.Heatmap(
+        x=[round(stamp - start, 2) for stamp, _ in kept],
+        y=list(ARKIT_52),
+        z=grid.tolist(),
+        colorscale="Magma",
+        showscale=False,
+    )
+    figure.add_trace(trace, row=3, col=1)
+    figure.update_yaxes(tickfont={"size": 9}, dtick=1, row=3, col=1)
+
+
+def _latency(figure: Any, go: Any, recording: Recording, start: float) -> None:
+    for name, track in (("to /emotion/scores", recording.scores), ("to /face/expression", recording.expressions)):
+        trace = go.Scatter(
+            x=[entry.stamp - start for entry in track],
+            y=[round(entry.latency * 1e3, 2) for entry in track],
+            name=name,
+            line={"width": 1},
+        )
+        figure.add_trace(trace, row=4, col=1)
+    figure.update_yaxes(rangemode="tozero", row=4, col=1)
+
+
+def _drops(figure: Any, go: Any, recording: Recording, start: float) -> None:
+    track = recording.diagnostics.get("perception", [])
+    times = [stamp - start for stamp, _ in track]
+    figure.add_trace(
+        go.Scatter(
+            x=times, y=[int(v.get("frames_dropped", 0)) for _, v in track], name="dropped", line={"shape": "hv"}
+        ),
+        row=5,
+        col=1,
+    )
+    figure.update_yaxes(rangemode="tozero", row=5, col=1)
+
+
+def _document(body: str, summary: dict[str, Any]) -> str:
+    rows = "".join(f"<tr><th>{html.escape(k)}</th><td>{html.escape(_short(v))}</td></tr>" for k, v in summary.items())
+    return (
+        "<!doctype html><html lang='en'><head><meta charset='utf-8'><title>emo_face: a run</title><style>"
+        "body{font:15px/1.45 system-ui,sans-serif;max-width:1200px;margin:2rem auto;padding:0 1rem;color:#222}"
+        "table{border-collapse:collapse}th{text-align:left;font-weight:600;padding:.15rem 1.2rem .15rem 0;"
+        "vertical-align:top}"
+        "td{font-variant-numeric:tabular-nums;overflow-wrap:anywhere}</style></head><body>"
+        f"<h1>emo_face: a run</h1><table>{rows}</table>{body}</body></html>"
+    )
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{k} {v[:12] + '…' if isinstance(v, str) and len(v) > 20 else v}" for k, v in value.items())
+    return str(value)

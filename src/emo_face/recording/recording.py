@@ -1,0 +1,155 @@
+"""What happened during a run, read from its recording: the one source of the video, the page and the figures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emo_face.core.arkit import ARKIT_52
+from emo_face.core.errors import UserError
+from emo_face.core.types import Box, Emotion, Face, Person
+from emo_face.recording.bag import read_bag
+
+
+@dataclass(frozen=True)
+class Scores:
+    """One ``/emotion/scores`` message. ``stamp`` and ``latency`` in seconds."""
+
+    stamp: float
+    latency: float
+    people: tuple[Person, ...]
+    emotions: tuple[Emotion, ...]
+    labels: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One ``/face/expression`` message."""
+
+    stamp: float
+    latency: float
+    person_id: str
+    emotion: str
+    intensity: float
+    source: str
+    text: str
+    probabilities: NDArray[np.float32]
+
+
+@dataclass
+class Recording:
+    """Everything of one bag, in the order of time; all times in seconds of the recorded clock."""
+
+    frames: list[tuple[float, bytes]] = field(default_factory=list)
+    scores: list[Scores] = field(default_factory=list)
+    expressions: list[Shown] = field(default_factory=list)
+    blendshapes: list[tuple[float, NDArray[np.float32]]] = field(default_factory=list)
+    speech: list[tuple[float, str]] = field(default_factory=list)
+    diagnostics: dict[str, list[tuple[float, dict[str, str]]]] = field(default_factory=dict)
+    model: str = ""
+
+    @property
+    def start(self) -> float:
+        """Stamp of the first frame or, without frames, of the first score."""
+        stamps = [self.frames[0][0]] if self.frames else [s.stamp for s in self.scores[:1]]
+        if not stamps:
+            raise UserError(
+                "the recording holds neither images nor scores: did the camera open? `emo-face doctor` checks it"
+            )
+        return stamps[0]
+
+    def latest_diagnostics(self, name: str) -> dict[str, str]:
+        """Last key-values of the status called ``name`` (a node's name); empty when it never spoke."""
+        entries = self.diagnostics.get(name, [])
+        return entries[-1][1] if entries else {}
+
+
+def load(path: Path) -> Recording:
+    """Read a recording. Raises UserError when the file is missing or not a bag."""
+    recording = Recording()
+    for topic, stamp_ns, message in read_bag(path):
+        _take(recording, topic, stamp_ns * 1e-9, message)
+    recording.scores.sort(key=lambda s: s.stamp)
+    return recording
+
+
+def _take(recording: Recording, topic: str, received: float, message: Any) -> None:
+    kind = message.__msgtype__
+    if kind == "sensor_msgs/msg/CompressedImage":
+        recording.frames.append((_seconds(message.header.stamp), bytes(message.data)))
+    elif kind == "emo_face_msgs/msg/EmotionScoresArray":
+        recording.scores.append(_scores(message))
+        recording.model = message.model or recording.model
+    elif kind == "emo_face_msgs/msg/FaceExpression":
+        recording.expressions.append(_shown(message))
+    elif kind == "sensor_msgs/msg/JointState":
+        recording.blendshapes.append((received, _arkit(message.name, message.position)))
+    elif kind == "std_msgs/msg/String":
+        recording.speech.append((received, message.data))
+    elif kind == "diagnostic_msgs/msg/DiagnosticArray":
+        for status in message.status:
+            values = {pair.key: pair.value for pair in status.values}
+            recording.diagnostics.setdefault(status.name.split(":")[0].strip("/ "), []).append((received, values))
+
+
+def _seconds(stamp: Any) -> float:
+    return float(stamp.sec) + float(stamp.nanosec) * 1e-9
+
+
+def _scores(message: Any) -> Scores:
+    return Scores(
+        stamp=_seconds(message.header.stamp),
+        latency=_seconds(message.latency),
+        people=tuple(_person(entry) for entry in message.people),
+        emotions=tuple(_emotion(entry) for entry in message.people),
+        labels=tuple(message.people[0].labels) if message.people else (),
+    )
+
+
+def _person(entry: Any) -> Person:
+    face = _box(entry.face)
+    return Person(
+        person_id=entry.person_id,
+        score=1.0,
+        body=_box(entry.body),
+        face=None if face is None else Face(box=face, score=1.0),
+    )
+
+
+def _box(roi: Any) -> Box | None:
+    return Box(roi.x_offset, roi.y_offset, roi.width, roi.height) if roi.width and roi.height else None
+
+
+def _emotion(entry: Any) -> Emotion:
+    return Emotion(
+        label_set=entry.label_set,
+        probabilities=np.asarray(entry.probabilities, np.float32),
+        active=np.asarray(entry.active, bool),
+        valence=float(entry.valence),
+        arousal=float(entry.arousal),
+        evidence={e.source: float(e.share) for e in entry.evidence},
+        quality=float(entry.quality),
+    )
+
+
+def _shown(message: Any) -> Shown:
+    return Shown(
+        stamp=_seconds(message.header.stamp),
+        latency=_seconds(message.latency),
+        person_id=message.person_id,
+        emotion=message.emotion,
+        intensity=float(message.intensity),
+        source=message.source,
+        text=message.text,
+        probabilities=np.asarray(message.probabilities, np.float32),
+    )
+
+
+def _arkit(names: Iterable[str], positions: Iterable[float]) -> NDArray[np.float32]:
+    given = dict(zip(names, positions, strict=False))
+    return np.array([given.get(name, 0.0) for name in ARKIT_52], np.float32)

@@ -1,0 +1,36 @@
+"""From a bag to the files that people look at: JSON, page and film."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from rich.progress import Progress
+
+from emo_face.recording.page import write_page
+from emo_face.recording.recording import load
+from emo_face.recording.summary import summarise
+from emo_face.recording.video import write_video
+
+
+def write_report(bag: Path, out: Path, stem: str, peak_rss_mb: float | None = None, video: bool = True) -> list[Path]:
+    """Write ``stem.json``, ``stem.html`` and, unless told not to, ``stem.mp4`` into ``out``; returns their paths.
+
+    Raises:
+        UserError: the bag is missing or empty, or an extra is not installed.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    recording = load(bag)
+    summary = summarise(recording, peak_rss_mb)
+    figures = out / f"{stem}.json"
+    figures.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+    page = out / f"{stem}.html"
+    write_page(recording, page, summary)
+    written = [figures, page]
+    if video and recording.frames:
+        film = out / f"{stem}.mp4"
+        with Progress(transient=True) as progress:
+            task = progress.add_task(f"filming {film}", total=1.0)
+            write_video(recording, film, progress=lambda share: progress.update(task, completed=share))
+        written.append(film)
+    return written

@@ -1,0 +1,138 @@
+"""A recording as a film: what the camera saw and the scores on the left, the robot's face on the right."""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from emo_face.core.errors import UserError
+from emo_face.core.labels import label_set
+from emo_face.core.types import ImageArray
+from emo_face.face.pictures.sketch import draw_face
+from emo_face.perception.debug import draw
+from emo_face.recording.recording import Recording, Scores
+
+HEIGHT = 540  # of the film; the camera side keeps its own aspect
+FACE_WIDTH = 540
+SPEECH_SECONDS = 4.0  # a line of speech stays readable for so long
+INK = (235, 235, 235)
+PAPER = (28, 24, 22)
+
+
+@dataclass(frozen=True)
+class Film:
+    """A recording with its tracks as sorted arrays, so that each frame is a few bisections."""
+
+    recording: Recording
+    score_stamps: list[float]
+    shape_stamps: list[float]
+    shown_stamps: list[float]
+
+    @classmethod
+    def of(cls, recording: Recording) -> Film:
+        return cls(
+            recording,
+            [s.stamp for s in recording.scores],
+            [stamp for stamp, _ in recording.blendshapes],
+            [e.stamp for e in recording.expressions],
+        )
+
+    def frame(self, stamp: float, jpeg: bytes) -> ImageArray:
+        """One picture of the film; H x W x 3 BGR with even sides."""
+        camera: Any = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
+        scores = _at(self.recording.scores, self.score_stamps, stamp)
+        if scores is not None and scores.people:
+            camera = draw(camera, scores.people, scores.emotions, label_set(scores.emotions[0].label_set))
+        width = round(camera.shape[1] * HEIGHT / camera.shape[0] / 2) * 2
+        left = cv2.resize(camera, (width, HEIGHT), interpolation=cv2.INTER_AREA)
+        picture = np.hstack([left, self._face(stamp)])
+        self._caption(picture, stamp, scores)
+        return picture
+
+    def _face(self, stamp: float) -> ImageArray:
+        entry = _at(self.recording.blendshapes, self.shape_stamps, stamp)
+        shapes = np.zeros(52, np.float32) if entry is None else entry[1]
+        return draw_face(shapes, (FACE_WIDTH, HEIGHT))
+
+    def _caption(self, picture: ImageArray, stamp: float, scores: Scores | None) -> None:
+        shown = _at(self.recording.expressions, self.shown_stamps, stamp)
+        left_width = picture.shape[1] - FACE_WIDTH
+        if shown is not None:
+            _write(picture, f"answers: {shown.emotion} {shown.intensity:.0%}", (left_width + 16, HEIGHT - 16))
+        if scores is not None:
+            _write(picture, f"camera to scores {scores.latency * 1e3:.0f} ms", (left_width + 16, 30), 0.5)
+        for said, text in reversed(self.recording.speech):
+            if said <= stamp < said + SPEECH_SECONDS:
+                cv2.rectangle(picture, (0, HEIGHT - 40), (left_width, HEIGHT), PAPER, -1)
+                _write(picture, _fit(text, left_width - 24, 0.52), (12, HEIGHT - 14), 0.52)
+                break
+
+
+def _at(track: list[Any], stamps: list[float], stamp: float) -> Any:
+    """Newest entry not later than ``stamp`` (half a frame of grace), or None."""
+    index = bisect.bisect_right(stamps, stamp + 0.02) - 1
+    return track[index] if index >= 0 else None
+
+
+def _fit(text: str, width: int, scale: float) -> str:
+    """``text`` in quotation marks, cut to ``width`` pixels."""
+    quoted = f'"{text}"'
+    while len(text) > 1 and cv2.getTextSize(quoted, cv2.FONT_HERSHEY_SIMPLEX, scale, 1)[0][0] > width:
+        text = text[:-1]
+        quoted = f'"{text.rstrip()}..."'
+    return quoted
+
+
+def _write(picture: NDArray[np.uint8], text: str, origin: tuple[int, int], scale: float = 0.6) -> None:
+    printable = text.encode("ascii", "replace").decode()  # OpenCV's fonts are ASCII only
+    cv2.putText(picture, printable, origin, cv2.FONT_HERSHEY_SIMPLEX, scale, PAPER, 4, cv2.LINE_AA)
+    cv2.putText(picture, printable, origin, cv2.FONT_HERSHEY_SIMPLEX, scale, INK, 1, cv2.LINE_AA)
+
+
+def frames(recording: Recording, fps: float) -> Iterator[ImageArray]:
+    """The film at a constant ``fps``: the camera's own stamps set the pace, gaps repeat the last frame."""
+    film = Film.of(recording)
+    stamps = [stamp for stamp, _ in recording.frames]
+    clock = stamps[0]
+    if recording.scores:  # the camera starts first; a film of the others loading interests nobody
+        clock = min(max(clock, recording.scores[0].stamp), stamps[-1])
+    while clock <= stamps[-1]:
+        index = bisect.bisect_right(stamps, clock + 1e-6) - 1
+        yield film.frame(clock, recording.frames[index][1])
+        clock += 1.0 / fps
+
+
+def write_video(recording: Recording, path: Path, fps: float = 15.0, progress: Any = None) -> None:
+    """Write the film as H.264, which browsers and robots' tablets play.
+
+    Args:
+        progress: called with the share done in [0, 1].
+
+    Raises:
+        UserError: PyAV is missing, or there is no image in the recording.
+    """
+    try:
+        import av
+    except ImportError:
+        raise UserError("the video needs PyAV: scripts/setup.sh demo") from None
+    if not recording.frames:
+        raise UserError("the recording holds no images: nothing to film")
+    total = max(1.0, (recording.frames[-1][0] - recording.frames[0][0]) * fps)
+    with av.open(str(path), "w") as container:
+        stream: Any = None
+        for number, picture in enumerate(frames(recording, fps)):
+            if stream is None:
+                stream = container.add_stream("libx264", rate=round(fps), options={"crf": "23", "preset": "veryfast"})
+                stream.height, stream.width = picture.shape[:2]
+                stream.pix_fmt = "yuv420p"
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="bgr24")))
+            if progress is not None:
+                progress(min(1.0, number / total))
+        container.mux(stream.encode(None))

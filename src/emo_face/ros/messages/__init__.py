@@ -1,0 +1,1 @@
+"""Messages built from and turned into the types of `core`."""

@@ -1,0 +1,1 @@
+"""Parameters: declared once in data/parameters.yaml, validated, documented."""

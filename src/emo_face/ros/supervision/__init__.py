@@ -1,0 +1,1 @@
+"""Processes of the graph started, watched and ended."""

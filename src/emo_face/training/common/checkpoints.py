@@ -1,0 +1,110 @@
+"""Checkpoints of Stage 1: weights, optimiser, random state and place in the data, without pickle."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from emo_face.core.errors import UserError
+from emo_face.perception.multiview.checkpoint import load_own, own_state
+from emo_face.runtime.files import replacing
+
+KEEP = 2
+
+
+@dataclass
+class Progress:
+    """Where a run is: ``step`` counts optimiser steps, ``position`` micro-batches inside ``epoch``."""
+
+    step: int = 0
+    epoch: int = 0
+    position: int = 0
+    best: float = float("inf")
+    best_step: int = -1
+
+
+def save(
+    out: Path, progress: Progress, encoder: Any, optimizer: Any, config: dict[str, Any], rank_states: list[Any],
+    state_of: Callable[[Any], dict[str, torch.Tensor]] = own_state,
+) -> Path:  # fmt: skip
+    """Write ``out/step-XXXXXXXX`` whole or not at all and drop all but the newest :data:`KEEP`.
+
+    ``state_of`` says which tensors of the model are its own; by default those of a multi-view encoder.
+    """
+    folder = out / f"step-{progress.step:08d}"
+    weights = state_of(encoder)
+    need = 3 * sum(value.numel() * value.element_size() for value in weights.values())
+    with replacing(folder, need) as scratch:
+        scratch.mkdir()
+        save_file(weights, str(scratch / "weights.safetensors"))
+        save_file(_flatten(optimizer.state_dict()["state"]), str(scratch / "optimizer.safetensors"))
+        for rank, state in enumerate(rank_states):
+            save_file(state, str(scratch / f"random-{rank}.safetensors"))
+        (scratch / "progress.json").write_text(json.dumps({"progress": asdict(progress), "config": config}, indent=1))
+    for old in sorted(out.glob("step-????????"))[:-KEEP]:
+        for file in old.iterdir():
+            file.unlink()
+        old.rmdir()
+    return folder
+
+
+def newest(out: Path) -> Path | None:
+    """The newest whole checkpoint of a run, or None."""
+    found = sorted(p for p in out.glob("step-????????") if (p / "progress.json").is_file())
+    return found[-1] if found else None
+
+
+def load(
+    folder: Path, encoder: Any, optimizer: Any, config: dict[str, Any], rank: int = 0,
+    put: Callable[[Any, dict[str, torch.Tensor], Path], None] = load_own,
+) -> Progress:  # fmt: skip
+    """Restore a run exactly. Raises UserError where it was made with another configuration or process count."""
+    content = json.loads((folder / "progress.json").read_text())
+    changed = [key for key in config if content["config"].get(key) != config[key]]
+    if changed:
+        key = changed[0]
+        raise UserError(
+            f"{folder}: made with {key}={content['config'].get(key)!r}, now {config[key]!r}; "
+            "resume with the same settings or choose another --out"
+        )
+    put(encoder, load_file(str(folder / "weights.safetensors")), folder / "weights.safetensors")
+    state = _unflatten(load_file(str(folder / "optimizer.safetensors")))
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+    path = folder / f"random-{rank}.safetensors"
+    if not path.is_file():
+        raise UserError(f"{path}: no random state for process {rank}; resume with as many processes as before")
+    restore_random(load_file(str(path)))
+    return Progress(**content["progress"])
+
+
+def random_state() -> dict[str, torch.Tensor]:
+    """Torch's random state of this process (data order needs none: it is a function of seed and epoch)."""
+    state = {"cpu": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        state["cuda"] = torch.cuda.get_rng_state()
+    return state
+
+
+def restore_random(state: dict[str, torch.Tensor]) -> None:
+    """Put back what :func:`random_state` took."""
+    torch.set_rng_state(state["cpu"])
+    if "cuda" in state and torch.cuda.is_available():
+        torch.cuda.set_rng_state(state["cuda"])
+
+
+def _flatten(state: dict[int, dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+    return {f"{i}.{k}": v.detach().cpu().contiguous() for i, values in state.items() for k, v in values.items()}
+
+
+def _unflatten(flat: dict[str, torch.Tensor]) -> dict[int, dict[str, torch.Tensor]]:
+    state: dict[int, dict[str, torch.Tensor]] = {}
+    for name, value in flat.items():
+        number, key = name.split(".", 1)
+        state.setdefault(int(number), {})[key] = value
+    return state

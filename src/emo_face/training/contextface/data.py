@@ -1,0 +1,110 @@
+"""Examples -> the tensors of a ContextFace training step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from emo_face.core.errors import UserError
+from emo_face.expression.contextface.config import ContextFaceConfig
+from emo_face.expression.contextface.model import IGNORED, Batch
+from emo_face.expression.contextface.prompts import Example, FaceTarget
+from emo_face.expression.contextface.tokens import TokenBuilder
+from emo_face.expression.contextface.vision import Eyes
+from emo_face.training.multiview.data import read_image
+
+
+@dataclass
+class Collator:
+    """Makes batches. A dialogue that is too long is cut at its end; a ``<FACE>`` cut off takes its target along."""
+
+    builder: TokenBuilder
+    eyes: Eyes
+    config: ContextFaceConfig
+
+    def __call__(self, examples: Sequence[Example]) -> Batch:
+        """Raises UserError naming the example whose picture, target or basis is wrong."""
+        texts, labels, pictures = [], [], []
+        targets, present = [], []
+        for example in examples:
+            tokens = self.builder.dialogue(example.turns)
+            ids, learned = tokens.ids[: self.config.max_tokens], tokens.learned[: self.config.max_tokens]
+            self._whole_picture(example, ids, tokens.ids)
+            label = [i if wanted else IGNORED for i, wanted in zip(ids, learned, strict=True)]
+            faces = label.count(self.builder.face_id)
+            if faces > 1 or (example.target is not None and not faces and len(ids) == len(tokens.ids)):
+                raise UserError(f"example {example.id}: {faces} <FACE> in its answers, expected 1 for its face target")
+            for _ in range(faces):
+                values, known = target_row(example.target, self.config, example.id)
+                targets.append(values)
+                present.append(known)
+            if self.builder.image_id in ids:
+                pictures.append(self._picture(example))
+            texts.append(ids)
+            labels.append(label)
+        width = max(map(len, texts))
+        return Batch(
+            input_ids=_padded(texts, width, self.builder.tokenizer.pad_token_id or 0),
+            attention_mask=_padded([[1] * len(ids) for ids in texts], width, 0),
+            labels=_padded(labels, width, IGNORED),
+            targets=torch.tensor(np.array(targets, np.float32).reshape(-1, self.config.outputs)),
+            present=torch.tensor(np.array(present, bool).reshape(-1, self.config.outputs)),
+            vision=self.eyes.tensors(pictures),
+        )
+
+    def _picture(self, example: Example) -> np.ndarray:
+        if example.image is None:
+            raise UserError(f"example {example.id}: its question has a picture, but none is given")
+        return self.eyes.fitted(read_image(Path(), str(example.image)), example.box)
+
+    def _whole_picture(self, example: Example, ids: Sequence[int], all_ids: Sequence[int]) -> None:
+        seen, wanted = ids.count(self.builder.image_id), all_ids.count(self.builder.image_id)
+        if seen != wanted:
+            raise UserError(
+                f"example {example.id}: max_tokens {self.config.max_tokens} cuts its picture ({wanted} tokens)"
+            )
+
+
+def target_row(target: FaceTarget | None, config: ContextFaceConfig, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """(outputs,) values and which of them are known.
+
+    Raises:
+        UserError: another basis than the model's, a wrong length, or a value that is not finite.
+    """
+    values, known = np.zeros(config.outputs, np.float32), np.zeros(config.outputs, bool)
+    if target is None:
+        return values, known
+    if target.version != config.flame_version:
+        raise UserError(
+            f"example {name}: face target is in {target.version}, the model in {config.flame_version}; convert it: "
+            "emo-face flame convert"
+        )
+    for group, where in config.slices().items():
+        given = getattr(target, group)
+        if given is None:
+            continue
+        array = np.asarray(given, np.float32)
+        if array.shape != (where.stop - where.start,) or not np.isfinite(array).all():
+            size = where.stop - where.start
+            raise UserError(f"example {name}: field {group!r}: expected {size} finite numbers, got {array.shape}")
+        values[where], known[where] = array, True
+    return values, known
+
+
+def all_targets(examples: Sequence[Example], config: ContextFaceConfig) -> tuple[torch.Tensor, torch.Tensor]:
+    """(n, outputs) targets of a training set and which are known, for the head's statistics."""
+    rows = [target_row(e.target, config, e.id) for e in examples if e.target is not None]
+    if not rows:
+        raise UserError("training set: no example has a face target; import them first: emo-face data targets --help")
+    return torch.tensor(np.stack([r[0] for r in rows])), torch.tensor(np.stack([r[1] for r in rows]))
+
+
+def _padded(rows: Sequence[Sequence[int]], width: int, value: int) -> torch.Tensor:
+    out = torch.full((len(rows), width), value, dtype=torch.long)
+    for i, row in enumerate(rows):
+        out[i, : len(row)] = torch.tensor(list(row), dtype=torch.long)
+    return out

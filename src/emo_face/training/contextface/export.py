@@ -1,0 +1,282 @@
+"""ContextFace to ONNX: the face head (E3), the ARKit map (E4), and for small backbones the whole one-pass prefill.
+
+Every graph is checked against what it came from with onnxruntime before it is kept; a difference above the tolerance is
+an error and the file is removed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from emo_face.core.errors import ModelError
+from emo_face.core.types import FloatArray
+from emo_face.expression.contextface.model import ContextFace
+from emo_face.expression.contextface.onepass import pack
+from emo_face.face.expressions.basis import RIDGE, Basis
+from emo_face.runtime.store import sha256_of
+
+OPSET = 18
+TOLERANCE = 1e-4
+"""Largest difference that is rounding, float32."""
+SKIN_MM = 0.01
+"""Largest difference of a face that nobody sees."""
+
+
+@dataclass(frozen=True)
+class Parity:
+    """A written graph and how far onnxruntime is from the original. ``worst``: largest absolute difference."""
+
+    path: Path
+    worst: float
+
+
+def arkit_graph(basis: Basis, steps: int) -> Any:
+    """Face code (b, 107) -> ARKit (b, 52) in [0, 1] as an ONNX model: accelerated projected gradient in a loop.
+
+    The same least squares with bounds as :meth:`emo_face.face.expressions.basis.Basis.decode`, whose exact solver has
+    branches that no graph has. Nesterov's rule for strongly convex functions converges geometrically; in double, as
+    the map's condition number is large.
+    """
+    from onnx import TensorProto, helper, numpy_helper
+
+    values = np.linalg.eigvalsh(basis._hessian)
+    root = float(np.sqrt(values[0] / values[-1]))
+    constants = {
+        "hessian": basis._hessian, "gather": basis._gather.T, "rate": np.array(1.0 / values[-1]),
+        "momentum": np.array((1 - root) / (1 + root)), "low": np.array(0.0), "high": np.array(1.0),
+        "no_start": np.zeros((107, 52)),
+    }  # fmt: skip
+    tables = [numpy_helper.from_array(np.asarray(v, np.float64), n) for n, v in constants.items()]
+    tables.append(numpy_helper.from_array(np.array(steps, np.int64), "steps"))
+    tables.append(numpy_helper.from_array(np.array(True), "yes"))
+    kind = TensorProto.DOUBLE
+    node = helper.make_node
+    loop = helper.make_graph(
+        [
+            node("MatMul", ["ahead_in", "hessian"], ["pull"]), node("Sub", ["pull", "wanted"], ["slope"]),
+            node("Mul", ["slope", "rate"], ["step"]), node("Sub", ["ahead_in", "step"], ["free"]),
+            node("Clip", ["free", "low", "high"], ["now_out"]), node("Sub", ["now_out", "now_in"], ["moved"]),
+            node("Mul", ["moved", "momentum"], ["more"]), node("Add", ["now_out", "more"], ["ahead_out"]),
+            node("Identity", ["go_in"], ["go_out"]),
+        ],
+        "solve",
+        [helper.make_tensor_value_info("count", TensorProto.INT64, []),
+         helper.make_tensor_value_info("go_in", TensorProto.BOOL, []),
+         helper.make_tensor_value_info("now_in", kind, [None, 52]),
+         helper.make_tensor_value_info("ahead_in", kind, [None, 52])],
+        [helper.make_tensor_value_info("go_out", TensorProto.BOOL, []),
+         helper.make_tensor_value_info("now_out", kind, [None, 52]),
+         helper.make_tensor_value_info("ahead_out", kind, [None, 52])],
+    )  # fmt: skip
+    graph = helper.make_graph(
+        [
+            node("Cast", ["code"], ["exact"], to=kind), node("MatMul", ["exact", "gather"], ["wanted"]),
+            node("MatMul", ["exact", "no_start"], ["zero"]),
+            node("Loop", ["steps", "yes", "zero", "zero"], ["found", "last"], body=loop),
+            node("Cast", ["found"], ["arkit"], to=TensorProto.FLOAT),
+        ],
+        "arkit",
+        [helper.make_tensor_value_info("code", TensorProto.FLOAT, ["batch", 107])],
+        [helper.make_tensor_value_info("arkit", TensorProto.FLOAT, ["batch", 52])],
+        tables,
+    )  # fmt: skip
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=9)
+    return model
+
+
+class Prefill(nn.Module):
+    """The one-pass prefill at a fixed shape: a prompt padded on the left, branches behind it.
+
+    Inputs: ``ids`` (1, prompt) int64, left-padded; ``length`` (1,) int64 real prompt tokens; with ``pictures`` also
+    ``picture`` (tokens, d), the picture's embeddings (:class:`Vision`), anything where the prompt has no picture. The
+    branches are fixed. Outputs: ``log_probs`` (k,), ``faces`` (k, outputs).
+
+    Raises:
+        ModelError: ``pictures`` for a backbone that places picture tokens in three dimensions (Qwen-VL).
+    """
+
+    branch_ids: Tensor
+    offsets: Tensor
+    tree: Tensor
+
+    def __init__(
+        self, model: ContextFace, branches: Sequence[Sequence[int]], prompt: int, pictures: bool = False
+    ) -> None:
+        super().__init__()
+        if pictures and getattr(model.base.model, "get_rope_index", None) is not None:
+            raise ModelError(f"model type {model.base.config.model_type!r}: its prefill is exported for words only")
+        self.core = model.base.get_decoder() if pictures else model.base.model
+        self.embed, self.output = model.base.get_input_embeddings(), model.base.get_output_embeddings()
+        self.head, self.prompt, self.image_id = model.head, prompt, model.image_id
+        packed = pack([0] * prompt, branches)
+        owner = torch.tensor(packed.branch)
+        places = torch.arange(len(owner))
+        related = (owner[None, :] == -1) | (owner[None, :] == owner[:, None])
+        self.register_buffer("tree", (places[None, :] <= places[:, None]) & related)
+        self.register_buffer("branch_ids", torch.tensor(packed.ids[prompt:])[None])
+        self.register_buffer("offsets", torch.tensor(packed.positions)[None])
+        sources, targets, ends, mixing = _reading(packed, model.config.hidden_offset)
+        for name, value in (("sources", sources), ("targets", targets), ("ends", ends), ("mixing", mixing)):
+            self.register_buffer(name, value)
+
+    def forward(self, ids: Tensor, length: Tensor, picture: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """See the class."""
+        every = torch.cat([ids, self.branch_ids], 1)
+        start = self.prompt - length
+        real = torch.arange(every.shape[1]) >= start
+        seen = self.tree & (real[None, :] | torch.eye(every.shape[1], dtype=torch.bool))  # padding sees itself: no NaN
+        mask = torch.zeros(seen.shape).masked_fill(~seen, torch.finfo(torch.float32).min)[None, None]
+        positions = (self.offsets - start).clamp(min=0)
+        given = {"input_ids": every} if picture is None else {"inputs_embeds": self._embedded(every, picture)}
+        states = self.core(**given, attention_mask=mask, position_ids=positions, use_cache=False).last_hidden_state[0]
+        scores = torch.log_softmax(self.output(states[self.sources]).float(), -1)
+        each = scores.gather(1, self.targets[:, None])[:, 0]
+        return self.mixing @ each, self.head(states[self.ends])
+
+    def _embedded(self, ids: Tensor, picture: Tensor) -> Tensor:
+        """Embeddings of the tokens, the n-th picture token that of the n-th row of ``picture``."""
+        here = ids == self.image_id
+        rows = (torch.cumsum(here.long(), 1) - 1).clamp(0, picture.shape[0] - 1)
+        embedded: Tensor = torch.where(here[..., None], picture[rows], self.embed(ids))
+        return embedded
+
+
+class Vision(nn.Module):
+    """The vision encoder and its projector: ``pixel_values`` of one picture -> ``picture`` (tokens, d)."""
+
+    def __init__(self, model: ContextFace) -> None:
+        super().__init__()
+        self.core = model.base.model
+
+    def forward(self, pixel_values: Tensor) -> Tensor:
+        """See the class."""
+        features = self.core.get_image_features(pixel_values=pixel_values, return_dict=True).pooler_output
+        rows: Tensor = features[0] if isinstance(features, (list, tuple)) else features
+        return rows.reshape(-1, rows.shape[-1])
+
+
+def _reading(packed: Any, offset: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """States that predict each branch token, those tokens, the states of the faces, and the sum by branch (k, n)."""
+    sources, targets, owners = [], [], []
+    for number, (start, length) in enumerate(zip(packed.starts, packed.lengths, strict=True)):
+        sources += [packed.prompt - 1, *range(start, start + length - 1)]
+        targets += packed.ids[start : start + length]
+        owners += [number] * length
+    ends = [start + length - 1 + offset for start, length in zip(packed.starts, packed.lengths, strict=True)]
+    mixing = nn.functional.one_hot(torch.tensor(owners)).T.float()
+    return torch.tensor(sources), torch.tensor(targets), torch.tensor(ends), mixing
+
+
+def padded_prompt(prompt: Sequence[int], size: int) -> tuple[np.ndarray, np.ndarray]:
+    """(ids, length) of :class:`Prefill`. Raises ModelError where the prompt is longer than the graph's."""
+    if len(prompt) > size:
+        raise ModelError(f"prompt: {len(prompt)} tokens, the graph takes {size}; export it with a larger prompt")
+    ids = np.zeros((1, size), np.int64)
+    ids[0, size - len(prompt) :] = prompt
+    return ids, np.array([len(prompt)], np.int64)
+
+
+def export_head(model: ContextFace, path: Path) -> Parity:
+    """E3: ``state`` (b, d) -> ``face`` (b, outputs), any batch size."""
+    states = torch.randn(3, model.head.hidden_size, generator=torch.Generator().manual_seed(0)) * 3
+    batch = torch.export.Dim("batch", min=1, max=4096)
+    parity = _export(model.head.eval().cpu(), (states,), ["state"], ["face"], path, ({0: batch},))
+    card = {"groups": {n: [s.start, s.stop] for n, s in model.config.slices().items()},
+            "flame_version": model.config.flame_version, "sha256": sha256_of(path)}  # fmt: skip
+    path.with_suffix(".json").write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
+    return parity
+
+
+def export_arkit(basis: Basis, path: Path, steps: int = 2000) -> Parity:
+    """E4: ``code`` (b, 107) -> ``arkit`` (b, 52), any batch size, for a basis (the user's FLAME map or ``open-ict-1``).
+
+    Parity is of the faces that come out, in the basis's own millimetres of skin: where two mixes of activations make
+    the same face, which of them is found does not matter.
+
+    Raises:
+        ModelError: a face differs by more than :data:`SKIN_MM` from the exact solver's.
+    """
+    import onnx
+    import onnxruntime
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    model = arkit_graph(basis, steps)
+    onnx.checker.check_model(model)
+    onnx.save(model, str(path))
+    rng = np.random.default_rng(0)
+    codes = [basis.encode(rng.uniform(0, 1, 52) * (rng.uniform(size=52) < 0.3)) for _ in range(20)]
+    stacked = np.stack([code.stacked() for code in codes])
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    (got,) = session.run(None, {"code": stacked.astype(np.float32)})
+    exact = np.stack([basis.decode(code) for code in codes])
+    worst = max(skin_mm(basis, a - b) for a, b in zip(got, exact, strict=True))
+    if not worst <= SKIN_MM:
+        path.unlink()
+        raise ModelError(f"{path}: skin differs by {worst:.3f} mm, at most {SKIN_MM} counts as equal; not kept")
+    return Parity(path, worst)
+
+
+def skin_mm(basis: Basis, difference: FloatArray) -> float:
+    """Root-mean-square movement of the skin in mm that a difference of ARKit activations (52,) makes."""
+    metric = basis._hessian - np.eye(52) * RIDGE**2
+    return float(np.sqrt(max(0.0, float(difference @ metric @ difference))))
+
+
+def export_prefill(
+    model: ContextFace, branches: Sequence[Sequence[int]], prompt: int, path: Path, picture: Tensor | None = None
+) -> Parity:
+    """The one-pass prefill for prompts of up to ``prompt`` tokens; float32, for backbones that fit a CPU.
+
+    ``picture``: (tokens, d) embeddings of some picture make a graph that takes pictures too.
+    """
+    graph = Prefill(model, branches, prompt, picture is not None).eval()
+    ids = torch.randint(3, 200, (1, prompt), generator=torch.Generator().manual_seed(0))
+    ids[0, :7] = 0
+    inputs, names = [ids, torch.tensor([prompt - 7])], ["ids", "length"]
+    if picture is not None:
+        if prompt < len(picture) + 16:
+            raise ModelError(f"prefill: {prompt} tokens hold no picture of {len(picture)} and words; give more")
+        ids[0, 9 : 9 + len(picture)] = model.image_id
+        inputs, names = [*inputs, picture], [*names, "picture"]
+    return _export(graph, tuple(inputs), names, ["log_probs", "faces"], path, None)
+
+
+def export_vision(model: ContextFace, pixels: Tensor, path: Path) -> tuple[Parity, Tensor]:
+    """The vision encoder at the shape of ``pixels``, and the embeddings (tokens, d) that it gives for them."""
+    graph = Vision(model).eval()
+    with torch.no_grad():
+        rows = graph(pixels)
+    return _export(graph, (pixels,), ["pixel_values"], ["picture"], path, None), rows
+
+
+def _export(
+    graph: nn.Module, inputs: tuple[Tensor, ...], names: list[str], outputs: list[str], path: Path, dynamic: Any
+) -> Parity:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with torch.no_grad():
+        torch.onnx.export(
+            graph, inputs, str(path), input_names=names, output_names=outputs, opset_version=OPSET, dynamo=True,
+            dynamic_shapes=dynamic, external_data=False, verbose=False,
+        )  # fmt: skip
+        wanted = graph(*inputs)
+    worst = _worst(path, inputs, names, wanted if isinstance(wanted, tuple) else (wanted,))
+    if not worst <= TOLERANCE:
+        path.unlink()
+        raise ModelError(f"{path}: onnxruntime differs by {worst:.2e}, at most {TOLERANCE:g} is rounding; not kept")
+    return Parity(path, worst)
+
+
+def _worst(path: Path, inputs: tuple[Tensor, ...], names: list[str], wanted: tuple[Tensor, ...]) -> float:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    got = session.run(None, {name: value.numpy() for name, value in zip(names, inputs, strict=True)})
+    return max(float(np.abs(a - b.numpy()).max()) for a, b in zip(got, wanted, strict=True))

@@ -1,0 +1,174 @@
+"""Training of ContextFace as a command: data sets and a backbone in, ``out/best`` out."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from emo_face.core.errors import UserError
+from emo_face.training.common.processes import process_group
+
+RUN_FLAGS = (
+    "epochs", "accumulate", "rate", "head_rate", "warmup", "weight_decay", "clip", "face_weight", "face_loss",
+    "precision", "validate_every", "save_every", "seed",
+)  # fmt: skip
+"""Settings of the run that are flags of the same name."""
+
+
+def parser(description: str) -> argparse.ArgumentParser:
+    """All arguments; settings of the model and of the run are flags with their defaults."""
+    from emo_face.expression.contextface.config import ContextFaceConfig
+    from emo_face.training.contextface.run import ContextFaceTraining
+
+    main = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    data = main.add_argument_group("data")
+    data.add_argument("--backbone", type=Path, required=True, metavar="DIR", help="image-text checkpoint")
+    data.add_argument(
+        "--contexts", type=Path, required=True, metavar="PATH", help="CAER-S-C: file, or folder of splits"
+    )
+    data.add_argument(
+        "--images", type=Path, required=True, metavar="DIR", help="folder its picture paths are relative to"
+    )
+    data.add_argument(
+        "--targets", type=Path, metavar="NPZ", help="from: emo-face data targets; none: no expression task"
+    )
+    data.add_argument("--vqa", type=Path, metavar="JSON", help="LLaVA-Instruct; none: no VQA task")
+    data.add_argument("--vqa-images", type=Path, metavar="DIR", help="COCO train2017")
+    data.add_argument("--vqa-limit", type=int, default=0, help="a random part of that size (default 0: all)")
+    data.add_argument("--validation-share", type=float, default=0.05, help="of pictures, where no val split is named")
+    data.add_argument("--out", type=Path, required=True, metavar="DIR")
+    run_ = main.add_argument_group("run")
+    run_.add_argument("--batch", type=int, default=4, help="examples a micro-batch and process (default 4)")
+    run_.add_argument("--ratios", default="0.3,0.4,0.3", help="situation,expression,vqa (default 0.3,0.4,0.3)")
+    run_.add_argument("--device", default="", help="cpu or cuda (default: cuda where there is one)")
+    run_.add_argument("--quantisation", choices=("none", "4bit", "8bit"), default="none", help="4bit: QLoRA")
+    defaults = ContextFaceTraining()
+    for name in RUN_FLAGS:
+        value = getattr(defaults, name)
+        run_.add_argument(f"--{name.replace('_', '-')}", type=type(value), default=value, help=f"default {value}")
+    run_.add_argument("--checkpointing", action="store_true", help="recompute activations to save memory")
+    model, shape = main.add_argument_group("model"), ContextFaceConfig()
+    model.add_argument(
+        "--groups", default="expression", help="expression, or expression,jaw, or expression,jaw,eyelids"
+    )
+    for name in ("hidden_offset", "flame_version", "lora_rank", "lora_alpha", "lora_dropout", "chat", "image_size",
+                 "max_tokens"):  # fmt: skip
+        value = getattr(shape, name)
+        model.add_argument(f"--{name.replace('_', '-')}", type=type(value), default=value, help=f"default {value!r}")
+    model.add_argument("--lora-targets", default="q_proj,v_proj", help="layers of the language model (default q,v)")
+    return main
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train; a user's mistake is one line and exit code 2."""
+    try:
+        with process_group():
+            _train(args)
+    except UserError as error:
+        print(f"train_contextface: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _train(args: argparse.Namespace) -> None:
+    import torch
+
+    from emo_face.datasets.contexts.mixture import Mixture
+    from emo_face.expression.contextface.checkpoint import load_backbone, load_tools
+    from emo_face.expression.contextface.model import build_model
+    from emo_face.expression.contextface.tokens import TokenBuilder
+    from emo_face.expression.contextface.vision import Eyes
+    from emo_face.training.contextface.data import Collator
+    from emo_face.training.contextface.run import ContextFaceRun, ContextFaceTraining, prepare_quantised
+
+    tasks, validation = load_tasks(args)
+    ratios = _ratios(args.ratios, tasks)
+    config = _model_config(args)
+    device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    dtype = "bfloat16" if device.startswith("cuda") else "float32"
+    base = load_backbone(args.backbone, dtype, args.quantisation, device)
+    tokenizer, processor = load_tools(args.backbone)
+    if args.quantisation != "none":
+        base = prepare_quantised(base)
+    model = build_model(base, tokenizer, config, args.seed)
+    eyes = Eyes(model.base, processor, config.image_size)
+    kind = str(base.config.model_type)
+    builder = TokenBuilder(tokenizer, kind, model.image_id, eyes.tokens, config.chat, config.system)
+    settings = ContextFaceTraining(**{name: getattr(args, name) for name in (*RUN_FLAGS, "checkpointing")})
+    mixture = Mixture(tasks, ratios, args.batch, args.seed)
+    runner = ContextFaceRun(
+        model, Collator(builder, eyes, config), mixture, validation, settings, args.out, str(args.backbone)
+    )
+    progress = runner.run()
+    print(f"{args.out / 'best'}: joint validation loss {progress.best:.4f} at step {progress.best_step}")
+
+
+def load_tasks(args: argparse.Namespace) -> tuple[dict[str, list[Any]], list[Any]]:
+    """Training examples by task and the validation examples; what was left out is said on stderr.
+
+    Pictures of one clip stay in one split: without a named ``val`` split a share of the groups is held out.
+
+    Raises:
+        UserError: a file is missing or wrong, or nothing is left.
+    """
+    from emo_face.datasets.contexts import flame_targets, llava_instruct
+    from emo_face.datasets.contexts import records as context
+    from emo_face.datasets.contexts import tasks as context_tasks
+
+    records = context.read(args.contexts, "contexts", "train").records
+    targets = flame_targets.read(args.targets, args.flame_version) if args.targets else None
+    train, held = hold_out(records, args.validation_share, args.seed)
+    made, kept = (context_tasks.build(part, args.images, targets) for part in (train, held))
+    for reason, count in (made.dropped + kept.dropped).items():
+        print(f"left out: {count} {reason}", file=sys.stderr)
+    tasks: dict[str, list[Any]] = {"situation": made.situation, "expression": made.expression, "vqa": []}
+    if args.vqa:
+        tasks["vqa"], dropped = llava_instruct.read(args.vqa, args.vqa_images or args.images, args.vqa_limit, args.seed)
+        for reason, count in dropped.items():
+            print(f"left out: {count} vqa: {reason}", file=sys.stderr)
+    return {name: rows for name, rows in tasks.items() if rows}, [*kept.situation, *kept.expression]
+
+
+def hold_out(records: Any, share: float, seed: int) -> tuple[list[Any], list[Any]]:
+    """(train, validation) records by their split, else ``share`` of the groups, drawn by ``seed``. No test records."""
+    import numpy as np
+
+    usable = [r for r in records if r.split != "test"]
+    named = [r for r in usable if r.split == "val"]
+    if named:
+        return [r for r in usable if r.split != "val"], named
+    groups = sorted({r.group_id or r.image for r in usable})
+    if len(groups) < 2 or not 0 < share < 1:
+        raise UserError(
+            "validation: name a val split, or give at least two pictures and a --validation-share in (0, 1)"
+        )
+    count = max(1, round(share * len(groups)))
+    chosen = {groups[i] for i in np.random.default_rng(seed).permutation(len(groups))[:count]}
+    return (
+        [r for r in usable if (r.group_id or r.image) not in chosen],
+        [r for r in usable if (r.group_id or r.image) in chosen],
+    )
+
+
+def _ratios(text: str, tasks: dict[str, list[Any]]) -> dict[str, float]:
+    from emo_face.expression.contextface.prompts import TASKS
+
+    try:
+        values = [float(part) for part in text.split(",")]
+        ratios = dict(zip(TASKS, values, strict=True))
+    except ValueError:
+        raise UserError(f"--ratios: expected {','.join(TASKS)}, for example 0.3,0.4,0.3, got {text!r}") from None
+    return {name: ratio for name, ratio in ratios.items() if name in tasks}
+
+
+def _model_config(args: argparse.Namespace) -> Any:
+    from emo_face.expression.contextface.config import ContextFaceConfig
+
+    return ContextFaceConfig(
+        hidden_offset=args.hidden_offset, groups=tuple(args.groups.split(",")), flame_version=args.flame_version,
+        lora_rank=args.lora_rank, lora_alpha=args.lora_alpha, lora_dropout=args.lora_dropout,
+        lora_targets=tuple(args.lora_targets.split(",")), chat=args.chat, image_size=args.image_size,
+        max_tokens=args.max_tokens,
+    )  # fmt: skip

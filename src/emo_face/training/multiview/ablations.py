@@ -1,0 +1,121 @@
+"""Ablations of the multi-view model beside the paper's: heads trained anew, and runs of another Stage 1.
+
+Every head is trained with the settings of the head that is evaluated (``training`` of its card), changed in one place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from emo_face.core.errors import UserError
+from emo_face.core.labels import label_set
+from emo_face.evaluation.metrics import multilabel
+
+Rows = dict[str, list[float | None]]
+"""Row of a table -> values in the order of its columns."""
+
+OF_HEAD: dict[str, dict[str, dict[str, Any]]] = {
+    "table6": {
+        "scene": {"views": ("scene",)},
+        "scene+body": {"views": ("scene", "body")},
+        "scene+body+face": {"views": ("scene", "body", "face")},
+    },
+    "table11": {"no attention": {"attention": False}, "attention": {"attention": True}},
+    "table12": {"bce": {"loss": "bce"}, "asymmetric": {"loss": "asymmetric"}},
+}
+"""Ablations that need no other Stage 1: table -> row -> what changes."""
+OF_STAGE1 = ("table7", "table8")
+"""Ablations of the corpus: their features come from ``--also``. Table 9 is table 8's runs, label by label."""
+
+
+def pairs(items: Sequence[str], tables: Mapping[str, Any]) -> list[tuple[str, str, Path]]:
+    """``TABLE/ROW=DIR`` arguments as (table, row, folder). Raises UserError naming what the paper has instead."""
+    found = []
+    for item in items:
+        where, _, folder = item.partition("=")
+        table, _, row = where.partition("/")
+        if not folder or not row:
+            raise UserError(f"--also: expected TABLE/ROW=DIR, got {item!r}")
+        if table not in OF_STAGE1:
+            raise UserError(f"--also: table: expected one of {', '.join(OF_STAGE1)}, got {table!r}")
+        if row not in tables[table]["rows"]:
+            raise UserError(f"--also: row of {table}: expected one of {', '.join(tables[table]['rows'])}, got {row!r}")
+        found.append((table, row, Path(folder)))
+    return found
+
+
+def ablations(
+    card: Any,
+    records: Sequence[Any],
+    cache: Path,
+    split: str,
+    mode: multilabel.APMode,
+    heads: bool,
+    also: Sequence[str],
+) -> dict[str, Rows]:
+    """Tables of the paper's ablations with this run's values, in percent.
+
+    Args:
+        card: of the evaluated head. cache: its features. heads: train :data:`OF_HEAD`. also: see :func:`pairs`.
+
+    Raises:
+        UserError: an argument names no table or row of the paper, or a folder holds no features of these records.
+    """
+    from emo_face.evaluation.multiview.report import paper
+
+    tables = paper()
+    given = pairs(also, tables)
+    found: dict[str, Rows] = {}
+    if heads:
+        for table, changes in OF_HEAD.items():
+            found[table] = {
+                row: [_retrain(card, records, cache, split, mode, change)[0]] for row, change in changes.items()
+            }
+    labels: dict[str, list[float]] = {}
+    for table, row, folder in given:
+        value, labels[row] = _retrain(card, records, folder, split, mode, {})
+        found.setdefault(table, {})[row] = [value]
+    if {"without balancing", "with balancing"} <= set(labels):
+        names = label_set(card.fusion.label_set)
+        wanted = [label for label in tables["table9"]["rows"] if label in names.labels]
+        rows = ("without balancing", "with balancing")
+        found["table9"] = {label: [labels[row][names.index(label)] for row in rows] for label in wanted}
+    return found
+
+
+def _retrain(
+    card: Any, records: Sequence[Any], cache: Path, split: str, mode: multilabel.APMode, change: Mapping[str, Any]
+) -> tuple[float, list[float]]:
+    """mAP (accuracy for single-label sets) and AP of each label of a head trained on ``cache`` with ``change``."""
+    from emo_face.datasets.records import of_split
+    from emo_face.training.feature_cache import FeatureCache
+    from emo_face.training.multiview import stage2
+
+    reading = FeatureCache.reading(cache)
+    features, meta = reading.load(), reading.meta()
+    change = dict(change)
+    settings, loss = training_of(card), change.pop("loss", None)
+    multi = label_set(card.fusion.label_set).multi
+    if loss is not None and multi:  # the losses of table 12 are for multi-label sets
+        settings = replace(settings, loss=loss)
+    there = tuple(meta["views"])
+    views = tuple(view for view in change.pop("views", there) if view in there)
+    fusion = replace(card.fusion, views=views, in_features=int(meta["size"]), **change)
+    parts = [stage2.labelled(features, of_split(records, name), fusion.label_set) for name in ("train", "val", split)]
+    train, validation, test = (stage2.with_views(part, views, there) for part in parts)
+    trained = stage2.train(train, validation, fusion, settings)
+    logits, _ = stage2.predict(trained.head, test.features)
+    ap = multilabel.mean_average_precision(logits, test.truth, mode)
+    value = 100 * (ap.value if multi else multilabel.accuracy(logits, test.truth))
+    return value, (100 * ap.per_class).tolist()
+
+
+def training_of(card: Any) -> Any:
+    """Settings that a head was trained with; the defaults for a card of before they were kept."""
+    from emo_face.perception.multiview.config import from_dict
+    from emo_face.training.multiview.stage2 import Stage2Config
+
+    return from_dict(Stage2Config, dict(card.training), "head.json: training")

@@ -1,0 +1,160 @@
+"""Fine-tune the speech student on GoEmotions and XED together (torch; training only).
+
+One encoder, one head, no corpus flag: at run time nobody says which corpus an utterance is from. Loss is the
+cross-entropy with the annotators' distribution; class priors are handled afterwards, on validation, by
+:mod:`emo_face.training.text.calibration`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from emo_face.core.types import FloatArray
+from emo_face.datasets.text import TextRow, read_splits
+from emo_face.evaluation.metrics.single_label import macro_f1
+from emo_face.training.text.calibration import softmax
+
+CHECKPOINT = "text_student.safetensors"
+
+
+@dataclass(frozen=True)
+class TextTraining:
+    """What a run depends on besides the data; all of it is written beside the weights."""
+
+    seed: int = 0
+    epochs: int = 4
+    batch: int = 32
+    learning_rate: float = 1e-4
+    head_learning_rate: float = 1e-3
+    weight_decay: float = 0.01
+    warmup: float = 0.06
+    max_length: int = 48
+    noise_rows: int = 1500
+    patience: int = 1
+    """Epochs without a better validation score after which a run stops; the schedule is that of ``epochs``."""
+
+
+def logits_of(net: Any, tokens: Any, texts: Sequence[str], max_length: int, batch: int = 128) -> FloatArray:
+    """(n, 7) float64 logits of the torch student, in the order of ``texts``."""
+    import torch
+
+    from emo_face.perception.nano.wordpiece import clean
+    from emo_face.training.text.data import pad
+
+    ids = [tokens.encode(clean(text), max_length) for text in texts]
+    order = sorted(range(len(ids)), key=lambda index: len(ids[index]))
+    out = np.zeros((len(ids), net.head.out_features))
+    net.eval()
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        for start in range(0, len(order), batch):
+            chosen = order[start : start + batch]
+            rows, mask = pad([ids[i] for i in chosen], tokens.pad)
+            out[chosen] = net(torch.from_numpy(rows), torch.from_numpy(mask)).double().numpy()
+    return out
+
+
+def train(data: Path, out: Path, config: TextTraining, encoder: Path | None = None, threads: int = 1) -> Path:
+    """Train, keep the epoch with the best validation macro-F1 (mean of the corpora), return the checkpoint's path."""
+    import torch
+    from safetensors.torch import save_file
+
+    from emo_face.perception.nano.wordpiece import WordPiece
+    from emo_face.training.text.model import TextNet, encoder_folder, load_encoder
+
+    splits = read_splits(data)
+    torch.set_num_threads(threads)
+    torch.manual_seed(config.seed)
+    torch.use_deterministic_algorithms(True)
+    base = load_encoder(encoder_folder(encoder))
+    tokens = WordPiece(base.vocabulary)
+    net = TextNet(base.module, base.width)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "config.json").write_text(json.dumps(asdict(config), indent=1) + "\n")
+    (out / "vocab.txt").write_text("\n".join(base.vocabulary) + "\n", encoding="utf-8")
+    best, waited, history = -1.0, 0, []
+    for epoch, loss in enumerate(_epochs(net, tokens, splits.train, config), 1):
+        scores = _validate(net, tokens, splits.validation, config.max_length)
+        history.append({"epoch": epoch, "loss": round(loss, 4), **scores})
+        (out / "history.json").write_text(json.dumps(history, indent=1) + "\n")
+        if scores["mean"] > best:
+            best, waited = scores["mean"], 0
+            save_file({key: value.contiguous() for key, value in net.state_dict().items()}, out / CHECKPOINT)
+        elif (waited := waited + 1) >= config.patience:
+            break
+    return out / CHECKPOINT
+
+
+def _epochs(net: Any, tokens: Any, rows: Sequence[TextRow], config: TextTraining) -> Iterator[float]:
+    """Yield the mean loss after each epoch; linear warm-up and decay over the whole run."""
+    import torch
+    from rich.progress import Progress
+
+    from emo_face.training.text.data import batches, encode_epoch
+
+    generator = np.random.default_rng(config.seed)
+    head = list(net.head.parameters())
+    body = list(net.encoder.parameters())
+    groups = [{"params": body}, {"params": head, "lr": config.head_learning_rate}]
+    optimiser = torch.optim.AdamW(groups, config.learning_rate, weight_decay=config.weight_decay, fused=True)
+    noise = min(config.noise_rows, len(rows) // 40)
+    steps = config.epochs * -(-(len(rows) + noise) // config.batch)
+    warm = max(1, int(config.warmup * steps))
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimiser, lambda step: min((step + 1) / warm, max(0.0, (steps - step) / max(1, steps - warm)))
+    )
+    with Progress(refresh_per_second=0.5) as progress:
+        task = progress.add_task("text student", total=steps)
+        for epoch in range(config.epochs):
+            net.train()
+            total, count, started = 0.0, 0, time.monotonic()
+            ids, target = encode_epoch(rows, tokens, config.max_length, noise, generator)
+            for batch in batches(ids, target, config.batch, tokens.pad, generator):
+                total += _step(net, batch, optimiser) * len(batch.ids)
+                schedule.step()
+                count += len(batch.ids)
+                progress.update(task, advance=1, description=f"epoch {epoch + 1} loss {total / count:.3f}")
+            progress.console.print(f"epoch {epoch + 1}: loss {total / count:.4f}, {time.monotonic() - started:.0f} s")
+            yield total / count
+
+
+def _step(net: Any, batch: Any, optimiser: Any) -> float:
+    import torch
+
+    with torch.autocast("cpu", torch.bfloat16):
+        logits = net(torch.from_numpy(batch.ids), torch.from_numpy(batch.mask))
+    loss = -(torch.from_numpy(batch.target) * logits.float().log_softmax(-1)).sum(-1).mean()
+    optimiser.zero_grad()
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+    optimiser.step()
+    return float(loss.detach())
+
+
+def _validate(net: Any, tokens: Any, parts: dict[str, tuple[TextRow, ...]], max_length: int) -> dict[str, float]:
+    """Macro-F1 of the arg max on each validation part and their mean."""
+    scores = {}
+    for source, rows in parts.items():
+        said = softmax(logits_of(net, tokens, [row.text for row in rows], max_length))
+        scores[source] = round(macro_f1(np.array([row.labels[0] for row in rows]), said), 4)
+    scores["mean"] = round(float(np.mean(list(scores.values()))), 4)
+    print(scores, flush=True)
+    return scores
+
+
+def main(args: argparse.Namespace) -> int:
+    """``emo-face train text``: train, calibrate, export to ONNX, quantise, check, print the figures."""
+    from emo_face.training.text.export import export
+
+    config = TextTraining(seed=args.seed, **({"epochs": args.epochs} if args.epochs else {}))
+    out = Path(args.out)
+    train(Path(args.data), out / "text", config, args.encoder, args.threads)
+    export(out / "text", Path(args.data), out / "nano_text.onnx", args.encoder, args.threads)
+    return 0
