@@ -24,9 +24,9 @@ def tick_polynomial(blends: Array) -> Array:
 
     Its rows give, each for :data:`~emo_face.face.safety.stopping.SCALES`: k blends of both paths, in [0, 1] (6 rows of
     k), the stop (7) and what full jerk is beyond the stop (7). The fastest stop starts with a jerk of -sigma and
-    switches by +sigma, +sigma and -sigma; full jerk towards the target starts with +1 and switches off. A jerk that is on for a
-    time t adds t^3 / 6, t^2 / 2 and t to position, velocity and acceleration. Only the terms from the signs on
-    (3 * :data:`PULSES`) depend on t.
+    switches by +sigma, +sigma and -sigma; full jerk towards the target starts with +1 and switches off. A jerk that is
+    on for a time t adds t^3 / 6, t^2 / 2 and t to position, velocity and acceleration. Only the terms from the signs
+    on (3 * :data:`PULSES`) depend on t.
     """
     paths = np.zeros((4, 3, 2, TERMS))  # power of t; position, velocity, acceleration; after the stop, after full jerk
     for k, share in enumerate((1 / 6, 1 / 2, 1.0)):
