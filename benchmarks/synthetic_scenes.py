@@ -170,10 +170,10 @@ def one_seed(
     log: Callable[[str], None],
 ) -> dict:
     """Stage 1, cache, Stage 2 with every ablation; test metrics of each."""
+    from emo_face.datasets.features import FeatureCache
+    from emo_face.datasets.views import Collator, Pictures
     from emo_face.perception.multiview.checkpoint import load_base, load_encoder
     from emo_face.perception.multiview.vlm import MultiViewVLM
-    from emo_face.training.feature_cache import FeatureCache
-    from emo_face.training.multiview.data import Collator, Pictures
     from emo_face.training.multiview.stage1 import Stage1, Stage1Config
 
     with tempfile.TemporaryDirectory() as name:
@@ -218,16 +218,17 @@ def several(features: Any, records: list[Record], seed: int, heads: int, **chang
 
 def stage2(features: Any, records: list[Record], seed: int, loss: str = "auto", **change: Any) -> dict[str, float]:
     """Train one head and measure it on the test split."""
+    from emo_face.datasets.labelled import labelled, predict, with_views
     from emo_face.training.multiview import stage2 as s2
 
     fusion = replace(FusionConfig("emotic26", in_features=WIDTH, width=64, **change))
     parts = {}
     for split in ("train", "val", "test"):
         people = of_split(records, split)
-        parts[split] = s2.with_views(s2.labelled(features, people, "emotic26"), fusion.views, VIEWS)
+        parts[split] = with_views(labelled(features, people, "emotic26"), fusion.views, VIEWS)
     config = s2.Stage2Config(epochs=20, batch=64, rate=2e-3, loss=loss, seed=seed)
     trained = s2.train(parts["train"], parts["val"], fusion, config)
-    logits, _ = s2.predict(trained.head, parts["test"].features)
+    logits, _ = predict(trained.head, parts["test"].features)
     names = label_set("emotic26").labels
     used = [names.index(label) for label in scenes.LABELS]
     rare = [names.index(label) for label in RARE]

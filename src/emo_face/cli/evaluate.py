@@ -36,4 +36,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Evaluate the chosen target."""
+    if args.target == "multiview":  # its ablations train heads, which evaluation does not import
+        from emo_face.evaluation.multiview.main import run as evaluate_multiview
+        from emo_face.training.multiview.ablations import ablations
+
+        return evaluate_multiview(args, ablations)
     return int(module_of(args.target).run(args) or 0)

@@ -11,9 +11,9 @@ from emo_face.datasets.qa import corpus
 from emo_face.perception.multiview.config import EncoderConfig
 
 if find_spec("torch") and find_spec("transformers"):  # else every test file here skips itself
+    from emo_face.datasets.views import Collator, Pictures
     from emo_face.perception.multiview.tiny import tiny_base, word_tokenizer
     from emo_face.perception.multiview.vlm import MultiViewVLM
-    from emo_face.training.multiview.data import Collator, Pictures
 
 
 class World:

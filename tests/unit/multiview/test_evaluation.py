@@ -15,6 +15,8 @@ pytest.importorskip("accelerate")
 from emo_face.core.errors import ModelError, UserError
 from emo_face.core.labels import label_set
 from emo_face.core.paths import data_file
+from emo_face.datasets.features import FeatureCache
+from emo_face.datasets.labelled import labelled, predict
 from emo_face.datasets.qa import corpus
 from emo_face.datasets.records import read_jsonl
 from emo_face.evaluation.metrics import multilabel
@@ -22,7 +24,8 @@ from emo_face.evaluation.metrics.label_bins import brier_per_label, ece_per_labe
 from emo_face.evaluation.multiview import main as multiview
 from emo_face.perception.multiview import checkpoint, head_file, model
 from emo_face.training.multiview import main as multiview_main
-from emo_face.training.multiview import memory, stage2
+from emo_face.training.multiview import memory
+from emo_face.training.multiview.ablations import ablations
 
 
 @pytest.fixture(scope="module")
@@ -70,12 +73,12 @@ def test_one_folder_is_the_whole_model(world, trained):
 
     record = world.records[0]
     frame = cv2.imread(str(world.root / record.image))
-    from emo_face.training.multiview.data import person_of
+    from emo_face.datasets.views import person_of
 
     found = model.load(trained / "model", trained / "base").estimate(frame, [person_of(record)], {}, 0.0)[0]
     head, card = head_file.load(trained / "model")
-    features = stage2.labelled(multiview.read_features(trained / "features"), [record], "emotic26").features
-    logits, _ = stage2.predict(head, features)
+    features = labelled(FeatureCache.reading(trained / "features").load(), [record], "emotic26").features
+    logits, _ = predict(head, features)
     np.testing.assert_allclose(found.probabilities, card.probabilities(logits)[0], atol=5e-3)  # the cache is float16
     assert card.encoder == json.loads((trained / "features" / "meta.json").read_text())["files"]
     assert set(card.encoder) == {"adapter", "image_encoder"}
@@ -118,13 +121,13 @@ def test_report_is_the_librarys_numbers(world, trained, tmp_path, capsys):
     vlm = ["--vlm", str(trained / "s1" / "best"), "--base", str(trained / "base"), "--images", str(world.root)]
     args = arguments(world, trained, "--out", str(tmp_path), "--json", "--ablations", *vlm)
     capsys.readouterr()
-    assert multiview.run(args) == 0
+    assert multiview.run(args, ablations) == 0
     report = json.loads(capsys.readouterr().out)
     assert report == json.loads((tmp_path / "report.json").read_text())
     people = [r for r in read_jsonl(world.root / "records.jsonl") if r.split == "test"]
     head, _ = head_file.load(trained / "model")
-    data = stage2.labelled(multiview.read_features(trained / "features"), people, "emotic26")
-    value = multilabel.mean_average_precision(stage2.predict(head, data.features)[0], data.truth).value
+    data = labelled(FeatureCache.reading(trained / "features").load(), people, "emotic26")
+    value = multilabel.mean_average_precision(predict(head, data.features)[0], data.truth).value
     assert report["result"]["mAP"] == pytest.approx(100 * value)
     assert report["result"]["n"] == len(people) == 8
     assert set(report["ablations"]) == {"table6", "table11", "table12"}
@@ -196,7 +199,7 @@ def test_wrong_inputs_are_named(world, trained, tmp_path):
         ("table8/none=x", "expected one of without balancing, with balancing"),
     ):
         with pytest.raises(UserError, match=words):
-            multiview.evaluate(arguments(world, trained, "--also", wrong))
+            multiview.evaluate(arguments(world, trained, "--also", wrong), ablations)
     with pytest.raises(UserError, match="row of table 13: expected one of Category"):
         multiview.evaluate(arguments(world, trained, "--vlm", f"x={tmp_path}"))
 
@@ -210,7 +213,7 @@ def test_ablations_of_stage1_stand_beside_the_papers(world, trained, tmp_path):
     also = [part for table, row in rows for part in ("--also", f"{table}/{row}={features}")]
     step = "+ face module"
     vlm = ["--vlm", f"{step}={trained / 's1' / 'best'}", "--base", str(trained / "base"), "--images", str(world.root)]
-    report = multiview.evaluate(arguments(world, trained, *also, *vlm))
+    report = multiview.evaluate(arguments(world, trained, *also, *vlm), ablations)
     value = pytest.approx(report["result"]["mAP"])
     assert report["ablations"]["table7"] == {"+ rationale": [value]}
     assert report["ablations"]["table8"] == {"without balancing": [value], "with balancing": [value]}
@@ -234,7 +237,7 @@ def test_the_vlm_is_asked_as_it_was_tuned(world, trained, monkeypatch):
 
     people = [dataclasses.replace(world.records[0], caption="A person in a park.")]
     asked = []
-    from emo_face.training.multiview.data import Collator
+    from emo_face.datasets.views import Collator
 
     original = Collator.prompts
     monkeypatch.setattr(Collator, "prompts", lambda self, who, q: asked.append(q) or original(self, who, q))

@@ -14,8 +14,8 @@ from emo_face.core.errors import ConfigError, UserError
 from emo_face.perception.multiview.checkpoint import own_state
 from emo_face.perception.multiview.vlm import IGNORED, Batch
 from emo_face.training.common import checkpoints as stage1_state
+from emo_face.training.common.order import Order
 from emo_face.training.multiview import stage1 as stage1_module
-from emo_face.training.multiview.data import Order
 from emo_face.training.multiview.stage1 import Stage1, Stage1Config, rate_at
 
 QUICK = Stage1Config(

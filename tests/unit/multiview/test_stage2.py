@@ -17,15 +17,16 @@ from safetensors import SafetensorError
 from emo_face.core.errors import ModelError, UserError
 from emo_face.core.labels import label_set
 from emo_face.core.types import Box
+from emo_face.datasets import features as feature_cache
+from emo_face.datasets.features import FeatureCache, Features
+from emo_face.datasets.labelled import Labelled, labelled, predict, with_views
 from emo_face.datasets.records import Record
+from emo_face.datasets.views import Pictures
 from emo_face.evaluation.metrics import multilabel
 from emo_face.perception.multiview import head_file
 from emo_face.perception.multiview.config import FusionConfig
 from emo_face.runtime import files as disk
-from emo_face.training import feature_cache
-from emo_face.training.feature_cache import FeatureCache, Features
 from emo_face.training.multiview import stage2
-from emo_face.training.multiview.data import Pictures
 
 
 def encoder(world, seed=0):
@@ -179,7 +180,7 @@ def synthetic(n=600, size=32, seed=0, views=3):
     vad = np.repeat(np.tanh(score[:, :1]), 3, 1).astype(np.float32)
     vad[::5] = np.nan
     ids = tuple(f"p{seed}-{i}" for i in range(n))
-    return stage2.Labelled(Features(ids, features, present), truth, vad)
+    return Labelled(Features(ids, features, present), truth, vad)
 
 
 FUSION = FusionConfig("emotic26", in_features=32, width=32, vad=True)
@@ -191,7 +192,7 @@ def test_head_learns_and_the_seed_fixes_it():
     first, second = (stage2.train(data, validation, FUSION, config) for _ in range(2))
     for name, value in first.head.state_dict().items():
         assert torch.equal(value, second.head.state_dict()[name])
-    logits, vad = stage2.predict(first.head, test.features)
+    logits, vad = predict(first.head, test.features)
     known = np.isfinite(test.vad).all(1)
     assert np.corrcoef(vad[known, 0], test.vad[known, 0])[0, 1] > 0.7
     value = multilabel.mean_average_precision(logits, test.truth).value
@@ -207,7 +208,7 @@ def test_view_ablation_loses_what_the_view_carried():
     found = []
     for views in (("scene",), ("scene", "body"), ("scene", "body", "face")):
         fusion = dataclasses.replace(FUSION, views=views)
-        parts = [stage2.with_views(d, views, FUSION.views) for d in (data, validation)]
+        parts = [with_views(d, views, FUSION.views) for d in (data, validation)]
         found.append(max(stage2.train(*parts, fusion, config).history))
     assert found[0] < found[1] < found[2]
 
@@ -219,7 +220,7 @@ def test_single_label_set_uses_cross_entropy_and_softmax():
     features[np.arange(500), 2, classes] = 2
     features += rng.normal(size=features.shape).astype(np.float16) * 0.3
     ids = tuple(map(str, range(500)))
-    data = stage2.Labelled(
+    data = Labelled(
         Features(ids, features, np.ones((500, 3), np.uint8)),
         np.eye(7, dtype=np.uint8)[classes],
         np.full((500, 3), np.nan),
@@ -228,7 +229,7 @@ def test_single_label_set_uses_cross_entropy_and_softmax():
         data, data, FusionConfig("caers7", in_features=32, width=32), stage2.Stage2Config(epochs=6, batch=32, rate=3e-3)
     )
     assert trained.card.metrics["val"]["accuracy"] > 95
-    logits, _ = stage2.predict(trained.head, data.features)
+    logits, _ = predict(trained.head, data.features)
     np.testing.assert_allclose(trained.card.probabilities(logits).sum(1), 1)
 
 
@@ -237,9 +238,7 @@ def test_head_file_round_trip_and_refusals(tmp_path):
     head_file.save(tmp_path, trained.head, trained.card)
     head, card = head_file.load(tmp_path)
     data = synthetic(10, seed=5)
-    np.testing.assert_array_equal(
-        stage2.predict(head, data.features)[0], stage2.predict(trained.head, data.features)[0]
-    )
+    np.testing.assert_array_equal(predict(head, data.features)[0], predict(trained.head, data.features)[0])
     np.testing.assert_allclose(card.thresholds, trained.card.thresholds)
     content = json.loads((tmp_path / "head.json").read_text())
     for change, word in (
@@ -258,9 +257,9 @@ def test_bad_input_is_named(world, tmp_path):
     features = Features(("a",), np.zeros((1, 3, 4), np.float16), np.ones((1, 3), np.uint8))
     record = Record("a", "i", "heco8", ("Peace",))
     with pytest.raises(UserError, match="heco8"):
-        stage2.labelled(features, [record], "emotic26")
+        labelled(features, [record], "emotic26")
     with pytest.raises(UserError, match="empty"):
-        stage2.labelled(features, [], "emotic26")
+        labelled(features, [], "emotic26")
     with pytest.raises(UserError, match="validation"):
         stage2.train(synthetic(10), synthetic(0), FUSION)
 
@@ -272,9 +271,9 @@ def test_emotic_size_trains_in_a_minute():
     features = rng.standard_normal((n, 3, 768), dtype=np.float32).astype(np.float16)
     truth = (rng.random((n, len(label_set("emotic26")))) < 0.1).astype(np.uint8)
     vad = np.full((n, 3), np.nan, np.float32)
-    data = stage2.Labelled(Features(tuple(map(str, range(n))), features, np.ones((n, 3), np.uint8)), truth, vad)
-    small = stage2.with_views(data, FUSION.views, FUSION.views)
-    validation = stage2.Labelled(
+    data = Labelled(Features(tuple(map(str, range(n))), features, np.ones((n, 3), np.uint8)), truth, vad)
+    small = with_views(data, FUSION.views, FUSION.views)
+    validation = Labelled(
         Features(small.features.ids[:3315], features[:3315], small.features.present[:3315]), truth[:3315], vad[:3315]
     )
     start = time.process_time()

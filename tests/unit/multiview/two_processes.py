@@ -11,11 +11,11 @@ import two_ranks
 
 from emo_face.core.errors import UserError
 from emo_face.datasets.qa.corpus import read_corpus
+from emo_face.datasets.views import Collator, Pictures
 from emo_face.perception.multiview.checkpoint import load_base
 from emo_face.perception.multiview.config import EncoderConfig
 from emo_face.perception.multiview.vlm import MultiViewVLM
 from emo_face.training.common.processes import process_group
-from emo_face.training.multiview.data import Collator, Pictures
 from emo_face.training.multiview.stage1 import Stage1, Stage1Config
 
 

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -17,11 +15,6 @@ from scipy.spatial.transform import Rotation
 
 from emo_face.core.types import FloatArray
 
-if TYPE_CHECKING:
-    from emo_face.datasets.renders.draw import HeadRenderer
-
-BROW_CM = np.array([[1.2, 5.9], [2.4, 6.4], [3.8, 6.3], [5.8, 5.2]])  # (|x|, y) along the left eyebrow
-MOUTH_CM = (0.0, -3.5)
 WARPS = 10
 
 
@@ -123,62 +116,6 @@ def random_look(rng: np.random.Generator, size: int, backgrounds: Sequence[NDArr
         exposure=float(rng.uniform(0.12, 0.8)), gamma=float(rng.uniform(0.55, 1.1)),
         background=_background(rng, size, backgrounds),
     )  # fmt: skip
-
-
-def paint(renderer: HeadRenderer, look: Look, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
-    """Albedo (n,) and outward lift in cm (n,) of every vertex: skin, lips, brows, hair, beard, eyes, teeth."""
-    rest, material = renderer.rest, renderer.vertex_material
-    x, y, z = np.abs(rest[:, 0]), rest[:, 1], rest[:, 2]
-    albedo = np.full(len(rest), look.skin, np.float32)
-    lift = np.zeros(len(rest), np.float32)
-    skin = np.isin(material, [renderer.materials.index(n) for n in ("M_Face", "M_BackHead")])
-    lips = np.exp(-(((x - MOUTH_CM[0]) / 2.4) ** 4) - ((y - MOUTH_CM[1]) / 0.95) ** 4) * (z > 8)
-    albedo += lips * (look.lip - look.skin)
-    cheeks = np.exp(-((x - 4) ** 2 + (y + 0.5) ** 2) / 6)
-    albedo *= 1 - 0.08 * cheeks
-    beard = look.beard * (y < look.stubble_line) * (1 - lips) * (y > -10)
-    albedo += beard * (look.hair * 0.7 - albedo) * rng.uniform(0.5, 1.0, len(rest))
-    distance = _distance_to_brow(x, y - look.brow_shift)
-    brow = np.exp(-((distance / look.brow_width) ** 4)) * (z > 5)
-    albedo += brow * (look.brow - albedo)
-    hair = skin & ((y > look.hairline - 0.06 * x**2) | ((z < 1.5) & (y > -2)))
-    strands = 1 + 0.35 * rng.standard_normal(len(rest))
-    albedo = np.where(hair, look.hair * np.clip(strands, 0.3, 1.8), albedo)
-    lift[hair] = look.hair_lift * rng.uniform(0.6, 1.1)
-    if look.photo is not None:
-        grey, weight = look.photo.T
-        albedo += weight * (grey - albedo)
-        lift *= 1 - weight
-    _paint_inside(renderer, look, albedo, rest, material)
-    albedo[skin] *= 1 + 0.03 * rng.standard_normal(int(skin.sum())).astype(np.float32)
-    return albedo.astype(np.float32), lift
-
-
-def _paint_inside(
-    renderer: HeadRenderer, look: Look, albedo: FloatArray, rest: FloatArray, material: NDArray[np.uint8]
-) -> None:
-    """Eyes, lashes, teeth and gums, in place."""
-    index = renderer.materials.index
-    for side, sign in (("Left", 1.0), ("Right", -1.0)):
-        for part in ("M_Sclera", "M_Iris"):
-            own = material == index(part + side)
-            centre_x = sign * 3.15
-            radius = np.hypot(rest[own, 0] - centre_x, rest[own, 1] - 3.6)
-            eye = np.where(radius < 0.28, 0.02, np.where(radius < 0.68, look.iris, look.sclera))
-            albedo[own] = np.where(rest[own, 2] > 8.0, eye, look.sclera)
-    albedo[material == index("M_EyeLashes")] = 0.05
-    albedo[material == index("M_Teeth")] = 0.8
-    albedo[material == index("M_GumsTongue")] = look.lip * 0.45
-
-
-def _distance_to_brow(x: FloatArray, y: FloatArray) -> FloatArray:
-    """Distance in cm to the polyline of the eyebrow."""
-    best = np.full(len(x), np.inf)
-    for a, b in pairwise(BROW_CM):
-        along = b - a
-        t = np.clip(((x - a[0]) * along[0] + (y - a[1]) * along[1]) / (along @ along), 0, 1)
-        best = np.minimum(best, np.hypot(x - a[0] - t * along[0], y - a[1] - t * along[1]))
-    return best
 
 
 def _pose(rng: np.random.Generator) -> tuple[float, float, float]:

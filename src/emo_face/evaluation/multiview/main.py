@@ -16,7 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,9 @@ from emo_face.core.errors import UserError
 from emo_face.core.labels import label_set
 from emo_face.evaluation.metrics import multilabel
 from emo_face.evaluation.metrics.label_bins import brier_per_label, ece_per_label, pooled_bins
+
+Ablate = Callable[..., dict[str, Any]]
+"""``emo_face.training.multiview.ablations.ablations``. It trains heads, so whoever may import training hands it in."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -56,13 +59,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON on stdout and nothing else")
 
 
-def run(args: argparse.Namespace) -> int:
-    """Evaluate, write the report, print."""
+def run(args: argparse.Namespace, ablate: Ablate | None = None) -> int:
+    """Evaluate, write the report, print. ``ablate``: see :data:`Ablate`."""
     from importlib.util import find_spec
 
     if find_spec("torch") is None:
         raise UserError("evaluating the multi-view head needs torch: scripts/setup.sh full")
-    report = evaluate(args)
+    report = evaluate(args, ablate)
     if args.out is not None:
         from emo_face.evaluation.multiview.report import write_html
 
@@ -75,27 +78,27 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def evaluate(args: argparse.Namespace) -> dict[str, Any]:
+def evaluate(args: argparse.Namespace, ablate: Ablate | None = None) -> dict[str, Any]:
     """The whole report as a dict. Raises UserError for an empty split or features that are not there."""
+    from emo_face.datasets.features import FeatureCache
+    from emo_face.datasets.labelled import labelled, predict
     from emo_face.datasets.records import of_split, read_jsonl
     from emo_face.perception.multiview import fingerprint, head_file
-    from emo_face.training.feature_cache import FeatureCache
-    from emo_face.training.multiview import stage2
 
     head, card = head_file.load(args.model)
     records = list(read_jsonl(args.records))
     people = of_split(records, args.split)
-    features = read_features(args.cache)
-    fingerprint.check(card.encoder, FeatureCache.reading(args.cache).meta().get("files", {}), args.cache)
+    cache = FeatureCache.reading(args.cache)
+    fingerprint.check(card.encoder, cache.meta().get("files", {}), args.cache)
     name = card.fusion.label_set
-    data = stage2.labelled(features, people, name)
+    data = labelled(cache.load(), people, name)
     if data.features.features.shape[1:] != (len(card.fusion.views), card.fusion.in_features):
         shape = data.features.features.shape[1:]
         raise UserError(
             f"{args.cache}: features of {shape[0]} views x {shape[1]}, the head of {args.model} reads "
             f"{len(card.fusion.views)} x {card.fusion.in_features}; cache with the encoder it was trained on"
         )
-    logits, vad = stage2.predict(head, data.features)
+    logits, vad = predict(head, data.features)
     report = measure(logits, data.truth, card, args.ap_mode, args.rounds, args.seed)
     report.update(
         label_set=name,
@@ -111,10 +114,8 @@ def evaluate(args: argparse.Namespace) -> dict[str, Any]:
         from emo_face.evaluation.multiview.vlm import steps
 
         report["vlm"] = steps(args.vlm, args.base, args.images, people, args.device)
-    if args.ablations or args.also:
-        from emo_face.training.multiview.ablations import ablations
-
-        report["ablations"] = ablations(card, records, args.cache, args.split, args.ap_mode, args.ablations, args.also)
+    if ablate is not None and (args.ablations or args.also):
+        report["ablations"] = ablate(card, records, args.cache, args.split, args.ap_mode, args.ablations, args.also)
     return report
 
 
@@ -143,13 +144,6 @@ def measure(logits: Any, truth: Any, card: Any, mode: multilabel.APMode, rounds:
     }
 
 
-def read_features(folder: Path) -> Any:
-    """Cached features without their encoder. Raises UserError where the folder holds none."""
-    from emo_face.training.feature_cache import FeatureCache
-
-    return FeatureCache.reading(folder).load()
-
-
 def _split_note(people: Sequence[Any]) -> str:
     sources = sorted({record.source for record in people})
     return f"Data and splits: {', '.join(sources) or 'unnamed'}. Numbers of other data or other splits do not compare."
@@ -176,7 +170,7 @@ def _plain(value: Any) -> Any:
 
 
 def _print(report: dict[str, Any]) -> None:
-    from emo_face.evaluation.multiview.report import main_table, paper
+    from emo_face.evaluation.multiview.tables import main_table, paper
 
     ours, tables = report["result"], paper()
     low, high = report["mAP_interval"]

@@ -7,11 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from emo_face.core.labels import label_set
-from emo_face.core.paths import data_file
-from emo_face.evaluation.multiview.vlm import UNNAMED
+from emo_face.evaluation.multiview.tables import UNNAMED, main_table, paper
 
 LAST_STEP = "+ final instruction tuning"
 """Row of table 13 that is the whole method."""
@@ -21,17 +18,6 @@ STYLE = (
     "td:first-child,th:first-child{text-align:left;white-space:nowrap}"
     ".ours{background:#eef6ff;font-weight:600}caption{text-align:left;font-weight:600}.note{color:#555}"
 )
-
-
-def paper() -> dict[str, Any]:
-    """The paper's tables (``data/paper_multiview.yaml``)."""
-    content: dict[str, Any] = yaml.safe_load(data_file("paper_multiview.yaml").read_text(encoding="utf-8"))
-    return content
-
-
-def main_table(name: str) -> str:
-    """Key of the paper's main table of a label set; empty where it has none."""
-    return {"emotic26": "table2", "caers7": "table4", "heco8": "table5"}.get(name, "")
 
 
 def write_html(report: Mapping[str, Any], path: Path) -> Path:

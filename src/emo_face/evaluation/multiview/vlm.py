@@ -14,9 +14,7 @@ from emo_face.core.labels import label_set
 from emo_face.datasets.qa import templates
 from emo_face.datasets.records import Record
 from emo_face.evaluation.metrics import multilabel
-
-UNNAMED = "This run"
-"""Name of a run that is no row of table 13."""
+from emo_face.evaluation.multiview.tables import UNNAMED, paper
 
 
 def steps(
@@ -26,8 +24,6 @@ def steps(
 
     Raises UserError where a folder is not given or a row is none of the paper's.
     """
-    from emo_face.evaluation.multiview.report import paper
-
     rows = paper()["table13"]["rows"]
     found = {}
     for item in items:
@@ -45,8 +41,8 @@ def evaluate_vlm(
 
     Raises UserError where a folder is not given.
     """
+    from emo_face.datasets.views import Collator, Pictures
     from emo_face.perception.multiview import ask, checkpoint
-    from emo_face.training.multiview.data import Collator, Pictures
 
     if base is None or images is None:
         raise UserError("--vlm needs --base (InstructBLIP checkpoint) and --images (folder of the pictures)")

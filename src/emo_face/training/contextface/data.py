@@ -10,12 +10,12 @@ import numpy as np
 import torch
 
 from emo_face.core.errors import UserError
+from emo_face.datasets.views import read_image
 from emo_face.expression.contextface.config import ContextFaceConfig
 from emo_face.expression.contextface.model import IGNORED, Batch
 from emo_face.expression.contextface.prompts import Example, FaceTarget
 from emo_face.expression.contextface.tokens import TokenBuilder
 from emo_face.expression.contextface.vision import Eyes
-from emo_face.training.multiview.data import read_image
 
 
 @dataclass

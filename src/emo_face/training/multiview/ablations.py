@@ -64,7 +64,7 @@ def ablations(
     Raises:
         UserError: an argument names no table or row of the paper, or a folder holds no features of these records.
     """
-    from emo_face.evaluation.multiview.report import paper
+    from emo_face.evaluation.multiview.tables import paper
 
     tables = paper()
     given = pairs(also, tables)
@@ -90,8 +90,9 @@ def _retrain(
     card: Any, records: Sequence[Any], cache: Path, split: str, mode: multilabel.APMode, change: Mapping[str, Any]
 ) -> tuple[float, list[float]]:
     """mAP (accuracy for single-label sets) and AP of each label of a head trained on ``cache`` with ``change``."""
+    from emo_face.datasets.features import FeatureCache
+    from emo_face.datasets.labelled import labelled, predict, with_views
     from emo_face.datasets.records import of_split
-    from emo_face.training.feature_cache import FeatureCache
     from emo_face.training.multiview import stage2
 
     reading = FeatureCache.reading(cache)
@@ -104,10 +105,10 @@ def _retrain(
     there = tuple(meta["views"])
     views = tuple(view for view in change.pop("views", there) if view in there)
     fusion = replace(card.fusion, views=views, in_features=int(meta["size"]), **change)
-    parts = [stage2.labelled(features, of_split(records, name), fusion.label_set) for name in ("train", "val", split)]
-    train, validation, test = (stage2.with_views(part, views, there) for part in parts)
+    parts = [labelled(features, of_split(records, name), fusion.label_set) for name in ("train", "val", split)]
+    train, validation, test = (with_views(part, views, there) for part in parts)
     trained = stage2.train(train, validation, fusion, settings)
-    logits, _ = stage2.predict(trained.head, test.features)
+    logits, _ = predict(trained.head, test.features)
     ap = multilabel.mean_average_precision(logits, test.truth, mode)
     value = 100 * (ap.value if multi else multilabel.accuracy(logits, test.truth))
     return value, (100 * ap.per_class).tolist()

@@ -106,10 +106,10 @@ def _stage1(args: argparse.Namespace) -> None:
 
     from emo_face.datasets.qa import templates
     from emo_face.datasets.qa.corpus import read_corpus
+    from emo_face.datasets.views import Collator, Pictures
     from emo_face.perception.multiview.checkpoint import load_base
     from emo_face.perception.multiview.vlm import MultiViewVLM
     from emo_face.training.multiview import memory
-    from emo_face.training.multiview.data import Collator, Pictures
     from emo_face.training.multiview.stage1 import Stage1, Stage1Config
 
     rows = read_corpus(args.corpus)
@@ -145,13 +145,13 @@ def _stage1(args: argparse.Namespace) -> None:
 
 
 def _cache(args: argparse.Namespace) -> None:
+    from emo_face.datasets.features import FeatureCache
     from emo_face.datasets.records import read_jsonl
+    from emo_face.datasets.views import Pictures
     from emo_face.perception.multiview.checkpoint import load_base, load_encoder
     from emo_face.perception.multiview.fingerprint import fingerprint
     from emo_face.perception.multiview.place import place
     from emo_face.training.common.progress import bar
-    from emo_face.training.feature_cache import FeatureCache
-    from emo_face.training.multiview.data import Pictures
 
     records = list(read_jsonl(args.records))
     device, dtype = _device(args)
@@ -175,18 +175,19 @@ def _cache(args: argparse.Namespace) -> None:
 def _stage2(args: argparse.Namespace) -> None:
     import shutil
 
+    from emo_face.datasets.features import FeatureCache
+    from emo_face.datasets.labelled import labelled
     from emo_face.datasets.records import of_split, read_jsonl
-    from emo_face.evaluation.multiview.main import read_features
     from emo_face.perception.multiview import checkpoint, fingerprint, head_file
     from emo_face.training.common.progress import bar
-    from emo_face.training.feature_cache import FeatureCache
     from emo_face.training.multiview import stage2
 
     records = list(read_jsonl(args.records))
-    features = read_features(args.cache)
+    cache = FeatureCache.reading(args.cache)
+    features = cache.load()
     train, validation = of_split(records, "train"), of_split(records, "val")
     name = train[0].label_set
-    meta = FeatureCache.reading(args.cache).meta()
+    meta = cache.meta()
     trained_on = meta.get("files", {})
     if args.encoder is not None:
         own = {fingerprint.ADAPTER: fingerprint.adapter_key(args.encoder)}
@@ -200,7 +201,7 @@ def _stage2(args: argparse.Namespace) -> None:
         activation=args.activation,
         vad=args.vad,
     )
-    data = [stage2.labelled(features, part, name) for part in (train, validation)]
+    data = [labelled(features, part, name) for part in (train, validation)]
     settings = _config(stage2.Stage2Config, args)
     with bar("stage 2", settings.epochs) as tick:
         trained = stage2.train(data[0], data[1], fusion, settings, tick)

@@ -17,10 +17,11 @@ import torch
 
 from emo_face.core.errors import ConfigError, UserError
 from emo_face.datasets.qa.corpus import QARow
+from emo_face.datasets.views import Collator
 from emo_face.perception.multiview.checkpoint import save_encoder
 from emo_face.perception.multiview.vlm import Batch, MultiViewVLM
 from emo_face.training.common import checkpoints as stage1_state
-from emo_face.training.multiview.data import Collator, Order, ahead
+from emo_face.training.common.order import Order, prefetch
 
 PREFETCH = 2
 """Batches that are decoded while another one trains."""
@@ -132,7 +133,7 @@ class Stage1:
                 losses: list[float] = []
                 order = self.order.epoch(progress.epoch, progress.position)
                 todo = ([self.train_rows[i] for i in rows] for rows in order)
-                for batch in ahead(self.collate, todo, PREFETCH):
+                for batch in prefetch(self.collate, todo, PREFETCH):
                     progress.position += 1
                     losses.append(self._micro_step(batch))
                     if not self._boundary():

@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from emo_face.core.errors import ConfigError, UserError
 from emo_face.core.labels import label_set
-from emo_face.datasets.records import Record
+from emo_face.datasets.labelled import Labelled, predict
 from emo_face.evaluation.metrics import multilabel, platt
 from emo_face.perception.multiview.config import FusionConfig
 from emo_face.perception.multiview.fusion_head import FusionHead, drop_views
 from emo_face.perception.multiview.head_file import HeadCard
 from emo_face.perception.multiview.losses import asymmetric_loss, classification_loss, vad_loss
-from emo_face.training.feature_cache import Features
-
-Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -52,18 +48,6 @@ class Stage2Config:
             raise ConfigError("epochs and batch: expected at least 1")
 
 
-@dataclass(frozen=True)
-class Labelled:
-    """Features with truth: (n, classes) 0/1 and (n, 3) VAD in [-1, 1], NaN where not annotated."""
-
-    features: Features
-    truth: Array
-    vad: Array
-
-    def __len__(self) -> int:
-        return len(self.truth)
-
-
 @dataclass
 class Trained:
     """The selected head, its card, and the validation metric of each epoch."""
@@ -71,25 +55,6 @@ class Trained:
     head: FusionHead
     card: HeadCard
     history: list[float] = field(default_factory=list)
-
-
-def labelled(features: Features, records: Sequence[Record], name: str) -> Labelled:
-    """Join features and labels. Raises UserError for no records or another label set."""
-    if not records:
-        raise UserError("Stage 2: no records in this split; the split is empty")
-    other = {record.label_set for record in records} - {name}
-    if other:
-        raise UserError(f"Stage 2: records of label set {', '.join(sorted(other))}, the head is for {name!r}")
-    truth = np.array([record.one_hot() for record in records], np.uint8)
-    vad = np.array([(np.nan,) * 3 if r.vad is None else [(x - 5.5) / 4.5 for x in r.vad] for r in records], np.float32)
-    return Labelled(features.of(records), truth, vad)
-
-
-def with_views(data: Labelled, views: Sequence[str], all_views: Sequence[str]) -> Labelled:
-    """Only some views of the features: the ablation of the paper's table 6."""
-    columns = [list(all_views).index(view) for view in views]
-    found = Features(data.features.ids, data.features.features[:, columns], data.features.present[:, columns])
-    return Labelled(found, data.truth, data.vad)
 
 
 def train(
@@ -156,20 +121,6 @@ def _loss(
     else:
         loss = classification_loss(name)(logits, truth)
     return loss if affect is None else loss + config.vad_weight * vad_loss(affect, vad)
-
-
-@torch.no_grad()  # type: ignore[untyped-decorator]
-def predict(head: FusionHead, features: Features, batch: int = 4096) -> tuple[Array, Array | None]:
-    """Logits (n, classes) and VAD (n, 3) or None, in eval mode."""
-    head.eval()
-    logits, affect = [], []
-    for start in range(0, len(features.ids), batch):
-        rows = slice(start, start + batch)
-        found, vad = head(torch.from_numpy(features.features[rows]).float(), torch.from_numpy(features.present[rows]))
-        logits.append(found.numpy())
-        if vad is not None:
-            affect.append(vad.numpy())
-    return np.concatenate(logits), np.concatenate(affect) if affect else None
 
 
 def _metric(head: FusionHead, data: Labelled, fusion: FusionConfig) -> float:

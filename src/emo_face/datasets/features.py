@@ -16,13 +16,13 @@ from safetensors.torch import load_file, save_file
 
 from emo_face.core.errors import UserError
 from emo_face.datasets.records import Record
+from emo_face.datasets.views import Pictures, person_of, read_image, stack_views
 from emo_face.perception.multiview.checkpoint import own_state
 from emo_face.perception.multiview.config import to_dict
 from emo_face.perception.multiview.encoder import MultiViewEncoder, gather
 from emo_face.perception.multiview.preprocess import view_batch
 from emo_face.runtime.files import replacing
 from emo_face.runtime.store import sha256_of
-from emo_face.training.multiview.data import Pictures, person_of, read_image, stack_views
 
 FORMAT = "emo_face.multiview.features/1"
 META, INDEX = "meta.json", "index.jsonl"
