@@ -1,83 +1,92 @@
-"""Arrows run downwards only, and the nano tier stays free of torch and ROS at import."""
+"""The layout's rules: arrows run downwards, no import cycles, no drawers, and a nano tier free of torch and ROS.
+
+The rules and what measures them are in ``scripts/code_figures.py``; docs/architecture.md says them in words.
+"""
 
 from __future__ import annotations
 
-import ast
+import importlib.util
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
 
-SOURCE = Path(__file__).resolve().parents[2] / "src" / "emo_face"
+ROOT = Path(__file__).resolve().parents[2]
+_spec = importlib.util.spec_from_file_location("code_figures", ROOT / "scripts" / "code_figures.py")
+code = sys.modules["code_figures"] = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(code)
 
-# What each room may import of emo_face at module level, besides itself. See docs/architecture.md.
-MAY_IMPORT = {
-    "core": set(),
-    "runtime": {"core"},
-    "perception": {"core", "runtime"},
-    "face": {"core", "runtime"},
-    "expression": {"core", "runtime", "face"},
-    "web": {"core", "face"},
-    "datasets": {"core", "runtime", "face", "perception", "expression"},
-    "training": {"core", "runtime", "face", "perception", "expression", "datasets", "evaluation"},
-    "evaluation": {"core", "runtime", "face", "perception", "expression", "datasets", "training", "web"},
-    "recording": {"core", "runtime", "perception", "expression", "face"},
-    "ros": {"core", "runtime", "recording", "perception", "expression", "face"},
-    "nodes": {"core", "runtime", "perception", "expression", "face", "web", "ros"},
-}
 HEAVY = {"rclpy", "torch", "transformers", "ultralytics", "tensorrt"}
 LIGHT_ROOMS = ("core", "runtime", "perception", "expression", "face", "web")
-FULL_TIER = ("perception/multiview/", "expression/contextface/")
+FULL_TIER = ("emo_face.perception.multiview.", "emo_face.expression.contextface.")
+MODULES = code.modules(ROOT)
+LIGHT = [name for name in MODULES if code.room(name) in LIGHT_ROOMS and not name.startswith(FULL_TIER)]
+
+# Known on 2026-11-29: training and evaluation are being taken apart; the entries go with that work.
+EXCUSED_ARROWS = "evaluation imports emo_face.training."
+EXCUSED_CYCLES = ("emo_face.datasets.renders.", "emo_face.evaluation.multiview.", "emo_face.training.text.")
+EXCUSED_FOLDERS = {"training/fer"}
 
 
-def modules() -> list[Path]:
-    return sorted(SOURCE.rglob("*.py"))
+def test_every_package_has_its_row():
+    assert set(code.packages(ROOT)) == set(code.MAY_IMPORT)
 
 
-def top_level_imports(path: Path) -> list[tuple[int, str]]:
-    """(line, module) of every import that runs when the module is imported; TYPE_CHECKING blocks do not."""
-    found = []
-    for node in ast.parse(path.read_text(encoding="utf-8")).body:
-        if isinstance(node, ast.Import):
-            found += [(node.lineno, alias.name) for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            found += [(node.lineno, f"{node.module}.{alias.name}") for alias in node.names]
-    return found
+def test_the_rows_themselves_have_an_order():
+    assert list(TopologicalSorter(code.MAY_IMPORT).static_order())
 
 
-@pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(SOURCE)))
-def test_arrows_run_downwards(path):
-    room = path.relative_to(SOURCE).parts[0]
-    if room not in MAY_IMPORT:
-        return
-    for line, name in top_level_imports(path):
-        parts = name.split(".")
-        if parts[0] == "emo_face" and len(parts) > 1 and (SOURCE / parts[1]).is_dir():
-            assert parts[1] == room or parts[1] in MAY_IMPORT[room], f"{path}:{line} {room} imports {name}"
+def test_arrows_run_downwards_lazy_imports_too():
+    assert [arrow for arrow in code.upward_arrows(ROOT) if EXCUSED_ARROWS not in arrow] == []
 
 
-@pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(SOURCE)))
-def test_light_rooms_import_nothing_heavy(path):
-    relative = path.relative_to(SOURCE).as_posix()
-    if relative.split("/")[0] not in LIGHT_ROOMS or relative.startswith(FULL_TIER):
-        return
-    for line, name in top_level_imports(path):
-        assert name.split(".")[0] not in HEAVY, f"{path}:{line} imports {name} at module level"
+def test_no_module_imports_itself_through_others():
+    found = code.cycles(code.import_graph(ROOT))
+    assert [cycle for cycle in found if not cycle[0].startswith(EXCUSED_CYCLES)] == []
+
+
+def test_no_folder_holds_more_than_a_reader_can_scan():
+    large = {name for name, size in code.folder_sizes(ROOT).items() if size > code.FOLDER_LIMIT}
+    assert large - code.MANY_OF_A_KIND - EXCUSED_FOLDERS == set()
+
+
+def test_no_three_modules_share_a_prefix():
+    assert code.prefix_families(ROOT) == []
+
+
+def test_the_measures_see_what_they_are_for(tmp_path):
+    """A tree with one of each fault: an upward lazy import, a cycle through a function, a family, a large folder."""
+    package = tmp_path / "src" / "emo_face"
+    for folder in ("core", "runtime"):
+        (package / folder).mkdir(parents=True)
+    files = {
+        "core/__init__.py": "",
+        "runtime/__init__.py": "",
+        "core/a.py": "def f():\n    from emo_face.core import b\n    from emo_face.runtime.x_1 import y\n",
+        "core/b.py": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from emo_face.core.a import f\n",
+        **{f"runtime/x_{i}.py": "" for i in range(16)},
+    }
+    for name, text in files.items():
+        (package / name).write_text(text)
+    assert [arrow.split(" ", 1)[1] for arrow in code.upward_arrows(tmp_path)] == ["core imports emo_face.runtime.x_1.y"]
+    assert code.cycles(code.import_graph(tmp_path)) == [["emo_face.core.a", "emo_face.core.b"]]
+    assert code.prefix_families(tmp_path)[0].startswith("src/emo_face/runtime: x_0, x_1")
+    assert code.folder_sizes(tmp_path) == {"runtime": 16, "core": 2}
+
+
+@pytest.mark.parametrize("name", LIGHT)
+def test_light_rooms_import_nothing_heavy(name):
+    for found in code.imports(MODULES[name]):
+        assert found.lazy or found.name.split(".")[0] not in HEAVY, f"{MODULES[name]}:{found.line} {found.name}"
 
 
 def test_the_nano_tier_runs_without_torch_and_ros():
     """Import every light module in a fresh interpreter in which torch and rclpy cannot be imported."""
-    names = [
-        "emo_face." + p.relative_to(SOURCE).with_suffix("").as_posix().replace("/", ".")
-        for p in modules()
-        if p.relative_to(SOURCE).parts[0] in LIGHT_ROOMS
-        and p.name != "__init__.py"
-        and not p.relative_to(SOURCE).as_posix().startswith(FULL_TIER)
-    ]
     script = (
         f"import sys\nfor name in {sorted(HEAVY)!r}: sys.modules[name] = None\n"
-        f"import importlib\nfor name in {names!r}: importlib.import_module(name)\n"
+        f"import importlib\nfor name in {LIGHT!r}: importlib.import_module(name)\n"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

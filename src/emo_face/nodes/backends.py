@@ -18,9 +18,9 @@ def emotion_model(values: Mapping[str, Value], store: ModelStore, providers: Seq
     """Load the emotion backend: ``nano`` (onnxruntime) or ``multiview`` (the full tier)."""
     p: Mapping[str, Any] = values
     if p["emotion.backend"] == "nano":
-        from emo_face.perception.nano import build as build_nano
+        from emo_face.perception.nano.model import build_nano
 
-        return build_nano(store, values)
+        return build_nano(store, p["speech.ttl"], p["detector.threads"])
     folder, base = p["multiview.folder"], p["multiview.base"]
     if not folder:
         raise ConfigError("multiview.folder is empty: name the folder of a trained or exported multi-view model")
@@ -82,7 +82,6 @@ def expression_model(values: Mapping[str, Value]) -> ExpressionModel:
 
         return PrototypeExpression(build(PrototypeSettings, values))
     with needs_extra("full"):
-        from emo_face.expression.contextface import build as build_contextface
+        from emo_face.expression.contextface.backend import build_backend
 
-        model: ExpressionModel = build_contextface(values)
-        return model
+        return build_backend(values)

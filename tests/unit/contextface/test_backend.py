@@ -144,10 +144,10 @@ class TestExpress:
             ContextFaceSettings(decision="best")
 
     def test_no_model_folder_is_said(self):
-        from emo_face.expression.contextface import build
+        from emo_face.expression.contextface.backend import build_backend
 
         with pytest.raises(ConfigError, match=r"contextface.model: is empty"):
-            build({"contextface.model": ""})
+            build_backend({"contextface.model": ""})
 
 
 class TestFullGpu:

@@ -8,9 +8,9 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from emo_face.core.errors import ConfigError
-from emo_face.perception.multiview import losses
 from emo_face.perception.multiview.config import FusionConfig
 from emo_face.perception.multiview.fusion_head import FusionHead, drop_views
+from emo_face.training.multiview import losses
 
 
 def test_asymmetric_loss_by_hand_and_its_limits():

@@ -17,7 +17,7 @@ from emo_face.evaluation.metrics import multilabel, platt
 from emo_face.perception.multiview.config import FusionConfig
 from emo_face.perception.multiview.fusion_head import FusionHead, drop_views
 from emo_face.perception.multiview.head_file import HeadCard
-from emo_face.perception.multiview.losses import asymmetric_loss, classification_loss, vad_loss
+from emo_face.training.multiview.losses import asymmetric_loss, classification_loss, vad_loss
 
 
 @dataclass(frozen=True)
