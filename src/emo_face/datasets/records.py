@@ -18,6 +18,15 @@ SPLITS = ("train", "val", "test", "")
 
 
 @dataclass(frozen=True, slots=True)
+class Detected:
+    """Which detector found a box: its name, the first digits of its file's sha256, its score in [0, 1]."""
+
+    detector: str
+    version: str
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
 class Record:
     """One annotated person of one picture.
 
@@ -25,7 +34,8 @@ class Record:
         id: unique in its file, stable between runs.
         image: path relative to the root of the data set, forward slashes.
         image_size: (width, height) in pixels as annotated, or None where the annotation has none.
-        bbox_body, bbox_face: pixels of the picture, or None where nobody annotated one.
+        bbox_body, bbox_face: pixels of the picture, or None if there is none.
+        body_found, face_found: the detector that the box comes from; None for an annotated one.
         labels: names out of ``label_set``, in its order, without repeats.
         vad: valence, arousal, dominance, each in [1, 10] (EMOTIC's scale), or None.
         split: train, val, test or empty. source: which reader made it.
@@ -48,12 +58,21 @@ class Record:
     situation: str = ""
     rationale: str = ""
     quote: str = ""
+    body_found: Detected | None = None
+    face_found: Detected | None = None
 
     def one_hot(self) -> list[int]:
         """0/1 for each label of the set, in its order. Raises ValueError for a label outside the set."""
         wanted = label_set(self.label_set)
         positions = {wanted.index(label) for label in self.labels}
         return [int(i in positions) for i in range(len(wanted))]
+
+
+class _Found(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    detector: str = Field(min_length=1)
+    version: str
+    score: float = Field(ge=0.0, le=1.0)
 
 
 class _Row(BaseModel):
@@ -76,6 +95,8 @@ class _Row(BaseModel):
     situation: str = ""
     rationale: str = ""
     quote: str = ""
+    body_found: _Found | None = None
+    face_found: _Found | None = None
 
 
 def ordered(labels: Iterable[str], set_name: str) -> tuple[str, ...]:
@@ -93,6 +114,9 @@ def from_row(row: dict[str, Any]) -> Record:
     for field in ("bbox_body", "bbox_face"):
         if values[field] is not None:
             values[field] = Box(*values[field])
+    for field in ("body_found", "face_found"):
+        if values[field] is not None:
+            values[field] = Detected(**values[field])
     try:
         values["labels"] = ordered(values["labels"], parsed.label_set)
     except KeyError as error:
