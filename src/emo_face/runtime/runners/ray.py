@@ -1,4 +1,4 @@
-"""Actors of a Ray cluster by Ray Data; on one machine, processes of it."""
+"""Actors of a Ray cluster by Ray Data; on one machine, processes of it. Run by hand with 2.60, not in the tests."""
 
 from __future__ import annotations
 
@@ -34,9 +34,10 @@ class RayRunner:
 
         ray.init(ignore_reinit_error=True, log_to_driver=False)
         numbers = ray.data.from_items(list(range(len(shards))), override_num_blocks=len(shards))
-        arguments = {"fn_constructor_args": (job, tuple(shards)), "concurrency": self.workers, "num_cpus": 1}
+        actors = ray.data.ActorPoolStrategy(size=self.workers)
+        arguments = {"fn_constructor_args": (job, tuple(shards)), "num_cpus": 1}
         try:
-            for row in numbers.map(_Worker, **arguments).iter_rows():
+            for row in numbers.map(_Worker, compute=actors, **arguments).iter_rows():
                 done(shards[int(row["item"])])
         except ray.exceptions.RayTaskError as error:
             reason = str(error).strip().splitlines()[-1][:300]
