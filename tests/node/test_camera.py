@@ -16,7 +16,8 @@ from sensor_msgs.msg import CompressedImage, Image
 from emo_face.nodes.camera import CameraNode
 from emo_face.ros import qos
 from emo_face.ros.clock import seconds
-from emo_face.ros.images.convert import decode_compressed, to_bgr
+from emo_face.ros.images.compressed import decode_compressed
+from emo_face.ros.images.convert import to_bgr
 from emo_face.runtime.sources import open_source
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import array
 import time
 from pathlib import Path
 from typing import Any
@@ -135,6 +136,20 @@ def test_compressed_images_are_read_and_corrupt_ones_counted(graph: Any, pilots:
     assert camera.count("dropped.bad_image") == 1
     camera.show(pilots)
     assert "errors" not in camera.node.health.counts()
+
+
+def test_a_camera_of_12_bits_is_seen_and_its_depth_stated(graph: Any, pilots: np.ndarray) -> None:
+    camera = Camera(graph)
+    for _ in range(3):
+        msg = image_message(pilots, camera.header())
+        grey = cv2.cvtColor(pilots, cv2.COLOR_BGR2GRAY).astype("<u2") * 16 + 8
+        msg.encoding, msg.step, msg.data = "mono16", 2 * grey.shape[1], array.array("B", grey.tobytes())
+        before = camera.count("frames_processed")
+        camera.out.publish(msg)
+        graph.until(lambda seen=before: camera.count("frames_processed") > seen)
+    assert len(graph.until(lambda: [s for s in camera.scores if s.people])[0].people) == 3
+    values = camera.node.health.report("active", time.monotonic()).values
+    assert (values["image_encoding"], values["image_depth"][:13]) == ("mono16", "12 bits of 16")
 
 
 def spoilt(picture: np.ndarray, header: Header, **changes: Any) -> Image:

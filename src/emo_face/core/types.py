@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 FloatArray = NDArray[np.floating]
 ImageArray = NDArray[np.uint8]
 """H x W x 3, uint8, BGR (OpenCV's order)."""
+MAX_PIXELS = 64_000_000
+"""Largest picture that is read from outside: 8K (7680x4320) is 33 million; guards against decompression bombs."""
 
 
 @dataclass(frozen=True, slots=True)

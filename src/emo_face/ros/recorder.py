@@ -15,6 +15,7 @@ from std_msgs.msg import String
 
 from emo_face.recording.bag import BagWriter
 from emo_face.ros.images.convert import ImageError, compressed_message, to_bgr
+from emo_face.ros.images.depth import BitDepth
 
 TOPICS: Mapping[str, type] = {
     "emotion/scores": EmotionScoresArray,
@@ -54,6 +55,7 @@ class Recorder:
         self._image_gap = 0.9 / image_fps  # a little under the period, else a 30 Hz camera halves to 10
         self._last_image = float("-inf")
         self.images_seen = 0
+        self._depth = BitDepth()
         self.latest_image: CompressedImage | None = None
         best_effort = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
         self._subscriptions = [node.create_subscription(Image, image_topic, self._on_image, best_effort, raw=True)]
@@ -82,7 +84,7 @@ class Recorder:
         self._last_image = now * 1e-9
         image = deserialize_message(data, Image)
         try:
-            self.latest_image = compressed_message(to_bgr(image), image.header, quality=85)
+            self.latest_image = compressed_message(to_bgr(image, self._depth), image.header, quality=85)
         except ImageError:
             return  # counted by the perception node
         self._bag.write(

@@ -18,6 +18,7 @@ from emo_face.bench.probes.graph_probe import figures
 from emo_face.bench.probes.machine import command_of, cpu_seconds, descendants, machine, rss_mb
 from emo_face.cli.main import main
 from emo_face.core.errors import UserError
+from emo_face.ros.images.convert import ENCODINGS
 
 
 def test_figures_by_hand() -> None:
@@ -59,6 +60,13 @@ def test_perception_runs_for_real(
     assert (found["one"]["people"], found["six"]["people"]) == (1, 6)
     assert found["one"]["bodies_ms"] > 0
     assert found["six_people_cost_ratio"] > 0
+
+
+def test_images_have_a_row_for_each_encoding(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "images", "--runs", "3", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)["encodings"]
+    assert set(rows) == {*ENCODINGS, "compressed .jpg", "compressed .png"}
+    assert rows["yuyv"]["p50_ms"] <= 3
 
 
 def test_missing_sources_are_named(tmp_path: Path) -> None:

@@ -1,70 +1,103 @@
-"""Convert ``sensor_msgs/Image`` and ``CompressedImage`` to and from NumPy, without cv_bridge.
+"""Convert ``sensor_msgs/Image`` to and from NumPy by OpenCV, without cv_bridge, whose Python half breaks with NumPy 2.
 
-Reads any object with the message's fields, so it needs no rclpy. Views are zero-copy and read-only where the
-encoding allows. Names, layouts and the meaning of ``step`` are those of ``sensor_msgs/image_encodings.hpp``.
+Reads any object with the message's fields, so it needs no rclpy. Views are zero-copy and read-only if the encoding
+allows. Names, layouts and the meaning of ``step`` are those of ``sensor_msgs/image_encodings.hpp``; the layouts of
+the YUV formats are those of the Linux kernel's V4L2 pages, which that header names.
 """
 
 from __future__ import annotations
 
 import array
-from collections.abc import Callable
-from functools import partial
+import re
+from dataclasses import dataclass
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from emo_face.core.types import ImageArray
-from emo_face.ros.images.yuv import nv12_to_bgr, packed422_to_bgr
-
-MAX_PIXELS = 64_000_000
-"""Largest picture that is decoded: 8K (7680x4320) is 33 million; guards against decompression bombs."""
-
-# encoding -> (channels, bytes a channel)
-_LAYOUT: dict[str, tuple[int, int]] = {
-    "rgb8": (3, 1), "bgr8": (3, 1), "8UC3": (3, 1), "rgba8": (4, 1), "bgra8": (4, 1), "8UC4": (4, 1),
-    "mono8": (1, 1), "8UC1": (1, 1), "mono16": (1, 2), "16UC1": (1, 2),
-    "yuv422": (2, 1), "uyvy": (2, 1), "yuv422_yuy2": (2, 1), "yuyv": (2, 1), "nv12": (1, 1),
-}  # fmt: skip
-
-ENCODINGS: tuple[str, ...] = tuple(_LAYOUT)
-"""Every encoding that :func:`to_array` and :func:`to_bgr` read."""
+from emo_face.core.types import MAX_PIXELS, ImageArray
+from emo_face.ros.images.depth import BitDepth
 
 
 class ImageError(ValueError):
     """A message that is no picture: names the field, what was expected and what came."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """Samples of one encoding in memory, and the OpenCV conversion to BGR (None: the pixels are BGR already).
+
+    ``planes``: rows of ``width`` bytes for each two rows of the picture; 2 if there is but one plane.
+    """
+
+    channels: int
+    itemsize: int
+    code: int | None
+    planes: int = 2
+
+
+_BAYER = {  # OpenCV names a pattern by its second row's second and third pixel, ROS by its first two rows
+    "rggb": cv2.COLOR_BayerBG2BGR, "bggr": cv2.COLOR_BayerRG2BGR,
+    "gbrg": cv2.COLOR_BayerGR2BGR, "grbg": cv2.COLOR_BayerGB2BGR,
+}  # fmt: skip
+_COLOURS = {
+    "mono": (1, cv2.COLOR_GRAY2BGR), "rgb": (3, cv2.COLOR_RGB2BGR), "bgr": (3, None),
+    "rgba": (4, cv2.COLOR_RGBA2BGR), "bgra": (4, cv2.COLOR_BGRA2BGR),
+}  # fmt: skip
+_LAYOUTS: dict[str, _Layout] = {
+    **{f"{name}{8 * size}": _Layout(n, size, code) for size in (1, 2) for name, (n, code) in _COLOURS.items()},
+    **{f"bayer_{name}{8 * size}": _Layout(1, size, code) for size in (1, 2) for name, code in _BAYER.items()},
+    # OpenCV's own types: colours in OpenCV's order, as cv_bridge takes them
+    **{
+        f"{8 * size}UC{n}": _Layout(n, size, code)
+        for size in (1, 2)
+        for n, code in ((1, cv2.COLOR_GRAY2BGR), (3, None), (4, cv2.COLOR_BGRA2BGR))
+    },
+    **{name: _Layout(2, 1, cv2.COLOR_YUV2BGR_UYVY) for name in ("uyvy", "yuv422")},
+    **{name: _Layout(2, 1, cv2.COLOR_YUV2BGR_YUY2) for name in ("yuyv", "yuv422_yuy2")},
+    "nv12": _Layout(1, 1, cv2.COLOR_YUV2BGR_NV12, planes=3),
+    "nv21": _Layout(1, 1, cv2.COLOR_YUV2BGR_NV21, planes=3),
+    "nv24": _Layout(1, 1, cv2.COLOR_YUV2BGR_UYVY, planes=6),
+}
+
+ENCODINGS: tuple[str, ...] = tuple(_LAYOUTS)
+"""Every encoding that :func:`to_array` and :func:`to_bgr` read: all of the standard's that carry a picture."""
+
+_MEASURES = re.compile(r"(8S|16S|32S|32F|64F)C\d*|(8U|16U)C\d+")
+
+
 def to_array(msg: Any) -> NDArray[Any]:
     """View a message as its own pixels, zero-copy and read-only.
 
     Returns:
-        (height, width) or (height, width, channels), uint8, or uint16 in the message's byte order. For ``nv12``
-        the (height * 3 / 2, width) planes.
+        (height, width) or (height, width, channels), uint8, or uint16 in the message's byte order. For ``nv12`` and
+        ``nv21`` the (height * 3 / 2, width) planes, for ``nv24`` the (height * 3, width) ones.
 
     Raises:
-        ImageError: zero-sized, truncated, wrong ``step``, or unknown encoding.
+        ImageError: zero-sized, truncated, wrong ``step``, or an encoding that carries no picture.
     """
     height, width, encoding = int(msg.height), int(msg.width), str(msg.encoding)
-    if encoding not in _LAYOUT:
-        raise ImageError(f"encoding: unknown {encoding!r}, expected one of {', '.join(ENCODINGS)}")
+    layout = _layout(encoding)
     if height <= 0 or width <= 0:
         raise ImageError(f"height x width: {height} x {width} holds no pixel")
     if height * width > MAX_PIXELS:
         raise ImageError(f"height x width: {height} x {width} is over the limit of {MAX_PIXELS} pixels")
-    channels, itemsize = _LAYOUT[encoding]
+    channels, itemsize = layout.channels, layout.itemsize
     if channels == 2 and width % 2:
         raise ImageError(f"width: {encoding} needs an even width, got {width}")
     row = width * channels * itemsize
     step = int(msg.step)
     if step < row or step % itemsize:
         raise ImageError(f"step: got {step}, expected at least {row} bytes for {width} pixels of {encoding}")
-    data = _bytes(msg.data)
-    rows = _rows(encoding, height, width, step, data.size)
+    data = as_bytes(msg.data)
+    rows = _rows(encoding, layout, height, width, step, data.size)
     # the padding of the last row may be missing
     need = step * (rows - 1) + row
     if data.size < need:
         raise ImageError(f"data: truncated, got {data.size} bytes, expected {step * rows} (step {step} x {rows} rows)")
+    if encoding == "nv24" and step > width:
+        data, step = _nv24_packed(data, rows // 3, width, step), width
     order = ">u2" if int(msg.is_bigendian) else "<u2"
     strides = (step, channels * itemsize, itemsize)
     view: NDArray[Any] = np.ndarray(
@@ -74,115 +107,84 @@ def to_array(msg: Any) -> NDArray[Any]:
     return view[..., 0] if channels == 1 else view
 
 
-def _bytes(data: Any) -> NDArray[np.uint8]:
+def bytes_of(encoding: str, height: int, width: int) -> tuple[int, int]:
+    """(step, bytes) of a picture without padding. Raises ImageError for an encoding that is not read."""
+    layout = _layout(encoding)
+    step = width * layout.channels * layout.itemsize
+    return step, step * height * layout.planes // 2
+
+
+def _layout(encoding: str) -> _Layout:
+    layout = _LAYOUTS.get(encoding)
+    if layout is not None:
+        return layout
+    if _MEASURES.fullmatch(encoding):
+        raise ImageError(
+            f"encoding: {encoding!r} carries distances or other measures, not a picture; remap `image` to the "
+            "camera's colour or mono topic"
+        )
+    raise ImageError(
+        f"encoding: unknown {encoding!r}, expected one of {', '.join(ENCODINGS)}; choose one of them in the "
+        "camera driver, or put image_proc or image_transport's republish between"
+    )
+
+
+def as_bytes(data: Any) -> NDArray[np.uint8]:
     """View ``data`` (array.array, bytes, ndarray; a list is copied) as bytes."""
     return np.frombuffer(bytes(data) if isinstance(data, (list, tuple)) else data, dtype=np.uint8)
 
 
-def _rows(encoding: str, height: int, width: int, step: int, size: int) -> int:
-    """Rows of bytes in ``data``; for nv12 ``height`` may be the picture's or the buffer's, drivers do both."""
-    if encoding != "nv12":
+def _rows(encoding: str, layout: _Layout, height: int, width: int, step: int, size: int) -> int:
+    """Rows of bytes in ``data``; of several planes ``height`` may be the picture's or the buffer's, drivers do both."""
+    if layout.planes == 2:
         return height
-    rows = height * 3 // 2 if size >= step * (height * 3 // 2 - 1) + width else height
-    if width % 2 or rows % 3 or (rows * 2 // 3) % 2:
-        raise ImageError(f"height x width: nv12 needs even sizes, got {height} x {width} and {size} bytes")
+    rows = height * layout.planes // 2
+    if size <= step * height:
+        rows = height
+    half_size = layout.planes == 3  # chroma: every second pixel of every second row
+    if rows % 3 or (half_size and (width % 2 or (rows * 2 // 3) % 2)):
+        needs = "even sizes" if half_size else "three rows of bytes a row"
+        raise ImageError(f"height x width: {encoding} needs {needs}, got {height} x {width} and {size} bytes")
     return rows
 
 
-def to_bgr(msg: Any) -> ImageArray:
+def _nv24_packed(data: NDArray[np.uint8], height: int, width: int, step: int) -> NDArray[np.uint8]:
+    """Both planes without padding; a row of chroma is twice ``width`` in twice ``step`` bytes (V4L2's NV24)."""
+    luma = np.lib.stride_tricks.as_strided(data, (height, width), (step, 1))
+    chroma = np.lib.stride_tricks.as_strided(data[height * step :], (height, 2 * width), (2 * step, 1))
+    return np.concatenate([luma.reshape(-1), chroma.reshape(-1)])
+
+
+def to_bgr(msg: Any, depth: BitDepth | None = None) -> ImageArray:
     """Convert a raw message to (height, width, 3) uint8 BGR; ``bgr8`` is a read-only view, the rest are new arrays.
 
-    16-bit pictures are scaled by 255/65535 as cv_bridge scales ``mono16``. YUV is ITU-R BT.601, limited range.
+    YUV is ITU-R BT.601, limited range; bayer patterns are interpolated bilinearly.
+
+    Args:
+        depth: bit depth of the stream, for 16-bit encodings; None judges this picture alone.
 
     Raises:
         ImageError: see :func:`to_array`.
     """
     pixels = to_array(msg)
-    return _TO_BGR[str(msg.encoding)](pixels)
+    encoding = str(msg.encoding)
+    layout = _LAYOUTS[encoding]
+    if layout.itemsize == 2:
+        pixels = (depth or BitDepth()).scale(pixels)
+    if layout.code is None:
+        return pixels
+    if encoding == "nv24":
+        doubled = cv2.cvtColor(_nv24_doubled(pixels), layout.code)
+        size = pixels.shape[1], pixels.shape[0] // 3
+        return np.asarray(cv2.resize(doubled, size, interpolation=cv2.INTER_NEAREST), np.uint8)
+    return np.asarray(cv2.cvtColor(pixels, layout.code), np.uint8)
 
 
-def _same(pixels: NDArray[Any]) -> ImageArray:
-    return pixels
-
-
-def _reorder(*channels: int) -> Callable[[NDArray[Any]], ImageArray]:
-    def convert(pixels: NDArray[Any]) -> ImageArray:
-        out = np.empty((*pixels.shape[:2], 3), np.uint8)
-        for target, source in enumerate(channels):
-            out[..., target] = pixels if pixels.ndim == 2 else pixels[..., source]
-        return out
-
-    return convert
-
-
-def _from16(pixels: NDArray[Any]) -> ImageArray:
-    # v * 255 / 65535 = v / 257, rounded; 257 is odd, so no ties
-    small = ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
-    return _reorder(0, 0, 0)(small)
-
-
-_TO_BGR: dict[str, Callable[[NDArray[Any]], ImageArray]] = {
-    "bgr8": _same, "8UC3": _same,
-    "rgb8": _reorder(2, 1, 0), "rgba8": _reorder(2, 1, 0), "bgra8": _reorder(0, 1, 2), "8UC4": _reorder(0, 1, 2),
-    "mono8": _reorder(0, 0, 0), "8UC1": _reorder(0, 0, 0), "mono16": _from16, "16UC1": _from16,
-    "yuv422": partial(packed422_to_bgr, luma_first=False), "uyvy": partial(packed422_to_bgr, luma_first=False),
-    "yuv422_yuy2": partial(packed422_to_bgr, luma_first=True), "yuyv": partial(packed422_to_bgr, luma_first=True),
-    "nv12": nv12_to_bgr,
-}  # fmt: skip
-
-
-def decode_compressed(msg: Any) -> ImageArray:
-    """Decode a JPEG or PNG ``CompressedImage`` to (height, width, 3) uint8 BGR.
-
-    The bytes decide, not ``format``: drivers write that field in many ways.
-
-    Raises:
-        ImageError: empty, neither JPEG nor PNG, truncated, corrupt, or larger than :data:`MAX_PIXELS`.
-    """
-    data = _bytes(msg.data)
-    raw = data.tobytes()
-    height, width = _declared_size(raw, str(msg.format))
-    if height * width > MAX_PIXELS:
-        raise ImageError(f"data: declares {height} x {width}, over the limit of {MAX_PIXELS} pixels")
-    import cv2
-
-    try:
-        picture = cv2.imdecode(data, cv2.IMREAD_COLOR)
-    except cv2.error as error:
-        raise ImageError(f"data: {len(raw)} bytes do not decode ({error.err})") from None
-    if picture is None or picture.size == 0:
-        raise ImageError(f"data: {len(raw)} bytes of format {msg.format!r} are corrupt")
-    return np.asarray(picture, np.uint8)
-
-
-def _declared_size(raw: bytes, declared: str) -> tuple[int, int]:
-    """(height, width) from the header; also finds a missing end, which decoders fill with grey in silence."""
-    if not raw:
-        raise ImageError("data: empty")
-    if raw.startswith(b"\x89PNG\r\n\x1a\n"):
-        if len(raw) < 33 or raw.rfind(b"IEND") < 0:
-            raise ImageError(f"data: truncated PNG of {len(raw)} bytes")
-        return int.from_bytes(raw[20:24], "big"), int.from_bytes(raw[16:20], "big")
-    if raw.startswith(b"\xff\xd8"):
-        if raw.rfind(b"\xff\xd9") < raw.rfind(b"\xff\xda") or b"\xff\xda" not in raw:
-            raise ImageError(f"data: truncated JPEG of {len(raw)} bytes")
-        return _jpeg_size(raw)
-    raise ImageError(f"data: neither JPEG nor PNG (starts with {raw[:4].hex()}, format {declared!r})")
-
-
-def _jpeg_size(raw: bytes) -> tuple[int, int]:
-    """(height, width) of the start-of-frame segment (ITU-T T.81, B.2.2)."""
-    position = 2
-    while position + 9 <= len(raw) and raw[position] == 0xFF:
-        marker = raw[position + 1]
-        if marker == 0xFF:  # fill byte
-            position += 1
-            continue
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            at = position + 5
-            return int.from_bytes(raw[at : at + 2], "big"), int.from_bytes(raw[at + 2 : at + 4], "big")
-        position += 2 + int.from_bytes(raw[position + 2 : position + 4], "big")
-    raise ImageError("data: JPEG without a start-of-frame segment")
+def _nv24_doubled(planes: NDArray[Any]) -> NDArray[np.uint8]:
+    """Luma and U, V of every pixel as 4:2:2 of twice the width: each pixel twice, with its own chroma."""
+    height, width = planes.shape[0] // 3, planes.shape[1]
+    luma, (u, v) = planes[:height], cv2.split(planes[height:].reshape(height, width, 2))
+    return np.asarray(cv2.merge([u, luma, v, luma]), np.uint8).reshape(height, 2 * width, 2)
 
 
 def image_message(picture: ImageArray, header: Any, encoding: str = "bgr8") -> Any:
@@ -209,7 +211,6 @@ def image_message(picture: ImageArray, header: Any, encoding: str = "bgr8") -> A
 
 def compressed_message(picture: ImageArray, header: Any, quality: int = 80) -> Any:
     """Make a JPEG ``sensor_msgs/CompressedImage`` of a BGR picture; ``quality`` in [1, 100]."""
-    import cv2
     from sensor_msgs.msg import CompressedImage
 
     done, jpeg = cv2.imencode(".jpg", np.asarray(picture), [cv2.IMWRITE_JPEG_QUALITY, quality])

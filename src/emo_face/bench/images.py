@@ -1,0 +1,60 @@
+"""Conversion of camera messages to BGR: milliseconds per picture of every encoding, and of JPEG and PNG.
+
+640 x 480 by default, one core, random pixels; the median and the 95th percentile of the runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import cv2
+import numpy as np
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Size and length."""
+    parser.add_argument("--width", type=int, default=640, help="pixels, even (default 640)")
+    parser.add_argument("--height", type=int, default=480, help="pixels, even (default 480)")
+    parser.add_argument("--runs", type=int, default=50, help="pictures of each encoding (default 50)")
+
+
+def measure(args: argparse.Namespace) -> dict[str, Any]:
+    """Time every conversion; see the module's docstring for the keys."""
+    from emo_face.bench.probes.machine import machine
+    from emo_face.ros.images.compressed import decode_compressed
+    from emo_face.ros.images.convert import ENCODINGS, bytes_of, to_bgr
+
+    rng = np.random.default_rng(0)
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        rows = {}
+        for encoding in ENCODINGS:
+            step, size = bytes_of(encoding, args.height, args.width)
+            msg = SimpleNamespace(
+                height=args.height, width=args.width, encoding=encoding, step=step, is_bigendian=0,
+                data=rng.integers(0, 256, size, dtype=np.uint8).tobytes(),
+            )  # fmt: skip
+            rows[encoding] = _timed(lambda msg=msg: to_bgr(msg), args.runs)
+        small = rng.integers(0, 256, (args.height // 16, args.width // 16, 3), dtype=np.uint8)
+        picture = cv2.resize(small, (args.width, args.height), interpolation=cv2.INTER_CUBIC)
+        for extension in (".jpg", ".png"):
+            data = cv2.imencode(extension, picture)[1].tobytes()
+            message = SimpleNamespace(data=data, format=extension)
+            rows[f"compressed {extension}"] = _timed(lambda message=message: decode_compressed(message), args.runs)
+    finally:
+        cv2.setNumThreads(threads)
+    return {"size": f"{args.width}x{args.height}", "encodings": rows, "machine": machine()}
+
+
+def _timed(call: Callable[[], object], runs: int) -> dict[str, float]:
+    spent = []
+    for _ in range(runs):
+        start = time.perf_counter()
+        call()
+        spent.append((time.perf_counter() - start) * 1e3)
+    return {"p50_ms": round(float(np.median(spent)), 3), "p95_ms": round(float(np.percentile(spent, 95)), 3)}

@@ -1,0 +1,136 @@
+"""Decode ``sensor_msgs/CompressedImage``: JPEG and PNG, whole and of a modest size, by OpenCV."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from emo_face.core.types import MAX_PIXELS, ImageArray
+from emo_face.ros.images.convert import ImageError, as_bytes
+from emo_face.ros.images.depth import BitDepth
+
+_WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xD8)})  # TEM and RST0..7 (ITU-T T.81, B.1.1.3)
+_FRAME_HEADERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
+_START_OF_SCAN, _END = 0xDA, b"\xff\xd9"
+# entropy-coded data that stands for no picture, with every restart marker in it
+_RUBBISH = b"".join(bytes([0x5A, 0x13, 0xC7, 0x08, 0xE1, 0x3C, 0x96]) * 9 + bytes([0xFF, 0xD0 + n]) for n in range(8))
+
+
+def decode_compressed(msg: Any, depth: BitDepth | None = None) -> ImageArray:
+    """Decode a JPEG or PNG ``CompressedImage`` to (height, width, 3) uint8 BGR.
+
+    The bytes decide, not ``format``: drivers write that field in many ways. A JPEG without its end marker is decoded
+    if all of its rows are there.
+
+    Args:
+        depth: bit depth of the stream, for PNG of 16 bits; None judges this picture alone.
+
+    Raises:
+        ImageError: empty, neither JPEG nor PNG, truncated, corrupt, or larger than :data:`MAX_PIXELS`.
+    """
+    data = as_bytes(msg.data)
+    raw = data.tobytes()
+    if not raw:
+        raise ImageError("data: empty")
+    if raw.startswith(b"\x89PNG\r\n\x1a\n"):
+        return _png(raw, depth)
+    if raw.startswith(b"\xff\xd8"):
+        return _jpeg(raw)
+    raise ImageError(
+        f"data: neither JPEG nor PNG (starts with {raw[:4].hex()}, format {str(msg.format)!r}); choose one of them "
+        "in the camera driver, or put image_transport's republish between"
+    )
+
+
+def _png(raw: bytes, depth: BitDepth | None) -> ImageArray:
+    if len(raw) < 33 or raw.rfind(b"IEND") < 0:
+        raise ImageError(f"data: truncated PNG of {len(raw)} bytes")
+    if raw[12:16] != b"IHDR":  # the first chunk (PNG, 11.2.2); libpng refuses others too
+        raise ImageError("data: PNG without its header")
+    _check_size(int.from_bytes(raw[20:24], "big"), int.from_bytes(raw[16:20], "big"))
+    if raw[24] == 16:
+        wide = _decoded(raw, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
+        return (depth or BitDepth()).scale(wide)
+    return np.asarray(_decoded(raw, cv2.IMREAD_COLOR), np.uint8)
+
+
+def _jpeg(raw: bytes) -> ImageArray:
+    header = _jpeg_header(raw)
+    _check_size(header.height, header.width)
+    if raw.rfind(_END) >= header.scan:
+        return np.asarray(_decoded(raw, cv2.IMREAD_COLOR), np.uint8)
+    raw = raw.rstrip(b"\xff")  # half an end marker would make one of what is put behind it
+    with contextlib.suppress(ImageError):
+        picture = _decoded(raw + _END, cv2.IMREAD_COLOR)
+        if not _made_up(raw, picture, header.progressive):
+            return np.asarray(picture, np.uint8)
+    raise ImageError(f"data: truncated JPEG of {len(raw)} bytes")
+
+
+def _made_up(raw: bytes, picture: NDArray[Any], progressive: bool) -> bool:
+    """Whether blocks of a JPEG without end are missing, which libjpeg fills in silence; the last one may be torn.
+
+    Blocks that are missing come out flat. If the last one is, decode again: rows that are made up depend on what
+    follows the data. Not always, because libjpeg prints a line about the rubbish.
+    """
+    corner = picture[-4:, -4:].reshape(-1, 3)
+    suspect = progressive or bool((corner == corner[0]).all())
+    return suspect and not np.array_equal(picture, _decoded(raw + _RUBBISH + _END, cv2.IMREAD_COLOR))
+
+
+@dataclass(frozen=True, slots=True)
+class _JpegHeader:
+    """Size in pixels, whether it is progressive, and the offset of the first scan."""
+
+    height: int
+    width: int
+    progressive: bool
+    scan: int
+
+
+def _jpeg_header(raw: bytes) -> _JpegHeader:
+    """What stands before the first scan, with the markers found as libjpeg finds them (jdmarker.c).
+
+    Bytes that belong to no segment are passed over, markers without a length have none, and the first frame header
+    is the picture's; libjpeg refuses a second one.
+    """
+    size: tuple[int, int, bool] | None = None
+    position = 2
+    while (position := raw.find(b"\xff", position)) >= 0 and position + 1 < len(raw):
+        marker = raw[position + 1]
+        if marker in (0x00, 0xFF) or marker in _WITHOUT_LENGTH:  # stuffed, fill, or alone
+            position += 1 if marker == 0xFF else 2
+            continue
+        if marker == _START_OF_SCAN:
+            if size is None:
+                raise ImageError("data: JPEG without a start-of-frame segment")
+            return _JpegHeader(*size, position)
+        if marker in _FRAME_HEADERS and position + 9 <= len(raw):
+            if size is not None:
+                raise ImageError("data: JPEG with two frame headers")
+            high, wide = (int.from_bytes(raw[at : at + 2], "big") for at in (position + 5, position + 7))
+            size = high, wide, marker in _PROGRESSIVE
+        position += 2 + max(2, int.from_bytes(raw[position + 2 : position + 4], "big"))
+    raise ImageError(f"data: truncated JPEG of {len(raw)} bytes")
+
+
+def _check_size(height: int, width: int) -> None:
+    if height * width > MAX_PIXELS:
+        raise ImageError(f"data: declares {height} x {width}, over the limit of {MAX_PIXELS} pixels")
+
+
+def _decoded(raw: bytes, flags: int) -> NDArray[Any]:
+    """Pixels; the orientation that a camera writes into EXIF is followed. Raises ImageError."""
+    try:
+        picture = cv2.imdecode(np.frombuffer(raw, np.uint8), flags)
+    except cv2.error as error:
+        raise ImageError(f"data: {len(raw)} bytes do not decode ({error.err})") from None
+    if picture is None or picture.size == 0:
+        raise ImageError(f"data: {len(raw)} bytes are corrupt")
+    return np.asarray(picture)
