@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -39,13 +40,13 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
                 height=args.height, width=args.width, encoding=encoding, step=step, is_bigendian=0,
                 data=rng.integers(0, 256, size, dtype=np.uint8).tobytes(),
             )  # fmt: skip
-            rows[encoding] = _timed(lambda msg=msg: to_bgr(msg), args.runs)
+            rows[encoding] = _timed(partial(to_bgr, msg), args.runs)
         small = rng.integers(0, 256, (args.height // 16, args.width // 16, 3), dtype=np.uint8)
         picture = cv2.resize(small, (args.width, args.height), interpolation=cv2.INTER_CUBIC)
         for extension in (".jpg", ".png"):
             data = cv2.imencode(extension, picture)[1].tobytes()
             message = SimpleNamespace(data=data, format=extension)
-            rows[f"compressed {extension}"] = _timed(lambda message=message: decode_compressed(message), args.runs)
+            rows[f"compressed {extension}"] = _timed(partial(decode_compressed, message), args.runs)
     finally:
         cv2.setNumThreads(threads)
     return {"size": f"{args.width}x{args.height}", "encodings": rows, "machine": machine()}
