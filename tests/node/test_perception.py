@@ -165,7 +165,7 @@ def spoilt(picture: np.ndarray, header: Header, **changes: Any) -> Image:
         ({"height": 0, "width": 0, "step": 0, "data": b""}, "holds no pixel"),
         ({"data": b"12345"}, "truncated, got 5 bytes"),
         ({"step": 7}, "step: got 7"),
-        ({"encoding": "bayer_rggb8"}, "unknown 'bayer_rggb8'"),
+        ({"encoding": "yuv9"}, "unknown 'yuv9'"),
     ],
 )
 def test_broken_images_are_counted_and_named(graph: Any, changes: dict[str, Any], says: str) -> None:
