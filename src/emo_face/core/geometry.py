@@ -8,7 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from emo_face.core.types import Box, FloatArray, ImageArray
+from emo_face.core.types import Box, FloatArray, ImageArray, Person
+
+BODY_HEADS = 7.5
+"""Standing height in head heights (Loomis, Figure Drawing, 1943): compares a body box with a face box."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,3 +123,18 @@ def crop(image: ImageArray, box: Box, pad: bool = True) -> ImageArray:
     if view.size:
         out[y0 - top : y1 - top, x0 - left : x1 - left] = view
     return out
+
+
+def apparent_size(person: Person) -> float:
+    """Height of the head in pixels, from the face or, failing that, the body: grows as the person comes nearer."""
+    if person.face is not None:
+        return max(0.0, person.face.box.height)
+    if person.body is not None:
+        return max(0.0, person.body.height) / BODY_HEADS
+    return 0.0
+
+
+def apparent_area(person: Person) -> float:
+    """Area in square pixels of the body or, failing that, the face."""
+    box = person.body or (person.face.box if person.face else None)
+    return box.area if box else 0.0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import numpy as np
 import yaml
@@ -63,8 +64,20 @@ def _number(value: float | None) -> float:
 
 
 @cache
+def _file() -> dict[str, Any]:
+    loaded: dict[str, Any] = yaml.safe_load(data_file("labels.yaml").read_text(encoding="utf-8"))
+    return loaded
+
+
+def label_colour(label: str) -> str:
+    """Colour of an emotion, ``#rrggbb``, from ``data/labels.yaml``; one colour for all that it does not name."""
+    colours: dict[str, str] = _file()["colours"]
+    return colours.get(label, colours["other"])
+
+
+@cache
 def _table() -> dict[str, LabelSet]:
-    raw = yaml.safe_load(data_file("labels.yaml").read_text(encoding="utf-8"))
+    raw = _file()
     return {
         name: LabelSet(
             name=name,

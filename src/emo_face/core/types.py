@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+Array = NDArray[np.float64]
 FloatArray = NDArray[np.floating]
+"""Of any precision; what a network gives is float32."""
 ImageArray = NDArray[np.uint8]
 """H x W x 3, uint8, BGR (OpenCV's order)."""
 MAX_PIXELS = 64_000_000

@@ -6,28 +6,12 @@ import math
 from dataclasses import dataclass
 
 from emo_face.core.errors import ConfigError
-from emo_face.core.types import Person, Speech
+from emo_face.core.geometry import apparent_area, apparent_size
+from emo_face.core.types import Speech
 from emo_face.expression.model import Scene, SeenPerson
 
 FOLLOW = ("nearest", "largest", "speaking", "id")
-BODY_HEADS = 7.5
-"""Standing height in head heights (Loomis, Figure Drawing, 1943): compares a body box with a face box."""
 ROUNDING = 1e-6  # s
-
-
-def apparent_size(person: Person) -> float:
-    """Height of the head in pixels, from the face or, failing that, the body: grows as the person comes nearer."""
-    if person.face is not None:
-        return max(0.0, person.face.box.height)
-    if person.body is not None:
-        return max(0.0, person.body.height) / BODY_HEADS
-    return 0.0
-
-
-def apparent_area(person: Person) -> float:
-    """Area in square pixels of the body or, failing that, the face."""
-    box = person.body or (person.face.box if person.face else None)
-    return box.area if box else 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,10 @@
-"""What an expression backend is given and what it must be: one protocol for the prototypes and for ContextFace."""
+"""What an expression backend is given and what it must be: the base class of the prototypes and of ContextFace."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
 
 from emo_face.core.types import Emotion, ExpressionTarget, FloatArray, ImageArray, Person, Speech
 
@@ -50,22 +50,23 @@ class Context:
     speech: Speech | None = None
 
 
-class ExpressionModel(Protocol):
+class ExpressionModel(ABC):
     """A backend of the expression node.
 
     Attributes:
         name: published as ``source``. basis: name of the basis of the coefficients it returns.
-        hashes: file name -> sha256 of the weights in use.
+        hashes: file name -> sha256 of the weights in use. warning: the degradation in force, with its fix, or empty.
     """
 
     name: str
     basis: str
     hashes: Mapping[str, str]
+    warning: str = ""
 
+    @abstractmethod
     def express(self, context: Context, now: float) -> ExpressionTarget:
         """The expression that answers ``context``; a neutral one, looking ahead, when nobody is followed.
 
         Args:
             now: seconds, in the clock of the context's stamps.
         """
-        ...

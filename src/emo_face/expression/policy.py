@@ -12,9 +12,9 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from emo_face.core.errors import ConfigError
+from emo_face.core.geometry import BODY_HEADS
 from emo_face.core.paths import data_file
 from emo_face.core.types import Box, FloatArray, Person
-from emo_face.expression.attention import BODY_HEADS
 from emo_face.face.expressions.facs import Facs, explain, read_table
 
 Strength = Annotated[float, Field(ge=0, le=1)]

@@ -13,7 +13,7 @@ from emo_face.core.arkit import ARKIT_52, ARKIT_INDEX
 from emo_face.core.errors import ConfigError
 from emo_face.core.labels import basic7, label_set
 from emo_face.core.types import Emotion, ExpressionTarget, FloatArray
-from emo_face.expression.model import Context, SeenPerson
+from emo_face.expression.model import Context, ExpressionModel, SeenPerson
 from emo_face.expression.policy import Camera, Perspective, eyes_of, load_perspectives
 from emo_face.face.expressions.basis import Basis, open_basis
 from emo_face.face.expressions.facs import Facs, default_facs, load_facs
@@ -51,8 +51,8 @@ class PrototypeSettings:
             raise ConfigError(f"valid_for: {self.valid_for} s, expected more than 0")
 
 
-class PrototypeExpression:
-    """An :class:`~emo_face.expression.model.ExpressionModel` without any network.
+class PrototypeExpression(ExpressionModel):
+    """FACS prototypes blended by the probabilities, without any network.
 
     Raises:
         ConfigError: the perspective of the settings is not in the table.

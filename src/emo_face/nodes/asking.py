@@ -12,8 +12,8 @@ from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.duration import Duration
 
 from emo_face.core.errors import UserError
+from emo_face.core.geometry import apparent_size
 from emo_face.core.types import ImageArray, Person
-from emo_face.expression.attention import apparent_size
 from emo_face.ros.lifecycle import EmoNode
 
 

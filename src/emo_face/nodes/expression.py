@@ -67,7 +67,7 @@ class ExpressionNode(EmoNode):
         self._model = expression_model(self.params.values)
         self.health.fact("expression_backend", self._model.name)
         self.health.fact("basis", self._model.basis)
-        for name, digest in getattr(self._model, "hashes", {}).items():
+        for name, digest in self._model.hashes.items():
             self.health.fact(f"model:{name}", digest)
 
     def activate(self) -> None:
@@ -149,7 +149,7 @@ class ExpressionNode(EmoNode):
         if model is None or (context.scene is None and context.speech is None):
             return
         self._publish(model.express(context, now))
-        self.degraded(tuple(filter(None, (getattr(model, "warning", ""),))))
+        self.degraded((model.warning,) if model.warning else ())
 
     def _scene(self, msg: EmotionScoresArray) -> Scene:
         self._frame_id = msg.header.frame_id

@@ -12,9 +12,9 @@ from typing import Any
 from emo_face_msgs.msg import EmotionScoresArray
 from sensor_msgs.msg import Image
 
+from emo_face.core.geometry import apparent_size
 from emo_face.core.labels import label_set
 from emo_face.core.types import ImageArray
-from emo_face.expression.attention import apparent_size
 from emo_face.nodes.asking import Look, serve_questions
 from emo_face.nodes.backends import perception_models
 from emo_face.perception.build import DetectorSettings, build_pipeline

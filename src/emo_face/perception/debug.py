@@ -7,22 +7,11 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from emo_face.core.labels import LabelSet
+from emo_face.core.labels import LabelSet, label_colour
 from emo_face.core.types import Box, Emotion, ImageArray, Person
 
 Colour = tuple[int, int, int]
 
-# BGR, one a basic emotion, from the palette of Okabe & Ito (2008), which colour-blind people can tell apart.
-_COLOURS: dict[str, Colour] = {
-    "Anger": (0, 94, 213),
-    "Disgust": (115, 158, 0),
-    "Fear": (167, 121, 204),
-    "Happy": (66, 228, 240),
-    "Sad": (178, 114, 0),
-    "Surprise": (0, 159, 230),
-    "Neutral": (200, 200, 200),
-}
-_OTHER: Colour = (233, 180, 86)
 _FOR: Colour = (80, 200, 80)
 _AGAINST: Colour = (80, 80, 230)
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
@@ -40,7 +29,7 @@ def draw(
     out = np.ascontiguousarray(frame).copy()
     for person, emotion in zip(people, emotions, strict=True):
         top = int(np.argmax(emotion.probabilities))
-        colour = _COLOURS.get(labels.labels[top], _OTHER)
+        colour = _bgr(labels.labels[top])
         if person.body is not None:
             _box(out, person.body, colour, 2)
         if person.face is not None:
@@ -52,6 +41,11 @@ def draw(
     if caption:
         _text(out, caption, (6, out.shape[0] - 8), (255, 255, 255))
     return out
+
+
+def _bgr(label: str) -> Colour:
+    red, green, blue = bytes.fromhex(label_colour(label)[1:])
+    return blue, green, red
 
 
 def _box(out: ImageArray, box: Box, colour: Colour, width: int) -> None:
@@ -81,7 +75,7 @@ def _panel(out: ImageArray, anchor: Box, person: Person, emotion: Emotion, label
         y += 14
         share = float(emotion.probabilities[i])
         name = labels.labels[i]
-        colour = _COLOURS.get(name, _OTHER)
+        colour = _bgr(name)
         cv2.rectangle(out, (left + 2, y - 9), (left + 2 + int((width - 4) * share), y + 2), colour, -1)
         _text(out, f"{name[:11]} {share:.2f}", (left + 4, y), (255, 255, 255))
     middle = left + width // 2 + 20

@@ -1,35 +1,37 @@
-"""The protocol that every emotion model fills: the nano students and the multi-view VLM alike."""
+"""What an emotion model is: the base class of the nano students and of the multi-view VLM."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Protocol
 
-from emo_face.core.types import Emotion, ImageArray, Person, Speech
+from emo_face.core.types import Emotion, FloatArray, ImageArray, Person, Speech
 
 
-class EmotionModel(Protocol):
+class EmotionModel(ABC):
     """Reads the emotions of all people of one frame in one call.
 
     Attributes:
         name: published as ``model``, for example ``nano``.
         label_set: name of the label set of every :class:`Emotion` it returns.
         hashes: file name -> sha256 of the weights in use.
-
-    Optional attributes, read with their default where a model has none:
-        thresholds: (n,) probability from which a label is active (None: the model's own flags stand).
-        own_affect: valence and arousal are read by the model, not derived from its labels (False).
-        warnings: degradations in force, each with its fix (none).
+        thresholds: (n,) probability from which a label is active; None if the model's own flags stand.
+        own_affect: the model reads valence and arousal itself; they are not derived from its labels.
+        warnings: degradations in force, each with its fix.
     """
 
     name: str
     label_set: str
     hashes: Mapping[str, str]
+    thresholds: FloatArray | None = None
+    own_affect: bool = False
+    warnings: tuple[str, ...] = ()
 
+    @abstractmethod
     def estimate(
         self, frame: ImageArray, people: Sequence[Person], speech: Mapping[str, Speech], now: float
     ) -> list[Emotion]:
-        """One :class:`Emotion` a person, in the order of ``people``.
+        """One :class:`Emotion` per person, in the order of ``people``.
 
         Args:
             frame: H x W x 3 BGR uint8, the whole image; the model cuts and batches its own views.
@@ -37,4 +39,6 @@ class EmotionModel(Protocol):
             speech: person id -> what that person said, already filtered for age and confidence.
             now: seconds, in the clock of the frames.
         """
-        ...
+
+    def reset(self) -> None:  # noqa: B027  a model without memory has nothing to do
+        """Forget everybody: the clock jumped back, or the node was activated again."""

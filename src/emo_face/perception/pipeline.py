@@ -74,22 +74,18 @@ class PerceptionPipeline:
         self.closer_look = closer_look
         self.bodies, self.faces, self.emotion = bodies, faces, emotion
         self.tracker = tracker or PersonTracker()
-        thresholds = getattr(emotion, "thresholds", None)
-        own = bool(getattr(emotion, "own_affect", False))
         labels = label_set(emotion.label_set)
-        self.smoother = EmotionSmoother(labels, smoothing, thresholds=thresholds, own_affect=own)
+        self.smoother = EmotionSmoother(labels, smoothing, thresholds=emotion.thresholds, own_affect=emotion.own_affect)
         self.detector = f"{bodies.name}+{faces.name}" if bodies is not None else faces.name
         # Both detectors run in native code without the interpreter's lock: on two cores the faces cost no time.
         self._second = ThreadPoolExecutor(1, thread_name_prefix="faces")
-        self.warnings = (*warnings, *getattr(emotion, "warnings", ()))
+        self.warnings = (*warnings, *emotion.warnings)
 
     def reset(self) -> None:
         """Forget everybody: after activation, or when the clock jumped back."""
         self.tracker.reset()
         self.smoother.reset()
-        forget = getattr(self.emotion, "reset", None)
-        if forget is not None:
-            forget()
+        self.emotion.reset()
 
     def warm_up(self, width: int = 640, height: int = 480) -> float:
         """Run every stage once on a grey image, leaving no trace; returns the seconds it took."""

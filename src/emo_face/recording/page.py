@@ -11,19 +11,10 @@ import numpy as np
 
 from emo_face.core.arkit import ARKIT_52
 from emo_face.core.errors import UserError
-from emo_face.core.labels import label_set
+from emo_face.core.labels import label_colour, label_set
 from emo_face.core.types import FloatArray
 from emo_face.recording.recording import Recording
 
-COLOURS = {
-    "Anger": "#d1495b",
-    "Disgust": "#5b8e3e",
-    "Fear": "#7b5ea7",
-    "Happy": "#edae49",
-    "Sad": "#3d7ea6",
-    "Surprise": "#e76f51",
-    "Neutral": "#8d99ae",
-}
 SHAPE_PERIOD = 0.1  # s; blendshapes are drawn at 10 Hz, else the page grows by megabytes
 
 
@@ -93,7 +84,7 @@ def _lines(
     figure: Any, go: Any, row: int, labels: tuple[str, ...], times: list[float], values: Any, legend: bool
 ) -> None:
     for column, label in enumerate(labels):
-        style = {"color": COLOURS.get(label, "#333"), "width": 2}
+        style = {"color": label_colour(label), "width": 2}
         trace = go.Scatter(x=times, y=values[:, column], name=label, legendgroup=label, showlegend=legend, line=style)
         figure.add_trace(trace, row=row, col=1)
     figure.update_yaxes(range=[0, 1], row=row, col=1)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from emo_face.core.arkit import ARKIT_52
 from emo_face.core.errors import ConfigError
-from emo_face.core.labels import basic7
+from emo_face.core.labels import basic7, label_colour
 
 STATIC = Path(__file__).resolve().parent / "static"
 TYPES = {
@@ -61,7 +61,7 @@ def load_pages(theme: str, model: Path | None = None, folder: Path = STATIC) -> 
         pages["/model.glb"] = _model(model, built="/head3d.js" in pages)
     config = {
         "channels": ARKIT_52,
-        "emotions": basic7().labels,
+        "emotions": {label: label_colour(label) for label in basic7().labels},
         "theme": theme,
         "themes": titles,
         "model": model is not None,

@@ -13,12 +13,13 @@ from emo_face.core.labels import basic7
 from emo_face.core.types import Box, Emotion, Face, ImageArray, Person, Speech
 from emo_face.perception.build import build_pipeline
 from emo_face.perception.debug import draw
+from emo_face.perception.emotion import EmotionModel
 from emo_face.perception.pipeline import PerceptionPipeline
 from emo_face.perception.views import face_view, views
 from emo_face.runtime.store import ModelStore, open_store
 
 
-class Brightness:
+class Brightness(EmotionModel):
     """Calls a bright face happy and a dark one sad: enough to see that each face reaches its own person."""
 
     name = "brightness"

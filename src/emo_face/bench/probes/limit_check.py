@@ -5,12 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from emo_face.core.types import Array
 from emo_face.face.safety.gate import SafetyGate
 from emo_face.face.safety.limits import ActuatorLimits
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from emo_face.core.types import Box, Emotion, ExpressionTarget, FloatArray, Imag
 from emo_face.expression.contextface import prompts
 from emo_face.expression.contextface.config import ContextFaceConfig
 from emo_face.expression.contextface.onepass import DECISIONS, Answer
-from emo_face.expression.model import Context, SeenPerson
+from emo_face.expression.model import Context, ExpressionModel, SeenPerson
 from emo_face.expression.policy import Camera, eyes_of
 from emo_face.expression.prototypes import PrototypeExpression, PrototypeSettings
 from emo_face.face.expressions.basis import FaceCode, open_basis
@@ -61,8 +61,8 @@ class _Look:
     box: Any
 
 
-class ContextFaceExpression:
-    """An :class:`~emo_face.expression.model.ExpressionModel`.
+class ContextFaceExpression(ExpressionModel):
+    """A ContextFace engine behind the expression node.
 
     Attributes:
         engine: a :class:`~emo_face.expression.contextface.engine.Engine`; free-form questions go to it directly.

@@ -5,11 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from emo_face.core.types import Array
 from emo_face.face.expressions.boxqp import solve_box_qp
-
-Array = NDArray[np.float64]
 
 _KEPT = 64
 _EXCHANGES = 5

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from emo_face.core.types import Array
 from emo_face.face.expressions.easing import minimum_jerk
 from emo_face.face.motion.data import BreathingData, vector
-
-Array = NDArray[np.float64]
 
 
 class Breathing:

@@ -6,13 +6,12 @@ from functools import cache
 
 import numpy as np
 import yaml
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from emo_face.core.arkit import ARKIT_52, ARKIT_INDEX
 from emo_face.core.paths import data_file
+from emo_face.core.types import Array
 
-Array = NDArray[np.float64]
 Shape = dict[str, float]
 
 

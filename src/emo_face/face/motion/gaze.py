@@ -5,13 +5,11 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numpy.typing import NDArray
 
 from emo_face.core.arkit import ARKIT_INDEX
+from emo_face.core.types import Array
 from emo_face.face.expressions.easing import minimum_jerk, relax
 from emo_face.face.motion.data import GazeData, SaccadeData
-
-Array = NDArray[np.float64]
 
 _OUT_LEFT, _IN_LEFT, _UP_LEFT, _DOWN_LEFT = (ARKIT_INDEX[f"eyeLook{d}Left"] for d in ("Out", "In", "Up", "Down"))
 _OUT_RIGHT, _IN_RIGHT, _UP_RIGHT, _DOWN_RIGHT = (ARKIT_INDEX[f"eyeLook{d}Right"] for d in ("Out", "In", "Up", "Down"))

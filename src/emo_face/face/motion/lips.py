@@ -5,12 +5,10 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numpy.typing import NDArray
 
+from emo_face.core.types import Array
 from emo_face.face.expressions.easing import relax
 from emo_face.face.motion.data import MotionData, vector
-
-Array = NDArray[np.float64]
 
 
 class Lips:

@@ -15,9 +15,10 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from emo_face.core.arkit import ARKIT_52, ARKIT_INDEX
+from emo_face.core.types import Array
 from emo_face.face.expressions.easing import minimum_jerk, relax
 from emo_face.face.motion.blink import Blinks
 from emo_face.face.motion.breathing import Breathing
@@ -25,8 +26,6 @@ from emo_face.face.motion.data import MotionData, motion_data
 from emo_face.face.motion.gaze import Gaze, eye_angles, eye_channels
 from emo_face.face.motion.lips import Lips
 from emo_face.face.safety.limiter import JerkLimiter
-
-Array = NDArray[np.float64]
 
 LAYERS = ("blink", "saccades", "breathing", "lips", "gaze")
 """Layers over the primary expression, all on by default."""

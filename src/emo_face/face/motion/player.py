@@ -13,17 +13,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from emo_face.core.arkit import ARKIT_52, ARKIT_INDEX
 from emo_face.core.errors import UserError
 from emo_face.core.labels import label_set
-from emo_face.core.types import ExpressionTarget
+from emo_face.core.types import Array, ExpressionTarget
 from emo_face.face.expressions.basis import Basis, FaceCode, find_basis
 from emo_face.face.expressions.facs import default_facs
 from emo_face.face.motion.motion import FaceMotion
 
-Array = NDArray[np.float64]
 HAND_VALID = 1.0
 """Seconds for which a refreshed tuning pose is valid; it is refreshed at every tick."""
 

@@ -19,11 +19,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from emo_face.core.arkit import ARKIT_52, ARKIT_INDEX
 from emo_face.core.errors import ConfigError
 from emo_face.core.paths import PACKAGE
-from emo_face.core.types import FloatArray
+from emo_face.core.types import Array, FloatArray
 
 FACES = PACKAGE / "web" / "static" / "faces"
 
-Array = NDArray[np.float64]
 Unit = Annotated[float, Field(ge=0, le=1)]
 
 

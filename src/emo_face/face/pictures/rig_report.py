@@ -6,16 +6,13 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from emo_face.core.arkit import ARKIT_52
 from emo_face.core.labels import basic7
-from emo_face.core.types import ImageArray
+from emo_face.core.types import Array, ImageArray
 from emo_face.face.expressions.facs import default_facs
 from emo_face.face.pictures.sketch import draw_face
 from emo_face.face.rig.rig import Rig
-
-Array = NDArray[np.float64]
 
 GOOD, FAIR = 0.75, 0.5
 _TILE, _HEAD = 220, 56

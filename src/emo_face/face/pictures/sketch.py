@@ -11,10 +11,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from emo_face.core.types import FloatArray, ImageArray
+from emo_face.core.types import Array, FloatArray, ImageArray
 from emo_face.face.pictures.facedata import FaceData, Gradient, Part, Pose, load_face
 
-Array = NDArray[np.float64]
 Colour = tuple[float, float, float]
 Background = Colour | ImageArray | None
 
@@ -73,10 +72,10 @@ def _canvas(background: Background, size: tuple[int, int], big: tuple[int, int],
         if background.shape != (size[1], size[0], 3):
             raise ValueError(f"background has shape {background.shape}, expected {(size[1], size[0], 3)}")
         return np.ascontiguousarray(cv2.resize(background, big, interpolation=cv2.INTER_LINEAR), dtype=np.uint8)
-    return _plain(default if background is None else (background[0], background[1], background[2]), big)
+    return _filled(default if background is None else (background[0], background[1], background[2]), big)
 
 
-def _plain(colour: Colour, size: tuple[int, int]) -> ImageArray:
+def _filled(colour: Colour, size: tuple[int, int]) -> ImageArray:
     """A picture of one colour; a row at a time is much faster than NumPy's pixel at a time."""
     width, height = size
     rows = np.empty((height, 3 * width), dtype=np.uint8)
@@ -190,7 +189,7 @@ class _Painter:
             mask = np.asarray(cv2.multiply(mask, cutter, scale=1 / 255), dtype=np.uint8)
         region = self.canvas[y0:y1, x0:x1]
         if isinstance(paint, str):
-            colour, stop_alpha = _plain(self.colours[paint], (x1 - x0, y1 - y0)), None
+            colour, stop_alpha = _filled(self.colours[paint], (x1 - x0, y1 - y0)), None
         else:
             colour, stop_alpha = self._gradient(paint, part, box)
         if opacity >= 1 and stop_alpha is None:

@@ -6,11 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from emo_face.core.arkit import ARKIT_52, ARKIT_INDEX
-
-Array = NDArray[np.float64]
+from emo_face.core.types import Array
 
 FLAME = {f"flame_{i:03d}": i for i in range(100)}
 Curve = tuple[tuple[float, float], ...]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from emo_face.core.types import Array
 from emo_face.face.expressions.boxqp_warm import WarmBoxQP
 
-Array = NDArray[np.float64]
 RIDGE = 1e-3
 """Cost of driving an actuator fully, relative to missing a channel fully: decides only between equal solutions."""
 

@@ -16,14 +16,13 @@ from numpy.typing import NDArray
 
 from emo_face.core.errors import ConfigError
 from emo_face.core.paths import share_dir
+from emo_face.core.types import Array
 from emo_face.face.rig.features import Feature, FeatureBank, row_of
 from emo_face.face.rig.mixing import Mixer
 from emo_face.face.rig.schema import DriverModel, DwellRule, InterlockRule, RigFile, Shows, Source, Term, load_rig_file
 from emo_face.face.safety.gate import SafetyGate
 from emo_face.face.safety.interlocks import Dwell, Interlock
 from emo_face.face.safety.limits import ActuatorLimits
-
-Array = NDArray[np.float64]
 
 
 class Rig:

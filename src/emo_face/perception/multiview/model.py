@@ -11,13 +11,14 @@ import numpy as np
 from emo_face.core.errors import ModelError
 from emo_face.core.labels import label_set
 from emo_face.core.types import Emotion, FloatArray, ImageArray, Person, Speech
+from emo_face.perception.emotion import EmotionModel
 from emo_face.perception.multiview.head_file import HeadCard
 from emo_face.perception.multiview.parts import EncoderPart, HeadPart, pool
 from emo_face.perception.multiview.preprocess import view_batch
 
 
-class MultiViewEmotion:
-    """Fills :class:`emo_face.perception.emotion.EmotionModel`. Speech is not used: the paper's model sees only.
+class MultiViewEmotion(EmotionModel):
+    """A multi-view encoder and its head. Speech is not used: the paper's model sees only.
 
     Attributes:
         card: thresholds, calibration and label set of the head. engine: what the encoder runs on.

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from emo_face.core.labels import basic7
 from emo_face.core.paths import share_dir
 from emo_face.core.types import Emotion, Face, FloatArray, ImageArray, Person, Speech
+from emo_face.perception.emotion import EmotionModel
 from emo_face.perception.fusion import FusionParameters, Opinion, fuse, read_fusion, speech_reliability
 from emo_face.runtime.store import ModelStore, fix, sha256_of
 
@@ -72,8 +73,8 @@ class ShapeReader(Protocol):
     def forget(self, person_id: str | None = None) -> None: ...
 
 
-class NanoEmotion:
-    """Fills :class:`emo_face.perception.emotion.EmotionModel` from the face and the speech student.
+class NanoEmotion(EmotionModel):
+    """Pools the face student and the speech student.
 
     Attributes:
         thresholds: (7,) probability from which a label is active.

@@ -42,7 +42,7 @@ class TextStudent:
     The ONNX file is complete: graph, vocabulary, calibration and label names (in its metadata).
 
     Attributes:
-        name: ``nano_text``. label_set: ``basic7``. path: the ONNX file.
+        name: ``nano_text``. label_set: ``basic7``. path: the ONNX file. tokens: its tokeniser.
         hashes: file name -> sha256 of the weights in use.
     """
 
@@ -62,7 +62,7 @@ class TextStudent:
             raise ModelError(f"{path}: metadata labels: expected {', '.join(basic7().labels)}, got {labels}; {_FIX}")
         try:
             self._max_length = int(_field(path, meta, "max_length"))
-            self._tokens = WordPiece(_field(path, meta, "vocabulary").split("\n"))
+            self.tokens = WordPiece(_field(path, meta, "vocabulary").split("\n"))
         except ValueError as error:
             raise ModelError(f"{path}: metadata vocabulary or max_length: {error}; {_FIX}") from None
         self.path = path
@@ -84,8 +84,8 @@ class TextStudent:
         quality = latin_share(cleaned)
         if quality == 0.0:
             return TextReading(flat, 0.0)
-        ids = np.asarray([self._tokens.encode(cleaned, self._max_length)], dtype=np.int64)
-        known = 1.0 - float(np.mean(ids[0, 1:-1] == self._tokens.unknown))
+        ids = np.asarray([self.tokens.encode(cleaned, self._max_length)], dtype=np.int64)
+        known = 1.0 - float(np.mean(ids[0, 1:-1] == self.tokens.unknown))
         quality *= known
         # One utterance a call: the int8 activations are scaled by the largest of the batch, so neighbours would matter.
         said = np.asarray(self._backend.run({"ids": ids})[0][0], dtype=np.float64)

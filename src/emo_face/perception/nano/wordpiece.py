@@ -26,7 +26,7 @@ _ASCII_WORD = re.compile(r"[0-9A-Za-z]+|[^0-9A-Za-z\s]")
 _BRAILLE = range(0x2800, 0x2900)
 _IDEOGRAPHS = (range(0x3400, 0x4DC0), range(0x4E00, 0xA000), range(0xF900, 0xFB00), range(0x20000, 0x2FA20))
 _VOCABULARY_PREFIX = "##"
-_MAX_WORD = 40
+_MAX_WORD = 100  # characters, as in BERT's own tokeniser: a longer word is one unknown piece
 
 
 def clip_characters(text: str, limit: int = MAX_CHARACTERS) -> str:

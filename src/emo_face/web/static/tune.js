@@ -60,8 +60,9 @@ function build({ channels, emotions }) {
     for (const name of channels) mark(name, 0, false);
     send({ type: 'preset', emotion, intensity: $('intensity').valueAsNumber });
   };
-  for (const emotion of emotions) {
+  for (const [emotion, colour] of Object.entries(emotions)) {
     const button = element('button', { type: 'button', textContent: emotion, ariaPressed: 'false' });
+    button.style.boxShadow = `inset 0 -3px ${colour}`;
     button.onclick = () => { press(button); preset(emotion); };
     $('presets').append(button);
   }

@@ -149,6 +149,31 @@ def test_word_pieces_are_greedy_and_keep_head_and_tail() -> None:
     assert tokens.encode("", 16) == [2, 3]
 
 
+LONG_WORDS = (
+    "Hmmmm this is so familiar but I can't quite put my finger on "
+    "DJEEEOOOWWWOBRRRRBRBRBRRGRRRRRRDRRRRRRJRHRRJRRERHRJRGRHRRJRHRHRBRJ",
+    "I did anyway hahahahahahahahahahahahahahahahahahahahahahahahahahhahahahhahahaa fucking rekt XD",
+    "x" * 99 + " " + "ab" * 50 + " " + "ab" * 51,
+    "naïve café 日本語 Ελληνικά हिन्दी العربية 😀 – don't [UNK] #hash @at",
+)
+"""GoEmotions' two texts with words of over 40 characters, words about the limit of 100, and several scripts."""
+
+
+def test_word_pieces_are_those_of_hugging_face(student: TextStudent, assets: Path) -> None:
+    """Every 300th line of real text in 18 languages; none of all 296,017 differed when they were compared once."""
+    tokenizers = pytest.importorskip("tokenizers")
+    ours = student.tokens
+    theirs = tokenizers.Tokenizer(tokenizers.models.WordPiece(ours.ids, unk_token="[UNK]"))
+    theirs.normalizer = tokenizers.normalizers.BertNormalizer()
+    theirs.pre_tokenizer = tokenizers.pre_tokenizers.BertPreTokenizer()
+    files = sorted(path for path in (assets / "text").rglob("*") if path.is_file())
+    lines = [line for path in files for line in path.read_text(encoding="utf-8", errors="replace").splitlines()]
+    texts = [*LONG_WORDS, *lines[::300]]
+    assert len(texts) > 900
+    for cleaned in map(clean, texts):
+        assert ours.encode(cleaned, 10**6)[1:-1] == theirs.encode(cleaned, add_special_tokens=False).ids, cleaned
+
+
 def test_a_vocabulary_without_marks_is_refused() -> None:
     with pytest.raises(ValueError, match=r"\[CLS\]"):
         WordPiece(["[PAD]", "[UNK]", "[SEP]", "a"])
