@@ -24,7 +24,7 @@ RUNTIME = [
 
 TORCH = "torch>=2.6,<2.14"  # newer builds are untried
 # transformers 6 will break 5's names again
-FULL = [TORCH, "transformers>=5,<6", "peft>=0.18", "safetensors>=0.4"]
+FULL = [TORCH, "transformers>=5,<6", "peft>=0.18", "safetensors>=0.4", "pillow>=10"]  # pillow: BLIP's own resize
 EVAL = ["matplotlib>=3.8", "scikit-learn>=1.4"]  # pictures and the TF-IDF peer of `emo-face evaluate`
 EXTRAS = {
     # Recording, film and plots of `emo-face demo`; also reads any bag without ROS.

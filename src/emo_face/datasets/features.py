@@ -24,7 +24,7 @@ from emo_face.perception.multiview.preprocess import view_batch
 from emo_face.runtime.files import replacing
 from emo_face.runtime.store import sha256_of
 
-FORMAT = "emo_face.multiview.features/1"
+FORMAT = "emo_face.multiview.features/2"  # 2: pictures are resized as BLIP does
 META, INDEX = "meta.json", "index.jsonl"
 
 

@@ -89,8 +89,9 @@ class Collator:
         texts, labels = [], []
         for row in rows:
             question = self._ids(self.tokenizer, row.question, self.max_question)
-            answer = self._ids(self.tokenizer, row.answer, self.max_answer, special=False)
-            answer = [*answer, self.tokenizer.eos_token_id]
+            answer = self._ids(self.tokenizer, row.answer, self.max_answer + 1, special=False)
+            whole = len(answer) <= self.max_answer  # one that was cut has no end to learn
+            answer = [*answer, self.tokenizer.eos_token_id] if whole else answer[: self.max_answer]
             texts.append(question + answer)
             labels.append([IGNORED] * len(question) + answer)
         pad = self.tokenizer.pad_token_id

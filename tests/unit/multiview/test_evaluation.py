@@ -162,7 +162,7 @@ def test_answers_in_words_are_measured(world, trained, monkeypatch):
     assert real["n"] == len(people)
     order = iter(people)
 
-    def truth(batch, **_):
+    def truth(batch, tokenizer, **_):
         texts = [", ".join(next(order).labels) for _ in range(len(batch.rows))]
         return world.tokenizer(texts, padding=True, return_tensors="pt")["input_ids"]
 
@@ -170,7 +170,7 @@ def test_answers_in_words_are_measured(world, trained, monkeypatch):
     told = multiview_vlm.measure(vlm, collate, people)
     assert told["hamming"] == 0
     assert told["unparseable"] == 0
-    monkeypatch.setattr(vlm, "generate", lambda batch, **_: torch.zeros((len(batch.rows), 2), dtype=torch.long))
+    monkeypatch.setattr(vlm, "generate", lambda batch, tokenizer, **_: torch.zeros((len(batch.rows), 2), dtype=torch.long))
     silent = multiview_vlm.measure(vlm, collate, people)
     assert silent["unparseable"] == 100
     assert silent["recall"] == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
 import threading
@@ -251,8 +252,9 @@ def test_parts_that_do_not_fit_are_refused(trained):
 
 def test_an_answer_nobody_waits_for_is_not_made(world, frame):
     vlm = world.vlm()
-    asker = Asker(vlm, world.tokenizer, world.tokenizer)
-    vlm.base.language_model.generation_config.eos_token_id = None  # random words would end the answer anywhere
+    endless = copy.deepcopy(world.tokenizer)
+    endless.add_special_tokens({"eos_token": "<never>"})  # beyond the model's vocabulary: random words never end it
+    asker = Asker(vlm, endless, world.tokenizer)
     steps, closing = [], threading.Event()
 
     def count(*_):

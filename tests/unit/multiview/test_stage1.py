@@ -10,7 +10,11 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("accelerate")
 
-from emo_face.core.errors import ConfigError, UserError
+from emo_face.core.errors import ConfigError, ModelError, UserError
+from emo_face.core.labels import label_set
+from emo_face.core.types import Box
+from emo_face.datasets.qa import corpus, templates
+from emo_face.datasets.records import Record
 from emo_face.perception.multiview.checkpoint import own_state
 from emo_face.perception.multiview.vlm import IGNORED, Batch
 from emo_face.training.common import checkpoints as stage1_state
@@ -185,7 +189,7 @@ def test_generation_and_stream_agree(world):
     prompt = Batch(
         batch.images, batch.rows, batch.question_ids, batch.question_mask, batch.question_ids, batch.question_mask
     )
-    whole = vlm.generate(prompt, max_new_tokens=6, do_sample=False)
+    whole = vlm.generate(prompt, world.tokenizer, max_new_tokens=6, do_sample=False)
     pieces = list(vlm.stream(prompt, world.tokenizer, max_new_tokens=6, do_sample=False))
     assert "".join(pieces).split() == world.tokenizer.decode(whole[0], skip_special_tokens=True).split()
 
@@ -197,9 +201,80 @@ def test_the_first_word_generated_is_the_one_the_loss_sees(world):
     prompt = world.collator().prompts(people, world.rows[0].question)
     with torch.no_grad():
         logits = vlm(prompt).logits[:, -1]
-    words = vlm.generate(prompt, max_new_tokens=1, do_sample=False)[:, 0]
+    words = vlm.generate(prompt, world.tokenizer, max_new_tokens=1, do_sample=False)[:, 0]
     assert words.tolist() == logits.argmax(-1).tolist()
     assert len(torch.unique(logits, dim=0)) == len({record.image for record in people})  # one question, their pictures
+
+
+@pytest.mark.parametrize("hidden", [(), ("scene",), ("body",), ("face",), ("body", "face")])
+def test_text_stands_where_training_put_it_whatever_views_are_missing(world, hidden):
+    """Every word of an answer is chosen from the logits that the loss sees, to 1e-5, in a batch with whole people."""
+    vlm = world.vlm().eval()
+    people = [row.record for row in world.rows[:3]]
+    prompt = world.collator().prompts(people, world.rows[0].question)
+    views = vlm.config.views
+    rows = prompt.rows.clone()
+    for view in hidden:
+        rows[0, views.index(view)] = -1
+    images = {}
+    for v, view in enumerate(views):  # a picture that nobody shows is not encoded
+        seen = rows[:, v] >= 0
+        images[view] = prompt.images[view][prompt.rows[seen, v]]
+        rows[seen, v] = torch.arange(int(seen.sum()))
+    prompt = dataclasses.replace(prompt, images=images, rows=rows)
+    options = {"max_new_tokens": 5, "do_sample": False, "output_logits": True, "return_dict_in_generate": True}
+    made = vlm.generate(prompt, Ids(world.tokenizer.pad_token_id, eos_token_id=world.vocabulary + 9), **options)
+    answer = made.sequences
+    taught = dataclasses.replace(
+        prompt,
+        input_ids=torch.cat([prompt.input_ids, answer], 1),
+        attention_mask=torch.cat([prompt.attention_mask, torch.ones_like(answer)], 1),
+    )
+    with torch.no_grad():
+        logits = vlm(taught).logits[:, -answer.shape[1] - 1 : -1]
+    torch.testing.assert_close(torch.stack(made.logits, 1), logits, atol=1e-5, rtol=0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Ids:
+    """Two ids of a tokenizer; an end outside the vocabulary is never said and keeps the generation going."""
+
+    pad_token_id: int | None
+    eos_token_id: int | None = None
+
+
+def test_an_answer_ends_with_the_tokenizer_s_end(world):
+    """Vicuna v1.1: the tokenizer's </s> is 2, the checkpoint's generation_config says eos_token_id 1."""
+    vlm = world.vlm().eval()
+    language = vlm.base.language_model
+    language.generation_config.eos_token_id = 1
+    language.lm_head.weight.data.zero_()
+    language.lm_head.register_forward_hook(lambda module, inputs, out: out.index_fill(2, torch.tensor([2]), 9.0))
+    prompt = world.collator().prompts([world.rows[0].record], "Why?")
+    assert world.tokenizer.eos_token_id == 2
+    said = vlm.generate(prompt, world.tokenizer, max_new_tokens=40, do_sample=False)
+    assert said.tolist() == [[2]]
+    with pytest.raises(ModelError, match="eos_token"):
+        vlm.generate(prompt, Ids(0), max_new_tokens=1)
+
+
+def test_an_answer_that_was_cut_has_no_end_to_learn(world):
+    row = dataclasses.replace(world.rows[0], answer=" ".join(["happy"] * 9))
+    long, short = world.collator(), world.collator()
+    short.max_answer = 4
+    whole, cut = long([row]).labels[0], short([row]).labels[0]
+    assert whole[-1] == world.tokenizer.eos_token_id
+    assert (whole != IGNORED).sum() == 10
+    assert (cut != IGNORED).sum() == 4
+    assert cut[-1] != world.tokenizer.eos_token_id
+
+
+@pytest.mark.parametrize("name", ["emotic26", "caers7", "heco8"])
+def test_features_are_taken_with_the_instruction_that_was_trained(name):
+    labels = label_set(name).labels[:1]
+    records = [Record("a", "a.png", name, labels, split="train", bbox_body=Box(0, 0, 9, 9))]
+    asked = corpus.build(records, tasks=("classification",), balance=False).rows[0].question
+    assert templates.instruction(name) == asked
 
 
 def test_stream_passes_errors_on(world):

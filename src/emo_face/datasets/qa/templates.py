@@ -40,6 +40,11 @@ def classification_question(options: Sequence[str], caption: str = "", multi: bo
     return f"{text['description'].format(caption=caption)}\n{question}" if caption else question
 
 
+def instruction(name: str) -> str:
+    """The question that a corpus of label set ``name`` asks about labels; frozen features are taken with it too."""
+    return classification_question(options_of(name), multi=label_set(name).multi)
+
+
 def classification_answer(labels: Sequence[str], options: Sequence[str]) -> str:
     """The labels that are among ``options``, in their order. Raises ValueError where none is."""
     chosen = [option for option in options if option in set(labels)]

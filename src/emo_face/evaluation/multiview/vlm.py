@@ -69,7 +69,7 @@ def measure(vlm: Any, collate: Any, people: Sequence[Record], device: str = "cpu
         question = templates.classification_question(options, people[rows[0]].caption, multi)
         prompt = collate.prompts([people[i] for i in rows], question).to(device)
         answers = collate.tokenizer.batch_decode(
-            vlm.generate(prompt, max_new_tokens=96, do_sample=False), skip_special_tokens=True
+            vlm.generate(prompt, collate.tokenizer, max_new_tokens=96, do_sample=False), skip_special_tokens=True
         )
         for i, answer in zip(rows, answers, strict=True):
             labels = templates.parse_answer(answer, name)

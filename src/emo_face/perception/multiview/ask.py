@@ -39,7 +39,7 @@ class Asker:
             frame: H x W x 3 BGR uint8. others: further people in it, whose boxes are drawn too where configured.
 
         Raises:
-            UserError: the question is empty or no view of the person can be cut.
+            UserError: the question is empty, no view of the person can be cut, or the model has no word to say.
         """
         import torch
 
@@ -59,7 +59,12 @@ class Asker:
         pixels = {view: torch.from_numpy(np.ascontiguousarray(value)) for view, value in views.pixels.items()}
         rows = torch.from_numpy(views.rows)
         batch = Batch(pixels, rows, qids, torch.ones_like(qids), ids, torch.ones_like(ids)).to(self.device)
-        yield from self.vlm.stream(batch, self.tokenizer, max_new_tokens=max_new_tokens, do_sample=False)
+        said = False
+        for piece in self.vlm.stream(batch, self.tokenizer, max_new_tokens=max_new_tokens, do_sample=False):
+            said = said or bool(piece.strip())
+            yield piece
+        if not said:
+            raise UserError("the model answered nothing; ask otherwise, or train Stage 1 on such questions")
 
 
 def load(base: Path, folder: Path | None = None, device: str = "cpu") -> Asker:

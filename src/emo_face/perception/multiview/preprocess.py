@@ -81,15 +81,19 @@ def _scene(
 
 
 def resize(picture: ImageArray, config: EncoderConfig) -> ImageArray:
-    """To a square of the encoder's size; area averaging when shrinking, so that fine structure does not alias."""
+    """To a square of the encoder's size by Pillow's antialiased bicubic filter, as BLIP's image processor does.
+
+    OpenCV has no such filter: its area averaging differs by 0.7 to 1.0 grey levels on average, by 5 to 8 at p99.
+    """
+    from PIL import Image
+
     size = config.image_size
     height, width = picture.shape[:2]
     scale_x, scale_y, _, _ = placement(picture, config)
     target = (max(1, round(width * scale_x)), max(1, round(height * scale_y)))
-    shrink = target[0] * target[1] < width * height
-    small = cv2.resize(picture, target, interpolation=cv2.INTER_AREA if shrink else cv2.INTER_CUBIC)
+    small = np.asarray(Image.fromarray(picture).resize(target, Image.Resampling.BICUBIC), np.uint8)
     if config.resize == "stretch":
-        return np.asarray(small, np.uint8)
+        return small
     canvas = np.zeros((size, size, 3), np.uint8)
     top, left = (size - target[1]) // 2, (size - target[0]) // 2
     canvas[top : top + target[1], left : left + target[0]] = small

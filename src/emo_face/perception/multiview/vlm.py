@@ -91,6 +91,7 @@ class MultiViewVLM(nn.Module):  # type: ignore[misc]
             input_ids=ids,
             attention_mask=attention,
             labels=labels,
+            position_ids=_positions(attention),
             mm_encoder_outputs={"image": _as_output(tokens)},
             use_cache=False,
         )
@@ -104,8 +105,19 @@ class MultiViewVLM(nn.Module):  # type: ignore[misc]
         return tokens, ids, attention, labels
 
     @torch.no_grad()  # type: ignore[untyped-decorator]
-    def generate(self, batch: Batch, **options: Any) -> Tensor:
-        """Generated token ids, (b, new tokens). ``options`` go to the language model's ``generate``."""
+    def generate(self, batch: Batch, tokenizer: Any, **options: Any) -> Tensor:
+        """Generated token ids, (b, new tokens). ``options`` go to the language model's ``generate``.
+
+        The end is the tokenizer's, which training put after every answer: the generation config of Vicuna v1.1 names
+        another token (1, while ``</s>`` is 2; LAVIS issue 509), and answers would never stop.
+
+        Raises:
+            ModelError: the tokenizer has no end token.
+        """
+        if tokenizer.eos_token_id is None:
+            raise ModelError("tokenizer: has no eos_token, no answer could end; fetch the whole checkpoint again")
+        pad = tokenizer.pad_token_id
+        options.update(eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.eos_token_id if pad is None else pad)
         tokens, mask = self.image_tokens(batch)
         embed = self.base.get_input_embeddings()(batch.input_ids)
         return self.base.language_model.generate(
@@ -130,7 +142,7 @@ class MultiViewVLM(nn.Module):  # type: ignore[misc]
 
         def work() -> None:
             try:
-                self.generate(batch, streamer=streamer, stopping_criteria=[stop], **options)
+                self.generate(batch, tokenizer, streamer=streamer, stopping_criteria=[stop], **options)
             except BaseException as error:
                 failure.append(error)
                 streamer.end()
@@ -144,6 +156,11 @@ class MultiViewVLM(nn.Module):  # type: ignore[misc]
             worker.join()
         if failure:
             raise failure[0]
+
+
+def _positions(attention: Tensor) -> Tensor:
+    """Places of the tokens that count, (b, t): those of a missing view take none, as in transformers' generation."""
+    return (attention.long().cumsum(-1) - 1).masked_fill(attention == 0, 0)
 
 
 def _per_row(batch: Batch, rows: Tensor, seen: Tensor, count: int) -> tuple[Tensor, Tensor]:

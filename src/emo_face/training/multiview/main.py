@@ -118,7 +118,7 @@ def _stage1(args: argparse.Namespace) -> None:
         os.environ["ACCELERATE_USE_CPU"] = "true"  # accelerate chooses a GPU by itself where there is one
     tokenizer, qformer_tokenizer = _tokenizers(args.base)
     base = load_base(args.base, dtype)
-    question = templates.classification_question(templates.options_of(rows[0].record.label_set))
+    question = templates.instruction(rows[0].record.label_set)
     config = EncoderConfig(
         views=tuple(args.views),
         qformer_sharing=args.qformer_sharing,
