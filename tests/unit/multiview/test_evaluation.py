@@ -170,7 +170,8 @@ def test_answers_in_words_are_measured(world, trained, monkeypatch):
     told = multiview_vlm.measure(vlm, collate, people)
     assert told["hamming"] == 0
     assert told["unparseable"] == 0
-    monkeypatch.setattr(vlm, "generate", lambda batch, tokenizer, **_: torch.zeros((len(batch.rows), 2), dtype=torch.long))
+    nothing = torch.zeros((len(people), 2), dtype=torch.long)
+    monkeypatch.setattr(vlm, "generate", lambda batch, tokenizer, **_: nothing[: len(batch.rows)])
     silent = multiview_vlm.measure(vlm, collate, people)
     assert silent["unparseable"] == 100
     assert silent["recall"] == 0
