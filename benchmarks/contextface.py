@@ -71,8 +71,10 @@ def main() -> int:
             f"  generate {row['generate_ms']:9.2f} ms   {row['generated']} tokens one by one; ratio {row['ratio']:.1f}"
         )
         share = row["floor_ms"] / row["one_pass_ms"]
-        print(f"  floor    {row['floor_ms']:9.2f} ms   {share:.0%} of the pass; {row['tokens']} tokens, "
-              f"{row['gflop']:.1f} GFLOP, {row['gbyte']:.2f} GB of weights")  # fmt: skip
+        print(
+            f"  floor    {row['floor_ms']:9.2f} ms   {share:.0%} of the pass; {row['tokens']} tokens, "
+            f"{row['gflop']:.1f} GFLOP, {row['gbyte']:.2f} GB of weights"
+        )
         print(f"  max |one pass - generate| of the face {row['max_abs_diff']:.2e}")
     return int(bool(missed))
 
@@ -122,12 +124,21 @@ class Bench:
         size, flop = self._work(answer.tokens, picture is not None)
         floor = 1000 * max(size / self.bandwidth, flop / self.peak)
         return {
-            "one_pass_ms": one, "generate_ms": slow, "ratio": slow / one, "floor_ms": floor,
+            "one_pass_ms": one,
+            "generate_ms": slow,
+            "ratio": slow / one,
+            "floor_ms": floor,
             "max_abs_diff": float(np.abs(face - answer.faces[answer.words.index(word)]).max()),
-            "device": self._name(), "dtype": str(self.dtype).removeprefix("torch."), "warm_ms": again,
-            "tokens": answer.tokens, "generated": tokens, "gflop": flop / 1e9, "gbyte": size / 1e9,
-            "bandwidth_gb_s": self.bandwidth / 1e9, "peak_tflop_s": self.peak / 1e12,
-        }  # fmt: skip
+            "device": self._name(),
+            "dtype": str(self.dtype).removeprefix("torch."),
+            "warm_ms": again,
+            "tokens": answer.tokens,
+            "generated": tokens,
+            "gflop": flop / 1e9,
+            "gbyte": size / 1e9,
+            "bandwidth_gb_s": self.bandwidth / 1e9,
+            "peak_tflop_s": self.peak / 1e12,
+        }
 
     def _generate(self, word: str, picture: object) -> tuple[int, np.ndarray]:
         """The official way: prefill, then one forward pass a token with a cache up to <FACE>, then the head."""
@@ -207,18 +218,23 @@ def _build(shape: dict[str, int], tiny: bool, device: str, dtype: object) -> tup
     tokenizer = tiny_tokenizer("llava", (QUOTE,))
     side, patch = (112, 14) if tiny else (336, 14)
     text = {
-        "model_type": "llama", "hidden_size": shape["width"], "intermediate_size": shape["inner"],
-        "num_hidden_layers": shape["layers"], "num_attention_heads": shape["heads"],
-        "num_key_value_heads": shape["heads"], "vocab_size": shape["vocabulary"] or len(tokenizer),
+        "model_type": "llama",
+        "hidden_size": shape["width"],
+        "intermediate_size": shape["inner"],
+        "num_hidden_layers": shape["layers"],
+        "num_attention_heads": shape["heads"],
+        "num_key_value_heads": shape["heads"],
+        "vocab_size": shape["vocabulary"] or len(tokenizer),
         "max_position_embeddings": 4096,
-    }  # fmt: skip
+    }
     vision = {"model_type": "clip_vision_model", "image_size": side, "patch_size": patch}
     big = {"hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24, "num_attention_heads": 16}
     small = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4}
     config = LlavaConfig(
-        text_config=text, vision_config={**vision, **(small if tiny else big)},
+        text_config=text,
+        vision_config={**vision, **(small if tiny else big)},
         image_token_index=tokenizer.convert_tokens_to_ids("<image>"),
-    )  # fmt: skip
+    )
     torch.manual_seed(0)
     with torch.device(device):
         base = AutoModelForImageTextToText.from_config(config, dtype=dtype, attn_implementation="sdpa").eval()

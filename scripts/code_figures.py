@@ -191,7 +191,7 @@ def strict_packages(root: Path) -> list[str]:
     text = (root / "pyproject.toml").read_text(encoding="utf-8")
     every = [room_ for room_ in MAY_IMPORT if (root / "src" / PACKAGE / room_).is_dir()]
     whole = text.split("[[tool.mypy.overrides]]")[0].split("[tool.mypy]")[1]
-    return every if "disallow_untyped_defs = true" in whole else [r for r in every if f"{PACKAGE}.{r}.*" in text]
+    return every if "\nstrict = true\n" in whole else [r for r in every if f"{PACKAGE}.{r}.*" in text]
 
 
 def figures(root: Path) -> dict[str, object]:

@@ -25,10 +25,22 @@ STILL = {f"layers__{name}": False for name in ("blink", "saccades", "breathing",
 def expression(stamp: float, emotion: str = "Happy", valid_for: float = 1.0, **changes: Any) -> FaceExpression:
     code = open_basis().encode(default_facs().arkit({emotion: 1.0}))
     target = ExpressionTarget(
-        stamp=stamp, person_id="p00001", perspective="mirror", emotion=emotion, label_set="basic7",
-        probabilities=np.eye(7)[3], coefficients=code.coefficients, basis="open-ict-1", jaw_pose=code.jaw_pose,
-        eyelids=code.eyelids, gaze=np.zeros(2), intensity=1.0, confidence=1.0, valid_for=valid_for, source="test",
-    )  # fmt: skip
+        stamp=stamp,
+        person_id="p00001",
+        perspective="mirror",
+        emotion=emotion,
+        label_set="basic7",
+        probabilities=np.eye(7)[3],
+        coefficients=code.coefficients,
+        basis="open-ict-1",
+        jaw_pose=code.jaw_pose,
+        eyelids=code.eyelids,
+        gaze=np.zeros(2),
+        intensity=1.0,
+        confidence=1.0,
+        valid_for=valid_for,
+        source="test",
+    )
     msg = expression_message(target, frame_id="camera", latency=0.0)
     for name, value in changes.items():
         setattr(msg, name, value)

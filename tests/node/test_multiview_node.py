@@ -66,9 +66,13 @@ class Asked:
         self.scores = graph.hear(EmotionScoresArray, "emotion/scores")
         given = {"multiview__folder": str(folders / "model"), "multiview__base": str(folders / "base")}
         self.node = graph.start(
-            PerceptionNode, emotion__backend="multiview", image_reliability="best_effort", multiview__ask=True,
-            multiview__max_tokens=12, **{**given, **more},
-        )  # fmt: skip
+            PerceptionNode,
+            emotion__backend="multiview",
+            image_reliability="best_effort",
+            multiview__ask=True,
+            multiview__max_tokens=12,
+            **{**given, **more},
+        )
         graph.executor.remove_node(self.node)
         graph.up(self.node)
         executor = MultiThreadedExecutor(self.node.threads, context=graph.context)

@@ -122,9 +122,22 @@ def test_an_interrupted_driver_eases_to_neutral_before_it_goes(graph: Any, start
 
     def smiling() -> bool:
         target = ExpressionTarget(
-            graph.now(), "p00001", "mirror", "Happy", "basic7", np.eye(7)[3], code.coefficients, "open-ict-1",
-            code.jaw_pose, code.eyelids, code.gaze, 1.0, 1.0, 1.0, "test",
-        )  # fmt: skip
+            graph.now(),
+            "p00001",
+            "mirror",
+            "Happy",
+            "basic7",
+            np.eye(7)[3],
+            code.coefficients,
+            "open-ict-1",
+            code.jaw_pose,
+            code.eyelids,
+            code.gaze,
+            1.0,
+            1.0,
+            1.0,
+            "test",
+        )
         out.publish(expression_message(target, frame_id="", latency=0.0))
         return bool(faces) and faces[-1].position[smile] > 0.6
 

@@ -37,9 +37,13 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         for encoding in ENCODINGS:
             step, size = bytes_of(encoding, args.height, args.width)
             msg = SimpleNamespace(
-                height=args.height, width=args.width, encoding=encoding, step=step, is_bigendian=0,
+                height=args.height,
+                width=args.width,
+                encoding=encoding,
+                step=step,
+                is_bigendian=0,
                 data=rng.integers(0, 256, size, dtype=np.uint8).tobytes(),
-            )  # fmt: skip
+            )
             rows[encoding] = _timed(partial(to_bgr, msg), args.runs)
         small = rng.integers(0, 256, (args.height // 16, args.width // 16, 3), dtype=np.uint8)
         picture = cv2.resize(small, (args.width, args.height), interpolation=cv2.INTER_CUBIC)

@@ -123,9 +123,14 @@ def _collect(args: argparse.Namespace, jobs: list[Any]) -> tuple[list[Any], dict
 
     provider = _provider(args)
     settings = Settings(
-        args.workers, args.tries, args.retries, price_in=args.price_in, price_out=args.price_out, budget=args.budget,
+        args.workers,
+        args.tries,
+        args.retries,
+        price_in=args.price_in,
+        price_out=args.price_out,
+        budget=args.budget,
         seed=args.seed,
-    )  # fmt: skip
+    )
     with (
         ReplyCache(args.cache or args.out.with_suffix(".cache")) as cache,
         Progress(console=Console(stderr=True)) as bar,

@@ -37,9 +37,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def libraries() -> Iterator[Finding]:
     """Python libraries: the nano tier's are essential, the rest are extras."""
     wanted = {
-        "numpy": "", "cv2": "", "onnxruntime": "", "yaml": "", "pydantic": "", "scipy": "", "aiohttp": "", "rich": "",
-        "rosbags": "demo", "mediapipe": "mediapipe", "torch": "train", "tensorrt": "tensorrt",
-    }  # fmt: skip
+        "numpy": "",
+        "cv2": "",
+        "onnxruntime": "",
+        "yaml": "",
+        "pydantic": "",
+        "scipy": "",
+        "aiohttp": "",
+        "rich": "",
+        "rosbags": "demo",
+        "mediapipe": "mediapipe",
+        "torch": "train",
+        "tensorrt": "tensorrt",
+    }
     for module, extra in wanted.items():
         try:
             version = getattr(importlib.import_module(module), "__version__", "present")

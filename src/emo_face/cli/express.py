@@ -79,10 +79,13 @@ def summary(answer: Any, config: Any, decision: str) -> dict[str, Any]:
     return {
         "emotion": answer.word,
         "probabilities": {w: float(p) for w, p in zip(answer.words, answer.probabilities, strict=True)},
-        "emission": answer.emission, "decision": decision, "flame_version": config.flame_version,
+        "emission": answer.emission,
+        "decision": decision,
+        "flame_version": config.flame_version,
         "face": {name: [float(v) for v in face[where]] for name, where in config.slices().items()},
-        "tokens": answer.tokens, "reused": answer.reused,
-    }  # fmt: skip
+        "tokens": answer.tokens,
+        "reused": answer.reused,
+    }
 
 
 def _engine(args: argparse.Namespace) -> Any:

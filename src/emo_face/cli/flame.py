@@ -115,11 +115,14 @@ def _report(result: FlameMap, out: Path, matched: int, distance: float, as_json:
     worst = sorted(result.errors.items(), key=lambda item: item[1][0] / max(item[1][1], 1e-9), reverse=True)[:5]
     if as_json:
         body = {
-            "file": str(out), "basis": str(result.arrays["basis"]),
+            "file": str(out),
+            "basis": str(result.arrays["basis"]),
             "flame_version": str(result.arrays["flame_version"]),
-            "explained": result.explained(), "matched_vertices": matched, "registration_rms_mm": distance,
+            "explained": result.explained(),
+            "matched_vertices": matched,
+            "registration_rms_mm": distance,
             "errors_mm": {name: {"error": error, "shape": size} for name, (error, size) in result.errors.items()},
-        }  # fmt: skip
+        }
         print(json.dumps(body, indent=2))
         return
     print(f"registered {matched} vertices to {distance:.2f} mm; FLAME makes {result.explained():.1%} of the movement")

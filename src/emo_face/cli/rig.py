@@ -36,8 +36,10 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps({"name": rig.name, "actuators": list(rig.names), "driver": rig.driver.kind, "ok": True}))
     else:
-        print(f"{rig.source.path}: {rig.name}: {len(rig.names)} actuators, {len(rig.interlocks)} interlocks, "
-              f"{len(rig.dwells)} dwell limits: good")  # fmt: skip
+        print(
+            f"{rig.source.path}: {rig.name}: {len(rig.names)} actuators, {len(rig.interlocks)} interlocks, "
+            f"{len(rig.dwells)} dwell limits: good"
+        )
     return 0
 
 

@@ -37,13 +37,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         sub.add_argument("--threads", type=int, default=1, help="CPU threads (default 1)")
         if name == "face":
             sub.add_argument(
-                "--faces", type=Path, action="append", default=None, metavar="DIR",
+                "--faces",
+                type=Path,
+                action="append",
+                default=None,
+                metavar="DIR",
                 help="labelled faces of other people: images/ and legend.csv (image, emotion); may be repeated",
-            )  # fmt: skip
+            )
             sub.add_argument(
-                "--ferplus", type=Path, default=None, metavar="DIR",
+                "--ferplus",
+                type=Path,
+                default=None,
+                metavar="DIR",
                 help="FER+: FER2013Train, FER2013Valid, FER2013Test, each with pictures and label.csv",
-            )  # fmt: skip
+            )
         if name == "text":
             sub.add_argument("--encoder", type=Path, default=None, metavar="DIR", help="another uncased BERT or MiniLM")
 

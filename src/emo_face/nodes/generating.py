@@ -140,8 +140,19 @@ def shown(label: str, intensity: float, perspective: str, valid_for: float, now:
     known = label in labels.labels
     probabilities = np.array([float(name == label) for name in labels.labels]) if known else np.zeros(0)
     return ExpressionTarget(
-        stamp=now, person_id="", perspective=perspective, emotion=label, label_set=labels.name if known else "",
-        probabilities=probabilities, coefficients=code.coefficients, basis=open_basis().name, jaw_pose=code.jaw_pose,
-        eyelids=code.eyelids, gaze=np.zeros(2), intensity=intensity, confidence=1.0,
-        valid_for=valid_for if math.isfinite(valid_for) else 1.0, source="prototypes",
-    )  # fmt: skip
+        stamp=now,
+        person_id="",
+        perspective=perspective,
+        emotion=label,
+        label_set=labels.name if known else "",
+        probabilities=probabilities,
+        coefficients=code.coefficients,
+        basis=open_basis().name,
+        jaw_pose=code.jaw_pose,
+        eyelids=code.eyelids,
+        gaze=np.zeros(2),
+        intensity=intensity,
+        confidence=1.0,
+        valid_for=valid_for if math.isfinite(valid_for) else 1.0,
+        source="prototypes",
+    )

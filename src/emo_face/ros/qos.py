@@ -24,8 +24,17 @@ try:  # Iron and later
 except ImportError:  # Humble
     from rclpy.qos_event import PublisherEventCallbacks, SubscriptionEventCallbacks, UnsupportedEventTypeError
 
-__all__ = ["UnsupportedEventTypeError", "mismatch", "overrides", "peers", "policy_name",
-           "publisher_events", "reliable", "sensor", "subscription_events"]  # fmt: skip
+__all__ = [
+    "UnsupportedEventTypeError",
+    "mismatch",
+    "overrides",
+    "peers",
+    "policy_name",
+    "publisher_events",
+    "reliable",
+    "sensor",
+    "subscription_events",
+]
 
 Report = Callable[[str], None]
 """Takes the sentence about a mismatch."""

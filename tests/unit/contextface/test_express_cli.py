@@ -60,9 +60,22 @@ def test_json_is_the_models_answer(folders, capsys, tmp_path):
 def test_picture_box_listener_and_words(folders, capsys):
     root, _ = folders
     code, out, err = run(
-        capsys, "--model", root / "model", "--image", root / "p.png", "--box", "10,10,40,60", "--quote", "It's over.",
-        "--perspective", "listener", "--ask", "What would he feel?", "--max-tokens", 5,
-    )  # fmt: skip
+        capsys,
+        "--model",
+        root / "model",
+        "--image",
+        root / "p.png",
+        "--box",
+        "10,10,40,60",
+        "--quote",
+        "It's over.",
+        "--perspective",
+        "listener",
+        "--ask",
+        "What would he feel?",
+        "--max-tokens",
+        5,
+    )
     assert code == 0
     assert all(word in out for word in ("Angry", "Disgust", "flame2020 expression"))
     assert " ms, " in err

@@ -66,10 +66,30 @@ def train(files, out, *more):
     from emo_face.training.contextface.main import parser, run
 
     words = [
-        "--backbone", files / "backbone", "--contexts", files / "contexts.json", "--images", files, "--targets",
-        files / "targets.npz", "--vqa", files / "vqa.json", "--vqa-images", files, "--out", out, "--epochs", 1,
-        "--accumulate", 3, "--validation-share", 0.2, "--device", "cpu", *more,
-    ]  # fmt: skip
+        "--backbone",
+        files / "backbone",
+        "--contexts",
+        files / "contexts.json",
+        "--images",
+        files,
+        "--targets",
+        files / "targets.npz",
+        "--vqa",
+        files / "vqa.json",
+        "--vqa-images",
+        files,
+        "--out",
+        out,
+        "--epochs",
+        1,
+        "--accumulate",
+        3,
+        "--validation-share",
+        0.2,
+        "--device",
+        "cpu",
+        *more,
+    ]
     return run(parser("").parse_args([str(word) for word in words]))
 
 

@@ -288,9 +288,14 @@ def test_the_budget_holds(tmp_path):
 
 @pytest.mark.parametrize(
     ("status", "headers", "kind"),
-    [(429, {"Retry-After": "7"}, "transient"), (503, {}, "transient"), (401, {}, "user"), (404, {}, "user"),
-     (302, {"Location": "http://127.0.0.1:1/"}, "user")],
-)  # fmt: skip
+    [
+        (429, {"Retry-After": "7"}, "transient"),
+        (503, {}, "transient"),
+        (401, {}, "user"),
+        (404, {}, "user"),
+        (302, {"Location": "http://127.0.0.1:1/"}, "user"),
+    ],
+)
 def test_http_failures(status, headers, kind):
     with FakeEndpoint(lambda body, number: (status, headers, "no")) as server:
         provider = HttpProvider(server.url)

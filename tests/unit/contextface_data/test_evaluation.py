@@ -17,8 +17,15 @@ from emo_face.evaluation.contextface.tables import SHORT, paper
 from emo_face.expression.contextface.prompts import label_of, words
 
 WORDS = words()
-EVENTS = {"Angry": "fence broken", "Sad": "dog gone", "Surprise": "parrot inside", "Neutral": "bus on time",
-          "Fear": "steps upstairs", "Happy": "match won", "Disgust": "soup mouldy"}  # fmt: skip
+EVENTS = {
+    "Angry": "fence broken",
+    "Sad": "dog gone",
+    "Surprise": "parrot inside",
+    "Neutral": "bus on time",
+    "Fear": "steps upstairs",
+    "Happy": "match won",
+    "Disgust": "soup mouldy",
+}
 
 
 def make(tmp_path, count=70, version="flame2020"):
@@ -30,8 +37,18 @@ def make(tmp_path, count=70, version="flame2020"):
         for i in range(count):
             word = WORDS[i % 7]
             leak = f" He is {word.lower()}." if i < 14 else ""
-            records.append(Record(f"{split}{i}", f"{i}.png", "caers7", (label_of(word),), split, "made",
-                                  situation=f"It is {EVENTS[word]}.{leak}", quote=f"Oh, {EVENTS[word]}!"))  # fmt: skip
+            records.append(
+                Record(
+                    f"{split}{i}",
+                    f"{i}.png",
+                    "caers7",
+                    (label_of(word),),
+                    split,
+                    "made",
+                    situation=f"It is {EVENTS[word]}.{leak}",
+                    quote=f"Oh, {EVENTS[word]}!",
+                )
+            )
             faces.append(means[i % 7] + rng.normal(0, 0.1, 100))
     truth = np.array(faces, np.float32)
     nothing = np.full((2 * count, 3), np.nan, np.float32)
@@ -219,8 +236,10 @@ def test_ablations_stand_in_the_papers_tables(tmp_path):
 
     people = [r for r in read_jsonl(tmp_path / "records.jsonl") if r.split == "test"]
     report = measure(run, people, [], None, 3, 0)
-    report["ablations"] = {"table3": {"both": {"UAR": 91.0, "WAR": 92.0}},
-                           "supplement_table2": {"L1 (quote)": {"L2": 0.2, "FD": 9.0}}}  # fmt: skip
+    report["ablations"] = {
+        "table3": {"both": {"UAR": 91.0, "WAR": 92.0}},
+        "supplement_table2": {"L1 (quote)": {"L2": 0.2, "FD": 9.0}},
+    }
     report["ablation_condition"] = "quote"
     found = {t.title: t for t in tables(report)}
     three = next(t for title, t in found.items() if title.startswith("Table 3"))

@@ -26,9 +26,13 @@ def outputs(tmp_path):
     (folder / "Sad").mkdir(parents=True)
     truth = RNG.normal(size=(6, 100))
     np.savez(
-        folder / "Sad" / "smirk.npz", expression_params=truth[0][None, :50], jaw_params=[[0.2, 0, 0]],
-        eyelid_params=[[0.1, 0.9]], pose_params=[[0, 0, 0]], shape_params=np.zeros((1, 300)),
-    )  # fmt: skip
+        folder / "Sad" / "smirk.npz",
+        expression_params=truth[0][None, :50],
+        jaw_params=[[0.2, 0, 0]],
+        eyelid_params=[[0.1, 0.9]],
+        pose_params=[[0, 0, 0]],
+        shape_params=np.zeros((1, 300)),
+    )
     emoca = folder / "emoca00"
     emoca.mkdir()
     np.save(emoca / "exp.npy", truth[1][:50])
@@ -44,10 +48,15 @@ def outputs(tmp_path):
 
 
 PEOPLE = [
-    person("s", "Sad/smirk.png"), person("e", "any/emoca.jpg"), person("d", "deca.png"), person("b", "x/bare.png"),
-    person("broken", "broken.png"), person("newer", "newer.png"), person("shout", "shout.png"),
+    person("s", "Sad/smirk.png"),
+    person("e", "any/emoca.jpg"),
+    person("d", "deca.png"),
+    person("b", "x/bare.png"),
+    person("broken", "broken.png"),
+    person("newer", "newer.png"),
+    person("shout", "shout.png"),
     person("gone", "gone.png"),
-]  # fmt: skip
+]
 
 
 def test_outputs_of_each_tool(outputs, tmp_path):
@@ -90,9 +99,12 @@ def test_another_basis_is_refused(outputs, tmp_path):
 def good():
     head = {"format": ft.FORMAT, "flame_version": "flame2020"}
     return {
-        "meta": np.array(json.dumps(head)), "ids": np.array(["a", "b"]), "expression": np.zeros((2, 100), np.float32),
-        "jaw": np.zeros((2, 3)), "eyelids": np.zeros((2, 2)),
-    }  # fmt: skip
+        "meta": np.array(json.dumps(head)),
+        "ids": np.array(["a", "b"]),
+        "expression": np.zeros((2, 100), np.float32),
+        "jaw": np.zeros((2, 3)),
+        "eyelids": np.zeros((2, 2)),
+    }
 
 
 def test_wrong_files_say_what_is_wrong(tmp_path):
@@ -124,8 +136,21 @@ def test_wrong_files_say_what_is_wrong(tmp_path):
 def test_import_by_command(outputs, tmp_path, capsys):
     folder, _ = outputs
     write_jsonl(tmp_path / "r.jsonl", PEOPLE)
-    words = ["data", "targets", "--records", tmp_path / "r.jsonl", "--outputs", folder, "--tool", "smirk",
-             "--flame-version", "flame2020", "--to", tmp_path / "t.npz", "--json"]  # fmt: skip
+    words = [
+        "data",
+        "targets",
+        "--records",
+        tmp_path / "r.jsonl",
+        "--outputs",
+        folder,
+        "--tool",
+        "smirk",
+        "--flame-version",
+        "flame2020",
+        "--to",
+        tmp_path / "t.npz",
+        "--json",
+    ]
     assert main([str(word) for word in words]) == 0
     shown = json.loads(capsys.readouterr().out)
     assert shown["n"] == 4
@@ -138,9 +163,23 @@ def test_paths_from_the_annotations(outputs, tmp_path, capsys):
     rows = [{"image": "q/z.png", "emotion": "Sad", "quote": "Q", "expression": "/elsewhere/bare.npy"}]
     (tmp_path / "sfew_c.json").write_text(json.dumps(rows))
     write_jsonl(tmp_path / "r.jsonl", [person("sfew_c/q/z.png", "q/z.png")])
-    words = ["data", "targets", "--records", tmp_path / "r.jsonl", "--outputs", folder, "--tool", "emoca", "--json",
-             "--flame-version", "flame2020", "--annotations", tmp_path / "sfew_c.json",
-             "--to", tmp_path / "t.npz"]  # fmt: skip
+    words = [
+        "data",
+        "targets",
+        "--records",
+        tmp_path / "r.jsonl",
+        "--outputs",
+        folder,
+        "--tool",
+        "emoca",
+        "--json",
+        "--flame-version",
+        "flame2020",
+        "--annotations",
+        tmp_path / "sfew_c.json",
+        "--to",
+        tmp_path / "t.npz",
+    ]
     assert main([str(word) for word in words]) == 0
     target = ft.read(tmp_path / "t.npz").get("sfew_c/q/z.png")
     np.testing.assert_allclose(target.expression, truth[3], rtol=1e-6)

@@ -100,8 +100,11 @@ def test_baselines():
 
 def test_faces_that_are_no_faces():
     good = np.zeros((3, 4))
-    for p, t, text in ((good, np.zeros((2, 4)), "one shape"), (good[:0], good[:0], "one shape"),
-                       (good, np.full((3, 4), np.nan), "finite")):  # fmt: skip
+    for p, t, text in (
+        (good, np.zeros((2, 4)), "one shape"),
+        (good[:0], good[:0], "one shape"),
+        (good, np.full((3, 4), np.nan), "finite"),
+    ):
         with pytest.raises(UserError, match=text):
             m.per_sample(p, t)
     with pytest.raises(UserError, match="two faces"):

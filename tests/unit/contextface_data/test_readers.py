@@ -42,8 +42,11 @@ def test_sfew_folders(tmp_path):
     (tmp_path / "Train" / "Angry" / "Thumbs.db").write_bytes(b"")
     records = sfew.read(tmp_path)
     assert sorted((r.split, r.labels) for r in records) == [
-        ("test", ("Neutral",)), ("train", ("Anger",)), ("train", ("Happy",)), ("val", ("Surprise",)),
-    ]  # fmt: skip
+        ("test", ("Neutral",)),
+        ("train", ("Anger",)),
+        ("train", ("Happy",)),
+        ("val", ("Surprise",)),
+    ]
     clips = {r.group_id for r in records if "Harry" in r.image}
     assert clips == {"HarryPotter_000123"}, "frames of one clip are one group"
     (tmp_path / "Test" / "Contempt").mkdir()
@@ -58,18 +61,26 @@ def test_sfew_folders(tmp_path):
 
 def test_flat_context_rows(tmp_path):
     rows = [
-        {"image": "Angry/1.png", "emotion": "Angry", "situation": SITUATION, "quote": f"“{QUOTE}”",
-         "bbox": [1, 2, 3, 4],
-         "expression": "exp/1.npy", "annotator": "someone"},
+        {
+            "image": "Angry/1.png",
+            "emotion": "Angry",
+            "situation": SITUATION,
+            "quote": f"“{QUOTE}”",
+            "bbox": [1, 2, 3, 4],
+            "expression": "exp/1.npy",
+            "annotator": "someone",
+        },
         {"image": "b.png", "label": "happiness", "Expected situation": "S.", "Expected quote": "Q."},
         {"image": "c.png", "emotion": "worried", "situation": "S.", "quote": "Q."},
-    ]  # fmt: skip
+    ]
     (tmp_path / "train.json").write_text(json.dumps(rows), encoding="utf-8")
     (tmp_path / "test.jsonl").write_text(json.dumps({**rows[1], "image": "d.png"}) + "\n\n", encoding="utf-8")
     found = context.read(tmp_path, "sfew_c")
     assert [(r.image, r.labels, r.split) for r in found.records] == [
-        ("Angry/1.png", ("Anger",), "train"), ("b.png", ("Happy",), "train"), ("d.png", ("Happy",), "test"),
-    ]  # fmt: skip
+        ("Angry/1.png", ("Anger",), "train"),
+        ("b.png", ("Happy",), "train"),
+        ("d.png", ("Happy",), "test"),
+    ]
     assert (found.records[0].quote, found.records[0].bbox_body) == (QUOTE, Box(1, 2, 3, 4))
     assert (found.records[1].situation, found.records[1].quote) == ("S.", "Q.")
     assert found.expressions == {found.records[0].id: "exp/1.npy"}
@@ -189,9 +200,12 @@ def test_records_that_lack_something_are_counted(tmp_path):
     assert [e.id for e in tasks.situation] == ["whole/ask", "no target/ask"]
     assert [e.id for e in tasks.expression] == ["whole/situation", "whole/quote", "no quote/situation"]
     assert +tasks.dropped == {
-        "expression: no face target": 1, "situation: no situation or no quote": 1, "expression: no quote": 1,
-        "not one label": 1, "label is none of the seven": 1,
-    }  # fmt: skip
+        "expression: no face target": 1,
+        "situation: no situation or no quote": 1,
+        "expression: no quote": 1,
+        "not one label": 1,
+        "label is none of the seven": 1,
+    }
     with pytest.raises(UserError, match=r"'whole'.*'elsewhere/whole'"):
         context_tasks.build(records, tmp_path, targets("elsewhere/whole"))
     only = context_tasks.build(records[:1], tmp_path, targets("whole"), contexts=("quote",), expression_image=True)
@@ -213,11 +227,21 @@ def test_convert_and_verify_by_command(tmp_path, capsys):
 
 def test_what_annotation_wrote_is_read_as_it_is(tmp_path):
     records = [
-        Record("a", "a.png", "caers7", ("Anger",), "train", "caer_s:official", bbox_body=Box(1, 2, 3, 4), group_id="g",
-               situation="S.", quote="Q."),
+        Record(
+            "a",
+            "a.png",
+            "caers7",
+            ("Anger",),
+            "train",
+            "caer_s:official",
+            bbox_body=Box(1, 2, 3, 4),
+            group_id="g",
+            situation="S.",
+            quote="Q.",
+        ),
         Record("b", "b.png", "basic7", ("Sad",), "test", group_id="b.png", situation="S."),
         Record("c", "c.png", "emotic26", ("Yearning",), group_id="c.png"),
-    ]  # fmt: skip
+    ]
     write_jsonl(tmp_path / "records.jsonl", records)
     found = context.read(tmp_path / "records.jsonl", "caer_s_c")
     assert found.records[0] == records[0]

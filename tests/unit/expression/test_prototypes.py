@@ -118,9 +118,16 @@ def test_a_timeline_can_fail() -> None:
 
 @pytest.mark.parametrize(
     ("text", "stamp", "confidence"),
-    [("", 10, 1), (" \n\t", 10, 1), ("hello", 10, 0.2), ("hello", 1, 1), ("hello", 99, 1), ("hello", math.nan, 1),
-     ("hello", 10, math.nan)],
-)  # fmt: skip
+    [
+        ("", 10, 1),
+        (" \n\t", 10, 1),
+        ("hello", 10, 0.2),
+        ("hello", 1, 1),
+        ("hello", 99, 1),
+        ("hello", math.nan, 1),
+        ("hello", 10, math.nan),
+    ],
+)
 def test_unusable_speech_is_dropped_and_counted(text: str, stamp: float, confidence: float) -> None:
     window = ContextWindow(WindowSettings(speech_ttl=5, min_speech_confidence=0.5))
     window.hear(Speech(text, stamp, confidence), 10)
@@ -362,9 +369,13 @@ def test_broken_numbers_never_reach_the_target(probability: float, arousal: floa
 
 @pytest.mark.parametrize(
     ("bad", "message"),
-    [({"perspective": "parrot"}, "parrot.*mirror, listener"), ({"intensity": 1.5}, "intensity"),
-     ({"intensity": math.nan}, "intensity"), ({"valid_for": 0.0}, "valid_for")],
-)  # fmt: skip
+    [
+        ({"perspective": "parrot"}, "parrot.*mirror, listener"),
+        ({"intensity": 1.5}, "intensity"),
+        ({"intensity": math.nan}, "intensity"),
+        ({"valid_for": 0.0}, "valid_for"),
+    ],
+)
 def test_wrong_settings_are_named(bad: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         PrototypeExpression(PrototypeSettings(**bad))

@@ -39,10 +39,16 @@ def test_a_good_portrait_is_fully_trusted(portrait: tuple[np.ndarray, Face]) -> 
 
 @pytest.mark.parametrize(
     ("fault", "factor"),
-    [("dark", "light"), ("glare", "light"), ("blur", "sharpness"), ("tiny", "size"), ("profile", "pose"), ("below",
-    "pose"),
-     ("cut off", "inside")],
-)  # fmt: skip
+    [
+        ("dark", "light"),
+        ("glare", "light"),
+        ("blur", "sharpness"),
+        ("tiny", "size"),
+        ("profile", "pose"),
+        ("below", "pose"),
+        ("cut off", "inside"),
+    ],
+)
 def test_each_fault_lowers_its_own_factor(portrait: tuple[np.ndarray, Face], fault: str, factor: str) -> None:
     frame, face = portrait
     assert face.landmarks is not None

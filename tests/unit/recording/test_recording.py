@@ -36,11 +36,20 @@ def scores_message(store, stamp: float, top: str, latency: float):
     probabilities[labels.index(top)] = 0.7
     roi = store.types["sensor_msgs/msg/RegionOfInterest"]
     person = store.types["emo_face_msgs/msg/EmotionScores"](
-        person_id="p00001", body=roi(10, 20, 200, 100, False), face=roi(40, 30, 60, 50, False), label_set="basic7",
-        labels=list(labels), probabilities=probabilities, active=probabilities > 0.5, top=top, valence=0.1, arousal=0.2,
+        person_id="p00001",
+        body=roi(10, 20, 200, 100, False),
+        face=roi(40, 30, 60, 50, False),
+        label_set="basic7",
+        labels=list(labels),
+        probabilities=probabilities,
+        active=probabilities > 0.5,
+        top=top,
+        valence=0.1,
+        arousal=0.2,
         evidence=[store.types["emo_face_msgs/msg/Evidence"](source="face", share=0.8)],
-        arkit=np.zeros(0, np.float32), quality=0.9,
-    )  # fmt: skip
+        arkit=np.zeros(0, np.float32),
+        quality=0.9,
+    )
     return store.types["emo_face_msgs/msg/EmotionScoresArray"](
         header=header(store, stamp),
         width=160,
@@ -53,11 +62,24 @@ def scores_message(store, stamp: float, top: str, latency: float):
 
 def expression_message(store, stamp: float, emotion: str, latency: float):
     return store.types["emo_face_msgs/msg/FaceExpression"](
-        header=header(store, stamp), person_id="p00001", perspective="mirror", emotion=emotion, label_set="basic7",
-        probabilities=np.full(7, 1 / 7, np.float32), flame_expression=np.zeros(100, np.float32), basis="open-ict-1",
-        jaw_pose=np.zeros(3, np.float32), eyelids=np.zeros(2, np.float32), gaze=np.zeros(2, np.float32), intensity=0.5,
-        confidence=0.5, valid_for=duration(store, 0.5), source="prototypes", text="", latency=duration(store, latency),
-    )  # fmt: skip
+        header=header(store, stamp),
+        person_id="p00001",
+        perspective="mirror",
+        emotion=emotion,
+        label_set="basic7",
+        probabilities=np.full(7, 1 / 7, np.float32),
+        flame_expression=np.zeros(100, np.float32),
+        basis="open-ict-1",
+        jaw_pose=np.zeros(3, np.float32),
+        eyelids=np.zeros(2, np.float32),
+        gaze=np.zeros(2, np.float32),
+        intensity=0.5,
+        confidence=0.5,
+        valid_for=duration(store, 0.5),
+        source="prototypes",
+        text="",
+        latency=duration(store, latency),
+    )
 
 
 def compressed_image(store, stamp: float, level: int):
@@ -94,11 +116,18 @@ def bag(tmp_path_factory):
         put("/speech/text", store.types["std_msgs/msg/String"](data="grüß dich"), 100.5)
         pair = store.types["diagnostic_msgs/msg/KeyValue"]
         status = store.types["diagnostic_msgs/msg/DiagnosticStatus"](
-            level=0, name="perception: graph", message="active", hardware_id="",
-            values=[pair("frames_in", "60"), pair("frames_dropped", "40"), pair("frames_processed", "20"),
-                    pair("detector", "yolo11n+yunet"),
-                    pair("model:nano_face.onnx", "ab" * 32)],
-        )  # fmt: skip
+            level=0,
+            name="perception: graph",
+            message="active",
+            hardware_id="",
+            values=[
+                pair("frames_in", "60"),
+                pair("frames_dropped", "40"),
+                pair("frames_processed", "20"),
+                pair("detector", "yolo11n+yunet"),
+                pair("model:nano_face.onnx", "ab" * 32),
+            ],
+        )
         put(
             "/diagnostics",
             store.types["diagnostic_msgs/msg/DiagnosticArray"](header=header(store, 101.0), status=[status]),

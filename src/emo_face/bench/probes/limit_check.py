@@ -34,9 +34,14 @@ def random_limits(rng: np.random.Generator, n: int) -> ActuatorLimits:
     acceleration = velocity * 10.0 ** rng.uniform(-0.5, 2, n)
     jerk = acceleration * 10.0 ** rng.uniform(0, 2.5, n)
     return ActuatorLimits.of(
-        [f"a{i}" for i in range(n)], lower=lower, upper=upper, neutral=rng.uniform(lower, upper),
-        velocity=velocity, acceleration=acceleration, jerk=jerk,
-    )  # fmt: skip
+        [f"a{i}" for i in range(n)],
+        lower=lower,
+        upper=upper,
+        neutral=rng.uniform(lower, upper),
+        velocity=velocity,
+        acceleration=acceleration,
+        jerk=jerk,
+    )
 
 
 def try_commands(seed: int = 0, actuators: int = 1000, ticks: int = 1100, period: float = 0.01) -> LimitCheck:
@@ -72,10 +77,16 @@ def try_commands(seed: int = 0, actuators: int = 1000, ticks: int = 1100, period
 
 def _adversary(rng: np.random.Generator, limits: ActuatorLimits, here: Array, previous: Array) -> Array:
     span = limits.upper - limits.lower
-    choices = np.stack([
-        limits.lower, limits.upper, rng.uniform(limits.lower - span, limits.upper + span), here,
-        here + 1e-9 * span * rng.normal(size=here.size), 1e9 * span * rng.normal(size=here.size),
-    ])  # fmt: skip
+    choices = np.stack(
+        [
+            limits.lower,
+            limits.upper,
+            rng.uniform(limits.lower - span, limits.upper + span),
+            here,
+            here + 1e-9 * span * rng.normal(size=here.size),
+            1e9 * span * rng.normal(size=here.size),
+        ]
+    )
     pick = choices[rng.integers(0, len(choices), here.size), np.arange(here.size)]
     return np.asarray(np.where(rng.random(here.size) < 0.2, pick, previous))
 

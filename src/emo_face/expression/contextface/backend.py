@@ -146,12 +146,23 @@ class ContextFaceExpression(ExpressionModel):
         confidence = float(probabilities[self._labels.index(top)])
         person = context.followed.person.person_id if context.followed else ""
         return ExpressionTarget(
-            stamp=context.stamp, person_id=person, perspective=perspective or self.settings.perspective, emotion=top,
-            label_set=self._labels.name, probabilities=probabilities, coefficients=code.coefficients, basis=self.basis,
-            jaw_pose=code.jaw_pose, eyelids=code.eyelids, gaze=self._gaze(context), intensity=strength,
-            confidence=confidence, valid_for=self.settings.valid_for, source=self.name,
+            stamp=context.stamp,
+            person_id=person,
+            perspective=perspective or self.settings.perspective,
+            emotion=top,
+            label_set=self._labels.name,
+            probabilities=probabilities,
+            coefficients=code.coefficients,
+            basis=self.basis,
+            jaw_pose=code.jaw_pose,
+            eyelids=code.eyelids,
+            gaze=self._gaze(context),
+            intensity=strength,
+            confidence=confidence,
+            valid_for=self.settings.valid_for,
+            source=self.name,
             text=prompts.plain(prompts.branch_parts(source, top)[0]) + f" {prompts.word_of(top)}.",  # type: ignore[arg-type]
-        )  # fmt: skip
+        )
 
     @property
     def _labels(self) -> Any:
@@ -244,23 +255,33 @@ def build_backend(values: Mapping[str, Any]) -> ContextFaceExpression:
         )
     engine = load_engine(
         EngineSettings(
-            Path(str(values["contextface.model"])), str(values["contextface.backbone"]),
-            str(values["contextface.device"]), str(values["contextface.dtype"]),
+            Path(str(values["contextface.model"])),
+            str(values["contextface.backbone"]),
+            str(values["contextface.device"]),
+            str(values["contextface.dtype"]),
             str(values["contextface.quantisation"]),
         )
-    )  # fmt: skip
-    camera = Camera(**{
-        name: float(values[f"camera.{name}"]) for name in ("horizontal_fov", "yaw", "pitch", "max_yaw", "max_pitch")
-    })  # fmt: skip
+    )
+    camera = Camera(
+        **{name: float(values[f"camera.{name}"]) for name in ("horizontal_fov", "yaw", "pitch", "max_yaw", "max_pitch")}
+    )
     settings = ContextFaceSettings(
-        perspective=str(values["perspective"]), decision=str(values["contextface.decision"]),
-        image_period=float(values["contextface.image_period"]), intensity=float(values["intensity"]),
-        valid_for=float(values["valid_for"]), camera=camera,
-    )  # fmt: skip
+        perspective=str(values["perspective"]),
+        decision=str(values["contextface.decision"]),
+        image_period=float(values["contextface.image_period"]),
+        intensity=float(values["intensity"]),
+        valid_for=float(values["valid_for"]),
+        camera=camera,
+    )
     rest = PrototypeExpression(
         PrototypeSettings(
-            settings.perspective, settings.intensity, settings.valid_for, bool(values["mirror_person"]), camera,
-            str(values["facs_file"]), str(values["perspectives_file"]),
+            settings.perspective,
+            settings.intensity,
+            settings.valid_for,
+            bool(values["mirror_person"]),
+            camera,
+            str(values["facs_file"]),
+            str(values["perspectives_file"]),
         )
-    )  # fmt: skip
+    )
     return ContextFaceExpression(engine, settings, rest)

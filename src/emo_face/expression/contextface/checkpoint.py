@@ -52,9 +52,13 @@ def load_backbone(path: str | Path, dtype: str = "float32", quantisation: str = 
         options |= {"quantization_config": _quantisation(quantisation, dtype), "device_map": {"": device}}
     try:
         model, info = AutoModelForImageTextToText.from_pretrained(
-            folder, output_loading_info=True, local_files_only=True, use_safetensors=True,
-            ignore_mismatched_sizes=True, **options,
-        )  # fmt: skip
+            folder,
+            output_loading_info=True,
+            local_files_only=True,
+            use_safetensors=True,
+            ignore_mismatched_sizes=True,
+            **options,
+        )
     except (OSError, ValueError, RuntimeError, ImportError, KeyError, SafetensorError) as error:
         raise ModelError(f"{folder}: does not load as an image-text model: {str(error).splitlines()[0]}") from None
     weights.complete(info, folder, "fetch the checkpoint again, or one whose projector has this shape")
@@ -89,11 +93,16 @@ def save_model(folder: Path, model: ContextFace, backbone: str = "", extra: dict
     save_file(weights.plain(model.head.state_dict()), str(folder / HEAD), metadata={"format": FORMAT})
     shutil.copyfile(data_file("contextface_prompts.yaml"), folder / PROMPTS)
     card = {
-        "format": FORMAT, "backbone": backbone, "shape": shape_of(model.base), "config": asdict(model.config),
-        "flame_version": model.config.flame_version, "face_token_id": model.face_id,
+        "format": FORMAT,
+        "backbone": backbone,
+        "shape": shape_of(model.base),
+        "config": asdict(model.config),
+        "flame_version": model.config.flame_version,
+        "face_token_id": model.face_id,
         "labels": dict(table()["labels"]["words"]),
-        "sha256": {name: sha256_of(folder / name) for name in (ADAPTER, HEAD, PROMPTS)}, **(extra or {}),
-    }  # fmt: skip
+        "sha256": {name: sha256_of(folder / name) for name in (ADAPTER, HEAD, PROMPTS)},
+        **(extra or {}),
+    }
     weights.write_card(folder / CARD, card)
     return folder
 
@@ -151,11 +160,15 @@ def shape_of(base: Any) -> dict[str, Any]:
     """What an adapter must share with its backbone."""
     text = base.config.get_text_config()
     return {
-        "model_type": str(base.config.model_type), "hidden_size": int(text.hidden_size),
+        "model_type": str(base.config.model_type),
+        "hidden_size": int(text.hidden_size),
         "layers": int(text.num_hidden_layers),
-        "projector": sorted([n.split("projector.", 1)[1], _shape(p)] for n, p in base.named_parameters()
-                            if "projector." in n and "language" not in n),
-    }  # fmt: skip
+        "projector": sorted(
+            [n.split("projector.", 1)[1], _shape(p)]
+            for n, p in base.named_parameters()
+            if "projector." in n and "language" not in n
+        ),
+    }
 
 
 def _shape(parameter: Any) -> list[int]:
@@ -198,6 +211,8 @@ def _quantisation(name: str, dtype: str) -> Any:
     if name == "8bit":
         return BitsAndBytesConfig(load_in_8bit=True)
     return BitsAndBytesConfig(
-        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=getattr(torch, dtype),
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_compute_dtype=getattr(torch, dtype),
         bnb_4bit_use_double_quant=True,
-    )  # fmt: skip
+    )

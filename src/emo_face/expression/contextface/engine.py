@@ -61,9 +61,13 @@ class Engine:
         self._calm = threading.Condition()
 
     def answer(
-        self, quote: str = "", situation: str = "", image: ImageArray | None = None, box: Box | None = None,
+        self,
+        quote: str = "",
+        situation: str = "",
+        image: ImageArray | None = None,
+        box: Box | None = None,
         perspective: Perspective = "speaker",
-    ) -> Answer:  # fmt: skip
+    ) -> Answer:
         """Emotions and faces that fit a situation; ``image`` BGR, ``box`` its person in pixels.
 
         On a full GPU the prefix cache goes first, then the picture; what was left out is in :attr:`degraded`.
@@ -91,9 +95,14 @@ class Engine:
         )
 
     def ask(
-        self, question: str = "", quote: str = "", image: ImageArray | None = None, box: Box | None = None,
-        max_new_tokens: int = 96, stop: Callable[[], bool] = lambda: False,
-    ) -> Iterator[str]:  # fmt: skip
+        self,
+        question: str = "",
+        quote: str = "",
+        image: ImageArray | None = None,
+        box: Box | None = None,
+        max_new_tokens: int = 96,
+        stop: Callable[[], bool] = lambda: False,
+    ) -> Iterator[str]:
         """A free-form answer, piece by piece; without a question the situation behind the quote.
 
         Weights are held for one token at a time and expressions go first, so one of them waits for at most one token.

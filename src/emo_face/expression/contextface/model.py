@@ -166,9 +166,13 @@ def adapted(base: Any, config: ContextFaceConfig, face_id: int) -> Any:
     if output.weight is not embedding.weight:  # tied rows are trained once
         rows[name_of(base, output)] = [face_id]
     settings = LoraConfig(
-        r=config.lora_rank, lora_alpha=config.lora_alpha, lora_dropout=config.lora_dropout, task_type="CAUSAL_LM",
-        target_modules=pattern, trainable_token_indices=rows,
-    )  # fmt: skip
+        r=config.lora_rank,
+        lora_alpha=config.lora_alpha,
+        lora_dropout=config.lora_dropout,
+        task_type="CAUSAL_LM",
+        target_modules=pattern,
+        trainable_token_indices=rows,
+    )
     return get_peft_model(base, settings)
 
 

@@ -214,9 +214,13 @@ class OnePass:
         unseen = picture is not None and bool((new == model.image_id).any())
         vision = self.eyes.tensors([picture]) if unseen and picture is not None else {}
         output = model.hidden(
-            new, vision, attention_mask=tree_mask(packed, skip, model.base.dtype, device),
-            position_ids=self._positions(packed, ids, picture)[..., skip:], past_key_values=self._cache, use_cache=True,
-        )  # fmt: skip
+            new,
+            vision,
+            attention_mask=tree_mask(packed, skip, model.base.dtype, device),
+            position_ids=self._positions(packed, ids, picture)[..., skip:],
+            past_key_values=self._cache,
+            use_cache=True,
+        )
         _trim(self._cache, packed.prompt)
         if not self._keep:
             self.forget()

@@ -125,11 +125,17 @@ def parse_emotion(answer: str) -> str | None:
 
 
 _ROLE = re.compile(r"(?i)\b(user|assistant|system|human|gpt|model|instruction|response)(\s*)[:\uff1a]")
-_LOOKALIKES = str.maketrans({
-    **dict.fromkeys("<\uff1c", "\u2039"), **dict.fromkeys(">\uff1e", "\u203a"), **dict.fromkeys("[{", "("),
-    **dict.fromkeys("]}", ")"), "|": "/", "#": "-",
-    **dict.fromkeys("`\u201c\u201d\u201e\u201f\u00ab\u00bb\"\uff02", "'"),
-})  # fmt: skip
+_LOOKALIKES = str.maketrans(
+    {
+        **dict.fromkeys("<\uff1c", "\u2039"),
+        **dict.fromkeys(">\uff1e", "\u203a"),
+        **dict.fromkeys("[{", "("),
+        **dict.fromkeys("]}", ")"),
+        "|": "/",
+        "#": "-",
+        **dict.fromkeys('`\u201c\u201d\u201e\u201f\u00ab\u00bb"\uff02', "'"),
+    }
+)
 
 
 def safe(text: str, limit: int = MAX_SLOT) -> str:

@@ -48,9 +48,13 @@ def stream(
 
 
 def _tokens(
-    model: ContextFace, eyes: Eyes, prompt: tuple[int, ...], picture: ImageArray | None, limit: int,
+    model: ContextFace,
+    eyes: Eyes,
+    prompt: tuple[int, ...],
+    picture: ImageArray | None,
+    limit: int,
     stop: Callable[[], bool],
-) -> Iterator[int]:  # fmt: skip
+) -> Iterator[int]:
     """Greedy tokens with a cache, one at a time."""
     from transformers import DynamicCache
 

@@ -26,13 +26,19 @@ _ASK = "{% if add_generation_prompt %}"
 _TEMPLATES = {
     "llava": _EACH + "{{ m.role | upper }}{{ ': ' }}" + _PARTS + "{{ '<image>\n' if c.type == 'image' else c.text }}"
     "{% endfor %}{{ ' ' }}{% endfor %}" + _ASK + "{{ 'ASSISTANT:' }}{% endif %}",
-    "qwen2_5_vl": _EACH + "{{ '<|im_start|>' + m.role + '\n' }}" + _PARTS
+    "qwen2_5_vl": _EACH
+    + "{{ '<|im_start|>' + m.role + '\n' }}"
+    + _PARTS
     + "{{ '<|vision_start|><|image_pad|><|vision_end|>' if c.type == 'image' else c.text }}{% endfor %}"
     "{{ '<|im_end|>\n' }}{% endfor %}" + _ASK + "{{ '<|im_start|>assistant\n' }}{% endif %}",
-    "smolvlm": "<|im_start|>" + _EACH + "{{ m.role | capitalize }}{{ ':' if m.content[0].type == 'image' else ': ' }}"
-    + _PARTS + "{{ '<image>' if c.type == 'image' else c.text }}{% endfor %}{{ '<end_of_utterance>\n' }}{% endfor %}"
-    + _ASK + "{{ 'Assistant:' }}{% endif %}",
-}  # fmt: skip
+    "smolvlm": "<|im_start|>"
+    + _EACH
+    + "{{ m.role | capitalize }}{{ ':' if m.content[0].type == 'image' else ': ' }}"
+    + _PARTS
+    + "{{ '<image>' if c.type == 'image' else c.text }}{% endfor %}{{ '<end_of_utterance>\n' }}{% endfor %}"
+    + _ASK
+    + "{{ 'Assistant:' }}{% endif %}",
+}
 _TEMPLATES["qwen3_vl"] = _TEMPLATES["qwen2_5_vl"]
 
 
@@ -48,9 +54,11 @@ def tiny_tokenizer(family: str = "llava", texts: tuple[str, ...] = (), vocabular
     core.decoder = decoders.ByteLevel()
     corpus = [plain(situation_question(" ".join(words()))), *table()["expression"].values(), *texts]
     trainer = trainers.BpeTrainer(
-        vocab_size=vocabulary, special_tokens=special, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        vocab_size=vocabulary,
+        special_tokens=special,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
-    )  # fmt: skip
+    )
     core.train_from_iterator(corpus, trainer)
     if family == "llava":
         core.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
@@ -78,34 +86,63 @@ def tiny_config(family: str, tokenizer: Any, width: int, layers: int, tied: bool
         return int(tokenizer.convert_tokens_to_ids(text))
 
     text = {
-        "vocab_size": len(tokenizer), "hidden_size": width, "intermediate_size": 2 * width, "num_hidden_layers": layers,
-        "num_attention_heads": heads, "num_key_value_heads": heads, "max_position_embeddings": 4096,
-        "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": tokenizer.eos_token_id, "tie_word_embeddings": tied,
-    }  # fmt: skip
-    vision = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4,
-              "image_size": 56, "patch_size": 14}  # fmt: skip
+        "vocab_size": len(tokenizer),
+        "hidden_size": width,
+        "intermediate_size": 2 * width,
+        "num_hidden_layers": layers,
+        "num_attention_heads": heads,
+        "num_key_value_heads": heads,
+        "max_position_embeddings": 4096,
+        "pad_token_id": 0,
+        "bos_token_id": 1,
+        "eos_token_id": tokenizer.eos_token_id,
+        "tie_word_embeddings": tied,
+    }
+    vision = {
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "image_size": 56,
+        "patch_size": 14,
+    }
     if family == "llava":
         return hf.LlavaConfig(
-            vision_config={"model_type": "clip_vision_model", **vision}, text_config={"model_type": "llama", **text},
-            image_token_index=token("<image>"), tie_word_embeddings=tied,
-        )  # fmt: skip
+            vision_config={"model_type": "clip_vision_model", **vision},
+            text_config={"model_type": "llama", **text},
+            image_token_index=token("<image>"),
+            tie_word_embeddings=tied,
+        )
     if family == "smolvlm":
         return hf.SmolVLMConfig(
-            vision_config=vision, text_config={"model_type": "llama", **text}, scale_factor=2,
-            image_token_id=token("<image>"), pad_token_id=0, tie_word_embeddings=tied,
-        )  # fmt: skip
+            vision_config=vision,
+            text_config={"model_type": "llama", **text},
+            scale_factor=2,
+            image_token_id=token("<image>"),
+            pad_token_id=0,
+            tie_word_embeddings=tied,
+        )
     ids: dict[str, Any] = {
-        "image_token_id": token("<|image_pad|>"), "video_token_id": token("<|video_pad|>"),
-        "vision_start_token_id": token("<|vision_start|>"), "vision_end_token_id": token("<|vision_end|>"),
-    }  # fmt: skip
+        "image_token_id": token("<|image_pad|>"),
+        "video_token_id": token("<|video_pad|>"),
+        "vision_start_token_id": token("<|vision_start|>"),
+        "vision_end_token_id": token("<|vision_end|>"),
+    }
     part = width // heads // 2
     rope = {
         "rope_type": "default",
         "rope_theta": 10000.0,
         "mrope_section": [part - 2 * (part // 3), part // 3, part // 3],
     }
-    eye: dict[str, Any] = {"hidden_size": 32, "intermediate_size": 64, "depth": 2, "num_heads": 4, "patch_size": 14,
-           "spatial_merge_size": 2, "out_hidden_size": width}  # fmt: skip
+    eye: dict[str, Any] = {
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "depth": 2,
+        "num_heads": 4,
+        "patch_size": 14,
+        "spatial_merge_size": 2,
+        "out_hidden_size": width,
+    }
     text["rope_parameters"] = rope
     if family == "qwen2_5_vl":
         eye |= {"fullatt_block_indexes": [1], "window_size": 56}

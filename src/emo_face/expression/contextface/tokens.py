@@ -67,8 +67,12 @@ class TokenBuilder:
     def prompt(self, question: Pieces, lead: Pieces = ()) -> tuple[int, ...]:
         """Ids up to where the answer begins, and ``lead``, the part of the answer that is already known."""
         before, after, _ = self._fixed(1, _pictures(question) > 0)
-        return (*self._start_of(before), *self._body(question, MAX_SLOT_TOKENS), *self._format(after.rstrip(" ")),
-                *self.body(_spaced(lead, after)))  # fmt: skip
+        return (
+            *self._start_of(before),
+            *self._body(question, MAX_SLOT_TOKENS),
+            *self._format(after.rstrip(" ")),
+            *self.body(_spaced(lead, after)),
+        )
 
     def dialogue(self, turns: Sequence[Turn]) -> Tokens:
         """Ids of whole turns for training; answers and the end of each are learned."""

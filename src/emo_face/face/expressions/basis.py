@@ -25,9 +25,12 @@ ROWS = COEFFICIENTS + 3 + 2 + 2
 OPEN_BASIS = "open-ict-1"
 OPEN_BASIS_FILE = "open_ict_1.npz"
 _SHAPES = {
-    "coefficients_from_arkit": (COEFFICIENTS, 52), "jaw_from_arkit": (3, 52), "eyelids_from_arkit": (2, 52),
-    "gaze_from_arkit": (2, 52), "weights": (ROWS,),
-}  # fmt: skip
+    "coefficients_from_arkit": (COEFFICIENTS, 52),
+    "jaw_from_arkit": (3, 52),
+    "eyelids_from_arkit": (2, 52),
+    "gaze_from_arkit": (2, 52),
+    "weights": (ROWS,),
+}
 RIDGE = 0.01
 """mm: an activation may cost this much root-mean-square error of the skin to be smaller by one."""
 

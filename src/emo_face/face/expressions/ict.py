@@ -101,7 +101,10 @@ def load_ict(folder: Path) -> IctHead:
         fields = ", ".join(_FIELDS)
         raise ModelError(f"{path} is not an ICT-FaceKit expression file with fields {fields}: {error}") from None
     return IctHead(
-        vertices=field["vertices"].astype(np.float64), quads=field["quads"], quad_material=field["quad_material"],
-        materials=tuple(map(str, field["material_names"])), names=tuple(map(str, field["expression_names"])),
+        vertices=field["vertices"].astype(np.float64),
+        quads=field["quads"],
+        quad_material=field["quad_material"],
+        materials=tuple(map(str, field["material_names"])),
+        names=tuple(map(str, field["expression_names"])),
         deltas=field["deltas"],
-    )  # fmt: skip
+    )

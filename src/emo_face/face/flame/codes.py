@@ -76,9 +76,14 @@ def read_codes(path: Path, version: str | None = None) -> FlameCodes:
 def write_codes(path: Path, codes: FlameCodes) -> None:
     """Write parameters as JSON, in the format ``read_codes`` reads, with the version named."""
     body = {
-        "format": FORMAT, "flame_version": codes.version, "shape": codes.shape.tolist(), "pose": codes.root.tolist(),
-        "expression": codes.expression.tolist(), "jaw": codes.jaw.tolist(), "eyelids": codes.eyelids.tolist(),
-    }  # fmt: skip
+        "format": FORMAT,
+        "flame_version": codes.version,
+        "shape": codes.shape.tolist(),
+        "pose": codes.root.tolist(),
+        "expression": codes.expression.tolist(),
+        "jaw": codes.jaw.tolist(),
+        "eyelids": codes.eyelids.tolist(),
+    }
     path.write_text(json.dumps(body) + "\n", encoding="ascii")
 
 

@@ -79,15 +79,20 @@ def fit_map(
     reference = open_basis().matrix
     metric = fit.metric(eyelids[:, registration.matched])
     arrays: dict[str, NDArray[np.generic]] = {
-        "basis": np.array(flame.version.removesuffix("_open")), "flame_version": np.array(flame.version),
-        "arkit_names": np.array(ARKIT_52), "rank": np.array(EXPRESSIONS, dtype=np.int32),
-        "coefficients_from_arkit": coefficients.astype(np.float32), "jaw_from_arkit": jaw.astype(np.float32),
+        "basis": np.array(flame.version.removesuffix("_open")),
+        "flame_version": np.array(flame.version),
+        "arkit_names": np.array(ARKIT_52),
+        "rank": np.array(EXPRESSIONS, dtype=np.int32),
+        "coefficients_from_arkit": coefficients.astype(np.float32),
+        "jaw_from_arkit": jaw.astype(np.float32),
         "eyelids_from_arkit": reference[103:105].astype(np.float32),
         "gaze_from_arkit": reference[105:107].astype(np.float32),
-        "weights": np.sqrt(np.diag(metric)).astype(np.float32), "metric": metric.astype(np.float32),
-        "eyelid_shapes": eyelids.astype(np.float32), "shape": registration.shape.astype(np.float32),
+        "weights": np.sqrt(np.diag(metric)).astype(np.float32),
+        "metric": metric.astype(np.float32),
+        "eyelid_shapes": eyelids.astype(np.float32),
+        "shape": registration.shape.astype(np.float32),
         "licence": np.array("derived from the user's FLAME file: its licence applies; shapes: ICT-FaceKit, MIT"),
-    }  # fmt: skip
+    }
     return FlameMap(arrays, errors)
 
 

@@ -22,8 +22,13 @@ SHAPES, EXPRESSIONS = 300, 100
 JOINTS = ("global", "neck", "jaw", "left_eye", "right_eye")
 VERSIONS = ("flame2020", "flame2023", "flame2023_open")
 _VERTICES = 5023
-_NAMES = {"generic_model": "flame2020", "flame2020": "flame2020", "flame2023_open": "flame2023_open",
-          "flame2023_no_jaw": "flame2023", "flame2023": "flame2023"}  # fmt: skip
+_NAMES = {
+    "generic_model": "flame2020",
+    "flame2020": "flame2020",
+    "flame2023_open": "flame2023_open",
+    "flame2023_no_jaw": "flame2023",
+    "flame2023": "flame2023",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,9 +169,12 @@ def load_flame(path: Path, version: str | None = None) -> FlameModel:
     faces, tree = array_of(fields, "f", str(path)), array_of(fields, "kintree_table", str(path))
     count = len(get["v_template"])
     expected = {
-        "v_template": (count, 3), "shapedirs": (count, 3, SHAPES + EXPRESSIONS), "posedirs": (count, 3, 36),
-        "weights": (count, 5), "J_regressor": (5, count),
-    }  # fmt: skip
+        "v_template": (count, 3),
+        "shapedirs": (count, 3, SHAPES + EXPRESSIONS),
+        "posedirs": (count, 3, 36),
+        "weights": (count, 5),
+        "J_regressor": (5, count),
+    }
     for name, shape in expected.items():
         if get[name].shape != shape or not np.isfinite(get[name].astype(np.float64)).all():
             raise ModelError(f"{path}: {name} must be finite with shape {shape}, got {get[name].shape}; is this FLAME?")
@@ -175,10 +183,15 @@ def load_flame(path: Path, version: str | None = None) -> FlameModel:
     if faces.ndim != 2 or faces.shape[1] != 3 or faces.min(initial=0) < 0 or faces.max(initial=0) >= count:
         raise ModelError(f"{path}: f must be (n, 3) vertex indices below {count}, got shape {faces.shape}")
     return FlameModel(
-        version, get["v_template"].astype(np.float64), faces.astype(np.int32), get["shapedirs"].astype(np.float64),
-        get["posedirs"].astype(np.float64), get["J_regressor"].astype(np.float64), get["weights"].astype(np.float64),
+        version,
+        get["v_template"].astype(np.float64),
+        faces.astype(np.int32),
+        get["shapedirs"].astype(np.float64),
+        get["posedirs"].astype(np.float64),
+        get["J_regressor"].astype(np.float64),
+        get["weights"].astype(np.float64),
         _parents(tree, path),
-    )  # fmt: skip
+    )
 
 
 def guess_version(path: Path) -> str:

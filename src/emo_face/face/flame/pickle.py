@@ -80,14 +80,22 @@ def _holder_type(kind: str) -> type[_Holder]:
 
 
 _MAKERS = {
-    ("numpy.core.multiarray", "_reconstruct"): "array", ("numpy._core.multiarray", "_reconstruct"): "array",
-    ("numpy.core.multiarray", "scalar"): "scalar", ("numpy._core.multiarray", "scalar"): "scalar",
-    ("numpy.core.numeric", "_frombuffer"): "buffer", ("numpy._core.numeric", "_frombuffer"): "buffer",
-    ("numpy", "dtype"): "dtype", ("numpy", "ndarray"): "ndarray", ("_codecs", "encode"): "encode",
-    ("copy_reg", "_reconstructor"): "new", ("copyreg", "_reconstructor"): "new",
-    ("__builtin__", "object"): "object", ("builtins", "object"): "object",
-    ("__builtin__", "set"): "set", ("builtins", "set"): "set",
-}  # fmt: skip
+    ("numpy.core.multiarray", "_reconstruct"): "array",
+    ("numpy._core.multiarray", "_reconstruct"): "array",
+    ("numpy.core.multiarray", "scalar"): "scalar",
+    ("numpy._core.multiarray", "scalar"): "scalar",
+    ("numpy.core.numeric", "_frombuffer"): "buffer",
+    ("numpy._core.numeric", "_frombuffer"): "buffer",
+    ("numpy", "dtype"): "dtype",
+    ("numpy", "ndarray"): "ndarray",
+    ("_codecs", "encode"): "encode",
+    ("copy_reg", "_reconstructor"): "new",
+    ("copyreg", "_reconstructor"): "new",
+    ("__builtin__", "object"): "object",
+    ("builtins", "object"): "object",
+    ("__builtin__", "set"): "set",
+    ("builtins", "set"): "set",
+}
 
 
 class _Unpickler(pickle.Unpickler):

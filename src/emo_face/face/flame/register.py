@@ -82,8 +82,11 @@ def read_landmarks(path: Path) -> Landmarks:
         ModelError: missing, hostile, or without the fields of either format.
     """
     fields = _npy_fields(path) if path.suffix == ".npy" else load_flame_pickle(path)
-    for triangle, barycentric in (("full_lmk_faces_idx", "full_lmk_bary_coords"), ("lmk_face_idx", "lmk_b_coords"),
-                                  ("static_lmk_faces_idx", "static_lmk_bary_coords")):  # fmt: skip
+    for triangle, barycentric in (
+        ("full_lmk_faces_idx", "full_lmk_bary_coords"),
+        ("lmk_face_idx", "lmk_b_coords"),
+        ("static_lmk_faces_idx", "static_lmk_bary_coords"),
+    ):
         if triangle in fields and barycentric in fields:
             places = array_of(fields, triangle, str(path)).astype(np.int64).ravel()
             coordinates = array_of(fields, barycentric, str(path)).astype(np.float64).reshape(-1, 3)
@@ -137,8 +140,10 @@ def register(
         vertices = flame.shaped(shape)
         matched, near = _match(vertices, flame, usable, similarity.points(head.vertices), triangles, float(limit))
         if len(matched) < 500:
-            raise ModelError(f"only {len(matched)} of {len(usable)} vertices of {flame.version} lie near the ICT head; "
-                             "pass --landmarks, or check that both files are whole heads")  # fmt: skip
+            raise ModelError(
+                f"only {len(matched)} of {len(usable)} vertices of {flame.version} lie near the ICT head; "
+                "pass --landmarks, or check that both files are whole heads"
+            )
         sources = np.einsum("mk,mkd->md", near.barycentric, head.vertices[triangles[near.triangle]])
         targets: FloatArray = vertices[matched]
         weights: FloatArray = np.ones(len(matched))
@@ -164,9 +169,13 @@ def _start(flame: FlameModel, head: IctHead, fixed: FloatArray, landmarks: Landm
 
 
 def _match(
-    vertices: FloatArray, flame: FlameModel, usable: NDArray[np.int64], surface: FloatArray,
-    triangles: NDArray[np.int64], limit: float,
-) -> tuple[NDArray[np.int64], Nearest]:  # fmt: skip
+    vertices: FloatArray,
+    flame: FlameModel,
+    usable: NDArray[np.int64],
+    surface: FloatArray,
+    triangles: NDArray[np.int64],
+    limit: float,
+) -> tuple[NDArray[np.int64], Nearest]:
     """FLAME vertices with a point of the ICT skin within ``limit`` m that faces the same way, and those points."""
     normals = vertex_normals(vertices, flame.faces)
     near = nearest_on_surface(vertices[usable], surface, triangles, normals[usable])

@@ -98,8 +98,12 @@ def write_head(path: Path, parts: Sequence[HeadPart], targets: Sequence[str], le
         "scenes": [{"nodes": [0]}],
         "nodes": [{"mesh": 0, "name": "head"}],
         "meshes": [
-            {"name": "head", "primitives": primitives, "weights": [0.0] * len(targets),
-             "extras": {"targetNames": list(targets)}}
+            {
+                "name": "head",
+                "primitives": primitives,
+                "weights": [0.0] * len(targets),
+                "extras": {"targetNames": list(targets)},
+            }
         ],
         "materials": [
             {"name": part.name, "pbrMetallicRoughness": {"metallicFactor": 0.0, "roughnessFactor": part.roughness}}
@@ -108,7 +112,7 @@ def write_head(path: Path, parts: Sequence[HeadPart], targets: Sequence[str], le
         "accessors": buffer.accessors,
         "bufferViews": buffer.views,
         "buffers": [{"byteLength": sum(map(len, buffer.blocks))}],
-    }  # fmt: skip
+    }
     write_container(path, document, b"".join(buffer.blocks))
 
 

@@ -39,15 +39,25 @@ def write_glb(path: Path, vertices: FloatArray, faces: NDArray[np.integer]) -> N
     low, high = vertices.astype("<f4").min(0).tolist(), vertices.astype("<f4").max(0).tolist()
     document = {
         "asset": {"version": "2.0", "generator": "emo_face"},
-        "scene": 0, "scenes": [{"nodes": [0]}], "nodes": [{"mesh": 0, "name": "head"}],
+        "scene": 0,
+        "scenes": [{"nodes": [0]}],
+        "nodes": [{"mesh": 0, "name": "head"}],
         "meshes": [{"primitives": [{"attributes": {"POSITION": 0, "NORMAL": 1}, "indices": 2, "material": 0}]}],
-        "materials": [{"pbrMetallicRoughness": {
-            "baseColorFactor": [0.85, 0.69, 0.59, 1.0], "metallicFactor": 0.0, "roughnessFactor": 0.7}}],
+        "materials": [
+            {
+                "pbrMetallicRoughness": {
+                    "baseColorFactor": [0.85, 0.69, 0.59, 1.0],
+                    "metallicFactor": 0.0,
+                    "roughnessFactor": 0.7,
+                }
+            }
+        ],
         "accessors": [
             {"bufferView": 0, "componentType": _FLOAT, "count": len(vertices), "type": "VEC3", "min": low, "max": high},
             {"bufferView": 1, "componentType": _FLOAT, "count": len(vertices), "type": "VEC3"},
             {"bufferView": 2, "componentType": _UINT, "count": int(faces.size), "type": "SCALAR"},
         ],
-        "bufferViews": views, "buffers": [{"byteLength": offset}],
-    }  # fmt: skip
+        "bufferViews": views,
+        "buffers": [{"byteLength": offset}],
+    }
     write_container(path, document, b"".join(blocks))

@@ -47,9 +47,13 @@ def test_votes_become_shares_and_a_single_vote_is_a_slip(tmp_path: Path) -> None
 
 def test_pictures_that_show_none_of_the_seven_are_counted_and_left_out(tmp_path: Path) -> None:
     rows = [
-        _row("ok.png", surprise=9, unknown=1), _row("c.png", contempt=8, neutral=2), _row("u.png", unknown=6, sad=4),
-        _row("n.png", noface=10), _row("d.png", happy=1, sad=1, anger=1, fear=1), _row("gone.png", happy=10),
-    ]  # fmt: skip
+        _row("ok.png", surprise=9, unknown=1),
+        _row("c.png", contempt=8, neutral=2),
+        _row("u.png", unknown=6, sad=4),
+        _row("n.png", noface=10),
+        _row("d.png", happy=1, sad=1, anger=1, fear=1),
+        _row("gone.png", happy=10),
+    ]
     found, skipped = read_votes(_folder(tmp_path, rows), "Train")
     assert [f.path.name for f in found] == ["ok.png"]
     assert skipped == {"contempt": 1, "unknown": 1, "no face": 1, "no agreement": 1, "no file": 1}

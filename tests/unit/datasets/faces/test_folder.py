@@ -107,11 +107,15 @@ def test_near_copies_of_judged_pictures_are_not_trained_on() -> None:
 def test_held_crops_train_the_shipped_model_alone_and_strangers_all() -> None:
     count = 4
     bank = Bank(
-        wide=np.zeros((count, 128, 128), np.uint8), truth=np.full((count, 7), np.nan, np.float32),
-        arkit=np.zeros((count, 52), np.float32), lessons=np.zeros((count, 5), np.float32),
-        soft=np.full((count, 7), 1 / 7, np.float32), fold=np.array([0, 1, HELD, 1]), other=np.array([0, 1, HELD, HELD]),
+        wide=np.zeros((count, 128, 128), np.uint8),
+        truth=np.full((count, 7), np.nan, np.float32),
+        arkit=np.zeros((count, 52), np.float32),
+        lessons=np.zeros((count, 5), np.float32),
+        soft=np.full((count, 7), 1 / 7, np.float32),
+        fold=np.array([0, 1, HELD, 1]),
+        other=np.array([0, 1, HELD, HELD]),
         real=np.ones(count, bool),
-    )  # fmt: skip
+    )
     full = joined(bank, _strangers())
     assert full.without(None).tolist() == list(range(10))
     assert full.without(HELD).tolist() == [0, 1, 4, 5, 6, 7, 8, 9]
@@ -139,11 +143,15 @@ def test_faces_that_no_teacher_was_asked_about_teach_by_their_votes_alone() -> N
 
     rng = np.random.default_rng(0)
     empty = Bank(
-        wide=rng.integers(0, 255, (2, 128, 128)).astype(np.uint8), truth=np.eye(7, dtype=np.float32)[:2],
-        arkit=np.zeros((2, 52), np.float32), lessons=np.zeros((2, 5), np.float32),
-        soft=np.full((2, 7), 1 / 7, np.float32), fold=np.full(2, ALWAYS), other=np.full(2, ALWAYS),
+        wide=rng.integers(0, 255, (2, 128, 128)).astype(np.uint8),
+        truth=np.eye(7, dtype=np.float32)[:2],
+        arkit=np.zeros((2, 52), np.float32),
+        lessons=np.zeros((2, 5), np.float32),
+        soft=np.full((2, 7), 1 / 7, np.float32),
+        fold=np.full(2, ALWAYS),
+        other=np.full(2, ALWAYS),
         real=np.zeros(2, bool),
-    )  # fmt: skip
+    )
     votes = rng.dirichlet(np.ones(7), 9).astype(np.float32)
     bank = empty.plus_strangers(rng.integers(0, 255, (9, 128, 128)).astype(np.uint8), votes)
     assert np.isnan(bank.lessons[2:]).all()

@@ -96,8 +96,19 @@ def folder(tmp_path, assets, monkeypatch):
 
 
 def boxes(folder, *words):
-    return main(["data", "boxes", "--records", f"{folder}/r.jsonl", "--images", f"{folder}/p", "--to",
-                 f"{folder}/b.jsonl", *words])  # fmt: skip
+    return main(
+        [
+            "data",
+            "boxes",
+            "--records",
+            f"{folder}/r.jsonl",
+            "--images",
+            f"{folder}/p",
+            "--to",
+            f"{folder}/b.jsonl",
+            *words,
+        ]
+    )
 
 
 def test_the_command_fills_both_views_and_says_who_found_them(folder, capsys):

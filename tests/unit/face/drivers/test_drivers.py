@@ -47,9 +47,16 @@ class FakeI2C:
             self.registers[data[0] : data[0] + len(data) - 1] = data[1:]
 
     def writeto_then_readfrom(
-        self, address: int, out: Any, into: Any, *, out_start: int = 0, out_end: int | None = None,
-        in_start: int = 0, in_end: int | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        address: int,
+        out: Any,
+        into: Any,
+        *,
+        out_start: int = 0,
+        out_end: int | None = None,
+        in_start: int = 0,
+        in_end: int | None = None,
+    ) -> None:
         self._check(address)
         end = len(into) if in_end is None else in_end
         first = bytes(out)[out_start]

@@ -37,13 +37,21 @@ def shapes(arkit: np.ndarray) -> set[str]:
     ("expression", "units"),
     [
         # Du, Tao & Martinez (PNAS 2014), table 1: units seen in over 70 % of people.
-        ("Happy", {"12", "25"}), ("Sad", {"4", "15"}), ("Fear", {"1", "4", "20", "25"}),
-        ("Anger", {"4", "7", "24"}), ("Surprise", {"1", "2", "25", "26"}), ("Disgust", {"9", "10", "17"}),
+        ("Happy", {"12", "25"}),
+        ("Sad", {"4", "15"}),
+        ("Fear", {"1", "4", "20", "25"}),
+        ("Anger", {"4", "7", "24"}),
+        ("Surprise", {"1", "2", "25", "26"}),
+        ("Disgust", {"9", "10", "17"}),
         # EMFACS: the units that tell the emotion.
-        ("Happy", {"6", "12"}), ("Sad", {"1", "4", "15"}), ("Surprise", {"1", "2", "5", "26"}),
-        ("Anger", {"4", "5", "7", "23"}), ("Contempt", {"R12", "R14"}), ("Neutral", set()),
+        ("Happy", {"6", "12"}),
+        ("Sad", {"1", "4", "15"}),
+        ("Surprise", {"1", "2", "5", "26"}),
+        ("Anger", {"4", "5", "7", "23"}),
+        ("Contempt", {"R12", "R14"}),
+        ("Neutral", set()),
     ],
-)  # fmt: skip
+)
 def test_prototypes_hold_the_units_of_the_literature(expression: str, units: set[str]) -> None:
     assert units <= set(default_facs().units_of(expression))
 

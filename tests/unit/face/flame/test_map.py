@@ -113,10 +113,14 @@ def world(assets: Path) -> World:
             template, place(head.vertices[head.material_vertices(f"M_Sclera{side}")].mean(0)[None])[0]
         )
     fields = {
-        "v_template": template, "shapedirs": directions, "posedirs": np.zeros((len(middle), 3, 36)), "f": faces,
-        "weights": weights, "J_regressor": regressor,
+        "v_template": template,
+        "shapedirs": directions,
+        "posedirs": np.zeros((len(middle), 3, 36)),
+        "f": faces,
+        "weights": weights,
+        "J_regressor": regressor,
         "kintree_table": np.array([[4294967295, 0, 1, 1, 1], range(5)], dtype=np.uint32),
-    }  # fmt: skip
+    }
     model = FlameModel(
         "flame2023_open", template, faces, directions, fields["posedirs"], regressor, weights, (-1, 0, 1, 1, 1)
     )
@@ -181,8 +185,10 @@ def test_landmarks_rescue_a_start_that_the_eyes_cannot(world: World) -> None:
 
 def test_landmark_files_of_both_formats_are_read(world: World, tmp_path: Path) -> None:
     marks = embedding(world)
-    all68 = {"full_lmk_faces_idx": np.concatenate([np.zeros(17, int), marks.triangle])[None],
-             "full_lmk_bary_coords": np.concatenate([np.zeros((17, 3)), marks.barycentric])[None]}  # fmt: skip
+    all68 = {
+        "full_lmk_faces_idx": np.concatenate([np.zeros(17, int), marks.triangle])[None],
+        "full_lmk_bary_coords": np.concatenate([np.zeros((17, 3)), marks.barycentric])[None],
+    }
     np.save(tmp_path / "landmark_embedding.npy", all68, allow_pickle=True)  # type: ignore[arg-type]
     static = {"lmk_face_idx": marks.triangle.astype(np.uint32), "lmk_b_coords": marks.barycentric}
     (tmp_path / "flame_static_embedding.pkl").write_bytes(pickle.dumps(static, protocol=2))

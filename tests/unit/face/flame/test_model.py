@@ -80,9 +80,11 @@ def python2_dump(fields: dict[str, Any]) -> bytes:
     """Protocol 2 with the module names that Python 2, NumPy 1 and an old SciPy wrote."""
     data = pickle.dumps(fields, protocol=2)
     for new, old in (
-        (b"cnumpy._core.multiarray\n", b"cnumpy.core.multiarray\n"), (b"cscipy.sparse._csc\n", b"cscipy.sparse.csc\n"),
-        (b"ccopyreg\n", b"ccopy_reg\n"), (b"cbuiltins\n", b"c__builtin__\n"),
-    ):  # fmt: skip
+        (b"cnumpy._core.multiarray\n", b"cnumpy.core.multiarray\n"),
+        (b"cscipy.sparse._csc\n", b"cscipy.sparse.csc\n"),
+        (b"ccopyreg\n", b"ccopy_reg\n"),
+        (b"cbuiltins\n", b"c__builtin__\n"),
+    ):
         data = data.replace(new, old)
     return data
 
@@ -134,10 +136,12 @@ def test_chumpy_that_only_moves_numbers_is_evaluated_and_the_rest_refused(chumpy
     data = pickle.dumps(
         {
             "select": kinds.Select(a=chumpy(x=grid), idxs=np.array([1, 5, 9, 11]), preferred_shape=(2, 2)),
-            "turned": kinds.transpose(a=grid, axes=None), "flat": kinds.Reshape(a=grid, newshape=(12,)),
+            "turned": kinds.transpose(a=grid, axes=None),
+            "flat": kinds.Reshape(a=grid, newshape=(12,)),
             "sum": kinds.Concatenate(m0=grid),
-        }, protocol=2,
-    )  # fmt: skip
+        },
+        protocol=2,
+    )
     fields = parse_flame_pickle(data, "x.pkl")
     np.testing.assert_array_equal(array_of(fields, "select", "x.pkl"), [[1, 5], [9, 11]])
     np.testing.assert_array_equal(array_of(fields, "turned", "x.pkl"), grid.T)
@@ -224,10 +228,12 @@ HOSTILE = {
     "extension registry": (lambda mark: raw(b"\x82\x01"), "refused|no readable"),
     "protocol 0 instance": (lambda mark: b"(S'touch x'\nios\nsystem\n.", r"os\.system"),
     "change of an allowed function": (
-        lambda mark: raw(b"cnumpy.core.multiarray\n_reconstruct\n", SET_ATTRIBUTE), "changes array"),
+        lambda mark: raw(b"cnumpy.core.multiarray\n_reconstruct\n", SET_ATTRIBUTE),
+        "changes array",
+    ),
     "change of a holder class": (lambda mark: raw(b"cchumpy.ch\nCh\n", SET_ATTRIBUTE), "no readable|refused"),
     "object arrays": (lambda mark: pickle.dumps({"f": np.array([Calls(os.system, f"touch {mark}")])}), "system"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", HOSTILE)
@@ -254,10 +260,11 @@ def test_the_hostile_pickles_are_real(tmp_path: Path) -> None:
 def test_arrays_that_lie_are_refused_when_asked_for() -> None:
     honest = pickle.dumps({"a": np.zeros(4)}, protocol=2)
     lies = {
-        "shape": honest.replace(b"K\x04\x85", b"K\x7f\x85"), "dtype": honest.replace(b"f8", b"O8"),
+        "shape": honest.replace(b"K\x04\x85", b"K\x7f\x85"),
+        "dtype": honest.replace(b"f8", b"O8"),
         "objects": pickle.dumps({"a": np.array([{}, "x"], dtype=object)}, protocol=2),
         "records": pickle.dumps({"a": np.zeros(2, dtype=[("x", "f4")])}, protocol=2),
-    }  # fmt: skip
+    }
     for name, data in lies.items():
         with pytest.raises(ModelError, match=r"x\.pkl"):
             array_of(parse_flame_pickle(data, f"{name} x.pkl"), "a", f"{name} x.pkl")
@@ -359,10 +366,16 @@ def reference_vertex(
 def model(fields: dict[str, Any]) -> FlameModel:
     rng = np.random.default_rng(7)
     return FlameModel(
-        "flame2023", fields["v_template"], fields["f"].astype(np.int32), fields["shapedirs"], fields["posedirs"],
-        fields["J_regressor"].toarray(), fields["weights"], (-1, 0, 1, 1, 1),
+        "flame2023",
+        fields["v_template"],
+        fields["f"].astype(np.int32),
+        fields["shapedirs"],
+        fields["posedirs"],
+        fields["J_regressor"].toarray(),
+        fields["weights"],
+        (-1, 0, 1, 1, 1),
         rng.normal(scale=1e-2, size=(2, VERTICES, 3)),
-    )  # fmt: skip
+    )
 
 
 def random_inputs(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

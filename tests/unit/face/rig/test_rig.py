@@ -113,9 +113,15 @@ def test_shared_channels_are_bounded_least_squares() -> None:
     for _ in range(40):
         brows, mouth = rng.random(3), rng.random(5)
         wanted = face(
-            browInnerUp=brows[0], browOuterUpLeft=brows[1], browOuterUpRight=brows[2], mouthSmileLeft=mouth[0],
-            mouthSmileRight=mouth[1], mouthStretch=mouth[2], mouthUpperUp=mouth[3], mouthDimple=mouth[4],
-        )  # fmt: skip
+            browInnerUp=brows[0],
+            browOuterUpLeft=brows[1],
+            browOuterUpRight=brows[2],
+            mouthSmileLeft=mouth[0],
+            mouthSmileRight=mouth[1],
+            mouthStretch=mouth[2],
+            mouthUpperUp=mouth[3],
+            mouthDimple=mouth[4],
+        )
         features = rig.bank.evaluate(wanted)
         a, b = np.vstack([mixer._both, ridge]), np.concatenate([features, np.zeros(len(ridge))])
         best = lsq_linear(a, b, (0, 1), method="bvls", tol=1e-14).x

@@ -53,10 +53,17 @@ def adversary(rng: np.random.Generator, lim: JerkLimiter, previous: np.ndarray, 
     """Targets that hop between the ends, outside the range, to where the actuator is, and to where it would rest."""
     n = lim.size
     span = lim.upper - lim.lower
-    choices = np.stack([
-        lim.lower, lim.upper, rng.uniform(lim.lower - span, lim.upper + span), lim.position, lim.resting_place(),
-        lim.position + 1e-9 * span * rng.normal(size=n), 1e12 * rng.normal(size=n) * span,
-    ])  # fmt: skip
+    choices = np.stack(
+        [
+            lim.lower,
+            lim.upper,
+            rng.uniform(lim.lower - span, lim.upper + span),
+            lim.position,
+            lim.resting_place(),
+            lim.position + 1e-9 * span * rng.normal(size=n),
+            1e12 * rng.normal(size=n) * span,
+        ]
+    )
     pick = choices[rng.integers(0, len(choices), n), np.arange(n)]
     return np.where(rng.random(n) < hold, pick, previous)
 

@@ -101,9 +101,15 @@ def test_a_logo_is_no_emotion(student: FaceStudent, assets: Path) -> None:
 
 @pytest.mark.parametrize(
     "frame",
-    [np.zeros((1, 1), np.uint8), np.zeros((90, 90, 3), np.uint8), np.full((90, 90), 255, np.uint8),
-     np.full((90, 90, 3), 77, np.uint8), np.zeros((90, 90), np.uint16), np.full((90, 90), np.nan, np.float32)],
-)  # fmt: skip
+    [
+        np.zeros((1, 1), np.uint8),
+        np.zeros((90, 90, 3), np.uint8),
+        np.full((90, 90), 255, np.uint8),
+        np.full((90, 90, 3), 77, np.uint8),
+        np.zeros((90, 90), np.uint16),
+        np.full((90, 90), np.nan, np.float32),
+    ],
+)
 def test_frames_that_show_nothing_are_flat(student: FaceStudent, frame: np.ndarray) -> None:
     (reading,) = student.read(frame, [Face(Box(0, 0, 60, 60), 0.9)])
     assert _flat(reading)

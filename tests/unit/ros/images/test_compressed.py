@@ -168,9 +168,16 @@ def bomb(kind: str) -> bytes:
 
 @pytest.mark.parametrize(
     "kind",
-    ["TEM", "RST7", "rubbish between segments", "fill bytes", "in a comment", "stuffed",
-     "frame header of a length that lies"],
-)  # fmt: skip
+    [
+        "TEM",
+        "RST7",
+        "rubbish between segments",
+        "fill bytes",
+        "in a comment",
+        "stuffed",
+        "frame header of a length that lies",
+    ],
+)
 def test_a_jpeg_bomb_is_refused_before_it_is_decoded(kind: str) -> None:
     with pytest.raises(ImageError, match=r"limit|corrupt|two frame"):
         decode_compressed(compressed(bomb(kind)))
@@ -185,7 +192,11 @@ def test_opencv_has_a_limit_of_its_own_in_every_node() -> None:
     )
     environment = {k: v for k, v in os.environ.items() if k != "OPENCV_IO_MAX_IMAGE_PIXELS"}
     done = subprocess.run(
-        [sys.executable, "-c", program], input=bomb("TEM"), capture_output=True, env=environment, timeout=60,
+        [sys.executable, "-c", program],
+        input=bomb("TEM"),
+        capture_output=True,
+        env=environment,
+        timeout=60,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (2**31, 2**31)),
-    )  # fmt: skip
+    )
     assert done.stdout.strip() == b"refused"

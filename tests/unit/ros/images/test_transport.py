@@ -12,9 +12,12 @@ from emo_face.ros.images.transport import use_profile
 
 @pytest.mark.parametrize(
     ("distro", "name"),
-    [("", "FASTDDS_DEFAULT_PROFILES_FILE"), ("kilted", "FASTDDS_DEFAULT_PROFILES_FILE"),
-     ("humble", "FASTRTPS_DEFAULT_PROFILES_FILE")],
-)  # fmt: skip
+    [
+        ("", "FASTDDS_DEFAULT_PROFILES_FILE"),
+        ("kilted", "FASTDDS_DEFAULT_PROFILES_FILE"),
+        ("humble", "FASTRTPS_DEFAULT_PROFILES_FILE"),
+    ],
+)
 def test_profile_is_named_and_holds_an_image(distro: str, name: str) -> None:
     environment = {"ROS_DISTRO": distro}
     assert use_profile(environment)

@@ -75,12 +75,15 @@ def test_rows_hold_labelled_people_and_the_crowd_but_no_render() -> None:
     truth[1] = np.eye(7)[SURPRISE]  # a labelled photo
     truth[2] = np.eye(7)[SAD]  # a render
     bank = Bank(
-        wide=rng.integers(0, 255, (7, 128, 128)).astype(np.uint8), truth=truth, arkit=np.zeros((7, 52), np.float32),
-        lessons=np.zeros((7, 4), np.float32), soft=rng.dirichlet(np.ones(7), 7).astype(np.float32),
+        wide=rng.integers(0, 255, (7, 128, 128)).astype(np.uint8),
+        truth=truth,
+        arkit=np.zeros((7, 52), np.float32),
+        lessons=np.zeros((7, 4), np.float32),
+        soft=rng.dirichlet(np.ones(7), 7).astype(np.float32),
         fold=np.array([0, HELD, ALWAYS, 1, ALWAYS, ALWAYS, HELD]),
         other=np.array([0, HELD, ALWAYS, 1, ALWAYS, ALWAYS, HELD]),
         real=np.array([True, True, False, True, True, True, True]),
-    )  # fmt: skip
+    )
     rows = head_rows(_net(), bank, 0.5, rng)
     assert rows.index.tolist() == [0, 1, 4, 5, 6]  # not the render, not a person of a fold without a label
     assert rows.group.tolist() == ["posed", "posed", "crowd", "crowd", "told"]
@@ -95,10 +98,15 @@ def test_the_reject_layer_is_fitted_to_faces_and_to_what_is_none() -> None:
     oval = (200 * (x**2 / 0.3 + y**2 / 0.6 < 0.5)).astype(np.float64)  # something that noise and shapes are not
     wide = np.clip(oval + rng.normal(20, 8, (40, 128, 128)), 0, 255).astype(np.uint8)
     bank = Bank(
-        wide=wide, truth=np.full((40, 7), np.nan, np.float32), arkit=np.zeros((40, 52), np.float32),
-        lessons=np.zeros((40, 4), np.float32), soft=np.full((40, 7), 1 / 7, np.float32), fold=np.full(40, ALWAYS),
-        other=np.full(40, ALWAYS), real=np.ones(40, bool),
-    )  # fmt: skip
+        wide=wide,
+        truth=np.full((40, 7), np.nan, np.float32),
+        arkit=np.zeros((40, 52), np.float32),
+        lessons=np.zeros((40, 4), np.float32),
+        soft=np.full((40, 7), 1 / 7, np.float32),
+        fold=np.full(40, ALWAYS),
+        other=np.full(40, ALWAYS),
+        real=np.ones(40, bool),
+    )
     before = _net()
     after = refit_reject(before, bank, [], 0.2, rng)
     for (name, a), b in zip(before.state_dict().items(), after.state_dict().values(), strict=True):

@@ -32,10 +32,15 @@ def _bank() -> Bank:
     lessons = rng.normal(size=(count, 5)).astype(np.float32)
     lessons[14:26] = np.nan  # nobody asked the teachers about the strangers
     return Bank(
-        wide=rng.integers(0, 255, (count, 128, 128)).astype(np.uint8), truth=truth,
-        arkit=rng.random((count, 52)).astype(np.float32), lessons=lessons,
-        soft=rng.dirichlet(np.ones(7), count).astype(np.float32), fold=fold, other=fold, real=real,
-    )  # fmt: skip
+        wide=rng.integers(0, 255, (count, 128, 128)).astype(np.uint8),
+        truth=truth,
+        arkit=rng.random((count, 52)).astype(np.float32),
+        lessons=lessons,
+        soft=rng.dirichlet(np.ones(7), count).astype(np.float32),
+        fold=fold,
+        other=fold,
+        real=real,
+    )
 
 
 def _short(recipe: Recipe) -> Recipe:

@@ -47,9 +47,13 @@ def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("encoder")
     vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *WORDS, *FILLERS]
     config = transformers.BertConfig(
-        vocab_size=len(vocabulary), hidden_size=96, num_hidden_layers=1, num_attention_heads=2, intermediate_size=96,
+        vocab_size=len(vocabulary),
+        hidden_size=96,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=96,
         initializer_range=0.1,
-    )  # fmt: skip
+    )
     transformers.BertModel(config).save_pretrained(folder)
     (folder / "vocab.txt").write_text("\n".join(vocabulary) + "\n")
     return folder
