@@ -53,6 +53,17 @@ class Letterbox:
         height = size if square else math.ceil(inner_h / stride) * stride
         return Letterbox(scale, width, height, inner_w, inner_h, (width - inner_w) // 2, (height - inner_h) // 2)
 
+    @staticmethod
+    def into(image_width: int, image_height: int, size: tuple[int, int]) -> Letterbox:
+        """Fit an image into a network input of a fixed (height, width). Raises ValueError as :meth:`fit`."""
+        if image_width < 1 or image_height < 1:
+            raise ValueError(f"image of {image_width} x {image_height} pixels has no content")
+        height, width = size
+        scale = min(width / image_width, height / image_height)
+        inner_w = min(width, max(1, round(image_width * scale)))
+        inner_h = min(height, max(1, round(image_height * scale)))
+        return Letterbox(scale, width, height, inner_w, inner_h, (width - inner_w) // 2, (height - inner_h) // 2)
+
     def to_image(self, boxes: FloatArray) -> NDArray[np.float64]:
         """Map (n, 4) centre-x, centre-y, width, height of the input to left, top, width, height of the image."""
         out = np.asarray(boxes, dtype=np.float64).copy()

@@ -1,4 +1,4 @@
-"""People by YOLO11, exported to ONNX (``export/export_yolo.py``), without ultralytics at run time."""
+"""People by YOLO11 or later, exported to ONNX (``export/export_yolo.py``), without ultralytics at run time."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ import cv2
 import numpy as np
 
 from emo_face.core.errors import ModelError
-from emo_face.core.geometry import Letterbox
+from emo_face.core.geometry import Letterbox, clip
 from emo_face.core.types import Box, FloatArray, ImageArray
+from emo_face.perception.yolo_head import MEND, understand
 from emo_face.runtime.backend import InferenceBackend
 
-PERSON_ROW = 4  # rows 0..3 are cx, cy, w, h; then one row a COCO class, of which person is the first
 PADDING_GREY = 114  # the letterbox colour YOLO was trained with
 STRIDE = 32
+ROUNDING = 1e-3  # a score of 16 bits or of int8 weights may be above 1 by this
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +27,7 @@ class Body:
 
 
 class YoloPersonDetector:
-    """Detects people with a YOLO11 network whose output is [n, 4 + classes, anchors]."""
-
-    name = "yolo11n"
+    """Detects people with any of the files that :mod:`emo_face.perception.yolo_head` understands."""
 
     def __init__(
         self,
@@ -45,47 +44,69 @@ class YoloPersonDetector:
             imgsz: longer side of the network input, pixels, rounded up to a multiple of 32.
             confidence: lowest person score, in [0, 1].
             iou: boxes that overlap more than this are one person, in [0, 1].
-            square: pad to a square; False pads to the smallest rectangle and is faster.
+            square: pad to a square; False pads to the smallest rectangle and is faster. A file whose input is
+                fixed sets both.
             max_people: keep this many, best first.
 
         Raises:
-            ModelError: the network's input or output is not YOLO's.
+            ModelError: the file is no YOLO detector of people, or its numbers are no boxes and scores.
         """
-        inputs, outputs = backend.inputs, backend.outputs
-        if len(inputs) != 1 or len(inputs[0].shape) != 4 or len(outputs) != 1 or len(outputs[0].shape) != 3:
-            shapes = f"inputs {[i.shape for i in inputs]}, outputs {[o.shape for o in outputs]}"
-            raise ModelError(
-                f"{backend.name}: not a YOLO detector: expected one input [n,3,h,w] and one output "
-                f"[n,4+classes,anchors], got {shapes}; export it by `python export/export_yolo.py`"
-            )
+        self.head = understand(backend.path, backend.inputs, backend.outputs, backend.metadata)
+        self.name = self.head.name
         self._backend = backend
-        self._input = inputs[0].name
-        fixed = inputs[0].shape[2:]
-        if fixed[0] is not None and fixed[1] is not None:  # exported without dynamic axes: obey the file
-            imgsz, square = max(fixed[0], fixed[1]), True
-        self.imgsz, self.confidence, self.iou = imgsz, confidence, iou
+        self._input = backend.inputs[0].name
+        self._output = next(i for i, output in enumerate(backend.outputs) if len(output.shape) == 3)
+        self.imgsz = max(self.head.size) if self.head.size else imgsz
+        self.confidence, self.iou = confidence, iou
         self.square, self.max_people = square, max_people
+        self._check()
+
+    def _check(self) -> None:
+        """Look at a grey picture once: what no detector can say is refused at loading."""
+        fit = self._fit(STRIDE * 4, STRIDE * 4)
+        boxes, scores = self._infer(np.full((STRIDE * 4, STRIDE * 4, 3), PADDING_GREY, np.uint8), fit)
+        if not scores.size:
+            return
+        low, high = float(scores.min()), float(scores.max())
+        if not -ROUNDING <= low <= high <= 1 + ROUNDING:
+            said = f"scores from {low:.3g} to {high:.3g}, expected 0 to 1"
+        elif self.head.layout != "found" and not fit.width / 2 < float(boxes[:, 0].max()) < 2 * fit.width:
+            said = f"box centres up to {boxes[:, 0].max():.3g}, expected pixels of an input {fit.width} wide"
+        else:
+            return
+        raise ModelError(f"{self._backend.path}: read as a YOLO file it gives {said}; {MEND}")
+
+    def _fit(self, width: int, height: int) -> Letterbox:
+        if self.head.size:
+            return Letterbox.into(width, height, self.head.size)
+        return Letterbox.fit(width, height, self.imgsz, STRIDE, self.square)
+
+    def _infer(self, frame: ImageArray, fit: Letterbox) -> tuple[FloatArray, FloatArray]:
+        picture = preprocess(frame, fit).astype(self.head.dtype, copy=False)
+        return self.head.read(self._backend.run({self._input: picture})[self._output][0])
 
     def warm_up(self, width: int = 640, height: int = 480) -> float:
         """Run on zeros for images of this size; returns seconds of the last run."""
-        fit = Letterbox.fit(width, height, self.imgsz, STRIDE, self.square)
+        fit = self._fit(width, height)
         return self._backend.warm_up({self._input: (1, 3, fit.height, fit.width)})
 
     def detect(self, frame: ImageArray) -> list[Body]:
-        """People in ``frame`` (H x W x 3 BGR), best first. Raises ValueError for an image without pixels."""
-        fit = Letterbox.fit(frame.shape[1], frame.shape[0], self.imgsz, STRIDE, self.square)
-        output = self._backend.run({self._input: preprocess(frame, fit)})[0]
-        return self._decode(output[0], fit)
+        """People in ``frame`` (H x W x 3 BGR), best first, with boxes inside the frame and scores in [0, 1].
 
-    def _decode(self, raw: FloatArray, fit: Letterbox) -> list[Body]:
-        scores = raw[PERSON_ROW]
-        keep = np.flatnonzero(scores >= self.confidence)  # NaN compares false and is dropped
-        if keep.size == 0:
-            return []
-        scores = scores[keep].astype(np.float64)
-        boxes = fit.to_image(raw[:4, keep].T)
-        order = cv2.dnn.NMSBoxes(boxes.tolist(), scores.tolist(), self.confidence, self.iou)
-        found = [Body(Box(*map(float, boxes[i])), float(scores[i])) for i in np.asarray(order, dtype=int).reshape(-1)]
+        Raises ValueError for an image without pixels.
+        """
+        height, width = frame.shape[:2]
+        fit = self._fit(width, height)
+        boxes, scores = self._infer(frame, fit)
+        # NaN compares false and is dropped, as is what can be no score
+        keep = (scores >= self.confidence) & (scores <= 1 + ROUNDING) & np.isfinite(boxes).all(axis=1)
+        boxes, scores = fit.to_image(boxes[keep]), np.minimum(scores[keep], 1.0)
+        order = cv2.dnn.NMSBoxes(boxes.tolist(), scores.tolist(), self.confidence, self.iou) if scores.size else ()
+        found = []
+        for i in np.asarray(order, dtype=int).reshape(-1):
+            box = clip(Box(*map(float, boxes[i])), width, height)
+            if box.width >= 1 and box.height >= 1:
+                found.append(Body(box, float(scores[i])))
         return found[: self.max_people]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 from numpy.typing import NDArray
@@ -25,10 +26,13 @@ class InferenceBackend(Protocol):
 
     Attributes:
         name: engine and device, for example ``onnxruntime/CPUExecutionProvider``.
+        path: the model's file. metadata: its own key-value pairs.
         inputs, outputs: the tensors in the order of the model.
     """
 
     name: str
+    path: Path
+    metadata: dict[str, str]
 
     @property
     def inputs(self) -> Sequence[TensorSpec]: ...
