@@ -1,9 +1,11 @@
-"""Make situations and quotes for pictures with an emotion, and judge them.
+"""Make situations and quotes, or the multi-view corpus' texts, for pictures with an emotion, and judge them.
 
   emo-face annotate context --records caer_s.jsonl --root CAER-S/ --endpoint https://host/v1 --model NAME \\
       --key-env MY_KEY --price-in 3 --price-out 15 --budget 50 --cache out/cache --out caer_s_c.jsonl
   emo-face annotate context --records caer_s.jsonl --root CAER-S/ --provider local --model vlm/ --out caer_s_c.jsonl
   emo-face annotate context --records caer_s.jsonl --root CAER-S/ --provider replay --model NAME --out caer_s_c.jsonl
+  emo-face annotate multiview --records emotic.jsonl --root EMOTIC/ --tasks caption,pose,situation,rationale \\
+      --endpoint https://host/v1 --model NAME --out emotic_texts.jsonl
   emo-face annotate judge --records caer_s_c.jsonl --endpoint https://host/v1 --model NAME --out judged.jsonl
 
 Pictures go to the endpoint that you name and nowhere else. Every answer is on the disk before it is used: stopped or
@@ -25,14 +27,18 @@ PROVIDERS = ("http", "local", "replay")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """``context`` and ``judge``."""
-    actions = parser.add_subparsers(dest="action", metavar="context|judge", required=True)
-    context = actions.add_parser("context", help="situation and quote for each record")
-    context.add_argument("--root", type=Path, required=True, help="folder that picture paths are relative to")
-    context.add_argument("--temperature", type=float, default=1.0, help="of the sampling (default 1.0)")
+    """``context``, ``multiview`` and ``judge``."""
+    actions = parser.add_subparsers(dest="action", metavar="context|multiview|judge", required=True)
+    context = actions.add_parser("context", help="situation and quote for each record (ContextFace)")
     context.add_argument("--reject", default="", metavar="FLAGS", help="flags that make an answer invalid, by commas")
-    context.add_argument("--limit", type=int, default=0, help="only the first N records (default: all)")
-    _common(context)
+    multiview = actions.add_parser("multiview", help="caption, pose, situation, rationale of each person")
+    multiview.add_argument("--tasks", default="caption,pose,situation,rationale", help="by commas (default: all)")
+    multiview.add_argument("--boxed-only", action="store_true", help="leave people without a box out")
+    for pictured in (context, multiview):
+        pictured.add_argument("--root", type=Path, required=True, help="folder that picture paths are relative to")
+        pictured.add_argument("--temperature", type=float, default=1.0, help="of the sampling (default 1.0)")
+        pictured.add_argument("--limit", type=int, default=0, help="only the first N records (default: all)")
+        _common(pictured)
     judge = actions.add_parser("judge", help="the four metrics of the paper's supplement on a sample")
     judge.add_argument("--sample", type=int, default=1000, help="records to judge, 0 for all (default 1000)")
     _common(judge)
@@ -72,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
         if unknown := sorted(set(args.reject) - set(quality.FLAGS)):
             raise UserError(f"--reject: unknown flag {unknown[0]!r}; flags are {', '.join(quality.FLAGS)}")
     records = list(read_jsonl(args.records))
-    return _context(args, records) if args.action == "context" else _judge(args, records)
+    return {"context": _context, "multiview": _multiview, "judge": _judge}[args.action](args, records)
 
 
 def _context(args: argparse.Namespace, records: list[Any]) -> int:
@@ -85,6 +91,22 @@ def _context(args: argparse.Namespace, records: list[Any]) -> int:
     beside = context.write(args.out, annotated)
     report = account | {"flags": dict(annotated.flags), "records": str(args.out), "provenance": str(beside)}
     return _finish(args, report, len(annotated.records), len(records))
+
+
+def _multiview(args: argparse.Namespace, records: list[Any]) -> int:
+    from emo_face.datasets.annotate import context, multiview
+
+    if args.boxed_only:
+        boxed = [record for record in records if record.bbox_body is not None or record.bbox_face is not None]
+        print(f"{len(records) - len(boxed)} people without a box are left out", file=sys.stderr)
+        records = boxed
+    records = records[: args.limit] if args.limit > 0 else records
+    tasks = tuple(name.strip() for name in args.tasks.split(",") if name.strip())
+    outcomes, account, name = _collect(args, multiview.jobs(records, args.root, args.model, tasks, args.temperature))
+    annotated = multiview.gather(records, tasks, outcomes, name)
+    beside = context.write(args.out, annotated)
+    report = account | {"missing": dict(annotated.flags), "records": str(args.out), "provenance": str(beside)}
+    return _finish(args, report, sum(outcome.value is not None for outcome in outcomes), len(outcomes))
 
 
 def _judge(args: argparse.Namespace, records: list[Any]) -> int:

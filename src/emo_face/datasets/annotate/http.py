@@ -89,15 +89,16 @@ class HttpProvider:
 
 
 def payload(request: Request) -> dict[str, Any]:
-    """The body of a call: system text, picture first, then the question."""
+    """The body of a call: system text if there is one, picture first, then the question."""
     content: list[dict[str, Any]] = []
     if request.picture is not None:
         data = base64.b64encode(request.picture()).decode()
         content.append({"type": "image_url", "image_url": {"url": f"data:image/jpeg;base64,{data}"}})
     content.append({"type": "text", "text": request.user})
+    system = [{"role": "system", "content": request.system}] if request.system else []
     return {
         "model": request.model, "max_tokens": request.max_tokens, "temperature": request.temperature,
-        "messages": [{"role": "system", "content": request.system}, {"role": "user", "content": content}],
+        "messages": [*system, {"role": "user", "content": content}],
     }  # fmt: skip
 
 

@@ -72,9 +72,8 @@ class LocalProvider:
         if request.picture is not None:
             content.insert(0, {"type": "image"})
             pictures = [Image.open(io.BytesIO(request.picture())).convert("RGB")]
-        messages = [
-            {"role": "system", "content": [{"type": "text", "text": request.system}]},
-            {"role": "user", "content": content},
-        ]
+        messages = [{"role": "user", "content": content}]
+        if request.system:
+            messages.insert(0, {"role": "system", "content": [{"type": "text", "text": request.system}]})
         text = self.processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
         return self.processor(text=[text], images=pictures, return_tensors="pt")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -28,6 +29,16 @@ def context_request(record: Record, root: Path, model: str, temperature: float, 
         RowError: its picture is missing or does not decode, or its label is none of the seven; names the record.
     """
     prompt = table()["context"]
+    user = prompt["user"].format(emotion=word(record))
+    return about_picture(record, root, Request(model, prompt["system"], user, temperature=temperature, attempt=attempt))
+
+
+def about_picture(record: Record, root: Path, request: Request) -> Request:
+    """The request with the record's picture: whole, square, the person in a red box.
+
+    Raises:
+        RowError: the picture is missing; names the record.
+    """
     path = root / record.image
     try:
         content = path.read_bytes()
@@ -36,11 +47,7 @@ def context_request(record: Record, root: Path, model: str, temperature: float, 
     box = box_of(record)
     corners = "" if box is None else f"{box.x:g},{box.y:g},{box.width:g},{box.height:g}"
     key = hashlib.sha256(content).hexdigest() + f"|{corners}|{SIZE}|{QUALITY}"
-    user = prompt["user"].format(emotion=word(record))
-    return Request(
-        model, prompt["system"], user, key, temperature=temperature, attempt=attempt,
-        picture=lambda: jpeg(content, record),
-    )  # fmt: skip
+    return replace(request, image_key=key, picture=lambda: jpeg(content, record))
 
 
 def judge_request(record: Record, model: str, attempt: int) -> Request:

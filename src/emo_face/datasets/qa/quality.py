@@ -11,6 +11,7 @@ from emo_face.datasets.qa.templates import prompts
 
 MAX_RATIONALE_SENTENCES = 5
 MAX_POSE_SENTENCES = 2
+MAX_CAPTION_WORDS = 40
 
 
 def _hits(text: str, *lists: str) -> list[str]:
@@ -21,6 +22,16 @@ def _hits(text: str, *lists: str) -> list[str]:
 def sentences(text: str) -> int:
     """Number of sentences: runs that end in . ! or ? or at the end of the text."""
     return len([part for part in re.split(r"[.!?]+(?:\s|$)", text.strip()) if part.strip()])
+
+
+def caption_fault(text: str) -> str:
+    """Why a caption breaks its prompt, or "": several sentences, long, or it names an emotion or the box."""
+    if not text.strip():
+        return "empty"
+    if sentences(text) > 1 or len(text.split()) > MAX_CAPTION_WORDS:
+        return f"{sentences(text)} sentences, {len(text.split())} words; expected one of at most {MAX_CAPTION_WORDS}"
+    found = _hits(text, "box_words", "face_words", "emotion_words")
+    return f"names {', '.join(found)}" if found else ""
 
 
 def pose_fault(text: str) -> str:
@@ -45,6 +56,8 @@ def rationale_fault(text: str, ground_truth: Sequence[str], set_name: str) -> st
     """Why a rationale breaks listing 5, or "": too long, or a label outside the ground truth."""
     if not text.strip():
         return "empty"
+    if not ground_truth:
+        return "the person has no label to explain"
     if sentences(text) > MAX_RATIONALE_SENTENCES:
         return f"{sentences(text)} sentences, at most {MAX_RATIONALE_SENTENCES}"
     outside = [

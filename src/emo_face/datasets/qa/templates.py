@@ -66,6 +66,11 @@ def parse_answer(text: str, set_name: str) -> tuple[str, ...] | None:
     return tuple(name for name in names if name in chosen) or None
 
 
+def caption_prompt() -> str:
+    """Ours, in Osprey's place: ask an annotator model for a caption of the boxed person."""
+    return str(prompts()["caption"]["generate"])
+
+
 def pose_prompt() -> str:
     """Listing 1: ask an annotator model for a pose description of the boxed person."""
     return str(prompts()["pose"]["generate"])

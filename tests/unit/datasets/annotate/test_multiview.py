@@ -1,0 +1,167 @@
+"""`emo-face annotate multiview` against a real HTTP server: the corpus' texts, held to their listings."""
+
+from __future__ import annotations
+
+import base64
+import json
+
+import cv2
+import numpy as np
+import pytest
+from fake_endpoint import FakeEndpoint
+
+from emo_face.cli.main import main
+from emo_face.core.types import Box
+from emo_face.datasets.qa import quality, templates
+from emo_face.datasets.qa.corpus import build
+from emo_face.datasets.records import Record, read_jsonl, write_jsonl
+
+TEXTS = {
+    "caption": "A man in a grey coat waits beside a bus stop.",
+    "pose": "A man stands upright with his arms crossed. His head is turned to the left.",
+    "situation": "People hurry along a street. He waits for a bus that is late.",
+}
+
+
+def asked_task(body):
+    """Which prompt came, and the labels it names: told apart by the paper's own words."""
+    content = body["messages"][-1]["content"]
+    text = next(part["text"] for part in content if part["type"] == "text")
+    for task, prompt in (
+        ("caption", templates.caption_prompt()),
+        ("pose", templates.pose_prompt()),
+        ("situation", templates.situation_prompt()),
+    ):
+        if text == prompt:
+            return task
+    return "rationale"
+
+
+def good(body, number):
+    task = asked_task(body)
+    if task == "rationale":
+        answer = "He looks down the street again and again. He seems to feel Anticipation because the bus is late."
+        return "```json\n" + json.dumps([{"question": "Why?", "answer": answer}]) + "\n```"
+    return f'"{TEXTS[task]}"'
+
+
+@pytest.fixture
+def people(tmp_path):
+    (tmp_path / "p").mkdir()
+    for name, grey in (("a", 120), ("b", 90)):
+        cv2.imwrite(str(tmp_path / "p" / f"{name}.png"), np.full((60, 80, 3), grey, np.uint8))
+    records = [
+        Record("a", "a.png", "emotic26", ("Anticipation",), "train", bbox_body=Box(10, 10, 30, 40)),
+        Record("b", "b.png", "emotic26", ("Anticipation",), "train", bbox_face=Box(10, 10, 30, 40)),
+    ]
+    write_jsonl(tmp_path / "r.jsonl", records)
+    return tmp_path
+
+
+def annotate(folder, server, *more):
+    words = ["--records", f"{folder}/r.jsonl", "--root", f"{folder}/p", "--out", f"{folder}/out.jsonl"]
+    return main(["annotate", "multiview", *words, "--model", "m", "--endpoint", server.url, "--json", *more])
+
+
+def test_all_four_texts_of_each_person_make_all_task_types(people, capsys):
+    with FakeEndpoint(good) as server:
+        assert annotate(people, server) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["rows"] == {"done": 8}
+    assert report["missing"] == {}
+    first = next(iter(read_jsonl(people / "out.jsonl")))
+    assert (first.caption, first.pose, first.situation) == tuple(TEXTS.values())
+    assert first.rationale.startswith("He looks down")
+    rows = build(list(read_jsonl(people / "out.jsonl")), balance=False, other_share=3.0).rows
+    assert {row.task for row in rows} == {"caption", "pose", "situation", "rationale"}  # the caption guides the labels
+    provenance = [json.loads(line) for line in (people / "out.provenance.jsonl").read_text().splitlines()]
+    assert [row["id"] for row in provenance[:4]] == ["a/caption", "a/pose", "a/situation", "a/rationale"]
+    assert {row["prompt"] for row in provenance} == {"multiview/1"}
+
+
+def test_the_person_asked_about_is_in_a_red_box(people):
+    with FakeEndpoint(good) as server:
+        annotate(people, server, "--tasks", "pose", "--limit", "1")
+        picture = next(p for p in server.bodies[0]["messages"][-1]["content"] if p["type"] == "image_url")
+    data = base64.b64decode(picture["image_url"]["url"].partition(",")[2])
+    shown = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR).astype(int)
+    red = (shown[:, :, 2] > 200) & (shown[:, :, 1] < 90)
+    assert red.sum() > 100
+
+
+@pytest.mark.parametrize(
+    ("task", "bad"),
+    [
+        ("pose", "A smiling man stands upright."),  # listing 1: no face expressions
+        ("pose", "One stands. He looks left. His arms hang."),  # one to two sentences
+        ("situation", "A street. The man inside the red bounding box waits."),
+        ("caption", "A happy man waits."),
+        ("rationale", "not JSON"),
+        ("rationale", json.dumps([{"question": "Why?", "answer": "He feels Anger."}])),  # outside the ground truth
+    ],
+)
+def test_a_text_that_breaks_its_listing_is_asked_again(people, task, bad):
+    seen = []
+
+    def first_bad(body, number):
+        if asked_task(body) != task:
+            return good(body, number)
+        seen.append(number)
+        return bad if len(seen) == 1 else good(body, number)
+
+    with FakeEndpoint(first_bad) as server:
+        assert annotate(people, server, "--tasks", task, "--limit", "1") == 0
+        assert len(server.bodies) == 2
+
+
+def test_a_text_that_stays_bad_is_missing_and_counted(people, capsys):
+    with FakeEndpoint(lambda body, n: "A smiling man." if asked_task(body) == "pose" else good(body, n)) as server:
+        assert annotate(people, server, "--tries", "2") == 1
+    report = json.loads(capsys.readouterr().out)
+    assert report["missing"] == {"pose": 2}
+    assert report["rows"] == {"done": 6, "invalid": 2}
+    assert all(not record.pose and record.caption for record in read_jsonl(people / "out.jsonl"))
+
+
+def test_people_without_a_box_are_refused_or_left_out(people, capsys):
+    records = [*read_jsonl(people / "r.jsonl"), Record("c", "a.png", "emotic26", ("Peace",), "train")]
+    write_jsonl(people / "r.jsonl", records)
+    with FakeEndpoint(good) as server:
+        assert annotate(people, server) == 2
+        assert "1 of 3 people have no box, first 'c'" in capsys.readouterr().err
+        assert not server.bodies
+        assert annotate(people, server, "--boxed-only") == 0
+    assert len(list(read_jsonl(people / "out.jsonl"))) == 2
+
+
+def test_an_unknown_task_is_named(people, capsys):
+    with FakeEndpoint(good) as server:
+        assert annotate(people, server, "--tasks", "pose,mood") == 2
+    assert "unknown task 'mood'; tasks are caption, pose, situation, rationale" in capsys.readouterr().err
+
+
+def test_stopped_and_started_again_nothing_is_asked_twice(people):
+    def until_three(body, number):
+        return (500, {}, "down") if number >= 3 else good(body, number)
+
+    with FakeEndpoint(until_three) as server:
+        assert annotate(people, server, "--workers", "1", "--retries", "0") == 1
+    with FakeEndpoint(good) as server:
+        assert annotate(people, server, "--workers", "1") == 0
+        assert len(server.bodies) == 5
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("A man walks a dog.", ""),
+        ("", "empty"),
+        ("A man walks. A dog follows.", "2 sentences"),
+        ("A man " + "very " * 40 + "slowly walks.", "words"),
+        ("A man in a red bounding box walks.", "red bounding box"),
+    ],
+)
+def test_captions(text, fault):
+    found = quality.caption_fault(text)
+    assert fault in found
+    assert bool(fault) == bool(found)
