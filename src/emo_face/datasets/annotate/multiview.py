@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from emo_face.core.errors import UserError
 from emo_face.datasets.annotate.collect import Job, Outcome
@@ -92,7 +93,7 @@ def gather(
     missing = Counter[str]()
     done = []
     for record in records:
-        texts = {}
+        texts: dict[str, Any] = {}
         for task in tasks:
             value = by_id[f"{record.id}/{task}"].value
             if value is None:
