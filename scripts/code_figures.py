@@ -34,6 +34,7 @@ MAY_IMPORT: Mapping[str, set[str]] = {
     "perception": {"core", "runtime"},
     "expression": {"core", "runtime", "face"},
     "web": {"core", "face"},
+    "api": LIBRARY,
     "recording": {"core", "runtime", "perception", "expression", "face"},
     "datasets": DATA,
     "evaluation": {*DATA, "datasets"},
@@ -41,7 +42,7 @@ MAY_IMPORT: Mapping[str, set[str]] = {
     "ros": {"core", "runtime", "face", "recording"},
     "nodes": {*LIBRARY, "web", "ros"},
     "bench": {*LIBRARY, "web", "ros", "recording"},
-    "cli": {*LIBRARY, "web", "ros", "recording", "datasets", "evaluation", "training", "bench"},
+    "cli": {*LIBRARY, "api", "web", "ros", "recording", "datasets", "evaluation", "training", "bench"},
 }
 FOLDER_LIMIT = 15
 MANY_OF_A_KIND = {"cli"}  # one more of the same kind in each module, so any number may lie side by side

@@ -34,7 +34,8 @@ def run(args: argparse.Namespace) -> int:
     """Answer one question. Raises UserError for a bad box, picture or checkpoint."""
     from importlib.util import find_spec
 
-    from emo_face.cli._person import box, picture
+    from emo_face.api.look import read_image
+    from emo_face.cli._person import box
     from emo_face.core.errors import UserError
     from emo_face.core.types import Face, Person
 
@@ -42,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
     face = None if args.face is None else Face(box(args.face, "--face"), 1.0)
     if args.max_tokens < 1:
         raise UserError(f"--max-tokens: expected at least 1, got {args.max_tokens}")
-    frame = picture(args.image)
+    frame = read_image(args.image)
     if find_spec("torch") is None or find_spec("transformers") is None:
         raise UserError("ask needs torch and transformers, which the nano tier does not bring: scripts/setup.sh full")
     from emo_face.perception.multiview.ask import load

@@ -46,6 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """One answer. Raises UserError for a bad box, picture, model or when there is nothing to go by."""
+    from emo_face.api.look import read_image
     from emo_face.cli import _person
     from emo_face.core.errors import UserError
 
@@ -56,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
     if args.max_tokens < 1:
         raise UserError(f"--max-tokens: expected at least 1, got {args.max_tokens}")
     box = _person.box(args.box, "--box") if args.box else None
-    image = _person.picture(args.image) if args.image else None
+    image = read_image(args.image) if args.image else None
     engine = _engine(args)
     start = time.perf_counter()
     answer = engine.answer(args.quote, args.situation, image, box, args.perspective)

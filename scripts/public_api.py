@@ -1,0 +1,85 @@
+#!/usr/bin/env python3
+"""Print the public interface of emo_face: every name in __all__ with its signature, fields and methods.
+
+docs/api.md holds this text between its markers and a test compares them, so that no change slips in unnoticed.
+``python scripts/public_api.py --write`` puts the present interface into the page.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import inspect
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import emo_face
+
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "api.md"
+START, END = "<!-- public interface, made by scripts/public_api.py -->\n```text\n", "```\n<!-- end -->"
+
+
+def surface() -> str:
+    """One line per name, its members indented below it."""
+    lines: list[str] = []
+    for name in emo_face.__all__:
+        value = getattr(emo_face, name)
+        if inspect.isclass(value):
+            bases = [base.__name__ for base in value.__bases__ if base is not object]
+            lines.append(f"class {name}" + (f"({', '.join(bases)})" if bases else ""))
+            lines += [f"    {member}" for member in members(value)]
+        elif callable(value):
+            lines.append(f"def {name}{signature(value)}")
+        else:
+            lines.append(f"{name}: {type(value).__name__}")
+    return "\n".join(lines) + "\n"
+
+
+class _Source(str):
+    """An annotation shown as it stands in the source."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+def signature(function: Callable[..., object]) -> inspect.Signature:
+    """The signature with its annotations unquoted."""
+    found = inspect.signature(function)
+    parameters = [p.replace(annotation=_shown(p.annotation)) for p in found.parameters.values()]
+    return found.replace(parameters=parameters, return_annotation=_shown(found.return_annotation))
+
+
+def _shown(annotation: object) -> object:
+    return _Source(annotation) if isinstance(annotation, str) else annotation
+
+
+def members(cls: type) -> Iterator[str]:
+    """Fields of a dataclass, then public properties and methods in alphabetical order."""
+    if issubclass(cls, Exception):
+        return
+    for field in dataclasses.fields(cls) if dataclasses.is_dataclass(cls) else ():
+        if not field.name.startswith("_"):
+            optional = field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
+            yield f"{field.name}: {field.type}" + (" = ..." if optional else "")
+    for name, value in sorted(vars(cls).items()):
+        public = not name.startswith("_") or name in ("__enter__", "__exit__")
+        if public and isinstance(value, property):
+            yield f"{name}: {inspect.signature(value.fget).return_annotation}  (read only)"
+        elif public and inspect.isfunction(value):
+            yield f"def {name}{signature(value)}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--write", action="store_true", help="put it into docs/api.md")
+    if not parser.parse_args().write:
+        print(surface(), end="")
+        return
+    before, rest = PAGE.read_text(encoding="utf-8").split(START)
+    PAGE.write_text(before + START + surface() + END + rest.split(END)[1], encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
