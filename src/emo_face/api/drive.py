@@ -27,6 +27,9 @@ CONNECT_LIMIT = 5.0
 EASE_LIMIT = 3.0
 """Seconds that leaving the ``with`` block waits at most for the head to come to rest at neutral."""
 
+REST = 0.01
+"""Share of its range within which an actuator counts as back at neutral."""
+
 
 class DrivenHead:
     """A head that moves: motion -> rig -> safety gate -> driver, at a fixed rate in a thread. Made by :func:`drive`.
@@ -96,10 +99,15 @@ class DrivenHead:
     ) -> None:
         self.neutral()
         limit = time.monotonic() + EASE_LIMIT
-        while time.monotonic() < limit and not self._motion.settled and self._control.health.connected:
+        while time.monotonic() < limit and self.health.connected and not self._at_rest():
             time.sleep(self._loop.period)
         self._loop.stop()
         self._control.close()
+
+    def _at_rest(self) -> bool:
+        limits = self._rig.limits
+        away = np.abs(self._control.output.position - self._rig.targets(np.zeros(len(ARKIT_52))))
+        return self._motion.settled and bool((away <= REST * (limits.upper - limits.lower)).all())
 
 
 def drive(

@@ -95,7 +95,7 @@ def test_leaving_eases_to_neutral() -> None:
         rest = head.positions
         head.show({"jawOpen": 1.0})
         _wait(lambda: head.positions["jaw"] - rest["jaw"] > 50)
-    assert head.positions["jaw"] == pytest.approx(rest["jaw"], abs=10)
+    assert head.positions["jaw"] == pytest.approx(rest["jaw"], abs=8)
 
 
 def test_a_bus_that_does_not_answer_is_an_error_at_once() -> None:
