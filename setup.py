@@ -117,6 +117,7 @@ setup(
     entry_points={
         "console_scripts": [
             "emo-face = emo_face.cli.main:main",
+            "bringup = emo_face.cli.up:main",
             *(f"{node}_node = emo_face.nodes.{node}:main" for node in NODES),
         ]
     },

@@ -3,21 +3,22 @@
     ros2 launch emo_face bringup.launch.py
     ros2 launch emo_face bringup.launch.py source:=talk.mp4 image:=/my_camera/image_raw camera:=false
 
-Each node is a process of its own, taken through configure and activate from here, started again when it dies.
-`autostart:=false` leaves the lifecycle to a manager of yours (the nodes then stay unconfigured).
+Starts `emo-face up`, the one manager of the graph: it takes each node, a process of its own, through configure and
+activate, waits for what is not there yet, and replaces what dies or hangs. It hands on what this launch file is
+included with (namespaces, SetRemap, SetParameter), and keeps DDS on this host for its own nodes only, unless
+`network:=true`. `autostart:=false` leaves the lifecycle to a manager of yours.
 """
 
-from launch.actions import DeclareLaunchArgument, EmitEvent, OpaqueFunction, RegisterEventHandler
-from launch.event_handlers import OnProcessStart
-from launch.events import matches_action
-from launch.substitutions import LaunchConfiguration
-from launch_ros.actions import LifecycleNode
-from launch_ros.event_handlers import OnStateTransition
-from launch_ros.events.lifecycle import ChangeState
-from lifecycle_msgs.msg import Transition
+import os
 
+from launch.actions import DeclareLaunchArgument, OpaqueFunction, TimerAction
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import Node
+
+from emo_face.cli import up
 from emo_face.core.paths import share_dir
-from emo_face.ros.supervision.graph import GRAPH
+from emo_face.ros.supervision.graph import NODE_NAMES
+from emo_face.runtime.process import PARENT
 from launch import LaunchContext, LaunchDescription
 
 ARGUMENTS = {
@@ -27,49 +28,64 @@ ARGUMENTS = {
     "image": ("camera/image_raw", "image topic"),
     "speech": ("speech/text", "topic of what was said"),
     "autostart": ("true", "configure and activate the nodes from here"),
+    "network": ("false", "let other hosts take part in the graph"),
+    "exit_on_end": ("false", "end when the camera's source has ended"),
     "log_level": ("info", "debug, info, warn or error"),
-    **{spec.name: ("true", f"start the {spec.name} node") for spec in GRAPH},
+    "required": ("false", "end the whole launch, with an error, when a node is given up"),
+    **{name: ("true", f"start the {name} node") for name in NODE_NAMES},
 }
+SHORTHANDS = {
+    "port": ("face_driver.screen.port", "port of the face page"),
+    "theme": ("face_driver.screen.theme", "face on the page"),
+    "rig": ("face_driver.rig", "motors of the face"),
+    "perspective": ("expression.perspective", "mirror or listener"),
+}
+RESTART_DELAY = 2.0  # s
 
 
-def lifecycle_of(node: LifecycleNode) -> list[RegisterEventHandler]:
-    """Configure when the process starts (also after a respawn), activate when configured."""
-
-    def ask(transition: int) -> EmitEvent:
-        return EmitEvent(event=ChangeState(lifecycle_node_matcher=matches_action(node), transition_id=transition))
-
-    configure = OnProcessStart(target_action=node, on_start=[ask(Transition.TRANSITION_CONFIGURE)])
-    activate = OnStateTransition(
-        target_lifecycle_node=node,
-        start_state="configuring",
-        goal_state="inactive",
-        entities=[ask(Transition.TRANSITION_ACTIVATE)],
-    )
-    return [RegisterEventHandler(configure), RegisterEventHandler(activate)]
+def words_of(given: dict[str, str]) -> list[str]:
+    """The arguments of `emo-face up`."""
+    without = [name for name in NODE_NAMES if not is_true(given[name])]
+    words = ["--params", given["params_file"], *(["--without", ",".join(without)] if without else [])]
+    words += ["--log-level", given["log_level"]]
+    for name in ("namespace", "source"):
+        words += [f"--{name}", given[name]] if given[name] else []
+    for flag, wanted in (
+        ("--network", is_true(given["network"])),
+        ("--no-autostart", not is_true(given["autostart"])),
+        ("--exit-on-end", is_true(given["exit_on_end"])),
+    ):
+        words += [flag] if wanted else []
+    for name, (parameter, _) in SHORTHANDS.items():
+        words += ["--set", f"{parameter}={given[name]}"] if given[name] else []
+    return words
 
 
 def bring_up(context: LaunchContext) -> list:
-    """The nodes that the arguments ask for."""
-    given = {name: LaunchConfiguration(name).perform(context) for name in ARGUMENTS}
-    actions = []
-    for spec in GRAPH:
-        if not is_true(given[spec.name]):
-            continue
-        source = [{"source": given["source"]}] if spec.name == "camera" and given["source"] else []
-        node = LifecycleNode(
+    """The manager, started again if it is killed."""
+    given = {name: LaunchConfiguration(name).perform(context) for name in (*ARGUMENTS, *SHORTHANDS)}
+    words = words_of(given)
+    up.commands(up.parse(words))  # a mistake is named before anything starts, and ends the launch with an error
+
+    def ended(event, context) -> list:
+        if event.returncode < 0 and not context.is_shutdown:
+            return [TimerAction(period=RESTART_DELAY, actions=[OpaqueFunction(function=bring_up)])]
+        if event.returncode and is_true(given["required"]):
+            raise RuntimeError("emo_face is required and has been given up; its log above says why")
+        return []
+
+    return [
+        Node(
             package="emo_face",
-            executable=spec.executable,
-            name=spec.name,
-            namespace=given["namespace"],
-            parameters=[given["params_file"], *source],
+            executable="bringup",
+            arguments=words,
             remappings=[("image", given["image"]), ("speech", given["speech"])],
-            arguments=["--ros-args", "--log-level", given["log_level"]],
-            respawn=True,
-            respawn_delay=2.0,
+            additional_env={PARENT: str(os.getpid())},
+            sigterm_timeout="15",  # the face eases to neutral first
             output="screen",
+            on_exit=ended,
         )
-        actions += [*(lifecycle_of(node) if is_true(given["autostart"]) else []), node]
-    return actions
+    ]
 
 
 def is_true(text: str) -> bool:
@@ -77,8 +93,9 @@ def is_true(text: str) -> bool:
 
 
 def generate_launch_description() -> LaunchDescription:
+    declared = {**ARGUMENTS, **{n: ("", f"{text}; empty: as in params_file") for n, (_, text) in SHORTHANDS.items()}}
     arguments = [
         DeclareLaunchArgument(name, default_value=default, description=text)
-        for name, (default, text) in ARGUMENTS.items()
+        for name, (default, text) in declared.items()
     ]
     return LaunchDescription([*arguments, OpaqueFunction(function=bring_up)])

@@ -1,4 +1,4 @@
-"""`ros2 launch emo_face bringup.launch.py` for real, where launch_ros is installed."""
+"""`ros2 launch emo_face bringup.launch.py` for real, where launch is installed; CONTRIBUTING.md says how to get it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ import numpy as np
 import pytest
 
 rclpy = pytest.importorskip("rclpy", reason="run scripts/setup.sh")
-pytest.importorskip("launch_ros", reason="launch_ros is not on PyPI; it comes with a ROS distribution")
+pytest.importorskip("launch_ros", reason="launch_ros is not on PyPI: scripts/setup_launch.sh, or a ROS distribution")
+pytest.importorskip("ros2launch", reason="ros2launch is not on PyPI: scripts/setup_launch.sh, or a ROS distribution")
+
+from emo_face.bench.probes.machine import command_of, descendants
 
 LAUNCH_FILE = Path(__file__).resolve().parents[2] / "launch" / "bringup.launch.py"
 DOMAIN = 62
@@ -30,44 +33,145 @@ def description():
 
 def test_every_argument_explains_itself():
     arguments = {argument.name: argument for argument in description().get_launch_arguments()}
-    assert {"params_file", "source", "image", "speech", "namespace", "autostart", "camera"} <= set(arguments)
+    assert {"params_file", "source", "image", "speech", "namespace", "autostart", "camera", "port"} <= set(arguments)
     assert all(argument.description for argument in arguments.values())
 
 
-def test_the_nodes_become_active_and_end_cleanly(tmp_path, monkeypatch):
+@pytest.fixture
+def launch(tmp_path, monkeypatch):
+    """``launch(*words, file=...)``: `ros2 launch` with these words; its output goes to ``launch.log``."""
     import cv2
-    from lifecycle_msgs.srv import GetState
 
     picture = tmp_path / "grey.png"
     cv2.imwrite(str(picture), np.full((48, 64, 3), 90, np.uint8))
     monkeypatch.setenv("ROS_DOMAIN_ID", str(DOMAIN))
-    ros2 = Path(sys.executable).with_name("ros2")
-    words = ["launch", str(LAUNCH_FILE), f"source:={picture}"]
-    command = [str(ros2 if ros2.exists() else "ros2"), *words]
-    launch = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    context = rclpy.Context()
+    started = []
+    log = tmp_path / "launch.log"
+
+    def start(*words: str, file: Path = LAUNCH_FILE) -> subprocess.Popen:
+        ros2 = Path(sys.executable).with_name("ros2")
+        command = [str(ros2 if ros2.exists() else "ros2"), "launch", str(file), "port:=0", *words]
+        command = [word.replace("PICTURE", str(picture)) for word in command]
+        with log.open("wb") as output:
+            started.append(subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, start_new_session=True))
+        return started[-1]
+
+    start.log = log
+    yield start
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+
+
+def until(condition, seconds: float = 60.0, log: Path | None = None) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            pytest.fail(f"not within {seconds} s; {log.read_text() if log else ''}")
+        time.sleep(0.1)
+
+
+def says(launch, text: str) -> bool:
+    return text in launch.log.read_text(errors="replace")
+
+
+def nodes_of(process: subprocess.Popen) -> dict[str, int]:
+    """{node: pid} below `ros2 launch`."""
+    found = {}
+    for pid in descendants(process.pid):
+        for word in command_of(pid).split():
+            if word.startswith("emo_face.nodes."):
+                found[word.rsplit(".", 1)[1]] = pid
+    return found
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_all_become_active_are_replaced_and_end_cleanly(launch):
+    process = launch("source:=PICTURE")
+    until(lambda: says(launch, "all 4 nodes active"), log=launch.log)
+    first = nodes_of(process)
+    assert set(first) == {"camera", "perception", "expression", "face_driver"}
+    os.kill(first["camera"], signal.SIGSTOP)  # hangs
+    until(lambda: nodes_of(process).get("camera", first["camera"]) != first["camera"], log=launch.log)
+    until(lambda: launch.log.read_text().count("all 4 nodes active") == 2, log=launch.log)
+    process.send_signal(signal.SIGINT)
+    process.wait(30)
+    assert says(launch, "process has finished cleanly"), launch.log.read_text()
+    assert not any(map(alive, nodes_of(process).values()))
+    assert "Traceback" not in launch.log.read_text()
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_nothing_outlives_a_killed_launch(launch, number):
+    process = launch("source:=PICTURE", "perception:=false", "expression:=false")
+    until(lambda: says(launch, "all 2 nodes active"), log=launch.log)
+    pids = nodes_of(process).values()
+    process.send_signal(number)
+    until(lambda: not any(map(alive, pids)), 20.0, launch.log)
+
+
+def test_a_webcam_that_is_not_there_is_waited_for(launch):
+    launch("source:=77", "perception:=false", "expression:=false")
+    until(lambda: says(launch, "1 of 2 nodes active; camera waiting (webcam 77: cannot be opened"), log=launch.log)
+
+
+def test_a_killed_manager_is_started_again(launch):
+    process = launch("source:=PICTURE", "perception:=false", "expression:=false", "face_driver:=false")
+    until(lambda: says(launch, "all 1 nodes active"), log=launch.log)
+    manager = next(pid for pid in descendants(process.pid) if "--params" in command_of(pid))
+    os.kill(manager, signal.SIGKILL)
+    until(lambda: launch.log.read_text().count("all 1 nodes active") == 2, log=launch.log)
+
+
+@pytest.mark.parametrize("word", ["log_level:=loud", "namespace:=a!b", "params_file:=/none", "port:=high"])
+def test_a_mistake_is_one_line_and_an_error(launch, word):
+    process = launch("source:=PICTURE", word)
+    assert process.wait(30) != 0
+    errors = [line for line in launch.log.read_text().splitlines() if "ERROR" in line]
+    assert len(errors) == 1, errors
+    assert "Traceback" not in launch.log.read_text()
+
+
+INCLUDING = """
+from launch import LaunchDescription
+from launch.actions import ExecuteProcess, GroupAction, IncludeLaunchDescription
+from launch.launch_description_sources import PythonLaunchDescriptionSource
+from launch_ros.actions import PushRosNamespace, SetParameter, SetRemap
+
+def generate_launch_description():
+    mine = {{"source": "{picture}", "port": "0", "perception": "false", "expression": "false"}}
+    include = IncludeLaunchDescription(PythonLaunchDescriptionSource("{file}"), launch_arguments=mine.items())
+    group = [PushRosNamespace("robot"), SetRemap("face/blendshapes", "face/shapes"), SetParameter("frame_id", "eye")]
+    other = ExecuteProcess(cmd=["env"], output="screen")
+    return LaunchDescription([GroupAction([*group, include]), other])
+"""
+
+
+def test_an_including_launch_file_keeps_its_say_and_its_network(launch, tmp_path):
+    file = tmp_path / "robot.launch.py"
+    file.write_text(INCLUDING.format(picture=tmp_path / "grey.png", file=LAUNCH_FILE))
+    process = launch(file=file)
+    until(lambda: says(launch, "all 2 nodes active"), log=launch.log)
+    from rclpy.context import Context
+
+    context = Context()
     rclpy.init(context=context, domain_id=DOMAIN)
     node = rclpy.create_node("observer", context=context)
-    executor = rclpy.executors.SingleThreadedExecutor(context=context)
-    executor.add_node(node)
     try:
-        for name in ("camera", "perception", "expression", "face_driver"):
-            client = node.create_client(GetState, f"{name}/get_state")
-            deadline = time.monotonic() + 60
-            label = ""
-            while label != "active":
-                assert time.monotonic() < deadline, f"{name} is {label or 'silent'}"
-                if not client.service_is_ready():
-                    executor.spin_once(timeout_sec=0.1)
-                    continue
-                future = client.call_async(GetState.Request())
-                executor.spin_until_future_complete(future, timeout_sec=2.0)
-                label = future.result().current_state.label if future.done() else ""
-        launch.send_signal(signal.SIGINT)
-        output, _ = launch.communicate(timeout=30)
-        assert output.count("process has finished cleanly") == 4, output
+        until(lambda: "/robot/camera/image_raw" in dict(node.get_topic_names_and_types()), 20.0, launch.log)
+        until(lambda: "/robot/face/shapes" in dict(node.get_topic_names_and_types()), 20.0, launch.log)
     finally:
-        if launch.poll() is None:
-            os.kill(launch.pid, signal.SIGKILL)
         node.destroy_node()
         rclpy.shutdown(context=context)
+        context.destroy()
+    assert "frame_id:=eye" in command_of(nodes_of(process)["camera"])
+    others = launch.log.read_text()
+    assert "FASTDDS_DEFAULT_PROFILES_FILE" not in others
+    assert "[env-" in others

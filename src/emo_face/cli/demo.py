@@ -1,7 +1,7 @@
 """Run the whole graph on a source, watch it live, and keep a video, plots, a bag and the figures.
 
 camera -> perception -> expression -> face driver run as real lifecycle nodes over DDS; the robot's face is at
-http://127.0.0.1:8765. DDS discovery stays on this host unless ROS_AUTOMATIC_DISCOVERY_RANGE says otherwise.
+http://127.0.0.1:8765. DDS stays on this host; --network opens it.
 
 examples:
   emo-face demo                                   a portrait that moves, 30 s, results in out/
@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import os
 import sys
 import time
 from collections.abc import Iterator
@@ -40,6 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--set", action="append", default=[], metavar="NODE.PARAM=VALUE", help="set one parameter of one node"
     )
+    parser.add_argument("--network", action="store_true", help="let other hosts take part (default: this host only)")
     parser.add_argument(
         "--no-video", action="store_true", help="skip demo.mp4, which takes about half as long as the run"
     )
@@ -66,12 +66,10 @@ def up_arguments(args: argparse.Namespace) -> argparse.Namespace:
     if not source:
         source = str(portrait())
         settings.append("camera.picture.pan_zoom=true")
-    parser = argparse.ArgumentParser()
-    up.add_arguments(parser)
     words = ["--source", source]
     for setting in [*settings, *args.set]:
         words += ["--set", setting]
-    return parser.parse_args(words)
+    return up.parse(words)
 
 
 def load_timeline(path: Path | None, source: str) -> Timeline:
@@ -115,16 +113,18 @@ class Timeline:
 
 
 def run(args: argparse.Namespace) -> int:
-    os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
     args.out.mkdir(parents=True, exist_ok=True)
     timeline = load_timeline(args.speech, args.source)
     from emo_face.cli import up
 
-    up.start_ros()
+    log = up.start_ros(args.network)
     import rclpy
 
+    from emo_face.ros.run import init
+
+    init([])
     try:
-        code, peak = _record(args, timeline)
+        code, peak = _record(args, timeline, log)
     finally:
         rclpy.shutdown()
     if code == 0:
@@ -132,7 +132,7 @@ def run(args: argparse.Namespace) -> int:
     return code
 
 
-def _record(args: argparse.Namespace, timeline: Timeline) -> tuple[int, float]:
+def _record(args: argparse.Namespace, timeline: Timeline, log: Any) -> tuple[int, float]:
     """Run the graph and write the bag; returns (exit code, peak RSS of all nodes in MB)."""
     import rclpy
     from std_msgs.msg import String
@@ -149,9 +149,9 @@ def _record(args: argparse.Namespace, timeline: Timeline) -> tuple[int, float]:
     speech = node.create_publisher(String, "speech/text", 10)
     executor = rclpy.executors.SingleThreadedExecutor()
     executor.add_node(node)
-    with (args.out / "demo.log").open("wb") as log, BagWriter(args.out / "demo.mcap") as bag:
+    with (args.out / "demo.log").open("wb") as output, BagWriter(args.out / "demo.mcap") as bag:
         recorder = Recorder(node, bag, IMAGE_TOPIC, on_message=view.on_message)
-        supervisor = Supervisor(node, commands, log=log)
+        supervisor = Supervisor(commands, log, output=output)
         try:
             with _screen() as show:
                 code = _loop(
@@ -169,10 +169,10 @@ def _record(args: argparse.Namespace, timeline: Timeline) -> tuple[int, float]:
         finally:
             peak = supervisor.peak_rss_mb
             with contextlib.suppress(KeyboardInterrupt):
-                supervisor.stop(lambda seconds: executor.spin_once(timeout_sec=seconds))
+                supervisor.stop()
         node.destroy_node()
     for managed in supervisor.failed:
-        print(f"emo-face demo: node {managed.name} {managed.error} (see {args.out / 'demo.log'})", file=sys.stderr)
+        print(f"emo-face demo: node {managed.name}: {managed.error} (see {args.out / 'demo.log'})", file=sys.stderr)
     return code, peak
 
 

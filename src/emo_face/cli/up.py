@@ -18,19 +18,21 @@ import contextlib
 import json
 import os
 import signal
+import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from emo_face.core.errors import ConfigError
+from emo_face.runtime.process import Parent
 
 if TYPE_CHECKING:
-    from rclpy.node import Node
-
     from emo_face.ros.parameters.schema import Parameter
     from emo_face.ros.supervision.supervisor import Supervisor
+
+TICK, ECHO = 0.05, 1.0  # s
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,8 +48,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--namespace", default="", help="ROS namespace of every node")
     parser.add_argument("--remap", action="append", default=[], metavar="FROM:=TO", help="remap a topic in every node")
     parser.add_argument("--log-level", default="", help="debug, info, warn, error")
+    parser.add_argument("--network", action="store_true", help="let other hosts take part (default: this host only)")
+    parser.add_argument("--no-autostart", action="store_true", help="leave the lifecycle to a manager of yours")
     parser.add_argument("--exit-on-end", action="store_true", help="stop all when the camera's source has ended")
     parser.add_argument("--seconds", type=float, default=0.0, help="stop after this long (0: run until Ctrl-C)")
+    parser.add_argument(
+        "--watchdog",
+        type=float,
+        default=2.5,
+        metavar="S",
+        help="replace a node that gives no heartbeat for so long (default: 2.5; 0: never, for a debugger)",
+    )
+    parser.add_argument("--ros-args", nargs=argparse.REMAINDER, default=[], help="all that follows goes to every node")
+
+
+def parse(words: list[str]) -> argparse.Namespace:
+    """Arguments of ``emo-face up`` from its words."""
+    parser = argparse.ArgumentParser(prog="emo-face up")
+    add_arguments(parser)
+    return parser.parse_args(words)
+
+
+def main() -> int:
+    """Entry point of ``ros2 run emo_face bringup`` and of the launch file."""
+    from emo_face.cli.main import main as verbs
+
+    return verbs(["up", *sys.argv[1:]])
 
 
 def node_names(only: str | None, without: str | None) -> list[str]:
@@ -94,8 +120,8 @@ def yaml_text(parameter: Parameter, text: str, setting: str) -> str:
     return json.dumps(value)  # JSON is YAML; a quoted string stays a string
 
 
-def commands(args: argparse.Namespace) -> list[tuple[str, list[str]]]:
-    """(node name, command line) of every node that ``args`` asks for."""
+def commands(args: argparse.Namespace) -> list[tuple[tuple[str, ...], list[str]]]:
+    """(names of its nodes, command line) of every process that ``args`` asks for."""
     from emo_face.core.paths import share_dir
     from emo_face.ros.supervision.graph import GRAPH, command_line
 
@@ -106,64 +132,107 @@ def commands(args: argparse.Namespace) -> list[tuple[str, list[str]]]:
     if args.source is not None:
         overrides.setdefault("camera", {})["source"] = json.dumps(args.source)
     wanted = node_names(args.only, args.without)
+    words = ros_words(args)
     return [
-        (spec.name, command_line(spec, params, args.namespace, overrides.get(spec.name), args.remap, args.log_level))
+        ((spec.name,), command_line(spec, params, args.namespace, overrides.get(spec.name), words))
         for spec in GRAPH
         if spec.name in wanted
     ]
 
 
-def run(args: argparse.Namespace) -> int:
-    to_start = commands(args)
-    start_ros()
+def ros_words(args: argparse.Namespace) -> list[str]:
+    """What follows ``--ros-args`` in every node's command. Raises ConfigError for what ROS does not understand."""
+    words = [word for rule in args.remap for word in ("-r", rule)]
+    if args.log_level:
+        words += ["--log-level", args.log_level]
+    words += [word for word in args.ros_args if word != "--ros-args"]
+    for word in words:
+        if word.startswith(("__node:=", "__name:=")):
+            raise ConfigError(f"{word} would give every node this name; write NODE:{word} for one of them")
+    namespace = args.namespace.strip("/")
+    check_ros_arguments([*words, *(["-r", f"__ns:=/{namespace}"] if namespace else [])])
+    return words
+
+
+def check_ros_arguments(words: list[str]) -> None:
+    """Let ROS itself read ``words``. Raises ConfigError with the first that is wrong."""
+    ros_is_there()
     import rclpy
 
+    from emo_face.ros.run import init
+
+    context = rclpy.Context()
+    init(["up", "--ros-args", *words], context)
+    context.destroy()
+
+
+def run(args: argparse.Namespace) -> int:
+    parent = Parent.from_environment(os.environ)
+    to_start = commands(args)
+    log = start_ros(args.network)
     from emo_face.ros.supervision.supervisor import Supervisor
 
-    node = rclpy.create_node("emo_face_up")
-    supervisor = Supervisor(node, to_start, args.namespace)
+    supervisor = Supervisor(to_start, log, patience=args.watchdog, autostart=not args.no_autostart)
     try:
-        return watch(supervisor, node, args.seconds, args.exit_on_end)
+        return watch(supervisor, parent, args.seconds, args.exit_on_end)
     finally:
         with contextlib.suppress(KeyboardInterrupt):
-            supervisor.stop(lambda seconds: rclpy.spin_once(node, timeout_sec=seconds))
-        node.destroy_node()
-        rclpy.shutdown()
+            supervisor.stop()
 
 
-def start_ros() -> None:
-    """Begin ROS with our transport profile; SIGINT and SIGTERM raise KeyboardInterrupt.
-
-    Also where a shell's ``&`` has had SIGINT ignored. Raises ConfigError without rclpy.
-    """
+def ros_is_there() -> None:
+    """Raises ConfigError without rclpy."""
     try:
-        import rclpy
-        from rclpy.signals import SignalHandlerOptions
+        import rclpy  # noqa: F401
     except ImportError as error:
         raise ConfigError(
             f"rclpy does not import ({error}): run scripts/setup.sh, or source your ROS distribution"
         ) from None
+
+
+def start_ros(network: bool) -> Any:
+    """Choose who may take part, for us and our children; SIGINT and SIGTERM raise KeyboardInterrupt. Returns a logger.
+
+    Also where a shell's ``&`` has had SIGINT ignored. Raises ConfigError without rclpy.
+    """
+    ros_is_there()
+    from rclpy.logging import get_logger
+
     from emo_face.ros.images.transport import use_profile
 
     use_profile(os.environ)
-    rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
+    end_on_signals()
+    return get_logger("emo_face_up")
+
+
+def end_on_signals() -> None:
+    """SIGINT and SIGTERM raise KeyboardInterrupt; one that follows at once is the same wish: Ctrl-C reaches us from
+    the terminal and, once more, from `ros2 launch`."""
+    last = -ECHO
+
+    def stop(number: int, frame: Any) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last >= ECHO:
+            last = now
+            raise KeyboardInterrupt
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.default_int_handler)
+        signal.signal(number, stop)
 
 
-def watch(supervisor: Supervisor, node: Node, seconds: float, exit_on_end: bool) -> int:
-    """Tick until Ctrl-C (0), the time or the source is over (0), or a node is given up (1)."""
-    import rclpy
-
+def watch(supervisor: Supervisor, parent: Parent, seconds: float, exit_on_end: bool) -> int:
+    """Tick until Ctrl-C (0), the time, the source or the parent is over (0), or a node is given up (1)."""
     started = time.monotonic()
     try:
         while True:
             now = time.monotonic()
             supervisor.tick(now)
-            rclpy.spin_once(node, timeout_sec=0.2 if supervisor.all_active else 0.02)
             if supervisor.failed:
                 return 1
-            if (seconds and now - started > seconds) or (exit_on_end and supervisor.ended("camera")):
+            over = bool(seconds) and now - started > seconds
+            if over or parent.gone() or (exit_on_end and supervisor.ended("camera")):
                 return 0
+            time.sleep(TICK)
     except KeyboardInterrupt:
         return 0

@@ -13,3 +13,7 @@ class ModelError(UserError):
 
 class ConfigError(UserError):
     """A configuration file or parameter is wrong."""
+
+
+class Unavailable(UserError):
+    """Something outside is not there now (a webcam, a port that another program holds): worth another try later."""

@@ -1,8 +1,4 @@
-"""The base of every node: parameters, lifecycle, QoS, diagnostics and ``~/enable``, written once.
-
-rclpy swallows what a transition callback raises; here it is logged with its traceback and shown in diagnostics. A
-``UserError`` is the user's to fix: it is one line, and the transition fails instead of ending in error processing.
-"""
+"""The base of every node: parameters, QoS, diagnostics and ``~/enable``, written once."""
 
 from __future__ import annotations
 
@@ -14,24 +10,22 @@ from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.clock import Clock, ClockType  # type: ignore[attr-defined]
-from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.qos import QoSProfile
 from std_srvs.srv import SetBool
 
-from emo_face.core.errors import UserError
 from emo_face.ros import diagnostics, qos
 from emo_face.ros.clock import NodeClock
 from emo_face.ros.diagnostics import ERROR, WARN, Health
 from emo_face.ros.matching import PERIOD, MatchedSubscription
 from emo_face.ros.parameters.declare import Parameters
 from emo_face.ros.parameters.schema import NodeSchema, Value, load_schema
+from emo_face.ros.transitions import TransitionsNode
 
-Result = TransitionCallbackReturn
 HOLD = 5.0
 """Seconds that a drop stays visible in diagnostics."""
 
 
-class EmoNode(LifecycleNode):
+class EmoNode(TransitionsNode):
     """A lifecycle node. Subclasses fill the hooks; each may raise, ``cleanup`` must work from any half-made state.
 
     Args:
@@ -46,7 +40,6 @@ class EmoNode(LifecycleNode):
         self.health = Health()
         self.enabled = True
         self.threads = 1  # of the executor; callbacks of one group still exclude each other
-        self.state = "unconfigured"
         self.exit_code: int | None = None
         self.params = Parameters(self, schema or load_schema(name), self.apply_parameters)
         self.clock = NodeClock(self, self.clock_jumped)
@@ -57,26 +50,14 @@ class EmoNode(LifecycleNode):
         self._running_since = time.monotonic()
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         # steady: diagnostics go on while simulated time stands still
-        self._steady = Clock(clock_type=ClockType.STEADY_TIME)
-        self.create_timer(self.params["diagnostics.period"], self._diagnose, clock=self._steady)
+        self.steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self.create_timer(self.params["diagnostics.period"], self._diagnose, clock=self.steady)
         self.create_service(SetBool, "~/enable", self._on_enable)
         for strange, near in self.params.unknown.items():
             hint = f"; did you mean {near!r}?" if near else ""
             self.complain(f"parameter {strange}", WARN, f"parameter {strange!r} is unknown and has no effect{hint}")
 
     # ---- hooks -------------------------------------------------------------------------------------------------
-
-    def configure(self) -> None:
-        """Resolve, load, warm up."""
-
-    def activate(self) -> None:
-        """Start from neutral."""
-
-    def deactivate(self) -> None:
-        """Stop work; the face eases to neutral."""
-
-    def cleanup(self) -> None:
-        """Free what :meth:`configure` took; may be called twice."""
 
     def apply_parameters(self, values: Mapping[str, Value], changed: frozenset[str]) -> None:
         """Take over a live change; raise ValueError or UserError to refuse it."""
@@ -119,7 +100,7 @@ class EmoNode(LifecycleNode):
         matched = MatchedSubscription(
             self, kind, topic, callback, reliability, lambda text: self.complain(f"qos {topic}", ERROR, text)
         )
-        self.create_timer(PERIOD, matched.check, clock=self._steady)
+        self.create_timer(PERIOD, matched.check, clock=self.steady)
 
     def _with_events(self, create: Callable[..., Any], events: Any) -> Any:
         try:
@@ -209,83 +190,18 @@ class EmoNode(LifecycleNode):
             response.success, response.message = False, str(error)
         return response
 
-    # ---- transitions -------------------------------------------------------------------------------------------
+    # ---- what the transitions show -----------------------------------------------------------------------------
 
-    def _attempt(self, what: str, hook: Callable[[], None]) -> TransitionCallbackReturn:
-        try:
-            hook()
-        except UserError as error:
-            self._transition_failed(what, str(error))
-            return Result.FAILURE
-        except Exception as error:
-            self._transition_failed(what, f"{type(error).__name__}: {error}")
-            self.get_logger().error(traceback.format_exc())
-            return Result.ERROR
-        self.health.clear_condition("lifecycle")
-        return Result.SUCCESS
-
-    def _transition_failed(self, what: str, why: str) -> None:
-        self.health.clear_condition("lifecycle")  # the second failure is logged too
-        self.complain("lifecycle", ERROR, f"cannot {what}: {why}")
-
-    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Run :meth:`configure`; what it took is given back when it fails."""
+    def before_configure(self) -> None:
         for name in self.params.useless_overrides(self):
             self.complain(name, WARN, f"{name} fits no topic and policy of this node; see config/qos_overrides.yaml")
-        result = self._attempt("configure", self.configure)
-        if result == Result.SUCCESS:
-            self.state = "inactive"
-            return super().on_configure(state)
-        if result == Result.FAILURE:
-            self._quietly(self.cleanup)
-        return result
 
-    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Open the publishers, then run :meth:`activate`."""
-        super().on_activate(state)
-        self.state = "active"
+    def became_active(self) -> None:
         self._running_since = time.monotonic()
-        result = self._attempt("activate", self.activate)
-        if result != Result.SUCCESS:
-            self.state = "inactive"
-            super().on_deactivate(state)
-        return result
 
-    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Run :meth:`deactivate`, then close the publishers."""
-        result = self._attempt("deactivate", self.deactivate)
-        self.state = "inactive"
-        super().on_deactivate(state)
-        return result if result == Result.SUCCESS else Result.ERROR
+    def transition_done(self) -> None:
+        self.health.clear_condition("lifecycle")
 
-    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Run :meth:`cleanup`."""
-        result = self._attempt("clean up", self.cleanup)
-        self.state = "unconfigured"
-        super().on_cleanup(state)
-        return result
-
-    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Deactivate where needed and clean up."""
-        if self.state == "active":
-            self._attempt("deactivate", self.deactivate)
-        self._attempt("clean up", self.cleanup)
-        self.state = "finalized"
-        super().on_shutdown(state)
-        return Result.SUCCESS
-
-    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Go back to unconfigured with everything freed; the reason stays in diagnostics."""
-        if self.state == "active":
-            self._quietly(self.deactivate)
-        self._quietly(self.cleanup)
-        self.state = "unconfigured"
-        super().on_error(state)
-        return Result.SUCCESS
-
-    def _quietly(self, hook: Callable[[], None]) -> None:
-        """Run a hook on the way out of a failure, whose reason must stay the visible one."""
-        try:
-            hook()
-        except Exception:
-            self.get_logger().error(traceback.format_exc())
+    def transition_failed(self, what: str, why: str) -> None:
+        self.health.clear_condition("lifecycle")  # the second failure is logged too
+        self.complain("lifecycle", ERROR, f"cannot {what}: {why}")

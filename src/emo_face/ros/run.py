@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import IO, Any
 
 import rclpy
 from rclpy.executors import Executor, ExternalShutdownException, MultiThreadedExecutor, SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
 
-from emo_face.core.errors import UserError
+from emo_face.core.errors import ConfigError, UserError
 from emo_face.ros.images.transport import use_profile
 from emo_face.ros.lifecycle import EmoNode
+from emo_face.ros.supervision.channel import NodeEnd
+from emo_face.ros.supervision.supervised import Supervised
+from emo_face.runtime.process import Parent
 
 HAND_OVER = 0.0005
 """Seconds that rclpy's multi-threaded executor is kept from looking for work. It hands a callback out again and again,
@@ -35,14 +40,14 @@ def run(create: Callable[[], EmoNode], args: Sequence[str] | None = None, remaps
         0 at a clean end, 2 after a user's mistake in the parameters, else what the node finished with.
     """
     use_profile(os.environ)
-    # our own handlers: rclpy's would shut the context down before the node can say good-bye
-    rclpy.init(args=arguments(args, remaps), signal_handler_options=SignalHandlerOptions.NO)
+    parent, line = Parent.from_environment(os.environ), NodeEnd.inherited(os.environ)
     node: EmoNode | None = None
     code = 0
     try:
+        init(arguments(args, remaps))
         node = create()
         _end_on_signals(node)
-        code = _spin(node)
+        code = _spin(node, parent, Supervised([node], line) if line is not None else None)
     except UserError as error:
         print(f"emo_face: {error}", file=sys.stderr)
         code = 2
@@ -53,6 +58,39 @@ def run(create: Callable[[], EmoNode], args: Sequence[str] | None = None, remaps
             end(node)
         rclpy.try_shutdown()
     return code
+
+
+def init(args: Sequence[str], context: Any = None) -> None:
+    """Begin ROS with our own signal handlers: rclpy's would shut the context down before a node can say good-bye.
+
+    Raises:
+        ConfigError: an argument after ``--ros-args`` is none that ROS understands; one line.
+    """
+    failed = ""
+    with tempfile.TemporaryFile() as said:
+        with _stderr_to(said):
+            try:
+                rclpy.init(args=list(args), context=context, signal_handler_options=SignalHandlerOptions.NO)
+            except Exception as error:  # rclpy has no public base class of its errors
+                unknown = type(error).__name__ == "UnknownROSArgsError"
+                failed = f"{'unknown arguments ' if unknown else ''}{error}"
+        said.seek(0)
+        if failed:  # rcl has said its part of it in words of its own
+            text = " ".join(failed.split(", at ")[0].removeprefix("failed to initialize rcl: ").split())
+            raise ConfigError(f"ROS does not start: {text}")
+        sys.stderr.write(said.read().decode(errors="replace"))
+
+
+@contextlib.contextmanager
+def _stderr_to(file: IO[bytes]) -> Iterator[None]:
+    """Send what C libraries write to descriptor 2 into ``file``."""
+    kept = os.dup(2)
+    os.dup2(file.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def arguments(args: Sequence[str] | None, remaps: Sequence[str]) -> list[str]:
@@ -71,7 +109,7 @@ def _end_on_signals(node: EmoNode) -> None:
         signal.signal(number, stop)
 
 
-def _spin(node: EmoNode) -> int:
+def _spin(node: EmoNode, parent: Parent, supervised: Supervised | None) -> int:
     executor: Executor = SingleThreadedExecutor() if node.threads == 1 else MultiThreadedExecutor(node.threads)
     executor.add_node(node)
     try:
@@ -80,6 +118,10 @@ def _spin(node: EmoNode) -> int:
             executor.spin_once(timeout_sec=0.1)
             if node.threads > 1:
                 time.sleep(HAND_OVER)
+            if supervised is not None:
+                supervised.obey()
+            if parent.gone():
+                node.finish(0)
         return node.exit_code or 0
     finally:
         executor.remove_node(node)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import os
+import select
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -26,13 +28,24 @@ class Child:
     ends every child once and in order.
     """
 
-    def __init__(self, command: Sequence[str], log: IO[bytes] | None = None) -> None:
-        """``log``: where its stdout and stderr go; None: to ours."""
+    def __init__(
+        self,
+        command: Sequence[str],
+        log: IO[bytes] | None = None,
+        environment: Mapping[str, str] | None = None,
+        inherit: Sequence[int] = (),
+    ) -> None:
+        """``log``: where its stdout and stderr go; None: to ours. ``environment``: added to ours.
+
+        ``inherit``: descriptors that stay open in the child, under their numbers.
+        """
         self.command = list(command)
         self._process = subprocess.Popen(
             self.command,
             stdout=log,
             stderr=None if log is None else subprocess.STDOUT,
+            env={**os.environ, **(environment or {})},
+            pass_fds=inherit,
             start_new_session=True,
             preexec_fn=_die_with_parent if sys.platform == "linux" else None,
         )
@@ -53,6 +66,19 @@ class Child:
             return 0.0
         return next((int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith("VmHWM:")), 0.0)
 
+    def cpu_seconds(self) -> float:
+        """Processor time used so far, all threads; 0 if the kernel does not tell."""
+        try:
+            fields = Path(f"/proc/{self.pid}/stat").read_text(encoding="ascii", errors="replace").rsplit(")", 1)[1]
+        except OSError:
+            return 0.0
+        return sum(map(int, fields.split()[11:13])) / os.sysconf("SC_CLK_TCK")
+
+    def kill(self) -> None:
+        """End it at once, also while it is stopped (SIGKILL)."""
+        with contextlib.suppress(ProcessLookupError):
+            self._process.kill()
+
     def interrupt(self) -> None:
         """Send SIGINT, the signal on which a ROS node shuts down cleanly."""
         with contextlib.suppress(ProcessLookupError):
@@ -67,3 +93,41 @@ class Child:
                 step()
                 patience = 2.0
         return self._process.wait()
+
+
+PARENT = "EMO_FACE_PARENT"
+
+
+class Parent:
+    """The process whose end is to be ours too: what ``EMO_FACE_PARENT`` names by its id, or nobody.
+
+    A launch file sets the variable, since `ros2 launch` leaves its processes behind when it is killed itself. Under
+    systemd, nohup or Docker nobody sets it.
+    """
+
+    def __init__(self, pid: int | None) -> None:
+        self.pid = pid
+        self._handle: int | None = None
+        if pid is not None and hasattr(os, "pidfd_open"):
+            with contextlib.suppress(OSError):
+                self._handle = os.pidfd_open(pid)
+
+    @classmethod
+    def from_environment(cls, environment: MutableMapping[str, str]) -> Parent:
+        """Takes the variable out: it is not meant for children of this process."""
+        text = environment.pop(PARENT, "")
+        return cls(int(text) or None if text.isdecimal() else None)
+
+    def gone(self) -> bool:
+        """Whether it has ended; never True for nobody."""
+        if self.pid is None:
+            return False
+        if self._handle is not None:
+            return bool(select.select([self._handle], [], [], 0)[0])
+        try:
+            os.kill(self.pid, 0)
+        except ProcessLookupError:
+            return True
+        except PermissionError:
+            return False
+        return False

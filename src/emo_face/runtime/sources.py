@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import cv2
 import numpy as np
 
-from emo_face.core.errors import UserError
+from emo_face.core.errors import Unavailable, UserError
 from emo_face.core.types import ImageArray
 
 PICTURES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".pgm", ".ppm"})
@@ -22,6 +22,10 @@ FOLDER_RATE = 1.0
 
 class SourceError(UserError):
     """A source cannot be opened or read; names it and what to try."""
+
+
+class SourceGone(SourceError, Unavailable):
+    """A device is not there now."""
 
 
 UPPER = 0.3  # share of the way down that the pan takes
@@ -230,7 +234,7 @@ class Webcam:
         self._capture: Any = cv2.VideoCapture(int(name) if name.isdecimal() else name)
         if not self._capture.isOpened():
             self._capture.release()
-            raise SourceError(
+            raise SourceGone(
                 f"webcam {name}: cannot be opened; list devices with `ls /dev/video*`, join group video, "
                 "or give a file as source"
             )

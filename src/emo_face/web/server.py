@@ -15,7 +15,7 @@ from typing import Any
 from aiohttp import WebSocketError, WSCloseCode, WSMsgType, web
 from aiohttp.typedefs import Handler
 
-from emo_face.core.errors import UserError
+from emo_face.core.errors import Unavailable, UserError
 from emo_face.web import security
 from emo_face.web.hub import Hub, quietly
 from emo_face.web.pages import load_pages
@@ -86,7 +86,7 @@ class FaceServer:
         """Bind and serve in a thread of its own; returns once pages can connect.
 
         Raises:
-            UserError: the port is in use or may not be opened; names port and parameter.
+            Unavailable: the port is in use. UserError: it may not be opened. Both name port and parameter.
         """
         if self._thread is not None:
             return
@@ -130,7 +130,7 @@ class FaceServer:
             where = f"port {self.port} on {self.host}"
             if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
                 hint = "stop the other program or set screen.port to a free one (0 picks one)"
-                raise UserError(f"{where} is in use: {hint}") from None
+                raise Unavailable(f"{where} is in use: {hint}") from None
             raise UserError(f"cannot open {where} (parameters screen.port and screen.host): {error}") from None
         self.port = int(listener.getsockname()[1])
         return listener

@@ -42,9 +42,9 @@ def test_a_bad_timeline_is_named(tmp_path):
 
 def test_overrides_reach_the_node_they_name():
     pytest.importorskip("yaml")
-    commands = dict(
-        up.commands(parse("--set", "perception.max_age=0.3", "--source", "a b.mp4", "--only", "camera,perception"))
-    )
+    pytest.importorskip("rclpy", reason="run scripts/setup.sh")
+    words = ("--set", "perception.max_age=0.3", "--source", "a b.mp4", "--only", "camera,perception")
+    commands = {names[0]: command for names, command in up.commands(parse(*words))}
     assert set(commands) == {"camera", "perception"}
     assert "max_age:=0.3" in commands["perception"]
     assert 'source:="a b.mp4"' in commands["camera"]
@@ -58,6 +58,11 @@ def test_overrides_reach_the_node_they_name():
         (["--set", "nobody.rate=1"], "expected NODE.PARAM=VALUE"),
         (["--only", "camera,nobody"], "no node is called 'nobody'"),
         (["--params", "missing.yaml"], "missing.yaml does not exist"),
+        (["--remap", "foo"], "Couldn't parse remap rule: '-r foo'"),
+        (["--log-level", "foo"], "Couldn't parse log level"),
+        (["--namespace", "a!b"], "Couldn't parse remap rule: '-r __ns:=/a!b'"),
+        (["--ros-args", "--bogus"], "unknown arguments \\['--bogus'"),
+        (["--ros-args", "-r", "__node:=x"], "would give every node this name"),
     ],
 )
 def test_mistakes_are_named(words, complaint):

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from emo_face.runtime.backoff import Backoff
-from emo_face.runtime.process import Child
+from emo_face.runtime.process import PARENT, Child, Parent
 
 
 def test_delays_double_up_to_the_longest():
@@ -79,7 +79,7 @@ def test_a_child_that_ignores_signals_is_killed():
 def test_no_child_outlives_a_killed_parent():
     parent_script = textwrap.dedent("""
         import sys, time
-        from emo_face.runtime.process import Child
+        from emo_face.runtime.process import PARENT, Child, Parent
         print(Child([sys.executable, "-c", "import time; time.sleep(60)"]).pid, flush=True)
         time.sleep(60)
     """)
@@ -96,3 +96,16 @@ def test_no_child_outlives_a_killed_parent():
         return state == "Z"  # ended, waiting for a reaper
 
     wait_for(gone)
+
+
+def test_a_parent_that_ends_is_gone_and_nobody_never_is():
+    other = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    environment = {PARENT: str(other.pid)}
+    parent = Parent.from_environment(environment)
+    assert PARENT not in environment
+    assert not parent.gone()
+    other.communicate(b"\n")
+    assert parent.gone()
+    assert Parent(other.pid).gone()
+    for text in ({}, {PARENT: "0"}, {PARENT: "systemd"}):
+        assert not Parent.from_environment(text).gone()

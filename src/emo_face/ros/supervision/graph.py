@@ -39,24 +39,20 @@ def command_line(
     params_file: Path | None = None,
     namespace: str = "",
     overrides: Mapping[str, str] | None = None,
-    remaps: Sequence[str] = (),
-    log_level: str = "",
+    ros_args: Sequence[str] = (),
 ) -> list[str]:
     """Command that runs ``spec`` as a process of this interpreter.
 
     Args:
         overrides: parameter -> YAML text of its value; they win over the file.
-        remaps: ``from:=to`` rules.
+        ros_args: further words that follow ``--ros-args``; their parameter files win over ``params_file``.
     """
     command = [sys.executable, "-m", spec.module, "--ros-args", "-r", f"__node:={spec.name}"]
     if namespace:
         command += ["-r", f"__ns:=/{namespace.strip('/')}"]
     if params_file is not None:
         command += ["--params-file", str(params_file)]
+    command += ros_args
     for name, value in (overrides or {}).items():
         command += ["-p", f"{name}:={value}"]
-    for rule in remaps:
-        command += ["-r", rule]
-    if log_level:
-        command += ["--log-level", log_level]
     return command
