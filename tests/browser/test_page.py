@@ -69,6 +69,9 @@ def decode(data_url: str) -> np.ndarray:
     return np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR))
 
 
+META = {"person": "p00001", "person_emotion": "Sad", "shown": "Sympathy", "strength": 0.62, "latency_ms": 42}
+
+
 class Page:
     """An open page and a publisher that keeps showing ``face`` at 30 Hz, as the driver does."""
 
@@ -84,7 +87,7 @@ class Page:
     def _publish(self) -> None:
         while not self._stop.wait(1 / 30):
             face = self.face(time.monotonic()) if callable(self.face) else self.face
-            self.server.publish(face, {"emotion": "Happy", "person": "p00001", "latency_ms": 42})
+            self.server.publish(face, META)
 
     def until(self, script: str, seconds: float = 8.0) -> Any:
         end = time.monotonic() + seconds

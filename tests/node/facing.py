@@ -11,7 +11,10 @@ from emo_face_msgs.msg import FaceExpression
 from sensor_msgs.msg import JointState
 
 from emo_face.core.arkit import ARKIT_INDEX
-from emo_face.core.types import ExpressionTarget
+from emo_face.core.labels import basic7
+from emo_face.core.types import Emotion, ExpressionTarget
+from emo_face.expression.prototypes import held
+from emo_face.expression.shown import shown_of
 from emo_face.face.expressions.basis import open_basis
 from emo_face.face.expressions.facs import default_facs
 from emo_face.nodes.face_driver import FaceDriverNode
@@ -23,28 +26,22 @@ STILL = {f"layers__{name}": False for name in ("blink", "saccades", "breathing",
 
 
 def expression(stamp: float, emotion: str = "Happy", valid_for: float = 1.0, **changes: Any) -> FaceExpression:
-    code = open_basis().encode(default_facs().arkit({emotion: 1.0}))
-    target = ExpressionTarget(
-        stamp=stamp,
-        person_id="p00001",
-        perspective="mirror",
-        emotion=emotion,
-        label_set="basic7",
-        probabilities=np.eye(7)[3],
-        coefficients=code.coefficients,
-        basis="open-ict-1",
-        jaw_pose=code.jaw_pose,
-        eyelids=code.eyelids,
-        gaze=np.zeros(2),
-        intensity=1.0,
-        confidence=1.0,
-        valid_for=valid_for,
-        source="test",
-    )
-    msg = expression_message(target, frame_id="camera", latency=0.0)
+    msg = expression_message(target_of(stamp, emotion, valid_for), frame_id="camera", latency=0.0)
     for name, value in changes.items():
         setattr(msg, name, value)
     return msg
+
+
+def target_of(stamp: float, emotion: str = "Happy", valid_for: float = 1.0) -> ExpressionTarget:
+    """A full mirrored ``emotion`` of basic7."""
+    code = open_basis().encode(default_facs().arkit({emotion: 1.0}))
+    p = np.array([float(label == emotion) for label in basic7().labels])
+    feels = Emotion("basic7", p, p > 0.5, *basic7().circumplex(p), quality=1.0)
+    return ExpressionTarget(
+        stamp=stamp, person_id="p00001", perspective="mirror", feels=feels, shown=shown_of({emotion: 1.0}),
+        keyframes=(held(code),), basis="open-ict-1", gaze=np.zeros(2), confidence=1.0, valid_for=valid_for,
+        source="test",
+    )  # fmt: skip
 
 
 class Face:

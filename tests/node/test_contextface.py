@@ -96,7 +96,7 @@ def test_words_and_a_picture_become_an_expression_and_services_answer(graph: Any
     got = heard[-1]
     assert (got.source, got.basis, got.label_set) == ("contextface", "flame2020", "caers7")
     assert sum(got.probabilities) == pytest.approx(1.0, abs=1e-4)
-    assert np.abs(np.array(got.flame_expression)).max() > 0
+    assert np.abs(np.array(got.keyframes[0].coefficients)).max() > 0
     assert got.text.startswith("Considering the quote, the person expresses ")
     assert got.latency.sec < 5
 
@@ -104,7 +104,7 @@ def test_words_and_a_picture_become_an_expression_and_services_answer(graph: Any
         GenerateExpression, "/expression/generate", quote="oh no", emotion="Fear", intensity=0.5, perspective="mirror"
     )
     assert forced.success, forced.message
-    assert (forced.expression.emotion, forced.expression.perspective) == ("Fear", "mirror")
+    assert (forced.expression.shown, forced.expression.perspective) == ("Fear", "mirror")
     wrong = graph.call(GenerateExpression, "/expression/generate", quote="oh no", emotion="Hunger")
     assert not wrong.success
     assert "expected one of Angry" in wrong.message

@@ -16,7 +16,7 @@ import pytest
 pytest.importorskip("rclpy")
 pytest.importorskip("emo_face_msgs", reason="needs the messages: run scripts/setup.sh")
 import aiohttp
-from emo_face_msgs.msg import FaceExpression
+from emo_face_msgs.msg import FaceExpression, Keyframe
 from facing import SMILE, Face, expression
 from std_srvs.srv import SetBool, Trigger
 
@@ -55,7 +55,10 @@ def test_the_face_blinks(graph: Any) -> None:
     ("changes", "reason"),
     [
         ({"basis": "flame1999"}, "basis 'flame1999' is unknown here"),
-        ({"flame_expression": np.full(100, np.nan, np.float32)}, "flame_expression: expected finite numbers"),
+        ({"keyframes": [Keyframe(coefficients=np.full(100, np.nan))]}, "keyframes[0]: expected finite numbers"),
+        ({"keyframes": []}, "keyframes: expected 1 to 8, got 0"),
+        ({"keyframes": [Keyframe()] * 9}, "keyframes: expected 1 to 8, got 9"),
+        ({"keyframes": [Keyframe()] * 2}, "keyframes[1].offset: expected rising from 0 s, got 0"),
         ({"intensity": -1.0}, "intensity: expected a value in [0, 1]"),
     ],
 )

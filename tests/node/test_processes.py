@@ -105,40 +105,18 @@ def test_signals_end_an_active_node_cleanly(graph: Any, start: Start, folder: Pa
 
 def test_an_interrupted_driver_eases_to_neutral_before_it_goes(graph: Any, start: Start) -> None:
     from emo_face_msgs.msg import FaceExpression
+    from facing import expression
 
     from emo_face.core.arkit import ARKIT_INDEX
-    from emo_face.core.types import ExpressionTarget
-    from emo_face.face.expressions.basis import open_basis
-    from emo_face.ros.messages.convert import expression_message
 
     smile = ARKIT_INDEX["mouthSmileLeft"]
     faces = graph.hear(JointState, "face/blendshapes", qos.reliable(200))
     driver = start("face_driver", "-p", "screen.enabled:=false", "-p", "neutral_time:=0.3")
     bring_up(graph, "face_driver")
     out = graph.talk(FaceExpression, "face/expression")
-    arkit = np.zeros(52)
-    arkit[smile] = arkit[smile + 1] = 1.0
-    code = open_basis().encode(arkit)
 
     def smiling() -> bool:
-        target = ExpressionTarget(
-            graph.now(),
-            "p00001",
-            "mirror",
-            "Happy",
-            "basic7",
-            np.eye(7)[3],
-            code.coefficients,
-            "open-ict-1",
-            code.jaw_pose,
-            code.eyelids,
-            code.gaze,
-            1.0,
-            1.0,
-            1.0,
-            "test",
-        )
-        out.publish(expression_message(target, frame_id="", latency=0.0))
+        out.publish(expression(graph.now()))
         return bool(faces) and faces[-1].position[smile] > 0.6
 
     graph.until(smiling)

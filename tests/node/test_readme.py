@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -60,28 +61,33 @@ def test_every_verb_is_in_the_table():
     assert {verb for verb in verbs() if verb not in named} == set()
 
 
-def test_the_example_prints_what_it_hears(graph):
+def test_the_example_prints_what_it_hears_and_ends_quietly(graph):
     from emo_face_msgs.msg import EmotionScores, EmotionScoresArray
 
     code = re.search(r"```python\n(.*?)```", README, re.DOTALL).group(1)
-    assert len(code.strip().splitlines()) <= 10
+    assert len([line for line in code.splitlines() if line]) <= 14
     script = code.replace("rclpy.init()", f"rclpy.init(domain_id={graph.domain})").replace(
         ':.2f}")', ':.2f}", flush=True)'
     )
     publisher = graph.helper.create_publisher(EmotionScoresArray, "/emotion/scores", 5)
-    listener = subprocess.Popen(
-        [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    try:
-        graph.until(lambda: publisher.get_subscription_count() > 0, 20.0, "the example does not subscribe")
-        person = EmotionScores(
-            person_id="p00001", top="Happy", labels=["Happy", "Sad"], probabilities=[0.75, 0.25], quality=0.5
+    for end in (signal.SIGINT, signal.SIGTERM):
+        listener = subprocess.Popen(
+            [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
-        publisher.publish(EmotionScoresArray(people=[person]))
-        assert listener.stdout.readline().strip() == "p00001: Happy 75%, quality 0.50"
-    finally:
-        listener.kill()
-        listener.communicate()
+        try:
+            graph.until(lambda: publisher.get_subscription_count() > 0, 20.0, "the example does not subscribe")
+            labels = {"labels": ["Happy", "Sad"], "probabilities": [0.75, 0.25]}
+            seen = EmotionScores(person_id="p00001", top="Happy", quality=0.5, **labels)
+            unknown = EmotionScores(person_id="p00002", labels=["Happy", "Sad"], probabilities=[0.5, 0.5])
+            publisher.publish(EmotionScoresArray(people=[seen, unknown]))
+            assert listener.stdout.readline().strip() == "p00001: Happy 75%, quality 0.50"
+            assert listener.stdout.readline().strip() == "p00002: unknown, quality 0.00"
+            listener.send_signal(end)
+            assert "Traceback" not in listener.communicate(timeout=10)[1]
+            graph.until(lambda: publisher.get_subscription_count() == 0, 20.0, "the example did not go")
+        finally:
+            listener.kill()
+            listener.communicate()
 
 
 @pytest.mark.parametrize("target", re.findall(r"\]\((?!http)([^)#]+)\)", README))

@@ -66,7 +66,8 @@ class LiveView:
             return Text("nobody in view" if self.scores is not None else "waiting for the first frame")
         table = Table.grid(padding=(0, 2))
         for person in self.scores.people[:4]:
-            best = sorted(zip(person.labels, person.probabilities, strict=False), key=lambda pair: -pair[1])[:3]
+            told = zip(person.labels, person.probabilities, strict=False) if person.top else ()
+            best = sorted(told, key=lambda pair: -pair[1])[:3]
             bars = Text()
             for label, value in best:
                 bars.append(f"{label:<9}", STYLES.get(label, ""))
@@ -82,9 +83,13 @@ class LiveView:
         shown = self.expression
         lines = [Text(f"heard: {self.said!r}" if self.said else "heard: nothing yet", "italic")]
         if shown is not None:
-            style = "bold " + STYLES.get(shown.emotion, "white")
-            how = f"  ({shown.perspective}, {shown.source})"
-            lines.append(Text.assemble("shows: ", (f"{shown.emotion} {shown.intensity:.0%}", style), how))
+            feels, style = shown.person_emotion, "bold " + STYLES.get(shown.shown, "white")
+            lines.append(
+                Text.assemble(
+                    ("feels ", "dim"), (feels or "unknown", STYLES.get(feels, "white")), ("  shows ", "dim"),
+                    (f"{shown.shown} {shown.strength:.0%}", style), f"  ({shown.perspective}, {shown.source})",
+                )
+            )  # fmt: skip
         return Group(*lines)
 
     def _graph(self, phases: dict[str, str]) -> RenderableType:

@@ -11,7 +11,10 @@ import numpy as np
 import yaml
 
 from emo_face.core.paths import data_file
-from emo_face.core.types import FloatArray
+from emo_face.core.types import Emotion, FloatArray
+
+FLAT, TIE = 1e-3, 1e-6
+"""A label stands out if it is above the mean of all by ``FLAT`` and above every other by ``TIE``."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,29 @@ class LabelSet:
             float(np.dot(weights[known], valence[known]) / total),
             float(np.dot(weights[known], arousal[known]) / total),
         )
+
+    def top(self, probabilities: FloatArray) -> str:
+        """The label that stands out of a distribution of shape (n,), or an empty text: a flat one has no winner."""
+        values = np.asarray(probabilities, dtype=np.float64)
+        if values.shape != (len(self),) or not np.isfinite(values).all():
+            return ""
+        best, second = np.argsort(-values, kind="stable")[:2]
+        stands_out = values[best] - values.mean() > FLAT and values[best] - values[second] > TIE
+        return self.labels[int(best)] if stands_out else ""
+
+
+def top_of(emotion: Emotion | None) -> str:
+    """The label that stands out of an emotion; empty without evidence (quality 0) and where nothing stands out."""
+    if emotion is None or not emotion.quality > 0:
+        return ""
+    return label_set(emotion.label_set).top(emotion.probabilities)
+
+
+def fine_top_of(emotion: Emotion | None) -> str:
+    """As :func:`top_of`, of the finer labels."""
+    if emotion is None or not emotion.quality > 0 or emotion.fine_probabilities is None:
+        return ""
+    return label_set(emotion.fine_label_set).top(emotion.fine_probabilities)
 
 
 def _number(value: float | None) -> float:

@@ -86,13 +86,20 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class Speech:
-    """A final utterance. ``stamp`` in seconds; ``speaker`` is a person id or empty if unknown."""
+    """A final utterance.
+
+    Attributes:
+        stamp: seconds. confidence: in [0, 1], of the recogniser.
+        speaker: a person id, or empty if unknown. locale: BCP 47 tag, or empty.
+        attribution: in [0, 1], how sure it is that the speaker said it.
+    """
 
     text: str
     stamp: float
     confidence: float = 1.0
     speaker: str = ""
     locale: str = ""
+    attribution: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +115,9 @@ class Emotion:
             absolute values sum to at most 1.
         quality: [0, 1]; 0 means nothing usable was seen and the distribution is flat.
         arkit: (52,) the person's own ARKit activations above their resting face, where something measures them.
+        fine_label_set, fine_probabilities: a finer set of emotions and its (m,) probabilities, where something reads
+            them; empty and None else.
+        words: what was said and counts here, where it is published with the scores.
     """
 
     label_set: str
@@ -118,35 +128,72 @@ class Emotion:
     evidence: Mapping[str, float] = field(default_factory=dict)
     quality: float = 0.0
     arkit: FloatArray | None = None
+    fine_label_set: str = ""
+    fine_probabilities: FloatArray | None = None
+    words: Speech | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Keyframe:
+    """A face to be reached at a time.
+
+    Attributes:
+        offset: seconds after the expression's start, >= 0.
+        coefficients: (n,) in the expression's basis: 100 unit standard deviations each, 52 activations for ARKit's own.
+        jaw_pose: (3,) rad, axis-angle. eyelids: (2,) left, right in [0, 1], 1 = closed.
+    """
+
+    offset: float
+    coefficients: FloatArray
+    jaw_pose: FloatArray
+    eyelids: FloatArray
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What a face shows, in words and numbers.
+
+    Attributes:
+        name: the strongest expression in it, ``Neutral`` at rest.
+        strength: [0, 1], of that one alone. intensity: [0, 1], of the whole face; 0 at rest.
+        valence, arousal: in [-1, 1].
+    """
+
+    name: str = "Neutral"
+    strength: float = 0.0
+    intensity: float = 0.0
+    valence: float = 0.0
+    arousal: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class ExpressionTarget:
-    """A facial expression for the robot.
+    """A facial expression for the robot, and what it answers.
 
     Attributes:
         stamp: seconds; stamp of the newest input used.
-        coefficients: (100,) expression coefficients in ``basis``, unit standard deviation each.
-        basis: ``open-ict-1``, ``flame2020`` or ``flame2023``.
-        jaw_pose: (3,) rad, axis-angle. eyelids: (2,) left, right in [0, 1], 1 = closed.
+        person_id: who is answered; empty for nobody in view.
+        feels: what that person feels; of words that nobody in view said where ``person_id`` is empty; None: not known.
+        shown: what the face shows.
+        keyframes: at least one, offsets rising; one is held.
+        basis: ``open-ict-1``, ``flame2020``, ``flame2023`` or ``arkit-52``.
         gaze: (2,) rad, yaw (left +), pitch (up +).
-        intensity, confidence: in [0, 1]. valid_for: seconds after ``stamp``.
+        confidence: in [0, 1], how far to trust ``feels``. valid_for: seconds after ``stamp``.
         source: backend that made it. text: situation or reason, may be empty.
+        words: what is answered. start: seconds, when the keyframes' clock starts; None: at ``stamp``.
     """
 
     stamp: float
     person_id: str
     perspective: str
-    emotion: str
-    label_set: str
-    probabilities: FloatArray
-    coefficients: FloatArray
+    feels: Emotion | None
+    shown: Shown
+    keyframes: tuple[Keyframe, ...]
     basis: str
-    jaw_pose: FloatArray
-    eyelids: FloatArray
     gaze: FloatArray
-    intensity: float
     confidence: float
     valid_for: float
     source: str
     text: str = ""
+    words: Speech | None = None
+    start: float | None = None

@@ -24,13 +24,19 @@ class SeenPerson:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """What one frame showed. ``stamp`` in seconds; ``width`` and ``height`` in pixels of the source image."""
+    """What one frame showed.
+
+    Attributes:
+        stamp: seconds. width, height: pixels of the source image.
+        room: read from words that nobody in view said, while they count.
+    """
 
     stamp: float
     width: int
     height: int
     people: tuple[SeenPerson, ...] = ()
     image: ImageArray | None = None
+    room: Emotion | None = None
 
 
 @dataclass(frozen=True, slots=True)

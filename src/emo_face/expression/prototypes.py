@@ -11,11 +11,12 @@ import numpy as np
 
 from emo_face.core.arkit import ARKIT_52, ARKIT_INDEX
 from emo_face.core.errors import ConfigError
-from emo_face.core.labels import basic7, label_set
-from emo_face.core.types import Emotion, ExpressionTarget, FloatArray
-from emo_face.expression.model import Context, ExpressionModel, SeenPerson
+from emo_face.core.labels import label_set, top_of
+from emo_face.core.types import Emotion, ExpressionTarget, FloatArray, Keyframe
+from emo_face.expression.model import Context, ExpressionModel
 from emo_face.expression.policy import Camera, Perspective, eyes_of, load_perspectives
-from emo_face.face.expressions.basis import Basis, open_basis
+from emo_face.expression.shown import shown_of
+from emo_face.face.expressions.basis import Basis, FaceCode, open_basis
 from emo_face.face.expressions.facs import Facs, default_facs, load_facs
 
 GAZE_SHAPES = np.array([ARKIT_INDEX[name] for name in ARKIT_52 if name.startswith("eyeLook")])
@@ -78,10 +79,22 @@ class PrototypeExpression(ExpressionModel):
         self.hashes: Mapping[str, str] = self._basis.hashes
 
     def express(self, context: Context, now: float) -> ExpressionTarget:
-        """See :meth:`emo_face.expression.model.ExpressionModel.express`."""
-        if context.followed is None:
-            return self._rest(context)
-        return self._answer(context, context.followed)
+        """See :meth:`emo_face.expression.model.ExpressionModel.express`.
+
+        Where nobody is followed, words that nobody in view said are answered; without any the face rests.
+        """
+        seen, room = context.followed, context.scene.room if context.scene is not None else None
+        feels = seen.emotion if seen is not None else room
+        mixture = self._mixture(feels, context.speech is not None)
+        shown = shown_of(mixture, self.settings.intensity)
+        face = self._face(mixture, feels, seen.arkit if seen is not None else None)
+        code = self._basis.encode(face)
+        return ExpressionTarget(
+            stamp=context.stamp, person_id=seen.person.person_id if seen is not None else "",
+            perspective=self.settings.perspective, feels=feels, shown=shown, keyframes=(held(code),),
+            basis=self.basis, gaze=self._gaze(context), confidence=self._confidence(feels),
+            valid_for=self.settings.valid_for, source=self.name, words=context.speech,
+        )  # fmt: skip
 
     def arkit(self, emotion: Emotion, spoken: bool = False, own: FloatArray | None = None) -> FloatArray:
         """ARKit activations (52,) in [0, 1] that answer one person's emotion; the eyes look straight ahead.
@@ -91,15 +104,26 @@ class PrototypeExpression(ExpressionModel):
             spoken: the person's words are fresh.
             own: (52,) the person's own activations; a mirror copies them when they are finite.
         """
-        strength = self.settings.intensity * self._trust(emotion)
-        if own is not None and self._copies(own):
-            result: FloatArray = strength * np.clip(np.asarray(own, dtype=np.float64), 0.0, 1.0)
+        return self._face(self._mixture(emotion, spoken), emotion, own)
+
+    def _mixture(self, feels: Emotion | None, spoken: bool) -> dict[str, float]:
+        """Expression -> strength of the answer; what was read counts as far as it can be trusted."""
+        answer = self._answers.answer({}, spoken)
+        if feels is None:
+            return answer
+        labels, said = label_set(feels.label_set), _usable(feels.probabilities)
+        seen = self._facs.strengths(labels.labels, said) if top_of(feels) else {}
+        scale = self._trust(feels) * self._facs.arousal_scale(feels.arousal, labels.circumplex(said)[1])
+        for name, strength in self._answers.answer(seen, False).items():
+            answer[name] = answer.get(name, 0.0) + scale * strength
+        return answer
+
+    def _face(self, mixture: Mapping[str, float], feels: Emotion | None, own: FloatArray | None) -> FloatArray:
+        strength = self.settings.intensity
+        if own is not None and feels is not None and self._copies(own):
+            result: FloatArray = strength * self._trust(feels) * np.clip(np.asarray(own, dtype=np.float64), 0.0, 1.0)
         else:
-            labels = label_set(emotion.label_set)
-            seen = self._facs.strengths(labels.labels, emotion.probabilities)
-            implied = labels.circumplex(_usable(emotion.probabilities))[1]
-            scale = self._facs.arousal_scale(emotion.arousal, implied)
-            result = self._facs.arkit(self._answers.answer(seen, spoken), strength * scale)
+            result = self._facs.arkit(mixture, strength)
         result[GAZE_SHAPES] = 0.0
         return result
 
@@ -111,39 +135,21 @@ class PrototypeExpression(ExpressionModel):
         quality = emotion.quality if math.isfinite(emotion.quality) else 0.0
         return float(np.clip(quality / USABLE_QUALITY, 0.0, 1.0))
 
-    def _answer(self, context: Context, seen: SeenPerson) -> ExpressionTarget:
-        emotion = seen.emotion
-        labels = label_set(emotion.label_set)
-        code = self._basis.encode(self.arkit(emotion, context.speech is not None, seen.arkit))
-        probabilities = _usable(emotion.probabilities)
-        top = int(np.argmax(probabilities))
-        return ExpressionTarget(
-            stamp=context.stamp, person_id=seen.person.person_id, perspective=self.settings.perspective,
-            emotion=labels.labels[top], label_set=labels.name, probabilities=probabilities,
-            coefficients=code.coefficients, basis=self.basis, jaw_pose=code.jaw_pose, eyelids=code.eyelids,
-            gaze=self._gaze(context, seen), intensity=self.settings.intensity * self._trust(emotion),
-            confidence=float(np.clip(probabilities[top], 0.0, 1.0)) * self._trust(emotion),
-            valid_for=self.settings.valid_for, source=self.name,
-        )  # fmt: skip
+    def _confidence(self, feels: Emotion | None) -> float:
+        if feels is None or not top_of(feels):
+            return 0.0
+        return float(_usable(feels.probabilities).max()) * self._trust(feels)
 
-    def _gaze(self, context: Context, seen: SeenPerson) -> FloatArray:
-        eyes = eyes_of(seen.person)
+    def _gaze(self, context: Context) -> FloatArray:
+        eyes = eyes_of(context.followed.person) if context.followed is not None else None
         if eyes is None or context.scene is None:
             return np.zeros(2)
         return self.settings.camera.gaze(eyes, context.scene.width, context.scene.height)
 
-    def _rest(self, context: Context) -> ExpressionTarget:
-        """A face at rest that looks ahead; nobody is there."""
-        labels = basic7()
-        probabilities = np.zeros(len(labels))
-        probabilities[labels.index("Neutral")] = 1.0
-        code = self._basis.encode(np.zeros(52))
-        return ExpressionTarget(
-            stamp=context.stamp, person_id="", perspective=self.settings.perspective, emotion="Neutral",
-            label_set=labels.name, probabilities=probabilities, coefficients=code.coefficients, basis=self.basis,
-            jaw_pose=code.jaw_pose, eyelids=code.eyelids, gaze=code.gaze, intensity=0.0, confidence=0.0,
-            valid_for=self.settings.valid_for, source=self.name,
-        )  # fmt: skip
+
+def held(code: FaceCode) -> Keyframe:
+    """One keyframe that is held."""
+    return Keyframe(0.0, code.coefficients, code.jaw_pose, code.eyelids)
 
 
 def _usable(probabilities: FloatArray) -> FloatArray:

@@ -13,6 +13,7 @@ from typing import Any
 
 from emo_face_msgs.msg import EmotionScoresArray, FaceExpression
 
+from emo_face.core.labels import top_of
 from emo_face.core.types import ExpressionTarget, ImageArray, Speech
 from emo_face.expression.context import ContextWindow, WindowSettings
 from emo_face.expression.model import Context, ExpressionModel, Scene, SeenPerson
@@ -155,7 +156,8 @@ class ExpressionNode(EmoNode):
         self._frame_id = msg.header.frame_id
         read = [read_scores(entry) for entry in msg.people]
         people = tuple(SeenPerson(person, emotion, emotion.arkit) for person, emotion in read)
-        return Scene(seconds(msg.header.stamp), int(msg.width), int(msg.height), people, self._look())
+        room = read_scores(msg.room[0])[1] if msg.room else None
+        return Scene(seconds(msg.header.stamp), int(msg.width), int(msg.height), people, self._look(), room)
 
     def _look(self) -> ImageArray | None:
         """The newest picture for a backend that wants one; a broken one is counted and left out."""
@@ -183,7 +185,8 @@ class ExpressionNode(EmoNode):
         self.health.tick("expression", time.monotonic())
         self.health.latency("latency", latency)
         self.health.fact("following", target.person_id or "nobody")
-        self.health.fact("emotion", target.emotion)
+        self.health.fact("person_emotion", top_of(target.feels) or "unknown")
+        self.health.fact("shown", target.shown.name)
         if self._robot is not None:
             self._robot.publish(target)
 

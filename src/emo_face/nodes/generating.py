@@ -12,9 +12,10 @@ from emo_face_msgs.srv import AskContext, GenerateExpression
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 
 from emo_face.core.errors import UserError
-from emo_face.core.labels import basic7
 from emo_face.core.types import Box, ExpressionTarget, ImageArray
 from emo_face.expression.model import Context
+from emo_face.expression.prototypes import held
+from emo_face.expression.shown import shown_of
 from emo_face.face.expressions.basis import open_basis
 from emo_face.face.expressions.facs import default_facs
 from emo_face.ros.clock import duration_message
@@ -134,24 +135,18 @@ def generate(model: Any, request: Any, values: Mapping[str, Value], now: float) 
 
 def shown(label: str, intensity: float, perspective: str, valid_for: float, now: float) -> ExpressionTarget:
     """The prototype of one emotion, ``intensity`` in (0, 1]. Raises ConfigError for a label that has none."""
-    facs, labels = default_facs(), basic7()
-    arkit = facs.arkit(facs.mixture_of_label(label), intensity)
-    code = open_basis().encode(arkit)
-    known = label in labels.labels
-    probabilities = np.array([float(name == label) for name in labels.labels]) if known else np.zeros(0)
+    facs = default_facs()
+    mixture = facs.mixture_of_label(label)
+    code = open_basis().encode(facs.arkit(mixture, intensity))
     return ExpressionTarget(
         stamp=now,
         person_id="",
         perspective=perspective,
-        emotion=label,
-        label_set=labels.name if known else "",
-        probabilities=probabilities,
-        coefficients=code.coefficients,
+        feels=None,
+        shown=shown_of(mixture, intensity),
+        keyframes=(held(code),),
         basis=open_basis().name,
-        jaw_pose=code.jaw_pose,
-        eyelids=code.eyelids,
         gaze=np.zeros(2),
-        intensity=intensity,
         confidence=1.0,
         valid_for=valid_for if math.isfinite(valid_for) else 1.0,
         source="prototypes",

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from emo_face.core.labels import LabelSet, label_colour
+from emo_face.core.labels import LabelSet, label_colour, top_of
 from emo_face.core.types import Box, Emotion, ImageArray, Person
 
 Colour = tuple[int, int, int]
 
+_UNKNOWN: Colour = (120, 120, 120)
 _FOR: Colour = (80, 200, 80)
 _AGAINST: Colour = (80, 80, 230)
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
@@ -28,8 +29,8 @@ def draw(
     """
     out = np.ascontiguousarray(frame).copy()
     for person, emotion in zip(people, emotions, strict=True):
-        top = int(np.argmax(emotion.probabilities))
-        colour = _bgr(labels.labels[top])
+        top = top_of(emotion)
+        colour = _bgr(top) if top else _UNKNOWN
         if person.body is not None:
             _box(out, person.body, colour, 2)
         if person.face is not None:
@@ -59,8 +60,11 @@ def _landmarks(out: ImageArray, person: Person, colour: Colour) -> None:
 
 
 def _panel(out: ImageArray, anchor: Box, person: Person, emotion: Emotion, labels: LabelSet) -> None:
-    """Id and quality, the three best labels as bars, and the signed evidence, beside the face."""
-    order = np.argsort(-emotion.probabilities)[:3]
+    """Id and quality, the three best labels as bars, and the signed evidence, beside the face.
+
+    Without evidence, or where nothing stands out, no label is named.
+    """
+    order = np.argsort(-emotion.probabilities)[: 3 if top_of(emotion) else 0]
     sources = sorted(emotion.evidence)
     height = 14 * (2 + len(order) + len(sources))
     width = 118

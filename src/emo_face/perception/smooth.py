@@ -1,4 +1,4 @@
-"""Steady emotions: a first-order filter on log-probabilities with a time constant in seconds."""
+"""Steady emotions: a first-order filter on probabilities with a time constant in seconds."""
 
 from __future__ import annotations
 
@@ -12,18 +12,13 @@ from numpy.typing import NDArray
 from emo_face.core.labels import LabelSet
 from emo_face.core.types import Emotion, FloatArray
 
-FLOOR, RARE = 0.01, 1e-4
-"""Lowest probability the filter believes, so that one overconfident frame cannot hold it for seconds.
-
-``RARE`` holds for sets of several labels at once: their scores add up to nothing, rare labels lie below 1 % most of the
-time, and ``FLOOR`` would lift them all. The price is a tenth of a second: with the default time constant a label that
-goes from there to 0.9 crosses 0.5 after 0.25 s instead of 0.17 s.
-"""
+NOTHING = 0.01
+"""Below this quality nothing was seen: what is left of an older reading is no evidence."""
 
 
 @dataclass(frozen=True, slots=True)
 class _State:
-    logits: NDArray[np.float64]
+    probabilities: NDArray[np.float64]
     affect: NDArray[np.float64]
     quality: float
     seen: float
@@ -33,9 +28,10 @@ class EmotionSmoother:
     """Filters each person's emotion over time.
 
     With time constant ``tau`` a change between equally confident expressions takes the top label over after
-    ``tau * ln 2`` seconds, whatever the frame rate; one to an expression a third as confident after ``tau * ln 4``.
-    Label sets that allow several labels at once are filtered in log-odds, label by label. Valence and arousal follow
-    from the filtered labels; those of a model that reads them by itself are filtered as they come.
+    ``tau * ln 2`` seconds, whatever the frame rate. A mixture of calibrated probabilities is calibrated, steady input
+    comes out as it is, and no single frame, however sure, counts for more than its time. Valence and arousal follow
+    from the filtered labels; those of a model that reads them by itself are filtered as they come. Where the filtered
+    quality is next to nothing, so is what is said: a flat distribution, no valence and arousal, quality 0.
     """
 
     def __init__(
@@ -60,7 +56,6 @@ class EmotionSmoother:
             raise ValueError(f"expected tau >= 0 s and memory > 0 s, got {tau} and {memory}")
         self.tau, self.memory, self.thresholds = tau, memory, thresholds
         self._labels, self._own_affect = labels, own_affect
-        self._floor = RARE if labels.multi else FLOOR
         self._states: dict[str, _State] = {}
 
     def reset(self) -> None:
@@ -79,33 +74,39 @@ class EmotionSmoother:
         for person_id, emotion in zip(ids, emotions, strict=True):
             state = self._step(self._states.get(person_id), emotion, now)
             self._states[person_id] = state
-            p = self._probabilities(state.logits)
-            valence, arousal = map(float, state.affect) if self._own_affect else self._labels.circumplex(p)
-            active = emotion.active if self.thresholds is None else p >= self.thresholds
-            quality = state.quality
-            out.append(
-                replace(emotion, probabilities=p, active=active, valence=valence, arousal=arousal, quality=quality)
-            )
+            out.append(self._told(state, emotion))
         return out
 
+    def _told(self, state: _State, emotion: Emotion) -> Emotion:
+        if not state.quality >= NOTHING:
+            n = len(self._labels)
+            flat, none = np.full(n, 1.0 / n), np.zeros(n, dtype=np.bool_)
+            nothing = replace(emotion, probabilities=flat, active=none, valence=0.0, arousal=0.0, evidence={})
+            return replace(nothing, quality=0.0, fine_label_set="", fine_probabilities=None)
+        p = state.probabilities
+        valence, arousal = map(float, state.affect) if self._own_affect else self._labels.circumplex(p)
+        active = emotion.active if self.thresholds is None else p >= self.thresholds
+        return replace(emotion, probabilities=p, active=active, valence=valence, arousal=arousal, quality=state.quality)
+
     def _step(self, old: _State | None, emotion: Emotion, now: float) -> _State:
-        p = np.clip(np.nan_to_num(np.asarray(emotion.probabilities, dtype=np.float64)), self._floor, 1 - self._floor)
-        logits = np.log(p) - np.log1p(-p) if self._labels.multi else np.log(p / p.sum())
+        p = self._clean(emotion.probabilities)
+        quality = emotion.quality if math.isfinite(emotion.quality) else 0.0
         affect = np.array([emotion.valence, emotion.arousal], dtype=np.float64)
         if not np.isfinite(affect).all():
             affect = np.array(self._labels.circumplex(p)) if old is None else old.affect
         if old is None or self.tau == 0:
-            return _State(logits, affect, emotion.quality, now)
+            return _State(p, affect, quality, now)
         gain = 1.0 - math.exp(-(now - old.seen) / self.tau)
         return _State(
-            old.logits + gain * (logits - old.logits),
+            old.probabilities + gain * (p - old.probabilities),
             old.affect + gain * (affect - old.affect),
-            old.quality + gain * (emotion.quality - old.quality),
+            old.quality + gain * (quality - old.quality),
             now,
         )
 
-    def _probabilities(self, logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _clean(self, probabilities: FloatArray) -> NDArray[np.float64]:
+        """What a frame says, as a distribution; flat where it says nothing."""
+        p = np.clip(np.nan_to_num(np.asarray(probabilities, dtype=np.float64), nan=0.0), 0.0, 1.0)
         if self._labels.multi:
-            return np.asarray(1.0 / (1.0 + np.exp(-logits)))
-        p = np.exp(logits - logits.max())
-        return np.asarray(p / p.sum())
+            return np.asarray(p)
+        return np.asarray(p / p.sum() if p.sum() > 0 else np.full(len(p), 1.0 / len(p)))

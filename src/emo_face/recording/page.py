@@ -11,7 +11,7 @@ import numpy as np
 
 from emo_face.core.arkit import ARKIT_52
 from emo_face.core.errors import UserError
-from emo_face.core.labels import label_colour, label_set
+from emo_face.core.labels import label_colour
 from emo_face.core.types import FloatArray
 from emo_face.recording.recording import Recording
 
@@ -33,8 +33,8 @@ def write_page(recording: Recording, path: Path, summary: dict[str, Any]) -> Non
         vertical_spacing=0.035,
         row_heights=[0.17, 0.14, 0.47, 0.12, 0.10],
         subplot_titles=(
-            "Emotion of the person attended to (calibrated probability)",
-            "Emotion that the robot shows",
+            "What the person attended to feels (calibrated probability)",
+            "What the face shows (strength)",
             "Blendshapes of the robot's face (ARKit-52)",
             "Latency from capture (ms)",
             "Frames dropped in favour of a newer one",
@@ -100,18 +100,15 @@ def _person(figure: Any, go: Any, recording: Recording, start: float) -> None:
 
 
 def _shown(figure: Any, go: Any, recording: Recording, start: float) -> None:
-    basic = label_set("basic7").labels
-    rows = [e for e in recording.expressions if len(e.probabilities) == len(basic)]
-    if rows:
-        _lines(
-            figure,
-            go,
-            2,
-            basic,
-            [e.stamp - start for e in rows],
-            np.array([e.probabilities for e in rows]),
-            legend=False,
-        )
+    """Strength of each expression while it is the strongest in the face; a line a name."""
+    track = recording.expressions
+    for name in dict.fromkeys(e.shown for e in track if e.strength > 0):
+        style = {"color": label_colour(name), "width": 2}
+        values = [e.strength if e.shown == name else None for e in track]
+        times = [e.stamp - start for e in track]
+        trace = go.Scatter(x=times, y=values, name=f"shows {name}", mode="lines", line=style)
+        figure.add_trace(trace, row=2, col=1)
+    figure.update_yaxes(range=[0, 1], row=2, col=1)
 
 
 def _shapes(figure: Any, go: Any, recording: Recording, start: float) -> None:

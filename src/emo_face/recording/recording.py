@@ -29,16 +29,18 @@ class Scores:
 
 @dataclass(frozen=True)
 class Shown:
-    """One ``/face/expression`` message."""
+    """One ``/face/expression`` message: what the person feels, and what the face shows."""
 
     stamp: float
     latency: float
     person_id: str
-    emotion: str
+    person_emotion: str
+    confidence: float
+    shown: str
+    strength: float
     intensity: float
     source: str
     text: str
-    probabilities: NDArray[np.float32]
 
 
 @dataclass
@@ -142,11 +144,13 @@ def _shown(message: Any) -> Shown:
         stamp=_seconds(message.header.stamp),
         latency=_seconds(message.latency),
         person_id=message.person_id,
-        emotion=message.emotion,
+        person_emotion=message.person_emotion,
+        confidence=float(message.confidence),
+        shown=message.shown,
+        strength=float(message.strength),
         intensity=float(message.intensity),
         source=message.source,
         text=message.text,
-        probabilities=np.asarray(message.probabilities, np.float32),
     )
 
 

@@ -65,7 +65,11 @@ class Film:
         shown = _at(self.recording.expressions, self.shown_stamps, stamp)
         left_width = picture.shape[1] - FACE_WIDTH
         if shown is not None:
-            _write(picture, f"answers: {shown.emotion} {shown.intensity:.0%}", (left_width + 16, HEIGHT - 16))
+            feels = f"{shown.person_emotion} {shown.confidence:.0%}" if shown.person_emotion else "unknown"
+            shows = f"{shown.shown} {shown.strength:.0%}" if shown.strength > 0 else shown.shown
+            if shown.person_id:
+                _write(picture, f"the person feels: {feels}", (left_width + 16, HEIGHT - 44))
+            _write(picture, f"the face shows: {shows}", (left_width + 16, HEIGHT - 16))
         if scores is not None:
             _write(picture, f"camera to scores {scores.latency * 1e3:.0f} ms", (left_width + 16, 30), 0.5)
         for said, text in reversed(self.recording.speech):

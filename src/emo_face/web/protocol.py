@@ -6,7 +6,8 @@ Frame (binary, little-endian, 112 bytes), server to page::
 
 Meta (text, JSON, only when changed or once a second as a sign of life)::
 
-    {"type": "meta", "live": true, "emotion": "Happy", "person": "p00001", "latency_ms": 43, ...}
+    {"type": "meta", "live": true, "person": "p00001", "person_emotion": "Sad", "shown": "Sympathy", "strength": 0.6,
+     "latency_ms": 43, ...}
 
 Commands (text, JSON), page to server, answered by ``{"type": "ack"}`` or ``{"type": "refused", "reason": "..."}``::
 

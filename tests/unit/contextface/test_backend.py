@@ -54,14 +54,14 @@ class TestExpress:
             "p00001",
         )
         assert target.label_set == "caers7"
-        assert target.probabilities.sum() == pytest.approx(1.0)
-        assert target.emotion == label_set("caers7").labels[int(np.argmax(target.probabilities))]
-        assert target.confidence == pytest.approx(target.probabilities.max())
-        assert target.coefficients.shape == (100,)
-        assert np.abs(target.coefficients).max() > 0
+        assert target.feels.probabilities.sum() == pytest.approx(1.0)
+        assert target.shown.name == label_set("caers7").labels[int(np.argmax(target.feels.probabilities))]
+        assert target.confidence == pytest.approx(target.feels.probabilities.max())
+        assert target.keyframes[0].coefficients.shape == (100,)
+        assert np.abs(target.keyframes[0].coefficients).max() > 0
         assert target.text.startswith("Considering the quote, the person expresses ")
-        assert np.linalg.norm(target.jaw_pose) <= 0.6 + 1e-9
-        assert ((target.eyelids >= 0) & (target.eyelids <= 1)).all()
+        assert np.linalg.norm(target.keyframes[0].jaw_pose) <= 0.6 + 1e-9
+        assert ((target.keyframes[0].eyelids >= 0) & (target.keyframes[0].eyelids <= 1)).all()
         assert backend.hashes == {"contextface/head.safetensors": "ab"}
 
     def test_intensity_scales_the_face(self, engine):
@@ -69,28 +69,28 @@ class TestExpress:
             ContextFaceExpression(engine, ContextFaceSettings(intensity=i)).express(context("oh"), 10.0)
             for i in (0.4, 0.8)
         )
-        np.testing.assert_allclose(strong.coefficients, 2 * weak.coefficients, rtol=1e-6)
-        assert weak.intensity == 0.4
+        np.testing.assert_allclose(strong.keyframes[0].coefficients, 2 * weak.keyframes[0].coefficients, rtol=1e-6)
+        assert weak.shown.intensity <= 0.4
 
     def test_map_and_mean_differ_as_the_answer_says(self, engine):
         answer = engine.answer(quote="oh")
         for decision in ("map", "mean"):
             settings = ContextFaceSettings(decision=decision, intensity=1.0, perspective="mirror")
             target = ContextFaceExpression(engine, settings).express(context("oh"), 10.0)
-            np.testing.assert_allclose(target.coefficients, answer.face(decision)[:100], atol=1e-6)
+            np.testing.assert_allclose(target.keyframes[0].coefficients, answer.face(decision)[:100], atol=1e-6)
 
     def test_mirror_asks_for_the_speaker_and_listener_for_the_other(self, engine):
         mirror, listener = (
             ContextFaceExpression(engine, ContextFaceSettings(perspective=p)).express(context("oh"), 10.0)
             for p in ("mirror", "listener")
         )
-        assert np.abs(mirror.coefficients - listener.coefficients).max() > 1e-6
+        assert np.abs(mirror.keyframes[0].coefficients - listener.keyframes[0].coefficients).max() > 1e-6
         assert (mirror.perspective, listener.perspective) == ("mirror", "listener")
 
     def test_silence_without_a_picture_is_answered_by_the_prototypes(self, engine):
         target = ContextFaceExpression(engine).express(context(), 10.0)
         assert (target.source, target.basis) == ("prototypes", "open-ict-1")
-        assert ContextFaceExpression(engine).express(Context(3.0), 3.0).emotion == "Neutral"
+        assert ContextFaceExpression(engine).express(Context(3.0), 3.0).shown.name == "Neutral"
 
     def test_the_same_situation_is_not_computed_twice(self, engine, monkeypatch):
         calls = []
@@ -122,14 +122,16 @@ class TestExpress:
         backend = ContextFaceExpression(engine, ContextFaceSettings(intensity=1.0))
         answer = engine.answer(quote="oh")
         target = backend.target(answer, Context(1.0), "quote", emotion="Fear", intensity=0.5)
-        np.testing.assert_allclose(target.coefficients, 0.5 * answer.faces[answer.words.index("Fear"), :100])
-        assert target.emotion == "Fear"
+        np.testing.assert_allclose(
+            target.keyframes[0].coefficients, 0.5 * answer.faces[answer.words.index("Fear"), :100]
+        )
+        assert target.shown.name == "Fear"
 
     def test_without_jaw_outputs_the_prototypes_open_the_mouth(self):
         world = tiny(config=ContextFaceConfig())
         backend = ContextFaceExpression(Engine(world.model.eval(), world.builder, world.eyes))
         answer = replace(backend.ask("oh"), probabilities=np.array([0, 0, 1.0, 0, 0, 0, 0]))
-        assert backend.target(answer, Context(1.0), "quote").jaw_pose[0] > 0.02  # Surprise
+        assert backend.target(answer, Context(1.0), "quote").keyframes[0].jaw_pose[0] > 0.02  # Surprise
 
     def test_nan_is_not_published(self):
         world = tiny()
@@ -176,7 +178,7 @@ class TestFullGpu:
         backend = ContextFaceExpression(engine)
         target = backend.express(context("oh", image=PICTURE), 10.0)
         assert calls == [True, True, False]
-        assert np.isfinite(target.coefficients).all()
+        assert np.isfinite(target.keyframes[0].coefficients).all()
         assert "without the picture" in backend.warning
         assert "4bit" in caplog.text
         backend.express(context("fine again"), 11.0)

@@ -16,9 +16,9 @@ from hypothesis.extra.numpy import arrays
 
 from emo_face.core.arkit import ARKIT_52, ARKIT_INDEX
 from emo_face.core.errors import ConfigError
-from emo_face.core.labels import basic7
+from emo_face.core.labels import basic7, top_of
 from emo_face.core.paths import data_file
-from emo_face.core.types import Box, Emotion, ExpressionTarget, Face, Person, Speech
+from emo_face.core.types import Box, Emotion, ExpressionTarget, Face, Person, Shown, Speech
 from emo_face.expression.attention import Attention, AttentionRule
 from emo_face.expression.context import MAX_UTTERANCES, ContextWindow, WindowSettings
 from emo_face.expression.model import Context, ExpressionModel, Scene, SeenPerson
@@ -81,7 +81,8 @@ def check(
 ) -> None:
     face = open_basis().decode(FaceCode.of(target))
     assert target.person_id == expected.get("person", target.person_id), where
-    assert target.emotion == expected.get("emotion", target.emotion), where
+    assert top_of(target.feels) == expected.get("emotion", top_of(target.feels)), where
+    assert target.shown.name == expected.get("shows", target.shown.name), where
     for name, least in expected.get("at_least", {}).items():
         assert face[ARKIT_INDEX[name]] >= least, (
             f"{where}: {name} {face[ARKIT_INDEX[name]]:.2f}, expected at least {least}"
@@ -282,20 +283,13 @@ def face_of(target: ExpressionTarget) -> np.ndarray:
 
 def test_a_target_is_complete() -> None:
     target = express(seen("p1", "Happy", 0.7, x=100), perspective="listener", intensity=0.5, valid_for=2.0)
-    assert (target.person_id, target.perspective, target.emotion, target.label_set) == (
-        "p1",
-        "listener",
-        "Happy",
-        "basic7",
-    )
+    assert (target.person_id, target.perspective, top_of(target.feels)) == ("p1", "listener", "Happy")
     assert (target.basis, target.source, target.stamp, target.valid_for) == ("open-ict-1", "prototypes", 1.0, 2.0)
-    assert (target.coefficients.shape, target.jaw_pose.shape, target.eyelids.shape, target.gaze.shape) == (
-        (100,),
-        (3,),
-        (2,),
-        (2,),
-    )
-    assert target.intensity == 0.5
+    (key,) = target.keyframes
+    assert [x.shape for x in (key.coefficients, key.jaw_pose, key.eyelids, target.gaze)] == [(100,), (3,), (2,), (2,)]
+    assert key.offset == 0
+    assert target.shown.name == "Happy"
+    assert target.shown.intensity == target.shown.strength == pytest.approx(0.5 * 0.8 * 0.65, abs=0.05)
     assert target.confidence == pytest.approx(0.7)
     assert target.gaze[0] > 0
     assert list(PrototypeExpression().hashes) == ["open_ict_1.npz"]
@@ -303,7 +297,7 @@ def test_a_target_is_complete() -> None:
 
 def test_nobody_is_a_face_at_rest_that_looks_ahead() -> None:
     target = express(None)
-    assert (target.person_id, target.emotion, target.intensity, target.confidence) == ("", "Neutral", 0.0, 0.0)
+    assert (target.person_id, target.feels, target.shown, target.confidence) == ("", None, Shown(), 0.0)
     assert not face_of(target).any()
 
 
@@ -362,9 +356,12 @@ def test_broken_numbers_never_reach_the_target(probability: float, arousal: floa
     person = seen("p1", "Happy")
     bad = replace(person.emotion, probabilities=np.full(7, probability), arousal=arousal, quality=quality)
     target = express(replace(person, emotion=bad))
-    for value in (target.coefficients, target.jaw_pose, target.eyelids, target.gaze, target.probabilities):
+    key, shown = target.keyframes[0], target.shown
+    for value in (key.coefficients, key.jaw_pose, key.eyelids, target.gaze, target.confidence):
         assert np.isfinite(value).all()
-    assert 0 <= target.confidence <= 1
+    for value in (target.confidence, shown.strength, shown.intensity):
+        assert 0 <= value <= 1
+    assert np.isfinite([shown.valence, shown.arousal]).all()
 
 
 @pytest.mark.parametrize(

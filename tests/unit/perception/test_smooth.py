@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emo_face.core.labels import basic7, label_set
+from emo_face.core.labels import basic7, label_set, top_of
 from emo_face.core.types import Emotion
 from emo_face.perception.smooth import EmotionSmoother
 
@@ -66,6 +66,30 @@ def test_new_id_and_long_absence_start_afresh() -> None:
     assert top(smoother.update(["p1"], [emotion("Sad")], 1.0)) == "Sad"  # the clock jumped back
 
 
+@pytest.mark.parametrize("sure", [0.6, 0.9, 0.999, 1.0])
+def test_steady_input_comes_out_as_it_is(sure: float) -> None:
+    smoother = EmotionSmoother(LABELS)
+    given_ = emotion("Sad", sure)
+    for k in range(5):
+        out = smoother.update(["p1"], [given_], k / 30)[0]
+    np.testing.assert_allclose(out.probabilities, given_.probabilities, atol=1e-12)
+
+
+def test_without_evidence_nothing_is_said_and_an_old_label_goes_within_a_second() -> None:
+    smoother = EmotionSmoother(LABELS)
+    blind = Emotion("basic7", np.full(7, 1 / 7), np.zeros(7, bool), 0.0, 0.0, {}, 0.0)
+    first = smoother.update(["p1"], [blind], 0.0)[0]
+    assert (top_of(first), first.valence, first.arousal, first.quality) == ("", 0.0, 0.0, 0.0)
+    for k in range(10):
+        seen = smoother.update(["p2"], [emotion("Happy")], k / 30)[0]
+    assert top_of(seen) == "Happy"
+    assert seen.valence > 0.5
+    gone = [smoother.update(["p2"], [blind], 0.3 + k / 30)[0] for k in range(1, 31)]
+    assert top_of(gone[0]) == "Happy"  # one missed face changes nothing
+    last = gone[-1]
+    assert (top_of(last), last.valence, last.arousal, last.quality, last.evidence) == ("", 0.0, 0.0, 0.0, {})
+
+
 def test_off_and_bad_parameters() -> None:
     smoother = EmotionSmoother(LABELS, tau=0.0)
     smoother.update(["p1"], [emotion("Sad")], 0.0)
@@ -87,7 +111,7 @@ def test_several_labels_at_once_stay_independent() -> None:
     p = np.full(len(labels), 0.05)
     p[[3, 7]] = 0.9
     smoother = EmotionSmoother(labels)
-    both = Emotion("emotic26", p, p > 0.5, 0.0, 0.0)
+    both = Emotion("emotic26", p, p > 0.5, 0.0, 0.0, quality=1.0)
     for k in range(30):
         out = smoother.update(["p1"], [both], k / 30)[0]
     np.testing.assert_allclose(out.probabilities, p, atol=1e-6)
@@ -98,7 +122,7 @@ def emotic(rest: float, valence: float = 0.0, arousal: float = 0.0, **named: flo
     p = np.full(len(labels), rest)
     for name, value in named.items():
         p[labels.index(name)] = value
-    return Emotion("emotic26", p, p > 0.5, valence, arousal)
+    return Emotion("emotic26", p, p > 0.5, valence, arousal, quality=1.0)
 
 
 def test_rare_labels_of_many_are_not_lifted() -> None:

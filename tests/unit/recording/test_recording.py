@@ -12,11 +12,18 @@ from emo_face.core.errors import UserError
 from emo_face.core.labels import basic7
 
 pytest.importorskip("rosbags")
+pytest.importorskip("rclpy")
 pytest.importorskip("emo_face_msgs", reason="run scripts/setup.sh")
+from rclpy.serialization import serialize_message
+from std_msgs.msg import Header
 
+from emo_face.core.types import Box, Emotion, ExpressionTarget, Face, Keyframe, Person, Shown
 from emo_face.recording.bag import BagWriter, read_bag, typestore
 from emo_face.recording.recording import load
 from emo_face.recording.summary import summarise
+from emo_face.ros.clock import stamp_message
+from emo_face.ros.messages import convert
+from emo_face.ros.recorder import type_name
 
 
 def header(store, stamp: float):
@@ -26,60 +33,34 @@ def header(store, stamp: float):
     )
 
 
-def duration(store, seconds: float):
-    return store.types["builtin_interfaces/msg/Duration"](sec=0, nanosec=round(seconds * 1e9))
-
-
-def scores_message(store, stamp: float, top: str, latency: float):
+def scores_message(stamp: float, top: str, latency: float):
     labels = basic7().labels
-    probabilities = np.full(7, 0.05, np.float32)
-    probabilities[labels.index(top)] = 0.7
-    roi = store.types["sensor_msgs/msg/RegionOfInterest"]
-    person = store.types["emo_face_msgs/msg/EmotionScores"](
-        person_id="p00001",
-        body=roi(10, 20, 200, 100, False),
-        face=roi(40, 30, 60, 50, False),
-        label_set="basic7",
-        labels=list(labels),
-        probabilities=probabilities,
-        active=probabilities > 0.5,
-        top=top,
-        valence=0.1,
-        arousal=0.2,
-        evidence=[store.types["emo_face_msgs/msg/Evidence"](source="face", share=0.8)],
-        arkit=np.zeros(0, np.float32),
-        quality=0.9,
-    )
-    return store.types["emo_face_msgs/msg/EmotionScoresArray"](
-        header=header(store, stamp),
-        width=160,
-        height=120,
-        people=[person],
-        model="nano",
-        latency=duration(store, latency),
-    )
+    p = np.full(7, 0.05, np.float32)
+    p[labels.index(top)] = 0.7
+    person = Person("p00001", 0.9, Box(10, 20, 100, 200), Face(Box(40, 30, 50, 60), 0.9))
+    emotion = Emotion("basic7", p, p > 0.5, 0.1, 0.2, {"face": 0.8}, 0.9)
+    head = Header(stamp=stamp_message(stamp), frame_id="camera")
+    return convert.scores_message([person], [emotion], header=head, size=(160, 120), model="nano", latency=latency)
 
 
-def expression_message(store, stamp: float, emotion: str, latency: float):
-    return store.types["emo_face_msgs/msg/FaceExpression"](
-        header=header(store, stamp),
-        person_id="p00001",
-        perspective="mirror",
-        emotion=emotion,
-        label_set="basic7",
-        probabilities=np.full(7, 1 / 7, np.float32),
-        flame_expression=np.zeros(100, np.float32),
-        basis="open-ict-1",
-        jaw_pose=np.zeros(3, np.float32),
-        eyelids=np.zeros(2, np.float32),
-        gaze=np.zeros(2, np.float32),
-        intensity=0.5,
-        confidence=0.5,
-        valid_for=duration(store, 0.5),
-        source="prototypes",
-        text="",
-        latency=duration(store, latency),
+def expression_message(stamp: float, emotion: str, shown: str, latency: float):
+    p = np.array([float(label == emotion) for label in basic7().labels])
+    feels = Emotion("basic7", p, p > 0.5, 0.0, 0.0, quality=1.0)
+    rest = Keyframe(0.0, np.zeros(100), np.zeros(3), np.zeros(2))
+    target = ExpressionTarget(
+        stamp,
+        "p00001",
+        "listener",
+        feels,
+        Shown(shown, 0.5, 0.5),
+        (rest,),
+        "open-ict-1",
+        np.zeros(2),
+        0.75,
+        0.5,
+        "prototypes",
     )
+    return convert.expression_message(target, frame_id="camera", latency=latency)
 
 
 def compressed_image(store, stamp: float, level: int):
@@ -100,11 +81,15 @@ def bag(tmp_path_factory):
             kind = message.__msgtype__
             writer.write(topic, kind, round(at * 1e9), bytes(store.serialize_cdr(message, kind)))
 
+        def put_ours(topic: str, message, at: float) -> None:
+            writer.write(topic, type_name(type(message)), round(at * 1e9), serialize_message(message))
+
         for i in range(20):
             at = 100.0 + i * 0.1
             put("/camera/image_raw/compressed", compressed_image(store, at, 10 * i), at + 0.01)
-            put("/emotion/scores", scores_message(store, at, "Happy" if i < 10 else "Sad", 0.02), at + 0.02)
-            put("/face/expression", expression_message(store, at, "Happy", 0.03 + 0.001 * i), at + 0.03)
+            felt, shown = ("Happy", "Happy") if i < 10 else ("Sad", "Sympathy")
+            put_ours("/emotion/scores", scores_message(at, felt, 0.02), at + 0.02)
+            put_ours("/face/expression", expression_message(at, felt, shown, 0.03 + 0.001 * i), at + 0.03)
             joints = store.types["sensor_msgs/msg/JointState"](
                 header=header(store, at),
                 name=list(ARKIT_52),
@@ -154,6 +139,9 @@ def test_messages_come_back_as_written(bag):
     assert len(recording.frames) == 20
     assert recording.scores[0].people[0].body.width == 100
     assert recording.scores[0].emotions[0].probabilities[basic7().index("Happy")] == pytest.approx(0.7)
+    first, last = recording.expressions[0], recording.expressions[-1]
+    assert (first.person_emotion, first.shown, first.confidence) == ("Happy", "Happy", 0.75)
+    assert (last.person_emotion, last.shown, last.strength) == ("Sad", "Sympathy", 0.5)
     assert recording.speech == [(100.5, "grüß dich")]
     np.testing.assert_allclose(recording.blendshapes[10][1], 0.5)
 
@@ -182,6 +170,7 @@ def test_report_writes_figures_page_and_film(bag, tmp_path):
     assert 'src="http' not in text
     assert "<script src" not in text
     assert "jawOpen" in text
+    assert "shows Sympathy" in text
     with av.open(str(film)) as container:
         stream = container.streams.video[0]
         frames = [frame.to_ndarray(format="bgr24") for frame in container.decode(stream)]
@@ -201,16 +190,16 @@ def test_a_missing_or_damaged_bag_is_named(tmp_path):
 
 
 def test_the_page_follows_the_person_the_robot_attended_to():
-    from emo_face.core.types import Box, Emotion, Person
     from emo_face.recording.page import _attended
-    from emo_face.recording.recording import Recording, Scores, Shown
+    from emo_face.recording.recording import Recording, Scores
+    from emo_face.recording.recording import Shown as Told
 
     def scores(stamp: float, **people: float) -> Scores:
         read = [Emotion("basic7", np.full(7, p), np.zeros(7, bool), 0.0, 0.0) for p in people.values()]
         return Scores(stamp, 0.0, tuple(Person(i, 1.0, Box(0, 0, 1, 1)) for i in people), tuple(read), ())
 
-    def shown(stamp: float, who: str) -> Shown:
-        return Shown(stamp, 0.0, who, "Happy", 1.0, "", "", np.zeros(7, np.float32))
+    def shown(stamp: float, who: str) -> Told:
+        return Told(stamp, 0.0, who, "Happy", 1.0, "Happy", 1.0, 1.0, "", "")
 
     seen = [scores(0.0, a=0.1), scores(1.0, a=0.2, b=0.3), scores(2.0, b=0.4), scores(3.0, b=0.5)]
     recording = Recording(scores=seen, expressions=[shown(0.0, "a"), shown(2.5, "b")])

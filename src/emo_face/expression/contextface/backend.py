@@ -18,7 +18,8 @@ from emo_face.expression.contextface.config import ContextFaceConfig
 from emo_face.expression.contextface.onepass import DECISIONS, Answer
 from emo_face.expression.model import Context, ExpressionModel, SeenPerson
 from emo_face.expression.policy import Camera, eyes_of
-from emo_face.expression.prototypes import PrototypeExpression, PrototypeSettings
+from emo_face.expression.prototypes import PrototypeExpression, PrototypeSettings, held
+from emo_face.expression.shown import shown_of
 from emo_face.face.expressions.basis import FaceCode, open_basis
 
 MAX_JAW = 0.6
@@ -137,32 +138,43 @@ class ContextFaceExpression(ExpressionModel):
         """
         strength = intensity or self.settings.intensity
         probabilities = _ordered(answer, self._labels)
+        side = perspective or self.settings.perspective
         if emotion:
             face, top = answer.faces[answer.words.index(_known(emotion))], prompts.label_of(emotion)
+            shares = {top: 1.0}
         else:
             face = answer.face("map" if self.settings.decision == "map" else "mean")
-            top = prompts.label_of(answer.word)
+            top = self._labels.top(probabilities)
+            every = dict(zip(self._labels.labels, map(float, probabilities), strict=True))
+            shares = {} if not top else {top: 1.0} if self.settings.decision == "map" else every
+        strength = strength if shares else 0.0  # a flat answer has no face
         code = self._code(face, probabilities if not emotion else _one(self._labels.labels, top), strength)
-        confidence = float(probabilities[self._labels.index(top)])
-        person = context.followed.person.person_id if context.followed else ""
+        feels = self._feels(side, probabilities, context)
         return ExpressionTarget(
             stamp=context.stamp,
-            person_id=person,
-            perspective=perspective or self.settings.perspective,
-            emotion=top,
-            label_set=self._labels.name,
-            probabilities=probabilities,
-            coefficients=code.coefficients,
+            person_id=context.followed.person.person_id if context.followed else "",
+            perspective=side,
+            feels=feels,
+            shown=shown_of(shares, strength),
+            keyframes=(held(code),),
             basis=self.basis,
-            jaw_pose=code.jaw_pose,
-            eyelids=code.eyelids,
             gaze=self._gaze(context),
-            intensity=strength,
-            confidence=confidence,
+            confidence=float(probabilities[self._labels.index(top)]) if top else 0.0,
             valid_for=self.settings.valid_for,
             source=self.name,
-            text=prompts.plain(prompts.branch_parts(source, top)[0]) + f" {prompts.word_of(top)}.",  # type: ignore[arg-type]
+            words=context.speech,
+            text=prompts.plain(prompts.branch_parts(source, top)[0]) + f" {prompts.word_of(top)}." if top else "",  # type: ignore[arg-type]
         )
+
+    def _feels(self, perspective: str, probabilities: FloatArray, context: Context) -> Emotion | None:
+        """What the person feels: as the model says of the speaker; a listener's answer says nothing of the speaker."""
+        if side_of(perspective) == "listener":
+            return context.followed.emotion if context.followed else None
+        labels = self._labels
+        top = labels.top(probabilities)
+        active = np.array([label == top for label in labels.labels])
+        valence, arousal = labels.circumplex(probabilities)
+        return Emotion(labels.name, probabilities, active, valence, arousal, {}, 1.0)
 
     @property
     def _labels(self) -> Any:

@@ -50,9 +50,10 @@ class FaceCode:
     gaze: FloatArray
 
     @staticmethod
-    def of(target: ExpressionTarget) -> FaceCode:
-        """The code that an expression target carries."""
-        return FaceCode(target.coefficients, target.jaw_pose, target.eyelids, target.gaze)
+    def of(target: ExpressionTarget, keyframe: int = 0) -> FaceCode:
+        """The code of one of an expression target's keyframes."""
+        key = target.keyframes[keyframe]
+        return FaceCode(key.coefficients, key.jaw_pose, key.eyelids, target.gaze)
 
     def stacked(self) -> FloatArray:
         """(107,) coefficients, jaw, eyelids, gaze. Raises ValueError on a wrong length or a non-finite value."""

@@ -16,7 +16,6 @@ import numpy as np
 
 from emo_face.core.arkit import ARKIT_52, ARKIT_INDEX
 from emo_face.core.errors import UserError
-from emo_face.core.labels import label_set
 from emo_face.core.types import Array, ExpressionTarget
 from emo_face.face.expressions.basis import Basis, FaceCode, find_basis
 from emo_face.face.expressions.facs import default_facs
@@ -112,7 +111,8 @@ class FacePlayer:
             except KeyError:
                 return "basis"
             # the eyes are moved by the gaze layer; decoding them too would look twice as far
-            code = FaceCode(target.coefficients, target.jaw_pose, target.eyelids, np.zeros(2))
+            key = target.keyframes[0]
+            code = FaceCode(key.coefficients, key.jaw_pose, key.eyelids, np.zeros(2))
             try:
                 face = np.asarray(decoder.decode(code, self._decoded), np.float64)
                 gaze = [float(v) for v in target.gaze]
@@ -120,8 +120,8 @@ class FacePlayer:
                 self._decoded = None
                 return "nonfinite"
             self._decoded = face
-            flame = target.coefficients if target.basis.startswith("flame") else None
-            done = self.motion.set_target(face, now, left, arousal=_arousal(target), gaze=gaze, flame=flame)
+            flame = key.coefficients if target.basis.startswith("flame") else None
+            done = self.motion.set_target(face, now, left, arousal=target.shown.arousal, gaze=gaze, flame=flame)
             return "" if done else "length"
 
     def play(self, arkit: Array, valid_for: float, now: float) -> bool:
@@ -215,12 +215,3 @@ class FacePlayer:
             by = "hand" if self._hand is not None else "neutral" if self.motion.stale else "expression"
             self._shown = Shown(face, self.motion.stale, self._estop, by)
             return face
-
-
-def _arousal(target: ExpressionTarget) -> float:
-    """Arousal in [-1, 1] of what is shown; quickens moves and blinks."""
-    try:
-        labels = label_set(target.label_set)
-        return labels.circumplex(target.probabilities)[1] * target.intensity
-    except (KeyError, ValueError):
-        return 0.0

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from emo_face.core.labels import top_of
 from emo_face.core.types import ExpressionTarget
 from emo_face.ros.parameters.schema import Value
 from emo_face.web.server import FaceServer
@@ -56,13 +57,14 @@ class Screen:
     def tell(self, target: ExpressionTarget, age: float) -> None:
         """Remember what is being answered; ``age`` in seconds."""
         self._about = {
-            "emotion": target.emotion, "person": target.person_id, "intensity": target.intensity,
+            "shown": target.shown.name, "strength": target.shown.strength, "intensity": target.shown.intensity,
+            "person": target.person_id, "person_emotion": top_of(target.feels),
             "source": target.source, "latency_ms": age * 1e3,
         }  # fmt: skip
 
     def show(self, shown: Shown) -> None:
         """Put a face on every page."""
-        about = self._about if shown.by == "expression" else {"emotion": "", "person": ""}
+        about = self._about if shown.by == "expression" else {"shown": "", "person": "", "person_emotion": ""}
         self._server.publish(shown.arkit.tolist(), {**about, "by": shown.by, "estop": shown.estop})
 
     def close(self) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from emo_face.core.errors import ConfigError
-from emo_face.core.labels import label_set
+from emo_face.core.labels import top_of
 from emo_face.core.types import Box, Emotion, ExpressionTarget, Person
 from emo_face.ros import qos
 from emo_face.ros.clock import stamp_message
@@ -20,7 +20,7 @@ from emo_face.ros.clock import stamp_message
 # hri_msgs/Expression has no constant for contempt or the other labels: they are left empty, valence and arousal speak
 EXPRESSIONS = {
     "Anger": "angry", "Disgust": "disgusted", "Fear": "scared", "Happy": "happy", "Sad": "sad", "Surprise": "surprised",
-    "Neutral": "neutral",
+    "Neutral": "neutral", "Doubt": "skeptical", "Embarrassment": "embarrassed", "Fatigue": "tired",
 }  # fmt: skip
 
 GRACE = 5.0
@@ -57,7 +57,8 @@ class HumansPublisher:
             if person.face is not None:
                 ids["faces"].append(f"f{number}")
                 self._roi("faces", f"f{number}", person.face.box, person.face.score, header, size, now)
-                self._send("faces", f"f{number}", "expression", self._expression(emotion, header), now)
+                if top_of(emotion):  # no evidence, no expression
+                    self._send("faces", f"f{number}", "expression", self._expression(emotion, header), now)
             if person.body is not None:
                 ids["bodies"].append(f"b{number}")
                 self._roi("bodies", f"b{number}", person.body, person.score, header, size, now)
@@ -80,14 +81,13 @@ class HumansPublisher:
         self._send(kind, name, "roi", roi, now)
 
     def _expression(self, emotion: Emotion, header: Any) -> Any:
-        labels = label_set(emotion.label_set).labels
-        top = int(np.argmax(emotion.probabilities))
+        top = top_of(emotion)
         return self._msgs.Expression(
             header=header,
-            expression=EXPRESSIONS.get(labels[top], ""),
+            expression=EXPRESSIONS.get(top, ""),
             valence=float(emotion.valence),
             arousal=float(emotion.arousal),
-            confidence=float(np.clip(emotion.probabilities[top], 0, 1)),
+            confidence=float(np.clip(np.max(emotion.probabilities), 0, 1)),
         )
 
     def _send(self, kind: str, name: str, what: str, msg: Any, now: float) -> None:
@@ -119,12 +119,12 @@ class RobotFacePublisher:
         self._out = node.publisher(self._msgs.Expression, "/robot_face/expression", qos.reliable())
 
     def publish(self, target: ExpressionTarget) -> None:
-        """Send label, valence, arousal and confidence of a target."""
-        valence, arousal = label_set(target.label_set).circumplex(target.probabilities)
+        """Send what the face shows: label, valence, arousal, and how strongly as the confidence."""
+        shown = target.shown
         msg = self._msgs.Expression(
-            expression=EXPRESSIONS.get(target.emotion, ""),
-            valence=float(valence * target.intensity),
-            arousal=float(arousal * target.intensity),
+            expression=EXPRESSIONS.get(shown.name, ""),
+            valence=float(shown.valence),
+            arousal=float(shown.arousal),
             confidence=float(np.clip(target.confidence, 0, 1)),
         )
         msg.header.stamp = stamp_message(target.stamp)

@@ -2,8 +2,13 @@
 import { Stage, badge, remember } from './stage.js';
 
 const $ = (id) => document.getElementById(id);
-function showMeta({ emotion, person, latency_ms: latency }) {
-  const parts = [emotion, person, Number.isFinite(latency) ? `${Math.round(latency)} ms` : ''];
+function showMeta({ person, person_emotion: feels, shown, strength, latency_ms: latency }) {
+  const share = Number.isFinite(strength) && strength > 0 ? ` ${Math.round(100 * strength)} %` : '';
+  const parts = [
+    person && `${person} feels ${feels || '?'}`,
+    shown && `shows ${shown}${share}`,
+    Number.isFinite(latency) ? `${Math.round(latency)} ms` : '',
+  ];
   $('status').textContent = parts.filter(Boolean).join(' · ');
 }
 
