@@ -83,7 +83,8 @@ def test_the_example_prints_what_it_hears_and_ends_quietly(graph):
             assert listener.stdout.readline().strip() == "p00001: Happy 75%, quality 0.50"
             assert listener.stdout.readline().strip() == "p00002: unknown, quality 0.00"
             listener.send_signal(end)
-            assert "Traceback" not in listener.communicate(timeout=10)[1]
+            said = listener.communicate(timeout=10)[1]
+            assert "Traceback" not in said, said
             graph.until(lambda: publisher.get_subscription_count() == 0, 20.0, "the example did not go")
         finally:
             listener.kill()

@@ -45,7 +45,7 @@ def context(text="", stamp=10.0, image=None, person=None):
 
 class TestExpress:
     def test_words_give_a_target_with_everything_filled(self, engine):
-        backend = ContextFaceExpression(engine)
+        backend = ContextFaceExpression(engine, ContextFaceSettings(perspective="mirror"))
         target = backend.express(context("We won the match!"), 10.0)
         assert (target.source, target.basis, target.stamp, target.person_id) == (
             "contextface",
@@ -53,7 +53,7 @@ class TestExpress:
             10.0,
             "p00001",
         )
-        assert target.label_set == "caers7"
+        assert target.feels.label_set == "caers7"
         assert target.feels.probabilities.sum() == pytest.approx(1.0)
         assert target.shown.name == label_set("caers7").labels[int(np.argmax(target.feels.probabilities))]
         assert target.confidence == pytest.approx(target.feels.probabilities.max())
