@@ -38,10 +38,18 @@ def target_of(stamp: float, emotion: str = "Happy", valid_for: float = 1.0) -> E
     p = np.array([float(label == emotion) for label in basic7().labels])
     feels = Emotion("basic7", p, p > 0.5, *basic7().circumplex(p), quality=1.0)
     return ExpressionTarget(
-        stamp=stamp, person_id="p00001", perspective="mirror", feels=feels, shown=shown_of({emotion: 1.0}),
-        keyframes=(held(code),), basis="open-ict-1", gaze=np.zeros(2), confidence=1.0, valid_for=valid_for,
+        stamp=stamp,
+        person_id="p00001",
+        perspective="mirror",
+        feels=feels,
+        shown=shown_of({emotion: 1.0}),
+        keyframes=(held(code),),
+        basis="open-ict-1",
+        gaze=np.zeros(2),
+        confidence=1.0,
+        valid_for=valid_for,
         source="test",
-    )  # fmt: skip
+    )
 
 
 class Face:

@@ -90,11 +90,19 @@ class PrototypeExpression(ExpressionModel):
         face = self._face(mixture, feels, seen.arkit if seen is not None else None)
         code = self._basis.encode(face)
         return ExpressionTarget(
-            stamp=context.stamp, person_id=seen.person.person_id if seen is not None else "",
-            perspective=self.settings.perspective, feels=feels, shown=shown, keyframes=(held(code),),
-            basis=self.basis, gaze=self._gaze(context), confidence=self._confidence(feels),
-            valid_for=self.settings.valid_for, source=self.name, words=context.speech,
-        )  # fmt: skip
+            stamp=context.stamp,
+            person_id=seen.person.person_id if seen is not None else "",
+            perspective=self.settings.perspective,
+            feels=feels,
+            shown=shown,
+            keyframes=(held(code),),
+            basis=self.basis,
+            gaze=self._gaze(context),
+            confidence=self._confidence(feels),
+            valid_for=self.settings.valid_for,
+            source=self.name,
+            words=context.speech,
+        )
 
     def arkit(self, emotion: Emotion, spoken: bool = False, own: FloatArray | None = None) -> FloatArray:
         """ARKit activations (52,) in [0, 1] that answer one person's emotion; the eyes look straight ahead.

@@ -50,17 +50,24 @@ class Screen:
         """Pages connected now (``clients``), and what was sent to them, dropped and refused since the start."""
         server, hub = self._server, self._server.hub
         return {
-            "clients": server.clients, "frames_sent": hub.frames_sent, "dropped_slow": hub.dropped_slow,
-            "rejected": hub.rejected, "refused_commands": server.refused_commands,
-        }  # fmt: skip
+            "clients": server.clients,
+            "frames_sent": hub.frames_sent,
+            "dropped_slow": hub.dropped_slow,
+            "rejected": hub.rejected,
+            "refused_commands": server.refused_commands,
+        }
 
     def tell(self, target: ExpressionTarget, age: float) -> None:
         """Remember what is being answered; ``age`` in seconds."""
         self._about = {
-            "shown": target.shown.name, "strength": target.shown.strength, "intensity": target.shown.intensity,
-            "person": target.person_id, "person_emotion": top_of(target.feels),
-            "source": target.source, "latency_ms": age * 1e3,
-        }  # fmt: skip
+            "shown": target.shown.name,
+            "strength": target.shown.strength,
+            "intensity": target.shown.intensity,
+            "person": target.person_id,
+            "person_emotion": top_of(target.feels),
+            "source": target.source,
+            "latency_ms": age * 1e3,
+        }
 
     def show(self, shown: Shown) -> None:
         """Put a face on every page."""

@@ -233,11 +233,21 @@ def read_expression(msg: FaceExpression) -> ExpressionTarget:
             raise MessageError(f"{name}: expected a value in [-1, 1], got {getattr(msg, name)}")
     start = seconds(msg.start)
     return ExpressionTarget(
-        stamp=stamp, person_id=msg.person_id, perspective=msg.perspective, feels=_read_feelings(msg),
-        shown=Shown(msg.shown, msg.strength, msg.intensity, msg.valence, msg.arousal), keyframes=_read_keyframes(msg),
-        basis=msg.basis, gaze=gaze, confidence=float(msg.confidence), valid_for=valid_for, source=msg.source,
-        text=msg.text, words=read_words(msg.words, msg.person_id), start=start if start > 0 else None,
-    )  # fmt: skip
+        stamp=stamp,
+        person_id=msg.person_id,
+        perspective=msg.perspective,
+        feels=_read_feelings(msg),
+        shown=Shown(msg.shown, msg.strength, msg.intensity, msg.valence, msg.arousal),
+        keyframes=_read_keyframes(msg),
+        basis=msg.basis,
+        gaze=gaze,
+        confidence=float(msg.confidence),
+        valid_for=valid_for,
+        source=msg.source,
+        text=msg.text,
+        words=read_words(msg.words, msg.person_id),
+        start=start if start > 0 else None,
+    )
 
 
 def _read_feelings(msg: FaceExpression) -> Emotion | None:

@@ -19,9 +19,17 @@ from emo_face.ros.clock import stamp_message
 
 # hri_msgs/Expression has no constant for contempt or the other labels: they are left empty, valence and arousal speak
 EXPRESSIONS = {
-    "Anger": "angry", "Disgust": "disgusted", "Fear": "scared", "Happy": "happy", "Sad": "sad", "Surprise": "surprised",
-    "Neutral": "neutral", "Doubt": "skeptical", "Embarrassment": "embarrassed", "Fatigue": "tired",
-}  # fmt: skip
+    "Anger": "angry",
+    "Disgust": "disgusted",
+    "Fear": "scared",
+    "Happy": "happy",
+    "Sad": "sad",
+    "Surprise": "surprised",
+    "Neutral": "neutral",
+    "Doubt": "skeptical",
+    "Embarrassment": "embarrassed",
+    "Fatigue": "tired",
+}
 
 GRACE = 5.0
 """Seconds that the topics of somebody who left are kept: someone who comes back finds readers still connected."""
@@ -75,9 +83,12 @@ class HumansPublisher:
         )
         roi = self._msgs.NormalizedRegionOfInterest2D(
             header=header,
-            xmin=float(low[0]), ymin=float(low[1]), xmax=float(high[0]), ymax=float(high[1]),
+            xmin=float(low[0]),
+            ymin=float(low[1]),
+            xmax=float(high[0]),
+            ymax=float(high[1]),
             c=float(np.clip(score, 0, 1)),
-        )  # fmt: skip
+        )
         self._send(kind, name, "roi", roi, now)
 
     def _expression(self, emotion: Emotion, header: Any) -> Any:
