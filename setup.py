@@ -36,8 +36,8 @@ EXTRAS = {
     "tensorrt": ["tensorrt>=10,<12"],
     # FACS-grounded second opinion and `perspective: mirror` from 52 blendshapes.
     "mediapipe": ["mediapipe>=0.10.14"],
-    # Lessons from face meshes and photographed skins in `emo-face train face`; without it the face trains on less.
-    "faces": ["ai-edge-litert"],
+    # Photographed skins on the renders of `emo-face train blendshapes`.
+    "blendshapes": ["mediapipe>=0.10.14", "ai-edge-litert"],
     # Export of YOLO11 only; AGPL-3.0, never imported by a node.
     "ultralytics": ["ultralytics>=8.3", "onnx>=1.16"],
     # Actuator buses.

@@ -3,7 +3,7 @@
     python benchmarks/stage1_ablations.py --out out/ablations [--base DIR] [--people 600]
 
 Makes scenes, teaches a tiny InstructBLIP to name what it sees, and then for each run calls ``emo-face data qa``,
-``export/train_multiview.py stage1`` and ``cache``; ``stage2`` once; and ``emo-face evaluate multiview`` at the end,
+``emo-face train multiview stage1`` and ``cache``; ``stage2`` once; and ``emo-face evaluate multiview`` at the end,
 whose report.html has all rows beside the paper's tables 6 to 9 and 11 to 13. Runs that are there already are kept.
 
 The paper does not say which tasks its table 13 calls "instruction tuning" and "final instruction tuning": here pose
@@ -23,7 +23,6 @@ import synthetic_scenes as bench
 from emo_face.cli import main as cli
 from emo_face.datasets import synthetic_scenes as scenes
 from emo_face.datasets.records import write_jsonl
-from emo_face.training.multiview import main as multiview_main
 
 WHOLE = ("scene", "body", "face")
 TOLD = "classification,caption,pose,situation"
@@ -62,12 +61,9 @@ CAPTION = "A person in a {place}."
 def call(*words: object) -> None:
     """One command of the package, in this process. Raises SystemExit with its exit code where it fails."""
     text = [str(word) for word in words]
-    if text[0] == "emo-face":
-        code = cli.main(text[1:])
-    else:
-        code = multiview_main.run(multiview_main.parser("").parse_args(text[1:]))
+    code = cli.main(text)
     if code:
-        raise SystemExit(f"{' '.join(text)}: exit code {code}")
+        raise SystemExit(f"emo-face {' '.join(text)}: exit code {code}")
 
 
 def world(out: Path, people: int, base: Path, steps: int) -> None:
@@ -88,13 +84,37 @@ def train(run: Run, out: Path, base: Path, epochs: int) -> None:
     records = ("--records", out / "data" / "records.jsonl")
     common = ("--base", base, "--images", out / "data", "--device", "cpu")
     plain = () if run.balance else ("--no-balance",)
-    call("emo-face", "data", "qa", *records, "--tasks", run.tasks, *plain, "--to", folder / "qa.jsonl")
-    schedule = ("--epochs", epochs, "--batch", 16, "--rate", 2e-3, "--rate-end", 1e-5, "--warmup", 20)
+    call("data", "qa", *records, "--tasks", run.tasks, *plain, "--to", folder / "qa.jsonl")
+    schedule = (
+        "--epochs",
+        epochs,
+        "--batch-size",
+        16,
+        "--learning-rate",
+        2e-3,
+        "--learning-rate-end",
+        1e-5,
+        "--warmup",
+        20,
+    )
     often = ("--validate-every", 10**6, "--save-every", 10**6, "--validation-rows", 64, "--views", *run.views)
-    call("train", "stage1", *common, "--corpus", folder / "qa.jsonl", "--out", folder / "s1", *schedule, *often)
+    call(
+        "train",
+        "multiview",
+        "stage1",
+        *common,
+        "--corpus",
+        folder / "qa.jsonl",
+        "--out",
+        folder / "s1",
+        *schedule,
+        *often,
+    )
     if run.also:
         encoder = ("--encoder", folder / "s1" / "best")
-        call("train", "cache", *common, *records, *encoder, "--out", folder / "features", "--batch", 64)
+        call(
+            "train", "multiview", "cache", *common, *records, *encoder, "--out", folder / "features", "--batch-size", 64
+        )
 
 
 def main() -> int:
@@ -118,19 +138,19 @@ def main() -> int:
         print(f"{run.name}: {time.process_time() - start:.0f} CPU-seconds", file=sys.stderr)
     records = ("--records", out / "data" / "records.jsonl", "--cache", out / "whole" / "features")
     best = out / "whole" / "s1" / "best"
-    sizes = ("--width", 64, "--epochs", 20, "--batch", 64, "--rate", 2e-3)
-    call("train", "stage2", *records, "--encoder", best, "--out", out / "model", *sizes)
+    sizes = ("--width", 64, "--epochs", 20, "--batch-size", 64, "--learning-rate", 2e-3)
+    call("train", "multiview", "stage2", *records, "--encoder", best, "--out", out / "model", *sizes)
     more: list[object] = ["--base", base, "--images", out / "data", "--ablations", "--out", out / "report"]
     for run in RUNS:
         more += ["--vlm", f"{run.step}={out / run.name / 's1' / 'best'}"] if run.step else []
         more += [part for row in run.also for part in ("--also", f"{row}={out / run.name / 'features'}")]
-    call("emo-face", "evaluate", "multiview", *records, "--model", out / "model", *more)
+    call("evaluate", "multiview", *records, "--model", out / "model", *more)
     return complete(json.loads((out / "report" / "report.json").read_text()))
 
 
 def complete(report: dict) -> int:
     """0 where every row of the ablation tables has a value; names those that have none."""
-    from emo_face.evaluation.multiview.report import paper
+    from emo_face.evaluation.multiview.tables import paper
 
     tables = paper()
     empty = [

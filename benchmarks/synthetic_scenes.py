@@ -174,7 +174,8 @@ def one_seed(
     from emo_face.datasets.views import Collator, Pictures
     from emo_face.perception.multiview.checkpoint import load_base, load_encoder
     from emo_face.perception.multiview.vlm import MultiViewVLM
-    from emo_face.training.multiview.stage1 import Stage1, Stage1Config
+    from emo_face.training.multiview.config import Stage1Config
+    from emo_face.training.multiview.stage1 import Stage1
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -186,9 +187,9 @@ def one_seed(
         validation = [row for row in rows if row.record.split == "val" and row.task == "classification"]
         settings = Stage1Config(
             epochs=epochs,
-            batch=16,
-            rate=1e-3,
-            rate_end=1e-5,
+            batch_size=16,
+            learning_rate=1e-3,
+            learning_rate_end=1e-5,
             warmup=20,
             validate_every=10**6,
             save_every=10**6,
@@ -220,13 +221,14 @@ def stage2(features: Any, records: list[Record], seed: int, loss: str = "auto", 
     """Train one head and measure it on the test split."""
     from emo_face.datasets.labelled import labelled, predict, with_views
     from emo_face.training.multiview import stage2 as s2
+    from emo_face.training.multiview.config import Stage2Config
 
     fusion = replace(FusionConfig("emotic26", in_features=WIDTH, width=64, **change))
     parts = {}
     for split in ("train", "val", "test"):
         people = of_split(records, split)
         parts[split] = with_views(labelled(features, people, "emotic26"), fusion.views, VIEWS)
-    config = s2.Stage2Config(epochs=20, batch=64, rate=2e-3, loss=loss, seed=seed)
+    config = Stage2Config(epochs=20, batch_size=64, learning_rate=2e-3, loss=loss, seed=seed)
     trained = s2.train(parts["train"], parts["val"], fusion, config)
     logits, _ = predict(trained.head, parts["test"].features)
     names = label_set("emotic26").labels

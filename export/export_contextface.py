@@ -1,92 +1,9 @@
-"""Export parts of a trained ContextFace to ONNX; each is compared with its original before it is kept.
+#!/usr/bin/env python3
+"""The same as `emo-face export contextface`, whose arguments it takes."""
 
-    python export/export_contextface.py --model out/contextface/best --out out/export              head.onnx, arkit.onnx
-    python export/export_contextface.py --model best --out out/export --prefill 160                and prefill.onnx
-    python export/export_contextface.py --model best --out out/export --prefill 320 --pictures     and vision.onnx
-
-head.onnx: state of <FACE> -> face. arkit.onnx: face code -> ARKit, for the model's FLAME version where its map is on
-this machine (emo-face flame import), else for open-ict-1. prefill.onnx: the whole one-pass answer to a quote of at most
-so many prompt tokens, float32, for backbones that fit a CPU (SmolVLM's size); a language model of 7B stays in torch.
-With --pictures it takes a picture's embeddings as well, and vision.onnx makes them of pixels (LLaVA and SmolVLM;
-Qwen-VL places a picture's tokens in three dimensions and stays with words).
-"""
-
-from __future__ import annotations
-
-import argparse
-import json
 import sys
-from pathlib import Path
-from typing import Any
 
-
-def main() -> int:
-    """Exit code 2 with one line where something is missing or parity fails."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", type=Path, required=True, metavar="DIR")
-    parser.add_argument("--backbone", default="", metavar="DIR", help="default: the one the model's card names")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR")
-    parser.add_argument(
-        "--prefill", type=int, default=0, metavar="N", help="also the prefill, for prompts up to N tokens"
-    )
-    parser.add_argument("--pictures", action="store_true", help="the prefill takes a picture too; adds vision.onnx")
-    parser.add_argument("--json", action="store_true", help="print only JSON")
-    args = parser.parse_args()
-    if args.pictures and not args.prefill:
-        parser.error("--pictures needs --prefill N")
-    from emo_face.core.errors import UserError
-
-    try:
-        rows = _export(args)
-    except UserError as error:
-        print(f"export_contextface: {error}", file=sys.stderr)
-        return 2
-    if args.json:
-        print(json.dumps(rows))
-    else:
-        for row in rows:
-            print(f"{row['file']}: largest difference {row['worst']:.2e} {row['unit']}")
-    return 0
-
-
-def _export(args: argparse.Namespace) -> list[dict[str, object]]:
-    from emo_face.core.errors import ModelError
-    from emo_face.expression.contextface.engine import EngineSettings, load_engine
-    from emo_face.face.expressions.basis import OPEN_BASIS, find_basis
-    from emo_face.training.contextface import export
-
-    engine = load_engine(EngineSettings(args.model, args.backbone))
-    head = export.export_head(engine.model, args.out / "head.onnx")
-    try:
-        basis = find_basis(engine.model.config.basis)
-    except ModelError as error:
-        print(f"arkit.onnx is for {OPEN_BASIS}: {error}", file=sys.stderr)
-        basis = find_basis(OPEN_BASIS)
-    arkit = export.export_arkit(basis, args.out / "arkit.onnx")
-    rows = [(head, ""), (arkit, "mm of skin")]
-    if args.prefill:
-        rows += [(parity, "") for parity in _prefill(args, engine)]
-    return [{"file": str(parity.path), "worst": parity.worst, "unit": unit} for parity, unit in rows]
-
-
-def _prefill(args: argparse.Namespace, engine: Any) -> list[Any]:
-    """prefill.onnx, and with pictures vision.onnx."""
-    import numpy as np
-
-    from emo_face.expression.contextface.prompts import branch_parts, words
-    from emo_face.training.contextface import export
-
-    made, picture = [], None
-    if args.pictures:
-        grey = engine.eyes.fitted(np.full((64, 64, 3), 114, np.uint8))
-        pixels = engine.eyes.tensors([grey])["pixel_values"]
-        parity, picture = export.export_vision(engine.model, pixels, args.out / "vision.onnx")
-        made.append(parity)
-    parts = [branch_parts("quote", word) for word in words()]
-    ends = [[*engine.builder.body(word), *engine.builder.body(tail)] for _, word, tail in parts]
-    ends = [end[: end.index(engine.model.face_id) + 1] for end in ends]
-    return [*made, export.export_prefill(engine.model, ends, args.prefill, args.out / "prefill.onnx", picture)]
-
+from emo_face.cli.main import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(["export", "contextface", *sys.argv[1:]]))

@@ -1,90 +1,9 @@
-"""Export YOLO11 to ONNX for the runtime and register it in the user cache.
+#!/usr/bin/env python3
+"""The same as `emo-face export yolo`, whose arguments it takes."""
 
-The weights and ultralytics are AGPL-3.0 and never part of this package: this script is the only file that imports
-ultralytics, on your machine, when you run it. Afterwards the nodes need neither ultralytics nor torch.
-
-  scripts/setup.sh ultralytics
-  python export/export_yolo.py                          # yolo11n, fetched by ultralytics from its own release page
-  python export/export_yolo.py --weights my_yolo11.pt   # weights that are already here, no network
-  python export/export_yolo.py --weights yolo11s.pt --name yolo11s
-
-The file goes to ~/.cache/emo_face with dynamic batch, height and width; its hash goes into the overlay manifest there,
-so that `emo-face models verify NAME` and the nodes (parameter detector.yolo) know it.
-"""
-
-from __future__ import annotations
-
-import argparse
-import shutil
 import sys
-import tempfile
-from pathlib import Path
 
-import numpy as np
-
-from emo_face.core.errors import ModelError, UserError
-from emo_face.perception.detect_yolo import YoloPersonDetector
-from emo_face.runtime.ort import OrtBackend
-from emo_face.runtime.store import ModelEntry, entry_of, register, user_cache
-
-OPSET = 17
-
-
-def export(weights: str, folder: Path) -> Path:
-    """Let ultralytics write the ONNX file into ``folder``; returns its path. Raises UserError without ultralytics."""
-    try:
-        from ultralytics import YOLO
-    except ImportError:
-        raise UserError("ultralytics is not installed: scripts/setup.sh ultralytics") from None
-    source = Path(weights)
-    if source.is_file():  # ultralytics writes beside its input: work on a copy
-        source = Path(shutil.copy(source, folder / source.name))
-    elif source.parent != Path() or source.suffix != ".pt":
-        raise UserError(f"--weights {weights}: no such file; give a .pt file or a name such as yolo11n.pt")
-    else:
-        source = folder / source.name
-    exported = YOLO(str(source), task="detect").export(format="onnx", dynamic=True, simplify=True, opset=OPSET)
-    return Path(exported)
-
-
-def check(path: Path) -> None:
-    """Run the file as the runtime will, at two shapes. Raises ModelError where it is no person detector."""
-    detector = YoloPersonDetector(OrtBackend(path))
-    for height, width in ((480, 640), (360, 640)):
-        detector.detect(np.full((height, width, 3), 114, dtype=np.uint8))
-
-
-def install(path: Path, name: str, licence: str) -> ModelEntry:
-    """Copy ``path`` into the user cache and write its hash into the overlay manifest."""
-    cache = user_cache()
-    cache.mkdir(parents=True, exist_ok=True)
-    target = cache / f"{name}.onnx"
-    partial = target.with_suffix(".part")
-    shutil.copyfile(path, partial)
-    partial.replace(target)
-    entry = entry_of(target, name, licence=licence, purpose="person detection, exported by export/export_yolo.py")
-    register(entry, cache)
-    return entry
-
-
-def main() -> int:
-    """Export, check, install."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--weights", default="yolo11n.pt", help="a .pt file, or a name that ultralytics knows")
-    parser.add_argument("--name", default="yolo11n", help="name in the model store")
-    parser.add_argument("--licence", default="AGPL-3.0 (Ultralytics YOLO11 weights)")
-    args = parser.parse_args()
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            path = export(args.weights, Path(folder))
-            check(path)
-            entry = install(path, args.name, args.licence)
-    except (UserError, ModelError) as error:
-        print(f"export_yolo: {error}", file=sys.stderr)
-        return 2
-    print(f"{entry.name}: {user_cache() / entry.file} ({entry.size / 1e6:.1f} MB), sha256 {entry.sha256}")
-    return 0
-
+from emo_face.cli.main import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(["export", "yolo", *sys.argv[1:]]))

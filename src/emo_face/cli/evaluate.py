@@ -14,7 +14,7 @@ from importlib import import_module
 from types import ModuleType
 
 TARGETS = {
-    "nano": "the face and the speech student and their peers on held-out data",
+    "nano": "the FER and the speech student and their peers on held-out data",
     "multiview": "the full tier's multi-view model on cached features, beside the paper's tables",
     "contextface": "the full tier's ContextFace: emotion words and faces, beside the paper's tables",
 }

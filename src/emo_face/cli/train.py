@@ -1,70 +1,54 @@
-"""Retrain a nano student with one command.
+"""Train a model with one command; every run can be killed and started again with the same arguments.
 
-Needs torch (CPU is enough): scripts/setup.sh train
+Needs torch (CPU is enough for the nano tier's): scripts/setup.sh train
 
 Examples:
-  emo-face train text --data ../shared/assets --out out/train --seed 0
-  emo-face train face --data ../shared/assets --out out/train --seed 0 --ferplus FERPLUS
-  emo-face train face --data ../shared/assets --out out/train --seed 0 --faces MY_FACES
+  emo-face train fer --data DATA --ferplus FERPLUS --out out/train/fer       face crop to emotion, 20 min on two cores
+  emo-face train text --data DATA --out out/train/text                       words to emotion, 35 min on one core
+  emo-face train fusion --data DATA --out out/train                          how much each of the two counts, no torch
+  emo-face train blendshapes --data DATA --out out/train                     second opinion on MediaPipe's blendshapes
+  emo-face train multiview stage1 --base BLIP --images EMOTIC --corpus qa.jsonl --out out/stage1
+  emo-face train contextface --backbone LLAVA --contexts CAER_S_C --images CAER_S --out out/contextface
 
-`text` reads goemotions_ekman/{labels.txt,train.tsv,dev.tsv,test.tsv} and xed/{en-annotated.tsv,neu_en.txt} in DATA or
-DATA/text, fine-tunes, calibrates on the validation rows, quantises and writes OUT/nano_text.onnx (35 min on one core).
-Add rows of your own to train.tsv (text <tab> label ids <tab> id). The same seed, data, thread count and kind of
-processor give the same file. Use it by `emo-face models add nano_text OUT/nano_text.onnx`.
-
-`face` reads images/, video/, face/, fer/ and head3d/ in DATA. FERPLUS holds FER2013Train, FER2013Valid and FER2013Test,
-as generate_training_data.py of microsoft/FERPlus makes them; MY_FACES holds images/ and legend.csv (image, emotion).
-It writes OUT/nano_face.onnx and what it said of people it had not seen, OUT/nano_face_folds.json (20 min on two cores).
+Use a student of your own by `emo-face models add nano_text OUT/nano_text.onnx`. The same seed, data, thread count and
+kind of processor give the same file. On several GPUs: accelerate launch --multi_gpu -m emo_face.cli.main train ...
 """
 
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
+from importlib import import_module
+from importlib.util import find_spec
+from types import ModuleType
 
-MODULES = {"text": "text.main", "face": "fer.main"}  # of emo_face.training
+from emo_face.core.errors import UserError
+
+MODELS = ("fer", "text", "fusion", "blendshapes", "multiview", "contextface")
+WITHOUT_TORCH = ("fusion", "blendshapes")
+
+
+def module_of(model: str) -> ModuleType:
+    """The module with ``add_arguments(parser)`` and ``run(args) -> int``; importing it needs no torch."""
+    return import_module(f"emo_face.training.{model}.main")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Sub-verbs ``text`` and ``face``."""
-    students = parser.add_subparsers(dest="student", metavar="text|face", required=True)
-    for name, purpose in (("text", "speech student: words to emotion"), ("face", "face student: crop to emotion")):
-        sub = students.add_parser(name, help=purpose, description=purpose)
-        sub.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder with the labelled data")
-        sub.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for checkpoints and ONNX")
-        sub.add_argument("--seed", type=int, default=0, help="training seed (default 0); the data splits do not move")
-        sub.add_argument("--epochs", type=int, default=None, help="passes over the data (default: the student's own)")
-        sub.add_argument("--threads", type=int, default=1, help="CPU threads (default 1)")
-        if name == "face":
-            sub.add_argument(
-                "--faces",
-                type=Path,
-                action="append",
-                default=None,
-                metavar="DIR",
-                help="labelled faces of other people: images/ and legend.csv (image, emotion); may be repeated",
-            )
-            sub.add_argument(
-                "--ferplus",
-                type=Path,
-                default=None,
-                metavar="DIR",
-                help="FER+: FER2013Train, FER2013Valid, FER2013Test, each with pictures and label.csv",
-            )
-        if name == "text":
-            sub.add_argument("--encoder", type=Path, default=None, metavar="DIR", help="another uncased BERT or MiniLM")
+    """One sub-verb per model."""
+    models = parser.add_subparsers(dest="model_kind", metavar="|".join(MODELS), required=True)
+    for model in MODELS:
+        module = module_of(model)
+        text = (module.__doc__ or "").strip()
+        sub = models.add_parser(
+            model,
+            help=text.split("\n")[0].split(": ", 1)[-1].rstrip("."),
+            description=text,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        module.add_arguments(sub)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Train the chosen student. Raises UserError where torch is missing."""
-    from importlib import import_module
-    from importlib.util import find_spec
-
-    from emo_face.core.errors import UserError
-
-    if find_spec("torch") is None:
+    """Train the chosen model. Raises UserError if torch is missing."""
+    if args.model_kind not in WITHOUT_TORCH and find_spec("torch") is None:
         raise UserError("training needs torch, which the nano tier does not bring: scripts/setup.sh train")
-    if args.epochs is not None and args.epochs < 1:
-        raise UserError(f"--epochs: expected at least 1, got {args.epochs}")
-    module = import_module(f"emo_face.training.{MODULES[args.student]}")
-    return int(module.main(args) or 0)
+    return int(module_of(args.model_kind).run(args) or 0)

@@ -116,7 +116,7 @@ class FeatureCache:
     def reading(cls, folder: Path) -> FeatureCache:
         """Open a cache only to :meth:`load` it, without its encoder. Raises UserError where there is none."""
         if not (folder / META).is_file():
-            raise UserError(f"{folder}: no {META}; cache features first: export/train_multiview.py cache --help")
+            raise UserError(f"{folder}: no {META}; cache features first: emo-face train multiview cache --help")
         cache = cls.__new__(cls)
         cache.folder = folder
         return cache
@@ -152,7 +152,9 @@ class FeatureCache:
             try:
                 found.append(self._encode(people, pictures, device))
             except torch.cuda.OutOfMemoryError:
-                fewer = f"try --batch {len(people) // 2}" if len(people) > 1 else "use a larger GPU or --device cpu"
+                fewer = (
+                    f"try --batch-size {len(people) // 2}" if len(people) > 1 else "use a larger GPU or --device cpu"
+                )
                 raise UserError(
                     f"{device}: no memory left for the views of {len(people)} people at once; {fewer}, "
                     "finished shards are kept"

@@ -1,6 +1,6 @@
 """``emo-face evaluate nano``: both students and their peers on data they were not trained on, as one JSON object.
 
-Keys: ``text`` {goemotions_macro_f1, xed_macro_f1, ece, ms_per_utterance, bytes, ...}, ``face`` {cmu_accuracy,
+Keys: ``text`` {goemotions_macro_f1, xed_macro_f1, ece, ms_per_utterance, bytes, ...}, ``fer`` {cmu_accuracy,
 london_smiling_recall, london_neutral_recall, max_correct, ms_batch8, bytes, ...}, ``peers`` {name: the same keys},
 ``fusion`` (the learned weights and how they were learned).
 """
@@ -19,7 +19,7 @@ from emo_face.core.errors import UserError
 if TYPE_CHECKING:
     from emo_face.evaluation.metrics.plots import Scored
 
-PARTS = ("text", "face")
+PARTS = ("text", "fer")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -67,9 +67,9 @@ def evaluate(
 
             found = evaluate_text(data / "text", peers=peers)
         else:
-            from emo_face.evaluation.fer.main import evaluate_face
+            from emo_face.evaluation.fer.main import evaluate_fer
 
-            found = evaluate_face(data, peers=peers, ferplus=ferplus)
+            found = evaluate_fer(data, peers=peers, ferplus=ferplus)
         predictions[part] = dict(found.get("predictions", {}))
         result[part] = found[part]
         result["peers"].update(found.get("peers", {}))

@@ -1,4 +1,4 @@
-"""People by YOLO11 or later, exported to ONNX (``export/export_yolo.py``), without ultralytics at run time."""
+"""People by YOLO11 or later, exported to ONNX (``emo-face export yolo``), without ultralytics at run time."""
 
 from __future__ import annotations
 

@@ -90,10 +90,10 @@ def read_fusion(path: Path) -> FusionParameters:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "(whole file)"
-        message = f"{path}: field {where}: {first['msg']}; write it anew by `python export/train_fusion.py`"
+        message = f"{path}: field {where}: {first['msg']}; write it anew by `emo-face train fusion`"
         raise ConfigError(message) from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError) as error:
-        message = f"{path}: cannot be read: {error}; write it anew by `python export/train_fusion.py`"
+        message = f"{path}: cannot be read: {error}; write it anew by `emo-face train fusion`"
         raise ConfigError(message) from None
 
 

@@ -1,10 +1,8 @@
-"""``export/train_contextface.py`` over files of the true formats, then what it wrote answers and exports."""
+"""``emo-face train contextface`` over files of the true formats, then what it wrote answers and exports."""
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -21,15 +19,6 @@ from emo_face.datasets.contexts import flame_targets
 from emo_face.datasets.contexts import records as context
 from emo_face.datasets.contexts import synthetic as synthetic_contexts
 from emo_face.expression.contextface import tiny as source
-
-ROOT = Path(__file__).resolve().parents[3]
-
-
-def script(name):
-    spec = importlib.util.spec_from_file_location(name, ROOT / "export" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(scope="module")
@@ -63,37 +52,17 @@ def files(tmp_path_factory):
 
 
 def train(files, out, *more):
-    from emo_face.training.contextface.main import parser, run
+    from emo_face.cli.main import main
 
     words = [
-        "--backbone",
-        files / "backbone",
-        "--contexts",
-        files / "contexts.json",
-        "--images",
-        files,
-        "--targets",
-        files / "targets.npz",
-        "--vqa",
-        files / "vqa.json",
-        "--vqa-images",
-        files,
-        "--out",
-        out,
-        "--epochs",
-        1,
-        "--accumulate",
-        3,
-        "--validation-share",
-        0.2,
-        "--device",
-        "cpu",
-        *more,
-    ]
-    return run(parser("").parse_args([str(word) for word in words]))
+        "--backbone", files / "backbone", "--contexts", files / "contexts.json", "--images", files, "--targets",
+        files / "targets.npz", "--vqa", files / "vqa.json", "--vqa-images", files, "--out", out, "--epochs", 1,
+        "--gradient-accumulation", 3, "--validation-share", 0.2, "--device", "cpu", *more,
+    ]  # fmt: skip
+    return main(["train", "contextface", *map(str, words)])
 
 
-def test_train_express_export(files, tmp_path, capsys, monkeypatch):
+def test_train_express_export(files, tmp_path, capsys):
     from emo_face.cli.main import main
 
     assert train(files, tmp_path / "run") == 0
@@ -101,10 +70,8 @@ def test_train_express_export(files, tmp_path, capsys, monkeypatch):
     assert main(["express", "--model", str(tmp_path / "run" / "best"), "--quote", "We won!", "--json"]) == 0
     got = json.loads(capsys.readouterr().out)
     assert sum(got["probabilities"].values()) == pytest.approx(1.0)
-    module = script("export_contextface")
-    words = ["x", "--model", tmp_path / "run" / "best", "--out", tmp_path / "onnx", "--json"]
-    monkeypatch.setattr(sys, "argv", [str(word) for word in words])
-    assert module.main() == 0
+    words = ["--model", tmp_path / "run" / "best", "--out", tmp_path / "onnx", "--json"]
+    assert main(["export", "contextface", *map(str, words)]) == 0
     rows = json.loads(capsys.readouterr().out)
     assert [Path(row["file"]).name for row in rows] == ["head.onnx", "arkit.onnx"]
 

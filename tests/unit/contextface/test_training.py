@@ -31,12 +31,15 @@ from emo_face.expression.contextface.prompts import (
     vqa_answer,
     vqa_question,
 )
+from emo_face.training.contextface.config import ContextFaceTraining
 from emo_face.training.contextface.data import Collator, all_targets
 from emo_face.training.contextface.loss import face_loss
-from emo_face.training.contextface.run import ContextFaceRun, ContextFaceTraining
+from emo_face.training.contextface.run import ContextFaceRun
 
 CONFIG = ContextFaceConfig(lora_dropout=0.1)
-SHORT = ContextFaceTraining(epochs=1, accumulate=2, rate=2e-3, warmup=2, validate_every=3, save_every=2)
+SHORT = ContextFaceTraining(
+    epochs=1, gradient_accumulation=2, learning_rate=2e-3, warmup=2, validate_every=3, save_every=2
+)
 
 
 def parts(count=21, seed=0, config=CONFIG):
@@ -75,8 +78,8 @@ class TestRun:
 
     def test_another_setting_is_not_resumed(self, tmp_path):
         a_run(tmp_path)[0].run(stop_after=2)
-        with pytest.raises(UserError, match=r"made with rate=0.002, now 0.1"):
-            a_run(tmp_path, replace(SHORT, rate=0.1))[0].run()
+        with pytest.raises(UserError, match=r"made with learning_rate=0.002, now 0.1"):
+            a_run(tmp_path, replace(SHORT, learning_rate=0.1))[0].run()
 
     def test_the_best_model_is_kept_and_loads(self, tmp_path):
         run, _ = a_run(tmp_path, replace(SHORT, epochs=2))
@@ -91,7 +94,7 @@ class TestRun:
         assert loaded.head.std.min() > 0
 
     def test_every_sample_is_seen_and_a_step_mixes_tasks(self, tmp_path, monkeypatch):
-        run, _ = a_run(tmp_path, replace(SHORT, accumulate=10))
+        run, _ = a_run(tmp_path, replace(SHORT, gradient_accumulation=10))
         seen = []
         real = run._micro_step
         monkeypatch.setattr(

@@ -13,10 +13,13 @@ from emo_face.datasets.contexts import synthetic as synthetic_contexts
 from emo_face.datasets.contexts.mixture import Mixture
 from emo_face.expression.contextface.config import ContextFaceConfig
 from emo_face.training.common.processes import process_group
+from emo_face.training.contextface.config import ContextFaceTraining
 from emo_face.training.contextface.data import Collator
-from emo_face.training.contextface.run import ContextFaceRun, ContextFaceTraining
+from emo_face.training.contextface.run import ContextFaceRun
 
-SETTINGS = ContextFaceTraining(epochs=1, accumulate=2, rate=2e-3, warmup=2, validate_every=3, save_every=2)
+SETTINGS = ContextFaceTraining(
+    epochs=1, gradient_accumulation=2, learning_rate=2e-3, warmup=2, validate_every=3, save_every=2
+)
 
 
 def a_run(out: Path, accumulate: int = 2, dropout: float = 0.1) -> ContextFaceRun:
@@ -26,7 +29,7 @@ def a_run(out: Path, accumulate: int = 2, dropout: float = 0.1) -> ContextFaceRu
     mixture = Mixture(synthetic_contexts.tasks(synthetic_contexts.make(56, 1)), batch=4, seed=0)
     held = synthetic_contexts.tasks(synthetic_contexts.make(7, 2))
     collate = Collator(world.builder, world.eyes, world.model.config)
-    settings = replace(SETTINGS, accumulate=accumulate)
+    settings = replace(SETTINGS, gradient_accumulation=accumulate)
     return ContextFaceRun(world.model, collate, mixture, held["expression"] + held["situation"], settings, out)
 
 

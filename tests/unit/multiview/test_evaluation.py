@@ -12,6 +12,7 @@ import yaml
 torch = pytest.importorskip("torch")
 pytest.importorskip("accelerate")
 
+from emo_face.cli import main as cli
 from emo_face.core.errors import ModelError, UserError
 from emo_face.core.labels import label_set
 from emo_face.core.paths import data_file
@@ -23,7 +24,6 @@ from emo_face.evaluation.metrics import multilabel
 from emo_face.evaluation.metrics.label_bins import brier_per_label, ece_per_label, label_bins
 from emo_face.evaluation.multiview import main as multiview
 from emo_face.perception.multiview import checkpoint, head_file, model
-from emo_face.training.multiview import main as multiview_main
 from emo_face.training.multiview import memory
 from emo_face.training.multiview.ablations import ablations
 
@@ -37,7 +37,7 @@ def trained(world, tmp_path_factory):
     corpus.write_corpus(out / "qa.jsonl", corpus.Corpus(world.rows, {}))
     common = ["--base", str(out / "base"), "--images", str(world.root), "--device", "cpu"]
     records = ["--records", str(world.root / "records.jsonl")]
-    sizes = ["--vad", "--out", str(out / "model"), "--epochs", "3", "--batch", "8", "--width", "16"]
+    sizes = ["--vad", "--out", str(out / "model"), "--epochs", "3", "--batch-size", "8", "--width", "16"]
     steps = (
         [
             "stage1",
@@ -48,14 +48,14 @@ def trained(world, tmp_path_factory):
             str(out / "s1"),
             "--epochs",
             "1",
-            "--rate",
+            "--learning-rate",
             "1e-3",
         ],
         ["cache", *common, *records, "--encoder", str(out / "s1" / "best"), "--out", str(out / "features")],
         ["stage2", *records, "--cache", str(out / "features"), "--encoder", str(out / "s1" / "best"), *sizes],
     )
     for step in steps:
-        assert multiview_main.run(multiview_main.parser("").parse_args(step)) == 0
+        assert cli.main(["train", "multiview", *step]) == 0
     return out
 
 
@@ -103,7 +103,7 @@ def test_a_head_of_another_encoder_is_refused(world, trained, tmp_path, capsys):
     checkpoint.save_encoder(tmp_path / "s1", other.encoder)
     given = ["--records", str(world.root / "records.jsonl"), "--cache", str(trained / "features")]
     step = ["stage2", *given, "--encoder", str(tmp_path / "s1"), "--out", str(tmp_path / "out")]
-    assert multiview_main.run(multiview_main.parser("").parse_args(step)) == 2
+    assert cli.main(["train", "multiview", *step]) == 2
     assert "the features come from another Stage-1 weights" in capsys.readouterr().err
     path = ours / "head.json"
     content = json.loads(path.read_text())

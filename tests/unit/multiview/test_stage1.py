@@ -19,11 +19,20 @@ from emo_face.perception.multiview.checkpoint import own_state
 from emo_face.perception.multiview.vlm import IGNORED, Batch
 from emo_face.training.common import checkpoints as stage1_state
 from emo_face.training.common.order import Order
+from emo_face.training.common.schedule import learning_rate_at
 from emo_face.training.multiview import stage1 as stage1_module
-from emo_face.training.multiview.stage1 import Stage1, Stage1Config, rate_at
+from emo_face.training.multiview.config import Stage1Config
+from emo_face.training.multiview.stage1 import Stage1
 
 QUICK = Stage1Config(
-    epochs=2, batch=4, accumulate=2, rate=3e-3, warmup=2, validate_every=3, save_every=2, validation_rows=6
+    epochs=2,
+    batch_size=4,
+    gradient_accumulation=2,
+    learning_rate=3e-3,
+    warmup=2,
+    validate_every=3,
+    save_every=2,
+    validation_rows=6,
 )
 
 
@@ -129,8 +138,8 @@ def test_a_killed_run_goes_on_bit_for_bit(world, tmp_path, precision):
 
 def test_resume_with_other_settings_is_refused(world, tmp_path):
     stage1(world, tmp_path).run(stop_after=2)
-    with pytest.raises(UserError, match=r"rate=0\.003, now 0\.1"):
-        stage1(world, tmp_path, dataclasses.replace(QUICK, rate=0.1)).run()
+    with pytest.raises(UserError, match=r"learning_rate=0\.003, now 0\.1"):
+        stage1(world, tmp_path, dataclasses.replace(QUICK, learning_rate=0.1)).run()
 
 
 def test_accumulation_is_a_larger_batch(world, tmp_path):
@@ -145,7 +154,7 @@ def test_accumulation_is_a_larger_batch(world, tmp_path):
             for name, value in vars(module).items():
                 if "dropout" in name and isinstance(value, float):
                     setattr(module, name, 0.0)
-        config = dataclasses.replace(QUICK, epochs=1, batch=batch, accumulate=accumulate)
+        config = dataclasses.replace(QUICK, epochs=1, batch_size=batch, gradient_accumulation=accumulate)
         run = Stage1(vlm, world.collator(), rows, rows, config, tmp_path / f"{batch}")
         step, found = run.optimizer.step, {}
 
@@ -175,8 +184,8 @@ def test_order_covers_all_rows_and_resumes():
 
 
 def test_rate_schedule():
-    config = Stage1Config(warmup=10, rate=1.0, rate_end=0.1)
-    rates = [rate_at(step, 100, config) for step in range(100)]
+    config = Stage1Config(warmup=10, learning_rate=1.0, learning_rate_end=0.1)
+    rates = [learning_rate_at(step, 100, config) for step in range(100)]
     assert rates[0] == pytest.approx(0.1)
     assert max(rates) == pytest.approx(1.0)
     assert rates[9] == pytest.approx(1.0)

@@ -27,6 +27,7 @@ from emo_face.perception.multiview import head_file
 from emo_face.perception.multiview.config import FusionConfig
 from emo_face.runtime import files as disk
 from emo_face.training.multiview import stage2
+from emo_face.training.multiview.config import Stage2Config
 
 
 def encoder(world, seed=0):
@@ -155,7 +156,7 @@ def test_full_disk_says_so_and_keeps_finished_shards(world, tmp_path, monkeypatc
 
 def test_a_full_disk_is_one_line_of_any_step(world, tmp_path, monkeypatch, capsys):
     """The device that is always full, as the place of the head."""
-    from emo_face.training.multiview import main as multiview_main
+    from emo_face.cli import main as cli
 
     def save(folder, head, card):
         Path("/dev/full").write_text("x")
@@ -164,8 +165,7 @@ def test_a_full_disk_is_one_line_of_any_step(world, tmp_path, monkeypatch, capsy
     cache.build(world.records, Pictures.of(world.root, world.config, world.records))
     monkeypatch.setattr(head_file, "save", save)
     given = ["--records", str(world.root / "records.jsonl"), "--cache", str(tmp_path), "--epochs", "1"]
-    step = multiview_main.parser("").parse_args(["stage2", *given, "--out", str(tmp_path / "out")])
-    assert multiview_main.run(step) == 2
+    assert cli.main(["train", "multiview", "stage2", *given, "--out", str(tmp_path / "out")]) == 2
     assert "the disk is full" in capsys.readouterr().err
 
 
@@ -188,7 +188,7 @@ FUSION = FusionConfig("emotic26", in_features=32, width=32, vad=True)
 
 def test_head_learns_and_the_seed_fixes_it():
     data, validation, test = synthetic(2000), synthetic(400, seed=2), synthetic(400, seed=3)
-    config = stage2.Stage2Config(epochs=8, rate=3e-3)
+    config = Stage2Config(epochs=8, learning_rate=3e-3)
     first, second = (stage2.train(data, validation, FUSION, config) for _ in range(2))
     for name, value in first.head.state_dict().items():
         assert torch.equal(value, second.head.state_dict()[name])
@@ -204,7 +204,7 @@ def test_head_learns_and_the_seed_fixes_it():
 
 def test_view_ablation_loses_what_the_view_carried():
     data, validation = synthetic(2000), synthetic(400, seed=2)
-    config = stage2.Stage2Config(epochs=6, rate=3e-3)
+    config = Stage2Config(epochs=6, learning_rate=3e-3)
     found = []
     for views in (("scene",), ("scene", "body"), ("scene", "body", "face")):
         fusion = dataclasses.replace(FUSION, views=views)
@@ -226,7 +226,10 @@ def test_single_label_set_uses_cross_entropy_and_softmax():
         np.full((500, 3), np.nan),
     )
     trained = stage2.train(
-        data, data, FusionConfig("caers7", in_features=32, width=32), stage2.Stage2Config(epochs=6, batch=32, rate=3e-3)
+        data,
+        data,
+        FusionConfig("caers7", in_features=32, width=32),
+        Stage2Config(epochs=6, batch_size=32, learning_rate=3e-3),
     )
     assert trained.card.metrics["val"]["accuracy"] > 95
     logits, _ = predict(trained.head, data.features)
@@ -234,7 +237,7 @@ def test_single_label_set_uses_cross_entropy_and_softmax():
 
 
 def test_head_file_round_trip_and_refusals(tmp_path):
-    trained = stage2.train(synthetic(200), synthetic(100, seed=2), FUSION, stage2.Stage2Config(epochs=1))
+    trained = stage2.train(synthetic(200), synthetic(100, seed=2), FUSION, Stage2Config(epochs=1))
     head_file.save(tmp_path, trained.head, trained.card)
     head, card = head_file.load(tmp_path)
     data = synthetic(10, seed=5)
@@ -277,5 +280,5 @@ def test_emotic_size_trains_in_a_minute():
         Features(small.features.ids[:3315], features[:3315], small.features.present[:3315]), truth[:3315], vad[:3315]
     )
     start = time.process_time()
-    stage2.train(data, validation, FusionConfig("emotic26", vad=False), stage2.Stage2Config(epochs=1))
+    stage2.train(data, validation, FusionConfig("emotic26", vad=False), Stage2Config(epochs=1))
     assert time.process_time() - start < 12  # CPU seconds of one epoch: 120 for ten on one core, 60 on two

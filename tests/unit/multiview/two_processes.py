@@ -16,7 +16,8 @@ from emo_face.perception.multiview.checkpoint import load_base
 from emo_face.perception.multiview.config import EncoderConfig
 from emo_face.perception.multiview.vlm import MultiViewVLM
 from emo_face.training.common.processes import process_group
-from emo_face.training.multiview.stage1 import Stage1, Stage1Config
+from emo_face.training.multiview.config import Stage1Config
+from emo_face.training.multiview.stage1 import Stage1
 
 
 def stage1(root: Path, out: Path, batch: int, dropout: bool = True) -> Stage1:
@@ -35,7 +36,14 @@ def stage1(root: Path, out: Path, batch: int, dropout: bool = True) -> Stage1:
     words = AutoTokenizer.from_pretrained(root / "base")
     collate = Collator(Pictures.of(root / "images", config, [row.record for row in rows]), words, words)
     settings = Stage1Config(
-        epochs=2, batch=batch, accumulate=2, rate=3e-3, warmup=2, validate_every=3, save_every=2, validation_rows=4
+        epochs=2,
+        batch_size=batch,
+        gradient_accumulation=2,
+        learning_rate=3e-3,
+        warmup=2,
+        validate_every=3,
+        save_every=2,
+        validation_rows=4,
     )
     parts = ([row for row in rows if row.record.split == split] for split in ("train", "val"))
     return Stage1(MultiViewVLM(base, config), collate, *parts, settings, out)

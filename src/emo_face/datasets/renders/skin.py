@@ -26,12 +26,10 @@ class Skin:
     """Grey of each vertex.
 
     Attributes:
-        person: whom it shows. fold: whose test people that is. albedo: (n,) in [0, 1].
+        albedo: (n,) in [0, 1].
         weight: (n,) in [0, 1], belief in the albedo.
     """
 
-    person: str
-    fold: int
     albedo: FloatArray
     weight: FloatArray
 
@@ -46,8 +44,6 @@ def make_skin(
     head_points: FloatArray,
     photo: NDArray[np.uint8],
     photo_points: FloatArray,
-    person: str,
-    fold: int,
 ) -> Skin:
     """Project a photo onto the head.
 
@@ -67,10 +63,4 @@ def make_skin(
     outside = np.maximum(np.maximum(low - plane, plane - high), 0).max(axis=1)
     weight = np.clip((front - 0.05) / 0.4, 0, 1) * np.clip(1 - outside / REACH_CM, 0, 1)
     face = renderer.vertex_material == renderer.materials.index("M_Face")
-    return Skin(person, fold, (grey / 255.0).astype(np.float32), (weight * face).astype(np.float32))
-
-
-def blend(a: Skin, b: Skin, share: float) -> Skin:
-    """A third identity between two of one fold."""
-    mixed = share * a.albedo + (1 - share) * b.albedo
-    return Skin(f"{a.person}+{b.person}", a.fold, mixed, np.minimum(a.weight, b.weight))
+    return Skin((grey / 255.0).astype(np.float32), (weight * face).astype(np.float32))

@@ -1,4 +1,4 @@
-"""What the leave-people-out folds of the face student said about each picture: one JSON file beside the model."""
+"""What the leave-people-out folds of the FER student said about each picture: one JSON file beside the model."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ import numpy as np
 
 from emo_face.core.errors import UserError
 from emo_face.core.labels import basic7
+from emo_face.core.numeric import softmax
 from emo_face.core.types import FloatArray
+from emo_face.evaluation.fer.figures import Judged
 
 FILE = "nano_face_folds.json"
 
@@ -38,9 +40,7 @@ class FoldPrediction:
 
     def probabilities(self, temperature: float) -> FloatArray:
         """(7,) as the runtime gives them: tempered, pulled to flat by the face score."""
-        scaled = np.array(self.logits) / temperature
-        p = np.exp(scaled - scaled.max())
-        p /= p.sum()
+        p = softmax(np.array(self.logits) / temperature)
         return np.asarray(self.face * p + (1 - self.face) / len(p))
 
 
@@ -51,6 +51,12 @@ class Folds:
     predictions: tuple[FoldPrediction, ...]
     temperature: float
     made: Mapping[str, Any]
+
+    def judged(self) -> list[Judged]:
+        """What was said of each picture by a net that had not seen its person."""
+        return [
+            Judged(f.source, f.name, f.person, f.label, f.probabilities(self.temperature)) for f in self.predictions
+        ]
 
 
 def write_folds(path: Path, found: Sequence[FoldPrediction], temperature: float, made: Mapping[str, Any]) -> None:
@@ -71,8 +77,8 @@ def read_folds(path: Path) -> Folds:
         found = tuple(FoldPrediction(**{**row, "logits": tuple(row["logits"])}) for row in body["predictions"])
         return Folds(found, float(body["temperature"]), body["made"])
     except FileNotFoundError:
-        raise UserError(f"{path} not found; make it by `emo-face train face`") from None
+        raise UserError(f"{path} not found; make it by `emo-face train fer`") from None
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(
-            f"{path}: not a fold file of the face student: {error!r}; make it by `emo-face train face`"
+            f"{path}: not a fold file of the FER student: {error!r}; make it by `emo-face train fer`"
         ) from None

@@ -1,6 +1,6 @@
-"""The face student and its peers on the labelled pictures: ``evaluate_face``.
+"""The FER student and its peers on the labelled pictures: ``evaluate_fer``.
 
-Accuracy figures of ours are read from ``models/nano_face_folds.json`` (made by ``emo-face train face``): no model
+Accuracy figures of ours are read from ``models/nano_face_folds.json`` (made by ``emo-face train fer``): no model
 judged a person it had seen. The shipped model, trained on all of them, is measured live for speed, size and noise, and
 on these pictures under ``seen_in_training``.
 """
@@ -35,10 +35,10 @@ CLIP_STEP = 4
 ROUNDS = 40
 
 
-def evaluate_face(
+def evaluate_fer(
     data: Path, models: Path | None = None, peers: bool = True, ferplus: Path | None = None
 ) -> dict[str, Any]:
-    """Measure the face student.
+    """Measure the FER student.
 
     Args:
         data: folder with ``images/``, ``video/``, ``face/`` and, for the peers, ``fer/``.
@@ -46,16 +46,14 @@ def evaluate_face(
         ferplus: folder of FER+, for figures on its test faces; None leaves them out.
 
     Returns:
-        ``face`` and ``peers`` (figures), and ``predictions`` model -> data set -> truth and probabilities.
+        ``fer`` and ``peers`` (figures), and ``predictions`` model -> data set -> truth and probabilities.
 
     Raises:
         UserError: pictures or the fold file are missing. ModelError: a model is missing or damaged.
     """
     folder = models or share_dir() / "models"
     folds = read_folds(folder / FILE)
-    unseen = [
-        Judged(f.source, f.name, f.person, f.label, f.probabilities(folds.temperature)) for f in folds.predictions
-    ]
+    unseen = folds.judged()
     pictures = read_pictures(data)
     student = FaceStudent(folder / MODEL)
     ours: dict[str, Any] = {**figures(unseen), "ms_batch8": speed(student), "bytes": (folder / MODEL).stat().st_size}
@@ -65,12 +63,12 @@ def evaluate_face(
     crops = np.stack([cut(p.picture, p.face) for p in pictures])
     live = figures(judged(pictures, student.classify(crops)[0]))
     ours["seen_in_training"] = live
-    predictions: dict[str, dict[str, Said]] = {"face": {s: of_source(unseen, s) for s in SOURCES}}
+    predictions: dict[str, dict[str, Said]] = {"fer": {s: of_source(unseen, s) for s in SOURCES}}
     crowd = read_test(ferplus, readers.detector_of(data)) if ferplus else []
     if crowd:
         said = judged(crowd, student.classify(np.stack([cut(p.picture, p.face) for p in crowd]))[0])
         ours |= crowd_figures(said)
-        predictions["face"]["ferplus"] = of_source(said, SOURCE)
+        predictions["fer"]["ferplus"] = of_source(said, SOURCE)
     rivals: dict[str, Any] = {}
     for name in PEERS if peers else ():
         peer = Peer(name, data / "fer")
@@ -81,7 +79,7 @@ def evaluate_face(
             said = judged(crowd, peer.classify(crowd))
             rivals[name] |= crowd_figures(said)
             predictions[name]["ferplus"] = of_source(said, SOURCE)
-    return {"face": ours, "peers": rivals, "predictions": predictions}
+    return {"fer": ours, "peers": rivals, "predictions": predictions}
 
 
 def read_pictures(data: Path) -> list[FacePicture]:

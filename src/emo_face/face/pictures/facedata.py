@@ -1,6 +1,6 @@
 """A drawn face as data: control points, painted parts and what each ARKit channel moves.
 
-The JSON files (``web/static/faces/<theme>.json``, written by ``export/export_faces.py``) are read by the page
+The JSON files (``web/static/faces/<theme>.json``, written by ``export/export_themes.py``) are read by the page
 and by :mod:`emo_face.face.pictures.sketch` alike, so that both show the same face.
 """
 
@@ -162,10 +162,10 @@ def load_face(theme: str = "robot", folder: Path = FACES) -> FaceData:
     except ValidationError as error:
         first = error.errors()[0]
         raise ConfigError(
-            f"{path}: field {'.'.join(map(str, first['loc']))}: {first['msg']}; run python export/export_faces.py"
+            f"{path}: field {'.'.join(map(str, first['loc']))}: {first['msg']}; run python export/export_themes.py"
         ) from None
     except (IndexError, KeyError, ValueError) as error:
-        raise ConfigError(f"{path}: {error}; run python export/export_faces.py") from None
+        raise ConfigError(f"{path}: {error}; run python export/export_themes.py") from None
 
 
 def _build(raw: _File) -> FaceData:

@@ -2,7 +2,7 @@
 
 Optional: needs ``face_landmarker.task`` in the model store and ``scripts/setup.sh mediapipe``. The classifier is
 log-linear in the difference from rest, log p(e) = a_e + w_e . d + constant. Its weights, ``nano_blendshapes.json``,
-were fitted on MediaPipe's answers to renders of FACS prototypes (``export/train_blendshapes.py``), so that each shape
+were fitted on MediaPipe's answers to renders of FACS prototypes (``emo-face train blendshapes``), so that each shape
 counts as much as MediaPipe really sees of it. The difference is also what ``perspective: mirror`` shows.
 """
 

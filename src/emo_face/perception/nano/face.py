@@ -104,5 +104,5 @@ class FaceStudent:
         if inputs != {"crops": (1, CROP, CROP)} or outputs != [(len(basic7()),), ()]:
             raise ModelError(
                 f"{self._model.path}: not a face student: expected input crops [n,1,{CROP},{CROP}] and outputs "
-                f"[n,{len(basic7())}], [n], got {inputs} and {outputs}; retrain it by `emo-face train face`"
+                f"[n,{len(basic7())}], [n], got {inputs} and {outputs}; retrain it by `emo-face train fer`"
             )

@@ -9,8 +9,6 @@ from torch import Tensor
 
 from emo_face.expression.contextface.config import ContextFaceConfig
 
-KINDS = ("mse", "sum", "l1", "huber")
-
 
 def face_loss(
     faces: Tensor, targets: Tensor, present: Tensor, std: Tensor, config: ContextFaceConfig, kind: str,

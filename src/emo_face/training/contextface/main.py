@@ -1,4 +1,15 @@
-"""Training of ContextFace as a command: data sets and a backbone in, ``out/best`` out."""
+"""``emo-face train contextface``: ContextFace on CAER-S-C (or any annotated set) and LLaVA-Instruct.
+
+  emo-face annotate context --help        situations and quotes for pictures that have none
+  emo-face data targets --help            face targets from outputs of INFERNO, EMOCA or SMIRK
+  accelerate launch -m emo_face.cli.main train contextface --backbone llava-1.5-13b-hf --contexts caer_s_c \\
+      --images CAER-S --targets targets.npz --vqa llava_instruct_150k.json --vqa-images train2017 \\
+      --precision bf16 --checkpointing --out out/contextface
+  emo-face train contextface --backbone llava-1.5-7b-hf --quantisation 4bit ...       QLoRA on one GPU
+  emo-face express --model out/contextface/best --quote "We won!"
+
+A run that was killed goes on when it is started again with the same arguments.
+"""
 
 from __future__ import annotations
 
@@ -8,67 +19,50 @@ from pathlib import Path
 from typing import Any
 
 from emo_face.core.errors import UserError
+from emo_face.training.common.arguments import add_fields, config_of
 from emo_face.training.common.processes import process_group
+from emo_face.training.contextface.config import ContextFaceTraining
 
-RUN_FLAGS = (
-    "epochs", "accumulate", "rate", "head_rate", "warmup", "weight_decay", "clip", "face_weight", "face_loss",
-    "precision", "validate_every", "save_every", "seed",
+MODEL_FLAGS = (
+    "hidden_offset", "flame_version", "lora_rank", "lora_alpha", "lora_dropout", "chat", "image_size", "max_tokens",
 )  # fmt: skip
-"""Settings of the run that are flags of the same name."""
+"""Settings of the model that are flags of the same name."""
+NOT_FLAGS = ("betas", "group_weights", "validation_batch")
 
 
-def parser(description: str) -> argparse.ArgumentParser:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """All arguments; settings of the model and of the run are flags with their defaults."""
     from emo_face.expression.contextface.config import ContextFaceConfig
-    from emo_face.training.contextface.run import ContextFaceTraining
 
-    main = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    data = main.add_argument_group("data")
+    data = parser.add_argument_group("data")
     data.add_argument("--backbone", type=Path, required=True, metavar="DIR", help="image-text checkpoint")
-    data.add_argument(
-        "--contexts", type=Path, required=True, metavar="PATH", help="CAER-S-C: file, or folder of splits"
-    )
-    data.add_argument(
-        "--images", type=Path, required=True, metavar="DIR", help="folder its picture paths are relative to"
-    )
-    data.add_argument(
-        "--targets", type=Path, metavar="NPZ", help="from: emo-face data targets; none: no expression task"
-    )
+    data.add_argument("--contexts", type=Path, required=True, help="CAER-S-C: file, or folder of splits")
+    data.add_argument("--images", type=Path, required=True, metavar="DIR", help="folder of its picture paths")
+    data.add_argument("--targets", type=Path, help="from: emo-face data targets; none: no expression task")
     data.add_argument("--vqa", type=Path, metavar="JSON", help="LLaVA-Instruct; none: no VQA task")
     data.add_argument("--vqa-images", type=Path, metavar="DIR", help="COCO train2017")
     data.add_argument("--vqa-limit", type=int, default=0, help="a random part of that size (default 0: all)")
-    data.add_argument("--validation-share", type=float, default=0.05, help="of pictures, where no val split is named")
+    data.add_argument("--validation-share", type=float, default=0.05, help="of pictures, if no val split is named")
     data.add_argument("--out", type=Path, required=True, metavar="DIR")
-    run_ = main.add_argument_group("run")
-    run_.add_argument("--batch", type=int, default=4, help="examples a micro-batch and process (default 4)")
-    run_.add_argument("--ratios", default="0.3,0.4,0.3", help="situation,expression,vqa (default 0.3,0.4,0.3)")
-    run_.add_argument("--device", default="", help="cpu or cuda (default: cuda where there is one)")
-    run_.add_argument("--quantisation", choices=("none", "4bit", "8bit"), default="none", help="4bit: QLoRA")
-    defaults = ContextFaceTraining()
-    for name in RUN_FLAGS:
-        value = getattr(defaults, name)
-        run_.add_argument(f"--{name.replace('_', '-')}", type=type(value), default=value, help=f"default {value}")
-    run_.add_argument("--checkpointing", action="store_true", help="recompute activations to save memory")
-    model, shape = main.add_argument_group("model"), ContextFaceConfig()
-    model.add_argument(
-        "--groups", default="expression", help="expression, or expression,jaw, or expression,jaw,eyelids"
-    )
-    for name in ("hidden_offset", "flame_version", "lora_rank", "lora_alpha", "lora_dropout", "chat", "image_size",
-                 "max_tokens"):  # fmt: skip
+    group = parser.add_argument_group("run")
+    group.add_argument("--batch-size", type=int, default=4, help="examples per micro-batch and process (default 4)")
+    group.add_argument("--ratios", default="0.3,0.4,0.3", help="situation,expression,vqa (default 0.3,0.4,0.3)")
+    group.add_argument("--device", default="", help="cpu or cuda (default: cuda if there is one)")
+    group.add_argument("--quantisation", choices=("none", "4bit", "8bit"), default="none", help="4bit: QLoRA")
+    add_fields(group, ContextFaceTraining, NOT_FLAGS)
+    model, shape = parser.add_argument_group("model"), ContextFaceConfig()
+    groups = "expression, or expression,jaw, or expression,jaw,eyelids"
+    model.add_argument("--groups", default="expression", help=groups)
+    for name in MODEL_FLAGS:
         value = getattr(shape, name)
         model.add_argument(f"--{name.replace('_', '-')}", type=type(value), default=value, help=f"default {value!r}")
     model.add_argument("--lora-targets", default="q_proj,v_proj", help="layers of the language model (default q,v)")
-    return main
 
 
 def run(args: argparse.Namespace) -> int:
-    """Train; a user's mistake is one line and exit code 2."""
-    try:
-        with process_group():
-            _train(args)
-    except UserError as error:
-        print(f"train_contextface: {error}", file=sys.stderr)
-        return 2
+    """Train. Raises UserError for a user's mistake."""
+    with process_group():
+        _train(args)
     return 0
 
 
@@ -81,7 +75,7 @@ def _train(args: argparse.Namespace) -> None:
     from emo_face.expression.contextface.tokens import TokenBuilder
     from emo_face.expression.contextface.vision import Eyes
     from emo_face.training.contextface.data import Collator
-    from emo_face.training.contextface.run import ContextFaceRun, ContextFaceTraining, prepare_quantised
+    from emo_face.training.contextface.run import ContextFaceRun, prepare_quantised
 
     tasks, validation = load_tasks(args)
     ratios = _ratios(args.ratios, tasks)
@@ -96,8 +90,8 @@ def _train(args: argparse.Namespace) -> None:
     eyes = Eyes(model.base, processor, config.image_size)
     kind = str(base.config.model_type)
     builder = TokenBuilder(tokenizer, kind, model.image_id, eyes.tokens, config.chat, config.system)
-    settings = ContextFaceTraining(**{name: getattr(args, name) for name in (*RUN_FLAGS, "checkpointing")})
-    mixture = Mixture(tasks, ratios, args.batch, args.seed)
+    settings = config_of(ContextFaceTraining, args)
+    mixture = Mixture(tasks, ratios, args.batch_size, args.seed)
     runner = ContextFaceRun(
         model, Collator(builder, eyes, config), mixture, validation, settings, args.out, str(args.backbone)
     )
@@ -166,9 +160,6 @@ def _ratios(text: str, tasks: dict[str, list[Any]]) -> dict[str, float]:
 def _model_config(args: argparse.Namespace) -> Any:
     from emo_face.expression.contextface.config import ContextFaceConfig
 
-    return ContextFaceConfig(
-        hidden_offset=args.hidden_offset, groups=tuple(args.groups.split(",")), flame_version=args.flame_version,
-        lora_rank=args.lora_rank, lora_alpha=args.lora_alpha, lora_dropout=args.lora_dropout,
-        lora_targets=tuple(args.lora_targets.split(",")), chat=args.chat, image_size=args.image_size,
-        max_tokens=args.max_tokens,
-    )  # fmt: skip
+    flags = {name: getattr(args, name) for name in MODEL_FLAGS}
+    groups, layers = tuple(args.groups.split(",")), tuple(args.lora_targets.split(","))
+    return ContextFaceConfig(groups=groups, lora_targets=layers, **flags)

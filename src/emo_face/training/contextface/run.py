@@ -6,68 +6,24 @@ A run that was killed goes on from its newest checkpoint, bit for bit, when it i
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from emo_face.core.errors import ConfigError, UserError
+from emo_face.core.errors import UserError
 from emo_face.datasets.contexts.mixture import Mixture
 from emo_face.expression.contextface.checkpoint import adapter_state, put_adapter, save_model
 from emo_face.expression.contextface.model import ContextFace
 from emo_face.expression.contextface.prompts import Example
 from emo_face.training.common import checkpoints as stage1_state
+from emo_face.training.common.schedule import learning_rate_at
+from emo_face.training.contextface.config import ContextFaceTraining
 from emo_face.training.contextface.data import Collator, all_targets
-from emo_face.training.contextface.loss import KINDS, face_loss
-from emo_face.training.multiview.stage1 import rate_at
-
-
-@dataclass(frozen=True)
-class ContextFaceTraining:
-    """Settings of a run; defaults are the released code's where it has them.
-
-    Attributes:
-        epochs: passes over the largest task, every sample of it once each. accumulate: micro-batches a step, each of
-            one task, drawn anew, so that a step's gradient is of all tasks.
-        rate: peak learning rate, linear warm-up, cosine to ``rate_end``. head_rate: share of it for the face head.
-        clip: gradient norm.
-        face_weight: lambda; 10 goes with ``mse``. face_loss: ``mse`` | ``sum`` | ``l1`` | ``huber``.
-        group_weights: of expression, jaw and eyelids inside the face loss.
-        precision: ``no`` or ``bf16`` (autocast; trainable weights stay float32).
-        checkpointing: recompute activations of the language model to save memory.
-        validate_every, save_every: optimiser steps. Validation is on the whole set.
-    """
-
-    epochs: int = 10
-    accumulate: int = 10
-    rate: float = 5e-5
-    rate_end: float = 0.0
-    head_rate: float = 1.0
-    warmup: int = 100
-    weight_decay: float = 0.0
-    betas: tuple[float, float] = (0.9, 0.95)
-    clip: float = 1.0
-    face_weight: float = 10.0
-    face_loss: str = "mse"
-    group_weights: Mapping[str, float] = field(default_factory=lambda: {"expression": 1.0, "jaw": 0.2, "eyelids": 0.2})
-    precision: str = "no"
-    checkpointing: bool = False
-    validate_every: int = 500
-    validation_batch: int = 8
-    save_every: int = 500
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for name in ("epochs", "accumulate", "validate_every", "save_every", "validation_batch"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name}: expected at least 1, got {getattr(self, name)}")
-        if self.precision not in ("no", "bf16"):
-            raise ConfigError(f"precision: expected no or bf16, got {self.precision!r}")
-        if self.face_loss not in KINDS:
-            raise ConfigError(f"face_loss: expected one of {', '.join(KINDS)}, got {self.face_loss!r}")
+from emo_face.training.contextface.loss import face_loss
 
 
 class ContextFaceRun:
@@ -94,12 +50,17 @@ class ContextFaceRun:
         if config.checkpointing:
             model.base.get_decoder().gradient_checkpointing_enable({"use_reentrant": False})
         text = [p for p in model.vlm.parameters() if p.requires_grad]
-        groups = [{"params": text, "share": 1.0}, {"params": list(model.head.parameters()), "share": config.head_rate}]
-        optimizer = torch.optim.AdamW(groups, lr=config.rate, betas=config.betas, weight_decay=config.weight_decay)
+        groups = [
+            {"params": text, "share": 1.0},
+            {"params": list(model.head.parameters()), "share": config.head_rate_share},
+        ]
+        optimizer = torch.optim.AdamW(
+            groups, lr=config.learning_rate, betas=config.betas, weight_decay=config.weight_decay
+        )
         self.model, self.optimizer = self.accelerator.prepare(model, optimizer)
         self.world = self.accelerator.num_processes
         self.micro_batches = config.epochs * -(-len(train) // self.world)
-        self.total = -(-self.micro_batches // config.accumulate)
+        self.total = -(-self.micro_batches // config.gradient_accumulation)
         self.progress = stage1_state.Progress()
 
     @property
@@ -137,7 +98,10 @@ class ContextFaceRun:
 
     def _boundary(self) -> bool:
         """Whether the micro-batch just done closes an optimiser step."""
-        return self.progress.position % self.config.accumulate == 0 or self.progress.position == self.micro_batches
+        return (
+            self.progress.position % self.config.gradient_accumulation == 0
+            or self.progress.position == self.micro_batches
+        )
 
     def _micro_step(self, examples: Sequence[Example]) -> tuple[float, float]:
         self.model.train()
@@ -155,8 +119,8 @@ class ContextFaceRun:
             self.accelerator.backward(loss / self._in_step())
         if last:
             for group in self.optimizer.param_groups:
-                group["lr"] = group["share"] * rate_at(self.progress.step, self.total, self.config)  # type: ignore[arg-type]
-            self.accelerator.clip_grad_norm_(self.model.parameters(), self.config.clip)
+                group["lr"] = group["share"] * learning_rate_at(self.progress.step, self.total, self.config)
+            self.accelerator.clip_grad_norm_(self.model.parameters(), self.config.max_grad_norm)
             self.optimizer.step()
             self.optimizer.zero_grad()
         return float(text.detach()), float(face.detach())
@@ -177,8 +141,8 @@ class ContextFaceRun:
 
     def _in_step(self) -> int:
         """How many micro-batches the current step holds: the last one may hold fewer."""
-        first = (self.progress.position - 1) // self.config.accumulate * self.config.accumulate
-        return int(min(self.config.accumulate, self.micro_batches - first))
+        first = (self.progress.position - 1) // self.config.gradient_accumulation * self.config.gradient_accumulation
+        return int(min(self.config.gradient_accumulation, self.micro_batches - first))
 
     @torch.no_grad()  # type: ignore[untyped-decorator, unused-ignore]
     def validate(self) -> dict[str, float]:
@@ -234,12 +198,12 @@ class ContextFaceRun:
         return {name: list(value) if isinstance(value, tuple) else value for name, value in settings.items()}
 
     def _bar(self) -> Any:
-        from emo_face.training.common.progress import bar
+        from emo_face.runtime.progress import bar
 
         return bar("contextface", self.total, self.progress.step, self.accelerator.is_main_process)
 
     def _board(self) -> Any:
-        from emo_face.training.common.progress import board
+        from emo_face.training.common.board import board
 
         return board(self.out / "tensorboard", self.accelerator.is_main_process)
 

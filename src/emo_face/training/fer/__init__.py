@@ -1,1 +1,1 @@
-"""Training and export of the FER student (facial emotion recognition)."""
+"""The FER student (a person's facial emotion, from a crop): its one recipe, training, calibration, export."""

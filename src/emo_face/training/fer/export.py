@@ -8,12 +8,28 @@ import numpy as np
 import torch
 
 from emo_face.core.errors import ModelError
+from emo_face.evaluation.fer.folds import FILE, read_folds
 from emo_face.perception.nano.facecrop import CROP
-from emo_face.training.fer.model import Exported
+from emo_face.training.fer.model import Exported, FerNet
 
+MODEL = "nano_face.onnx"
+CHECKPOINT = "nano_face.pt"
 OPSET = 17
 TOLERANCE = 1e-3
 LIMIT = 4_000_000
+
+
+def load_trained(run: Path) -> Exported:
+    """The calibrated net of a folder that ``emo-face train fer`` wrote. Raises UserError, ModelError naming a file."""
+    made = read_folds(run / FILE).made
+    path = run / CHECKPOINT
+    try:
+        net = FerNet().eval()
+        net.load_state_dict(torch.load(path, weights_only=True, map_location="cpu"))
+    except (OSError, KeyError, TypeError, RuntimeError, ValueError) as error:
+        raise ModelError(f"{path} is no checkpoint of the FER student: {error}; run emo-face train fer") from None
+    bias = torch.tensor(made["shipped_bias"])
+    return Exported(net, float(made["shipped_temperature"]), bias, float(made["shipped_shift"]))
 
 
 def export(model: Exported, path: Path) -> Path:
@@ -27,11 +43,17 @@ def export(model: Exported, path: Path) -> Path:
     model.eval()
     example = torch.randn(3, 1, CROP, CROP, generator=torch.Generator().manual_seed(0))
     path.parent.mkdir(parents=True, exist_ok=True)
+    outputs = ["probabilities", "face"]
     torch.onnx.export(
-        model, (example,), str(path), input_names=["crops"], output_names=["probabilities", "face"],
+        model,
+        (example,),
+        str(path),
+        input_names=["crops"],
+        output_names=outputs,
         opset_version=OPSET,
-        dynamic_axes={"crops": {0: "n"}, "probabilities": {0: "n"}, "face": {0: "n"}}, dynamo=False,
-    )  # fmt: skip
+        dynamic_axes={name: {0: "n"} for name in ("crops", *outputs)},
+        dynamo=False,
+    )
     size = path.stat().st_size
     if size > LIMIT:
         raise ModelError(f"{path}: {size} bytes, expected at most {LIMIT}")

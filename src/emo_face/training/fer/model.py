@@ -1,4 +1,4 @@
-"""The face student as a torch module: a small plain convolutional trunk and its training heads."""
+"""The FER student as a torch module: a small plain convolutional trunk and two heads."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import torch
 from torch import nn
 
 LABELS = 7
-SHAPES = 52
 
 
 def _conv(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
@@ -28,49 +27,36 @@ class Residual(nn.Module):  # type: ignore[misc]
         return torch.relu(x + self.second(self.first(x)))
 
 
-class FaceNet(nn.Module):  # type: ignore[misc]
-    """(n, 1, 48, 48) normalised grey crops -> features, and from these emotion, reject, ARKit and teacher heads."""
+class FerNet(nn.Module):  # type: ignore[misc]
+    """(n, 1, 48, 48) normalised grey crops -> features, and from these an emotion and a reject head."""
 
-    def __init__(
-        self, widths: tuple[int, int, int, int] = (16, 64, 128, 128), features: int = 256, lessons: int = 256
-    ) -> None:
+    def __init__(self, widths: tuple[int, int, int, int] = (16, 64, 128, 128), features: int = 256) -> None:
         super().__init__()
         a, b, c, d = widths
-        self.trunk = nn.Sequential(
-            _conv(1, a, 2), Residual(a), _conv(a, b, 2), Residual(b), _conv(b, c, 2), Residual(c), _conv(c, d, 2),
-        )  # fmt: skip
+        trunk = [_conv(1, a, 2), Residual(a), _conv(a, b, 2), Residual(b), _conv(b, c, 2), Residual(c), _conv(c, d, 2)]
+        self.trunk = nn.Sequential(*trunk)
         self.pool = nn.Sequential(
             nn.Conv2d(d, 48, 1), nn.Flatten(), nn.Linear(48 * 9, features), nn.BatchNorm1d(features), nn.ReLU()
         )
         self.drop = nn.Dropout(0.3)
         self.emotion = nn.Linear(features, LABELS)
         self.reject = nn.Linear(features, 1)
-        self.arkit = nn.Linear(features, SHAPES)
-        self.teacher = nn.Linear(features, lessons)
-        self.teacher_logits = nn.Linear(features, LABELS)
 
     def features(self, x: torch.Tensor) -> torch.Tensor:
         """(n, features)."""
         return self.drop(self.pool(self.trunk(x)))
 
-    def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
-        """All heads: ``emotion`` and ``teacher_logits`` (n, 7), ``reject`` (n,), ``arkit`` (n, 52), ``teacher`` (n,
-        lessons)."""
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Logits (n, 7) and reject logits (n,)."""
         f = self.features(x)
-        return {
-            "emotion": self.emotion(f),
-            "reject": self.reject(f)[:, 0],
-            "arkit": self.arkit(f),
-            "teacher": self.teacher(f),
-            "teacher_logits": self.teacher_logits(f),
-        }
+        return self.emotion(f), self.reject(f)[:, 0]
 
 
 class Exported(nn.Module):  # type: ignore[misc]
     """What the ONNX file computes: probabilities (n, 7), calibrated and pulled to flat by the reject score."""
 
     def __init__(
-        self, net: FaceNet, temperature: float = 1.0, bias: torch.Tensor | None = None, shift: float = 0.0
+        self, net: FerNet, temperature: float = 1.0, bias: torch.Tensor | None = None, shift: float = 0.0
     ) -> None:
         """``shift``: added to the reject logit, so that doubt starts at noise."""
         super().__init__()
@@ -81,8 +67,8 @@ class Exported(nn.Module):  # type: ignore[misc]
 
     def raw(self, crops: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """(n, 1, 48, 48) -> logits (n, 7) before calibration and reject logits (n,) before the shift."""
-        f = self.net.features(crops)
-        return self.net.emotion(f), self.net.reject(f)[:, 0]
+        logits, reject = self.net(crops)
+        return logits, reject
 
     def logits(self, crops: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """(n, 1, 48, 48) -> logits (n, 7) before calibration and face score (n,) in [0, 1]."""

@@ -1,50 +1,59 @@
-"""How long the face student learns from what, by the data that is at hand."""
+"""Everything that the FER student's training depends on besides data and seed, as one file of numbers."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from emo_face.training.fer.batches import BASE, BASE_CROWD, BASE_STRANGERS, FOLD, FOLD_STRANGERS, Mix
-from emo_face.training.fer.fit import Weights
+from emo_face.core.errors import ConfigError
 
-
-@dataclass(frozen=True)
-class Tuning:
-    """How a fold, and longer the shipped net, is trained from the base: batches, steps and peak learning rate."""
-
-    mix: Mix
-    steps: int
-    shipped_steps: int
-    rate: float
+NAME = "fer"
+"""Of the recipe that ships, ``data/recipes/fer.yaml``."""
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """Batches, steps and peak learning rate of the base, and what is done from there.
+class FerRecipe:
+    """How the FER student is trained; the values that ship are in :data:`NAME`'s file alone.
 
-    ``tuning``: None fits the last layer alone. ``weights``: shares of the losses. ``clean``: of the crops that keep
-    their camera quality. ``jitter``: how far real faces are moved.
+    Attributes:
+        steps: batches of the base. faces_per_batch, non_faces_per_batch: crops of a batch.
+        evenness: 1 draws faces so that every emotion is as frequent, 0 as they come.
+        clean: share in [0, 1] of the crops that keep their camera quality. jitter: strength of real faces' jitter.
+        learning_rate: peak of a one-cycle schedule. warmup: share of the steps it rises.
+        max_grad_norm: of the clipped gradient.
+        averaging, averaging_start: decay of the running mean of the weights, after and in the first 200 steps.
+        reject_weight, flat_weight: of the loss for "is a face" and for flat answers about what is none.
+        views: jittered copies of each posed face. composites: faces made of two people's.
+        head_faces: faces with votes, head_penalty: pull to the base's layer, head_rare: as ``evenness``, in the loss.
+        reject_faces, reject_non_faces: crops that the reject layer is fitted to. reject_penalty: on its weights.
     """
 
-    base: Mix
     steps: int
-    rate: float
-    tuning: Tuning | None
-    weights: Weights = field(default_factory=Weights)
-    clean: float = 0.3
-    jitter: float = 0.5
+    faces_per_batch: int
+    non_faces_per_batch: int
+    evenness: float
+    clean: float
+    jitter: float
+    learning_rate: float
+    warmup: float
+    weight_decay: float
+    max_grad_norm: float
+    averaging: float
+    averaging_start: float
+    reject_weight: float
+    flat_weight: float
+    views: int
+    composites: int
+    head_faces: int
+    head_penalty: float
+    head_rare: float
+    reject_faces: int
+    reject_non_faces: int
+    reject_penalty: float
 
-
-ALONE = Recipe(BASE, 600, 3e-3, Tuning(FOLD, 1500, 1500, 2e-3))
-"""The sixty people of the asset folder and renders."""
-STRANGERS = Recipe(BASE_STRANGERS, 2600, 3e-3, Tuning(FOLD_STRANGERS, 250, 800, 1e-3))
-"""With folders of labelled faces: a good base needs few steps more."""
-CROWD = Recipe(
-    BASE_CROWD, 5000, 4e-3, None, Weights(lessons=0.0, soft=0.0, arkit=0.0), clean=0.5, jitter=0.7
-)  # fmt: skip
-"""With FER+. Where people have voted, what older nets see only gets in the way."""
-
-
-def recipe_for(folders: bool, crowd: bool) -> Recipe:
-    """The recipe for the data given."""
-    return CROWD if crowd else STRANGERS if folders else ALONE
+    def __post_init__(self) -> None:
+        for name in ("steps", "faces_per_batch", "views", "composites", "head_faces", "reject_faces"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name}: expected at least 1, got {getattr(self, name)}")
+        for name in ("clean", "warmup", "averaging", "averaging_start"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"{name}: expected a share from 0 to 1, got {getattr(self, name)}")

@@ -1,4 +1,17 @@
-"""The three steps of training as commands: stage1, cache, stage2."""
+"""``emo-face train multiview``: the multi-view emotion model in three steps, stage1, cache and stage2.
+
+  emo-face data convert --set emotic --root EMOTIC --to emotic.jsonl
+  emo-face data qa --records emotic.jsonl --to qa.jsonl
+  accelerate launch -m emo_face.cli.main train multiview stage1 --base BLIP --images EMOTIC --corpus qa.jsonl \\
+      --out out/stage1 --precision bf16 --checkpointing
+  emo-face train multiview cache --base BLIP --images EMOTIC --records emotic.jsonl --encoder out/stage1/best \\
+      --out out/features
+  emo-face train multiview stage2 --records emotic.jsonl --cache out/features --encoder out/stage1/best --vad \\
+      --out out/multiview
+  emo-face export multiview --base BLIP --model out/multiview --out out/export --fp16
+
+BLIP is a folder with the files of Salesforce/instructblip-vicuna-7b. Every step can be killed and started again.
+"""
 
 from __future__ import annotations
 
@@ -6,34 +19,34 @@ import argparse
 import dataclasses
 import json
 import os
-import sys
 from pathlib import Path
 from typing import Any
 
 from emo_face.core.errors import UserError
 from emo_face.perception.multiview.config import EncoderConfig, FusionConfig
 from emo_face.runtime.files import is_full
+from emo_face.training.common.arguments import add_fields, config_of
 from emo_face.training.common.processes import process_group
+from emo_face.training.multiview.config import Stage1Config, Stage2Config
 
 
-def parser(description: str) -> argparse.ArgumentParser:
-    """All arguments; config fields are flags with their defaults."""
-    main = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    steps = main.add_subparsers(dest="step", metavar="STEP", required=True)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The three steps; config fields are flags with their defaults."""
+    steps = parser.add_subparsers(dest="step", metavar="stage1|cache|stage2", required=True)
     stage1 = steps.add_parser("stage1", help="instruction tuning of the encoder")
-    _common(stage1)
+    _add_base(stage1)
     stage1.add_argument("--corpus", type=Path, required=True, help="from: emo-face data qa")
     stage1.add_argument("--qformer-sharing", choices=("all", "body_face", "none"), default="all")
     stage1.add_argument("--train", nargs="+", default=["qformer", "queries", "projection"])
     stage1.add_argument("--scene-box", choices=("none", "target", "all"), default="all")
     stage1.add_argument("--resize", choices=("stretch", "letterbox"), default="stretch")
     stage1.add_argument("--views", nargs="+", default=["scene", "body", "face"])
-    _fields(stage1, "emo_face.training.multiview.stage1", "Stage1Config")
+    add_fields(stage1, Stage1Config)
     cache = steps.add_parser("cache", help="frozen features of all people, once")
-    _common(cache)
+    _add_base(cache)
     cache.add_argument("--records", type=Path, required=True, help="from: emo-face data convert")
     cache.add_argument("--encoder", type=Path, required=True, help="folder of Stage 1 (best/)")
-    cache.add_argument("--batch", type=int, default=16)
+    cache.add_argument("--batch-size", type=int, default=16)
     stage2 = steps.add_parser("stage2", help="the fusion head on cached features")
     stage2.add_argument("--records", type=Path, required=True)
     stage2.add_argument("--cache", type=Path, required=True)
@@ -43,46 +56,26 @@ def parser(description: str) -> argparse.ArgumentParser:
     stage2.add_argument("--no-attention", action="store_true", help="ablation: concatenate only")
     stage2.add_argument("--width", type=int, default=256)
     stage2.add_argument("--activation", choices=("none", "gelu"), default="none")
-    _fields(stage2, "emo_face.training.multiview.stage2", "Stage2Config")
-    return main
+    add_fields(stage2, Stage2Config)
 
 
-def _common(step: argparse.ArgumentParser) -> None:
+def _add_base(step: argparse.ArgumentParser) -> None:
     step.add_argument("--base", type=Path, required=True, help="InstructBLIP checkpoint (7B: 32 GB on disk)")
     step.add_argument("--images", type=Path, required=True, help="folder the picture paths are relative to")
     step.add_argument("--out", type=Path, required=True)
-    step.add_argument("--device", default="", help="cpu or cuda (default: cuda where there is one)")
+    step.add_argument("--device", default="", help="cpu or cuda (default: cuda if there is one)")
     step.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), default="", help="of the frozen weights")
 
 
-def _fields(step: argparse.ArgumentParser, module: str, name: str) -> None:
-    from importlib import import_module
-
-    for field in dataclasses.fields(getattr(import_module(module), name)):
-        flag, default = "--" + field.name.replace("_", "-"), field.default
-        if isinstance(default, bool):
-            step.add_argument(flag, action=argparse.BooleanOptionalAction, default=default)
-        else:
-            step.add_argument(flag, type=type(default), default=default, help=f"default {default}")
-
-
-def _config(kind: Any, args: argparse.Namespace) -> Any:
-    return kind(**{field.name: getattr(args, field.name) for field in dataclasses.fields(kind)})
-
-
 def run(args: argparse.Namespace) -> int:
-    """Run one step; a user's mistake is one line and exit code 2."""
+    """Run one step. Raises UserError for a user's mistake or a full disk."""
     try:
         with process_group():
             {"stage1": _stage1, "cache": _cache, "stage2": _stage2}[args.step](args)
-    except UserError as error:
-        print(f"{args.step}: {error}", file=sys.stderr)
-        return 2
     except Exception as error:
         if not is_full(error):
             raise
-        print(f"{args.step}: {args.out}: the disk is full ({error}); free space and rerun", file=sys.stderr)
-        return 2
+        raise UserError(f"{args.out}: the disk is full ({error}); free space and rerun") from None
     return 0
 
 
@@ -110,7 +103,7 @@ def _stage1(args: argparse.Namespace) -> None:
     from emo_face.perception.multiview.checkpoint import load_base
     from emo_face.perception.multiview.vlm import MultiViewVLM
     from emo_face.training.multiview import memory
-    from emo_face.training.multiview.stage1 import Stage1, Stage1Config
+    from emo_face.training.multiview.stage1 import Stage1
 
     rows = read_corpus(args.corpus)
     device, dtype = _device(args)
@@ -130,11 +123,11 @@ def _stage1(args: argparse.Namespace) -> None:
         instruction_ids=tuple(qformer_tokenizer(question, truncation=True, max_length=256)["input_ids"]),
     )
     vlm = MultiViewVLM(base, config)
-    settings = _config(Stage1Config, args)
+    settings = config_of(Stage1Config, args)
     if device.startswith("cuda"):
         vlm.set_trainable()
         free = torch.cuda.mem_get_info(int(os.environ.get("LOCAL_RANK", "0")))[0]
-        memory.check(free, vlm, settings.batch, settings.checkpointing, settings.precision)
+        memory.check(free, vlm, settings.batch_size, settings.checkpointing, settings.precision)
     pictures = Pictures.of(args.images, config, [row.record for row in rows])
     parts = {name: [row for row in rows if row.record.split == name] for name in ("train", "val")}
     collate = Collator(pictures, tokenizer, qformer_tokenizer)
@@ -151,7 +144,7 @@ def _cache(args: argparse.Namespace) -> None:
     from emo_face.perception.multiview.checkpoint import load_base, load_encoder
     from emo_face.perception.multiview.fingerprint import fingerprint
     from emo_face.perception.multiview.place import place
-    from emo_face.training.common.progress import bar
+    from emo_face.runtime.progress import bar
 
     records = list(read_jsonl(args.records))
     device, dtype = _device(args)
@@ -168,7 +161,7 @@ def _cache(args: argparse.Namespace) -> None:
             tick(done, 0.0)
 
         cache = FeatureCache(args.out, encoder, files=fingerprint(args.encoder, args.base))
-        found = cache.build(records, pictures, args.batch, device, count)
+        found = cache.build(records, pictures, args.batch_size, device, count)
     print(json.dumps({"people": len(found.ids), "encoded_now": done, "shape": list(found.features.shape)}))
 
 
@@ -179,7 +172,7 @@ def _stage2(args: argparse.Namespace) -> None:
     from emo_face.datasets.labelled import labelled
     from emo_face.datasets.records import of_split, read_jsonl
     from emo_face.perception.multiview import checkpoint, fingerprint, head_file
-    from emo_face.training.common.progress import bar
+    from emo_face.runtime.progress import bar
     from emo_face.training.multiview import stage2
 
     records = list(read_jsonl(args.records))
@@ -202,7 +195,7 @@ def _stage2(args: argparse.Namespace) -> None:
         vad=args.vad,
     )
     data = [labelled(features, part, name) for part in (train, validation)]
-    settings = _config(stage2.Stage2Config, args)
+    settings = config_of(Stage2Config, args)
     with bar("stage 2", settings.epochs) as tick:
         trained = stage2.train(data[0], data[1], fusion, settings, tick)
     card = dataclasses.replace(trained.card, encoder=trained_on)

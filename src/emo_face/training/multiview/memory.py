@@ -58,7 +58,7 @@ def check(free: float, vlm: Any, batch: int, checkpointing: bool, precision: str
         fits = int((free - found.weights - RESERVE) // found.person)
         if fits >= 1:
             more = (" --checkpointing" if recompute else "") + ("" if precision == "bf16" else " --precision bf16")
-            options.append(f"--batch {min(fits, batch)}{more}")
+            options.append(f"--batch-size {min(fits, batch)}{more}")
     least = estimate(vlm, checkpointing=True).total(1) / 1e9
     advice = f"even one person needs {least:.1f} GB; use a larger GPU or a smaller language model"
     if options:

@@ -6,69 +6,26 @@ A run that was killed goes on from its newest checkpoint, bit for bit, when it i
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from emo_face.core.errors import ConfigError, UserError
+from emo_face.core.errors import UserError
 from emo_face.datasets.qa.corpus import QARow
 from emo_face.datasets.views import Collator
 from emo_face.perception.multiview.checkpoint import save_encoder
 from emo_face.perception.multiview.vlm import Batch, MultiViewVLM
 from emo_face.training.common import checkpoints as stage1_state
 from emo_face.training.common.order import Order, prefetch
+from emo_face.training.common.schedule import learning_rate_at
+from emo_face.training.multiview.config import Stage1Config
 
 PREFETCH = 2
 """Batches that are decoded while another one trains."""
-
-
-@dataclass(frozen=True)
-class Stage1Config:
-    """Settings of a run. The paper prints none; these follow InstructBLIP's published tuning where it says.
-
-    Attributes:
-        batch: people a process and micro-batch. accumulate: micro-batches a step.
-        rate: peak learning rate; cosine to ``rate_end`` after ``warmup`` steps. clip: gradient norm.
-        precision: ``no`` or ``bf16`` (autocast; trainable weights stay float32).
-        checkpointing: recompute activations of the frozen language model and the Q-Former to save memory.
-        validate_every, save_every: optimiser steps. validation_rows: at most so many, evenly spread.
-    """
-
-    epochs: int = 3
-    batch: int = 8
-    accumulate: int = 1
-    rate: float = 1e-5
-    rate_end: float = 1e-6
-    warmup: int = 1000
-    weight_decay: float = 0.05
-    clip: float = 1.0
-    precision: str = "no"
-    checkpointing: bool = False
-    validate_every: int = 1000
-    validation_rows: int = 1000
-    save_every: int = 1000
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for name in ("epochs", "batch", "accumulate", "validate_every", "save_every", "validation_rows"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name}: expected at least 1, got {getattr(self, name)}")
-        if self.precision not in ("no", "bf16"):
-            raise ConfigError(f"precision: expected no or bf16, got {self.precision!r}")
-
-
-def rate_at(step: int, total: int, config: Stage1Config) -> float:
-    """Learning rate of optimiser step ``step`` (0-based): linear warm-up, then cosine."""
-    warmup = min(config.warmup, total // 2)
-    if step < warmup:
-        return config.rate * (step + 1) / warmup
-    share = (step - warmup) / max(1, total - warmup)
-    return config.rate_end + (config.rate - config.rate_end) * 0.5 * (1 + math.cos(math.pi * min(1.0, share)))
 
 
 class Stage1:
@@ -108,12 +65,12 @@ class Stage1:
             # transformers renames this within version 5; both names take the same first argument.
             old = vlm.base.gradient_checkpointing_enable
             getattr(vlm.base, "activation_checkpointing_enable", old)({"use_reentrant": False})
-        optimizer = torch.optim.AdamW(_groups(vlm, config.weight_decay), lr=config.rate)
+        optimizer = torch.optim.AdamW(_groups(vlm, config.weight_decay), lr=config.learning_rate)
         self.model, self.optimizer = self.accelerator.prepare(vlm, optimizer)
         self.order = Order(
-            len(train), config.batch, config.seed, self.accelerator.process_index, self.accelerator.num_processes
+            len(train), config.batch_size, config.seed, self.accelerator.process_index, self.accelerator.num_processes
         )
-        self.total = config.epochs * -(-self.order.steps // config.accumulate)
+        self.total = config.epochs * -(-self.order.steps // config.gradient_accumulation)
         self.progress = stage1_state.Progress()
 
     @property
@@ -165,7 +122,10 @@ class Stage1:
 
     def _boundary(self) -> bool:
         """Whether the micro-batch just done closes an optimiser step."""
-        return self.progress.position % self.config.accumulate == 0 or self.progress.position == self.order.steps
+        return (
+            self.progress.position % self.config.gradient_accumulation == 0
+            or self.progress.position == self.order.steps
+        )
 
     def _micro_step(self, batch: Batch) -> float:
         self.model.train()
@@ -177,22 +137,22 @@ class Stage1:
             self.accelerator.backward(loss / self._micro_batches())
         if last:
             for group in self.optimizer.param_groups:
-                group["lr"] = rate_at(self.progress.step, self.total, self.config)
-            self.accelerator.clip_grad_norm_(self.model.parameters(), self.config.clip)
+                group["lr"] = learning_rate_at(self.progress.step, self.total, self.config)
+            self.accelerator.clip_grad_norm_(self.model.parameters(), self.config.max_grad_norm)
             self.optimizer.step()
             self.optimizer.zero_grad()
         return float(loss.detach())
 
     def _micro_batches(self) -> int:
         """How many micro-batches the current step holds: the last one of an epoch may hold fewer."""
-        first = (self.progress.position - 1) // self.config.accumulate * self.config.accumulate
-        return min(self.config.accumulate, self.order.steps - first)
+        first = (self.progress.position - 1) // self.config.gradient_accumulation * self.config.gradient_accumulation
+        return min(self.config.gradient_accumulation, self.order.steps - first)
 
     @torch.no_grad()  # type: ignore[untyped-decorator]
     def validation_loss(self) -> float:
         """Mean loss over the validation rows, all processes together."""
         self.model.eval()
-        rank, world, size = self.order.rank, self.order.world, self.config.batch
+        rank, world, size = self.order.rank, self.order.world, self.config.batch_size
         total = torch.zeros(2, device=self.accelerator.device, dtype=torch.float64)
         mine = self.validation_rows[rank::world]
         for start in range(0, len(mine), size):
@@ -243,12 +203,12 @@ class Stage1:
         return {**asdict(self.config), **shape}
 
     def _bar(self) -> Any:
-        from emo_face.training.common.progress import bar
+        from emo_face.runtime.progress import bar
 
         return bar("stage 1", self.total, self.progress.step, self.accelerator.is_main_process)
 
     def _board(self) -> Any:
-        from emo_face.training.common.progress import board
+        from emo_face.training.common.board import board
 
         return board(self.out / "tensorboard", self.accelerator.is_main_process)
 

@@ -5,47 +5,20 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 
-from emo_face.core.errors import ConfigError, UserError
+from emo_face.core.errors import UserError
 from emo_face.core.labels import label_set
 from emo_face.datasets.labelled import Labelled, predict
 from emo_face.evaluation.metrics import multilabel, platt
 from emo_face.perception.multiview.config import FusionConfig
 from emo_face.perception.multiview.fusion_head import FusionHead, drop_views
 from emo_face.perception.multiview.head_file import HeadCard
+from emo_face.training.multiview.config import Stage2Config
 from emo_face.training.multiview.losses import asymmetric_loss, classification_loss, vad_loss
-
-
-@dataclass(frozen=True)
-class Stage2Config:
-    """Settings of the head's training. The paper prints none.
-
-    Attributes:
-        loss: ``auto`` is asymmetric for multi-label sets and cross-entropy else; or ``bce``.
-        gamma_neg, gamma_pos, margin: of the asymmetric loss. vad_weight: of the VAD loss, where the head has one.
-        calibration, threshold_rule: see :mod:`emo_face.evaluation.metrics.platt` and ``multilabel.fit_thresholds``.
-    """
-
-    epochs: int = 10
-    batch: int = 256
-    rate: float = 1e-3
-    weight_decay: float = 1e-2
-    loss: Literal["auto", "asymmetric", "bce", "cross_entropy"] = "auto"
-    gamma_neg: float = 4.0
-    gamma_pos: float = 1.0
-    margin: float = 0.05
-    vad_weight: float = 1.0
-    calibration: platt.Kind = "platt"
-    threshold_rule: Literal["max_f1", "p_equals_r"] = "max_f1"
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.epochs < 1 or self.batch < 1:
-            raise ConfigError("epochs and batch: expected at least 1")
 
 
 @dataclass
@@ -74,8 +47,8 @@ def train(
     torch.manual_seed(config.seed)
     generator = torch.Generator().manual_seed(config.seed)
     head = FusionHead(fusion)
-    optimizer = torch.optim.AdamW(head.parameters(), lr=config.rate, weight_decay=config.weight_decay)
-    steps = -(-len(data) // config.batch) * config.epochs
+    optimizer = torch.optim.AdamW(head.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
+    steps = -(-len(data) // config.batch_size) * config.epochs
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     tensors = _tensors(data)
     history: list[float] = []
@@ -83,7 +56,7 @@ def train(
     for epoch in range(config.epochs):
         head.train()
         order = torch.randperm(len(data), generator=generator)
-        for rows in order.split(config.batch):
+        for rows in order.split(config.batch_size):
             loss = _loss(head, [tensor[rows] for tensor in tensors], fusion, config, generator)
             optimizer.zero_grad()
             loss.backward()

@@ -17,10 +17,12 @@ from typing import Any
 
 import numpy as np
 
+from emo_face.core.errors import UserError
+from emo_face.core.numeric import softmax
 from emo_face.core.types import FloatArray
 from emo_face.datasets.text import TextRow, read_splits
 from emo_face.evaluation.metrics.single_label import macro_f1
-from emo_face.training.text.calibration import softmax
+from emo_face.training.common.arguments import add_common
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class TextTraining:
 
     seed: int = 0
     epochs: int = 4
-    batch: int = 32
+    batch_size: int = 32
     learning_rate: float = 1e-4
     head_learning_rate: float = 1e-3
     weight_decay: float = 0.01
@@ -103,7 +105,7 @@ def _epochs(net: Any, tokens: Any, rows: Sequence[TextRow], config: TextTraining
     groups = [{"params": body}, {"params": head, "lr": config.head_learning_rate}]
     optimiser = torch.optim.AdamW(groups, config.learning_rate, weight_decay=config.weight_decay, fused=True)
     noise = min(config.noise_rows, len(rows) // 40)
-    steps = config.epochs * -(-(len(rows) + noise) // config.batch)
+    steps = config.epochs * -(-(len(rows) + noise) // config.batch_size)
     warm = max(1, int(config.warmup * steps))
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimiser, lambda step: min((step + 1) / warm, max(0.0, (steps - step) / max(1, steps - warm)))
@@ -114,7 +116,7 @@ def _epochs(net: Any, tokens: Any, rows: Sequence[TextRow], config: TextTraining
             net.train()
             total, count, started = 0.0, 0, time.monotonic()
             ids, target = encode_epoch(rows, tokens, config.max_length, noise, generator)
-            for batch in batches(ids, target, config.batch, tokens.pad, generator):
+            for batch in batches(ids, target, config.batch_size, tokens.pad, generator):
                 total += _step(net, batch, optimiser) * len(batch.ids)
                 schedule.step()
                 count += len(batch.ids)
@@ -147,12 +149,19 @@ def _validate(net: Any, tokens: Any, parts: dict[str, tuple[TextRow, ...]], max_
     return scores
 
 
-def main(args: argparse.Namespace) -> int:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Data, length, encoder."""
+    add_common(parser, "folder with goemotions_ekman/ and xed/")
+    parser.add_argument("--epochs", type=int, default=TextTraining.epochs, help="at most (default %(default)s)")
+    parser.add_argument("--encoder", type=Path, metavar="DIR", help="another uncased BERT or MiniLM")
+
+
+def run(args: argparse.Namespace) -> int:
     """``emo-face train text``: train, calibrate, export to ONNX, quantise, check, print the figures."""
     from emo_face.training.text.export import export
 
-    config = TextTraining(seed=args.seed, **({"epochs": args.epochs} if args.epochs else {}))
-    out = Path(args.out)
-    train(Path(args.data), out / "text", config, args.encoder, args.threads)
-    export(out / "text", Path(args.data), out / "nano_text.onnx", args.encoder, args.threads)
+    if args.epochs < 1:
+        raise UserError(f"--epochs: expected at least 1, got {args.epochs}")
+    train(args.data, args.out / "text", TextTraining(args.seed, args.epochs), args.encoder, args.threads)
+    export(args.out / "text", args.data, args.out / "nano_text.onnx", args.encoder, args.threads)
     return 0

@@ -172,7 +172,7 @@ def test_a_damaged_theme_is_refused_with_file_and_field(
 
 
 def test_theme_files_are_what_the_drawings_make() -> None:
-    script = ROOT / "export" / "export_faces.py"
+    script = ROOT / "export" / "export_themes.py"
     if not script.is_file():
         pytest.skip("not a checkout: export/ is not installed")
     done = subprocess.run([sys.executable, str(script), "--check"], capture_output=True, text=True, check=False)

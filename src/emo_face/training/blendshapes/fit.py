@@ -19,8 +19,8 @@ from emo_face.datasets.renders.look import Look, random_look
 from emo_face.datasets.renders.skin import Skin
 from emo_face.face.expressions.facs import default_facs
 from emo_face.perception.nano.blendshapes import BlendshapeReader
+from emo_face.runtime.progress import track
 from emo_face.training.common.loglinear import log_linear
-from emo_face.training.fer.progress import progress
 
 SIZE = 192
 FRONTAL = 0.35  # rad; MediaPipe's shapes are trusted for faces turned no further
@@ -40,7 +40,7 @@ def measure(head: Path, reader: BlendshapeReader, count: int, seed: int, skins: 
     renderer = HeadRenderer(head, SIZE)
     labels = basic7().labels
     rows: list[tuple[FloatArray, FloatArray, FloatArray]] = []
-    for i in progress(range(count), "showing heads to MediaPipe"):
+    for i in track(range(count), "showing heads to MediaPipe"):
         rng = np.random.default_rng([seed, i])
         arkit, truth = random_expression(rng, labels[i % len(labels)])
         resting, _ = random_expression(rng, "Neutral")

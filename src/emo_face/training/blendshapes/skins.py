@@ -9,37 +9,33 @@ from pathlib import Path
 import numpy as np
 
 from emo_face.core.types import FloatArray
-from emo_face.datasets.faces import faces as readers
 from emo_face.datasets.faces.faces import FacePicture
 from emo_face.datasets.renders.draw import CAMERA_CM, HeadRenderer
 from emo_face.datasets.renders.look import random_look
 from emo_face.datasets.renders.skin import Skin, make_skin
 from emo_face.perception.nano.facecrop import face_frame, warp
-from emo_face.training.fer.teachers import MeshTeacher
+from emo_face.training.blendshapes.mesh import FaceMesh
 
 SIDE = 320
 SPREAD = 1.45  # side of the crop the mesh sees over the student's
 FRONT_CM = 24.0
 
 
-def skins_of(pictures: Sequence[FacePicture], fold: Sequence[int], head_folder: Path, mesh: MeshTeacher) -> list[Skin]:
-    """One skin for each neutral frontal picture in which the mesh finds a face."""
+def skins_of(pictures: Sequence[FacePicture], head_folder: Path, mesh: FaceMesh) -> list[Skin]:
+    """One skin for each neutral picture in which the mesh finds a face."""
     renderer = HeadRenderer(head_folder, SIDE)
     head = head_points(renderer, mesh)
     found = []
-    for picture, group in zip(pictures, fold, strict=True):
-        frontal = picture.source != readers.CMU or picture.pose == "straight"
-        if picture.label != "Neutral" or not frontal:
-            continue
+    for picture in (p for p in pictures if p.label == "Neutral"):
         x, y, side, tilt = face_frame(picture.face)
         crop = warp(picture.picture, x, y, side * SPREAD, tilt, SIDE)
         points, seen = mesh.points(crop)
         if seen:
-            found.append(make_skin(renderer, head, crop, points[:, :2], picture.person, int(group)))
+            found.append(make_skin(renderer, head, crop, points[:, :2]))
     return found
 
 
-def head_points(renderer: HeadRenderer, mesh: MeshTeacher) -> FloatArray:
+def head_points(renderer: HeadRenderer, mesh: FaceMesh) -> FloatArray:
     """(478, 2) MediaPipe's points on the front plane of the resting head, cm, y down: found on a plain picture of
     it."""
     rng = np.random.default_rng(0)

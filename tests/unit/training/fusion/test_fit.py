@@ -7,7 +7,7 @@ import pytest
 
 from emo_face.evaluation.metrics.calibration import apply_temperature
 from emo_face.perception.fusion import FusionParameters
-from emo_face.training.fusion import Source, cross_validate, fit, make_pairs, pool, thresholds
+from emo_face.training.fusion.fit import Source, cross_validate, fit, make_pairs, pool, thresholds
 
 START = FusionParameters(label_set="basic7", sources={})
 

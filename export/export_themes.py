@@ -1,7 +1,7 @@
-"""Write the face themes to src/emo_face/web/static/faces/*.json from the drawings in export/faces/.
+"""Write the face themes to src/emo_face/web/static/faces/*.json from the drawings in export/themes/.
 
-python export/export_faces.py            # write
-python export/export_faces.py --check    # exit 1 if a file differs from its drawing
+python export/export_themes.py            # write
+python export/export_themes.py --check    # exit 1 if a file differs from its drawing
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "export" / "faces"))
+sys.path.insert(0, str(ROOT / "export" / "themes"))
 OUT = ROOT / "src" / "emo_face" / "web" / "static" / "faces"
 
 
@@ -33,7 +33,7 @@ def main() -> int:
             path.write_text(text, encoding="utf-8")
             print(f"{path.relative_to(ROOT)}: {len(text)} bytes")
     if stale:
-        print(f"{', '.join(stale)} differ from export/faces: run python export/export_faces.py", file=sys.stderr)
+        print(f"{', '.join(stale)} differ from export/themes: run python export/export_themes.py", file=sys.stderr)
     return 1 if stale else 0
 
 

@@ -1,4 +1,4 @@
-"""Temperature and one bias a label for the face student, fitted on what the folds said about strangers.
+"""Temperature and one bias per label for the FER student, fitted on what the folds said about strangers.
 
 Vector scaling (Guo et al., ICML 2017, section 4.2) with a weak pull to no bias. The figures reported for a fold use a
 calibration fitted on the other folds alone; the shipped model uses the one fitted on all of them and on FER+'s
@@ -15,18 +15,19 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from emo_face.core.labels import basic7
+from emo_face.core.numeric import log_softmax
 from emo_face.core.types import FloatArray
 from emo_face.datasets.faces.faces import CMU
 from emo_face.evaluation.fer.figures import CMU_LABELS
 from emo_face.evaluation.fer.folds import FoldPrediction
-from emo_face.training.fer.data import HELD
+from emo_face.training.fer.bank import HELD_OUT
 
 PULL = 0.03
 NEVER = -1e9
 
 
 @dataclass(frozen=True)
-class Calibration:
+class VectorScaling:
     """``logits / temperature + bias``."""
 
     temperature: float
@@ -37,10 +38,10 @@ class Calibration:
         return np.asarray(np.asarray(logits) / self.temperature + self.bias)
 
 
-def calibrate(*groups: Sequence[FoldPrediction]) -> Calibration:
-    """The calibration with the least log loss over the labelled predictions but those of HELD; CMU's among its four
+def calibrate(*groups: Sequence[FoldPrediction]) -> VectorScaling:
+    """The scaling with the least log loss over the labelled predictions but those of HELD_OUT; CMU's among its four
     labels. Every group weighs the same, whatever its size."""
-    kept = [[f for f in group if f.label and f.fold != HELD] for group in groups]
+    kept = [[f for f in group if f.label and f.fold != HELD_OUT] for group in groups]
     kept = [group for group in kept if group]
     rows = [f for group in kept for f in group]
     share = np.concatenate([np.full(len(group), 1 / len(group) / len(kept)) for group in kept])
@@ -51,12 +52,11 @@ def calibrate(*groups: Sequence[FoldPrediction]) -> Calibration:
 
     def loss(values: FloatArray) -> float:
         scores = logits / np.exp(values[count]) + values[:count] + allowed
-        scores = scores - scores.max(axis=1, keepdims=True)
-        log_p = scores - np.log(np.exp(scores).sum(axis=1, keepdims=True))
+        log_p = log_softmax(scores)
         return float(-(share * log_p[np.arange(len(truth)), truth]).sum() + PULL * (values[:count] ** 2).sum())
 
     best = minimize(loss, np.zeros(count + 1), method="L-BFGS-B").x
-    return Calibration(float(np.exp(best[count])), np.asarray(best[:count]))
+    return VectorScaling(float(np.exp(best[count])), np.asarray(best[:count]))
 
 
 def calibrated_by_others(found: Sequence[FoldPrediction]) -> list[FoldPrediction]:

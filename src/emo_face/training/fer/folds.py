@@ -1,7 +1,7 @@
-"""Leave-people-out cross-validation of the face student, and the file that keeps what each fold said.
+"""Leave-people-out cross-validation of the FER student, and the file that keeps what each fold said.
 
-Fold k never sees a picture, a view, a blend or a skin of its test people, nor the labelled photos and the clip (HELD),
-which a sixth net judges that was trained on all the others. The shipped model is trained on everything, so every number
+Fold k never sees a picture, a view or a blend of its test people, nor the labelled photos and the clip (HELD_OUT),
+which a sixth net judges that was fitted to all the others. The shipped model is trained on everything, so every number
 reported is one of these six nets'. Their predictions lie beside the model for `emo-face evaluate nano`.
 """
 
@@ -20,58 +20,44 @@ from emo_face.core.types import FloatArray
 from emo_face.datasets.faces.faces import FacePicture
 from emo_face.evaluation.fer.folds import FoldPrediction, write_folds
 from emo_face.perception.nano.facecrop import cut, normalise
-from emo_face.training.fer.adapt import adapted
 from emo_face.training.fer.augment import not_a_face
-from emo_face.training.fer.batches import Batches
-from emo_face.training.fer.calibrate import Calibration, calibrate, calibrated_by_others
-from emo_face.training.fer.data import FOLDS, HELD, Bank, fold_of
-from emo_face.training.fer.fit import fit
+from emo_face.training.fer.bank import FOLDS, HELD_OUT, Bank, fold_of
+from emo_face.training.fer.calibration import VectorScaling, calibrate, calibrated_by_others
 from emo_face.training.fer.head import HeadRows, head_rows, refit, refit_reject
-from emo_face.training.fer.model import Exported, FaceNet
-from emo_face.training.fer.recipe import Recipe
+from emo_face.training.fer.model import Exported, FerNet
+from emo_face.training.fer.recipe import FerRecipe
 
 NOISE = 1500  # things that are no face, for the shift
 SPARED = 0.005  # share of them that may look more like a face than where doubt starts
 
 
 @dataclass(frozen=True)
-class Fitting:
-    """What every fold and the final model share; ``steps``: of a fold, None as the recipe says."""
+class Heads:
+    """The base and what its last layers are fitted to; every fold and the shipped net get layers of their own."""
 
     bank: Bank
-    base: FaceNet
+    base: FerNet
     negatives: list[NDArray[np.uint8]]
     seed: int
-    recipe: Recipe
-    steps: int | None = None
+    recipe: FerRecipe
 
     @cached_property
-    def judge(self) -> FaceNet:
+    def rejecting(self) -> FerNet:
         """The base with a reject layer of its own fit; its emotion layer is what the folds fit."""
         rng = np.random.default_rng([self.seed, 66])
-        return refit_reject(self.base, self.bank, self.negatives, self.recipe.jitter, rng)
+        return refit_reject(self.base, self.bank, self.negatives, self.recipe, rng)
 
     @cached_property
     def rows(self) -> HeadRows:
         """What the last layer is fitted to, computed once for all folds."""
-        return head_rows(self.base, self.bank, self.recipe.jitter, np.random.default_rng([self.seed, 55]))
+        return head_rows(self.base, self.bank, self.recipe, np.random.default_rng([self.seed, 55]))
 
-    def train(self, fold: int | None) -> FaceNet:
-        """A net that has not seen the people of ``fold`` or HELD; None: trained on everybody."""
-        allowed = self.bank.without(fold)
-        recipe, tuning, number = self.recipe, self.recipe.tuning, FOLDS + 1 if fold is None else fold
-        if tuning is None:
-            return refit(self.judge, self.rows, allowed)
-        steps = tuning.shipped_steps if fold is None else self.steps or tuning.steps
-        name = "shipped" if fold is None else "held" if fold == HELD else f"fold {fold}"
-        batches = Batches(
-            self.bank, allowed, tuning.mix, self.negatives, np.random.default_rng([self.seed, number]),
-            adapted(self.bank, allowed), recipe.clean, recipe.jitter,
-        )  # fmt: skip
-        return fit(self.base, batches, steps, tuning.rate, self.seed, recipe.weights, name)
+    def fit(self, fold: int | None) -> FerNet:
+        """A net that has not seen the people of ``fold`` or HELD_OUT; None: fitted to everybody."""
+        return refit(self.rejecting, self.rows, self.bank.without(fold), self.recipe)
 
 
-def doubt(net: FaceNet, negatives: list[NDArray[np.uint8]], seed: int) -> float:
+def reject_shift(net: FerNet, negatives: list[NDArray[np.uint8]], seed: int) -> float:
     """The shift of the reject logit at which things that are no face get a face score of one half at most."""
     rng = np.random.default_rng([seed, 77])
     crops = torch.from_numpy(normalise(np.stack([not_a_face(rng, negatives) for _ in range(NOISE)])))
@@ -80,13 +66,13 @@ def doubt(net: FaceNet, negatives: list[NDArray[np.uint8]], seed: int) -> float:
     return float(-np.quantile(reject, SPARED))
 
 
-def logits_of(net: FaceNet, pictures: Sequence[FacePicture], shift: float) -> tuple[FloatArray, FloatArray]:
+def predict_pictures(net: FerNet, pictures: Sequence[FacePicture], shift: float) -> tuple[FloatArray, FloatArray]:
     """(n, 7) logits and (n,) face scores, of the crops as the runtime cuts them."""
-    return said_of(net, np.stack([cut(p.picture, p.face) for p in pictures]), shift)
+    return predict_crops(net, np.stack([cut(p.picture, p.face) for p in pictures]), shift)
 
 
-def said_of(net: FaceNet, crops: NDArray[np.uint8], shift: float) -> tuple[FloatArray, FloatArray]:
-    """As :func:`logits_of`, of crops (n, 48, 48)."""
+def predict_crops(net: FerNet, crops: NDArray[np.uint8], shift: float) -> tuple[FloatArray, FloatArray]:
+    """As :func:`predict_pictures`, of crops (n, 48, 48)."""
     model = Exported(net, shift=shift).eval()
     with torch.no_grad():
         parts = [model.logits(part) for part in torch.from_numpy(normalise(crops)).split(256)]
@@ -94,15 +80,15 @@ def said_of(net: FaceNet, crops: NDArray[np.uint8], shift: float) -> tuple[Float
     return logits, face
 
 
-def cross_validate(fitting: Fitting, pictures: Sequence[FacePicture]) -> list[FoldPrediction]:
+def cross_validate(heads: Heads, pictures: Sequence[FacePicture]) -> list[FoldPrediction]:
     """Train the folds and let each judge its own people, in the order of ``pictures``."""
     fold = fold_of(pictures)
     said: dict[int, FoldPrediction] = {}
-    for number in (*range(FOLDS), HELD):
+    for number in (*range(FOLDS), HELD_OUT):
         own = [int(i) for i in np.flatnonzero(fold == number)]
-        net = fitting.train(number)
-        shift = doubt(net, fitting.negatives, fitting.seed)
-        logits, face = logits_of(net, [pictures[i] for i in own], shift)
+        net = heads.fit(number)
+        shift = reject_shift(net, heads.negatives, heads.seed)
+        logits, face = predict_pictures(net, [pictures[i] for i in own], shift)
         for row, i in enumerate(own):
             p = pictures[i]
             said[i] = FoldPrediction(
@@ -120,7 +106,7 @@ def cross_validate(fitting: Fitting, pictures: Sequence[FacePicture]) -> list[Fo
 
 def save(
     path: Path, raw: Sequence[FoldPrediction], seed: int, shift: float, valid: Sequence[FoldPrediction] = ()
-) -> Calibration:
+) -> VectorScaling:
     """Write the predictions, each calibrated by the other folds, and return the calibration of the shipped model.
 
     Args:
@@ -128,7 +114,7 @@ def save(
     """
     shipped = calibrate(raw, valid)
     made = {
-        "command": "emo-face train face",
+        "command": "emo-face train fer",
         "seed": seed,
         "folds": FOLDS,
         "shipped_temperature": round(shipped.temperature, 4),

@@ -1,7 +1,7 @@
 """Learn how to pool the nano students: temperatures, weights in company, thresholds. Needs no torch.
 
 There is no corpus with a face and an utterance for the same moment and this licence, so pairs are made: a picture that
-the face student has not seen (leave-people-out folds) and a validation utterance, drawn independently for one emotion.
+the FER student has not seen (leave-people-out folds) and a validation utterance, drawn independently for one emotion.
 People also show what they do not say and say what they do not show: in a share of the pairs one of the two is neutral
 while the other, and the truth, is not. That share is an assumption, not a measurement, and is written into the file.
 """
@@ -162,14 +162,14 @@ def _alone(name: str, probabilities: FloatArray, parameters: FusionParameters) -
     return np.exp(pool_log({name: probabilities}, {name: 1.0}, parameters))
 
 
-def fresh(label_set: str = "basic7") -> FusionParameters:
+def start(label_set: str = "basic7") -> FusionParameters:
     """Where training starts: every source as it is; a face counts in full from the quality its student trusts."""
     from emo_face.perception.nano.face import TRUSTED
 
     sources = {
         "face": SourceParameters(trusted=TRUSTED),
         "speech": SourceParameters(),
-        # Not learned: no data has it beside the others. Half a voice, since it looks at the face student's own pixels.
+        # Not learned: no data has it beside the others. Half a voice, since it looks at the FER student's own pixels.
         "blendshapes": SourceParameters(weight=0.5, temperature=1.5, trusted=TRUSTED),
     }
     return FusionParameters(label_set=label_set, sources=sources)

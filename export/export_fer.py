@@ -1,0 +1,9 @@
+#!/usr/bin/env python3
+"""The same as `emo-face export fer`, whose arguments it takes."""
+
+import sys
+
+from emo_face.cli.main import main
+
+if __name__ == "__main__":
+    sys.exit(main(["export", "fer", *sys.argv[1:]]))

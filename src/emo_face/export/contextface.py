@@ -1,0 +1,78 @@
+"""Parts of a trained ContextFace to ONNX; each is compared with its original before it is kept.
+
+    emo-face export contextface --model out/contextface/best --out out/export              head.onnx, arkit.onnx
+    emo-face export contextface --model best --out out/export --prefill 160                and prefill.onnx
+    emo-face export contextface --model best --out out/export --prefill 320 --pictures     and vision.onnx
+
+head.onnx: state of <FACE> -> face. arkit.onnx: face code -> ARKit, for the model's FLAME version if its map is on
+this machine (emo-face flame import), else for open-ict-1. prefill.onnx: the whole one-pass answer to a quote of at most
+so many prompt tokens, float32, for backbones that fit a CPU (SmolVLM's size); a language model of 7B stays in torch.
+With --pictures it takes a picture's embeddings as well, and vision.onnx makes them of pixels (LLaVA and SmolVLM;
+Qwen-VL places a picture's tokens in three dimensions and stays with words).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from emo_face.core.errors import ModelError, UserError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The model, its parts, output."""
+    parser.add_argument("--model", type=Path, required=True, metavar="DIR")
+    parser.add_argument("--backbone", default="", metavar="DIR", help="default: the one the model's card names")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR")
+    parser.add_argument("--prefill", type=int, default=0, metavar="N", help="also the prefill, for N prompt tokens")
+    parser.add_argument("--pictures", action="store_true", help="the prefill takes a picture too; adds vision.onnx")
+    parser.add_argument("--json", action="store_true", help="print only JSON")
+
+
+def run(args: argparse.Namespace) -> list[Path]:
+    """Export and print the comparison; the files written. Raises UserError if something is missing or differs."""
+    from emo_face.expression.contextface.engine import EngineSettings, load_engine
+    from emo_face.face.expressions.basis import OPEN_BASIS, find_basis
+    from emo_face.training.contextface import export
+
+    if args.pictures and not args.prefill:
+        raise UserError("--pictures needs --prefill N")
+    engine = load_engine(EngineSettings(args.model, args.backbone))
+    head = export.export_head(engine.model, args.out / "head.onnx")
+    try:
+        basis = find_basis(engine.model.config.basis)
+    except ModelError as error:
+        print(f"arkit.onnx is for {OPEN_BASIS}: {error}", file=sys.stderr)
+        basis = find_basis(OPEN_BASIS)
+    parts = [(head, ""), (export.export_arkit(basis, args.out / "arkit.onnx"), "mm of skin")]
+    if args.prefill:
+        parts += [(parity, "") for parity in _prefill(args, engine)]
+    rows = [{"file": str(parity.path), "worst": parity.worst, "unit": unit} for parity, unit in parts]
+    if args.json:
+        print(json.dumps(rows))
+    else:
+        for row in rows:
+            print(f"{row['file']}: largest difference {row['worst']:.2e} {row['unit']}")
+    return [parity.path for parity, _ in parts]
+
+
+def _prefill(args: argparse.Namespace, engine: Any) -> list[Any]:
+    """prefill.onnx, and with pictures vision.onnx."""
+    import numpy as np
+
+    from emo_face.expression.contextface.prompts import branch_parts, words
+    from emo_face.training.contextface import export
+
+    made, picture = [], None
+    if args.pictures:
+        grey = engine.eyes.fitted(np.full((64, 64, 3), 114, np.uint8))
+        pixels = engine.eyes.tensors([grey])["pixel_values"]
+        parity, picture = export.export_vision(engine.model, pixels, args.out / "vision.onnx")
+        made.append(parity)
+    parts = [branch_parts("quote", word) for word in words()]
+    ends = [[*engine.builder.body(word), *engine.builder.body(tail)] for _, word, tail in parts]
+    ends = [end[: end.index(engine.model.face_id) + 1] for end in ends]
+    return [*made, export.export_prefill(engine.model, ends, args.prefill, args.out / "prefill.onnx", picture)]

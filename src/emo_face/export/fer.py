@@ -1,0 +1,26 @@
+"""A trained FER student to ONNX, compared with torch; prints its entry for models/manifest.yaml.
+
+Example: emo-face export fer --run out/train/fer --out models/nano_face.onnx
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The run and the file."""
+    parser.add_argument("--run", type=Path, required=True, metavar="DIR", help="folder that emo-face train fer wrote")
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the ONNX file")
+
+
+def run(args: argparse.Namespace) -> list[Path]:
+    """Export, check, print the entry; the file written. Raises UserError or ModelError."""
+    from emo_face.export.entry import print_entry
+    from emo_face.training.fer.export import export, load_trained
+
+    path = export(load_trained(args.run), args.out)
+    purpose = "FER student: crops [n,1,48,48] to probabilities [n,7] of basic7 and face score [n]"
+    print_entry(path, "fer", "Apache-2.0", purpose)
+    return [path]

@@ -1,0 +1,67 @@
+"""A trained multi-view model to ONNX: encoder, head, manifest; checked and compared before it is called done.
+
+Example: emo-face export multiview --base ~/instructblip-vicuna-7b --model out/multiview --out out/export --fp16
+
+At full size the encoder in float32 is 4.7 GB (weights in encoder.onnx.data) and needs about 20 GB of memory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from emo_face.core.errors import UserError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Weights, precision, output."""
+    parser.add_argument("--base", type=Path, metavar="DIR", help="InstructBLIP checkpoint")
+    parser.add_argument("--model", type=Path, metavar="DIR", help="folder with encoder.* and head.*")
+    parser.add_argument("--random", choices=("tiny", "full"), help="random weights instead: a dry run at that size")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR")
+    parser.add_argument("--fp16", action="store_true", help="half precision, LayerNorm and softmax in float32")
+    parser.add_argument("--batches", type=int, nargs="+", default=[1, 3], help="batch sizes of the comparison")
+    parser.add_argument("--json", action="store_true", help="print only JSON")
+
+
+def run(args: argparse.Namespace) -> list[Path]:
+    """Export and print the comparison; the files written. Raises UserError if something is missing or differs."""
+    from emo_face.training.multiview.export import export
+
+    if not args.random and (args.base is None or args.model is None):
+        raise UserError("give --base and --model, or --random")
+    encoder, head, card = _random(args.random) if args.random else _trained(args.base, args.model)
+    parity = export(args.out, encoder, head, card, "fp16" if args.fp16 else "fp32", args.batches)
+    rows = [asdict(row) for row in parity]
+    if args.json:
+        print(json.dumps(rows))
+    else:
+        for row in rows:
+            print("{graph}: batch {batch}, largest difference {absolute:.2e} ({relative:.2e} relative)".format(**row))
+    return [args.out / "encoder.onnx", args.out / "head.onnx"]
+
+
+def _trained(base_folder: Path, model: Path) -> tuple[Any, Any, Any]:
+    from emo_face.perception.multiview.model import load_torch
+
+    return load_torch(model, base_folder)
+
+
+def _random(size: str) -> tuple[Any, Any, Any]:
+    import numpy as np
+
+    from emo_face.perception.multiview.config import EncoderConfig, FusionConfig
+    from emo_face.perception.multiview.encoder import MultiViewEncoder
+    from emo_face.perception.multiview.fusion_head import FusionHead
+    from emo_face.perception.multiview.head_file import HeadCard
+    from emo_face.perception.multiview.tiny import full_base, tiny_base
+
+    base = full_base() if size == "full" else tiny_base()
+    side = int(base.config.vision_config.image_size)
+    encoder = MultiViewEncoder(base, EncoderConfig(image_size=side, instruction_ids=tuple(range(4, 44))))
+    fusion = FusionConfig("emotic26", in_features=encoder.feature_size, vad=True)
+    card = HeadCard(fusion, np.full(26, 0.5), np.ones(26), np.zeros(26))
+    return encoder.eval(), FusionHead(fusion).eval(), card

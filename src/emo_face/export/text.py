@@ -1,0 +1,30 @@
+"""A trained speech student to ONNX, int8, calibrated, checked for agreement and size; prints its store entry.
+
+Example: emo-face export text --run out/train/text --data DATA --out models/nano_text.onnx
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The run, the validation rows and the file."""
+    parser.add_argument("--run", type=Path, required=True, metavar="DIR", help="folder that emo-face train text wrote")
+    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="with goemotions_ekman/ and xed/")
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the ONNX file")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--encoder", type=Path, metavar="DIR", help="the encoder that the run started from")
+
+
+def run(args: argparse.Namespace) -> list[Path]:
+    """Export, check, print the entry; the file written. Raises UserError."""
+    from emo_face.export.entry import print_entry
+    from emo_face.training.text.export import export
+
+    path = export(args.run, args.data, args.out, args.encoder, args.threads)
+    licence = "Apache-2.0 (encoder all-MiniLM-L6-v2, Apache-2.0; data GoEmotions and XED, CC-BY-4.0)"
+    purpose = "speech student; seven basic emotions from an utterance, vocabulary and calibration inside"
+    print_entry(path, "text", licence, purpose)
+    return [path]

@@ -1,0 +1,1 @@
+"""The weights of the nano tier's opinion pool."""

@@ -1,0 +1,73 @@
+"""``emo-face train fusion``: the weights of the nano tier's opinion pool. No torch; under a minute.
+
+Run it after either student was retrained: it reads the FER student's leave-people-out predictions (FOLDS) and lets the
+speech student read validation utterances of DATA/text. OUT gets nano_fusion.yaml.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import yaml
+
+from emo_face.core.labels import basic7
+from emo_face.core.paths import share_dir
+from emo_face.datasets.text import read_splits
+from emo_face.evaluation.fer.folds import FILE, read_folds
+from emo_face.perception.nano.model import FUSION_FILE
+from emo_face.perception.nano.text import TextStudent
+from emo_face.runtime.files import replacing
+from emo_face.runtime.store import open_store
+from emo_face.training.common.arguments import add_common
+from emo_face.training.fusion.fit import Source, start, train
+
+HEADER = """\
+# How the opinions of the nano students are pooled; see perception/fusion.py for the formula.
+# Written by `emo-face train fusion`; edit by hand if your robot should trust faces or words more.
+# weight: of the source beside others, 1 = as alone. temperature: above 1 softens.
+# trusted: quality from which the source counts in full.
+"""
+
+
+def faces(folds: Path) -> Source:
+    """Predictions of the FER student about people it has not seen."""
+    found = read_folds(folds)
+    rows = [f for f in found.predictions if f.label]
+    people = {person: i for i, person in enumerate(sorted({(f.source, f.person) for f in rows}))}
+    return Source(
+        np.array([basic7().index(f.label) for f in rows]),
+        np.array([f.probabilities(found.temperature) for f in rows]),
+        np.array([people[f.source, f.person] for f in rows]),
+    )
+
+
+def utterances(data: Path, rows_each: int, rng: np.random.Generator) -> Source:
+    """What the speech student says about validation rows of both corpora."""
+    student = TextStudent.from_store(open_store())
+    picked = []
+    for rows in read_splits(data).validation.values():
+        picked += [rows[i] for i in rng.permutation(len(rows))[:rows_each]]
+    said = student.probabilities([row.text for row in picked])
+    return Source(np.array([row.labels[0] for row in picked]), said, np.arange(len(picked)))
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Data, folds, output."""
+    add_common(parser, "folder with text/")
+    parser.add_argument("--folds", type=Path, metavar="FILE", help=f"another {FILE} (default: the shipped one)")
+    parser.add_argument("--rows", type=int, default=1200, help="utterances of each corpus (default 1200)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Read, train, write. Raises UserError if predictions or utterances are missing."""
+    face = faces(args.folds or share_dir() / "models" / FILE)
+    speech = utterances(args.data, args.rows, np.random.default_rng(args.seed))
+    made = {"command": f"emo-face train fusion --seed {args.seed}", "faces": len(face.truth)}
+    found = train(face, speech, start(), args.seed, {**made, "utterances": len(speech.truth)})
+    text = yaml.safe_dump(found.model_dump(), sort_keys=False, default_flow_style=None, width=110)
+    with replacing(args.out / FUSION_FILE) as scratch:
+        scratch.write_text(HEADER + text, encoding="utf-8")
+    print(f"wrote {args.out / FUSION_FILE}\n{text}")
+    return 0
