@@ -39,10 +39,11 @@ MAY_IMPORT: Mapping[str, set[str]] = {
     "datasets": DATA,
     "evaluation": {*DATA, "datasets"},
     "training": {*DATA, "datasets", "evaluation"},
+    "export": {*DATA, "training"},
     "ros": {"core", "runtime", "face", "recording"},
     "nodes": {*LIBRARY, "web", "ros"},
     "bench": {*LIBRARY, "web", "ros", "recording"},
-    "cli": {*LIBRARY, "api", "web", "ros", "recording", "datasets", "evaluation", "training", "bench"},
+    "cli": {*LIBRARY, "api", "web", "ros", "recording", "datasets", "evaluation", "training", "export", "bench"},
 }
 FOLDER_LIMIT = 15
 MANY_OF_A_KIND = {"cli"}  # one more of the same kind in each module, so any number may lie side by side
