@@ -32,8 +32,12 @@ from emo_face.datasets.contexts.mixture import RATIOS, Mixture
 from emo_face.evaluation.contextface import metrics
 from emo_face.expression.contextface.prompts import Turn, expression_question, vqa_answer, words
 
-SETS = {"neither": ("vqa",), "expression": ("expression", "vqa"), "situation": ("situation", "vqa"),
-        "both": ("situation", "expression", "vqa")}  # fmt: skip
+SETS = {
+    "neither": ("vqa",),
+    "expression": ("expression", "vqa"),
+    "situation": ("situation", "vqa"),
+    "both": ("situation", "expression", "vqa"),
+}
 """Rows of the paper's table 3; VQA is in all of them."""
 UNCLEAR, OFTEN_UNCLEAR = 0.15, 0.5
 """Share of moments whose words fit two emotions, and in the test of decisions: else ``map`` and ``mean`` were one."""
@@ -83,8 +87,11 @@ def lessons(rng: np.random.Generator, step: int) -> list[tuple[Turn, ...]]:
     """Sixteen dialogues: four of each task about plain events, four that repeat any event."""
     known = world.make(42, seed=10**6 + step, rare=0.0)
     known = [known[int(at)] for at in rng.permutation(len(known))[:12]]
-    found = [example.turns for number, task in enumerate(world.tasks(known).values())
-             for example in task[4 * number : 4 * number + 4]]  # fmt: skip
+    found = [
+        example.turns
+        for number, task in enumerate(world.tasks(known).values())
+        for example in task[4 * number : 4 * number + 4]
+    ]
     drawn = world.make(42, seed=2 * 10**6 + step, unclear=UNCLEAR)
     for number, at in enumerate(rng.permutation(len(drawn))[:4]):
         sample = drawn[int(at)]
@@ -129,9 +136,16 @@ def one_run(seed: int, kind: str, args: argparse.Namespace, folder: Path, out: P
     # every row gets as many optimiser steps (whole epochs, within 5 %), so that only the tasks differ
     epochs = max(1, round(args.steps * args.accumulate / len(mixture)))
     config = ContextFaceTraining(
-        epochs=epochs, gradient_accumulation=args.accumulate, learning_rate=args.rate, head_rate_share=args.head_rate,
-        face_weight=args.face_weight, warmup=20, validate_every=10**6, save_every=10**6, seed=seed,
-    )  # fmt: skip
+        epochs=epochs,
+        gradient_accumulation=args.accumulate,
+        learning_rate=args.rate,
+        head_rate_share=args.head_rate,
+        face_weight=args.face_weight,
+        warmup=20,
+        validate_every=10**6,
+        save_every=10**6,
+        seed=seed,
+    )
     ContextFaceRun(
         model, Collator(builder, eyes, model.config), mixture, validation, config, out / f"{seed}-{kind}"
     ).run()

@@ -51,7 +51,7 @@ class SourceParameters(BaseModel):
 
 
 class FusionParameters(BaseModel):
-    """``models/nano_fusion.yaml``; written by ``export/train_fusion.py``.
+    """``models/nano_fusion.yaml``; written by ``emo-face train fusion``.
 
     Attributes:
         label_set: name of the label set of every source.

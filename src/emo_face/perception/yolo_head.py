@@ -31,7 +31,7 @@ PEOPLE = frozenset({"person", "persons", "people", "pedestrian", "pedestrians", 
 COCO_CLASSES, COCO_PERSON = 80, 0
 STRIDES = (8, 16, 32)
 TASKS = ("detect", "segment", "pose")
-MEND = "export a detector of people by `python export/export_yolo.py`"
+MEND = "export a detector of people by `emo-face export yolo`"
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,10 +55,30 @@ def train(files, out, *more):
     from emo_face.cli.main import main
 
     words = [
-        "--backbone", files / "backbone", "--contexts", files / "contexts.json", "--images", files, "--targets",
-        files / "targets.npz", "--vqa", files / "vqa.json", "--vqa-images", files, "--out", out, "--epochs", 1,
-        "--gradient-accumulation", 3, "--validation-share", 0.2, "--device", "cpu", *more,
-    ]  # fmt: skip
+        "--backbone",
+        files / "backbone",
+        "--contexts",
+        files / "contexts.json",
+        "--images",
+        files,
+        "--targets",
+        files / "targets.npz",
+        "--vqa",
+        files / "vqa.json",
+        "--vqa-images",
+        files,
+        "--out",
+        out,
+        "--epochs",
+        1,
+        "--gradient-accumulation",
+        3,
+        "--validation-share",
+        0.2,
+        "--device",
+        "cpu",
+        *more,
+    ]
     return main(["train", "contextface", *map(str, words)])
 
 

@@ -131,7 +131,11 @@ class TestRun:
 
     @pytest.mark.parametrize(
         ("field", "value", "says"),
-        [("gradient_accumulation", 0, "gradient_accumulation"), ("face_loss", "l3", "mse, sum, l1, huber"), ("precision", "fp8", "bf16")],
+        [
+            ("gradient_accumulation", 0, "gradient_accumulation"),
+            ("face_loss", "l3", "mse, sum, l1, huber"),
+            ("precision", "fp8", "bf16"),
+        ],
     )
     def test_settings_are_checked(self, field, value, says):
         with pytest.raises(ConfigError, match=says):

@@ -99,10 +99,14 @@ class Collector(Generic[T]):
     """
 
     def __init__(
-        self, provider: Provider, cache: ReplyCache, settings: Settings,
+        self,
+        provider: Provider,
+        cache: ReplyCache,
+        settings: Settings,
         tick: Callable[[Outcome[T]], None] | None = None,
-        sleep: Callable[[float], object] | None = None, now: Callable[[], str] = utc_now,
-    ) -> None:  # fmt: skip
+        sleep: Callable[[float], object] | None = None,
+        now: Callable[[], str] = utc_now,
+    ) -> None:
         self.provider, self.cache, self.settings = provider, cache, settings
         self.account = Account(in_doubt_before=cache.in_doubt)
         self._tick, self._now = tick or (lambda outcome: None), now

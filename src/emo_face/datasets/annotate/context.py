@@ -65,8 +65,13 @@ def provenance(outcome: Outcome[Any], provider: str, version: str) -> dict[str, 
     if outcome.detail:
         row["detail"] = outcome.detail
     if outcome.request is not None:
-        row |= {"provider": provider, "model": outcome.request.model, "prompt": version,
-                "prompt_hash": outcome.request.prompt_hash, "key": outcome.request.key}  # fmt: skip
+        row |= {
+            "provider": provider,
+            "model": outcome.request.model,
+            "prompt": version,
+            "prompt_hash": outcome.request.prompt_hash,
+            "key": outcome.request.key,
+        }
     if outcome.reply is not None:
         reply = outcome.reply
         row |= {

@@ -61,9 +61,11 @@ class FlameTargets:
             return None
         jaw, lids = self.jaw[place], self.eyelids[place]
         return FaceTarget(
-            self.expression[place], jaw if np.isfinite(jaw).all() else None,
-            lids if np.isfinite(lids).all() else None, self.version,
-        )  # fmt: skip
+            self.expression[place],
+            jaw if np.isfinite(jaw).all() else None,
+            lids if np.isfinite(lids).all() else None,
+            self.version,
+        )
 
 
 @dataclass
@@ -80,9 +82,13 @@ def write(path: Path, targets: FlameTargets) -> None:
     head = {"format": FORMAT, "flame_version": targets.version, "source": targets.source, "given": targets.given}
     scratch = path.with_suffix(".part.npz")
     np.savez_compressed(
-        scratch, meta=np.array(json.dumps(head)), ids=np.array(targets.ids, dtype=np.str_),
-        expression=targets.expression, jaw=targets.jaw, eyelids=targets.eyelids,
-    )  # fmt: skip
+        scratch,
+        meta=np.array(json.dumps(head)),
+        ids=np.array(targets.ids, dtype=np.str_),
+        expression=targets.expression,
+        jaw=targets.jaw,
+        eyelids=targets.eyelids,
+    )
     scratch.replace(path)
 
 
@@ -171,13 +177,16 @@ def statistics(targets: FlameTargets) -> dict[str, Any]:
     """Counts and spreads that show a wrong import at a glance."""
     spread = targets.expression.std(0)
     return {
-        "n": len(targets), "version": targets.version, "source": targets.source, "given": targets.given,
+        "n": len(targets),
+        "version": targets.version,
+        "source": targets.source,
+        "given": targets.given,
         "with_jaw": int(np.isfinite(targets.jaw).all(1).sum()),
         "with_eyelids": int(np.isfinite(targets.eyelids).all(1).sum()),
         "expression_total_variance": float((spread**2).sum()),
         "expression_max_abs": float(np.abs(targets.expression).max()),
         "constant_dimensions": int((spread < 1e-6).sum()),
-    }  # fmt: skip
+    }
 
 
 def _find(folder: Path, record: Record, named: str) -> Path | None:

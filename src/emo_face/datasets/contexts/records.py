@@ -125,9 +125,18 @@ def _take(
     name = f"{source}/{row.image}" + (f"#{box.x:g},{box.y:g},{box.width:g},{box.height:g}" if box else "")
     part = row.split if row.split in SPLITS and row.split else split
     new = Record(
-        name, row.image, LABEL_SET, (label,), part, source, bbox_body=box, group_id=row.image,
-        bbox_face=Box(*row.bbox_face) if row.bbox_face else None, situation=texts["situation"], quote=texts["quote"],
-    )  # fmt: skip
+        name,
+        row.image,
+        LABEL_SET,
+        (label,),
+        part,
+        source,
+        bbox_body=box,
+        group_id=row.image,
+        bbox_face=Box(*row.bbox_face) if row.bbox_face else None,
+        situation=texts["situation"],
+        quote=texts["quote"],
+    )
     old = merged.setdefault(key, new)
     if old.labels != new.labels or old.split != new.split:
         found.dropped["repeats a picture with another emotion or split"] = (

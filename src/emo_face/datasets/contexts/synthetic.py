@@ -35,22 +35,63 @@ STRENGTHS = {"hardly": 0.2, "rather": 1.0, "utterly": 2.2}
 GROUPS = ("plain", "plain", "plain", "rare", "rare", "rare")
 """Of the events of each emotion, by their place in :data:`EVENTS`."""
 EVENTS = {
-    "Angry": ("somebody scratched my car", "the neighbour broke the fence", "they lied to us", "he stole the bike",
-              "she read my diary", "my boss shouted again"),
-    "Sad": ("the old dog died", "my friend moved away", "the letter never came", "we lost the house",
-            "grandma fell ill", "nobody remembered my birthday"),
-    "Surprise": ("a parrot flew into the kitchen", "an unknown aunt rang the bell", "the wall was painted pink",
-                 "ten guests stood outside", "it snowed in July", "a coin lay inside the egg"),
-    "Neutral": ("the bus came on time", "I put the cups on the shelf", "she closed the window",
-                "the shop opens at nine",
-                "we parked behind the school", "the train leaves from platform two"),
-    "Fear": ("steps came up the dark stairs", "the brakes failed on the hill", "a wolf howled near the tent",
-             "the lift stopped and fell", "someone followed me home", "smoke crept under the door"),
-    "Happy": ("we won the match", "the baby smiled at me", "the sun came out again", "I got the job",
-              "our cousins are visiting", "the cake turned out well"),
-    "Disgust": ("the soup smelled of feet", "there was mould on the bread", "a rat sat in the sink",
-                "the milk had turned sour", "worms crawled over the meat", "hair clogged the drain"),
-}  # fmt: skip
+    "Angry": (
+        "somebody scratched my car",
+        "the neighbour broke the fence",
+        "they lied to us",
+        "he stole the bike",
+        "she read my diary",
+        "my boss shouted again",
+    ),
+    "Sad": (
+        "the old dog died",
+        "my friend moved away",
+        "the letter never came",
+        "we lost the house",
+        "grandma fell ill",
+        "nobody remembered my birthday",
+    ),
+    "Surprise": (
+        "a parrot flew into the kitchen",
+        "an unknown aunt rang the bell",
+        "the wall was painted pink",
+        "ten guests stood outside",
+        "it snowed in July",
+        "a coin lay inside the egg",
+    ),
+    "Neutral": (
+        "the bus came on time",
+        "I put the cups on the shelf",
+        "she closed the window",
+        "the shop opens at nine",
+        "we parked behind the school",
+        "the train leaves from platform two",
+    ),
+    "Fear": (
+        "steps came up the dark stairs",
+        "the brakes failed on the hill",
+        "a wolf howled near the tent",
+        "the lift stopped and fell",
+        "someone followed me home",
+        "smoke crept under the door",
+    ),
+    "Happy": (
+        "we won the match",
+        "the baby smiled at me",
+        "the sun came out again",
+        "I got the job",
+        "our cousins are visiting",
+        "the cake turned out well",
+    ),
+    "Disgust": (
+        "the soup smelled of feet",
+        "there was mould on the bread",
+        "a rat sat in the sink",
+        "the milk had turned sour",
+        "worms crawled over the meat",
+        "hair clogged the drain",
+    ),
+}
 UNCLEAR = {
     "the phone rang at midnight": ("Fear", "Surprise"),
     "the lights went out": ("Surprise", "Fear"),
@@ -140,6 +181,8 @@ def texts(unclear: bool = False) -> tuple[str, ...]:
         for event in es
     ]
     return (
-        *lines, "How many are 1 and 2 cups? There are 3 cups.", *(f" {word}" for word in words()),
+        *lines,
+        "How many are 1 and 2 cups? There are 3 cups.",
+        *(f" {word}" for word in words()),
         "USER: Therefore, quote, situation ASSISTANT:",
-    )  # fmt: skip
+    )

@@ -100,10 +100,16 @@ def measure(
     """Metrics of predictions. ``people``: the records they are about. ``targets``: true faces, or None."""
     by_id = {record.id: record for record in people}
     report: dict[str, Any] = {
-        "split": split, "records": len(people), "train_records": len(train), "model": found.model,
-        "words": list(prompts.words()), "sources": sorted({record.source for record in people}),
-        "emotion": {}, "expression": {}, "leak": {},
-    }  # fmt: skip
+        "split": split,
+        "records": len(people),
+        "train_records": len(train),
+        "model": found.model,
+        "words": list(prompts.words()),
+        "sources": sorted({record.source for record in people}),
+        "emotion": {},
+        "expression": {},
+        "leak": {},
+    }
     for name, said in found.conditions.items():
         if missing := [i for i in said.ids if i not in by_id]:
             raise UserError(
@@ -163,11 +169,12 @@ def expression(
     found = {name: metrics.intervals(faces, truth, rng, rounds) for name, faces in shown.items()}
     floors = {"FD": truth, "FD_pca": metrics.projection(truth)(truth)}
     return {
-        "n": len(places), "baselines_from": f"{len(known)} training faces" if known else "the other faces of the split",
+        "n": len(places),
+        "baselines_from": f"{len(known)} training faces" if known else "the other faces of the split",
         "rows": {name: {key: value.as_json() for key, value in row.items()} for name, row in found.items()},
         "floor": {key: metrics.floor(faces, rng, min(50, rounds)).as_json() for key, faces in floors.items()},
         "total_variance": float(truth.var(0, ddof=1).sum()),
-    }  # fmt: skip
+    }
 
 
 def leak(found: Run, people: Sequence[Any], train: Sequence[Any]) -> dict[str, Any]:

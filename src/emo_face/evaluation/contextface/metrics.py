@@ -147,10 +147,13 @@ def emotion_scores(truth: Labels, guess: Labels, classes: int) -> dict[str, Any]
     metrics.check(t, hot)
     recall = metrics.recall_per_class(t, hot)[:classes]
     return {
-        "n": len(t), "F1": [100 * float(f) for f in metrics.f1_per_class(t, hot)[:classes]],
-        "recall": [100 * float(r) for r in recall], "UAR": 100 * float(np.nanmean(recall)),
-        "WAR": 100 * float((t == g).mean()), "unparsed": 100 * float((g < 0).mean()),
-    }  # fmt: skip
+        "n": len(t),
+        "F1": [100 * float(f) for f in metrics.f1_per_class(t, hot)[:classes]],
+        "recall": [100 * float(r) for r in recall],
+        "UAR": 100 * float(np.nanmean(recall)),
+        "WAR": 100 * float((t == g).mean()),
+        "unparsed": 100 * float((g < 0).mean()),
+    }
 
 
 def emotion_intervals(

@@ -77,9 +77,13 @@ def usable(records: Sequence[Record], condition: str) -> list[Record]:
 
 
 def predict(
-    engine: Any, records: Sequence[Record], root: Path, condition: str, speak: int = 0,
+    engine: Any,
+    records: Sequence[Record],
+    root: Path,
+    condition: str,
+    speak: int = 0,
     tick: Callable[[], None] = lambda: None,
-) -> Predictions:  # fmt: skip
+) -> Predictions:
     """Ask ``engine`` (:class:`emo_face.expression.contextface.engine.Engine`) about each record.
 
     Args:
@@ -106,10 +110,13 @@ def predict(
         guess, emitted = zip(*spoken, strict=True)
         heard = Spoken(np.array(guess, np.int64), np.array(emitted, bool))
     return Predictions(
-        tuple(record.id for record in people), np.stack([a.probabilities for a in answers]),
-        np.array([a.emission for a in answers]), np.stack([a.face("map")[expression] for a in answers]),
-        np.stack([a.face("mean")[expression] for a in answers]), heard,
-    )  # fmt: skip
+        tuple(record.id for record in people),
+        np.stack([a.probabilities for a in answers]),
+        np.array([a.emission for a in answers]),
+        np.stack([a.face("map")[expression] for a in answers]),
+        np.stack([a.face("mean")[expression] for a in answers]),
+        heard,
+    )
 
 
 def _text(record: Record, name: str, blank: bool) -> str:

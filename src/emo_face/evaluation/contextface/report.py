@@ -123,14 +123,26 @@ def _leak_tables(report: Mapping[str, Any]) -> Iterable[Table]:
         masked = report["emotion"].get(f"{text} masked")
         seen = report["emotion"].get(text)
         ours[text] = [
-            share["label_word"], share["synonym"], listed["UAR"], bag["UAR"] if bag else None,
-            seen["UAR"] if seen else None, masked["UAR"] if masked else None,
+            share["label_word"],
+            share["synonym"],
+            listed["UAR"],
+            bag["UAR"] if bag else None,
+            seen["UAR"] if seen else None,
+            masked["UAR"] if masked else None,
             found["leaking"]["UAR"] if "leaking" in found else None,
             found["clean"]["UAR"] if "clean" in found else None,
-        ]  # fmt: skip
+        ]
     if ours:
-        columns = ["names its label, %", "a synonym, %", "word list, UAR", "bag of words, UAR", "model, UAR",
-                   "model, words blanked", "model, leaking", "model, clean"]  # fmt: skip
+        columns = [
+            "names its label, %",
+            "a synonym, %",
+            "word list, UAR",
+            "bag of words, UAR",
+            "model, UAR",
+            "model, words blanked",
+            "model, leaking",
+            "model, clean",
+        ]
         note = "Contexts were written by a model that knew the label, so part of any score is the label read back."
         yield Table("Leakage: what the words alone give away", columns, {}, ours, (note,))
 

@@ -108,7 +108,11 @@ def meaningful() -> NDArray[np.bool_]:
 def write_weights(path: Path, bias: FloatArray, weight: FloatArray, rest: FloatArray, note: str) -> None:
     """Write what :func:`emo_face.perception.nano.blendshapes.read_weights` reads."""
     body = {
-        "labels": list(basic7().labels), "shapes": list(ARKIT_52), "note": note,
-        "bias": np.round(bias, 4).tolist(), "rest": np.round(rest, 4).tolist(), "weight": np.round(weight, 3).tolist(),
-    }  # fmt: skip
+        "labels": list(basic7().labels),
+        "shapes": list(ARKIT_52),
+        "note": note,
+        "bias": np.round(bias, 4).tolist(),
+        "rest": np.round(rest, 4).tolist(),
+        "weight": np.round(weight, 3).tolist(),
+    }
     path.write_text(json.dumps(body) + "\n", encoding="utf-8")

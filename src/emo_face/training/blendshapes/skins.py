@@ -41,12 +41,31 @@ def head_points(renderer: HeadRenderer, mesh: FaceMesh) -> FloatArray:
     rng = np.random.default_rng(0)
     look = random_look(rng, SIDE)
     plain = replace(
-        look, rotation=np.eye(3), shift=(0.0, 0.0), field_cm=FRONT_CM, warp_scale=np.ones(3),
-        warp_offsets=np.zeros_like(look.warp_offsets), skin=0.7, brow=0.15, lip=0.45, hair=0.1, iris=0.15, sclera=0.95,
-        beard=0.0, brow_width=0.45, brow_shift=0.0, hairline=10.5, hair_lift=0.5, glasses=0.0,
-        lights=np.array([[0.2, 0.4, 0.9, 0.6]]), ambient=0.5, shine=0.05, exposure=0.65, gamma=0.8,
+        look,
+        rotation=np.eye(3),
+        shift=(0.0, 0.0),
+        field_cm=FRONT_CM,
+        warp_scale=np.ones(3),
+        warp_offsets=np.zeros_like(look.warp_offsets),
+        skin=0.7,
+        brow=0.15,
+        lip=0.45,
+        hair=0.1,
+        iris=0.15,
+        sclera=0.95,
+        beard=0.0,
+        brow_width=0.45,
+        brow_shift=0.0,
+        hairline=10.5,
+        hair_lift=0.5,
+        glasses=0.0,
+        lights=np.array([[0.2, 0.4, 0.9, 0.6]]),
+        ambient=0.5,
+        shine=0.05,
+        exposure=0.65,
+        gamma=0.8,
         background=np.full((SIDE, SIDE), 110.0, np.float32),
-    )  # fmt: skip
+    )
     image = renderer.render(np.zeros(52), plain, rng).image
     points, _ = mesh.points(image)
     depth = points[:, 2] * FRONT_CM / SIDE

@@ -30,9 +30,14 @@ class Progress:
 
 
 def save(
-    out: Path, progress: Progress, encoder: Any, optimizer: Any, config: dict[str, Any], rank_states: list[Any],
+    out: Path,
+    progress: Progress,
+    encoder: Any,
+    optimizer: Any,
+    config: dict[str, Any],
+    rank_states: list[Any],
     state_of: Callable[[Any], dict[str, torch.Tensor]] = own_state,
-) -> Path:  # fmt: skip
+) -> Path:
     """Write ``out/step-XXXXXXXX`` whole or not at all and drop all but the newest :data:`KEEP`.
 
     ``state_of`` says which tensors of the model are its own; by default those of a multi-view encoder.
@@ -61,9 +66,13 @@ def newest(out: Path) -> Path | None:
 
 
 def load(
-    folder: Path, encoder: Any, optimizer: Any, config: dict[str, Any], rank: int = 0,
+    folder: Path,
+    encoder: Any,
+    optimizer: Any,
+    config: dict[str, Any],
+    rank: int = 0,
     put: Callable[[Any, dict[str, torch.Tensor], Path], None] = load_own,
-) -> Progress:  # fmt: skip
+) -> Progress:
     """Restore a run exactly. Raises UserError where it was made with another configuration or process count."""
     content = json.loads((folder / "progress.json").read_text())
     changed = [key for key in config if content["config"].get(key) != config[key]]

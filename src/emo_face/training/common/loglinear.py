@@ -24,9 +24,14 @@ def log_linear(
 
 
 def log_linear_from(
-    start: FloatArray, features: FloatArray, target: FloatArray, penalty: float, share: FloatArray, rounds: int,
+    start: FloatArray,
+    features: FloatArray,
+    target: FloatArray,
+    penalty: float,
+    share: FloatArray,
+    rounds: int,
     mask: FloatArray | float = 0.0,
-) -> tuple[FloatArray, FloatArray]:  # fmt: skip
+) -> tuple[FloatArray, FloatArray]:
     """As :func:`log_linear`, from biases and weights (k + k d,) to which the penalty pulls.
 
     Args:

@@ -50,10 +50,14 @@ def arkit_graph(basis: Basis, steps: int) -> Any:
     values = np.linalg.eigvalsh(basis._hessian)
     root = float(np.sqrt(values[0] / values[-1]))
     constants = {
-        "hessian": basis._hessian, "gather": basis._gather.T, "rate": np.array(1.0 / values[-1]),
-        "momentum": np.array((1 - root) / (1 + root)), "low": np.array(0.0), "high": np.array(1.0),
+        "hessian": basis._hessian,
+        "gather": basis._gather.T,
+        "rate": np.array(1.0 / values[-1]),
+        "momentum": np.array((1 - root) / (1 + root)),
+        "low": np.array(0.0),
+        "high": np.array(1.0),
         "no_start": np.zeros((107, 52)),
-    }  # fmt: skip
+    }
     tables = [numpy_helper.from_array(np.asarray(v, np.float64), n) for n, v in constants.items()]
     tables.append(numpy_helper.from_array(np.array(steps, np.int64), "steps"))
     tables.append(numpy_helper.from_array(np.array(True), "yes"))
@@ -61,24 +65,33 @@ def arkit_graph(basis: Basis, steps: int) -> Any:
     node = helper.make_node
     loop = helper.make_graph(
         [
-            node("MatMul", ["ahead_in", "hessian"], ["pull"]), node("Sub", ["pull", "wanted"], ["slope"]),
-            node("Mul", ["slope", "rate"], ["step"]), node("Sub", ["ahead_in", "step"], ["free"]),
-            node("Clip", ["free", "low", "high"], ["now_out"]), node("Sub", ["now_out", "now_in"], ["moved"]),
-            node("Mul", ["moved", "momentum"], ["more"]), node("Add", ["now_out", "more"], ["ahead_out"]),
+            node("MatMul", ["ahead_in", "hessian"], ["pull"]),
+            node("Sub", ["pull", "wanted"], ["slope"]),
+            node("Mul", ["slope", "rate"], ["step"]),
+            node("Sub", ["ahead_in", "step"], ["free"]),
+            node("Clip", ["free", "low", "high"], ["now_out"]),
+            node("Sub", ["now_out", "now_in"], ["moved"]),
+            node("Mul", ["moved", "momentum"], ["more"]),
+            node("Add", ["now_out", "more"], ["ahead_out"]),
             node("Identity", ["go_in"], ["go_out"]),
         ],
         "solve",
-        [helper.make_tensor_value_info("count", TensorProto.INT64, []),
-         helper.make_tensor_value_info("go_in", TensorProto.BOOL, []),
-         helper.make_tensor_value_info("now_in", kind, [None, 52]),
-         helper.make_tensor_value_info("ahead_in", kind, [None, 52])],
-        [helper.make_tensor_value_info("go_out", TensorProto.BOOL, []),
-         helper.make_tensor_value_info("now_out", kind, [None, 52]),
-         helper.make_tensor_value_info("ahead_out", kind, [None, 52])],
-    )  # fmt: skip
+        [
+            helper.make_tensor_value_info("count", TensorProto.INT64, []),
+            helper.make_tensor_value_info("go_in", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("now_in", kind, [None, 52]),
+            helper.make_tensor_value_info("ahead_in", kind, [None, 52]),
+        ],
+        [
+            helper.make_tensor_value_info("go_out", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("now_out", kind, [None, 52]),
+            helper.make_tensor_value_info("ahead_out", kind, [None, 52]),
+        ],
+    )
     graph = helper.make_graph(
         [
-            node("Cast", ["code"], ["exact"], to=kind), node("MatMul", ["exact", "gather"], ["wanted"]),
+            node("Cast", ["code"], ["exact"], to=kind),
+            node("MatMul", ["exact", "gather"], ["wanted"]),
             node("MatMul", ["exact", "no_start"], ["zero"]),
             node("Loop", ["steps", "yes", "zero", "zero"], ["found", "last"], body=loop),
             node("Cast", ["found"], ["arkit"], to=TensorProto.FLOAT),
@@ -87,7 +100,7 @@ def arkit_graph(basis: Basis, steps: int) -> Any:
         [helper.make_tensor_value_info("code", TensorProto.FLOAT, ["batch", 107])],
         [helper.make_tensor_value_info("arkit", TensorProto.FLOAT, ["batch", 52])],
         tables,
-    )  # fmt: skip
+    )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=9)
     return model
 
@@ -189,8 +202,11 @@ def export_head(model: ContextFace, path: Path) -> Parity:
     states = torch.randn(3, model.head.hidden_size, generator=torch.Generator().manual_seed(0)) * 3
     batch = torch.export.Dim("batch", min=1, max=4096)
     parity = _export(model.head.eval().cpu(), (states,), ["state"], ["face"], path, ({0: batch},))
-    card = {"groups": {n: [s.start, s.stop] for n, s in model.config.slices().items()},
-            "flame_version": model.config.flame_version, "sha256": sha256_of(path)}  # fmt: skip
+    card = {
+        "groups": {n: [s.start, s.stop] for n, s in model.config.slices().items()},
+        "flame_version": model.config.flame_version,
+        "sha256": sha256_of(path),
+    }
     path.with_suffix(".json").write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
     return parity
 
@@ -263,9 +279,17 @@ def _export(
     path.parent.mkdir(parents=True, exist_ok=True)
     with torch.no_grad():
         torch.onnx.export(
-            graph, inputs, str(path), input_names=names, output_names=outputs, opset_version=OPSET, dynamo=True,
-            dynamic_shapes=dynamic, external_data=False, verbose=False,
-        )  # fmt: skip
+            graph,
+            inputs,
+            str(path),
+            input_names=names,
+            output_names=outputs,
+            opset_version=OPSET,
+            dynamo=True,
+            dynamic_shapes=dynamic,
+            external_data=False,
+            verbose=False,
+        )
         wanted = graph(*inputs)
     worst = _worst(path, inputs, names, wanted if isinstance(wanted, tuple) else (wanted,))
     if not worst <= TOLERANCE:

@@ -11,9 +11,14 @@ from emo_face.expression.contextface.config import ContextFaceConfig
 
 
 def face_loss(
-    faces: Tensor, targets: Tensor, present: Tensor, std: Tensor, config: ContextFaceConfig, kind: str,
+    faces: Tensor,
+    targets: Tensor,
+    present: Tensor,
+    std: Tensor,
+    config: ContextFaceConfig,
+    kind: str,
     weights: Mapping[str, float],
-) -> Tensor:  # fmt: skip
+) -> Tensor:
     """Error of predicted faces (f, outputs) against known targets; 0 with a gradient path where none is known.
 
     Expression counts in its own units, so that lambda means what it means in the paper; jaw and eyelids, whose units

@@ -24,8 +24,15 @@ from emo_face.training.common.processes import process_group
 from emo_face.training.contextface.config import ContextFaceTraining
 
 MODEL_FLAGS = (
-    "hidden_offset", "flame_version", "lora_rank", "lora_alpha", "lora_dropout", "chat", "image_size", "max_tokens",
-)  # fmt: skip
+    "hidden_offset",
+    "flame_version",
+    "lora_rank",
+    "lora_alpha",
+    "lora_dropout",
+    "chat",
+    "image_size",
+    "max_tokens",
+)
 """Settings of the model that are flags of the same name."""
 NOT_FLAGS = ("betas", "group_weights", "validation_batch")
 

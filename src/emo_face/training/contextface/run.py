@@ -30,9 +30,15 @@ class ContextFaceRun:
     """One run: a mixture of tasks in, the best model in ``out/best``."""
 
     def __init__(
-        self, model: ContextFace, collate: Collator, train: Mixture[Example], validation: Sequence[Example],
-        config: ContextFaceTraining, out: Path, backbone: str = "",
-    ) -> None:  # fmt: skip
+        self,
+        model: ContextFace,
+        collate: Collator,
+        train: Mixture[Example],
+        validation: Sequence[Example],
+        config: ContextFaceTraining,
+        out: Path,
+        backbone: str = "",
+    ) -> None:
         from accelerate import Accelerator, DistributedDataParallelKwargs
 
         if not validation:

@@ -117,6 +117,6 @@ def _retrain(
 def training_of(card: Any) -> Any:
     """Settings that a head was trained with; the defaults for a card of before they were kept."""
     from emo_face.perception.multiview.config import from_dict
-    from emo_face.training.multiview.stage2 import Stage2Config
+    from emo_face.training.multiview.config import Stage2Config
 
     return from_dict(Stage2Config, dict(card.training), "head.json: training")

@@ -143,18 +143,29 @@ def _to_onnx(net: ExportNet, path: Path) -> None:
     ids = torch.arange(5)[None]
     axes = {"ids": {0: "n", 1: "t"}, "probabilities": {0: "n"}}
     torch.onnx.export(
-        net, (ids,), str(path), input_names=["ids"], output_names=["probabilities"], dynamic_axes=axes,
-        opset_version=OPSET, dynamo=False,
-    )  # fmt: skip
+        net,
+        (ids,),
+        str(path),
+        input_names=["ids"],
+        output_names=["probabilities"],
+        dynamic_axes=axes,
+        opset_version=OPSET,
+        dynamo=False,
+    )
 
 
 def _quantise(source: Path, target: Path) -> None:
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     quantize_dynamic(
-        source, target, op_types_to_quantize=["MatMul"], per_channel=True, reduce_range=True,
-        weight_type=QuantType.QInt8, extra_options={"MatMulConstBOnly": True},
-    )  # fmt: skip
+        source,
+        target,
+        op_types_to_quantize=["MatMul"],
+        per_channel=True,
+        reduce_range=True,
+        weight_type=QuantType.QInt8,
+        extra_options={"MatMulConstBOnly": True},
+    )
 
 
 def _validation(path: Path, tokens: WordPiece, splits: TextSplits, max_length: int, threads: int) -> dict[str, Part]:
