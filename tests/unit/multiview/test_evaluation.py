@@ -283,7 +283,7 @@ def test_a_small_gpu_is_told_what_fits(world):
     need = memory.estimate(vlm)
     assert need.total(8) > need.total(1) > need.weights
     free = memory.estimate(vlm, checkpointing=True).total(2)
-    with pytest.raises(UserError, match=r"try .*--batch \d+ --checkpointing"):
+    with pytest.raises(UserError, match=r"try .*--batch-size \d+ --checkpointing"):
         memory.check(free, vlm, 512, False, "bf16")
     with pytest.raises(UserError, match="even one person"):
         memory.check(1e6, vlm, 8, False, "bf16")
