@@ -15,6 +15,8 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -97,19 +99,23 @@ def _read(args: argparse.Namespace) -> list[Any]:
     from emo_face.datasets.contexts import records as context
     from emo_face.datasets.pictures import caer_s, emotic, heco, sfew
 
-    if args.dataset == "emotic":
-        return emotic.read(args.root)
-    if args.dataset == "caer_s":
-        return caer_s.read(args.root, args.split, args.seed)
-    if args.dataset == "heco":
-        return heco.read(args.root, args.seed)
-    if args.dataset == "sfew":
-        return sfew.read(args.root)
+    skipped: Counter[str] = Counter()
+    readers: dict[str, Callable[[], list[Any]]] = {
+        "emotic": lambda: emotic.read(args.root, skipped),
+        "caer_s": lambda: caer_s.read(args.root, args.split, args.seed, skipped=skipped),
+        "heco": lambda: heco.read(args.root, args.seed, skipped),
+        "sfew": lambda: sfew.read(args.root, skipped),
+    }
+    if args.dataset in readers:
+        found = readers[args.dataset]()
+        for reason, count in skipped.items():
+            print(f"{args.dataset}: {count} x {reason}", file=sys.stderr)
+        return found
     if args.dataset in ("sfew_c", "caer_s_c"):
-        found = context.read(args.root, args.dataset)
-        for reason, count in found.dropped.items():
+        contexts = context.read(args.root, args.dataset)
+        for reason, count in contexts.dropped.items():
             print(f"left out: {count} rows: {reason}", file=sys.stderr)
-        return found.records
+        return contexts.records
     return list(records.read_jsonl(args.root))
 
 

@@ -31,7 +31,7 @@ def cells(values):
 
 def person(categories, box=(10, 20, 110, 220), vad=(5.0, 6.0, 7.0), combined=None, annotators=1):
     row = {
-        "bbox": np.array(box, float),
+        "body_bbox": np.array(box, float),
         "annotations_categories": cells([{"categories": cells(c)} for c in categories]),
         "annotations_continuous": cells(
             [dict(zip(("valence", "arousal", "dominance"), vad, strict=True)) for _ in range(annotators)]
@@ -97,7 +97,7 @@ def test_emotic_broken_mat(tmp_path):
     (tmp_path / "Annotations.mat").write_bytes(b"not a mat file at all" * 20)
     with pytest.raises(UserError, match=r"fetch Annotations\.mat again"):
         emotic.read(tmp_path)
-    with pytest.raises(UserError, match="neither"):
+    with pytest.raises(UserError, match=r"none of Annotations\.mat"):
         emotic.read(tmp_path / "nowhere")
 
 

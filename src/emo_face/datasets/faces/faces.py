@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from emo_face.core.errors import UserError
 from emo_face.core.labels import basic7
 from emo_face.core.types import Box, Face
+from emo_face.datasets.files import pictures
 from emo_face.perception.detect_face import YuNetFaceDetector
 
 CMU = "cmu"
@@ -213,7 +214,7 @@ def scaled(face: Face, factor: float, shift: float = 0.0) -> Face:
 
 
 def _pictures(folder: Path) -> list[Path]:
-    found = sorted(p for p in folder.glob("*") if p.suffix.lower() in PICTURES)
+    found = pictures(folder, PICTURES) if folder.is_dir() else []
     if not found:
         raise UserError(
             f"{folder}: no {', '.join(PICTURES)} pictures; point --data at the folder that holds images/ and video/"

@@ -1,11 +1,16 @@
 """CAER-S (Lee et al., ICCV 2019): ``<root>/{train,test}/<Class>/*.png``, no boxes, no validation split.
 
+Face boxes are read if ``<root>/train.txt`` and ``test.txt`` lie there, in the form of the public annotation
+larrylu0426/CAERS-Annotation: ``test/Sad/0157.png,5,191,109,293,211`` (file, class, x1, y1, x2, y2).
+
 Frames of one clip are near-duplicates, so a random split leaks. Every split here carries its name into
 ``source``: ``official``, ``random_70_10_20`` (what the multi-view paper states) or ``clip_grouped``.
 """
 
 from __future__ import annotations
 
+import csv
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +19,9 @@ import numpy as np
 
 from emo_face.core.errors import UserError
 from emo_face.core.labels import label_set
+from emo_face.core.types import Box
+from emo_face.datasets.files import folders, pictures
+from emo_face.datasets.pictures.boxes import from_corners
 from emo_face.datasets.pictures.near_duplicates import groups, hash_files
 from emo_face.datasets.records import Record
 from emo_face.datasets.splits import RANDOM_70_10_20, by_group
@@ -24,15 +32,18 @@ PICTURES = {".png", ".jpg", ".jpeg"}
 ALIASES = {"angry": "Anger", "happiness": "Happy", "sadness": "Sad"}
 
 
-def read(root: Path, split: str = "official", seed: int = 0, val_share: float = 0.1) -> list[Record]:
+def read(
+    root: Path, split: str = "official", seed: int = 0, val_share: float = 0.1, skipped: Counter[str] | None = None
+) -> list[Record]:
     """Records of CAER-S under the named split.
 
     ``official`` keeps train and test and takes ``val_share`` of train as validation; ``clip_grouped`` keeps
-    near-duplicates together in 70-10-20. Raises UserError for a wrong folder or an unknown class or split.
+    near-duplicates together in 70-10-20. What was left out is counted in ``skipped``. Raises UserError for a wrong
+    folder or an unknown class or split.
     """
     if split not in SPLIT_NAMES:
         raise UserError(f"split: expected one of {', '.join(SPLIT_NAMES)}, got {split!r}")
-    records = _scan(root)
+    records = _scan(root, skipped)
     rng = np.random.default_rng(seed)
     if split == "official":
         return _named(_official(records, rng, val_share), split)
@@ -42,24 +53,39 @@ def read(root: Path, split: str = "official", seed: int = 0, val_share: float = 
     return _named(by_group(records, rng, RANDOM_70_10_20), split)
 
 
-def _scan(root: Path) -> list[Record]:
+def _scan(root: Path, skipped: Counter[str] | None) -> list[Record]:
     known = {name.lower(): name for name in label_set(LABEL_SET).labels} | ALIASES
     records = []
     for part in ("train", "test"):
         if not (root / part).is_dir():
             raise UserError(f"{root / part}: folder is missing; expected <root>/{{train,test}}/<Class>/*.png")
-        for folder in sorted(p for p in (root / part).iterdir() if p.is_dir()):
+        boxes = _boxes(root / f"{part}.txt")
+        for folder in folders(root / part, skipped):
             label = known.get(folder.name.lower())
             if label is None:
                 raise UserError(f"{folder}: unknown class; expected {', '.join(label_set(LABEL_SET).labels)}")
-            for path in sorted(p for p in folder.iterdir() if p.suffix.lower() in PICTURES):
+            for path in pictures(folder, PICTURES, skipped):
                 image = path.relative_to(root).as_posix()
-                records.append(
-                    Record(f"caer_s/{image}", image, LABEL_SET, (label,), split=part, source="caer_s", group_id=image)
-                )
+                record = Record(f"caer_s/{image}", image, LABEL_SET, (label,), part, "caer_s", group_id=image)
+                records.append(replace(record, bbox_face=boxes.get(image)))
     if not records:
         raise UserError(f"{root}: no pictures under train/ and test/")
     return records
+
+
+def _boxes(path: Path) -> dict[str, Box]:
+    """Picture -> face box, empty without a file."""
+    if not path.is_file():
+        return {}
+    found = {}
+    with path.open(newline="", encoding="utf-8") as lines:
+        for number, row in enumerate(csv.reader(lines), 1):
+            try:
+                image, _, *corners = row
+                found[image] = from_corners([float(value) for value in corners])
+            except ValueError as error:
+                raise UserError(f"{path}:{number}: expected picture,class,x1,y1,x2,y2: {error}") from None
+    return found
 
 
 def _named(records: Sequence[Record], split: str) -> list[Record]:

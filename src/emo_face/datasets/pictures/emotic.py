@@ -1,17 +1,25 @@
-"""EMOTIC (Kosti et al., CVPR 2017): ``Annotations.mat`` and the csv/npy form of the community's converters.
+"""EMOTIC (Kosti et al., CVPR 2017 and PAMI 2019): both released ``.mat`` files and the forms of public converters.
 
 The data set is non-commercial and comes by request form; nothing of it is shipped here. Expected folders::
 
-    <root>/Annotations/Annotations.mat  or  <root>/Annotations.mat
-    <root>/emotic/{mscoco,framesdb,emodb_small,ade20k}/images/...   or the same without ``emotic/``
-    <root>/{train,val,test}.csv and {train,val,test}_{context,body,cat,cont}_arr.npy   (converted form)
+    <root>/Annotations/Annotations.mat  or  <root>/Annotations.mat            (second release)
+    <root>/CVPR17_Annotations.mat  or  <root>/Annotations/CVPR17_...          (first release)
+    <root>/emotic/{mscoco,framesdb,emodb_small,ade20k}/images/...   or cvpr_emotic/, or without either
+    <root>/{train,val,test}.csv, annot_arrs_{train,val,test}.csv              (emotic_csv.py)
+    <root>/{train,val,test}_{context,body,cat,cont}_arr.npy                   (converted form)
+
+Structure of the ``.mat`` by its public readers (rkosti/emotic, Tandon-A/emotic's mat2py.py, BENet's
+emotic_mat_to_json.py and three more): struct arrays ``train, val, test`` of ``filename, folder,
+image_size.{n_row,n_col}, original_database, person``. A person has ``body_bbox`` (x1, y1, x2, y2),
+``annotations_categories.categories``,
+``annotations_continuous.{valence,arousal,dominance}``, gender, age; in val and test these are of several annotators,
+beside ``combined_categories`` and ``combined_continuous``. One person of test has no category at all.
 """
 
 from __future__ import annotations
 
-import ast
-import csv
 import math
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,10 +30,13 @@ from numpy.typing import NDArray
 
 from emo_face.core.errors import UserError
 from emo_face.datasets.pictures.boxes import from_corners
-from emo_face.datasets.records import Record, ordered
+from emo_face.datasets.pictures.emotic_csv import LABEL_SET, SPLITS, read_csv, tables
+from emo_face.datasets.records import Record
+from emo_face.datasets.typos import corrected
 
-LABEL_SET = "emotic26"
-SPLITS = ("train", "val", "test")
+MATS = ("Annotations.mat", "CVPR17_Annotations.mat")
+PICTURE_FOLDERS = ("emotic", "cvpr_emotic")
+SOURCES = ("mscoco", "framesdb", "emodb_small", "ade20k")
 
 
 @dataclass(frozen=True)
@@ -38,19 +49,39 @@ class EmoticArrays:
     vad: NDArray[Any]
 
 
-def read(root: Path) -> list[Record]:
-    """Records of all splits from whichever form lies under ``root``. Raises UserError that names both forms."""
-    for candidate in (root / "Annotations.mat", root / "Annotations" / "Annotations.mat", root):
+def read(root: Path, skipped: Counter[str] | None = None) -> list[Record]:
+    """Records of all splits from whichever form lies under ``root``. Raises UserError that names the forms.
+
+    Args:
+        skipped: counts what was mended.
+    """
+    base = root.parent if root.is_file() else root
+    mats = [base / folder / name for folder in ("", "Annotations") for name in MATS]
+    for candidate in [root, *mats]:
         if candidate.is_file() and candidate.suffix == ".mat":
-            return read_mat(candidate)
-    tables = [root / f"{split}.csv" for split in SPLITS]
-    if any(table.is_file() for table in tables):
-        return [record for table in tables if table.is_file() for record in read_csv(table)]
-    raise UserError(f"{root}: neither Annotations.mat nor train.csv/val.csv/test.csv found; pass the EMOTIC folder")
+            return read_mat(candidate, picture_folder(base), skipped)
+    found = [record for table in tables(base) for record in read_csv(table, picture_folder(base), skipped)]
+    if found:
+        return found
+    raise UserError(
+        f"{root}: none of {', '.join(MATS)}, train.csv/val.csv/test.csv and annot_arrs_train.csv found; "
+        "pass the EMOTIC folder"
+    )
 
 
-def read_mat(path: Path) -> list[Record]:
-    """Records of the original annotation. Raises UserError where the file is no such annotation."""
+def picture_folder(root: Path) -> str:
+    """``emotic/``, ``cvpr_emotic/`` or nothing: what stands between ``root`` and mscoco, framesdb and so on."""
+    if any((root / source).is_dir() for source in SOURCES):
+        return ""
+    return next((f"{name}/" for name in PICTURE_FOLDERS if (root / name).is_dir()), "")
+
+
+def read_mat(path: Path, prefix: str = "", skipped: Counter[str] | None = None) -> list[Record]:
+    """Records of either released annotation. Raises UserError for a file that is no such annotation.
+
+    Args:
+        prefix: folder of the pictures, relative to the root, ending in a slash or empty.
+    """
     from scipy.io import loadmat
 
     try:
@@ -63,11 +94,11 @@ def read_mat(path: Path) -> list[Record]:
     records: list[Record] = []
     for split in SPLITS:
         for picture in np.atleast_1d(content[split]):
-            records.extend(_people(picture, split, path))
+            records.extend(_people(picture, split, path, prefix, skipped))
     return records
 
 
-def _people(picture: Any, split: str, path: Path) -> Iterator[Record]:
+def _people(picture: Any, split: str, path: Path, prefix: str, skipped: Counter[str] | None) -> Iterator[Record]:
     image = f"{picture.folder}/{picture.filename}"
     size = getattr(picture, "image_size", None)
     width_height = (int(size.n_col), int(size.n_row)) if size is not None and hasattr(size, "n_col") else None
@@ -75,13 +106,13 @@ def _people(picture: Any, split: str, path: Path) -> Iterator[Record]:
         try:
             yield Record(
                 id=f"emotic/{image}#{number}",
-                image=image,
+                image=prefix + image,
                 label_set=LABEL_SET,
-                labels=ordered(_categories(person), LABEL_SET),
+                labels=corrected(_categories(person), LABEL_SET, skipped),
                 split=split,
                 source="emotic.mat",
                 image_size=width_height,
-                bbox_body=from_corners(np.atleast_1d(person.bbox).ravel().tolist()),
+                bbox_body=from_corners(np.atleast_1d(person.body_bbox).ravel().tolist()),
                 vad=_continuous(person),
                 group_id=image,
             )
@@ -119,42 +150,6 @@ def _continuous(person: Any) -> tuple[float, float, float] | None:
         return None
     v, a, d = np.mean(usable, axis=0).tolist()
     return v, a, d
-
-
-def read_csv(path: Path) -> Iterator[Record]:
-    """Records of one converted split; the split is the file's stem. Raises UserError naming line and column."""
-    split = path.stem
-    if split not in SPLITS:
-        raise UserError(f"{path}: expected train.csv, val.csv or test.csv")
-    numbers: dict[str, int] = {}
-    with path.open(newline="", encoding="utf-8") as lines:
-        for line, row in enumerate(csv.DictReader(lines), 2):
-            try:
-                image = f"{row['Folder']}/{row['Filename']}"
-                number = numbers.get(image, 0)
-                numbers[image] = number + 1
-                yield _csv_record(row, image, number, split)
-            except (KeyError, ValueError, SyntaxError, TypeError) as error:
-                raise UserError(f"{path}:{line}: {type(error).__name__}: {error}") from None
-
-
-def _csv_record(row: dict[str, str], image: str, number: int, split: str) -> Record:
-    vad = ast.literal_eval(row["Continuous_Labels"]) if row.get("Continuous_Labels") else None
-    size = ast.literal_eval(row["Image Size"]) if row.get("Image Size") else None
-    if isinstance(size, dict):
-        size = (size["n_col"], size["n_row"])
-    return Record(
-        id=f"emotic/{image}#{number}",
-        image=image,
-        label_set=LABEL_SET,
-        labels=ordered(ast.literal_eval(row["Categorical_Labels"]), LABEL_SET),
-        split=split,
-        source="emotic.csv",
-        image_size=None if size is None else (int(size[0]), int(size[1])),
-        bbox_body=from_corners(ast.literal_eval(row["BBox"])),
-        vad=None if not vad else (float(vad[0]), float(vad[1]), float(vad[2])),
-        group_id=image,
-    )
 
 
 def read_npy(folder: Path, split: str) -> EmoticArrays:

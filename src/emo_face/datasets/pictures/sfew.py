@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 from emo_face.core.errors import UserError
 from emo_face.core.labels import label_set
+from emo_face.datasets.files import folders, pictures
 from emo_face.datasets.records import Record
 from emo_face.expression.contextface.prompts import LABEL_SET, label_of
 
@@ -13,11 +15,13 @@ PICTURES = {".png", ".jpg", ".jpeg", ".bmp"}
 SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 
 
-def read(root: Path) -> list[Record]:
+def read(root: Path, skipped: Counter[str] | None = None) -> list[Record]:
     """Records of SFEW in the seven labels that it shares with CAER-S.
 
     Folder names of splits and classes may have any case; ``Angry`` and ``Anger`` are one class. The clip a frame is of
     (the part of its name before the last underscore) is the group: frames of one clip stay in one split.
+
+    What was left out is counted in ``skipped``.
 
     Raises:
         UserError: no split folder, a class that is none of the seven, or no pictures.
@@ -25,15 +29,15 @@ def read(root: Path) -> list[Record]:
     if not root.is_dir():
         raise UserError(f"{root}: no such folder; expected <root>/{{Train,Val,Test}}/<Class>/*.png")
     records = []
-    for folder in sorted(p for p in root.iterdir() if p.is_dir() and p.name.lower() in SPLITS):
-        for classes in sorted(p for p in folder.iterdir() if p.is_dir()):
+    for folder in (p for p in folders(root, skipped) if p.name.lower() in SPLITS):
+        for classes in folders(folder, skipped):
             try:
                 label = label_of(classes.name)
             except ValueError:
                 raise UserError(
                     f"{classes}: unknown class; expected {', '.join(label_set(LABEL_SET).labels)}"
                 ) from None
-            for path in sorted(p for p in classes.iterdir() if p.suffix.lower() in PICTURES):
+            for path in pictures(classes, PICTURES, skipped):
                 image = path.relative_to(root).as_posix()
                 clip = path.stem.rsplit("_", 1)[0]
                 split = SPLITS[folder.name.lower()]

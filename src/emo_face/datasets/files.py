@@ -1,0 +1,38 @@
+"""Folders of data sets as people have them: what archives, network drives and notebooks leave beside the files.
+
+Names: AppleDouble files of macOS (``._name``, RFC 1740), ``__MACOSX`` of its archives, ``@eaDir`` of Synology,
+``.ipynb_checkpoints`` of Jupyter, ``.DS_Store``, ``Thumbs.db``, ``desktop.ini``, ``lost+found``, ``$RECYCLE.BIN``,
+``System Volume Information``. Whatever starts with a dot is hidden on purpose.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection
+from pathlib import Path
+
+STRAY = frozenset({"__macosx", "@eadir", "thumbs.db", "desktop.ini", "lost+found", "$recycle.bin",
+                   "system volume information"})  # fmt: skip
+
+
+def is_stray(path: Path) -> bool:
+    """Whether a file or folder belongs to a tool and not to the data."""
+    return path.name.startswith(".") or path.name.lower() in STRAY
+
+
+def folders(folder: Path, skipped: Counter[str] | None = None) -> list[Path]:
+    """The folders in ``folder`` by name; stray ones are counted in ``skipped``."""
+    return _kept([path for path in folder.iterdir() if path.is_dir()], "stray folder", skipped)
+
+
+def pictures(folder: Path, suffixes: Collection[str], skipped: Counter[str] | None = None) -> list[Path]:
+    """The files in ``folder`` with one of ``suffixes`` (lower case), by name; stray ones are counted in ``skipped``."""
+    found = [path for path in folder.iterdir() if path.suffix.lower() in suffixes and path.is_file()]
+    return _kept(found, "stray file", skipped)
+
+
+def _kept(paths: list[Path], kind: str, skipped: Counter[str] | None) -> list[Path]:
+    kept = [path for path in paths if not is_stray(path)]
+    if skipped is not None and len(kept) < len(paths):
+        skipped[kind] += len(paths) - len(kept)
+    return sorted(kept)

@@ -1,0 +1,27 @@
+"""Spellings of labels that released annotations are known to contain, and what is meant. Nothing else is guessed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+
+from emo_face.datasets.records import ordered
+
+KNOWN: Mapping[str, Mapping[str, str]] = {
+    # line 9736 of HECO_Labels.csv, as the README of BENet (its public reader) warns
+    "heco8": {"Happinesst": "Happiness"},
+    # rkosti/emotic, src/EMOTIC_mean_images/README.md; the authors' paper and .mat have Disquietment
+    "emotic26": {"Disquitement": "Disquietment"},
+}
+"""Label set -> spelling found -> label."""
+
+
+def corrected(labels: Iterable[str], set_name: str, skipped: Counter[str] | None = None) -> tuple[str, ...]:
+    """``labels`` as :func:`ordered` gives them, known typing errors mended and counted. Raises ValueError."""
+    table = KNOWN.get(set_name, {})
+    wanted = []
+    for label in labels:
+        if label in table and skipped is not None:
+            skipped[f"typing error mended: {label}"] += 1
+        wanted.append(table.get(label, label))
+    return ordered(wanted, set_name)
