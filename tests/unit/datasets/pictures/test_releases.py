@@ -176,7 +176,8 @@ def test_emotic_csv_with_a_column_per_class(folder: str, tmp_path: Path) -> None
 @pytest.mark.parametrize("labels", ["Labels/HECO_Labels.csv", "HECO_Labels.csv"])
 def test_heco_as_published_code_reads_it(pictures: str, labels: str, tmp_path: Path) -> None:
     row = {"Image": "heco_1.jpg", "Category": "Happinesst", "Label_SA": "Satisfied", "Label_CA": "Calm",
-           "xmin": "5.0", "ymin": 6, "xmax": 105, "ymax": 206, "Valence": 7, "Arousal": 5.5, "Dominance": 6}  # fmt: skip
+           "xmin": "5.0", "ymin": 6, "xmax": 105, "ymax": 206, "Valence": 7, "Arousal": 5.5,
+           "Dominance": 6}  # fmt: skip
     other = row | {"Image": "heco_2.jpg", "Category": "Peace", "Valence": "nan"}
     table(tmp_path / labels, [row, row | {"Category": "Anger", "xmin": 200, "xmax": 400}, other])
     save(tmp_path / pictures / "heco_1.jpg", 1)
