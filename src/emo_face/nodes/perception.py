@@ -14,6 +14,7 @@ from sensor_msgs.msg import Image
 
 from emo_face.core.geometry import apparent_size
 from emo_face.core.labels import label_set
+from emo_face.core.transcript import language
 from emo_face.core.types import ImageArray
 from emo_face.nodes.asking import Look, serve_questions
 from emo_face.nodes.backends import perception_models
@@ -124,8 +125,13 @@ class PerceptionNode(EmoNode):
         if not self.running:
             return
         try:
-            self._heard.hear(read_speech(msg, self.clock.now(), self._limits))
+            speech = read_speech(msg, self.clock.now(), self._limits)
+            self._heard.hear(speech)
             self.health.count("speech_in")
+            known = None if self._pipeline is None else self._pipeline.emotion.languages
+            spoken = language(speech.locale)
+            if known is not None and spoken and spoken not in known:
+                self.drop("speech_language", f"speech in {spoken!r} is not read: the model knows {', '.join(known)}")
         except SpeechRefused as refused:
             self.drop(refused.reason, f"speech not used: {refused}")
 

@@ -17,6 +17,7 @@ class EmotionModel(ABC):
         hashes: file name -> sha256 of the weights in use.
         thresholds: (n,) probability from which a label is active; None if the model's own flags stand.
         own_affect: the model reads valence and arousal itself; they are not derived from its labels.
+        languages: ISO 639 codes of the speech that it reads; None if that does not matter.
         warnings: degradations in force, each with its fix.
     """
 
@@ -25,6 +26,7 @@ class EmotionModel(ABC):
     hashes: Mapping[str, str]
     thresholds: FloatArray | None = None
     own_affect: bool = False
+    languages: tuple[str, ...] | None = None
     warnings: tuple[str, ...] = ()
 
     @abstractmethod

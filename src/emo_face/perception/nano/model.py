@@ -48,8 +48,9 @@ class TextReader(Protocol):
     """Reads one utterance; :class:`emo_face.perception.nano.text.TextStudent` fills it."""
 
     hashes: Mapping[str, str]
+    languages: tuple[str, ...]
 
-    def read(self, text: str) -> Reading: ...
+    def read(self, text: str, locale: str = "") -> Reading: ...
 
 
 class ShapeOpinion(Protocol):
@@ -107,7 +108,8 @@ class NanoEmotion(EmotionModel):
             **(face.hashes if face is not None else {}),
             **(text.hashes if text is not None else {}),
         }
-        self._heard: OrderedDict[str, Reading] = OrderedDict()
+        self.languages = None if text is None else text.languages
+        self._heard: OrderedDict[tuple[str, str], Reading] = OrderedDict()
 
     def reset(self) -> None:
         """Forget everybody's resting face and what was said (the clock jumped back, the node was activated again)."""
@@ -168,9 +170,10 @@ class NanoEmotion(EmotionModel):
         trust = speech_reliability(now - speech.stamp, speech.confidence, self.speech_ttl)
         if self._text is None or trust == 0.0:
             return None, 0.0
-        reading = self._heard.get(speech.text)
+        said = (speech.text, speech.locale)
+        reading = self._heard.get(said)
         if reading is None:
-            reading = self._heard[speech.text] = self._text.read(speech.text)
+            reading = self._heard[said] = self._text.read(*said)
             if len(self._heard) > REMEMBERED_UTTERANCES:
                 self._heard.popitem(last=False)
         return reading, trust

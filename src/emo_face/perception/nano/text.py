@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from emo_face.core.errors import ModelError
 from emo_face.core.labels import basic7, label_set
+from emo_face.core.transcript import language
 from emo_face.core.types import FloatArray
 from emo_face.perception.nano.wordpiece import WordPiece, clean, latin_share
 from emo_face.runtime.ort import OrtBackend
@@ -43,10 +44,12 @@ class TextStudent:
 
     Attributes:
         name: ``nano_text``. label_set: ``basic7``. path: the ONNX file. tokens: its tokeniser.
+        languages: ISO 639 codes of what it was trained on.
         hashes: file name -> sha256 of the weights in use.
     """
 
     name = MODEL
+    languages: tuple[str, ...] = ("en",)
 
     def __init__(self, path: Path, threads: int = 1) -> None:
         """Load ``path``.
@@ -73,15 +76,17 @@ class TextStudent:
         """Load the checked file of the model store, or a given one. Raises ModelError as the store does."""
         return cls((store or open_store()).resolve(MODEL, path).path)
 
-    def read(self, text: str) -> TextReading:
+    def read(self, text: str, locale: str = "") -> TextReading:
         """Read one utterance of any length and script.
 
         Text without letters, digits or emoji, and text in a script other than Latin, is not read: the distribution is
-        flat and ``quality`` 0; a mixture lies between, by its share of Latin letters.
+        flat and ``quality`` 0; a mixture lies between, by its share of Latin letters. So is text whose ``locale``
+        (``de-DE``, ``nl``) names a language outside ``languages``; an empty one says nothing.
         """
         cleaned = clean(text)
         flat = np.full(len(basic7()), 1.0 / len(basic7()))
-        quality = latin_share(cleaned)
+        spoken = language(locale)
+        quality = latin_share(cleaned) if not spoken or spoken in self.languages else 0.0
         if quality == 0.0:
             return TextReading(flat, 0.0)
         ids = np.asarray([self.tokens.encode(cleaned, self._max_length)], dtype=np.int64)

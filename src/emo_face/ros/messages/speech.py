@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from emo_face.core import transcript
 from emo_face.core.types import Person, Speech
 from emo_face.ros.clock import seconds
 
@@ -34,34 +34,23 @@ class SpeechRefused(ValueError):
         self.reason = reason
 
 
-def clean(text: str, max_bytes: int) -> str:
-    """Text without control, format and surrogate characters, white space folded, at most ``max_bytes`` of UTF-8.
-
-    Letters of every script stay; joiners that scripts and emoji need (ZWJ, ZWNJ) too.
-    """
-    # a character is at most 4 bytes; cut first, so that the work is bounded
-    short = text[: max_bytes + 1]
-    kept = (" " if unicodedata.category(c) in ("Cc", "Zl", "Zp") else c for c in short)
-    shown = "".join(c for c in kept if unicodedata.category(c) not in ("Cf", "Cs", "Co", "Cn") or c in "\u200c\u200d")
-    folded = " ".join(shown.split())
-    return folded.encode("utf-8")[:max_bytes].decode("utf-8", "ignore").strip()
-
-
 def read_speech(msg: Any, now: float, limits: SpeechLimits) -> Speech:
     """Make an utterance of a ``String`` or ``LiveSpeech`` message.
 
     A ``String`` has no stamp: it was said when it came, ``now`` (seconds). ``LiveSpeech`` has final text, confidence,
-    a stamp (zero counts as now) and, by the release of hri_msgs, ``locale`` or ``language``.
+    a stamp (zero counts as now) and, by the release of hri_msgs, ``locale`` or ``language``. Text and confidence are
+    read by the conventions of recognisers (core/transcript.py); without a confidence it is taken for sure.
 
     Raises:
         SpeechRefused: not final or empty, low confidence, or stale.
     """
     live = hasattr(msg, "final")
-    text = clean(msg.final if live else msg.data, limits.max_bytes)
-    if not any(unicodedata.category(c)[0] in "LNS" for c in text):
-        raise SpeechRefused("speech_empty", "text without a letter, number or symbol")
-    confidence = float(msg.confidence) if live else 1.0
-    # some recognisers leave the field zero; NaN never passes
+    try:
+        said = transcript.read(msg.final if live else msg.data, limits.max_bytes)
+    except transcript.NotSpeech as nothing:
+        raise SpeechRefused(nothing.reason, str(nothing)) from None
+    told = transcript.confidence(float(msg.confidence)) if live else None
+    confidence = next((value for value in (told, said.confidence) if value is not None), 1.0)
     if not confidence >= limits.min_confidence:
         raise SpeechRefused("speech_unsure", f"confidence below speech.min_confidence = {limits.min_confidence:g}")
     stamp = now
@@ -69,8 +58,8 @@ def read_speech(msg: Any, now: float, limits: SpeechLimits) -> Speech:
         stamp = seconds(msg.header.stamp)
         if not math.isfinite(stamp) or not now - limits.ttl <= stamp <= now + 1.0:
             raise SpeechRefused("speech_stale", f"stamp not within the last {limits.ttl:g} s; check the clocks")
-    locale = str(getattr(msg, "locale", "") or getattr(msg, "language", ""))[:32]
-    return Speech(text, min(stamp, now), min(confidence, 1.0), "", locale)
+    locale = str(getattr(msg, "locale", "") or getattr(msg, "language", "") or said.language)[:32]
+    return Speech(said.text, min(stamp, now), min(confidence, 1.0), "", locale)
 
 
 class Heard:

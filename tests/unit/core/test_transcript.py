@@ -1,0 +1,135 @@
+"""core/transcript.py: recognisers' conventions, each from what its makers publish or its users report."""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from emo_face.core.transcript import NotSpeech, clean, confidence, language, read
+
+
+def test_control_characters_become_spaces_and_length_is_bounded() -> None:
+    assert clean("a\x00b\r\n\x1b[31mred\u202e!", 100) == "a b [31mred!"
+    assert len(clean("é" * 100_000, 101).encode()) == 100
+
+
+@given(st.text(max_size=300), st.integers(16, 200))
+def test_cleaned_text_is_always_safe(text: str, limit: int) -> None:
+    cleaned = clean(text, limit)
+    assert len(cleaned.encode("utf-8")) <= limit
+    assert not any(unicodedata.category(c) in ("Cc", "Cs") for c in cleaned)
+    assert clean(cleaned, limit) == cleaned
+
+
+@given(st.text(max_size=300))
+def test_any_text_is_words_or_no_speech(text: str) -> None:
+    try:
+        found = read(text, 200)
+    except NotSpeech:
+        return
+    assert found.text
+    assert found.confidence is None or 0 <= found.confidence <= 1
+
+
+# keyboard, typographic (word processors, Whisper), Windows-1252 as Latin-1, accent, modifier letter, full width
+@pytest.mark.parametrize("mark", ["'", "\u2019", "\u0092", "\u00b4", "\u02bc", "\uff07"])
+def test_apostrophes_of_every_kind_are_one(mark: str) -> None:
+    assert read(f"I don{mark}t think it{mark}s bad", 200).text == "I don't think it's bad"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[BLANK_AUDIO]", "[ Silence ]", "[MUSIC PLAYING]", "(upbeat music)", "(speaking in foreign language)", "*coughs*",
+     "<unk>", "[unk] [unk]", "\u266a \u266a", "\u266a [Music] \u266a", "<|nospeech|>", "(laughs)"],
+)  # fmt: skip
+def test_marks_of_sounds_are_no_words(text: str) -> None:
+    with pytest.raises(NotSpeech) as nothing:
+        read(text, 200)
+    assert nothing.value.reason == "speech_empty"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("(laughs) that is not funny [door slams]", "that is not funny"),
+        ("\u266a la la la \u266a", "la la la"),
+        ("I *really* hate this", "I *really* hate this"),  # stress in a chat, no sound
+        ("He said (and I agree) no", "He said (and I agree) no"),
+        ("3 < 4 and 5 > 2, you know", "3 2, you know"),  # the price of a rule that knows no grammar
+    ],
+)
+def test_marks_beside_words_are_left_out(text: str, words: str) -> None:
+    assert read(text, 200).text == words
+
+
+@pytest.mark.parametrize("text", ["Thanks for watching!", "THANK YOU FOR WATCHING.", "you", "Please subscribe."])
+def test_phrases_of_silence(text: str) -> None:
+    with pytest.raises(NotSpeech) as nothing:
+        read(text, 200)
+    assert nothing.value.reason == "speech_silence"
+    assert read(f"I said to her {text}", 200).text
+
+
+# vosk-api: Result(), PartialResult(), SetWords(True), SetMaxAlternatives(2); OpenAI's audio/transcriptions
+# (verbose_json), which whisper.cpp's server and faster-whisper's answer with as well
+@pytest.mark.parametrize(
+    ("said", "words", "sure"),
+    [
+        ({"text": "i am so angry"}, "i am so angry", None),
+        ({"result": [{"conf": 0.5, "word": "hi"}, {"conf": 1.0, "word": "you"}], "text": "hi there"}, "hi there", 0.75),
+        ({"alternatives": [{"confidence": 301.5, "text": "hello"}, {"text": "yellow"}]}, "hello", None),
+        ({"language": "english", "text": " Hi.", "segments": [{"avg_logprob": -0.5}]}, "Hi.", 0.6065),
+    ],
+)  # fmt: skip
+def test_json_of_recognisers(said: dict[str, object], words: str, sure: float | None) -> None:
+    found = read(json.dumps(said), 200)
+    assert found.text == words
+    assert found.confidence == (None if sure is None else pytest.approx(sure, abs=1e-3))
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ('{"partial": "i am so"}', "speech_partial"),
+        ('{"text": ""}', "speech_empty"),
+        ('{"text": 3}', "speech_json"),
+        ('{"type": "speech_started"}', "speech_json"),
+        ('{"text": "thanks", "segments": [{"no_speech_prob": 0.9}]}', "speech_silence"),
+        ('{"text": "' + "a" * 70_000 + '"}', "speech_json"),
+    ],
+)
+def test_json_that_says_nothing(text: str, reason: str) -> None:
+    with pytest.raises(NotSpeech) as nothing:
+        read(text, 200)
+    assert nothing.value.reason == reason
+
+
+def test_braces_that_are_no_json_are_words() -> None:
+    assert read("{sigh} fine", 200).text == "{sigh} fine"
+
+
+def test_brackets_without_end_cost_no_time() -> None:
+    assert read('{"a":' * 10_000, 200).text
+    assert read("hello " + "(*[<" * 5_000, 65536).text
+
+
+@pytest.mark.parametrize(
+    ("value", "wanted"),
+    [(0.0, None), (-1.0, None), (1.0, 1.0), (1.0000001, 1.0), (50.0, 0.5), (100.0, 1.0), (101.0, 0.0),
+     (-0.3, 0.7408), (float("nan"), 0.0), (float("inf"), 0.0), (float("-inf"), 0.0)],
+)  # fmt: skip
+def test_confidence_by_convention(value: float, wanted: float | None) -> None:
+    assert confidence(value) == (None if wanted is None else pytest.approx(wanted, abs=1e-4))
+
+
+@pytest.mark.parametrize(
+    ("locale", "code"),
+    [("en_GB", "en"), ("de-DE", "de"), ("it", "it"), ("nl_NL.UTF-8", "nl"), ("English", "en"), ("", ""), ("auto", ""),
+     ("zh-Hans", "zh"), ("C", "")],
+)  # fmt: skip
+def test_language_of_a_locale(locale: str, code: str) -> None:
+    assert language(locale) == code
