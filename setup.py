@@ -42,8 +42,8 @@ EXTRAS = {
     "ultralytics": ["ultralytics>=8.3", "onnx>=1.16"],
     # Actuator buses.
     "pca9685": ["adafruit-circuitpython-servokit>=1.3"],
-    "dynamixel": ["dynamixel-sdk>=3.7"],
-    "feetech": ["feetech-servo-sdk>=1.0"],
+    "dynamixel": ["pyserial>=3.5"],
+    "feetech": ["pyserial>=3.5"],
     # Running the full tier, and training (also of the nano students).
     "full": FULL,
     # 4-bit and 8-bit backbones (QLoRA). Run on a CPU only.
@@ -74,6 +74,8 @@ EXTRAS = {
         "submitit>=1.5",
         *EVAL,
         "adafruit-circuitpython-servokit>=1.3",
+        "pyserial>=3.5",
+        # what our packets are compared with
         "dynamixel-sdk>=3.7",
         "feetech-servo-sdk>=1.0",
     ],

@@ -1,6 +1,17 @@
-"""Servo buses at the other end of a pseudo-terminal: they read and answer byte by byte, and misbehave when told to.
+"""Servo buses at the other end of a pseudo-terminal, made from the makers' register maps, and misbehaving when told to.
 
-Written from the makers' protocol descriptions, not from their SDKs, so that both ends are checked.
+Neither the packets nor the numbers come from our drivers:
+
+- Feetech STS/SMS: memory table (FT-SMS-STS-emanual; the same addresses in huggingface/lerobot,
+  src/lerobot/motors/feetech/tables.py): model 3 (STS3215: bytes 9, 3), torque 40, goal 42 and
+  position 56 (sign in bit 15), goal speed 46, load 60 (sign in bit 10), numbers little-endian.
+- Feetech SCS: the same addresses (FT-SCSCL-emanual), model bytes 5, 4 (SCS0009), 1024 steps, numbers big-endian, no
+  sync read.
+- Dynamixel X: e-Manual, control table of XM430-W350 (the same in lerobot's dynamixel/tables.py): model 0, firmware 6,
+  torque 64, hardware error 70, bus watchdog 98, profile velocity 112, goal 116, load 126, position 132.
+- Dynamixel XL-320: 51 bytes, model 0 (350), torque 24, goal 30, position 37.
+- Bus watchdog: e-Manual, "Bus Watchdog(98)": 20 ms a count while torque is on, any instruction packet feeds it; when it
+  fires the servo stops, the register reads -1 and goals are read-only until 0 is written.
 """
 
 from __future__ import annotations
@@ -10,21 +21,154 @@ import os
 import pty
 import select
 import threading
+import time
 import tty
-from dataclasses import dataclass, field
+from collections.abc import Iterable
 
 
-@dataclass
+def signed(raw: int, bit: int) -> int:
+    """Sign and magnitude, as Feetech stores it."""
+    return -(raw & ((1 << bit) - 1)) if raw >> bit & 1 else raw
+
+
+def magnitude(value: int, bit: int) -> int:
+    """The other way round."""
+    return abs(value) | (1 << bit if value < 0 else 0)
+
+
 class Servo:
-    """One servo: its control table as bytes, and how it misbehaves."""
+    """One servo: its control table as bytes, and how it misbehaves.
 
-    table: bytearray = field(default_factory=lambda: bytearray(256))
-    mute: bool = False
-    answers_as: int | None = None
-    error: int = 0
-    corrupt: bool = False
-    cut: int | None = None  # answer only so many bytes
-    short_data: bool = False  # well-formed, but one byte too few
+    Attributes:
+        mute: hears, does not answer. deaf: answers, does not obey. absent: not on the bus at all.
+        stuck: torque reads on whatever is written. answers_as: another id. error: error byte of its answers.
+        corrupt: wrong checksum. cut: only so many bytes. short_data: well-formed, but one byte too few.
+    """
+
+    TORQUE, GOAL, POSITION, SPEED = 40, (42, 2), (56, 2), (46, 2)
+    ENDIAN, SIZE = "little", 87
+
+    def __init__(self) -> None:
+        self.table = bytearray(self.SIZE)
+        self.mute = self.deaf = self.absent = self.stuck = self.corrupt = self.short_data = False
+        self.answers_as: int | None = None
+        self.cut: int | None = None
+        self.error = 0
+        self.power_on()
+
+    def power_on(self) -> None:
+        """What the table holds when power comes; the horn stays where it is."""
+
+    def number(self, field: tuple[int, int]) -> int:
+        """A field as the maker encodes it."""
+        raw = self.raw(field)
+        return signed(raw, 15)
+
+    def put(self, field: tuple[int, int], value: int) -> None:
+        self.store(field, magnitude(value, 15))
+
+    def raw(self, field: tuple[int, int]) -> int:
+        return int.from_bytes(self.table[field[0] : sum(field)], self.ENDIAN)  # type: ignore[arg-type]
+
+    def store(self, field: tuple[int, int], raw: int) -> None:
+        self.table[field[0] : sum(field)] = raw.to_bytes(field[1], self.ENDIAN)  # type: ignore[arg-type]
+
+    @property
+    def torque(self) -> int:
+        return self.table[self.TORQUE]
+
+    @property
+    def goal(self) -> int:
+        return self.number(self.GOAL)
+
+    @property
+    def position(self) -> int:
+        return self.number(self.POSITION)
+
+    @position.setter
+    def position(self, ticks: int) -> None:
+        self.put(self.POSITION, ticks)
+
+    def load(self, thousandths: int) -> None:
+        self.store((60, 2), magnitude(thousandths, 10))
+
+    def fed(self, now: float) -> None:
+        """Some instruction packet passed on the bus."""
+
+    def write(self, address: int, data: bytes) -> None:
+        if self.deaf or self.absent or address + len(data) > len(self.table):
+            return
+        self.table[address : address + len(data)] = data
+        if self.stuck:
+            self.table[self.TORQUE] = 1
+        if self.torque:
+            self.position = self.goal  # stands there at once
+
+
+class StsServo(Servo):
+    """STS3215."""
+
+    def power_on(self) -> None:
+        self.table[0:5] = bytes([3, 10, 0, 9, 3])  # firmware, byte order, model
+        self.table[40:56] = bytes(16)
+
+
+class ScsServo(Servo):
+    """SCS0009: big-endian, 1024 steps."""
+
+    ENDIAN = "big"
+
+    def power_on(self) -> None:
+        self.table[0:5] = bytes([3, 10, 1, 5, 4])
+
+
+class XServo(Servo):
+    """XM430-W350: two's complement, and a bus watchdog."""
+
+    TORQUE, GOAL, POSITION, SPEED, SIZE = 64, (116, 4), (132, 4), (112, 4), 147
+    WATCHDOG, FIRMWARE, MODEL = 98, 45, 1020
+
+    def power_on(self) -> None:
+        self.store((0, 2), self.MODEL)
+        self.table[6] = self.FIRMWARE
+        self.table[self.TORQUE] = self.table[70] = self.table[self.WATCHDOG] = 0
+        self._heard = time.monotonic()
+
+    def number(self, field: tuple[int, int]) -> int:
+        return int.from_bytes(self.table[field[0] : sum(field)], "little", signed=True)
+
+    def put(self, field: tuple[int, int], value: int) -> None:
+        self.store(field, value & (256 ** field[1] - 1))
+
+    def load(self, thousandths: int) -> None:
+        self.put((126, 2), thousandths)
+
+    def fed(self, now: float) -> None:
+        count = self.table[self.WATCHDOG]
+        if self.torque and 0 < count < 128 and now - self._heard > 0.02 * count:
+            self.table[self.WATCHDOG] = 0xFF
+        self._heard = now
+
+    def write(self, address: int, data: bytes) -> None:
+        if self.table[self.WATCHDOG] == 0xFF and address in (100, 102, 104, 116):
+            return  # range error
+        if address == self.WATCHDOG and self.table[6] < 38:
+            return
+        super().write(address, data)
+
+
+class Xl320Servo(XServo):
+    """XL-320: another table altogether."""
+
+    TORQUE, GOAL, POSITION, SPEED, SIZE = 24, (30, 2), (37, 2), (32, 2), 51
+    WATCHDOG, MODEL = 50, 350
+
+    def power_on(self) -> None:
+        self.store((0, 2), self.MODEL)
+        self._heard = 0.0
+
+    def fed(self, now: float) -> None:
+        pass
 
 
 class FakeBus:
@@ -32,28 +176,44 @@ class FakeBus:
 
     Attributes:
         packets: (id, instruction, parameters) of every well-formed packet, in order.
-        garbage: bytes sent before each answer.
-        damaged: packets with a wrong checksum.
+        garbage: bytes sent before each answer. damaged: packets with a wrong checksum.
+        echo: returns every byte that is sent. babble: sends these bytes all the time. delay: seconds before an answer.
+        chained: as with real sync reads, who comes behind a silent servo in the list does not answer either.
+        drop: next so many writes that reach nobody.
     """
 
-    def __init__(self, ids: list[int]) -> None:
-        self.master, slave = pty.openpty()
-        tty.setraw(slave)
-        self.path = os.ttyname(slave)
-        self._slave = slave
-        self.servos = {i: Servo() for i in ids}
+    READ, WRITE, SYNC_READ, SYNC_WRITE, BROADCAST = 0x02, 0x03, 0x82, 0x83, 0xFE
+    SERVO: type[Servo]
+
+    def __init__(self, ids: Iterable[int], servo: type[Servo] | None = None, link: str | None = None) -> None:
+        self.servos = {i: (servo or self.SERVO)() for i in ids}
         self.packets: list[tuple[int, int, bytes]] = []
-        self.garbage = b""
-        self.damaged = 0
+        self.garbage = self.babble = b""
+        self.damaged = self.drop = 0
+        self.echo, self.chained, self.delay = False, True, 0.0
+        self._link = link
+        self.plug()
+
+    def plug(self) -> None:
+        """The adapter comes (again)."""
+        self.master, self._slave = pty.openpty()
+        tty.setraw(self._slave)
+        self.path = os.ttyname(self._slave)
+        if self._link:
+            os.symlink(self.path, self._link)
+            self.path = self._link
         self._buffer = b""
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._serve, daemon=True)
         self._thread.start()
 
     def close(self) -> None:
-        """Unplug: the port disappears under the driver's feet."""
+        """Unplug: the port disappears under the driver's feet; the servos keep their power."""
         self._stop.set()
         self._thread.join(2.0)
+        if self._link:
+            with contextlib.suppress(OSError):
+                os.unlink(self._link)
         for fd in (self.master, self._slave):
             with contextlib.suppress(OSError):
                 os.close(fd)
@@ -62,36 +222,86 @@ class FakeBus:
         """Packets with this instruction."""
         return [p for p in self.packets if p[1] == instruction]
 
+    def torques(self) -> list[int]:
+        """Torque switches, in the order of the ids."""
+        return [servo.torque for servo in self.servos.values()]
+
     def _serve(self) -> None:
         while not self._stop.is_set():
-            ready, _, _ = select.select([self.master], [], [], 0.02)
+            ready, _, _ = select.select([self.master], [], [], 0.002 if self.babble else 0.02)
+            if self.babble:
+                self._out(self.babble)
             if not ready and self._buffer:  # a servo forgets half a packet when the line falls silent
                 self._buffer = self._buffer[1:]
-                while self._step():
-                    pass
-            if ready:
+            elif ready:
                 try:
-                    self._buffer += os.read(self.master, 4096)
+                    self._buffer += (came := os.read(self.master, 4096))
                 except OSError:
                     return
-                while self._step():
-                    pass
+                if self.echo:
+                    self._out(came)
+            while self._step():
+                pass
+
+    def _out(self, data: bytes) -> None:
+        if select.select([], [self.master], [], 0)[1]:
+            with contextlib.suppress(OSError):
+                os.write(self.master, data)
+
+    def _handle(self, target: int, instruction: int, address: int, size: int, rest: bytes) -> None:
+        """Carry out an instruction: ``rest`` are the data of a write, or the ids (and data) of a sync one."""
+        for servo in self.servos.values():
+            servo.fed(time.monotonic())
+        everybody = list(self.servos) if target == self.BROADCAST else [i for i in [target] if i in self.servos]
+        if instruction in (self.WRITE, self.SYNC_WRITE) and self.drop:
+            self.drop -= 1
+        elif instruction == self.WRITE:
+            for i in everybody:
+                self.servos[i].write(address, rest)
+                if target != self.BROADCAST:
+                    self._answer(i, b"")
+        elif instruction == self.SYNC_WRITE:
+            for at in range(0, len(rest), size + 1):
+                if rest[at] in self.servos:
+                    self.servos[rest[at]].write(address, rest[at + 1 : at + 1 + size])
+        elif instruction == self.READ:
+            for i in everybody:
+                self._answer(i, self._data(i, address, size))
+        elif instruction == self.SYNC_READ:
+            for i in rest:
+                if i not in self.servos or self.servos[i].mute or self.servos[i].absent:
+                    if self.chained:
+                        return
+                    continue
+                if isinstance(self.servos[i], ScsServo):
+                    return
+                self._answer(i, self._data(i, address, size))
+
+    def _data(self, i: int, address: int, size: int) -> bytes:
+        return bytes(self.servos[i].table[address : address + size])
+
+    def _answer(self, i: int, data: bytes) -> None:
+        servo = self.servos[i]
+        if servo.mute or servo.absent:
+            return
+        sender = i if servo.answers_as is None else servo.answers_as
+        packet = self._packet(sender, servo.error, data[:-1] if servo.short_data else data)
+        if servo.corrupt:
+            packet = packet[:-1] + bytes([packet[-1] ^ 0x55])
+        time.sleep(self.delay)
+        self._out(self.garbage + packet[: servo.cut])
 
     def _step(self) -> bool:
         raise NotImplementedError
 
-    def _send(self, servo: Servo, packet: bytes) -> None:
-        if servo.mute:
-            return
-        if servo.corrupt:
-            packet = packet[:-1] + bytes([packet[-1] ^ 0x55])
-        os.write(self.master, self.garbage + packet[: servo.cut])
+    def _packet(self, i: int, error: int, data: bytes) -> bytes:
+        raise NotImplementedError
 
 
 class FeetechBus(FakeBus):
-    """SMS/STS protocol: FF FF id length instruction parameters checksum; little-endian tables."""
+    """FF FF id length instruction parameters checksum."""
 
-    PING, READ, WRITE, SYNC_READ, SYNC_WRITE = 0x01, 0x02, 0x03, 0x82, 0x83
+    SERVO = StsServo
 
     def _step(self) -> bool:
         start = self._buffer.find(b"\xff\xff")
@@ -105,41 +315,22 @@ class FeetechBus(FakeBus):
         if (~sum(packet[2:-1])) & 0xFF != packet[-1]:
             self.damaged += 1
             return True
-        self._handle(packet[2], packet[4], packet[5:-1])
+        target, instruction, params = packet[2], packet[4], packet[5:-1]
+        self.packets.append((target, instruction, params))
+        if params:
+            known = 1 if instruction == self.WRITE else 2
+            self._handle(target, instruction, params[0], params[1] if known == 2 else 0, params[known:])
         return True
 
-    def _handle(self, servo: int, instruction: int, params: bytes) -> None:
-        self.packets.append((servo, instruction, params))
-        if instruction == self.SYNC_WRITE:
-            address, size = params[0], params[1]
-            for at in range(2, len(params), size + 1):
-                if params[at] in self.servos:
-                    self.servos[params[at]].table[address : address + size] = params[at + 1 : at + 1 + size]
-        elif instruction == self.SYNC_READ:
-            for i in params[2:]:
-                if i in self.servos:
-                    self._answer(i, bytes(self.servos[i].table[params[0] : params[0] + params[1]]))
-        elif instruction == self.READ and servo in self.servos:
-            self._answer(servo, bytes(self.servos[servo].table[params[0] : params[0] + params[1]]))
-        elif instruction == self.WRITE:
-            for i in self.servos if servo == 0xFE else [servo] if servo in self.servos else []:
-                self.servos[i].table[params[0] : params[0] + len(params) - 1] = params[1:]
-                if servo != 0xFE:
-                    self._answer(i, b"")
-
-    def _answer(self, i: int, data: bytes) -> None:
-        servo = self.servos[i]
-        if servo.short_data:
-            data = data[:-1]
-        shown = i if servo.answers_as is None else servo.answers_as
-        body = bytes([shown, len(data) + 2, servo.error]) + data
-        self._send(servo, b"\xff\xff" + body + bytes([~sum(body) & 0xFF]))
+    def _packet(self, i: int, error: int, data: bytes) -> bytes:
+        body = bytes([i, len(data) + 2, error]) + data
+        return b"\xff\xff" + body + bytes([~sum(body) & 0xFF])
 
 
 class DynamixelBus(FakeBus):
     """Protocol 2.0: FF FF FD 00 id length instruction parameters crc16; 16-bit addresses."""
 
-    READ, WRITE, STATUS, SYNC_READ, SYNC_WRITE = 0x02, 0x03, 0x55, 0x82, 0x83
+    SERVO = XServo
 
     def _step(self) -> bool:
         start = self._buffer.find(b"\xff\xff\xfd\x00")
@@ -153,38 +344,19 @@ class DynamixelBus(FakeBus):
         if crc16(packet[:-2]) != int.from_bytes(packet[-2:], "little"):
             self.damaged += 1
             return True
-        self._handle(packet[4], packet[7], packet[8:-2].replace(b"\xff\xff\xfd\xfd", b"\xff\xff\xfd"))
+        target, instruction = packet[4], packet[7]
+        params = packet[8:-2].replace(b"\xff\xff\xfd\xfd", b"\xff\xff\xfd")
+        self.packets.append((target, instruction, params))
+        if len(params) >= 2:
+            known = 2 if instruction == self.WRITE else 4
+            size = int.from_bytes(params[2:4], "little") if known == 4 else 0
+            self._handle(target, instruction, int.from_bytes(params[0:2], "little"), size, params[known:])
         return True
 
-    def _handle(self, servo: int, instruction: int, params: bytes) -> None:
-        self.packets.append((servo, instruction, params))
-        if instruction not in (self.READ, self.WRITE, self.SYNC_READ, self.SYNC_WRITE):
-            return
-        address = int.from_bytes(params[0:2], "little")
-        size = int.from_bytes(params[2:4], "little") if instruction != self.WRITE else len(params) - 2
-        if instruction == self.SYNC_WRITE:
-            for at in range(4, len(params), size + 1):
-                if params[at] in self.servos:
-                    self.servos[params[at]].table[address : address + size] = params[at + 1 : at + 1 + size]
-        elif instruction == self.SYNC_READ:
-            for i in params[4:]:
-                if i in self.servos:
-                    self._answer(i, bytes(self.servos[i].table[address : address + size]))
-        elif instruction == self.READ and servo in self.servos:
-            self._answer(servo, bytes(self.servos[servo].table[address : address + size]))
-        elif instruction == self.WRITE:
-            for i in self.servos if servo == 0xFE else [servo] if servo in self.servos else []:
-                self.servos[i].table[address : address + size] = params[2:]
-
-    def _answer(self, i: int, data: bytes) -> None:
-        servo = self.servos[i]
-        if servo.short_data:
-            data = data[:-1]
-        shown = i if servo.answers_as is None else servo.answers_as
-        body = bytes([0x55, servo.error]) + data
-        body = body.replace(b"\xff\xff\xfd", b"\xff\xff\xfd\xfd")  # byte stuffing
-        packet = b"\xff\xff\xfd\x00" + bytes([shown]) + (len(body) + 2).to_bytes(2, "little") + body
-        self._send(servo, packet + crc16(packet).to_bytes(2, "little"))
+    def _packet(self, i: int, error: int, data: bytes) -> bytes:
+        body = (bytes([0x55, error]) + data).replace(b"\xff\xff\xfd", b"\xff\xff\xfd\xfd")  # byte stuffing
+        packet = b"\xff\xff\xfd\x00" + bytes([i]) + (len(body) + 2).to_bytes(2, "little") + body
+        return packet + crc16(packet).to_bytes(2, "little")
 
 
 def crc16(data: bytes) -> int:
@@ -193,5 +365,6 @@ def crc16(data: bytes) -> int:
     for byte in data:
         crc ^= byte << 8
         for _ in range(8):
-            crc = (crc << 1 ^ 0x8005) & 0xFFFF if crc & 0x8000 else crc << 1
+            crc = (crc << 1) ^ 0x8005 if crc & 0x8000 else crc << 1
+            crc &= 0xFFFF
     return crc

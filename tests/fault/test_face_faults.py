@@ -136,19 +136,19 @@ def test_a_bus_that_is_never_there_costs_little(story: Story) -> None:
 def test_estop_in_a_transition_and_the_way_back(story: Story) -> None:
     story.run(0.25, smile=True)
     story.face.estop()
-    assert not story.bus.torque, "at once, not at the next tick"
+    assert not story.bus.torque_on, "at once, not at the next tick"
     held = story.bus.target
     story.run(0.5, smile=True)
     np.testing.assert_array_equal(story.bus.target, held)
     story.face.enable(True)
     story.run(0.2, smile=True)
-    assert not story.bus.torque, "enable alone does not release the stop"
+    assert not story.bus.torque_on, "enable alone does not release the stop"
     story.face.clear_estop()
     story.run(0.5, smile=True)
-    assert not story.bus.torque, "nor does releasing it start the motors"
+    assert not story.bus.torque_on, "nor does releasing it start the motors"
     story.face.enable(True)
     story.run(1.5, smile=True)
-    assert story.bus.torque
+    assert story.bus.torque_on
     assert story.corners == pytest.approx(0.9, abs=0.02)
 
 
@@ -160,7 +160,7 @@ def test_estop_while_the_bus_is_away_survives_the_reconnect(story: Story) -> Non
     story.bus.unplugged = False
     story.run(2.0, smile=True)
     assert story.face.health.connected
-    assert not story.bus.torque
+    assert not story.bus.torque_on
     assert story.face.output.state is GateState.ESTOP
 
 
@@ -171,14 +171,14 @@ def test_estop_hold_brakes_and_keeps_torque() -> None:
     story.run(1.0, smile=True)
     held = story.bus.target
     story.run(1.0, smile=True)
-    assert story.bus.torque
+    assert story.bus.torque_on
     np.testing.assert_array_equal(story.bus.target, held)
 
 
 def test_disable_and_enable(story: Story) -> None:
     story.run(1.0, smile=True)
     story.face.enable(False)
-    assert not story.bus.torque
+    assert not story.bus.torque_on
     story.bus.push(story.rig.limits.neutral)
     story.run(0.5, smile=True)
     story.face.enable(True)

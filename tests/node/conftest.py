@@ -17,6 +17,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))  # helpers beside the tests
 os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="emo_face_state_")  # no stop of a run before
 rclpy = pytest.importorskip("rclpy", reason="needs ROS 2: run scripts/setup.sh")
 
 FIRST_DOMAIN, DOMAINS = 10, 50  # tests/launch has 61; from 102 on the ports are Linux's own

@@ -62,7 +62,7 @@ class Face:
         defaults = {"screen__enabled": False, "diagnostics__period": 0.1, "neutral_time": 0.2, **STILL}
         self.node = graph.up(graph.start(FaceDriverNode, **{**defaults, **params}))
         # the end of a test need not be graceful
-        graph.at_end.append(lambda: self.node._player and self.node._player.estop(True, time.monotonic()))
+        graph.at_end.append(lambda: self.node.face and self.node.face.player.estop(True, time.monotonic()))
         self.out = graph.talk(FaceExpression, "face/expression")
         graph.until(lambda: self.states)
 

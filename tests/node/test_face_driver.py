@@ -180,7 +180,7 @@ def test_what_the_page_refused_is_told(graph: Any) -> None:
             await until('"ack"')
             while (await page.receive(timeout=5)).type is not aiohttp.WSMsgType.BINARY:  # the face moves
                 pass
-            face.node._player.estop(True, time.monotonic())
+            face.node.face.player.estop(True, time.monotonic())
             await page.send_json({"type": "release"})  # well made, but the face is stopped
             answer = await until('"refused"')
             await page.send_str("no json")

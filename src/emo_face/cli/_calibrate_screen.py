@@ -91,8 +91,8 @@ class Session:
                 if code is not None:
                     return code
         finally:
-            print()
-            work.close()
+            report = work.close()
+            print("" if report.success else f"\nmotors: {report}")
 
     def _obey(self, key: str) -> int | None:
         """Do what the key says; an exit code ends the session."""
@@ -115,8 +115,8 @@ class Session:
         elif key == "?":
             print(f"\n{HELP}")
         elif key == "x":
-            work.stop()
-            print("\ntorque off")
+            report = work.stop()
+            print("\ntorque off" if report.success else f"\n{report}")
             return 1
         elif key == "q":
             print(f"\nsaved {len(self.progress.done)} of {len(self.rig.names)}; run the same command to go on")

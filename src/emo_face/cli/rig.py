@@ -26,6 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Check or report; a wrong file raises ConfigError with file, line and field."""
     from emo_face.core.errors import UserError
+    from emo_face.face.drivers import MissingLibrary, open_driver
     from emo_face.face.rig.rig import load_rig
 
     if not 0 < args.intensity <= 1:
@@ -33,13 +34,27 @@ def run(args: argparse.Namespace) -> int:
     rig = load_rig(args.rig)
     if args.action == "report":
         return _report(rig, args)
+    absent = ""
+    try:
+        open_driver(rig)  # checks options, units and ids; nothing is opened
+    except MissingLibrary as error:
+        absent = str(error)
     if args.json:
-        print(json.dumps({"name": rig.name, "actuators": list(rig.names), "driver": rig.driver.kind, "ok": True}))
+        found = {
+            "name": rig.name,
+            "actuators": list(rig.names),
+            "driver": rig.driver.kind,
+            "missing": absent,
+            "ok": True,
+        }
+        print(json.dumps(found))
     else:
         print(
             f"{rig.source.path}: {rig.name}: {len(rig.names)} actuators, {len(rig.interlocks)} interlocks, "
-            f"{len(rig.dwells)} dwell limits: good"
+            f"{len(rig.dwells)} dwell limits, {rig.driver.kind} driver: good"
         )
+        if absent:
+            print(f"not on this machine yet: {absent}")
     return 0
 
 

@@ -7,92 +7,83 @@ neutral, whatever happened to the nodes before it. The page at ``screen.host:scr
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from sensor_msgs.msg import JointState
 
 from emo_face.core.arkit import ARKIT_52
+from emo_face.core.errors import UserError
 from emo_face.core.types import ExpressionTarget
-from emo_face.face.control.loop import FixedRateLoop
-from emo_face.face.drivers.livelink import LiveLinkSender
+from emo_face.face.control.controller import FaceController
+from emo_face.face.control.latch import Latch
+from emo_face.face.drivers import StopReport
 from emo_face.face.motion.motion import LAYERS, FaceMotion
 from emo_face.face.motion.player import Bases, FacePlayer, Shown
+from emo_face.face.rig.rig import load_rig
+from emo_face.nodes.face.configured import STILL, ConfiguredFace, open_head, remembered_stop
 from emo_face.nodes.face.inputs import FaceInputs
-from emo_face.nodes.face.screen import Screen
-from emo_face.nodes.face.stops import serve_stops
+from emo_face.nodes.face.stops import Stops
 from emo_face.nodes.face.targets import Targets
 from emo_face.ros import qos
-from emo_face.ros.diagnostics import WARN
+from emo_face.ros.diagnostics import ERROR, WARN
 from emo_face.ros.lifecycle import EmoNode
-from emo_face.ros.messages.motors import Motors
+from emo_face.ros.messages.motors import MotorTopics, observe_motors
 from emo_face.ros.parameters.schema import Value
 from emo_face.ros.run import run
 
-EASE_MARGIN = 1.0  # s beyond neutral_time that deactivating waits for the face to come to rest
+LATCHED = "emergency stop is latched: release it first (~/estop with data: false, or on the face page)"
 
 
 class FaceDriverNode(EmoNode):
-    """Wires the player, the screen and ROS together."""
+    """Wires the face and ROS together.
+
+    Attributes:
+        face: everything that moves and shows it, from configure to cleanup.
+    """
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__("face_driver", **kwargs)
-        self._player: FacePlayer | None = None
-        self._screen: Screen | None = None
-        self._loop: FixedRateLoop | None = None
-        self._motors = Motors(self, self.params["rig"])
-        self._step: Callable[[float], object] = lambda now: None
-        self._resting, self.threads = False, 2  # the stop does not wait for a transition
+        self.face: ConfiguredFace | None = None
+        self.threads = 2  # the stop does not wait for a transition
+        self._bare: tuple[FaceController, Latch] | None = None  # motors stopped while there was no face
+        self._topics = MotorTopics(self) if self.params["rig"] else None
         self._blendshapes = self.publisher(JointState, "face/blendshapes", qos.reliable())
-        self._targets = Targets(self, lambda: self._player, self._tell)
-        serve_stops(self, self._motors, lambda: self._player)
-        FaceInputs(self, lambda: self._player)
-        self._live_link: LiveLinkSender | None = None
+        self._targets = Targets(self)
+        self._stops = Stops(self)
+        FaceInputs(self)
 
     def configure(self) -> None:
         """Load the basis, make the face and open the page."""
-        p = self.params
-        layers = [name for name in LAYERS if p[f"layers.{name}"]]
-        motion = FaceMotion(1.0 / p["rate"], p["seed"], neutral_time=p["neutral_time"], layers=layers)
-        self._player = FacePlayer(motion, Bases(), p["timeout"], p["neutral_hold"])
-        self._step = self._motors.load(self._player, p["rig_driver"], 1.0 / p["rate"])
-        if p["live_link.host"]:
-            self._live_link = LiveLinkSender(p["live_link.host"], p["live_link.port"], fps=round(p["rate"]))
-        if p["screen.enabled"]:
-            self._screen = Screen(p.values, self._on_command)
-            self.health.fact("screen", self._screen.url)
-            self.get_logger().info(f"the face is at {self._screen.url}")
+        self._close_bare()
+        name = self.get_fully_qualified_name()
+        self.face = face = ConfiguredFace(self.params, name, self._topics, self._tick, self._on_command)
+        if face.control is not None:
+            self.health.fact("rig", face.control.rig.name)
+        if face.screen is not None:
+            self.health.fact("screen", face.screen.url)
+            self.get_logger().info(f"the face is at {face.screen.url}")
+        if face.waiting:
+            text = f"motors stay off until ~/enable: {face.waiting}; set resume_after_crash to change that"
+            self.complain("waiting", WARN, text)
 
     def activate(self) -> None:
         """Start the loop from neutral."""
         self._targets.start()
-        self._motors.enable(True)
-        self._loop = FixedRateLoop(self._tick, self.params["rate"])
-        self._loop.start()
+        self._configured().start()
 
     def deactivate(self) -> None:
         """Ease to neutral, then stop the loop."""
-        player = self._player
-        if player is not None and self._loop is not None and not player.stopped:
-            player.neutral(time.monotonic())
-            # the loop goes on in its thread meanwhile; an emergency stop in between ends the wait
-            deadline = time.monotonic() + self.params["neutral_time"] + EASE_MARGIN
-            while not player.settled and not player.stopped and time.monotonic() < deadline:
-                time.sleep(self._loop.period)
-        if self._loop is not None:
-            self._loop.stop()
+        self._configured().stop(self.params["neutral_time"])
         self._targets.stop()
-        self._loop = None
-        self._motors.enable(False)
 
     def cleanup(self) -> None:
         """Close the page and the bus."""
-        self._motors.close()
-        for output in (self._screen, self._live_link):
-            if output is not None:
-                output.close()
-        self._screen = self._live_link = self._player = None
+        face, self.face = self.face, None
+        if face is not None:
+            face.close()
+        self._close_bare()
 
     def clock_jumped(self) -> None:
         """Take the next target whatever its stamp; the loop itself runs on the steady clock."""
@@ -100,72 +91,132 @@ class FaceDriverNode(EmoNode):
 
     def enable(self, enabled: bool) -> None:
         """Ease to neutral when disabled, then torque off; the face on the screen goes on living."""
-        self._resting = not enabled
-        if not enabled and self._player is not None:
-            self._player.neutral(time.monotonic())
-        else:
-            self._motors.enable(True)
+        face = self.face
+        if face is None:
+            return
+        face.resting = not enabled
+        if not enabled:
+            face.player.neutral(time.monotonic())
+        elif self.state != "active":
+            face.waiting = ""  # torque comes on with the loop
+        elif not face.enable_motors(True):
+            raise UserError(LATCHED)
 
     def apply_parameters(self, values: Mapping[str, Value], changed: frozenset[str]) -> None:
         """Switch layers and change times while running."""
         gate = self._targets.gate
         gate.max_age, gate.future = float(values["max_age"]), float(values["future_tolerance"])  # type: ignore[arg-type]
-        if self._player is not None:
+        if self.face is not None:
+            player = self.face.player
             for name in LAYERS:
-                self._player.motion.switch(name, bool(values[f"layers.{name}"]))
-            self._player.timeout = float(values["timeout"])  # type: ignore[arg-type]
-            self._player.neutral_hold = float(values["neutral_hold"])  # type: ignore[arg-type]
+                player.motion.switch(name, bool(values[f"layers.{name}"]))
+            player.timeout = float(values["timeout"])  # type: ignore[arg-type]
+            player.neutral_hold = float(values["neutral_hold"])  # type: ignore[arg-type]
 
-    def _tell(self, target: ExpressionTarget, age: float) -> None:
-        if self._screen is not None:
-            self._screen.tell(target, age)
+    # ---- emergency stop, from services and pages -----------------------------------------------------------------
+
+    def emergency_stop(self) -> StopReport:
+        """Stop now, in whatever state the node is; says what is true."""
+        if self.face is not None:
+            return self.face.estop()
+        if self._topics is None:
+            return STILL
+        if self._bare is None:  # motors may have torque although nobody drives them now
+            player = FacePlayer(FaceMotion(1.0 / self.params["rate"], 0), Bases())
+            rig, name = load_rig(self.params["rig"]), self.get_fully_qualified_name()
+            self._bare = open_head(rig, player, self.params, name, self._topics, stopped=True)
+        return remembered_stop(*self._bare)
+
+    def release_stop(self) -> str:
+        """Release the stop; moves nothing. Says what happens next."""
+        if not (self.face.release() if self.face is not None else self._close_bare(release=True)):
+            return "nothing was stopped"
+        return "released; nothing moves until ~/enable" if self._topics is not None else "released"
+
+    @property
+    def stop_report(self) -> StopReport | None:
+        """What a latched stop has achieved so far; None if none is latched."""
+        if self.face is not None:
+            return self.face.stop_report
+        return self._bare[0].stop_report if self._bare is not None else None
+
+    def _close_bare(self, release: bool = False) -> bool:
+        bare, self._bare = self._bare, None
+        if bare is not None:
+            bare[0].close()
+            if release:
+                bare[1].note(stopped=False, driving=False)
+        return bare is not None
+
+    def _on_command(self, command: dict[str, Any]) -> str | dict[str, Any] | None:
+        """A command of a page, in a thread of its server."""
+        if command["type"] == "estop":
+            report = self.emergency_stop()
+            return {"type": "stop", "success": report.success, "message": str(report)}
+        if command["type"] == "clear_estop":
+            return {"type": "stop", "success": True, "message": self.release_stop()}
+        face = self.face
+        if not self.running or face is None:
+            return "the face driver is not active"
+        return face.player.command(command)
+
+    # ---- the loop and what is told -------------------------------------------------------------------------------
+
+    def tell(self, target: ExpressionTarget, age: float) -> None:
+        """Put beside the face what is being answered; ``age`` in seconds."""
+        if self.face is not None and self.face.screen is not None:
+            self.face.screen.tell(target, age)
+
+    def _configured(self) -> ConfiguredFace:
+        if self.face is None:
+            raise UserError("the face driver is not configured")
+        return self.face
 
     def _tick(self, now: float) -> None:
-        player = self._player
-        if player is None:
+        face = self.face
+        if face is None:
             return
         try:
-            self._step(now)
-            self._show(player.shown)
-            if self._resting and player.settled:
-                self._resting = False
-                self._motors.enable(False)
+            face.advance(now)
+            self._show(face, face.player.shown)
         except Exception as error:
             self.failed(error)
 
-    def _show(self, shown: Shown) -> None:
+    def _show(self, face: ConfiguredFace, shown: Shown) -> None:
         self.health.tick("face", time.monotonic())
-        if self._screen is not None:
-            self._screen.show(shown)
-        if self._live_link is not None:
-            self._live_link.send(shown.arkit, time.monotonic())
+        if face.screen is not None:
+            face.screen.show(shown, face.stop_report)
+        if face.live_link is not None:
+            face.live_link.send(shown.arkit, time.monotonic())
         if self._blendshapes.get_subscription_count():
             msg = JointState(name=list(ARKIT_52), position=np.asarray(shown.arkit, np.float64))
             msg.header.stamp = self.get_clock().now().to_msg()
             self._blendshapes.publish(msg)
 
-    def _on_command(self, command: dict[str, Any]) -> str | None:
-        """A command of the tuning page, in the server's thread."""
-        player = self._player
-        if not self.running or player is None:
-            return "the face driver is not active"
-        return player.command(command)
-
     def observe(self) -> None:
         """Show punctuality, motors, pages, avatars and competing publishers."""
-        if self._loop is not None:
-            late = self._loop.jitter.summary()
+        self._stops.observe()
+        self._targets.observe()
+        if (face := self.face) is None:
+            return
+        if face.loop.running:
+            late = face.loop.jitter.summary()
             self.health.fact("loop.jitter_p50_ms", f"{late.p50_ms:.2f}")
             self.health.fact("loop.jitter_p99_ms", f"{late.p99_ms:.2f}")
             self.health.fact("loop.missed", late.missed)
-        self._motors.observe()
-        self._observe_outputs()
-        if self._player is not None:
-            self.health.fact("stopped", self._player.stopped)
-        self._targets.observe()
+        if face.control is not None:
+            observe_motors(self, face.control)
+        if not face.waiting:
+            self.health.clear_condition("waiting")
+        if face.latch is not None and face.latch.memory.problem:
+            self.complain("latch", ERROR, face.latch.memory.problem)
+        else:
+            self.health.clear_condition("latch")
+        self.health.fact("stopped", face.player.stopped)
+        self._observe_outputs(face)
 
-    def _observe_outputs(self) -> None:
-        screen, sender = self._screen, self._live_link
+    def _observe_outputs(self, face: ConfiguredFace) -> None:
+        screen, sender = face.screen, face.live_link
         if screen is not None:
             for name, number in screen.counters.items():
                 self.health.fact(f"screen.{name}", number)

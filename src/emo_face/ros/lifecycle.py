@@ -66,7 +66,7 @@ class EmoNode(TransitionsNode):
         """Forget everything that has a time: the clock went back or changed its source."""
 
     def enable(self, enabled: bool) -> None:
-        """React to ``~/enable``; :attr:`running` already tells the new state."""
+        """React to ``~/enable``; :attr:`running` already tells the new state. A UserError refuses it."""
 
     # ---- for subclasses ----------------------------------------------------------------------------------------
 
@@ -179,12 +179,15 @@ class EmoNode(TransitionsNode):
         """Add facts and counts right before a diagnostic message is made."""
 
     def _on_enable(self, request: Any, response: Any) -> Any:
-        self.enabled = bool(request.data)
+        before, self.enabled = self.enabled, bool(request.data)
         self._running_since = time.monotonic()
         try:
             self.enable(self.enabled)
             response.success = True
             response.message = "enabled" if self.enabled else "disabled"
+        except UserError as error:  # refused: all stays as it was
+            self.enabled = before
+            response.success, response.message = False, str(error)
         except Exception as error:
             self.failed(error)
             response.success, response.message = False, str(error)

@@ -14,6 +14,10 @@ Commands (text, JSON), page to server, answered by ``{"type": "ack"}`` or ``{"ty
     {"type": "tune", "values": {"jawOpen": 0.4}}          hold these channels, values in [0, 1]
     {"type": "preset", "emotion": "Happy", "intensity": 0.6}
     {"type": "release"}                                    back to what the robot feels
+    {"type": "estop"}                                      emergency stop, in every state of the driver
+    {"type": "clear_estop"}                                release the stop; moves nothing
+
+The last two are answered by ``{"type": "stop", "success": true, "message": "stopped"}``.
 """
 
 from __future__ import annotations
@@ -104,9 +108,9 @@ def parse_command(text: str) -> dict[str, Any]:
         if not isinstance(emotion, str) or emotion not in basic7().labels:
             raise CommandError(f"emotion must be one of {', '.join(basic7().labels)}")
         return {"type": "preset", "emotion": emotion, "intensity": _unit("intensity", raw.get("intensity", 1.0))}
-    if kind == "release":
-        return {"type": "release"}
-    raise CommandError("type must be tune, preset or release")
+    if kind in ("release", "estop", "clear_estop"):
+        return {"type": kind}
+    raise CommandError("type must be tune, preset, release, estop or clear_estop")
 
 
 def _channels(values: Any) -> dict[str, float]:

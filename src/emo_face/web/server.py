@@ -23,8 +23,9 @@ from emo_face.web.protocol import MAX_COMMAND, CommandError, parse_command
 
 log = logging.getLogger(__name__)
 
-Command = Callable[[dict[str, Any]], "str | None"]
-"""Gets a checked command; returns None, or why it is refused. Runs in the server's thread: hand over and return."""
+Command = Callable[[dict[str, Any]], "str | dict[str, Any] | None"]
+"""Gets a checked command; returns None, why it is refused, or an answer of its own. Runs in the server's thread: hand
+over and return. ``estop`` and ``clear_estop`` run in another and may take their time."""
 
 COMMANDS_PER_S = 120.0
 _SERVER = web.AppKey("server", object)
@@ -38,7 +39,7 @@ class FaceServer:
         port: TCP port; 0 takes a free one (see ``port`` after ``start``).
         token: what a client must present, at least 12 characters; None or empty for none.
         theme: face shown unless the page asks for another.
-        on_command: receives commands of the ``/tune`` page (see :mod:`emo_face.web.protocol`); None refuses them.
+        on_command: receives commands of the pages (see :mod:`emo_face.web.protocol`); None refuses them.
         origins: further origins (``https://robot.local``) that may connect, for a reverse proxy.
         max_clients: connections beyond this are refused with 503.
         rate: frames a second at most; the page draws 60 in between.
@@ -219,9 +220,13 @@ class FaceServer:
                 self.refused_commands += 1
                 await page.close(code=WSCloseCode.POLICY_VIOLATION, message=_close_reason(str(error)))
                 return
-            await quietly(page.send_json(self._obey(command)))
+            if command["type"] in ("estop", "clear_estop"):
+                answer = await asyncio.to_thread(self._obey, command)
+            else:
+                answer = self._obey(command)
+            await quietly(page.send_json(answer))
 
-    def _obey(self, command: dict[str, Any]) -> dict[str, str]:
+    def _obey(self, command: dict[str, Any]) -> dict[str, Any]:
         try:
             reason = self.on_command(command) if self.on_command else "no face driver listens to this page"
         except Exception:
@@ -229,6 +234,8 @@ class FaceServer:
             reason = "the face driver failed on this command; see its log"
         if reason is None:
             return {"type": "ack"}
+        if isinstance(reason, dict):
+            return reason
         self.refused_commands += 1
         return {"type": "refused", "reason": str(reason)}
 

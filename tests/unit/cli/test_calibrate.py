@@ -146,7 +146,7 @@ def test_damaged_notes_start_from_the_beginning(path: Path, notes: str) -> None:
 def test_x_takes_the_torque_away(path: Path) -> None:
     _, driver, run = session(path, "++x")
     assert run() == 1
-    assert not driver.torque
+    assert not driver.torque_on
 
 
 def test_torque_is_off_after_an_error(path: Path) -> None:
@@ -158,7 +158,7 @@ def test_torque_is_off_after_an_error(path: Path) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         Session(path, rig, driver, keys).run()
-    assert not driver.torque
+    assert not driver.torque_on
 
 
 def test_edit_keeps_everything_else(path: Path) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 from dataclasses import dataclass
 
 import numpy as np
 
-from emo_face.face.drivers.base import Driver, DriverError
+from emo_face.face.drivers.base import Driver
+from emo_face.face.drivers.stop import StopReport
 from emo_face.face.rig.rig import Rig
 from emo_face.face.safety.gate import EstopAction, SafetyGate
 from emo_face.face.safety.limits import ActuatorLimits
@@ -131,19 +131,16 @@ class Calibration:
             self._good = commanded
         return Reading(commanded, measured, load, moving, blocked)
 
-    def stop(self) -> None:
-        """Torque off at once. Never raises: the caller is on the way out."""
+    def stop(self) -> StopReport:
+        """Torque off at once; says what is true. Never raises."""
         self.gate.estop()
-        try:
-            self.driver.estop()
-        except DriverError:
-            self.driver.close()
+        return self.driver.estop()
 
-    def close(self) -> None:
-        """Torque off and release the bus."""
-        with contextlib.suppress(DriverError):  # unplugged: there is nothing left to switch off
-            self.driver.enable(False)
+    def close(self) -> StopReport:
+        """Torque off, as a stop, and release the bus; says whether it is off. Never raises."""
+        report = self.stop()
         self.driver.close()
+        return report
 
     def _aim(self, place: float) -> None:
         limits = self.gate.limits

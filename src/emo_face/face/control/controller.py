@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -11,14 +13,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emo_face.core.arkit import ARKIT_52
-from emo_face.face.drivers.base import Driver, DriverError, Feedback
+from emo_face.face.control.stopper import PATIENCE, Stopper
+from emo_face.face.drivers.base import Driver, DriverError, Feedback, Interrupted, unconfirmed
+from emo_face.face.drivers.stop import StopReport, StopState
 from emo_face.face.rig.rig import Rig
-from emo_face.face.safety.gate import GateOutput, GateState
+from emo_face.face.safety.gate import EstopAction, GateOutput, GateState
 
 Array = NDArray[np.float64]
 log = logging.getLogger(__name__)
 
 FIRST_WAIT, LONGEST_WAIT = 0.25, 8.0
+BRAKING = 0.3
+"""Seconds that a stop waits for a rig that holds to come to rest before it says what is true then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +66,7 @@ class FaceController:
 
     The bus is connected on the first step. When it fails, motion goes on in mind but nothing is sent; the controller
     reconnects with a wait that doubles from 0.25 s to 8 s and starts again from where the actuators are then.
+    Torque off comes first on every new connection, unless torque is wanted: a stop or a disable in between is not lost.
 
     Args:
         motion: the face over time.
@@ -67,12 +74,23 @@ class FaceController:
         driver: the bus; its names must be the rig's.
         period: loop period in seconds.
         read_every: seconds between reads of the actuators' state, 0 for never.
+        enabled: whether torque is wanted from the start.
+        stopped: whether an emergency stop from before is still latched.
 
     Raises:
         ValueError: driver and rig disagree about the actuators.
     """
 
-    def __init__(self, motion: Face, rig: Rig, driver: Driver, period: float = 0.01, read_every: float = 0.5) -> None:
+    def __init__(
+        self,
+        motion: Face,
+        rig: Rig,
+        driver: Driver,
+        period: float = 0.01,
+        read_every: float = 0.5,
+        enabled: bool = True,
+        stopped: bool = False,
+    ) -> None:
         if tuple(driver.names) != rig.names:
             raise ValueError(f"driver has actuators {list(driver.names)}, rig {rig.name!r} has {list(rig.names)}")
         self.motion, self.rig, self.driver = motion, rig, driver
@@ -80,10 +98,15 @@ class FaceController:
         self.face: Array = np.zeros(len(ARKIT_52))
         self.output = GateOutput(self.gate.position, False, GateState.DISABLED)
         self.feedback: Feedback | None = None
-        self._read_every, self._next_read = read_every, 0.0
+        self._read_every, self._next_read, self._gaps = read_every, 0.0, 0
         self._lock = threading.Lock()  # e-stop and the loop must not interleave on the bus
-        self._connected = self._estop = False
-        self._wanted = True
+        self._stopper = Stopper(self._attempt_stop)
+        self._connected = False
+        self._estop, self._wanted = stopped, enabled and not stopped
+        self._holds = self.gate.estop_action is EstopAction.HOLD
+        self._kept = stopped and self._holds  # torque that a stop left on
+        if stopped:
+            self.gate.estop()
         self._error, self._failures, self._connections = "", 0, 0
         self._retry_at, self._wait = -np.inf, FIRST_WAIT
 
@@ -93,98 +116,185 @@ class FaceController:
         faults = self.feedback.faults if self.feedback is not None else {}
         return BusHealth(self._connected, self._error, self._failures, max(0, self._connections - 1), faults)
 
+    @property
+    def stop_report(self) -> StopReport | None:
+        """What the emergency stop achieved so far; None if none is latched or nothing was tried yet."""
+        return self._stopper.report if self._estop else None
+
+    @property
+    def stopped(self) -> bool:
+        """Whether an emergency stop is latched."""
+        return self._estop
+
     def step(self, now: float) -> None:
         """One tick at ``now`` seconds. Never raises for a failing bus."""
         self.face = self.motion.tick(now)
         with self._lock:
             if not self._connected and now >= self._retry_at:
-                self._connect(now)
+                self._on_bus(now, lambda: self._connect(now))
+            if self._estop:
+                self.gate.estop()
+            elif self._wanted and self._connected and self.gate.state is GateState.DISABLED:
+                self._on_bus(now, lambda: self._begin(now))
             if self.gate.state in (GateState.ACTIVE, GateState.STALE):
                 self.gate.command(self.rig.targets(self.face, self.motion.flame), now, now, smooth=True)
             self.output = self.gate.tick(now)
-            if not self._connected:
-                return
-            try:
-                if self.output.torque:
-                    self.driver.write(self.output.position)
-                if self._read_every and now >= self._next_read:
-                    self._next_read = now + self._read_every
-                    self.feedback = self.driver.read()
-            except DriverError as error:
-                self._fail(now, error)
+            if self._connected:
+                self._on_bus(now, lambda: self._exchange(now))
 
-    def enable(self, on: bool) -> None:
-        """Switch motion on (from the present pose, at the next tick) or off (torque off)."""
+    def enable(self, on: bool) -> bool:
+        """Switch motion on (from the present pose, at the next tick) or off (torque off).
+
+        False while an emergency stop is latched: nothing comes on then.
+        """
         with self._lock:
-            self._wanted = on
-            if on and self._connected and self.gate.state is GateState.DISABLED:
-                self._connected = False  # reconnect: read the pose, pin the targets, torque on
-                self._retry_at = -np.inf
-            elif not on:
+            if on and self._estop:
+                return False
+            self._wanted, self._kept = on, False
+            if not on:
                 self.gate.disable()
                 self._torque_off()
+            return True
 
     def neutral(self, now: float) -> None:
         """Ease the expression to neutral."""
         self.motion.neutral(now)
 
-    def estop(self) -> None:
-        """Stop now, as the rig says, and stay stopped until :meth:`clear_estop` and :meth:`enable`."""
-        with self._lock:
-            self._estop = True
-            self.gate.estop()
-            if self.gate.estop_action.value == "torque_off":
-                try:
-                    self.driver.estop()
-                except DriverError as error:
-                    self._error = str(error)
+    def estop(self, patience: float = PATIENCE) -> StopReport:
+        """Stop now, as the rig says, and stay stopped until :meth:`clear_estop` and :meth:`enable`.
 
-    def clear_estop(self) -> None:
-        """Release the latch; torque stays off until :meth:`enable`."""
+        Answers within about ``patience`` seconds with what is true then, and goes on trying in the background until
+        every actuator confirms (:attr:`stop_report`). Never raises.
+        """
+        self._estop, self._wanted = True, False  # seen by the loop before it writes again
+        self._kept = self._holds
+        if not self._holds:
+            self.driver.interrupt()
+        report = self._stopper.press(patience)
+        return report or StopReport(StopState.NOT_OFF, self.rig.names, "the bus has not let the stop through yet")
+
+    def clear_estop(self) -> bool:
+        """Release the latch; moves nothing, and nothing comes on until :meth:`enable`. False if nothing was latched."""
         with self._lock:
+            if not self._estop:
+                return False
+            self._stopper.release()
             self._estop = self._wanted = False
             self.gate.clear_estop()
-            self._torque_off()
+            if not self._holds:
+                self._torque_off()
+            return True
 
     def close(self) -> None:
-        """Torque off and release the bus."""
+        """Torque off, unless a stop holds, and release the bus."""
         with self._lock:
+            self._stopper.release()
             self._wanted = False
             self.gate.disable()
-            self._torque_off()
+            if not self._kept:
+                self._torque_off()
+                if not self._connected and self._connections:
+                    self.driver.estop(0.05)  # lost: one more try by itself
             self.driver.close()
             self._connected = False
 
+    # ---- under the lock ----------------------------------------------------------------------------------------
+
+    def _on_bus(self, now: float, call: Callable[[], None]) -> None:
+        """Talk to the bus; whatever a driver raises is a failure of the bus and goes no further."""
+        try:
+            call()
+        except Interrupted:
+            pass  # by an emergency stop, which has the bus next
+        except Exception as error:
+            self._fail(now, error)
+
+    def _exchange(self, now: float) -> None:
+        if self.output.torque and not (self._estop and not self._holds):
+            self.driver.write(self.output.position)
+        late = self.gate.late_ticks != self._gaps  # the servos may have stopped by themselves meanwhile
+        if self._read_every and (now >= self._next_read or late):
+            self._gaps, self._next_read = self.gate.late_ticks, now + self._read_every
+            self.feedback = self.driver.read()
+            self._look(self.feedback)
+
+    def _look(self, seen: Feedback) -> None:
+        """Take in actuators that came back; switch those off that have a torque which nobody wants."""
+        moving = self.gate.state in (GateState.ACTIVE, GateState.STALE)
+        if moving and seen.strays:
+            self.driver.enable(True)
+            chosen = np.isin(self.rig.names, seen.strays) & np.isfinite(seen.position)
+            self.gate.place(np.where(chosen, seen.position, np.nan))
+        elif not (moving or self._wanted or self._kept) and seen.torque is not None and (seen.torque == 1).any():
+            if self._estop:
+                self._stopper.press(0.0)
+            else:
+                self.driver.enable(False)
+
+    def _begin(self, now: float) -> None:
+        """Torque on from where the actuators are."""
+        measured = (feedback := self.driver.read()).position
+        self.feedback = feedback
+        self.driver.enable(True)
+        self.gate.enable(np.where(np.isfinite(measured), measured, self.gate.position), now)
+
     def _torque_off(self) -> None:
         if self._connected:
-            try:
-                self.driver.enable(False)
-            except DriverError as error:
-                self._connected, self._error = False, str(error)
-                self._failures += 1
+            self._on_bus(-np.inf, lambda: self.driver.enable(False))
 
     def _connect(self, now: float) -> None:
-        try:
-            self.driver.connect()
-            self.feedback = self.driver.read()
-            measured = self.feedback.position
-            start = np.where(np.isfinite(measured), measured, self.gate.position)
-            if self._wanted and not self._estop:
-                self.driver.enable(True)
-                self.gate.enable(start, now)
-        except DriverError as error:
-            self._fail(now, error)
-            return
+        self.driver.connect(keep_torque=self._kept or (self._wanted and not self._estop))
+        self.feedback = self.driver.read()
+        if self._wanted and not self._estop:
+            self._begin(now)
         self._connected, self._error, self._wait = True, "", FIRST_WAIT
         self._connections += 1
+        if self._estop:
+            self._stopper.press(0.0)  # say what is true on this connection
 
-    def _fail(self, now: float, error: DriverError) -> None:
+    def _fail(self, now: float, error: Exception) -> None:
+        text = str(error) if isinstance(error, DriverError) else f"{type(error).__name__}: {error}"
         if self._connected or not self._failures:
-            log.error("face driver: %s", error)
+            log.error("face driver: %s", text)
         self._failures += 1
-        self._connected, self._error = False, str(error)
+        self._connected, self._error = False, text
         self._retry_at = now + self._wait
         self._wait = min(LONGEST_WAIT, 2 * self._wait)
-        if self.gate.state is not GateState.ESTOP:
-            self.gate.disable()
-        self.driver.close()
+        self.gate.let_go()
+        try:
+            self.driver.close()
+        except Exception as second:
+            log.error("face driver: closing failed too: %s", second)
+
+    # ---- in the stopper's thread -------------------------------------------------------------------------------
+
+    def _attempt_stop(self) -> StopReport:
+        try:
+            if self._holds:
+                self._brake()
+            with self._lock:
+                if not self._estop:
+                    return StopReport(StopState.STOPPED)
+                self.gate.estop()
+                return self._held() if self._holds else self.driver.estop()
+        except Exception as error:
+            text = str(error) if isinstance(error, DriverError) else f"{type(error).__name__}: {error}"
+            return StopReport(StopState.NOT_OFF, self.rig.names, text)
+
+    def _brake(self) -> None:
+        """Let the loop bring the path to rest."""
+        end = time.monotonic() + BRAKING
+        while self.gate.moving and time.monotonic() < end:
+            time.sleep(self.gate.period)
+
+    def _held(self) -> StopReport:
+        """What a rig that holds does now, from its torque switches."""
+        torque = self.driver.torque()
+        if np.isnan(torque).all():
+            return StopReport(StopState.SENT, detail="the motors hold their last command and cannot be read")
+        if (unknown := tuple(unconfirmed(self.rig.names, np.where(np.isnan(torque), 1.0, 0.0)))) or self.gate.moving:
+            return StopReport(StopState.NOT_OFF, unknown, "no answer" if unknown else "still braking")
+        if not torque.any():
+            return StopReport(StopState.STOPPED)
+        limp = [name for name, value in zip(self.rig.names, torque, strict=True) if value == 0]
+        return StopReport(StopState.HOLDING, detail=f"without torque: {', '.join(limp)}" if limp else "")

@@ -1,51 +1,62 @@
-"""Dynamixel X series, protocol 2.0 (needs ``dynamixel-sdk``)."""
+"""Dynamixel X series and MX(2.0), protocol 2.0 (needs pyserial)."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from emo_face.face.drivers.chain import Registers
+from emo_face.face.drivers.serial_bus import TICKS, SerialBusDriver
+from emo_face.face.drivers.wire import DynamixelFraming
 
-from emo_face.face.drivers.serial_bus import Registers, SerialBusDriver
-
-
-def _decode(block: Sequence[int]) -> tuple[int, float]:
-    """Block 126..135: present load (0.1 %), velocity, position; little-endian, two's complement."""
-    load = int.from_bytes(bytes(block[0:2]), "little", signed=True)
-    position = int.from_bytes(bytes(block[6:10]), "little", signed=True)
-    return position, load / 1000.0
-
-
-# ROBOTIS e-Manual, control table of XL430-W250 and relatives; hardware error status at 70.
+# ROBOTIS e-Manual, control table of XL430-W250 and relatives; profile velocity (112) counts 0.229 rev/min; hardware
+# error status at 70; bus watchdog at 98 from firmware 38 on, in steps of 20 ms.
 X_SERIES = Registers(
+    model=0,
     torque=64,
     goal=116,
     goal_size=4,
     state=126,
     state_size=10,
-    decode=_decode,
+    speed=112,
+    speed_size=4,
+    speed_unit=0.229 / 60 * TICKS,
     faults={0x01: "input voltage", 0x04: "overheating", 0x08: "encoder", 0x10: "electrical shock", 0x20: "overload"},
     alert=0x80,
     fault_register=70,
+    watchdog=98,
 )
+X_MODELS, MX_MODELS = range(1000, 2000), (30, 311, 321)
+"""Model numbers with this table: X series, and MX-28, MX-64 and MX-106 with the firmware for protocol 2.0."""
+OTHERS = {
+    350: "XL-320 (1024 steps, torque at register 24)",
+    12: "AX-12A (protocol 1.0)",
+    29: "MX-28 (protocol 1.0; put the firmware for protocol 2.0 on it)",
+    310: "MX-64 (protocol 1.0; put the firmware for protocol 2.0 on it)",
+    320: "MX-106 (protocol 1.0; put the firmware for protocol 2.0 on it)",
+    2000: "PH42-020 (P series)", 2010: "PH54-100 (P series)", 2020: "PH54-200 (P series)",
+}  # fmt: skip
 
 
 class DynamixelDriver(SerialBusDriver):
-    """X-series servos. Arguments and errors: :class:`~emo_face.face.drivers.serial_bus.SerialBusDriver`."""
+    """X-series servos. Arguments and errors: :class:`~emo_face.face.drivers.serial_bus.SerialBusDriver`.
+
+    Their bus watchdogs are armed while torque is on: without a packet for ``watchdog`` seconds each servo stops where
+    it is and takes no goal until the driver has taken it in again.
+    """
 
     kind = "dynamixel"
-    sdk_module = "dynamixel_sdk"
-    protocol = 2.0
+    framing = DynamixelFraming()
     registers = X_SERIES
 
-    def _request_states(self, port: Any) -> int:
-        r = self._registers
-        return int(self._packets.syncReadTx(port, r.state, r.state_size, list(self._ids), len(self._ids), False))
+    def decode(self, block: bytes) -> tuple[int, float]:
+        """Block 126..135: present load (0.1 %), velocity, position; little-endian, two's complement."""
+        load = int.from_bytes(block[0:2], "little", signed=True)
+        return int.from_bytes(block[6:10], "little", signed=True), load / 1000.0
 
-    def _receive_packet(self, port: Any) -> tuple[Any, int]:
-        packet, result = self._packets.rxPacket(port, False)
-        return packet, result
+    def encode(self, ticks: int) -> bytes:
+        """Goal position: two's complement."""
+        return ticks.to_bytes(4, "little", signed=True)
 
-    def _split(self, packet: Sequence[int]) -> tuple[int, int, Sequence[int]]:
-        # 4: id, 5-6: length of instruction, error, data and crc, 8: error
-        size = (packet[5] | packet[6] << 8) - 4
-        return packet[4], packet[8], packet[9 : 9 + size]
+    def refusal(self, model: bytes) -> str:
+        number = int.from_bytes(model, "little")
+        if number in X_MODELS or number in MX_MODELS:
+            return ""
+        return f"is a {OTHERS.get(number, f'model {number}')}: this driver speaks the X series and MX(2.0)"

@@ -1,46 +1,59 @@
-"""Feetech STS and SMS series (needs ``feetech-servo-sdk``)."""
+"""Feetech STS and SMS series (needs pyserial)."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from emo_face.face.drivers.chain import Registers
+from emo_face.face.drivers.serial_bus import SerialBusDriver
+from emo_face.face.drivers.wire import FeetechFraming
 
-from emo_face.face.drivers.serial_bus import Registers, SerialBusDriver
-
-
-def _decode(block: Sequence[int]) -> tuple[int, float]:
-    """Block 56..61: position (sign in bit 15), speed, load (0.1 %, sign in bit 10); little-endian."""
-    raw = block[0] | block[1] << 8
-    load = block[4] | block[5] << 8
-    position = -(raw & 0x7FFF) if raw & 0x8000 else raw
-    share = (load & 0x3FF) / 1000.0
-    return position, -share if load & 0x400 else share
-
-
-# Feetech memory table of STS3215 and relatives; the error byte of a status packet holds the faults.
+# Feetech, "SMS/STS memory table"; speed in steps/s; the error byte of a status packet holds the faults.
 STS_SERIES = Registers(
+    model=3,
     torque=40,
     goal=42,
     goal_size=2,
     state=56,
     state_size=6,
-    decode=_decode,
+    speed=46,
+    speed_size=2,
+    speed_unit=1.0,
     faults={0x01: "voltage", 0x02: "angle sensor", 0x04: "overheating", 0x08: "overcurrent", 0x20: "overload"},
 )
+SCS_MAJOR = 5
+"""Register 3, main version of the servo: 5 in the SCS series (SCS0009 reads 5, 4), 9 in STS (STS3215 reads 9, 3)."""
+
+
+def signed(raw: int, bit: int) -> int:
+    """A number stored as magnitude with its sign in ``bit``."""
+    magnitude = raw & ((1 << bit) - 1)
+    return -magnitude if raw & 1 << bit else magnitude
 
 
 class FeetechDriver(SerialBusDriver):
-    """STS and SMS servos. Arguments and errors: :class:`~emo_face.face.drivers.serial_bus.SerialBusDriver`."""
+    """STS and SMS servos. Arguments and errors: :class:`~emo_face.face.drivers.serial_bus.SerialBusDriver`.
+
+    They have no bus watchdog: a servo goes on holding its last goal when nobody talks to it.
+    """
 
     kind = "feetech"
-    sdk_module = "scservo_sdk"
-    protocol = 0
+    framing = FeetechFraming()
     registers = STS_SERIES
 
-    def _receive_packet(self, port: Any) -> tuple[Any, int]:
-        packet, result = self._packets.rxPacket(port)
-        return packet, result
+    def decode(self, block: bytes) -> tuple[int, float]:
+        """Block 56..61: position (sign in bit 15), speed, load (0.1 %, sign in bit 10); little-endian."""
+        position = signed(int.from_bytes(block[0:2], "little"), 15)
+        return position, signed(int.from_bytes(block[4:6], "little") & 0x7FF, 10) / 1000.0
 
-    def _split(self, packet: Sequence[int]) -> tuple[int, int, Sequence[int]]:
-        # 2: id, 3: length of error, data and checksum, 4: error
-        return packet[2], packet[4], packet[5 : 3 + packet[3]]
+    def encode(self, ticks: int) -> bytes:
+        """Goal position: magnitude, sign in bit 15."""
+        ticks = max(-0x7FFF, min(0x7FFF, ticks))
+        return (abs(ticks) | (0x8000 if ticks < 0 else 0)).to_bytes(2, "little")
+
+    def refusal(self, model: bytes) -> str:
+        if model[0] != SCS_MAJOR:
+            return ""
+        name = {4: "SCS0009"}.get(model[1], "SCS series")
+        return (
+            f"is a {name} (model {int.from_bytes(model, 'big')}): SCS servos count 1024 steps and store numbers the "
+            "other way round; this driver speaks STS and SMS"
+        )

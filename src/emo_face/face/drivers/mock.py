@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from emo_face.face.drivers.base import DriverError, Feedback
+from emo_face.face.drivers.stop import StopReport, StopState
 
 Array = NDArray[np.float64]
 
@@ -44,7 +45,7 @@ class MockDriver:
         self._moving = np.zeros(n, dtype=bool)
         self._full_load = np.array(np.broadcast_to(np.asarray(full_load, dtype=np.float64), (n,)))
         self._stops = np.asarray(stops[0], dtype=np.float64), np.asarray(stops[1], dtype=np.float64)
-        self.connected = self.torque = False
+        self.connected = self._switched = False
         self.unplugged = False
         self.writes = 0
 
@@ -57,22 +58,30 @@ class MockDriver:
         """(n,) last written target; a copy."""
         return self._target.copy()
 
-    def connect(self) -> None:
+    def connect(self, keep_torque: bool = False) -> None:
         if self.unplugged:
             raise DriverError("mock bus: unplugged; plug it in again")
         self.connected = True
+        self._switched &= keep_torque
+
+    @property
+    def torque_on(self) -> bool:
+        """Whether the motors have torque; they keep it while unplugged."""
+        return self._switched
 
     def enable(self, on: bool) -> None:
         self._check()
+        if on and self._switched:
+            return
         self._target[:] = self._position
-        self.torque = on
+        self._switched = on
 
     def write(self, position: Array) -> None:
         self._check()
         if position.shape != self._target.shape or not np.isfinite(position).all():
             raise DriverError(f"mock bus: expected {self._target.shape} finite positions, got {position!r}")
         self.writes += 1
-        if not self.torque:
+        if not self._switched:
             return
         self._target[:] = position
         error = self._target - self._position
@@ -82,14 +91,25 @@ class MockDriver:
 
     def read(self) -> Feedback:
         self._check()
-        strain = (self._target - self._position) / self._full_load if self.torque else np.zeros_like(self._position)
-        return Feedback(self._position.copy(), np.clip(strain, -1.0, 1.0))
+        strain = (self._target - self._position) / self._full_load if self._switched else np.zeros_like(self._position)
+        return Feedback(self._position.copy(), np.clip(strain, -1.0, 1.0), torque=self.torque())
 
-    def estop(self) -> None:
-        self.torque = False
+    def torque(self) -> Array:
+        if self.unplugged:
+            raise DriverError("mock bus: unplugged; plug it in again")
+        return np.full(len(self._names), float(self._switched))
+
+    def estop(self, patience: float = 0.15) -> StopReport:
+        if self.unplugged:
+            return StopReport(StopState.NOT_OFF, self._names, "mock bus: unplugged; plug it in again")
+        self._switched = False
+        return StopReport(StopState.STOPPED)
+
+    def interrupt(self) -> None:
+        pass
 
     def close(self) -> None:
-        self.connected = self.torque = False
+        self.connected = False
 
     def push(self, position: ArrayLike) -> None:
         """Move the actuators by hand, as a person could while torque is off."""

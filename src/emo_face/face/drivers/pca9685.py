@@ -1,33 +1,44 @@
-"""Hobby servos on a PCA9685 board (needs ``adafruit-circuitpython-servokit``)."""
+"""Hobby servos on PCA9685 boards (needs ``adafruit-circuitpython-servokit``)."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from emo_face.core.errors import ConfigError
-from emo_face.face.drivers.base import DriverError, Feedback
+from emo_face.face.drivers.base import DriverError, Feedback, MissingLibrary, check_number
+from emo_face.face.drivers.stop import StopReport, StopState
 
 Array = NDArray[np.float64]
+
+INSTALL = "the pca9685 driver needs its library: scripts/setup.sh pca9685"
+# what the libraries raise for a board or a bus that is not there
+BUS_ERRORS = (OSError, ValueError, RuntimeError, NotImplementedError, AttributeError)
 
 
 class Pca9685Driver:
     """Servos that are told a pulse width in microseconds. They report nothing back.
 
     Only pulses that change by a step of the chip (1/4096 of a cycle) are sent: at 100 kHz one costs half a millisecond,
-    so give a board with many servos a 400 kHz bus. Torque off stops the pulses. With no way to know where a servo is,
-    the first pulse after power-on may move it at the servo's own speed: power up with the face at neutral.
+    so give a board with many servos a 400 kHz bus. Torque off stops the pulses; what the servo does then is its own
+    affair, so a stop cannot be verified. With no way to know where a servo is, the first pulse after power-on may move
+    it at the servo's own speed: power up with the face at neutral. The chip has no watchdog: it repeats its last pulses
+    for ever when nobody talks to it.
 
     Args:
-        names, ids, units: of each actuator; ids are channels 0..15, the unit must be ``us``.
-        address: I2C address. frequency: pulses a second, 40..333. channels: 8 or 16.
-        i2c: an I2C bus as of Blinka's ``board.I2C()``; that one when None.
+        names, ids, units: of each actuator; the unit must be ``us``. Id 0 to 15 is a channel of the first board, 16 to
+            31 of the second, and so on (with 8 channels a board: 0 to 7, 8 to 15, ...).
+        address: I2C address of the only board. addresses: of several, instead.
+        frequency: pulses a second, 40..333. channels: 8 or 16 a board.
+        reference_clock_speed: Hz of the chip's oscillator, nominally 25 MHz, in truth 23 to 27: measure a pulse.
+        i2c_bus: number of the bus (7 for ``/dev/i2c-7``), if it is not Blinka's default one.
+        i2c: an I2C bus as of Blinka's ``board.I2C()``, if the program has one already.
 
     Raises:
-        ConfigError: the library is missing, or a unit or id does not fit.
+        ConfigError: an option, a unit or an id does not fit. MissingLibrary: the library is not installed.
     """
 
     def __init__(
@@ -38,86 +49,169 @@ class Pca9685Driver:
         address: int = 0x40,
         frequency: int = 50,
         channels: int = 16,
+        reference_clock_speed: int = 25_000_000,
+        addresses: Sequence[int] = (),
+        i2c_bus: int | None = None,
         i2c: Any = None,
     ) -> None:
+        boards = _boards(address, addresses)
+        if channels not in (8, 16):
+            raise ConfigError(f"pca9685: channels: expected 8 or 16, got {channels!r}")
+        check_number("pca9685", "frequency", frequency, 40, 333)
+        check_number("pca9685", "reference_clock_speed", reference_clock_speed, 20e6, 50e6)
+        if i2c_bus is not None:
+            check_number("pca9685", "i2c_bus", i2c_bus, 0, 255)
+        last = channels * len(boards) - 1
         for name, channel, unit in zip(names, ids, units, strict=True):
             if unit != "us":
                 raise ConfigError(f"pca9685 actuator {name!r}: expected unit us, got {unit!r}")
-            if not 0 <= channel < channels:
-                raise ConfigError(f"pca9685 actuator {name!r}: expected id 0 to {channels - 1}, got {channel}")
-        if channels not in (8, 16) or not 40 <= frequency <= 333:
-            raise ConfigError(f"pca9685: expected 8 or 16 channels and 40 to 333 Hz, got {channels} and {frequency}")
-        try:
-            from adafruit_servokit import ServoKit
-        except ImportError:
-            raise ConfigError("the pca9685 driver needs its library: scripts/setup.sh pca9685") from None
-        except NotImplementedError:  # Blinka knows no I2C on this machine
-            raise ConfigError(
-                "this machine has no I2C bus that Blinka knows: run on the robot, or use the mock"
-            ) from None
-        self._make, self._i2c = ServoKit, i2c
-        self._names, self._ids = tuple(names), tuple(ids)
-        self._options = {"channels": channels, "address": address, "frequency": frequency}
+            if not 0 <= channel <= last:
+                more = "" if len(boards) > 1 else "; a second board is `addresses: [64, 65]`"
+                raise ConfigError(f"pca9685 actuator {name!r}: expected id 0 to {last}, got {channel}{more}")
+        self._make, self._bus, self._i2c = _servo_kit(), i2c_bus, i2c
+        self._names = tuple(names)
+        self._places = [(boards[channel // channels], channel % channels) for channel in ids]
+        self._options = {
+            "channels": channels, "frequency": frequency, "reference_clock_speed": int(reference_clock_speed),
+        }  # fmt: skip
         self._cycle = 1e6 / frequency
-        self._kit: Any = None
-        self._torque = False
-        self._sent: list[int | None] = [None] * len(self._ids)
+        self._kits: dict[int, Any] = {}
+        self._on = False
+        self._sent: list[int | None] = [None] * len(self._names)
 
     @property
     def names(self) -> tuple[str, ...]:
         return self._names
 
-    def connect(self) -> None:
-        """Find the board and set its frequency. Raises DriverError if nothing answers at the address."""
+    def connect(self, keep_torque: bool = False) -> None:
+        """Find the boards and set their clocks. Raises DriverError that names the board that does not answer."""
         self.close()
-        try:
-            kit = self._make(i2c=self._i2c, **self._options)
-            for channel in self._ids:
-                kit.servo[channel].set_pulse_width_range(0, int(self._cycle))
-        except (OSError, ValueError, RuntimeError, NotImplementedError, AttributeError) as error:
-            where = f"pca9685 at {self._options['address']:#04x}"
-            raise DriverError(f"{where}: {error}; check wiring, power and `i2cdetect -y 1`") from None
-        self._kit = kit
+        missing = self._open()
+        if missing:
+            self._kits.clear()
+            raise DriverError(next(iter(missing.values())))
+        if not keep_torque:
+            self._pulse([None] * len(self._names))
 
     def enable(self, on: bool) -> None:
         """On: pulses start with the next write. Off: pulses stop, the servos are free."""
-        self._torque = on
+        self._on = on
         if not on:
-            self._pulse([None] * len(self._ids))
+            self._sent = [None] * len(self._names)  # whatever we believe: say it again
+            self._pulse([None] * len(self._names))
 
     def write(self, position: Array) -> None:
         """Set pulse widths in microseconds."""
-        if position.shape != (len(self._ids),) or not np.isfinite(position).all():
-            raise DriverError(f"pca9685: expected {len(self._ids)} finite pulse widths")
-        if self._torque:
+        if position.shape != (len(self._names),) or not np.isfinite(position).all():
+            raise DriverError(f"pca9685: expected {len(self._names)} finite pulse widths")
+        if self._on:
             self._pulse([float(us) / int(self._cycle) for us in position])
 
     def read(self) -> Feedback:
         """Nothing is known: NaN positions and loads."""
-        if self._kit is None:
+        if not self._kits:
             raise DriverError("pca9685: not connected")
-        unknown = np.full(len(self._ids), np.nan)
+        unknown = np.full(len(self._names), np.nan)
         return Feedback(unknown, unknown.copy())
 
-    def estop(self) -> None:
-        """Stop the pulses."""
-        self._torque = False
-        if self._kit is not None:
-            self._pulse([None] * len(self._ids))
+    def torque(self) -> Array:
+        return np.full(len(self._names), np.nan)
+
+    def estop(self, patience: float = 0.15) -> StopReport:
+        """Stop the pulses of every board that takes it; one that does not costs only its own actuators."""
+        self._on = False
+        self._sent = [None] * len(self._names)
+        missing = self._open()
+        left = []
+        for i, (name, (address, _)) in enumerate(zip(self._names, self._places, strict=True)):
+            try:
+                if address in missing:
+                    raise DriverError(missing[address])
+                self._set(i, None)
+            except DriverError as error:
+                missing[address] = str(error)
+                left.append(name)
+        if left:
+            self._kits = {address: kit for address, kit in self._kits.items() if address not in missing}
+            return StopReport(StopState.NOT_OFF, tuple(left), "; ".join(missing.values()))
+        return StopReport(StopState.SENT, detail="the pulses have stopped; hobby servos do not report their torque")
+
+    def interrupt(self) -> None:
+        pass
 
     def close(self) -> None:
-        """Forget the board; an I2C bus given to the constructor stays open."""
-        self._kit, self._torque = None, False
-        self._sent = [None] * len(self._ids)
+        """Forget the boards; an I2C bus given to the constructor stays open."""
+        self._kits, self._on = {}, False
+        self._sent = [None] * len(self._names)
+
+    def _open(self) -> dict[int, str]:
+        """Make contact with the boards that are not open yet; address -> why not, for those that do not answer."""
+        missing = {}
+        for address in dict.fromkeys(address for address, _ in self._places):
+            if address in self._kits:
+                continue
+            try:
+                if self._bus is not None and self._i2c is None:
+                    self._i2c = linux_i2c(self._bus)
+                kit = self._make(i2c=self._i2c, address=address, **self._options)
+                for board, channel in self._places:
+                    if board == address:
+                        kit.servo[channel].set_pulse_width_range(0, int(self._cycle))
+                self._kits[address] = kit
+            except BUS_ERRORS as error:
+                bus = "" if self._bus is None else f" on I2C bus {self._bus}"
+                hint = f"check wiring, power and `i2cdetect -y {1 if self._bus is None else self._bus}`"
+                missing[address] = f"pca9685 at {address:#04x}{bus}: {error}; {hint}"
+        return missing
 
     def _pulse(self, fractions: Sequence[float | None]) -> None:
-        if self._kit is None:
+        for i, fraction in enumerate(fractions):
+            step = -1 if fraction is None else round(4096 * fraction)
+            if step != self._sent[i]:
+                self._set(i, fraction)
+                self._sent[i] = step
+
+    def _set(self, i: int, fraction: float | None) -> None:
+        address, channel = self._places[i]
+        if address not in self._kits:
             raise DriverError("pca9685: not connected")
         try:
-            for i, (channel, fraction) in enumerate(zip(self._ids, fractions, strict=True)):
-                step = -1 if fraction is None else round(4096 * fraction)
-                if step != self._sent[i]:
-                    self._kit.servo[channel].fraction = fraction
-                    self._sent[i] = step
-        except (OSError, ValueError, RuntimeError) as error:
-            raise DriverError(f"pca9685 at {self._options['address']:#04x}: {error}; is it unplugged?") from None
+            self._kits[address].servo[channel].fraction = fraction
+        except BUS_ERRORS as error:
+            raise DriverError(f"pca9685 at {address:#04x}: {error}; is it unplugged?") from None
+
+
+def linux_i2c(number: int) -> Any:
+    """``/dev/i2c-<number>`` as the libraries want it. Raises OSError or a kin if there is none."""
+    from adafruit_blinka import Lockable
+    from adafruit_blinka.microcontroller.generic_linux.i2c import I2C
+
+    class Bus(I2C, Lockable):  # type: ignore[misc]  # untyped base
+        pass
+
+    return Bus(number)
+
+
+def _boards(address: object, addresses: object) -> list[int]:
+    """I2C addresses in the order in which ids count through them."""
+    given = addresses if addresses else [address]
+    if not isinstance(given, Sequence) or isinstance(given, str):
+        raise ConfigError(f"pca9685: addresses: expected a list such as [64, 65], got {addresses!r}")
+    for each in given:
+        check_number("pca9685", "address", each, 0x40, 0x7F)
+    boards = [int(each) for each in given]
+    if len(set(boards)) != len(boards):
+        raise ConfigError(f"pca9685: addresses: each board has its own address, got {boards}")
+    return boards
+
+
+def _servo_kit() -> Callable[..., Any]:
+    try:
+        from adafruit_servokit import ServoKit
+    except ImportError:
+        raise MissingLibrary(INSTALL) from None
+    except NotImplementedError:  # Blinka knows no I2C on this machine
+        raise MissingLibrary(
+            "this machine has no I2C bus that Blinka knows: run on the robot, or use the mock"
+        ) from None
+    return ServoKit  # type: ignore[no-any-return]

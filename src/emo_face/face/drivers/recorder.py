@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emo_face.face.drivers.base import Driver, Feedback
+from emo_face.face.drivers.stop import StopReport, StopState
 
 Array = NDArray[np.float64]
 
@@ -40,16 +41,18 @@ class RecorderDriver:
         self._names, self._inner, self._clock, self._limit = tuple(names), inner, clock, limit
         self._rows: list[tuple[float, Array]] = []
         self._last = np.full(len(self._names), np.nan)
+        self._on = False
 
     @property
     def names(self) -> tuple[str, ...]:
         return self._names
 
-    def connect(self) -> None:
+    def connect(self, keep_torque: bool = False) -> None:
         if self._inner is not None:
-            self._inner.connect()
+            self._inner.connect(keep_torque)
 
     def enable(self, on: bool) -> None:
+        self._on = on
         if self._inner is not None:
             self._inner.enable(on)
 
@@ -66,9 +69,16 @@ class RecorderDriver:
             return self._inner.read()
         return Feedback(self._last.copy(), np.full(len(self._names), np.nan))
 
-    def estop(self) -> None:
+    def torque(self) -> Array:
+        return np.full(len(self._names), float(self._on)) if self._inner is None else self._inner.torque()
+
+    def estop(self, patience: float = 0.15) -> StopReport:
+        self._on = False
+        return StopReport(StopState.STOPPED) if self._inner is None else self._inner.estop(patience)
+
+    def interrupt(self) -> None:
         if self._inner is not None:
-            self._inner.estop()
+            self._inner.interrupt()
 
     def close(self) -> None:
         if self._inner is not None:

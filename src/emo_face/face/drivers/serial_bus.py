@@ -1,72 +1,53 @@
-"""What Dynamixel and Feetech buses have in common: one port, sync write of goals, sync read of states."""
+"""What Dynamixel and Feetech buses have in common: sync write of goals, sync read of states, stop and recovery."""
 
 from __future__ import annotations
 
-import contextlib
 import math
-import termios
+import threading
+import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from importlib import import_module
-from types import ModuleType
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from emo_face.core.errors import ConfigError
-from emo_face.face.drivers.base import DriverError, Feedback
+from emo_face.face.drivers.base import DriverError, Feedback, check_number, unconfirmed
+from emo_face.face.drivers.chain import Chain, Registers
+from emo_face.face.drivers.stop import StopReport, StopState
+from emo_face.face.drivers.wire import Framing, Line, Status, serial_library
 
 Array = NDArray[np.float64]
 
-BROADCAST = 0xFE
 TICKS, CENTRE = 4096, 2048
 """Both makers count 4096 ticks a turn, 2048 in the middle (control tables of X series and STS series)."""
-
-
-@dataclass(frozen=True)
-class Registers:
-    """Addresses of a servo family (control table of the maker) and how to read its answers.
-
-    Attributes:
-        torque, goal: address of torque enable (1 byte) and goal position.
-        goal_size: bytes of a goal.
-        state, state_size: block that one sync read fetches.
-        decode: block -> (position in ticks, load in [-1, 1]).
-        faults: bit -> name, of the error byte in status packets.
-        alert: bit of the error byte that says "read :attr:`fault_register`", 0 if the byte holds the faults itself.
-        fault_register: address of the fault byte, used with ``alert``.
-    """
-
-    torque: int
-    goal: int
-    goal_size: int
-    state: int
-    state_size: int
-    decode: Callable[[Sequence[int]], tuple[int, float]]
-    faults: dict[int, str]
-    alert: int = 0
-    fault_register: int = 0
+SILENT = "does not answer: check its cable, id, power and baud rate"
+LIMP = "torque went off by itself: overload, or its power was cut"
+FIRED = "its bus watchdog stopped it: no packet came for too long"
+FIRMWARE = "no bus watchdog (firmware before 38): it goes on holding if this program dies"
 
 
 class SerialBusDriver(ABC):
-    """A chain of bus servos behind one serial port, spoken to through the maker's SDK.
+    """A chain of bus servos behind one serial port.
 
-    A family of servos is a subclass with its name, its SDK and its registers, and how its packets are taken apart.
+    A family is a subclass with its name, framing and registers, and with how its numbers are encoded. A servo that
+    falls silent, loses its torque or was stopped by its watchdog gets no more goals (one could make it jump) until
+    :meth:`enable` takes it in again from where it stands; the others go on.
 
     Args:
         names, ids, units: of each actuator; unit ``ticks`` or ``rad`` (0 rad = tick 2048, + counts up).
         port: serial device. baud: bit/s.
         timeout: seconds to wait for one answer; keep it well under a loop period.
+        watchdog: seconds without a packet after which servos that can stop by themselves, 0.04 to 2.5; 0 for never.
+        speed: (n,) unit/s that no actuator exceeds on the way to a goal, whatever the goal; 0 for the servo's own.
 
     Raises:
-        ConfigError: the SDK is not installed, or a unit that a bus servo cannot have.
+        ConfigError: an option or a unit that a bus servo cannot have. MissingLibrary: pyserial is not installed.
     """
 
     kind: ClassVar[str]
-    sdk_module: ClassVar[str]
-    protocol: ClassVar[float]
+    framing: ClassVar[Framing]
     registers: ClassVar[Registers]
 
     def __init__(
@@ -77,171 +58,203 @@ class SerialBusDriver(ABC):
         port: str,
         baud: int = 1_000_000,
         timeout: float = 0.004,
+        watchdog: float = 0.5,
+        speed: ArrayLike = 0.0,
     ) -> None:
-        for name, unit in zip(names, units, strict=True):
+        for name, servo, unit in zip(names, ids, units, strict=True):
             if unit not in ("ticks", "rad"):
                 raise ConfigError(f"{self.kind} actuator {name!r}: expected unit ticks or rad, got {unit!r}")
-        try:
-            self._sdk: ModuleType = import_module(self.sdk_module)
-        except ImportError:
-            raise ConfigError(f"the {self.kind} driver needs its SDK: scripts/setup.sh {self.kind}") from None
-        self._packets: Any = self._sdk.PacketHandler(self.protocol)
-        self._registers = self.registers
+            check_number(f"{self.kind} actuator {name!r}", "id", servo, 0, 252)
+        if not (isinstance(port, str) and port):
+            raise ConfigError(f"{self.kind}: port: expected a serial device such as /dev/ttyUSB0, got {port!r}")
+        check_number(self.kind, "baud", baud, 9600, 10_000_000)
+        check_number(self.kind, "timeout", timeout, 0.0005, 1.0)
+        if watchdog != 0:
+            check_number(self.kind, "watchdog", watchdog, 0.04, 2.5)
+        serial_library()
         self._names, self._ids = tuple(names), tuple(ids)
         self._scale = np.array([1.0 if u == "ticks" else TICKS / (2 * math.pi) for u in units])
         self._offset = np.array([0.0 if u == "ticks" else CENTRE for u in units])
-        self._path, self._baud, self._timeout = port, baud, timeout
-        self._port: Any = None
+        self._path, self._baud = port, baud
+        self._watchdog = math.ceil(watchdog / 0.02) if self.registers.watchdog else 0
+        speeds = np.broadcast_to(np.asarray(speed, np.float64), (len(self._ids),)) * self._scale
+        most = 256**self.registers.speed_size // 2 - 1
+        self._speeds = [min(most, math.ceil(v / self.registers.speed_unit)) for v in speeds]
+        self._where = f"{self.kind} bus {port}"
+        self._chain = Chain(self._where, self._ids, self.framing, timeout)
+        self._interrupted = threading.Event()
+        self._follow: set[int] = set()  # ids that were pinned where they stood, torque on
+        self._astray: set[int] = set()  # ids that get no goals until they were pinned
+        self._unarmed: set[int] = set()
+        self._reads = 0
 
     @property
     def names(self) -> tuple[str, ...]:
         return self._names
 
-    def connect(self) -> None:
-        """Open the port and read every servo once. Raises DriverError that names the port or the silent servo."""
+    @abstractmethod
+    def decode(self, block: bytes) -> tuple[int, float]:
+        """(position in ticks, load in [-1, 1]) of a state block."""
+
+    @abstractmethod
+    def encode(self, ticks: int) -> bytes:
+        """A goal as the servo stores it."""
+
+    @abstractmethod
+    def refusal(self, model: bytes) -> str:
+        """Why a servo with these two bytes as model number cannot be driven; empty if it can."""
+
+    def connect(self, keep_torque: bool = False) -> None:
+        """Open the port and ask every servo for its model. Raises DriverError naming port and servo."""
         self.close()
-        port = self._sdk.PortHandler(self._path)
-        # the SDK adds 34 ms for slow adapters to every timeout, more than three loop periods
-        port.setPacketTimeout = lambda size: port.setPacketTimeoutMillis(
-            port.tx_time_per_byte * size + 1e3 * self._timeout
-        )
-        try:
-            if not port.setBaudRate(self._baud):
-                raise DriverError(f"{self._where}: baud rate {self._baud} is not one that the servos know")
-        except (OSError, ValueError, termios.error) as error:  # serial.SerialException is an OSError
-            raise DriverError(
-                f"{self._where}: cannot open: {error}; plug the adapter in, check driver.options.port of the rig, "
-                "or join the group dialout"
-            ) from None
-        self._port = port
-        self.read()
+        self._open()
+        if not keep_torque:
+            self._chain.broadcast(self.registers.torque, 0)
+        models = self._chain.ask(self.registers.model, 2, self._ids)
+        if not models:
+            raise DriverError(f"{self._where}: no servo answers: check power, cable, ids and baud rate")
+        for servo, data in models.items():
+            if reason := self.refusal(data):
+                raise DriverError(f"{self._where}: servo {servo} ({self._name(servo)}) {reason}")
+        self._astray = set(self._ids) - models.keys()
+        for servo in self._astray:
+            self._chain.silent(servo)
 
     def enable(self, on: bool) -> None:
-        """Torque on, with every goal set to the present position first; or torque off."""
-        if on:
-            self._send(self._registers.goal, self._registers.goal_size, self._ticks(self.read().position))
-        self._send(self._registers.torque, 1, [int(on)] * len(self._ids))
+        """Torque off for all, or on for those that do not follow yet, with goals at their present positions first."""
+        r, chain = self.registers, self._chain
+        if not on:
+            self._let_go()
+            chain.broadcast(r.torque, 0)
+            chain.write(r.torque, dict.fromkeys(self._ids, b"\0"))
+            return
+        states = chain.ask(r.state, r.state_size, [s for s in self._ids if s not in self._follow])
+        if not states:
+            return
+        if self._watchdog:
+            chain.write(r.watchdog, dict.fromkeys(states, b"\0"))  # one that fired locks the goals
+        speeds = zip(self._ids, self._speeds, strict=True)
+        chain.write(r.speed, {s: v.to_bytes(r.speed_size, "little") for s, v in speeds if s in states})
+        chain.write(r.goal, {servo: self.encode(self.decode(state)[0]) for servo, state in states.items()})
+        chain.write(r.torque, dict.fromkeys(states, b"\1"))
+        if self._watchdog:
+            self._arm(list(states))
+        switched = {servo for servo, value in chain.ask(r.torque, 1, list(states)).items() if value != b"\0"}
+        self._follow |= switched
+        self._astray -= switched
 
     def write(self, position: Array) -> None:
         """Send goals in one broadcast packet; nothing is waited for."""
         if position.shape != (len(self._ids),) or not np.isfinite(position).all():
             raise DriverError(f"{self._where}: expected {len(self._ids)} finite positions")
-        self._send(self._registers.goal, self._registers.goal_size, self._ticks(position))
+        ticks = np.rint(position * self._scale + self._offset).astype(int).tolist()
+        goals = {servo: self.encode(t) for servo, t in zip(self._ids, ticks, strict=True) if servo not in self._astray}
+        self._chain.write(self.registers.goal, goals)
 
     def read(self) -> Feedback:
-        """Positions, loads and faults of all servos in one sync read."""
-        r, port = self._registers, self._open_port()
-        position, load = np.empty((2, len(self._ids)))
-        faults: dict[str, str] = {}
-        self._guard(lambda: port.ser.reset_input_buffer())  # late answers to earlier questions
-        result = self._guard(lambda: self._request_states(port))
-        self._check(result, "cannot send")
-        for i, servo in enumerate(self._ids):
-            data, result, error = self._receive(port, servo)
-            name = self._names[i]
-            self._check(result, f"servo {servo} ({name}) did not answer: check its cable, id and baud rate")
-            if len(data) != r.state_size:
-                raise DriverError(f"{self._where}: servo {servo} ({name}) sent {len(data)} of {r.state_size} bytes")
-            ticks, load[i] = r.decode(data)
-            position[i] = (ticks - self._offset[i]) / self._scale[i]
-            if error:
-                faults[name] = self._fault(error)
-        for name in [n for n, f in faults.items() if not f]:
-            faults[name] = self._fault_register(self._ids[self._names.index(name)])
-        return Feedback(position, load, faults)
+        """Positions, loads and faults of all servos; in turn also their torque, and their watchdogs."""
+        r, chain = self.registers, self._chain
+        position, load, torque = np.full((3, len(self._ids)), np.nan)
+        states = chain.statuses(r.state, r.state_size, self._ids, alone=1)
+        if not states:
+            raise DriverError(f"{self._where}: no servo answers: check power, cable, ids and baud rate")
+        self._reads += 1
+        first = self._reads % 2 == 1 or not self._watchdog
+        switches = chain.ask(r.torque, 1, list(states)) if first else {}
+        fired = {} if first else chain.ask(r.watchdog, 1, list(states))
+        faults = {}
+        for i, (name, servo) in enumerate(zip(self._names, self._ids, strict=True)):
+            if servo in states:
+                ticks, load[i] = self.decode(states[servo].data)
+                position[i] = (ticks - self._offset[i]) / self._scale[i]
+            if servo in switches:
+                torque[i] = float(switches[servo] != b"\0")
+            if text := self._judge(servo, states.get(servo), torque[i] == 0, fired.get(servo) == b"\xff"):
+                faults[name] = text
+        strays = tuple(self._name(s) for s, status in states.items() if s not in self._follow and not status.error)
+        return Feedback(position, load, faults, torque, strays)
 
-    def estop(self) -> None:
-        """Broadcast torque off."""
-        if self._port is None:
-            return
-        port, register = self._port, self._registers.torque
-        port.is_using = False  # an interrupted read must not keep the stop back
-        try:
-            result = self._guard(lambda: self._packets.write1ByteTxOnly(port, BROADCAST, register, 0))
-            self._check(result, "the packet was not sent whole")
-        except DriverError as error:
-            raise DriverError(f"{error}; torque is NOT off: cut the servo power") from None
+    def torque(self) -> Array:
+        """(n,) torque switches as the servos report them now."""
+        self._open()
+        seen = self._chain.ask(self.registers.torque, 1, self._ids)
+        return np.array([float(seen[s] != b"\0") if s in seen else np.nan for s in self._ids])
+
+    def estop(self, patience: float = 0.15) -> StopReport:
+        """Torque off by broadcast and one by one, until each servo that answers reads back 0."""
+        self._interrupted.clear()
+        self._let_go()
+        end, rounds, torque = time.monotonic() + patience, 0, np.full(len(self._ids), np.nan)
+        while True:
+            why = ""
+            try:
+                self._open()
+                self._chain.broadcast(self.registers.torque, 0)
+                if rounds:  # a servo may be deaf to one of the two
+                    self._chain.write(self.registers.torque, dict.fromkeys(self._ids, b"\0"))
+                torque = self.torque()
+            except DriverError as error:
+                why, torque = str(error), np.full(len(self._ids), np.nan)
+                self.close()
+            rounds += 1
+            left = unconfirmed(self._names, torque)
+            if not left:
+                return StopReport(StopState.STOPPED)
+            on = (torque == 1).any()
+            if time.monotonic() > end or (rounds > 1 and not on):  # the silent ones are asked again by the caller
+                return StopReport(StopState.NOT_OFF, left, why or ("torque reads on" if on else "no answer"))
+
+    def interrupt(self) -> None:
+        self._interrupted.set()
 
     def close(self) -> None:
         """Close the port."""
-        port, self._port = self._port, None
-        if port is not None:
-            with contextlib.suppress(OSError, termios.error):  # already gone
-                port.closePort()
+        line, self._chain.line = self._chain.line, None
+        self._let_go()
+        if line is not None:
+            line.close()
 
-    @property
-    def _where(self) -> str:
-        return f"{self.kind} bus {self._path}"
+    def _name(self, servo: int) -> str:
+        return self._names[self._ids.index(servo)]
 
-    def _open_port(self) -> Any:
-        if self._port is None:
-            raise DriverError(f"{self._where}: not connected")
-        return self._port
+    def _open(self) -> None:
+        if self._chain.line is None:
+            self._chain.line = Line(self._where, self._path, self._baud, self.framing, self._interrupted)
 
-    def _guard(self, call: Callable[[], Any]) -> Any:
-        """Run an SDK call; an unplugged port becomes a DriverError and the SDK's busy flag is cleared."""
-        try:
-            return call()
-        except Exception as error:  # unplugged: OSError, termios.error or TypeError, as pyserial happens to notice
-            raise DriverError(f"{self._where}: {error}; is it unplugged?") from None
-        finally:
-            if self._port is not None:
-                self._port.is_using = False
+    def _let_go(self) -> None:
+        self._follow.clear()
+        self._astray = set(self._ids)  # a goal would switch the torque of some servos on again
 
-    def _check(self, result: int, what: str) -> None:
-        if result != self._sdk.COMM_SUCCESS:
-            detail = str(self._packets.getTxRxResult(result)).replace("[TxRxResult] ", "")
-            raise DriverError(f"{self._where}: {what} ({detail})")
+    def _judge(self, servo: int, status: Status | None, off: bool, fired: bool) -> str:
+        """What is wrong with a servo, empty if nothing; one that cannot follow gets no more goals."""
+        silent = self._chain.note(servo, status is not None)
+        lost = servo in self._follow and (off or fired)
+        if lost or silent:
+            self._follow.discard(servo)
+            self._astray.add(servo)
+        if status is None:
+            return SILENT if silent else ""
+        if fault := self._fault(servo, status.error) if status.error else "":
+            return fault
+        if lost:
+            return LIMP if off else FIRED
+        return FIRMWARE if servo in self._unarmed else ""
 
-    def _request_states(self, port: Any) -> int:
-        r = self._registers
-        return int(self._packets.syncReadTx(port, r.state, r.state_size, list(self._ids), len(self._ids)))
+    def _arm(self, servos: Sequence[int]) -> None:
+        """Set the bus watchdogs and note who has none."""
+        self._chain.write(self.registers.watchdog, dict.fromkeys(servos, bytes([self._watchdog])))
+        seen = self._chain.ask(self.registers.watchdog, 1, servos)
+        self._unarmed = {s for s in servos if s in seen and seen[s][0] != self._watchdog} | self._unarmed - set(servos)
 
-    def _receive(self, port: Any, servo: int) -> tuple[Sequence[int], int, int]:
-        """Data, result and error byte of the next answer of ``servo``; answers of others are skipped until the timeout.
-
-        Not the SDK's readRx, which takes the checksum for data where an answer is too short.
-        """
-        while True:
-            packet, result = self._guard(lambda: self._receive_packet(port))
-            if result != self._sdk.COMM_SUCCESS:
-                return (), result, 0
-            sender, error, data = self._split(packet)
-            if sender == servo:
-                return data, result, error
-
-    @abstractmethod
-    def _receive_packet(self, port: Any) -> tuple[Any, int]:
-        """The SDK's next packet and result."""
-
-    @abstractmethod
-    def _split(self, packet: Sequence[int]) -> tuple[int, int, Sequence[int]]:
-        """Sender, error byte and data of a status packet."""
-
-    def _send(self, address: int, size: int, values: Sequence[int]) -> None:
-        """One sync write of ``size`` little-endian bytes to every servo."""
-        port = self._open_port()
-        payload: list[int] = []
-        for servo, value in zip(self._ids, values, strict=True):
-            payload += [servo, *(int(value) & (256**size - 1)).to_bytes(size, "little")]
-        result = self._guard(lambda: self._packets.syncWriteTxOnly(port, address, size, payload, len(payload)))
-        self._check(result, "the packet was not sent whole")
-
-    def _ticks(self, position: Array) -> list[int]:
-        return [round(t) for t in position * self._scale + self._offset]
-
-    def _fault(self, error: int) -> str:
-        """Names of the faults in an error byte; empty where the fault register must be asked."""
-        if self._registers.alert:
-            return "" if error & self._registers.alert else f"error {error & 0x7F} in the packet"
-        return self._names_of(error)
-
-    def _fault_register(self, servo: int) -> str:
-        value, result, _ = self._guard(
-            lambda: self._packets.read1ByteTxRx(self._open_port(), servo, self._registers.fault_register)
-        )
-        return self._names_of(value) if result == self._sdk.COMM_SUCCESS else "fault (register cannot be read)"
+    def _fault(self, servo: int, error: int) -> str:
+        """Names of the faults in an error byte, asked of the fault register if the byte says so."""
+        if not self.registers.alert:
+            return self._names_of(error)
+        if not error & self.registers.alert:
+            return f"error {error & 0x7F} in the packet"
+        value = self._chain.ask(self.registers.fault_register, 1, [servo])
+        return self._names_of(value[servo][0]) if servo in value else "fault (register cannot be read)"
 
     def _names_of(self, bits: int) -> str:
-        found = [name for bit, name in self._registers.faults.items() if bits & bit]
+        found = [name for bit, name in self.registers.faults.items() if bits & bit]
         return ", ".join(found) or f"fault bits {bits:#04x}"

@@ -46,7 +46,7 @@ class Actuator(_Strict):
     """One motor. Positions in ``unit``; rates in unit/s, unit/s^2, unit/s^3; ``invert`` makes ``min`` the + end."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
-    id: Annotated[int, Field(ge=0, le=252)]
+    id: Annotated[int, Field(ge=0, le=1007)]
     unit: Unit
     group: str = "face"
     min: Finite
@@ -82,10 +82,10 @@ class DwellRule(_Strict):
 
 
 class DriverModel(_Strict):
-    """Which bus, and how to reach it. ``options`` go to the driver's constructor."""
+    """Which bus, and how to reach it. ``options`` go to the driver's constructor, which checks them."""
 
     kind: Literal["mock", "recorder", "trajectory", "pca9685", "dynamixel", "feetech"] = "mock"
-    options: dict[str, str | int | float | bool] = {}
+    options: dict[str, str | int | float | bool | tuple[int, ...]] = {}
 
 
 class RigFile(_Strict):

@@ -1,7 +1,8 @@
 """The safety gate: the only way from a wish to a motor.
 
-Nothing that leaves :meth:`SafetyGate.tick` breaks a position, velocity, acceleration or jerk limit (see
-:mod:`emo_face.face.safety.limiter` for why), whatever comes in; what may not come in is counted and dropped.
+Nothing that leaves :meth:`SafetyGate.tick` breaks a position, velocity, acceleration or jerk limit at the times of the
+ticks (see :mod:`emo_face.face.safety.limiter` for why), whatever comes in and however late; what may not come in is
+counted and dropped.
 
     gate = SafetyGate(limits, period=0.01)
     gate.enable(driver.read().position, now)
@@ -29,7 +30,8 @@ from emo_face.face.safety.limits import ActuatorLimits
 Array = NDArray[np.float64]
 
 CATCH_UP = 4
-"""A late tick makes up for at most this many periods; beyond it the motion pauses instead of hurrying."""
+"""A tick that is late by more than this many periods finds the path braked as hard as its limits allow, all the way to
+rest if the gap is long enough: the motors stood still meanwhile and must not hurry after it."""
 
 
 class GateState(str, Enum):
@@ -117,6 +119,7 @@ class SafetyGate:
         self._goal = limits.neutral.copy()
         self._stop_at = limits.neutral.copy()
         self._state = GateState.DISABLED
+        self._held = False  # whether the motors had torque when the stop came
         self._now = -math.inf
         self._stamp = self._deadline = -math.inf
 
@@ -133,6 +136,12 @@ class SafetyGate:
     def velocity(self) -> Array:
         """(n,) velocity that goes with :attr:`position`; a copy."""
         return self._limiter.rate
+
+    @property
+    def moving(self) -> bool:
+        """Whether the path is under way while the motors have torque."""
+        on = self._held if self._state is GateState.ESTOP else self._state is not GateState.DISABLED
+        return on and bool((np.abs(self.velocity) > 1e-6 * self.limits.velocity).any())
 
     @property
     def held_by_rules(self) -> int:
@@ -162,8 +171,22 @@ class SafetyGate:
         if self._state is not GateState.ESTOP:
             self._state = GateState.DISABLED
 
+    def place(self, position: Array) -> None:
+        """Go on from where some actuators really are: (n,) measured, NaN for those that follow the path."""
+        limiter, chosen = self._limiter, np.isfinite(position)
+        velocity, acceleration = (np.where(chosen, 0.0, now) for now in (limiter.rate, limiter.curvature))
+        limiter.reset(np.where(chosen, position, limiter.position), velocity, acceleration)
+
+    def let_go(self) -> None:
+        """The motors do not follow any more (bus lost): no torque until :meth:`enable`; a stop stays latched."""
+        self._held = False
+        self.disable()
+
     def estop(self) -> None:
-        """Stop at once, as the rig says, and stay stopped."""
+        """Stop at once, as the rig says, and stay stopped. Switches nothing on: what has no torque gets none."""
+        if self._state is GateState.ESTOP:
+            return
+        self._held = self._state is not GateState.DISABLED and self.estop_action is EstopAction.HOLD
         self._stop_at[:] = self._limiter.resting_place()
         self._state = GateState.ESTOP
 
@@ -258,35 +281,32 @@ class SafetyGate:
     def tick(self, now: float) -> GateOutput:
         """Advance to ``now`` (seconds) and say what the driver may do.
 
-        A clock that stands still or jumps back moves nothing; a late tick makes up for at most ``CATCH_UP`` periods.
+        A clock that stands still or jumps back moves nothing. After a gap of over ``CATCH_UP`` periods the path has
+        braked on paper and starts again from there.
         """
         dt = self._elapsed(now)
-        if self._state is GateState.DISABLED or (
-            self._state is GateState.ESTOP and self.estop_action is EstopAction.TORQUE_OFF
-        ):
+        if self._state is GateState.DISABLED or (self._state is GateState.ESTOP and not self._held):
             return GateOutput(self._limiter.position, False, self._state)
-        goal = self._goal
+        goal, limiter = self._goal, self._limiter
         if self._state is GateState.ESTOP:
             goal[:] = self._stop_at
         else:
             self._aim(now)
             if self._rules:
-                limiter = self._limiter
                 self._rules.apply(limiter.position, limiter.resting_place(), limiter.rate, goal, now, dt)
-        return GateOutput(self._limiter.step(goal, dt).copy(), True, self._state)
+        if dt > CATCH_UP * self.period:
+            self.late_ticks += 1
+            return GateOutput(limiter.brake(dt).copy(), True, self._state)
+        return GateOutput(limiter.step(goal, dt).copy(), True, self._state)
 
     def _elapsed(self, now: float) -> float:
-        """Seconds to advance. After a backward jump the deadlines move with the clock."""
+        """Seconds since the last tick. After a backward jump the deadlines move with the clock."""
         before, self._now = self._now, now
         if now < before:
             self._deadline += now - before
             self._still_since += now - before
             return 0.0
-        dt = now - before
-        if dt > CATCH_UP * self.period:
-            self.late_ticks += math.isfinite(dt)
-            return CATCH_UP * self.period if math.isfinite(dt) else 0.0
-        return dt
+        return now - before if math.isfinite(now - before) else 0.0
 
     def _aim(self, now: float) -> None:
         """Set the goal: the command in force, or the way from it to neutral once it is stale."""

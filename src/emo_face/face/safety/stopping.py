@@ -41,7 +41,7 @@ class FastestStop:
 
     def __init__(self, rows: Array, amax: Array, sigma: Array, reach: Array, stop: Array) -> None:
         shape = rows.shape[1:]
-        self.bends = np.zeros((2, *shape))
+        self.sigma, self.bends = sigma, np.zeros((2, *shape))
         square, product, signed = np.zeros((2, *shape)), np.zeros((2, *shape)), np.zeros(shape)
         limit, tiny = np.broadcast_to(amax, shape).copy(), np.full(shape, 1e-150)
         eases, one = rows[EASE : EASE + 2], np.ones(shape)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from geometry_msgs.msg import PointStamped
@@ -20,7 +19,9 @@ from emo_face.core.paths import data_file
 from emo_face.face.expressions.facs import default_facs, read_table
 from emo_face.face.motion.player import FacePlayer
 from emo_face.ros import qos
-from emo_face.ros.lifecycle import EmoNode
+
+if TYPE_CHECKING:
+    from emo_face.nodes.face_driver import FaceDriverNode
 
 
 @cache
@@ -38,10 +39,10 @@ def hri_faces() -> dict[str, NDArray[np.float64]]:
 
 
 class FaceInputs:
-    """Subscribes to the driver's further inputs; ``player`` gives None while unconfigured."""
+    """Subscribes to the driver's further inputs."""
 
-    def __init__(self, node: EmoNode, player: Callable[[], FacePlayer | None]) -> None:
-        self._node, self._player = node, player
+    def __init__(self, node: FaceDriverNode) -> None:
+        self._node = node
         node.subscription(PointStamped, "look_at", self._look_at, qos.reliable())
         node.subscription(String, "face/viseme", self._viseme, qos.reliable(10))
         node.subscription(Float32, "face/voice_level", self._level, qos.sensor())
@@ -49,7 +50,8 @@ class FaceInputs:
             node.subscription(_expression_type(), "/robot_face/expression", self._express, qos.reliable())
 
     def _ready(self) -> FacePlayer | None:
-        return self._player() if self._node.running else None
+        face = self._node.face
+        return face.player if face is not None and self._node.running else None
 
     def _look_at(self, msg: PointStamped) -> None:
         """Look at a point in the face's frame: x out of the face, y to its left, z up (REP-155, sellion_link)."""

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from emo_face.core.labels import top_of
 from emo_face.core.types import ExpressionTarget
+from emo_face.face.drivers.stop import StopReport
 from emo_face.ros.parameters.schema import Value
-from emo_face.web.server import FaceServer
+from emo_face.web.server import Command, FaceServer
 
 if TYPE_CHECKING:
     from emo_face.face.motion.player import Shown
@@ -20,14 +21,14 @@ class Screen:
 
     Args:
         values: the node's parameters, of which ``screen.*`` are read.
-        obey: takes a command of the tuning page, in the server's thread; returns why not, or None.
+        obey: takes a command of a page, in a thread of the server; returns why not, an answer of its own, or None.
 
     Raises:
         UserError: the address needs a token, or the port is in use; names the parameter.
         ConfigError: an unknown theme, or a model that cannot be shown.
     """
 
-    def __init__(self, values: Mapping[str, Value], obey: Callable[[dict[str, Any]], str | None]) -> None:
+    def __init__(self, values: Mapping[str, Value], obey: Command) -> None:
         p: Any = values
         self._about: dict[str, Any] = {}
         self._server = FaceServer(
@@ -69,10 +70,11 @@ class Screen:
             "latency_ms": age * 1e3,
         }
 
-    def show(self, shown: Shown) -> None:
-        """Put a face on every page."""
+    def show(self, shown: Shown, stop: StopReport | None) -> None:
+        """Put a face on every page, and what a latched stop has achieved."""
         about = self._about if shown.by == "expression" else {"shown": "", "person": "", "person_emotion": ""}
-        self._server.publish(shown.arkit.tolist(), {**about, "by": shown.by, "estop": shown.estop})
+        stopped = {"estop": stop is not None, "stop": str(stop or "")}
+        self._server.publish(shown.arkit.tolist(), {**about, "by": shown.by, **stopped})
 
     def close(self) -> None:
         """Say good-bye to every page and free the port."""

@@ -1,45 +1,73 @@
-"""``~/estop`` and ``~/neutral`` of the face driver, served also while a transition runs."""
+"""``~/estop`` and ``~/neutral`` of the face driver, served in every state and while a transition runs."""
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from std_srvs.srv import SetBool, Trigger
 
-from emo_face.face.motion.player import FacePlayer
-from emo_face.ros.diagnostics import WARN
-from emo_face.ros.lifecycle import EmoNode
-from emo_face.ros.messages.motors import Motors
+from emo_face.face.drivers import StopState
+from emo_face.ros.diagnostics import ERROR, WARN
+
+if TYPE_CHECKING:
+    from emo_face.nodes.face_driver import FaceDriverNode
+
+OPEN = (
+    "not released: this graph is open to the network; release it on the face page, keep DDS on this host "
+    "(ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST), or set estop.release_by_service"
+)
 
 
-def serve_stops(node: EmoNode, motors: Motors, player: Callable[[], FacePlayer | None]) -> None:
-    """Create both services in a callback group of their own; ``player`` gives None while unconfigured."""
+def kept_on_this_host() -> bool:
+    """Whether DDS talks to this host only, by the environment that rclpy read at start."""
+    if os.environ.get("ROS_LOCALHOST_ONLY") == "1":
+        return True
+    others = os.environ.get("ROS_STATIC_PEERS", "").strip()
+    return os.environ.get("ROS_AUTOMATIC_DISCOVERY_RANGE", "").upper() in ("LOCALHOST", "OFF") and not others
 
-    def estop(request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
-        face, on = player(), bool(request.data)
-        if face is None:
-            response.success, response.message = on, "not configured: nothing moves"
-            return response
-        motors.estop(on)
-        face.estop(on, time.monotonic())
-        if on:
-            node.complain("estop", WARN, "emergency stop: release it by calling ~/estop with data: false")
-        else:
-            node.health.clear_condition("estop")
-        released = "released; torque stays off until ~/enable" if motors.present else "released"
-        response.success, response.message = True, "stopped" if on else released
+
+class Stops:
+    """Creates both services in a callback group of their own, and tells diagnostics what a stop achieved."""
+
+    def __init__(self, node: FaceDriverNode) -> None:
+        self._node = node
+        apart = MutuallyExclusiveCallbackGroup()
+        node.create_service(SetBool, "~/estop", self._serve, callback_group=apart)
+        node.create_service(Trigger, "~/neutral", self._neutral, callback_group=apart)
+
+    def _serve(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+        try:
+            if request.data:
+                report = self._node.emergency_stop()
+                response.success, response.message = report.success, str(report)
+            elif not (kept_on_this_host() or self._node.params["estop.release_by_service"]):
+                response.success, response.message = False, OPEN
+            else:
+                response.success, response.message = True, self._node.release_stop()
+        except Exception as error:  # the caller must hear it whatever happens
+            self._node.failed(error)
+            response.success, response.message = False, f"{StopState.NOT_OFF.value}: {type(error).__name__}: {error}"
+        self.observe()
         return response
 
-    def neutral(request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        face = player()
+    def _neutral(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        face = self._node.face
         if face is not None:
-            face.neutral(time.monotonic())
+            face.player.neutral(time.monotonic())
         response.success = face is not None
         response.message = "easing to neutral" if response.success else "not configured: nothing moves"
         return response
 
-    apart = MutuallyExclusiveCallbackGroup()
-    node.create_service(SetBool, "~/estop", estop, callback_group=apart)
-    node.create_service(Trigger, "~/neutral", neutral, callback_group=apart)
+    def observe(self) -> None:
+        """Say in diagnostics what is true of the stop now."""
+        node = self._node
+        report = node.stop_report
+        node.health.fact("estop", "" if report is None else str(report))
+        if report is None:
+            node.health.clear_condition("estop")
+            return
+        level = ERROR if report.state in (StopState.NOT_OFF, StopState.CANNOT) else WARN
+        node.complain("estop", level, f"emergency stop: {report}; release it by calling ~/estop with data: false")

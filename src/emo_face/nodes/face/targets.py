@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from emo_face_msgs.msg import FaceExpression
 
-from emo_face.core.types import ExpressionTarget
-from emo_face.face.motion.player import WHY, FacePlayer
+from emo_face.face.motion.player import WHY
 from emo_face.ros import qos
 from emo_face.ros.clock import StampGate
 from emo_face.ros.diagnostics import WARN
 from emo_face.ros.images.latest import Worker
-from emo_face.ros.lifecycle import EmoNode
 from emo_face.ros.messages.convert import MessageError, read_expression
+
+if TYPE_CHECKING:
+    from emo_face.nodes.face_driver import FaceDriverNode
 
 TOPIC = "face/expression"
 
@@ -23,17 +24,11 @@ class Targets:
     """Subscribes to expressions and offers the newest to the player, in a thread of its own while the driver is active.
 
     Args:
-        node: the driver. player: gives None while unconfigured.
-        tell: told what is shown from now on, and how old it was in seconds.
+        node: the driver; it is told what is shown from now on.
     """
 
-    def __init__(
-        self,
-        node: EmoNode,
-        player: Callable[[], FacePlayer | None],
-        tell: Callable[[ExpressionTarget, float], None],
-    ) -> None:
-        self._node, self._player, self._tell = node, player, tell
+    def __init__(self, node: FaceDriverNode) -> None:
+        self._node = node
         self._worker: Worker[FaceExpression] | None = None
         self.gate = StampGate(node.params["max_age"], node.params["future_tolerance"], repeats=True)
         node.subscription(FaceExpression, TOPIC, self._store, qos.reliable())
@@ -70,8 +65,8 @@ class Targets:
 
     def _use(self, msg: FaceExpression) -> None:
         """One target, in the worker thread."""
-        node, player = self._node, self._player()
-        if not node.running or player is None:
+        node, face = self._node, self._node.face
+        if not node.running or face is None:
             return
         try:
             target = read_expression(msg)
@@ -83,8 +78,8 @@ class Targets:
             text = StampGate.FIX[verdict.reason]
             node.drop(verdict.reason, f"expression not used: {verdict.reason}: {text}")
             return
-        if reason := player.show(target, verdict.age, time.monotonic()):
+        if reason := face.player.show(target, verdict.age, time.monotonic()):
             node.drop(reason, f"expression not shown: {WHY[reason].format(target=target)}")
             return
         node.health.latency("latency", max(verdict.age, 0.0))
-        self._tell(target, verdict.age)
+        node.tell(target, verdict.age)

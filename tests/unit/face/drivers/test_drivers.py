@@ -5,28 +5,33 @@ from __future__ import annotations
 import csv
 import importlib.util
 import itertools
+import re
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from emo_face.cli.main import main
 from emo_face.core.errors import ConfigError
-from emo_face.face.drivers import open_driver
+from emo_face.face.drivers import MissingLibrary, StopState, open_driver
 from emo_face.face.drivers.base import DriverError
 from emo_face.face.drivers.mock import MockDriver
 from emo_face.face.drivers.recorder import RecorderDriver
-from emo_face.face.drivers.trajectory import TrajectoryDriver, TrajectoryPoint
+from emo_face.face.drivers.trajectory import Trajectory, TrajectoryDriver
 from emo_face.face.rig.rig import load_rig
 
 
 class FakeI2C:
-    """An I2C bus with one PCA9685: registers of NXP's data sheet, byte by byte."""
+    """An I2C bus with PCA9685 boards: registers of NXP's data sheet (table 4), byte by byte."""
 
-    def __init__(self, address: int = 0x40) -> None:
-        self.address, self.registers = address, bytearray(256)
-        self.registers[0xFE] = 0x1E
-        self.gone = False
+    def __init__(self, *addresses: int, clock: float = 25e6) -> None:
+        self.boards = {address: bytearray(256) for address in addresses or (0x40,)}
+        self.clock = clock
+        for registers in self.boards.values():
+            registers[0x00], registers[0xFE] = 0x11, 0x1E  # asleep at power-on, prescaler of 200 Hz
+        self.gone: set[int] = set()
         self.writes: list[bytes] = []
 
     def try_lock(self) -> bool:
@@ -36,7 +41,7 @@ class FakeI2C:
         pass
 
     def _check(self, address: int) -> None:
-        if self.gone or address != self.address:
+        if address in self.gone or address not in self.boards:
             raise OSError(121, "Remote I/O error")
 
     def writeto(self, address: int, buffer: Any, *, start: int = 0, end: int | None = None) -> None:
@@ -44,7 +49,7 @@ class FakeI2C:
         data = bytes(buffer)[start:end]
         self.writes.append(data)
         if len(data) > 1:
-            self.registers[data[0] : data[0] + len(data) - 1] = data[1:]
+            self.boards[address][data[0] : data[0] + len(data) - 1] = data[1:]
 
     def writeto_then_readfrom(
         self,
@@ -60,14 +65,15 @@ class FakeI2C:
         self._check(address)
         end = len(into) if in_end is None else in_end
         first = bytes(out)[out_start]
-        into[in_start:end] = self.registers[first : first + end - in_start]
+        into[in_start:end] = self.boards[address][first : first + end - in_start]
 
-    def pulse_us(self, channel: int) -> float | None:
-        """Pulse width that the chip makes on a channel, None where it is off."""
-        on_low, on_high, off_low, off_high = self.registers[6 + 4 * channel : 10 + 4 * channel]
+    def pulse_us(self, channel: int, address: int = 0x40) -> float | None:
+        """Pulse width that the chip makes on a channel, None if it is off."""
+        registers = self.boards[address]
+        on_low, on_high, off_low, off_high = registers[6 + 4 * channel : 10 + 4 * channel]
         if off_high & 0x10 or (off_low | off_high << 8) == 0:
             return None
-        period = 4096 * (self.registers[0xFE] + 1) / 25.0
+        period = 4096 * (registers[0xFE] + 1) / (self.clock / 1e6)
         return ((off_low | off_high << 8) - (on_low | on_high << 8)) / 4096 * period
 
 
@@ -108,12 +114,12 @@ def test_pca9685_estop_and_unplugged(pca: tuple[Any, FakeI2C]) -> None:
     driver.write(np.full(4, 1600.0))
     assert i2c.pulse_us(2) is None, "stays off until enabled"
     driver.enable(True)
-    i2c.gone = True
+    i2c.gone.add(0x40)
     with pytest.raises(DriverError, match=r"0x40: .*unplugged"):
         driver.write(np.full(4, 1700.0))
     with pytest.raises(DriverError, match="i2cdetect"):
         driver.connect()
-    i2c.gone = False
+    i2c.gone.clear()
     driver.connect()
     driver.enable(True)
     driver.write(np.full(4, 1700.0))
@@ -125,9 +131,22 @@ def test_pca9685_estop_and_unplugged(pca: tuple[Any, FakeI2C]) -> None:
 @pytest.mark.parametrize(
     ("kind", "options", "message"),
     [
-        ("pca9685", {"channels": 12}, "8 or 16 channels"),
-        ("pca9685", {"frequency": 5}, "40 to 333 Hz"),
-        ("pca9685", {"speed": 1}, "driver.options for pca9685"),
+        (
+            "pca9685",
+            {"channels": 12},
+            r"minimal_4servo\.yaml:\d+: field driver.options: pca9685: channels: expected 8 or 16",
+        ),
+        ("pca9685", {"frequency": 5}, "frequency: expected a number from 40 to 333, got 5"),
+        (
+            "pca9685",
+            {"speed": 1},
+            r"minimal_4servo\.yaml:\d+: field driver.options: the pca9685 driver has no option 'speed'",
+        ),
+        ("pca9685", {"addresses": [64, 64]}, "each board has its own address"),
+        ("pca9685", {"addresses": 65}, r"addresses: expected a list such as \[64, 65\]"),
+        ("pca9685", {"address": 300}, "address: expected a number from 64 to 127"),
+        ("pca9685", {"reference_clock_speed": 25}, "reference_clock_speed: expected a number from 2e"),
+        ("pca9685", {"i2c_bus": -1}, "i2c_bus: expected"),
         ("feetech", {"port": "/dev/null"}, "expected unit ticks or rad"),
         ("teleport", {}, "unknown driver"),
     ],
@@ -137,31 +156,176 @@ def test_wrong_driver_settings_are_named(kind: str, options: dict[str, Any], mes
         open_driver(load_rig("minimal_4servo"), kind=kind, **options)
 
 
-@pytest.mark.parametrize("module", ["dynamixel_sdk", "scservo_sdk", "adafruit_servokit"])
-def test_a_missing_library_names_the_extra(module: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    rig = {"dynamixel_sdk": "head_25channel", "scservo_sdk": "head_12servo"}.get(module, "minimal_4servo")
-    monkeypatch.setitem(__import__("sys").modules, module, None)
-    with pytest.raises(ConfigError, match=r"scripts/setup\.sh \w+"):
+@pytest.mark.parametrize("rig", ["head_25channel", "head_12servo", "minimal_4servo"])
+def test_a_missing_library_names_the_extra_and_rig_check_still_checks(
+    rig: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for module in ("serial", "adafruit_servokit"):
+        monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(MissingLibrary, match=r"scripts/setup\.sh \w+"):
         open_driver(load_rig(rig))
+    assert main(["rig", "check", rig]) == 0
+    assert "not on this machine yet: " in capsys.readouterr().out
 
 
-def test_trajectories_carry_velocity_and_lead() -> None:
-    points: list[TrajectoryPoint] = []
-    driver = TrajectoryDriver(["a", "b"], period=0.01)
+BOARDS = """\
+name: head
+driver: {{kind: pca9685, options: {{{options}}}}}
+actuators:
+  - {{name: brows, id: 0, unit: us, min: 1200, max: 1800, neutral: 1500,
+      velocity: 3000, acceleration: 40000, jerk: 1000000, drive: [{{channel: browDown, gain: -1.0}}]}}
+  - {{name: jaw, id: {jaw}, unit: us, min: 1400, max: 2000, neutral: 1400,
+      velocity: 4000, acceleration: 60000, jerk: 1500000, drive: [{{channel: jawOpen, gain: 1.0}}]}}
+"""
+
+
+def board_rig(tmp_path: Path, options: str, jaw: int) -> Path:
+    path = tmp_path / "boards.yaml"
+    path.write_text(BOARDS.format(options=options, jaw=jaw))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("options", "jaw", "message"),
+    [
+        ("address: 64", 19, r"'jaw': expected id 0 to 15, got 19; a second board is `addresses: \[64, 65\]`"),
+        ("addresses: [64, 65]", 32, "'jaw': expected id 0 to 31, got 32"),
+        ("adress: 64", 1, "no option 'adress'"),
+        ("addresses: [64, two]", 1, "driver.options.addresses"),
+        ("i2c_bus: seven", 1, "i2c_bus: expected"),
+    ],
+)
+def test_rig_check_refuses_what_the_driver_would(
+    tmp_path: Path, options: str, jaw: int, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = board_rig(tmp_path, options, jaw)
+    assert main(["rig", "check", str(path)]) == 2
+    error = capsys.readouterr().err
+    assert re.search(message, error), error
+    assert re.search(r"boards\.yaml:\d+: field ", error), error
+
+
+def test_two_boards_share_a_bus_and_one_that_dies_costs_its_own_actuators_only(tmp_path: Path) -> None:
+    pytest.importorskip("adafruit_servokit")
+    i2c = FakeI2C(0x40, 0x41)
+    driver = open_driver(load_rig(board_rig(tmp_path, "addresses: [64, 65]", 19)), i2c=i2c)
+    driver.connect()
+    driver.enable(True)
+    driver.write(np.array([1500.0, 1700.0]))
+    assert i2c.pulse_us(0, 0x40) == pytest.approx(1500, abs=5)
+    assert i2c.pulse_us(3, 0x41) == pytest.approx(1700, abs=5)
+    assert [c for c in range(16) if i2c.pulse_us(c, 0x41) is not None] == [3], "and nothing else there"
+    i2c.gone.add(0x41)
+    report = driver.estop()
+    assert (report.state, report.actuators) == (StopState.NOT_OFF, ("jaw",))
+    assert "0x41" in report.detail
+    assert i2c.pulse_us(0, 0x40) is None, "the other board stopped"
+    i2c.gone.clear()
+    assert i2c.pulse_us(3, 0x41) == pytest.approx(1700, abs=5), "the chip repeats its last pulse for ever"
+    report = driver.estop()
+    assert report.state is StopState.SENT, "found again by itself"
+    assert not report.success
+    assert i2c.pulse_us(3, 0x41) is None
+
+
+def test_the_clock_that_is_told_makes_the_pulse_that_is_asked() -> None:
+    pytest.importorskip("adafruit_servokit")
+    i2c = FakeI2C(0x40, clock=26_075_000)
+    rig = load_rig("minimal_4servo")
+    for options, off in (({}, True), ({"reference_clock_speed": 26_075_000}, False)):
+        driver = open_driver(rig, i2c=i2c, **options)
+        driver.connect()
+        driver.enable(True)
+        driver.write(np.full(4, 1500.0))
+        assert (abs(i2c.pulse_us(0) - 1500) > 50) is off
+
+
+def test_another_i2c_bus_is_opened_by_its_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("adafruit_servokit")
+    i2c, asked = FakeI2C(), []
+    monkeypatch.setattr("emo_face.face.drivers.pca9685.linux_i2c", lambda number: asked.append(number) or i2c)
+    driver = open_driver(load_rig("minimal_4servo"), i2c_bus=7)
+    assert asked == [], "not before it connects"
+    driver.connect()
+    assert asked == [7]
+
+
+def test_an_i2c_bus_that_is_not_there_is_named() -> None:
+    pytest.importorskip("adafruit_servokit")
+    driver = open_driver(load_rig("minimal_4servo"), i2c_bus=97)
+    with pytest.raises(DriverError, match=r"on I2C bus 97: .*i2cdetect -y 97"):
+        driver.connect()
+    report = driver.estop()
+    assert (report.state, report.actuators) == (StopState.NOT_OFF, tuple(driver.names))
+
+
+def test_trajectories_end_at_rest_and_pass_the_pose_with_its_velocity() -> None:
+    sent: list[Trajectory] = []
+    driver = TrajectoryDriver(["a", "b"], period=0.01, limits=([-1.0, -1.0], [1.0, 0.3], [5.0, 5.0]))
     with pytest.raises(DriverError, match="publish"):
         driver.connect()
-    driver.publish = points.append
+    driver.publish = sent.append
     driver.connect()
     driver.measured(["b", "elbow"], [0.25, 9.0])
     np.testing.assert_array_equal(driver.read().position, [np.nan, 0.25])
     driver.enable(True)
     driver.write(np.array([0.0, 0.25]))
-    driver.write(np.array([0.01, 0.24]))
-    assert points[0].velocities == (0.0, 0.0)
-    assert points[1].joint_names == ("a", "b")
-    assert points[1].positions == (0.01, 0.24)
-    assert points[1].velocities == pytest.approx((1.0, -1.0))
-    assert points[1].time_from_start == pytest.approx(0.015)
+    driver.write(np.array([0.01, 0.26]))
+    assert sent[1].joint_names == ("a", "b")
+    assert sent[0].points[0].velocities == (0.0, 0.0)
+    pose, rest = sent[1].points
+    assert pose.positions == (0.01, 0.26)
+    assert pose.velocities == pytest.approx((1.0, 1.0))
+    assert pose.time_from_start == pytest.approx(0.015)
+    assert rest.velocities == sent[1].velocities == (0.0, 0.0), "or the controller refuses the message"
+    assert rest.time_from_start == pytest.approx(0.015 + 0.2), "1 unit/s at 5 unit/s^2"
+    assert rest.positions == pytest.approx((0.11, 0.3)), "inside the range"
+    report = driver.estop()
+    assert (report.state, report.success) == (StopState.CANNOT, False)
+
+
+def follow(sent: list[tuple[float, Trajectory]], period: float) -> tuple[np.ndarray, np.ndarray]:
+    """Times and positions of what joint_trajectory_controller commands: cubic splines from point to point.
+
+    Facts: ros2_controllers, trajectory.cpp (a new trajectory starts from the state of the old one; points with
+    velocities are joined by cubics) and ``interpolate_from_desired_state``.
+    """
+    state, times, places = (np.array(sent[0][1].points[0].positions), np.zeros(1)), [], []
+    for k, (begin, trajectory) in enumerate(sent):
+        end = sent[k + 1][0] if k + 1 < len(sent) else begin + 1.0
+        knots = [(0.0, *state)] + [
+            (p.time_from_start, np.array(p.positions), np.array(p.velocities)) for p in trajectory.points
+        ]
+        for t in np.arange(0.0, end - begin, 0.001):
+            (t0, p0, v0), (t1, p1, v1) = next(
+                ((a, b) for a, b in itertools.pairwise(knots) if a[0] <= t < b[0]), (knots[-1], knots[-1])
+            )
+            h = max(t1 - t0, 1e-9)
+            u = (t - t0) / h if t1 > t0 else 0.0
+            place = (1 + 2 * u) * (1 - u) ** 2 * p0 + u * (1 - u) ** 2 * h * v0
+            place = place + u * u * (3 - 2 * u) * p1 + u * u * (u - 1) * h * v1
+            times.append(begin + t)
+            places.append(place)
+        state = places[-1], (places[-1] - places[-2]) / 0.001
+    return np.array(times), np.array(places)[:, 0]
+
+
+def test_a_controller_moves_smoothly_along_them_and_stops_by_itself() -> None:
+    sent: list[tuple[float, Trajectory]] = []
+    now, period = 0.0, 0.01
+    driver = TrajectoryDriver(["a"], lambda t: sent.append((now, t)), period, limits=(-1.0, 1.0, 10.0))
+    driver.enable(True)
+    for step in range(150):
+        now = step * period
+        driver.write(np.array([0.5 * np.sin(2 * np.pi * now)]))
+    times, places = follow(sent, period)
+    moving = (times > 0.1) & (times < 1.4)
+    wanted = 0.5 * np.sin(2 * np.pi * (times - 1.5 * period))
+    assert np.abs(places - wanted)[moving].max() < 0.02
+    speed = np.abs(np.diff(places[times > 0.1])) / 0.001
+    assert speed.max() < 1.1 * np.pi, "no jerks between messages"
+    assert np.abs(np.diff(places[-300:])).max() == 0, "nobody talks any more: at rest"
+    assert -1.0 <= places.min() <= places.max() <= 1.0
 
 
 def test_the_recorder_keeps_and_saves_what_was_written(tmp_path: Path) -> None:

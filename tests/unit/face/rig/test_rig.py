@@ -262,7 +262,7 @@ def test_more_motors_show_more() -> None:
 
 def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["rig", "check", "head_12servo"]) == 0
-    assert "12 actuators, 3 interlocks, 1 dwell limits: good" in capsys.readouterr().out
+    assert "12 actuators, 3 interlocks, 1 dwell limits, feetech driver: good" in capsys.readouterr().out
     picture = tmp_path / "reach.png"
     assert main(["rig", "report", "minimal_4servo", "--out", str(picture), "--json"]) == 0
     report = json.loads(capsys.readouterr().out)

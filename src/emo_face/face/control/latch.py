@@ -1,0 +1,96 @@
+"""What of an emergency stop outlives the process: a small file for each face driver and rig.
+
+``$XDG_STATE_HOME/emo_face/stops`` (``~/.local/state/emo_face/stops``) holds one JSON file for each pair of node name
+and rig file: whether a stop is latched, and whether motors were being driven when it was last written. A process that
+was killed leaves the second one true.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import threading
+import zlib
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What was last written.
+
+    Attributes:
+        stopped: an emergency stop was latched. driving: motors were being driven and nobody said that it ended well.
+        problem: why the file could not be read or written, or empty.
+    """
+
+    stopped: bool = False
+    driving: bool = False
+    problem: str = ""
+
+
+def state_file(node: str, rig: Path) -> Path:
+    """Where the memory of ``node`` (fully qualified name) with ``rig`` is."""
+    base = os.environ.get("XDG_STATE_HOME", "")
+    if not os.path.isabs(base):
+        try:
+            base = str(Path.home() / ".local" / "state")
+        except RuntimeError:  # no HOME, no such user
+            base = tempfile.gettempdir()
+    name = node.strip("/").replace("/", ".") or "face_driver"
+    return Path(base) / "emo_face" / "stops" / f"{name}-{zlib.crc32(os.fsencode(rig.resolve())):08x}.json"
+
+
+class Latch:
+    """Reads once, then writes every change at once and as a whole.
+
+    A file that cannot be read counts as motors that were being driven: they start disabled.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = threading.Lock()
+        self.memory = self._read()
+
+    def _read(self) -> Memory:
+        try:
+            noted = json.loads(self.path.read_text(encoding="utf-8"))
+            if noted["version"] != VERSION:
+                raise ValueError(f"version {noted['version']!r}, expected {VERSION}")
+            if not (isinstance(noted["stopped"], bool) and isinstance(noted["driving"], bool)):
+                raise ValueError("stopped and driving must be true or false")
+            return Memory(noted["stopped"], noted["driving"])
+        except FileNotFoundError:
+            return Memory()
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            return Memory(
+                driving=True, problem=f"{self.path} cannot be read ({error}): motors start disabled; delete it"
+            )
+
+    def note(self, *, stopped: bool | None = None, driving: bool | None = None) -> None:
+        """Remember; what is None stays. Never raises: a stop must not fail for a full disk (see ``memory.problem``)."""
+        with self._lock:
+            self._note(stopped, driving)
+
+    def _note(self, stopped: bool | None, driving: bool | None) -> None:
+        old = self.memory
+        new = Memory(old.stopped if stopped is None else stopped, old.driving if driving is None else driving)
+        if new == old:
+            return
+        scratch = self.path.with_name(self.path.name + ".new")
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with scratch.open("w", encoding="utf-8") as file:
+                values = asdict(new)
+                del values["problem"]
+                json.dump({"version": VERSION, **values}, file)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(scratch, self.path)
+        except OSError as error:
+            text = f"a stop would not outlive this process: {self.path}: {error.strerror}; set XDG_STATE_HOME"
+            new = Memory(new.stopped, new.driving, text)
+        self.memory = new
