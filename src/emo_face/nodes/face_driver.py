@@ -15,40 +15,28 @@ from sensor_msgs.msg import JointState
 
 from emo_face.core.arkit import ARKIT_52
 from emo_face.core.errors import UserError
-from emo_face.core.types import ExpressionTarget
-from emo_face.face.control.controller import FaceController
-from emo_face.face.control.latch import Latch
-from emo_face.face.drivers import StopReport
-from emo_face.face.motion.motion import LAYERS, FaceMotion
-from emo_face.face.motion.player import Bases, FacePlayer, Shown
-from emo_face.face.rig.rig import load_rig
-from emo_face.nodes.face.configured import STILL, ConfiguredFace, open_head, remembered_stop
+from emo_face.face.motion.motion import LAYERS
+from emo_face.face.motion.player import Shown
+from emo_face.nodes.face.configured import ConfiguredFace
 from emo_face.nodes.face.inputs import FaceInputs
+from emo_face.nodes.face.node import FaceNode
 from emo_face.nodes.face.stops import Stops
 from emo_face.nodes.face.targets import Targets
 from emo_face.ros import qos
 from emo_face.ros.diagnostics import ERROR, WARN
-from emo_face.ros.lifecycle import EmoNode
-from emo_face.ros.messages.motors import MotorTopics, observe_motors
+from emo_face.ros.messages.motors import observe_motors
 from emo_face.ros.parameters.schema import Value
 from emo_face.ros.run import run
 
 LATCHED = "emergency stop is latched: release it first (~/estop with data: false, or on the face page)"
 
 
-class FaceDriverNode(EmoNode):
-    """Wires the face and ROS together.
-
-    Attributes:
-        face: everything that moves and shows it, from configure to cleanup.
-    """
+class FaceDriverNode(FaceNode):
+    """Wires the face and ROS together."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__("face_driver", **kwargs)
-        self.face: ConfiguredFace | None = None
         self.threads = 2  # the stop does not wait for a transition
-        self._bare: tuple[FaceController, Latch] | None = None  # motors stopped while there was no face
-        self._topics = MotorTopics(self) if self.params["rig"] else None
         self._blendshapes = self.publisher(JointState, "face/blendshapes", qos.reliable())
         self._targets = Targets(self)
         self._stops = Stops(self)
@@ -56,9 +44,9 @@ class FaceDriverNode(EmoNode):
 
     def configure(self) -> None:
         """Load the basis, make the face and open the page."""
-        self._close_bare()
+        self.close_bare()
         name = self.get_fully_qualified_name()
-        self.face = face = ConfiguredFace(self.params, name, self._topics, self._tick, self._on_command)
+        self.face = face = ConfiguredFace(self.params, name, self.topics, self._tick, self._on_command)
         if face.control is not None:
             self.health.fact("rig", face.control.rig.name)
         if face.screen is not None:
@@ -83,7 +71,7 @@ class FaceDriverNode(EmoNode):
         face, self.face = self.face, None
         if face is not None:
             face.close()
-        self._close_bare()
+        self.close_bare()
 
     def clock_jumped(self) -> None:
         """Take the next target whatever its stamp; the loop itself runs on the steady clock."""
@@ -113,41 +101,6 @@ class FaceDriverNode(EmoNode):
             player.timeout = float(values["timeout"])  # type: ignore[arg-type]
             player.neutral_hold = float(values["neutral_hold"])  # type: ignore[arg-type]
 
-    # ---- emergency stop, from services and pages -----------------------------------------------------------------
-
-    def emergency_stop(self) -> StopReport:
-        """Stop now, in whatever state the node is; says what is true."""
-        if self.face is not None:
-            return self.face.estop()
-        if self._topics is None:
-            return STILL
-        if self._bare is None:  # motors may have torque although nobody drives them now
-            player = FacePlayer(FaceMotion(1.0 / self.params["rate"], 0), Bases())
-            rig, name = load_rig(self.params["rig"]), self.get_fully_qualified_name()
-            self._bare = open_head(rig, player, self.params, name, self._topics, stopped=True)
-        return remembered_stop(*self._bare)
-
-    def release_stop(self) -> str:
-        """Release the stop; moves nothing. Says what happens next."""
-        if not (self.face.release() if self.face is not None else self._close_bare(release=True)):
-            return "nothing was stopped"
-        return "released; nothing moves until ~/enable" if self._topics is not None else "released"
-
-    @property
-    def stop_report(self) -> StopReport | None:
-        """What a latched stop has achieved so far; None if none is latched."""
-        if self.face is not None:
-            return self.face.stop_report
-        return self._bare[0].stop_report if self._bare is not None else None
-
-    def _close_bare(self, release: bool = False) -> bool:
-        bare, self._bare = self._bare, None
-        if bare is not None:
-            bare[0].close()
-            if release:
-                bare[1].note(stopped=False, driving=False)
-        return bare is not None
-
     def _on_command(self, command: dict[str, Any]) -> str | dict[str, Any] | None:
         """A command of a page, in a thread of its server."""
         if command["type"] == "estop":
@@ -161,11 +114,6 @@ class FaceDriverNode(EmoNode):
         return face.player.command(command)
 
     # ---- the loop and what is told -------------------------------------------------------------------------------
-
-    def tell(self, target: ExpressionTarget, age: float) -> None:
-        """Put beside the face what is being answered; ``age`` in seconds."""
-        if self.face is not None and self.face.screen is not None:
-            self.face.screen.tell(target, age)
 
     def _configured(self) -> ConfiguredFace:
         if self.face is None:

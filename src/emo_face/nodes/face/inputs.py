@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from geometry_msgs.msg import PointStamped
@@ -18,10 +18,8 @@ from emo_face.core.labels import basic7
 from emo_face.core.paths import data_file
 from emo_face.face.expressions.facs import default_facs, read_table
 from emo_face.face.motion.player import FacePlayer
+from emo_face.nodes.face.node import FaceNode
 from emo_face.ros import qos
-
-if TYPE_CHECKING:
-    from emo_face.nodes.face_driver import FaceDriverNode
 
 
 @cache
@@ -41,7 +39,7 @@ def hri_faces() -> dict[str, NDArray[np.float64]]:
 class FaceInputs:
     """Subscribes to the driver's further inputs."""
 
-    def __init__(self, node: FaceDriverNode) -> None:
+    def __init__(self, node: FaceNode) -> None:
         self._node = node
         node.subscription(PointStamped, "look_at", self._look_at, qos.reliable())
         node.subscription(String, "face/viseme", self._viseme, qos.reliable(10))

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import os
 import time
-from typing import TYPE_CHECKING
 
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from std_srvs.srv import SetBool, Trigger
 
 from emo_face.face.drivers import StopState
+from emo_face.nodes.face.node import FaceNode
 from emo_face.ros.diagnostics import ERROR, WARN
-
-if TYPE_CHECKING:
-    from emo_face.nodes.face_driver import FaceDriverNode
 
 OPEN = (
     "not released: this graph is open to the network; release it on the face page, keep DDS on this host "
@@ -32,7 +29,7 @@ def kept_on_this_host() -> bool:
 class Stops:
     """Creates both services in a callback group of their own, and tells diagnostics what a stop achieved."""
 
-    def __init__(self, node: FaceDriverNode) -> None:
+    def __init__(self, node: FaceNode) -> None:
         self._node = node
         apart = MutuallyExclusiveCallbackGroup()
         node.create_service(SetBool, "~/estop", self._serve, callback_group=apart)

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
 
 from emo_face_msgs.msg import FaceExpression
 
 from emo_face.face.motion.player import WHY
+from emo_face.nodes.face.node import FaceNode
 from emo_face.ros import qos
 from emo_face.ros.clock import StampGate
 from emo_face.ros.diagnostics import WARN
 from emo_face.ros.images.latest import Worker
 from emo_face.ros.messages.convert import MessageError, read_expression
-
-if TYPE_CHECKING:
-    from emo_face.nodes.face_driver import FaceDriverNode
 
 TOPIC = "face/expression"
 
@@ -27,7 +24,7 @@ class Targets:
         node: the driver; it is told what is shown from now on.
     """
 
-    def __init__(self, node: FaceDriverNode) -> None:
+    def __init__(self, node: FaceNode) -> None:
         self._node = node
         self._worker: Worker[FaceExpression] | None = None
         self.gate = StampGate(node.params["max_age"], node.params["future_tolerance"], repeats=True)
