@@ -13,6 +13,7 @@ from rclpy.clock import Clock, ClockType  # type: ignore[attr-defined]
 from rclpy.qos import QoSProfile
 from std_srvs.srv import SetBool
 
+from emo_face.core.errors import UserError
 from emo_face.ros import diagnostics, qos
 from emo_face.ros.clock import NodeClock
 from emo_face.ros.diagnostics import ERROR, WARN, Health

@@ -29,7 +29,7 @@ class FaceNode(EmoNode):
         self.topics = MotorTopics(self) if self.params["rig"] else None
         self._bare: tuple[FaceController, Latch] | None = None  # motors stopped while there was no face
 
-    def tell(self, target: ExpressionTarget, age: float) -> None:
+    def tell_pages(self, target: ExpressionTarget, age: float) -> None:
         """Put beside the face what is being answered; ``age`` in seconds."""
         if self.face is not None and self.face.screen is not None:
             self.face.screen.tell(target, age)

@@ -79,4 +79,4 @@ class Targets:
             node.drop(reason, f"expression not shown: {WHY[reason].format(target=target)}")
             return
         node.health.latency("latency", max(verdict.age, 0.0))
-        node.tell(target, verdict.age)
+        node.tell_pages(target, verdict.age)
