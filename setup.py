@@ -26,14 +26,18 @@ TORCH = "torch>=2.6,<2.14"  # newer builds are untried
 # transformers 6 will break 5's names again
 FULL = [TORCH, "transformers>=5,<6", "peft>=0.18", "safetensors>=0.4", "pillow>=10"]  # pillow: BLIP's own resize
 EVAL = ["matplotlib>=3.8", "scikit-learn>=1.4"]  # pictures and the TF-IDF peer of `emo-face evaluate`
+ONNXRUNTIME_GPU = "onnxruntime-gpu>=1.31,<1.32"  # built for CUDA 13 and TensorRT 10; another build may link others
+CUDA = "cuda-python>=12.8,<14"  # cuda.bindings.runtime; 12.8 is the oldest with it on PyPI
 EXTRAS = {
     # Recording, film and plots of `emo-face demo`; also reads any bag without ROS.
     "demo": ["rosbags>=0.10", "plotly>=5.20", "av>=12", "scikit-image>=0.22"],
     "eval": EVAL,
-    # CUDA for every ONNX model; uninstall onnxruntime first, the two share a folder.
-    "gpu": ["onnxruntime-gpu>=1.18"],
-    # For engines built on the device; the runtime imports it lazily. Not run by the developers.
-    "tensorrt": ["tensorrt>=10,<12"],
+    # CUDA for every ONNX model; uninstall onnxruntime first, the two share a folder. cuda-python tells which GPU it is.
+    "gpu": [ONNXRUNTIME_GPU, CUDA],
+    # Engines built on the device. onnxruntime-gpu 1.31's own TensorRT provider links libnvinfer.so.10 and CUDA 13, so
+    # TensorRT 11 and cu12 wheels would not fit beside it; our native engines take 10.3 to 11.4. Not run on a GPU.
+    # A Jetson has TensorRT in its JetPack and needs none of these wheels (scripts/jetson.sh).
+    "tensorrt": ["tensorrt-cu13>=10.13,<11", ONNXRUNTIME_GPU, CUDA],
     # FACS-grounded second opinion and `perspective: mirror` from 52 blendshapes.
     "mediapipe": ["mediapipe>=0.10.14"],
     # Photographed skins on the renders of `emo-face train blendshapes`.

@@ -32,6 +32,7 @@ from emo_face.perception.multiview.fusion_head import FusionHead
 from emo_face.perception.multiview.tiny import tiny_base, word_tokenizer
 from emo_face.ros.clock import stamp_message
 from emo_face.ros.images.convert import image_message
+from emo_face.runtime.engines.select import Engines
 
 QUESTION = "why does the person feel so"
 
@@ -170,6 +171,6 @@ def test_published_valence_is_the_heads(graph: Any, folders: Path, pilots: np.nd
 
 
 def test_folders_that_do_not_fit_are_named(folders: Path, tmp_path: Path) -> None:
-    values = {"multiview.base": str(folders / "base"), "multiview.device": "cpu"}
+    values = {"multiview.base": str(folders / "base")}
     with pytest.raises(ModelError, match=r"encoder\.json"):
-        asker({**values, "multiview.stage1": str(tmp_path)})
+        asker({**values, "multiview.stage1": str(tmp_path)}, Engines("cpu"))

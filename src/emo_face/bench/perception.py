@@ -38,6 +38,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     from emo_face.bench.probes.machine import machine
     from emo_face.perception.build import DetectorSettings, build_pipeline
     from emo_face.perception.nano.model import build_nano
+    from emo_face.runtime.engines.select import Engines
     from emo_face.runtime.store import open_store
 
     paths = {"one": args.one or _below(args.data, ONE), "six": args.six or _below(args.data, SIX)}
@@ -49,8 +50,9 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     cv2.setNumThreads(max(args.threads, 1))
     try:
         store = open_store()
-        settings = DetectorSettings(imgsz=args.imgsz, threads=args.threads)
-        pipeline, _ = build_pipeline(store, build_nano(store, threads=args.threads), settings)
+        engines = Engines("cpu", args.threads)
+        settings = DetectorSettings(imgsz=args.imgsz)
+        pipeline, _ = build_pipeline(store, build_nano(store, engines=engines), settings, engines=engines)
         pipeline.warm_up()
         result: dict[str, Any] = {name: _stages(pipeline, frame, args.frames) for name, frame in frames.items()}
     finally:

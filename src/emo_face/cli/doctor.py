@@ -95,6 +95,55 @@ def models() -> Iterator[Finding]:
             )
 
 
+def gpu() -> Iterator[Finding]:
+    """GPU: the device, the engines that work on it, and what each model runs on with `engine: auto`, and why."""
+    from emo_face.runtime.engines.base import EngineUnavailable
+    from emo_face.runtime.engines.cuda import device, driver
+    from emo_face.runtime.engines.ort import check_provider
+    from emo_face.runtime.engines.tensorrt.library import tensorrt
+
+    try:
+        driver()
+        present = True
+        yield Finding("gpu", OK, str(device()))
+    except EngineUnavailable as error:
+        present = "no NVIDIA driver" not in str(error)
+        yield Finding("gpu", NOTE if present else OK, str(error))
+    checks: dict[str, Callable[[], object]] = {
+        "engine cuda": lambda: check_provider("CUDA"),
+        "engine tensorrt provider": lambda: check_provider("Tensorrt"),
+        "engine tensorrt": tensorrt,
+    }
+    for topic, check in checks.items():
+        try:
+            check()
+            yield Finding(topic, OK, "works" if present else "libraries are here, no GPU")
+        except EngineUnavailable as error:
+            yield Finding(topic, NOTE if present else OK, str(error), _engine_fix(topic) if present else "")
+    yield from _choices()
+
+
+def _engine_fix(topic: str) -> str:
+    return "pip install 'emo_face[gpu]'" if topic == "engine cuda" else "pip install 'emo_face[tensorrt]'"
+
+
+def _choices() -> Iterator[Finding]:
+    """What `engine: auto` takes for each model of the nano tier that is here."""
+    from emo_face.core.errors import ModelError
+    from emo_face.perception.engines import nano_targets
+    from emo_face.runtime.engines.select import Engines
+    from emo_face.runtime.store import open_store
+
+    engines = Engines("auto")
+    for target in nano_targets(open_store()):
+        try:
+            engines.load(target.path, target.plan)
+            choice = engines.choices[target.plan.name]
+            yield Finding(f"runs on: {choice.model}", NOTE if choice.warning else OK, str(choice))
+        except ModelError as error:
+            yield Finding(f"runs on: {target.plan.name}", NOTE, str(error))
+
+
 def cameras() -> Iterator[Finding]:
     """Video devices of this machine."""
     devices = sorted(str(p) for p in Path("/dev").glob("video*"))
@@ -120,7 +169,7 @@ def examine(port_number: int) -> list[Finding]:
     machine = Finding(
         "machine", OK, f"{platform.machine()}, Python {platform.python_version()}, {platform.platform(terse=True)}"
     )
-    checks: list[Callable[[], Iterator[Finding]]] = [libraries, ros, models, cameras, lambda: port(port_number)]
+    checks: list[Callable[[], Iterator[Finding]]] = [libraries, ros, models, gpu, cameras, lambda: port(port_number)]
     found = [machine]
     for check in checks:
         try:

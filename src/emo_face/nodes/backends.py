@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,29 +11,27 @@ from emo_face.expression.model import ExpressionModel
 from emo_face.perception.emotion import EmotionModel
 from emo_face.ros.backend import needs_extra
 from emo_face.ros.parameters.schema import Value, build
+from emo_face.runtime.engines.select import Engines
 from emo_face.runtime.store import ModelStore
 
 
-def emotion_model(values: Mapping[str, Value], store: ModelStore, providers: Sequence[str]) -> EmotionModel:
+def emotion_model(values: Mapping[str, Value], store: ModelStore, engines: Engines) -> EmotionModel:
     """Load the emotion backend: ``nano`` (onnxruntime) or ``multiview`` (the full tier)."""
     p: Mapping[str, Any] = values
     if p["emotion.backend"] == "nano":
         from emo_face.perception.nano.model import build_nano
 
-        return build_nano(store, p["speech.ttl"], p["detector.threads"])
+        return build_nano(store, p["speech.ttl"], engines)
     folder, base = p["multiview.folder"], p["multiview.base"]
     if not folder:
         raise ConfigError("multiview.folder is empty: name the folder of a trained or exported multi-view model")
     with needs_extra("full"):
         from emo_face.perception.multiview.model import load
 
-        run_on = {"device": p["multiview.device"], "threads": p["detector.threads"], "providers": providers}
-        return load(Path(folder).expanduser(), Path(base).expanduser() if base else None, **run_on)
+        return load(Path(folder).expanduser(), Path(base).expanduser() if base else None, engines=engines)
 
 
-def perception_models(
-    values: Mapping[str, Value], store: ModelStore, providers: Sequence[str]
-) -> tuple[EmotionModel, Any]:
+def perception_models(values: Mapping[str, Value], store: ModelStore, engines: Engines) -> tuple[EmotionModel, Any]:
     """The emotion backend, and what answers ``~/ask`` (None where ``multiview.ask`` is off).
 
     Both in torch share one loaded InstructBLIP. Exported graphs cannot answer: their instruction is baked in, so an
@@ -43,22 +41,22 @@ def perception_models(
     """
     p: Mapping[str, Any] = values
     if not p["multiview.ask"]:
-        return emotion_model(values, store, providers), None
+        return emotion_model(values, store, engines), None
     folder, base = _folder(p["multiview.folder"]), _folder(p["multiview.base"])
     exported = folder is not None and (folder / "export.json").is_file()
     if p["emotion.backend"] != "multiview" or folder is None or base is None or exported:
-        return emotion_model(values, store, providers), asker(values)
+        return emotion_model(values, store, engines), asker(values, engines)
     with needs_extra("full"):
         from emo_face.perception.multiview import shared
 
-        return shared.load(folder, base, _folder(p["multiview.stage1"]), p["multiview.device"])
+        return shared.load(folder, base, _folder(p["multiview.stage1"]), engines.torch_device("multiview"))
 
 
 def _folder(text: str) -> Path | None:
     return Path(text).expanduser() if text else None
 
 
-def asker(values: Mapping[str, Value]) -> Any:
+def asker(values: Mapping[str, Value], engines: Engines) -> Any:
     """Load what answers ``~/ask`` of the perception node: InstructBLIP, tuned where ``multiview.stage1`` says so.
 
     Raises:
@@ -72,10 +70,10 @@ def asker(values: Mapping[str, Value]) -> Any:
         from emo_face.perception.multiview.ask import load
 
         tuned = Path(stage1).expanduser() if stage1 else None
-        return load(Path(base).expanduser(), tuned, str(values["multiview.device"]))
+        return load(Path(base).expanduser(), tuned, engines.torch_device("ask"))
 
 
-def expression_model(values: Mapping[str, Value]) -> ExpressionModel:
+def expression_model(values: Mapping[str, Value], engines: Engines) -> ExpressionModel:
     """Load the expression backend: ``prototypes`` (nano) or ``contextface`` (the full tier)."""
     if values["backend"] == "prototypes":
         from emo_face.expression.prototypes import PrototypeExpression, PrototypeSettings
@@ -84,4 +82,4 @@ def expression_model(values: Mapping[str, Value]) -> ExpressionModel:
     with needs_extra("full"):
         from emo_face.expression.contextface.backend import build_backend
 
-        return build_backend(values)
+        return build_backend(values, engines)

@@ -32,6 +32,7 @@ from emo_face.ros.messages.humans import RobotFacePublisher
 from emo_face.ros.messages.speech import SpeechLimits, SpeechRefused, read_speech, speech_type
 from emo_face.ros.parameters.schema import Value, build
 from emo_face.ros.run import run
+from emo_face.runtime.engines.select import Engines
 
 REMAPS = ("image:=camera/image_raw", "speech:=speech/text")
 
@@ -42,6 +43,7 @@ class ExpressionNode(EmoNode):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__("expression", **kwargs)
         self._model: ExpressionModel | None = None
+        self._engines = Engines()
         self._worker: Worker[bool] | None = None
         self._newest: Latest[EmotionScoresArray] = Latest()
         self._utterances: deque[Speech] = deque(maxlen=32)
@@ -65,11 +67,13 @@ class ExpressionNode(EmoNode):
 
     def configure(self) -> None:
         """Load the backend."""
-        self._model = expression_model(self.params.values)
+        self._engines = Engines(self.params["engine"])
+        self._model = expression_model(self.params.values, self._engines)
         self.health.fact("expression_backend", self._model.name)
         self.health.fact("basis", self._model.basis)
         for name, digest in self._model.hashes.items():
             self.health.fact(f"model:{name}", digest)
+        self.degraded(self._engines.warnings)
 
     def activate(self) -> None:
         """Start with an empty window."""
@@ -97,7 +101,7 @@ class ExpressionNode(EmoNode):
         """Take over manners and limits while running; a perspective that the table lacks is refused."""
         limits, window = build(SpeechLimits, values, "speech"), _window_settings(values)
         if isinstance(self._model, PrototypeExpression):
-            self._model = expression_model(values)
+            self._model = expression_model(values, self._engines)
         elif self._model is not None:  # ContextFace's weights stay
             manners = {name: values[name] for name in ("perspective", "intensity", "valid_for")}
             self._model.settings = replace(self._model.settings, **manners)  # type: ignore[attr-defined]
@@ -150,7 +154,7 @@ class ExpressionNode(EmoNode):
         if model is None or (context.scene is None and context.speech is None):
             return
         self._publish(model.express(context, now))
-        self.degraded((model.warning,) if model.warning else ())
+        self.degraded((*filter(None, (model.warning,)), *self._engines.warnings))
 
     def _scene(self, msg: EmotionScoresArray) -> Scene:
         self._frame_id = msg.header.frame_id
@@ -194,6 +198,8 @@ class ExpressionNode(EmoNode):
         """Show what the window did not take in."""
         self.health.fact("window.dropped", self._window.dropped)
         self.health.fact("window.resets", self._window.resets)
+        for name, text in self._engines.facts():
+            self.health.fact(name, text)
 
 
 def _window_settings(values: Mapping[str, Value]) -> WindowSettings:

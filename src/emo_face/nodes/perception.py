@@ -33,6 +33,7 @@ from emo_face.ros.messages.humans import HumansPublisher
 from emo_face.ros.messages.speech import Heard, SpeechLimits, SpeechRefused, read_speech, speech_type
 from emo_face.ros.parameters.schema import Value, build
 from emo_face.ros.run import run
+from emo_face.runtime.engines.select import Engines
 from emo_face.runtime.store import open_store
 
 REMAPS = ("image:=camera/image_raw", "speech:=speech/text")
@@ -49,6 +50,7 @@ class PerceptionNode(EmoNode):
         self._heard = Heard()
         self._look: Look | None = None
         self._asker: Any = None
+        self._engines = Engines()
         self._debug_due = 0.0
         self._limits = build(SpeechLimits, self.params.values, "speech")
         self._gate = StampGate(self.params["max_age"], self.params["future_tolerance"])
@@ -67,17 +69,17 @@ class PerceptionNode(EmoNode):
         """Resolve, check and load the models, then run everything once."""
         store = open_store()
         p = self.params
-        providers = tuple(name for name in p["detector.providers"] if name)
-        extra = {"memory": p["track.memory"], "min_hits": p["track.min_hits"], "providers": providers}
+        extra = {"memory": p["track.memory"], "min_hits": p["track.min_hits"]}
+        engines = self._engines = Engines(p["engine"], p["detector.threads"])
         settings = build(DetectorSettings, p.values, "detector", **extra)
-        emotion, self._asker = perception_models(p.values, store, providers)
-        self._pipeline, hashes = build_pipeline(store, emotion, settings, p["emotion.smoothing"])
+        emotion, self._asker = perception_models(p.values, store, engines)
+        self._pipeline, hashes = build_pipeline(store, emotion, settings, p["emotion.smoothing"], engines)
         warm = self._pipeline.warm_up()
         self.health.fact("detector", self._pipeline.detector)
         self.health.fact("emotion_backend", emotion.name)
         for name, digest in hashes.items():
             self.health.fact(f"model:{name}", digest)
-        self.degraded(self._pipeline.warnings)
+        self.degraded((*self._pipeline.warnings, *engines.warnings))
         self.get_logger().info(f"{self._pipeline.detector} + {emotion.name} ready, first frame took {warm:.2f} s")
 
     def activate(self) -> None:
@@ -111,6 +113,11 @@ class PerceptionNode(EmoNode):
         self._gate.max_age, self._gate.future = float(values["max_age"]), float(values["future_tolerance"])  # type: ignore[arg-type]
         if self._pipeline is not None:
             self._pipeline.smoother.tau = float(values["emotion.smoothing"])  # type: ignore[arg-type]
+
+    def observe(self) -> None:
+        """Show what every model runs on and why."""
+        for name, text in self._engines.facts():
+            self.health.fact(name, text)
 
     def _on_image(self, msg: Any) -> None:
         worker = self._worker
@@ -170,7 +177,7 @@ class PerceptionNode(EmoNode):
         self._scores.publish(
             scores_message(result.people, result.emotions, header=header, size=size, model=model, latency=latency)
         )
-        self.degraded(result.warnings)
+        self.degraded((*result.warnings, *self._engines.warnings))
         self.health.count("frames_processed")
         self.health.tick("scores", time.monotonic())
         self.health.latency("latency", latency)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from emo_face.perception.detect_face import FaceDetector, HaarFaceDetector, YuNetFaceDetector
-from emo_face.perception.detect_yolo import YoloPersonDetector
+from emo_face.perception.detect_yolo import YoloPersonDetector, plan
 from emo_face.perception.emotion import EmotionModel
 from emo_face.perception.pipeline import PerceptionPipeline
 from emo_face.perception.track import PersonTracker
-from emo_face.runtime.ort import OrtBackend, available_providers
+from emo_face.runtime.engines.select import Engines
 from emo_face.runtime.store import ModelStore, fix
 
 
@@ -25,8 +25,7 @@ class DetectorSettings:
         imgsz: longer side of YOLO's input, pixels. face_imgsz: longer side of the image faces are sought in, pixels.
         confidence, face_confidence: lowest scores, in [0, 1]. iou: overlap above which two boxes are one person.
         closer_look: search for the faces of people far away a second time, at the camera's own resolution.
-        square: pad YOLO's input to a square. threads: onnxruntime threads; 0 takes every core.
-        providers: onnxruntime execution providers in order of preference.
+        square: pad YOLO's input to a square.
         memory: seconds that an unseen person keeps the id. min_hits: frames before a person is reported.
     """
 
@@ -42,8 +41,6 @@ class DetectorSettings:
     iou: float = 0.5
     square: bool = False
     max_people: int = 20
-    threads: int = 1
-    providers: Sequence[str] = ()
     memory: float = 1.5
     min_hits: int = 2
 
@@ -58,24 +55,23 @@ class Detectors:
     warnings: tuple[str, ...] = ()
 
 
-def build_detectors(store: ModelStore, settings: DetectorSettings | None = None) -> Detectors:
+def build_detectors(
+    store: ModelStore, settings: DetectorSettings | None = None, engines: Engines | None = None
+) -> Detectors:
     """Load YOLO and YuNet where the store has them; otherwise the Haar cascade, with a warning that says the fix.
 
     Raises:
         ModelError: a file is there but has the wrong hash or is damaged, or nothing at all can detect people.
     """
-    settings = settings or DetectorSettings()
+    settings, engines = settings or DetectorSettings(), engines or Engines("cpu")
     hashes: dict[str, str] = {}
     warnings: list[str] = []
     bodies: YoloPersonDetector | None = None
     faces: FaceDetector
     if path := _file(store, settings.yolo, settings.yolo_path, hashes):
-        backend = OrtBackend(path, settings.threads, settings.providers)
+        engine = engines.load(path, plan(settings.imgsz, settings.yolo))
         limits = (settings.confidence, settings.iou, settings.square, settings.max_people)
-        bodies = YoloPersonDetector(backend, settings.imgsz, *limits)
-        if settings.providers and not backend.name.endswith(tuple(settings.providers)):
-            have = f"{backend.name}; this onnxruntime offers {', '.join(available_providers())}"
-            warnings.append(f"people are looked for on {have}: install the onnxruntime of {settings.providers[0]}")
+        bodies = YoloPersonDetector(engine, settings.imgsz, *limits)
     elif settings.yolo != "off":
         get = fix(store.entry(settings.yolo))
         warnings.append(f"no person detector: bodies are extrapolated from faces, backs are not seen. {get}")
@@ -90,11 +86,15 @@ def build_detectors(store: ModelStore, settings: DetectorSettings | None = None)
 
 
 def build_pipeline(
-    store: ModelStore, emotion: EmotionModel, settings: DetectorSettings | None = None, smoothing: float = 0.15
-) -> tuple[PerceptionPipeline, Mapping[str, str]]:
-    """Build the pipeline around ``emotion``; returns it and model name -> sha256 of every file in use."""
+    store: ModelStore, emotion: EmotionModel, settings: DetectorSettings | None = None, smoothing: float = 0.15,
+    engines: Engines | None = None,
+) -> tuple[PerceptionPipeline, Mapping[str, str]]:  # fmt: skip
+    """Build the pipeline around ``emotion``; returns it and model name -> sha256 of every file in use.
+
+    ``engines`` chooses what the detectors run on; None takes one thread of the CPU.
+    """
     settings = settings or DetectorSettings()
-    parts = build_detectors(store, settings)
+    parts = build_detectors(store, settings, engines)
     tracker = PersonTracker(settings.memory, settings.min_hits)
     closer = settings.face_imgsz if settings.closer_look else 0
     pipeline = PerceptionPipeline(parts.bodies, parts.faces, emotion, tracker, smoothing, parts.warnings, closer)

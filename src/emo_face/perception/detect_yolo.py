@@ -11,11 +11,19 @@ from emo_face.core.errors import ModelError
 from emo_face.core.geometry import Letterbox, clip
 from emo_face.core.types import Box, FloatArray, ImageArray
 from emo_face.perception.yolo_head import MEND, understand
-from emo_face.runtime.backend import InferenceBackend
+from emo_face.runtime.engines.base import Engine, warm_up
+from emo_face.runtime.engines.plan import Plan, Range
 
 PADDING_GREY = 114  # the letterbox colour YOLO was trained with
 STRIDE = 32
 ROUNDING = 1e-3  # a score of 16 bits or of int8 weights may be above 1 by this
+
+
+def plan(imgsz: int, name: str = "yolo11n") -> Plan:
+    """Shapes that a camera's picture has once its longer side is ``imgsz`` pixels; 4:3 is the usual one."""
+    side = -(-imgsz // STRIDE) * STRIDE
+    usual = -(-side * 3 // 4 // STRIDE) * STRIDE
+    return Plan(name, {"images": Range((1, 3, STRIDE, STRIDE), (1, 3, usual, side), (1, 3, side, side))})
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +39,7 @@ class YoloPersonDetector:
 
     def __init__(
         self,
-        backend: InferenceBackend,
+        engine: Engine,
         imgsz: int = 320,
         confidence: float = 0.5,
         iou: float = 0.5,
@@ -51,11 +59,11 @@ class YoloPersonDetector:
         Raises:
             ModelError: the file is no YOLO detector of people, or its numbers are no boxes and scores.
         """
-        self.head = understand(backend.path, backend.inputs, backend.outputs, backend.metadata)
+        self.head = understand(engine.path, engine.inputs, engine.outputs, engine.metadata)
         self.name = self.head.name
-        self._backend = backend
-        self._input = backend.inputs[0].name
-        self._output = next(i for i, output in enumerate(backend.outputs) if len(output.shape) == 3)
+        self._engine = engine
+        self._input = engine.inputs[0].name
+        self._output = next(i for i, output in enumerate(engine.outputs) if len(output.shape) == 3)
         self.imgsz = max(self.head.size) if self.head.size else imgsz
         self.confidence, self.iou = confidence, iou
         self.square, self.max_people = square, max_people
@@ -74,7 +82,7 @@ class YoloPersonDetector:
             said = f"box centres up to {boxes[:, 0].max():.3g}, expected pixels of an input {fit.width} wide"
         else:
             return
-        raise ModelError(f"{self._backend.path}: read as a YOLO file it gives {said}; {MEND}")
+        raise ModelError(f"{self._engine.path}: read as a YOLO file it gives {said}; {MEND}")
 
     def _fit(self, width: int, height: int) -> Letterbox:
         if self.head.size:
@@ -83,12 +91,12 @@ class YoloPersonDetector:
 
     def _infer(self, frame: ImageArray, fit: Letterbox) -> tuple[FloatArray, FloatArray]:
         picture = preprocess(frame, fit).astype(self.head.dtype, copy=False)
-        return self.head.read(self._backend.run({self._input: picture})[self._output][0])
+        return self.head.read(self._engine.run({self._input: picture})[self._output][0])
 
     def warm_up(self, width: int = 640, height: int = 480) -> float:
         """Run on zeros for images of this size; returns seconds of the last run."""
         fit = self._fit(width, height)
-        return self._backend.warm_up({self._input: (1, 3, fit.height, fit.width)})
+        return warm_up(self._engine, {self._input: (1, 3, fit.height, fit.width)})
 
     def detect(self, frame: ImageArray) -> list[Body]:
         """People in ``frame`` (H x W x 3 BGR), best first, with boxes inside the frame and scores in [0, 1].

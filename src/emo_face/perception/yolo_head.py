@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from emo_face.core.errors import ModelError
 from emo_face.core.types import FloatArray
-from emo_face.runtime.backend import TensorSpec
+from emo_face.runtime.engines.base import TensorSpec
 
 PEOPLE = frozenset({"person", "persons", "people", "pedestrian", "pedestrians", "human", "humans", "man", "woman",
                     "boy", "girl", "child"})  # fmt: skip

@@ -19,6 +19,7 @@ from emo_face.perception.associate import associate, body_from_face, match
 from emo_face.perception.build import Detectors, DetectorSettings, build_detectors
 from emo_face.perception.closer import look_closer
 from emo_face.perception.detect_yolo import Body
+from emo_face.runtime.engines.select import Engines
 from emo_face.runtime.store import ModelStore, open_store
 
 
@@ -103,17 +104,20 @@ def test_damaged_files_are_named(assets: Path, tmp_path: Path) -> None:
         build_detectors(open_store([tmp_path]))
 
 
-def test_a_provider_this_machine_lacks_is_a_warning(assets: Path) -> None:
-    parts = build_detectors(open_store([assets]), DetectorSettings(providers=("TensorrtExecutionProvider",)))
-    assert any("TensorrtExecutionProvider" in text and "CPU" in text for text in parts.warnings)
+def test_an_engine_this_machine_lacks_is_a_warning_and_the_cpu(assets: Path) -> None:
+    engines = Engines("tensorrt")
+    parts = build_detectors(open_store([assets]), DetectorSettings(), engines)
+    assert parts.bodies is not None
+    assert engines.choices["yolo11n"].engine == "onnxruntime/CPU"
+    assert any("yolo11n runs on onnxruntime/CPU, not on tensorrt as asked" in text for text in engines.warnings)
 
 
 def test_a_network_that_is_no_yolo_is_refused(assets: Path) -> None:
     from emo_face.perception.detect_yolo import YoloPersonDetector
-    from emo_face.runtime.ort import OrtBackend
+    from emo_face.runtime.engines.ort import OrtEngine
 
     with pytest.raises(ModelError, match="not a YOLO detector"):
-        YoloPersonDetector(OrtBackend(assets / "fer/fer_mini_xception.onnx"))
+        YoloPersonDetector(OrtEngine(assets / "fer/fer_mini_xception.onnx"))
 
 
 # ---- association

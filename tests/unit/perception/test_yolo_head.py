@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 
 from emo_face.core.errors import ModelError
 from emo_face.perception.detect_yolo import YoloPersonDetector
-from emo_face.runtime.backend import TensorSpec
-from emo_face.runtime.ort import OrtBackend
+from emo_face.runtime.engines.base import TensorSpec
+from emo_face.runtime.engines.ort import OrtEngine
 
 onnx = pytest.importorskip("onnx", reason="makes the files: pip install onnx")
 
@@ -74,7 +74,7 @@ def file(
 
 
 def people(path: Path) -> list[tuple[float, ...]]:
-    bodies = YoloPersonDetector(OrtBackend(path), imgsz=640).detect(FRAME)
+    bodies = YoloPersonDetector(OrtEngine(path), imgsz=640).detect(FRAME)
     return [(b.box.center[0], b.box.center[1], b.box.width, b.box.height, b.score) for b in bodies]
 
 
@@ -140,7 +140,7 @@ def test_everything_else_is_refused_with_what_was_found(form: str, tmp_path: Pat
     outputs, options, said = REFUSED[form]
     path = file(tmp_path / "odd.onnx", *outputs, **options)
     with pytest.raises(ModelError, match=said) as error:
-        YoloPersonDetector(OrtBackend(path))
+        YoloPersonDetector(OrtEngine(path))
     assert "odd.onnx" in str(error.value)
 
 
@@ -152,7 +152,7 @@ def test_a_rectangle_is_filled_as_the_file_is(assets: Path, tmp_path: Path) -> N
     for dim, value in zip(model.graph.output[0].type.tensor_type.shape.dim, (1, 84, 5040), strict=True):
         dim.dim_value = value
     onnx.save(model, tmp_path / "rect.onnx")
-    detector = YoloPersonDetector(OrtBackend(tmp_path / "rect.onnx"))
+    detector = YoloPersonDetector(OrtEngine(tmp_path / "rect.onnx"))
     detector.warm_up()
     for name, number in (("people/max_soccer.jpg", 3), ("emotion/max_group.jpeg", 5), ("emotion/max_non_face.jpg", 0)):
         picture = cv2.imread(str(assets / "images" / name))

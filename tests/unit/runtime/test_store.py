@@ -17,7 +17,7 @@ import yaml
 from emo_face.cli.main import main
 from emo_face.core.errors import ConfigError, ModelError
 from emo_face.runtime.download import pull
-from emo_face.runtime.ort import OrtBackend
+from emo_face.runtime.engines.ort import OrtEngine
 from emo_face.runtime.store import ModelEntry, ModelStore, open_store, read_manifest, register, sha256_of
 
 GOOD, BAD = b"the right bytes", b"other bytes!!!!"
@@ -151,7 +151,7 @@ def test_real_models_verify(assets: Path, monkeypatch: pytest.MonkeyPatch, capsy
 def test_damaged_onnx_is_named(tmp_path: Path) -> None:
     path = put(tmp_path, GOOD)
     with pytest.raises(ModelError, match=r"thing\.onnx"):
-        OrtBackend(path)
+        OrtEngine(path)
 
 
 def test_cli_add_trusts_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from emo_face.core.types import FloatArray
 from emo_face.datasets.faces.faces import FacePicture
-from emo_face.runtime.ort import OrtBackend
+from emo_face.runtime.engines.ort import OrtEngine
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Peer:
         """Load it from ``folder``. Raises ModelError naming the file."""
         self.kind = PEERS[name]
         self.path = folder / self.kind.file
-        self._model = OrtBackend(self.path)
+        self._model = OrtEngine(self.path)
 
     def classify(self, pictures: Sequence[FacePicture]) -> FloatArray:
         """(n, 7) probabilities in basic7 order."""

@@ -21,6 +21,7 @@ from emo_face.expression.policy import Camera, eyes_of
 from emo_face.expression.prototypes import PrototypeExpression, PrototypeSettings, held
 from emo_face.expression.shown import shown_of
 from emo_face.face.expressions.basis import FaceCode, open_basis
+from emo_face.runtime.engines.select import Engines
 
 MAX_JAW = 0.6
 """rad: a head's jaw output is held to this angle (a jaw opens about 0.5 rad)."""
@@ -252,7 +253,7 @@ def _one(labels: tuple[str, ...], top: str) -> FloatArray:
     return np.array([float(label == top) for label in labels])
 
 
-def build_backend(values: Mapping[str, Any]) -> ContextFaceExpression:
+def build_backend(values: Mapping[str, Any], engines: Engines) -> ContextFaceExpression:
     """The backend from the node's parameters (``contextface.*``, ``perspective``, ``intensity``, ...).
 
     Raises:
@@ -269,7 +270,7 @@ def build_backend(values: Mapping[str, Any]) -> ContextFaceExpression:
         EngineSettings(
             Path(str(values["contextface.model"])),
             str(values["contextface.backbone"]),
-            str(values["contextface.device"]),
+            engines.torch_device("contextface"),
             str(values["contextface.dtype"]),
             str(values["contextface.quantisation"]),
         )

@@ -15,6 +15,7 @@ from emo_face.perception.emotion import EmotionModel
 from emo_face.perception.multiview.head_file import HeadCard
 from emo_face.perception.multiview.parts import EncoderPart, HeadPart, pool
 from emo_face.perception.multiview.preprocess import view_batch
+from emo_face.runtime.engines.select import Engines
 
 
 class MultiViewEmotion(EmotionModel):
@@ -37,10 +38,15 @@ class MultiViewEmotion(EmotionModel):
             )
         self._encoder, self._head, self.card = encoder, head, card
         self.label_set, self.own_affect = card.fusion.label_set, card.fusion.vad
-        self.engine, self.warnings = encoder.name, tuple(warnings)
+        self.warnings = tuple(warnings)
         self.hashes: Mapping[str, str] = {**encoder.hashes, **head.hashes}
         # For the smoother; of a single-label set the top label is active, whatever its probability.
         self.thresholds: FloatArray | None = card.thresholds if label_set(self.label_set).multi else None
+
+    @property
+    def engine(self) -> str:
+        """What the encoder runs on now."""
+        return self._encoder.name
 
     def estimate(
         self, frame: ImageArray, people: Sequence[Person], speech: Mapping[str, Speech], now: float
@@ -113,27 +119,27 @@ def load(
     folder: Path,
     base: Path | None = None,
     backend: Literal["auto", "torch", "onnx"] = "auto",
-    device: str = "cpu",
-    threads: int = 0,
-    providers: Sequence[str] = (),
+    engines: Engines | None = None,
 ) -> MultiViewEmotion:
     """Load a trained model.
 
     Args:
         folder: of Stage 2 (``encoder.*``, ``head.*``) or of an export (``*.onnx``, ``export.json``).
         base: folder of the InstructBLIP checkpoint, for torch. backend: ``auto`` takes the export where there is one.
-        device: of torch. threads, providers: of onnxruntime.
+        engines: chooses what it runs on; None takes the CPU with every core.
 
     Raises:
         ModelError: something is missing or does not fit; says what and the fix.
     """
+    engines = engines or Engines("cpu", threads=0)
     exported = (folder / "export.json").is_file()
     if backend == "onnx" or (backend == "auto" and exported):
-        return _load_onnx(folder, threads, providers)
+        return _load_onnx(folder, engines)
     if base is None:
         raise ModelError(
             f"{folder}: no exported graphs here; give the folder of the InstructBLIP checkpoint, or export"
         )
+    device = engines.torch_device("multiview")
     encoder, head, card = load_torch(folder, base, precision(device))
     return around(encoder, head, card, folder, device)
 
@@ -181,14 +187,12 @@ def load_torch(folder: Path, base: Path, dtype: str = "float32") -> tuple[Any, A
     return checkpoint.load_encoder(folder, loaded), head, card
 
 
-def _load_onnx(folder: Path, threads: int, providers: Sequence[str]) -> MultiViewEmotion:
+def _load_onnx(folder: Path, engines: Engines) -> MultiViewEmotion:
     from emo_face.perception.multiview.export_manifest import read
-    from emo_face.perception.multiview.parts import GraphEncoder, GraphHead
-    from emo_face.runtime.ort import OrtBackend
+    from emo_face.perception.multiview.parts import GraphEncoder, GraphHead, encoder_plan, head_plan
 
     manifest = read(folder)
-    encoder = GraphEncoder(
-        OrtBackend(folder / "encoder.onnx", threads, providers), manifest.encoder, manifest.files("encoder")
-    )
-    head = GraphHead(OrtBackend(folder / "head.onnx", 1), manifest.files("head"))
+    loaded = engines.load(folder / "encoder.onnx", encoder_plan(manifest.encoder))
+    encoder = GraphEncoder(loaded, manifest.encoder, manifest.files("encoder"))
+    head = GraphHead(engines.load(folder / "head.onnx", head_plan(manifest.head), threads=1), manifest.files("head"))
     return MultiViewEmotion(encoder, head, manifest.head)

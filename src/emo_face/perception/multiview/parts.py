@@ -12,8 +12,10 @@ import numpy as np
 from emo_face.core.errors import ModelError
 from emo_face.core.types import FloatArray
 from emo_face.perception.multiview.config import EncoderConfig
+from emo_face.perception.multiview.head_file import HeadCard
 from emo_face.perception.multiview.place import place
-from emo_face.runtime.backend import InferenceBackend
+from emo_face.runtime.engines.base import Engine
+from emo_face.runtime.engines.plan import Plan, Range
 from emo_face.runtime.store import sha256_of
 
 log = logging.getLogger(__name__)
@@ -22,9 +24,11 @@ log = logging.getLogger(__name__)
 class EncoderPart(Protocol):
     """Pixels -> tokens. ``hashes``: file name -> sha256. ``name``: engine and device."""
 
-    name: str
     config: EncoderConfig
     hashes: Mapping[str, str]
+
+    @property
+    def name(self) -> str: ...
 
     def tokens(self, pixels: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
         """View -> (k, queries, size) of what Stage 2 reads, for views with k > 0."""
@@ -39,6 +43,32 @@ class HeadPart(Protocol):
     def score(self, features: FloatArray, present: FloatArray) -> tuple[FloatArray, FloatArray | None]:
         """(n, views, size), (n, views) -> logits (n, classes) and VAD (n, 3) or None."""
         ...
+
+
+PEOPLE = (1, 2, 4, 8)
+"""Buckets of people; a frame with more goes through in pieces."""
+
+
+def encoder_plan(config: EncoderConfig) -> Plan:
+    """The scene is one picture a frame, bodies and faces one a person."""
+    side = config.image_size
+    one = (1, 3, side, side)
+    people = Range(one, (2, 3, side, side), (PEOPLE[-1], 3, side, side))
+    shapes = {view: Range(one, one, one) if view == "scene" else people for view in config.views}
+    rows = {f"{view}_tokens": view for view in config.views if view != "scene"}
+    return Plan("multiview_encoder", shapes, rows, PEOPLE if rows else ())
+
+
+def head_plan(card: HeadCard) -> Plan:
+    """Rows of the head: each person with all views, then without each of them."""
+    views, size = len(card.fusion.views), card.fusion.in_features
+    buckets = tuple((1 + views) * count for count in PEOPLE)
+    usual, most = buckets[1], buckets[-1]
+    shapes = {
+        "features": Range((1, views, size), (usual, views, size), (most, views, size)),
+        "present": Range((1, views), (usual, views), (most, views)),
+    }
+    return Plan("multiview_head", shapes, {"logits": "features", "vad": "present"}, buckets)
 
 
 def pool(tokens: FloatArray, how: str) -> FloatArray:
@@ -126,17 +156,20 @@ class TorchHead:
 class GraphEncoder:
     """An exported encoder graph with one input a view; a view nobody shows gets one blank picture that is dropped."""
 
-    def __init__(self, backend: InferenceBackend, config: EncoderConfig, files: Sequence[Path] = ()) -> None:
-        self._backend, self.config = backend, config
-        self.name = backend.name
+    def __init__(self, engine: Engine, config: EncoderConfig, files: Sequence[Path] = ()) -> None:
+        self._engine, self.config = engine, config
         self.hashes: Mapping[str, str] = {path.name: sha256_of(path) for path in files}
+
+    @property
+    def name(self) -> str:
+        return self._engine.name
 
     def tokens(self, pixels: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
         """See :class:`EncoderPart`."""
         size = self.config.image_size
         blank = np.zeros((1, 3, size, size), np.float32)
         feeds = {view: pixels[view] if len(pixels.get(view, ())) else blank for view in self.config.views}
-        found = self._backend.run(feeds)
+        found = self._engine.run(feeds)
         return {
             view: np.asarray(value, np.float32)
             for view, value in zip(self.config.views, found, strict=True)
@@ -147,11 +180,11 @@ class GraphEncoder:
 class GraphHead:
     """An exported head graph."""
 
-    def __init__(self, backend: InferenceBackend, files: Sequence[Path] = ()) -> None:
-        self._backend = backend
+    def __init__(self, engine: Engine, files: Sequence[Path] = ()) -> None:
+        self._engine = engine
         self.hashes: Mapping[str, str] = {path.name: sha256_of(path) for path in files}
 
     def score(self, features: FloatArray, present: FloatArray) -> tuple[FloatArray, FloatArray | None]:
         """See :class:`HeadPart`."""
-        found = self._backend.run({"features": features, "present": present})
+        found = self._engine.run({"features": features, "present": present})
         return np.asarray(found[0]), np.asarray(found[1]) if len(found) > 1 else None

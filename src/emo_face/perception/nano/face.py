@@ -15,11 +15,20 @@ from emo_face.core.labels import basic7
 from emo_face.core.types import Face, FloatArray
 from emo_face.perception.nano.facecrop import CROP, cut, grey, normalise, usable
 from emo_face.perception.quality import face_quality
-from emo_face.runtime.ort import OrtBackend
+from emo_face.runtime.engines.base import warm_up
+from emo_face.runtime.engines.plan import Plan, Range
+from emo_face.runtime.engines.select import Engines
 from emo_face.runtime.store import sha256_of
 
 BATCH = 32
 TRUSTED = 0.3  # quality from which the model's word is taken as it is; below it the answer fades to flat
+
+PLAN = Plan(
+    "nano_face",
+    {"crops": Range((1, 1, CROP, CROP), (2, 1, CROP, CROP), (8, 1, CROP, CROP))},
+    rows={"probabilities": "crops", "face": "crops"},
+    buckets=(1, 2, 4, 8),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,17 +51,17 @@ class FaceStudent:
         hashes: file name -> sha256 of the weights.
     """
 
-    def __init__(self, path: Path, threads: int = 1) -> None:
+    def __init__(self, path: Path, engines: Engines | None = None) -> None:
         """Load ``nano_face.onnx``.
 
         Args:
-            threads: of onnxruntime.
+            engines: chooses what it runs on; None takes one thread of the CPU.
 
         Raises:
             ModelError: the file is missing, damaged, or is another model; names the file and the field.
         """
         path = Path(path)
-        self._model = OrtBackend(path, threads)
+        self._model = (engines or Engines("cpu")).load(path, PLAN)
         self._check()
         self.hashes: Mapping[str, str] = {path.name: sha256_of(path)}
 
@@ -96,7 +105,7 @@ class FaceStudent:
 
     def warm_up(self) -> float:
         """Run once on an empty crop; returns seconds."""
-        return self._model.warm_up({"crops": (1, 1, CROP, CROP)})
+        return warm_up(self._model, {"crops": (1, 1, CROP, CROP)})
 
     def _check(self) -> None:
         inputs = {spec.name: spec.shape[1:] for spec in self._model.inputs}

@@ -20,6 +20,7 @@ from emo_face.core.paths import share_dir
 from emo_face.core.types import Emotion, Face, FloatArray, ImageArray, Person, Speech
 from emo_face.perception.emotion import EmotionModel
 from emo_face.perception.fusion import FusionParameters, Opinion, fuse, read_fusion, speech_reliability
+from emo_face.runtime.engines.select import Engines
 from emo_face.runtime.store import ModelStore, fix, sha256_of
 
 FUSION_FILE = "nano_fusion.yaml"
@@ -179,10 +180,13 @@ class NanoEmotion(EmotionModel):
         return reading, trust
 
 
-def build_nano(store: ModelStore, speech_ttl: float = 8.0, threads: int = 1, fusion: Path | None = None) -> NanoEmotion:
+def build_nano(
+    store: ModelStore, speech_ttl: float = 8.0, engines: Engines | None = None, fusion: Path | None = None
+) -> NanoEmotion:
     """Load the nano models that the store has.
 
     Args:
+        engines: chooses what they run on; None takes one thread of the CPU.
         fusion: parameter file; None takes the packaged one.
 
     Raises:
@@ -195,11 +199,11 @@ def build_nano(store: ModelStore, speech_ttl: float = 8.0, threads: int = 1, fus
     if found := _find(store, "nano_face", "faces are not read", warnings):
         from emo_face.perception.nano.face import FaceStudent
 
-        face = FaceStudent(found, threads)
+        face = FaceStudent(found, engines)
     if found := _find(store, "nano_text", "speech is not read", warnings):
         from emo_face.perception.nano.text import TextStudent
 
-        text = TextStudent(found, threads)
+        text = TextStudent(found, engines)
     from emo_face.perception.nano.blendshapes import build_blendshapes
 
     shapes = build_blendshapes(store, warnings)

@@ -15,11 +15,15 @@ from emo_face.core.labels import basic7, label_set
 from emo_face.core.transcript import language
 from emo_face.core.types import FloatArray
 from emo_face.perception.nano.wordpiece import WordPiece, clean, latin_share
-from emo_face.runtime.ort import OrtBackend
+from emo_face.runtime.engines.plan import Plan
+from emo_face.runtime.engines.select import Engines
 from emo_face.runtime.store import ModelStore, open_store, sha256_of
 
 MODEL = "nano_text"
 """Name in the model store."""
+
+PLAN = Plan(MODEL, cpu_only="its activations become int8 at run time, for which neither CUDA nor TensorRT has kernels")
+# onnxruntime's OperatorKernels.md and onnx-tensorrt's operators.md: no DynamicQuantizeLinear
 
 _FIX = "delete the file and get it anew, or make it by `emo-face train text`"
 
@@ -51,13 +55,13 @@ class TextStudent:
     name = MODEL
     languages: tuple[str, ...] = ("en",)
 
-    def __init__(self, path: Path, threads: int = 1) -> None:
-        """Load ``path``.
+    def __init__(self, path: Path, engines: Engines | None = None) -> None:
+        """Load ``path``; ``engines`` chooses what it runs on, None takes one thread of the CPU.
 
         Raises:
             ModelError: the file is damaged or is not a speech student; names the file, the field and the fix.
         """
-        self._backend = OrtBackend(path, threads=threads)
+        self._backend = (engines or Engines("cpu")).load(path, PLAN)
         meta = self._backend.metadata
         self.label_set = _field(path, meta, "label_set")
         labels = tuple(json.loads(_field(path, meta, "labels")))

@@ -261,9 +261,9 @@ def _parity(folder: Path, encoder: Any, head: Any, card: HeadCard, batch: int, p
 def _compare(
     path: Path, name: str, batch: int, feeds: Mapping[str, Any], wanted: Sequence[Tensor], precision: Precision
 ) -> Parity:
-    from emo_face.runtime.ort import OrtBackend
+    from emo_face.runtime.engines.ort import OrtEngine
 
-    found = OrtBackend(path, threads=0).run(feeds)
+    found = OrtEngine(path, threads=0).run(feeds)
     absolute = max(float(np.abs(a - b.numpy()).max()) for a, b in zip(found, wanted, strict=True))
     relative = max(
         float(np.abs(a - b.numpy()).max() / max(1e-6, float(b.abs().max()))) for a, b in zip(found, wanted, strict=True)

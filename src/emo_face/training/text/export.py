@@ -170,9 +170,9 @@ def _quantise(source: Path, target: Path) -> None:
 
 def _validation(path: Path, tokens: WordPiece, splits: TextSplits, max_length: int, threads: int) -> dict[str, Part]:
     """Log-probabilities of the uncalibrated file; up to a constant a row they are its logits."""
-    from emo_face.runtime.ort import OrtBackend
+    from emo_face.runtime.engines.ort import OrtEngine
 
-    backend = OrtBackend(path, threads=threads)
+    backend = OrtEngine(path, threads=threads)
     parts = {}
     for source, rows in splits.validation.items():
         ids = (np.asarray([tokens.encode(clean(row.text), max_length)], np.int64) for row in rows)

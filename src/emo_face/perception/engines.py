@@ -1,0 +1,42 @@
+"""Which models of this machine an engine can be built for, with their files and plans."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from emo_face.core.errors import ModelError
+from emo_face.perception import detect_yolo
+from emo_face.perception.nano import face, text
+from emo_face.runtime.engines.plan import Plan
+from emo_face.runtime.store import ModelStore
+
+
+@dataclass(frozen=True)
+class Target:
+    """A model file and how it is run on a GPU."""
+
+    path: Path
+    plan: Plan
+
+
+def nano_targets(store: ModelStore, imgsz: int = 320, yolo: str = "yolo11n") -> Iterator[Target]:
+    """The nano tier's models that are here. ``imgsz``: the parameter detector.imgsz, ``yolo``: detector.yolo."""
+    for name, plan in ((yolo, detect_yolo.plan(imgsz, yolo)), ("nano_face", face.PLAN), ("nano_text", text.PLAN)):
+        try:
+            found = store.find(name) if name in store.entries else None
+        except ModelError:  # wrong bytes: `emo-face models verify` says so
+            found = None
+        if found is not None:
+            yield Target(found.path, plan)
+
+
+def multiview_targets(folder: Path) -> Iterator[Target]:
+    """Encoder and head of an exported multi-view folder. Raises ModelError where a file is missing or another."""
+    from emo_face.perception.multiview.export_manifest import read
+    from emo_face.perception.multiview.parts import encoder_plan, head_plan
+
+    manifest = read(folder)
+    yield Target(folder / "encoder.onnx", encoder_plan(manifest.encoder))
+    yield Target(folder / "head.onnx", head_plan(manifest.head))
