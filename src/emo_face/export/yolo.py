@@ -23,8 +23,8 @@ import numpy as np
 
 from emo_face.core.errors import UserError
 from emo_face.perception.detect_yolo import YoloPersonDetector
+from emo_face.runtime.engines.ort import OrtEngine
 from emo_face.runtime.files import replacing
-from emo_face.runtime.ort import OrtBackend
 from emo_face.runtime.store import ModelEntry, entry_of, register, user_cache
 
 OPSET = 17
@@ -49,7 +49,7 @@ def export(weights: str, folder: Path) -> Path:
 
 def check(path: Path) -> None:
     """Run the file as the runtime will, at two shapes. Raises ModelError if it is no person detector."""
-    detector = YoloPersonDetector(OrtBackend(path))
+    detector = YoloPersonDetector(OrtEngine(path))
     for height, width in ((480, 640), (360, 640)):
         detector.detect(np.full((height, width, 3), 114, dtype=np.uint8))
 

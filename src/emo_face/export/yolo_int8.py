@@ -25,8 +25,8 @@ from emo_face.core.errors import UserError
 from emo_face.core.geometry import Letterbox, iou
 from emo_face.core.types import ImageArray
 from emo_face.perception.detect_yolo import Body, YoloPersonDetector, preprocess
+from emo_face.runtime.engines.ort import OrtEngine
 from emo_face.runtime.files import replacing
-from emo_face.runtime.ort import OrtBackend
 from emo_face.runtime.store import entry_of, open_store, register, user_cache
 
 PICTURES = (".jpg", ".jpeg", ".png")
@@ -93,7 +93,7 @@ def _head(graph: Any) -> list[str]:
 
 def compare(source: Path, target: Path, frames: Sequence[ImageArray], imgsz: int) -> tuple[float, float]:
     """Share of ``frames`` in which both see the same people, and the median overlap of the boxes."""
-    before, after = (YoloPersonDetector(OrtBackend(path), imgsz) for path in (source, target))
+    before, after = (YoloPersonDetector(OrtEngine(path), imgsz) for path in (source, target))
     same = 0
     overlaps: list[float] = []
     for frame in frames:

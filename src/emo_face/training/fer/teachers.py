@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from emo_face.core.types import FloatArray
 from emo_face.evaluation.fer.peers import PEERS
-from emo_face.runtime.ort import OrtBackend
+from emo_face.runtime.engines.ort import OrtEngine
 from emo_face.runtime.progress import track
 
 BATCH = 32
@@ -25,7 +25,7 @@ class ExpressionTeachers:
 
     def __init__(self, folder: Path) -> None:
         """Load ``fer_faceapi.onnx`` and ``fer_mini_xception.onnx``. Raises ModelError naming the file."""
-        self._nets = {name: OrtBackend(folder / kind.file) for name, kind in PEERS.items()}
+        self._nets = {name: OrtEngine(folder / kind.file) for name, kind in PEERS.items()}
 
     def __call__(self, crops: NDArray[np.uint8]) -> FloatArray:
         """(n, 64, 64) grey -> mean log-probabilities (n, 7) of both nets."""
