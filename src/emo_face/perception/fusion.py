@@ -23,11 +23,12 @@ from typing import Annotated
 import numpy as np
 import yaml
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from emo_face.core.errors import ConfigError
 from emo_face.core.labels import label_set
 from emo_face.core.types import FloatArray
+from emo_face.core.versions import known_version
 
 FLOOR = 1e-4
 """Lowest probability believed from a source: no source may veto a label."""
@@ -62,6 +63,7 @@ class FusionParameters(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    version: Annotated[int, BeforeValidator(known_version(1))] = 1
     label_set: str
     sources: dict[str, SourceParameters]
     thresholds: dict[str, Unit] = Field(default_factory=dict)

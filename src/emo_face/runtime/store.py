@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
 from emo_face.core.errors import ConfigError, ModelError
 from emo_face.core.paths import share_dir
+from emo_face.core.versions import known_version
 
 MANIFEST = "manifest.yaml"
 ENV = "EMO_FACE_MODELS"
@@ -64,6 +65,7 @@ class Manifest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
+    version: Annotated[int, BeforeValidator(known_version(1))] = 1
     models: list[ModelEntry] = Field(default_factory=list)
 
 
@@ -270,7 +272,9 @@ def register(entry: ModelEntry, cache: Path | None = None) -> Path:
     overlay = folder / MANIFEST
     entries = {e.name: e for e in read_manifest(overlay)} if overlay.is_file() else {}
     entries[entry.name] = entry
-    text = yaml.safe_dump({"models": [e.model_dump(exclude_defaults=True) for e in entries.values()]}, sort_keys=False)
+    text = yaml.safe_dump(
+        {"version": 1, "models": [e.model_dump(exclude_defaults=True) for e in entries.values()]}, sort_keys=False
+    )
     partial = overlay.with_suffix(f".{os.getpid()}.part")
     partial.write_text(text, encoding="utf-8")
     partial.replace(overlay)

@@ -18,6 +18,7 @@ from emo_face.core.arkit import ARKIT_52
 from emo_face.core.errors import ModelError
 from emo_face.core.paths import share_dir
 from emo_face.core.types import ExpressionTarget, FloatArray
+from emo_face.core.versions import known_version
 from emo_face.face.expressions.boxqp import solve_box_qp
 
 COEFFICIENTS = 100
@@ -138,6 +139,7 @@ def load_basis(path: Path) -> Basis:
         with np.load(path, allow_pickle=False) as data:
             arrays = {name: np.asarray(data[name]) for name in (*_SHAPES, "basis", "arkit_names", "rank")}
             metric = np.asarray(data["metric"]) if "metric" in data.files else None
+            known_version(1)(data["version"].item() if "version" in data.files else 1)
     except (OSError, ValueError, KeyError, EOFError) as error:
         raise ModelError(f"expression basis {path} cannot be read: {error}") from None
     if tuple(map(str, arrays["arkit_names"])) != ARKIT_52:

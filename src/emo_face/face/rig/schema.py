@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from emo_face.core.errors import ConfigError
+from emo_face.core.versions import known_version
 
 Loc = tuple[str | int, ...]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
@@ -91,6 +92,7 @@ class DriverModel(_Strict):
 class RigFile(_Strict):
     """A whole rig file."""
 
+    version: Annotated[int, BeforeValidator(known_version(1))] = 1
     name: str
     description: str = ""
     mixing: Literal["least_squares", "sum"] = "least_squares"
@@ -164,7 +166,7 @@ def load_rig_file(path: Path, text: str | None = None) -> tuple[RigFile, Source]
     except ValidationError as error:
         first = error.errors()[0]
         got = "" if first["type"] == "missing" else f", got {_short(first['input'])}"
-        raise source.error(tuple(first["loc"]), f"{first['msg']}{got}") from None
+        raise source.error(tuple(first["loc"]), f"{first['msg'].removeprefix('Value error, ')}{got}") from None
 
 
 def _short(value: object) -> str:

@@ -24,6 +24,7 @@ from emo_face.core.errors import ModelError, UserError
 from emo_face.core.labels import basic7
 from emo_face.core.paths import share_dir
 from emo_face.core.types import Face, FloatArray, Person
+from emo_face.core.versions import known_version
 from emo_face.perception.nano.facecrop import face_frame, usable
 from emo_face.runtime.store import ModelStore
 
@@ -80,11 +81,12 @@ def read_weights(path: Path) -> BlendshapeWeights:
     """Read the classifier. Raises ModelError naming the file and the field."""
     try:
         body = json.loads(path.read_text(encoding="utf-8"))
+        known_version(1)(body.get("version", 1))
         labels, shapes = tuple(body["labels"]), tuple(body["shapes"])
         if labels != basic7().labels or shapes != ARKIT_52:
             raise ModelError(f"{path}: fields labels and shapes: expected basic7 and the 52 ARKit names, got others")
         found = BlendshapeWeights(*(np.asarray(body[key], dtype=np.float64) for key in ("bias", "weight", "rest")))
-    except (OSError, KeyError, TypeError, ValueError) as error:
+    except (OSError, KeyError, TypeError, AttributeError, ValueError) as error:
         raise ModelError(f"{path}: not a blendshape classifier: {error!r}; reinstall emo_face") from None
     for key, shape in (("bias", (7,)), ("weight", (7, 52)), ("rest", (52,))):
         value = getattr(found, key)

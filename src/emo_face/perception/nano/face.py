@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from emo_face.core.errors import ModelError
 from emo_face.core.labels import basic7
 from emo_face.core.types import Face, FloatArray
+from emo_face.core.versions import check_metadata_version
 from emo_face.perception.nano.facecrop import CROP, cut, grey, normalise, usable
 from emo_face.perception.quality import face_quality
 from emo_face.runtime.engines.base import warm_up
@@ -108,6 +109,7 @@ class FaceStudent:
         return warm_up(self._model, {"crops": (1, 1, CROP, CROP)})
 
     def _check(self) -> None:
+        check_metadata_version(self._model.path, self._model.metadata, 1)
         inputs = {spec.name: spec.shape[1:] for spec in self._model.inputs}
         outputs = [spec.shape[1:] for spec in self._model.outputs]
         if inputs != {"crops": (1, CROP, CROP)} or outputs != [(len(basic7()),), ()]:

@@ -14,6 +14,7 @@ from emo_face.core.errors import ModelError
 from emo_face.core.labels import basic7, label_set
 from emo_face.core.transcript import language
 from emo_face.core.types import FloatArray
+from emo_face.core.versions import check_metadata_version
 from emo_face.perception.nano.wordpiece import WordPiece, clean, latin_share
 from emo_face.runtime.engines.plan import Plan
 from emo_face.runtime.engines.select import Engines
@@ -63,6 +64,7 @@ class TextStudent:
         """
         self._backend = (engines or Engines("cpu")).load(path, PLAN)
         meta = self._backend.metadata
+        check_metadata_version(path, meta, 1)
         self.label_set = _field(path, meta, "label_set")
         labels = tuple(json.loads(_field(path, meta, "labels")))
         if self.label_set != "basic7" or labels != label_set("basic7").labels:
