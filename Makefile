@@ -12,20 +12,32 @@ BIN = $(VENV)/bin
 # With a sourced ROS distribution the messages come from the workspace's own overlay.
 OVERLAY = if [ -n "$$ROS_DISTRO" ] && [ -f ros2_ws/install/local_setup.bash ]; then . ros2_ws/install/local_setup.bash; fi
 SHELL = /bin/bash
+LINT = $(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
-.PHONY: demo test lint gallery setup clean
+.PHONY: demo test lint coverage docs wheel gallery setup clean
 
 demo:  ## camera -> perception -> expression -> face for SECONDS on SOURCE; results in OUT
 	@scripts/setup.sh demo $(EXTRAS)
 	@$(OVERLAY); $(BIN)/emo-face demo --seconds $(SECONDS) --source "$(SOURCE)" --out "$(OUT)" --port $(PORT)
 
-test:  ## every test that the installed extras allow; EXTRAS=train adds torch's
+test:  ## lint, then every test that the installed extras allow; EXTRAS=train adds torch's
 	@scripts/setup.sh test demo $(EXTRAS)
-	@$(OVERLAY); $(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/python -m pytest -m "not slow" $(PYTEST_ARGS)
+	@$(OVERLAY); $(LINT) && $(BIN)/python -m pytest -m "not slow" --durations=10 $(PYTEST_ARGS)
 
-lint:
+lint:  ## ruff check, ruff format, mypy: what `make test` begins with
 	@scripts/setup.sh test demo $(EXTRAS)
-	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+	@$(OVERLAY); $(LINT)
+
+coverage:  ## which lines the tests run, node processes too; a table here, pages in out/coverage
+	@scripts/setup.sh test demo $(EXTRAS)
+	@$(OVERLAY); $(BIN)/python -m pytest -m "not slow" --cov --cov-report=term:skip-covered --cov-report=html:out/coverage $(PYTEST_ARGS)
+
+docs:  ## the documentation with the reference from docstrings, in out/docs; a warning is an error
+	@scripts/setup.sh docs
+	$(BIN)/mkdocs build --strict --site-dir out/docs
+
+wheel:  ## build the wheel in dist/ and try it away from the checkout
+	scripts/check_wheel.sh
 
 gallery:  ## docs/gallery.png: seven emotions at three intensities for each theme and rig
 	@scripts/setup.sh test demo $(EXTRAS)

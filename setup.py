@@ -7,6 +7,7 @@ from setuptools import find_packages, setup
 
 NAME = "emo_face"
 SHARE = f"share/{NAME}"
+HOME = "https://github.com/emo-face/emo_face"
 NODES = ("camera", "perception", "expression", "face_driver")
 
 # The nano tier: no torch, no download.
@@ -66,8 +67,11 @@ EXTRAS = {
     # Clusters for `--runner submitit` and `--runner ray`; processes of this machine need neither.
     "cluster": ["submitit>=1.5"],
     "ray": ["ray[data]>=2.40"],
+    # `make docs`: pages and the reference from docstrings.
+    "docs": ["mkdocs>=1.6,<2", "mkdocs-material>=9.5,<10", "mkdocstrings>=0.29", "mkdocstrings-python>=1.16"],
     "test": [
         "pytest>=8",
+        "pytest-cov",
         "pytest-timeout",
         "pytest-rerunfailures",
         "hypothesis>=6.100",
@@ -106,6 +110,29 @@ setup(
     author="The emo_face developers",
     maintainer="The emo_face developers",
     maintainer_email="maintainers@emo-face.dev",
+    url=HOME,
+    project_urls={
+        "Documentation": f"{HOME}/tree/main/docs",
+        "Source": HOME,
+        "Issues": f"{HOME}/issues",
+        "Changelog": f"{HOME}/blob/main/CHANGELOG.md",
+    },
+    keywords="ros2 emotion facial-expression-recognition affective-computing human-robot-interaction animatronics arkit",
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Intended Audience :: Developers",
+        "Intended Audience :: Science/Research",
+        "License :: OSI Approved :: Apache Software License",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3",
+        "Programming Language :: Python :: 3.10",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Topic :: Scientific/Engineering :: Image Recognition",
+        "Typing :: Typed",
+    ],
+    license_files=["LICENSE", "NOTICE"],
     python_requires=">=3.10",
     package_dir={"": "src"},
     packages=find_packages("src"),
