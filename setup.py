@@ -117,7 +117,7 @@ setup(
         "Issues": f"{HOME}/issues",
         "Changelog": f"{HOME}/blob/main/CHANGELOG.md",
     },
-    keywords="ros2 emotion facial-expression-recognition affective-computing human-robot-interaction animatronics arkit",
+    keywords="ros2 emotion facial-expression-recognition affective-computing human-robot-interaction animatronics",
     classifiers=[
         "Development Status :: 4 - Beta",
         "Intended Audience :: Developers",
