@@ -75,8 +75,8 @@ META = {"person": "p00001", "person_emotion": "Sad", "shown": "Sympathy", "stren
 class Page:
     """An open page and a publisher that keeps showing ``face`` at 30 Hz, as the driver does."""
 
-    def __init__(self, browser: Any, server: FaceServer, path: str = "?mode=light") -> None:
-        self.browser, self.server, self.face = browser, server, np.zeros(52)
+    def __init__(self, browser: Any, server: FaceServer, path: str = "?mode=light", meta: Any = META) -> None:
+        self.browser, self.server, self.face, self.meta = browser, server, np.zeros(52), meta
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._publish, daemon=True)
         self._thread.start()
@@ -87,7 +87,7 @@ class Page:
     def _publish(self) -> None:
         while not self._stop.wait(1 / 30):
             face = self.face(time.monotonic()) if callable(self.face) else self.face
-            self.server.publish(face, META)
+            self.server.publish(face, self.meta)
 
     def until(self, script: str, seconds: float = 8.0) -> Any:
         end = time.monotonic() + seconds
@@ -350,6 +350,37 @@ def test_tuning_reaches_the_driver(browser: Any, server: FaceServer) -> None:
         server.on_command = lambda command: "the e-stop is pressed"
         buttons["Sad"].click()
         page.until("return document.getElementById('reply').textContent === 'Refused: the e-stop is pressed'")
+    finally:
+        page.close()
+
+
+@pytest.mark.parametrize("path", ["", "tune"])
+def test_every_page_that_moves_the_face_has_a_stop(browser: Any, server: FaceServer, path: str) -> None:
+    heard: list[str] = []
+    state = {"estop": False, "stop": ""}
+
+    def driver(command: dict[str, Any]) -> Any:
+        heard.append(command["type"])
+        state["estop"] = command["type"] == "estop"
+        state["stop"] = "NOT off: cut the power (jaw): no answer" if state["estop"] else ""
+        return {"type": "stop", "success": not state["estop"], "message": state["stop"] or "released"}
+
+    server.on_command = driver
+    page = Page(browser, server, path, meta=state)
+    told = "document.querySelector('.estop p').textContent"
+    try:
+        assert not browser.find_element("id", "clear-estop").is_displayed()
+        browser.find_element("id", "estop").click()
+        page.until(f"return {told} === 'NOT off: cut the power (jaw): no answer'")
+        page.until("return document.querySelector('.estop').classList.contains('bad')")
+        page.until("return !document.getElementById('clear-estop').hidden")
+        browser.find_element("id", "clear-estop").click()
+        page.until("return document.getElementById('clear-estop').hidden")
+        assert heard == ["estop", "clear_estop"]
+        server.stop()
+        page.until("return document.documentElement.dataset.link === 'lost'")
+        browser.find_element("id", "estop").click()
+        page.until(f"return {told}.startsWith('Not connected: the stop was NOT sent')")
     finally:
         page.close()
 

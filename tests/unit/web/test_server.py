@@ -386,3 +386,46 @@ def test_stop_says_goodbye(server: FaceServer) -> None:
             return ws.close_code
 
     assert go(scenario()) == 1001
+
+
+async def reply(page: aiohttp.ClientWebSocketResponse) -> Any:
+    """The next answer to a command."""
+    async for message in page:
+        if message.type is aiohttp.WSMsgType.TEXT and (answer := message.json())["type"] != "meta":
+            return answer
+    raise AssertionError(f"closed: {page.close_code}")
+
+
+def test_the_stop_is_obeyed_beside_everything_else_and_answered_with_what_is_true() -> None:
+    held, pressed = threading.Event(), threading.Event()
+
+    def driver(command: dict[str, Any]) -> Any:
+        if command["type"] == "estop":
+            pressed.set()
+            assert held.wait(5), "a stop may take its time"
+            return {"type": "stop", "success": False, "message": "NOT off: cut the power (jaw): no answer"}
+        return None
+
+    server = FaceServer(port=0, token=TOKEN, on_command=driver)
+    server.start()
+
+    async def scene() -> Any:
+        url = f"{server.url}ws?token={TOKEN}"
+        async with (
+            aiohttp.ClientSession() as session,
+            session.ws_connect(url) as first,
+            session.ws_connect(url) as second,
+        ):
+            await first.send_json({"type": "estop"})
+            await asyncio.to_thread(pressed.wait, 5)
+            await second.send_json({"type": "release"})  # the server goes on meanwhile
+            assert await reply(second) == {"type": "ack"}
+            held.set()
+            return await reply(first)
+
+    try:
+        assert go(scene()) == {"type": "stop", "success": False, "message": "NOT off: cut the power (jaw): no answer"}
+        assert go(handshake(f"{server.url}ws")) == 401, "no token: neither stop nor release"
+        assert server.refused_commands == 0
+    finally:
+        server.stop()

@@ -169,7 +169,7 @@ class FaceController:
         self._estop, self._wanted = True, False  # seen by the loop before it writes again
         self._kept = self._holds
         if not self._holds:
-            self.driver.interrupt()
+            self._quietly(self.driver, "interrupt")
         report = self._stopper.press(patience)
         return report or StopReport(StopState.NOT_OFF, self.rig.names, "the bus has not let the stop through yet")
 
@@ -194,8 +194,8 @@ class FaceController:
             if not self._kept:
                 self._torque_off()
                 if not self._connected and self._connections:
-                    self.driver.estop(0.05)  # lost: one more try by itself
-            self.driver.close()
+                    self._quietly(self.driver, "estop", 0.05)  # lost: one more try by itself
+            self._quietly(self.driver, "close")
             self._connected = False
 
     # ---- under the lock ----------------------------------------------------------------------------------------
@@ -208,6 +208,14 @@ class FaceController:
             pass  # by an emergency stop, which has the bus next
         except Exception as error:
             self._fail(now, error)
+
+    @staticmethod
+    def _quietly(driver: Driver, method: str, *arguments: float) -> None:
+        """Call what must not fail, whatever the driver does."""
+        try:
+            getattr(driver, method)(*arguments)
+        except Exception as error:
+            log.error("face driver: %s failed: %s: %s", method, type(error).__name__, error)
 
     def _exchange(self, now: float) -> None:
         if self.output.torque and not (self._estop and not self._holds):
@@ -261,10 +269,7 @@ class FaceController:
         self._retry_at = now + self._wait
         self._wait = min(LONGEST_WAIT, 2 * self._wait)
         self.gate.let_go()
-        try:
-            self.driver.close()
-        except Exception as second:
-            log.error("face driver: closing failed too: %s", second)
+        self._quietly(self.driver, "close")
 
     # ---- in the stopper's thread -------------------------------------------------------------------------------
 

@@ -1,4 +1,5 @@
 // The face page: full screen, settings that hide themselves, a badge when the link is lost.
+import { StopButton } from './estop.js';
 import { Stage, badge, remember } from './stage.js';
 
 const $ = (id) => document.getElementById(id);
@@ -54,8 +55,11 @@ hideWhenStill();
 keepAwake();
 document.addEventListener('visibilitychange', keepAwake);
 badge('lost');
+let stage;
+const stop = new StopButton(() => stage?.link);
 try {
-  const stage = await Stage.open($('face'), { onState: badge, onMeta: showMeta });
+  const onMeta = (meta) => { showMeta(meta); stop.onMeta(meta); };
+  stage = await Stage.open($('face'), { onState: badge, onMeta, onReply: (reply) => stop.onReply(reply) });
   settings(stage);
   window.emoFace = stage;
 } catch (error) {

@@ -1,4 +1,5 @@
 // Sliders for every channel and emotion presets; commands go to the driver, the picture shows what comes back.
+import { StopButton } from './estop.js';
 import { Stage, badge } from './stage.js';
 
 const $ = (id) => document.getElementById(id);
@@ -75,9 +76,14 @@ function build({ channels, emotions }) {
   $('release').onclick = () => { press(null); held.clear(); for (const name of channels) mark(name, 0, false); send({ type: 'release' }); };
 }
 
+const stop = new StopButton(() => stage?.link);
 stage = await Stage.open($('face'), {
   onState: badge,
-  onReply: ({ type, reason }) => { $('reply').textContent = type === 'refused' ? `Refused: ${reason}` : ''; },
+  onMeta: (meta) => stop.onMeta(meta),
+  onReply: (reply) => {
+    stop.onReply(reply);
+    $('reply').textContent = reply.type === 'refused' ? `Refused: ${reply.reason}` : '';
+  },
 });
 build(stage.config);
 window.emoFace = stage;
