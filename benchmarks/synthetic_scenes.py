@@ -200,7 +200,7 @@ def one_seed(
         told = replace(CONFIG, instruction=question, instruction_ids=tuple(words(question)["input_ids"]))
         vlm = MultiViewVLM(load_base(base_folder), told)
         run = Stage1(vlm, Collator(pictures, words, words), train, validation, settings, folder / "run")
-        before = run.validation_loss()
+        before = run.validate()["loss"]
         run.run()
         log(
             f"seed {seed}: stage 1 validation loss {before:.3f} -> {run.progress.best:.3f} in {run.progress.step} steps"

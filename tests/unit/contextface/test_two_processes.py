@@ -24,5 +24,5 @@ def test_two_processes_do_what_one_does_and_resume(tmp_path):
     progress = one.run()
     assert found["steps"] == progress.step
     assert found["best"] == pytest.approx(progress.best, rel=1e-3)
-    assert progress.best < found["first"]["joint"]
+    assert progress.best < found["first"]["loss"]
     two_ranks.same_gradients(tmp_path, gradients)

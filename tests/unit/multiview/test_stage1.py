@@ -17,10 +17,10 @@ from emo_face.datasets.qa import corpus, templates
 from emo_face.datasets.records import Record
 from emo_face.perception.multiview.checkpoint import own_state
 from emo_face.perception.multiview.vlm import IGNORED, Batch
-from emo_face.training.common import checkpoints as stage1_state
+from emo_face.training.common import checkpoints
 from emo_face.training.common.order import Order
+from emo_face.training.common.run import check_launch
 from emo_face.training.common.schedule import learning_rate_at
-from emo_face.training.multiview import stage1 as stage1_module
 from emo_face.training.multiview.config import Stage1Config
 from emo_face.training.multiview.stage1 import Stage1
 
@@ -102,7 +102,7 @@ def test_frozen_stays_frozen_and_the_rest_learns(world, tmp_path):
     vlm = world.vlm()
     before = {name: value.clone() for name, value in vlm.state_dict().items()}
     run = stage1(world, tmp_path, dataclasses.replace(QUICK, epochs=3), vlm)
-    start = run.validation_loss()
+    start = run.validate()["loss"]
     progress = run.run()
     moved = {name for name, value in vlm.state_dict().items() if not torch.equal(value, before[name])}
     assert not [n for n in moved if "language_model" in n or "vision" in n]
@@ -133,7 +133,7 @@ def test_a_killed_run_goes_on_bit_for_bit(world, tmp_path, precision):
     assert progress.best == whole.progress.best
     for name, value in own_state(whole.encoder).items():
         assert torch.equal(value, own_state(again.encoder)[name]), name
-    assert len(list((tmp_path / "killed").glob("step-*"))) <= stage1_state.KEEP
+    assert len(list((tmp_path / "killed").glob("step-*"))) <= checkpoints.KEEP
 
 
 def test_resume_with_other_settings_is_refused(world, tmp_path):
@@ -299,9 +299,9 @@ def test_sharded_launches_are_refused():
     for kind in DistributedType:
         if kind.name in ("FSDP", "DEEPSPEED", "MEGATRON_LM", "TP"):
             with pytest.raises(UserError, match="--multi_gpu"):
-                stage1_module.check_launch(kind.value)
+                check_launch(kind.value)
         else:
-            stage1_module.check_launch(kind.value)
+            check_launch(kind.value)
 
 
 def test_bad_settings(world, tmp_path):

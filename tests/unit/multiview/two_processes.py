@@ -54,7 +54,7 @@ def main(root: Path) -> None:
     two_ranks.work(
         root,
         lambda name, dropout: stage1(root, root / name, 2, dropout),
-        Stage1.validation_loss,
+        lambda run: run.validate()["loss"],
         lambda run: run.encoder,
     )
     refusal = ""

@@ -1,4 +1,4 @@
-"""Checkpoints of Stage 1: weights, optimiser, random state and place in the data, without pickle."""
+"""Checkpoints of a run: weights, optimiser, random state and place in the data, without pickle."""
 
 from __future__ import annotations
 
@@ -12,15 +12,14 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from emo_face.core.errors import UserError
-from emo_face.perception.multiview.checkpoint import load_own, own_state
 from emo_face.runtime.files import replacing
 
 KEEP = 2
 
 
 @dataclass
-class Progress:
-    """Where a run is: ``step`` counts optimiser steps, ``position`` micro-batches inside ``epoch``."""
+class RunProgress:
+    """Where a run is: ``step`` counts optimiser steps, ``position`` micro-batches inside round ``epoch``."""
 
     step: int = 0
     epoch: int = 0
@@ -31,19 +30,14 @@ class Progress:
 
 def save(
     out: Path,
-    progress: Progress,
-    encoder: Any,
+    progress: RunProgress,
+    weights: dict[str, torch.Tensor],
     optimizer: Any,
     config: dict[str, Any],
     rank_states: list[Any],
-    state_of: Callable[[Any], dict[str, torch.Tensor]] = own_state,
 ) -> Path:
-    """Write ``out/step-XXXXXXXX`` whole or not at all and drop all but the newest :data:`KEEP`.
-
-    ``state_of`` says which tensors of the model are its own; by default those of a multi-view encoder.
-    """
+    """Write ``out/step-XXXXXXXX`` whole or not at all and drop all but the newest :data:`KEEP`."""
     folder = out / f"step-{progress.step:08d}"
-    weights = state_of(encoder)
     need = 3 * sum(value.numel() * value.element_size() for value in weights.values())
     with replacing(folder, need) as scratch:
         scratch.mkdir()
@@ -67,13 +61,15 @@ def newest(out: Path) -> Path | None:
 
 def load(
     folder: Path,
-    encoder: Any,
+    put: Callable[[dict[str, torch.Tensor], Path], None],
     optimizer: Any,
     config: dict[str, Any],
     rank: int = 0,
-    put: Callable[[Any, dict[str, torch.Tensor], Path], None] = load_own,
-) -> Progress:
-    """Restore a run exactly. Raises UserError where it was made with another configuration or process count."""
+) -> RunProgress:
+    """Restore a run exactly; ``put`` takes the weights.
+
+    Raises UserError if it was made with another configuration or process count.
+    """
     content = json.loads((folder / "progress.json").read_text())
     changed = [key for key in config if content["config"].get(key) != config[key]]
     if changed:
@@ -82,14 +78,14 @@ def load(
             f"{folder}: made with {key}={content['config'].get(key)!r}, now {config[key]!r}; "
             "resume with the same settings or choose another --out"
         )
-    put(encoder, load_file(str(folder / "weights.safetensors")), folder / "weights.safetensors")
+    put(load_file(str(folder / "weights.safetensors")), folder / "weights.safetensors")
     state = _unflatten(load_file(str(folder / "optimizer.safetensors")))
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
     path = folder / f"random-{rank}.safetensors"
     if not path.is_file():
         raise UserError(f"{path}: no random state for process {rank}; resume with as many processes as before")
     restore_random(load_file(str(path)))
-    return Progress(**content["progress"])
+    return RunProgress(**content["progress"])
 
 
 def random_state() -> dict[str, torch.Tensor]:

@@ -52,7 +52,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     data.add_argument("--validation-share", type=float, default=0.05, help="of pictures, if no val split is named")
     data.add_argument("--out", type=Path, required=True, metavar="DIR")
     group = parser.add_argument_group("run")
-    group.add_argument("--batch-size", type=int, default=4, help="examples per micro-batch and process (default 4)")
     group.add_argument("--ratios", default="0.3,0.4,0.3", help="situation,expression,vqa (default 0.3,0.4,0.3)")
     group.add_argument("--device", default="", help="cpu or cuda (default: cuda if there is one)")
     group.add_argument("--quantisation", choices=("none", "4bit", "8bit"), default="none", help="4bit: QLoRA")
