@@ -102,9 +102,12 @@ def look(image: str | os.PathLike[str] | ImageArray, said: str = "") -> LookResu
         UserError: the file is missing or no picture, or the array has another shape or type.
         ModelError: a model is damaged.
     """
-    pixels = read_image(image)
+    return look_with(nano_pipeline(), read_image(image), said)
+
+
+def look_with(pipeline: PerceptionPipeline, pixels: ImageArray, said: str = "") -> LookResult:
+    """As :func:`look`, with any emotion model. ``pixels``: H x W x 3 BGR uint8."""
     with _READING:
-        pipeline = _pipeline()
         found = pipeline.detect(pixels)
         order = sorted((Person("", d.score, d.body, d.face) for d in found), key=lambda person: -apparent_size(person))
         people = [Person(f"p{i:05d}", p.score, p.body, p.face) for i, p in enumerate(order)]
@@ -148,5 +151,6 @@ def nano_model() -> NanoEmotion:
 
 
 @cache
-def _pipeline() -> PerceptionPipeline:
+def nano_pipeline() -> PerceptionPipeline:
+    """The nano tier's detectors and emotion model, loaded once per process."""
     return build_pipeline(open_store(), nano_model(), smoothing=0.0)[0]

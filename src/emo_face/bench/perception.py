@@ -19,15 +19,13 @@ import numpy as np
 from emo_face.core.errors import UserError
 from emo_face.core.types import ImageArray, Speech
 from emo_face.perception.pipeline import PerceptionPipeline
-
-ONE, SIX = "images/emotion/max_happy-baby.jpeg", "images/people/oarriaga_test_image.jpg"
+from emo_face.runtime import samples
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Pictures, models, length."""
-    parser.add_argument("--data", type=Path, metavar="DIR", help=f"folder with {ONE} and {SIX}")
-    parser.add_argument("--one", type=Path, metavar="PICTURE", help="one person (instead of --data)")
-    parser.add_argument("--six", type=Path, metavar="PICTURE", help="six people (instead of --data)")
+    parser.add_argument("--one", type=Path, metavar="PICTURE", help="one person (default: a packaged portrait)")
+    parser.add_argument("--six", type=Path, metavar="PICTURE", help="six people (default: that portrait six times)")
     parser.add_argument("--frames", type=int, default=100, help="frames to time of each picture (default 100)")
     parser.add_argument("--imgsz", type=int, default=320, help="longer side of YOLO's input (default 320)")
     parser.add_argument("--threads", type=int, default=1, help="onnxruntime threads (default 1)")
@@ -41,8 +39,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     from emo_face.runtime.engines.select import Engines
     from emo_face.runtime.store import open_store
 
-    paths = {"one": args.one or _below(args.data, ONE), "six": args.six or _below(args.data, SIX)}
-    frames = {name: read(path) for name, path in paths.items()}
+    frames = {"one": read(args.one or samples.portrait()), "six": read(args.six) if args.six else samples.group()}
     about = machine()
     cores = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
     if args.threads == 1 and cores:
@@ -69,12 +66,6 @@ def read(path: Path) -> ImageArray:
     if frame is None:
         raise UserError(f"{path}: not a readable picture")
     return np.asarray(cv2.resize(frame, (640, 480), interpolation=cv2.INTER_AREA), dtype=np.uint8)
-
-
-def _below(data: Path | None, name: str) -> Path:
-    if data is None:
-        raise UserError("give --data DIR, or --one PICTURE and --six PICTURE")
-    return data / name
 
 
 def _stages(pipeline: PerceptionPipeline, frame: ImageArray, frames: int) -> dict[str, Any]:

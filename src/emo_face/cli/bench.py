@@ -1,8 +1,8 @@
 """Measure speed and memory on this machine, beside what peers do.
 
 Examples:
-  emo-face bench perception --data ../shared/assets --json     stages of one frame, one and six people, one core
-  emo-face bench graph --one ONE.jpg --six SIX.jpg --json      the whole graph over DDS
+  emo-face bench perception --json                 stages of one frame, one and six people, one core
+  emo-face bench graph --json                      the whole graph over DDS
   emo-face bench graph --one ONE.jpg --six SIX.jpg --peer-python ~/ultra/bin/python --peer-weights yolo11n.pt
 
 Close other programs first: the figures are of this machine as it is now.

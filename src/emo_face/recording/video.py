@@ -17,6 +17,7 @@ from emo_face.core.labels import label_set
 from emo_face.core.types import ImageArray
 from emo_face.face.pictures.sketch import draw_face
 from emo_face.perception.debug import draw
+from emo_face.recording.film import FilmWriter
 from emo_face.recording.recording import Recording, Scores
 
 HEIGHT = 540  # of the film; the camera side keeps its own aspect
@@ -114,7 +115,7 @@ def frames(recording: Recording, fps: float) -> Iterator[ImageArray]:
 
 
 def write_video(recording: Recording, path: Path, fps: float = 15.0, progress: Any = None) -> None:
-    """Write the film as H.264, which browsers and robots' tablets play.
+    """Write the film.
 
     Args:
         progress: called with the share done in [0, 1].
@@ -122,21 +123,11 @@ def write_video(recording: Recording, path: Path, fps: float = 15.0, progress: A
     Raises:
         UserError: PyAV is missing, or there is no image in the recording.
     """
-    try:
-        import av
-    except ImportError:
-        raise UserError("the video needs PyAV: scripts/setup.sh demo") from None
     if not recording.frames:
         raise UserError("the recording holds no images: nothing to film")
     total = max(1.0, (recording.frames[-1][0] - recording.frames[0][0]) * fps)
-    with av.open(str(path), "w") as container:
-        stream: Any = None
+    with FilmWriter(path, fps) as film:
         for number, picture in enumerate(frames(recording, fps)):
-            if stream is None:
-                stream = container.add_stream("libx264", rate=round(fps), options={"crf": "23", "preset": "veryfast"})
-                stream.height, stream.width = picture.shape[:2]
-                stream.pix_fmt = "yuv420p"
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="bgr24")))
+            film.add(picture)
             if progress is not None:
                 progress(min(1.0, number / total))
-        container.mux(stream.encode(None))

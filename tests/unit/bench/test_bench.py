@@ -54,7 +54,7 @@ def test_perception_runs_for_real(
 ) -> None:
     monkeypatch.setenv("EMO_FACE_MODELS", str(assets))
     cores = os.sched_getaffinity(0)
-    assert main(["bench", "perception", "--data", str(assets), "--frames", "3", "--json"]) == 0
+    assert main(["bench", "perception", "--frames", "3", "--json"]) == 0
     assert os.sched_getaffinity(0) == cores
     found = json.loads(capsys.readouterr().out)
     assert (found["one"]["people"], found["six"]["people"]) == (1, 6)
@@ -66,7 +66,6 @@ def test_images_have_a_row_for_each_encoding(capsys: pytest.CaptureFixture[str])
     assert main(["bench", "images", "--runs", "3", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)["encodings"]
     assert set(rows) == {*ENCODINGS, "compressed .jpg", "compressed .png"}
-    assert rows["yuyv"]["p50_ms"] <= 3
 
 
 def test_missing_sources_are_named(tmp_path: Path) -> None:

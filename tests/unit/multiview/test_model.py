@@ -288,11 +288,15 @@ def test_asking_about_a_person(world, tmp_path, capsys, frame):
     vlm.base.save_pretrained(tmp_path / "base")
     world.tokenizer.save_pretrained(tmp_path / "base")
     checkpoint.save_encoder(tmp_path / "best", vlm.encoder)
-    common = ["ask", "--base", str(tmp_path / "base"), "--image", str(tmp_path / "i.png"), "--max-tokens", "5"]
-    arguments = [*common, "--stage1", str(tmp_path / "best"), "--box", "10,20,60,90", "--face", "25,25,20,20", "--json"]
+    picture = str(tmp_path / "i.png")
+    common = ["look", "--base", str(tmp_path / "base"), "--max-tokens", "5", "--ask"]
+    boxes = ["--stage1", str(tmp_path / "best"), "--box", "10,20,60,90", "--face", "25,25,20,20", "--json"]
     capsys.readouterr()
-    assert cli.main([*arguments, "What does the person feel?"]) == 0
+    assert cli.main([*common, "What does the person feel?", picture, *boxes]) == 0
     assert json.loads(capsys.readouterr().out)["answer"].split() == "".join(pieces).split()
-    assert cli.main([*common, "--box", "10,20,60", "Why?"]) == 2
-    assert cli.main([*common[:-4], "--image", str(tmp_path / "no.png"), "--box", "1,1,5,5", "Why?"]) == 2
+    assert cli.main([*common, "Why?", picture, "--box", "10,20,60"]) == 2
     assert "--box: expected x,y,width,height" in capsys.readouterr().err
+    assert cli.main([*common, "Why?", str(tmp_path / "no.png"), "--box", "1,1,5,5"]) == 2
+    assert "no.png: missing or not a picture" in capsys.readouterr().err
+    assert cli.main([*common, "Why?", picture]) == 2  # noise: nobody is found
+    assert "name a person by --box" in capsys.readouterr().err

@@ -6,7 +6,7 @@
       --images CAER-S --targets targets.npz --vqa llava_instruct_150k.json --vqa-images train2017 \\
       --precision bf16 --checkpointing --out out/contextface
   emo-face train contextface --backbone llava-1.5-7b-hf --quantisation 4bit ...       QLoRA on one GPU
-  emo-face express --model out/contextface/best --quote "We won!"
+  emo-face say "We won!" --tier full --model out/contextface/best
 
 A run that was killed goes on when it is started again with the same arguments.
 """

@@ -1,4 +1,4 @@
-"""``emo-face express`` from saved folders: backbone and model of true format, no network."""
+"""``emo-face say --tier full`` from saved folders: backbone and model of true format, no network."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from emo_face.face.flame.codes import read_codes
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
     """(model, backbone, picture) in files."""
-    root = tmp_path_factory.mktemp("express")
+    root = tmp_path_factory.mktemp("say")
     tokenizer = source.tiny_tokenizer("llava")
     source.tiny_base("llava", tokenizer).save_pretrained(root / "backbone")
     tokenizer.save_pretrained(root / "backbone")
@@ -36,7 +36,7 @@ def folders(tmp_path_factory):
 
 
 def run(capsys, *words):
-    code = main(["express", *map(str, words)])
+    code = main(["say", "--tier", "full", *map(str, words)])
     out = capsys.readouterr()
     return code, out.out, out.err
 
@@ -44,9 +44,7 @@ def run(capsys, *words):
 def test_json_is_the_models_answer(folders, capsys, tmp_path):
     root, answer = folders
     file = tmp_path / "face.json"
-    code, out, _ = run(
-        capsys, "--model", root / "model", "--quote", "We won!", "--decision", "map", "--json", "--out", file
-    )
+    code, out, _ = run(capsys, "--model", root / "model", "We won!", "--decision", "map", "--json", "--out", file)
     assert code == 0
     got = json.loads(out)
     assert got["emotion"] == answer.word
@@ -67,7 +65,6 @@ def test_picture_box_listener_and_words(folders, capsys):
         root / "p.png",
         "--box",
         "10,10,40,60",
-        "--quote",
         "It's over.",
         "--perspective",
         "listener",
@@ -85,9 +82,9 @@ def test_picture_box_listener_and_words(folders, capsys):
     ("words", "says"),
     [
         ([], "nothing to go by"),
-        (["--quote", "a", "--box", "1,2,3,4"], "--box: needs --image"),
+        (["a", "--box", "1,2,3,4"], "--box: needs --image"),
         (["--image", "none.png"], "none.png: missing or not a picture"),
-        (["--quote", "\u200b\x00<"], ""),
+        (["\u200b\x00<"], ""),
     ],
 )
 def test_mistakes_are_one_line(folders, capsys, words, says):
@@ -100,7 +97,7 @@ def test_mistakes_are_one_line(folders, capsys, words, says):
 
 
 def test_a_missing_model_is_named(capsys, tmp_path):
-    code, _, err = run(capsys, "--model", tmp_path, "--quote", "a")
+    code, _, err = run(capsys, "--model", tmp_path, "a")
     assert code == 2
     assert "contextface.json: cannot be read" in err
 

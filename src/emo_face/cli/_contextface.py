@@ -1,16 +1,4 @@
-"""Show what ContextFace makes of a picture, a quote or a situation: emotion, face and, on request, words.
-
-  emo-face express --model out/contextface/best --quote "We won!"
-  emo-face express --model best --image cafe.jpg --box 120,40,260,580 --quote "It's over." --perspective listener
-  emo-face express --model best --situation "She folds paper during a quiet break at home." --decision map --json
-  emo-face express --model best --image cafe.jpg --quote "It's over." --ask "What would the man feel?"
-  emo-face express --model best --image cafe.jpg --quote "It's over." --ask ""     the situation behind the quote
-
---perspective speaker gives the face of the person in the box, listener that of the other side, also when it is hidden
-or outside the picture. One forward pass gives every emotion's probability; --ask talks freely and takes longer. Needs
-torch (scripts/setup.sh full), a trained model and its backbone. The face goes to a file with --out (JSON) for
-`emo-face flame render`.
-"""
+"""`emo-face say --tier full`: what ContextFace makes of a picture, a quote and a situation."""
 
 from __future__ import annotations
 
@@ -21,37 +9,38 @@ import time
 from pathlib import Path
 from typing import Any
 
+ONLY = ("model", "backbone", "image", "box", "situation", "decision", "ask", "quantisation")
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of ``emo-face express``."""
-    parser.add_argument("--model", type=Path, required=True, metavar="DIR", help="folder of a trained ContextFace")
-    parser.add_argument("--backbone", default="", metavar="DIR", help="its backbone (default: the one its card names)")
-    parser.add_argument("--image", type=Path, metavar="FILE")
+    """Flags of ContextFace; each is None or empty unless it was given."""
+    parser.add_argument("--model", type=Path, metavar="DIR", help="of --tier full: folder of a trained ContextFace")
+    parser.add_argument("--backbone", metavar="DIR", help="its backbone (default: the one that its card names)")
+    parser.add_argument("--image", type=Path, metavar="FILE", help="what the person stands in")
     parser.add_argument("--box", metavar="X,Y,W,H", help="the person meant, pixels of the image")
-    parser.add_argument("--quote", default="", help="what was said")
-    parser.add_argument("--situation", default="", help="what goes on")
-    parser.add_argument("--perspective", choices=("speaker", "listener"), default="speaker", help="whose face")
-    parser.add_argument(
-        "--decision", choices=("map", "mean"), default="mean", help="best emotion's face, or all weighted"
-    )
-    parser.add_argument(
-        "--ask", metavar="TEXT", help="also answer this in words; empty: the situation behind the quote"
-    )
+    parser.add_argument("--situation", help="what goes on")
+    parser.add_argument("--decision", choices=("map", "mean"), help="best emotion's face, or all weighted (mean)")
+    parser.add_argument("--ask", metavar="TEXT", help="also answer in words; empty: the situation behind the quote")
     parser.add_argument("--max-tokens", type=int, default=96, help="of the words (default 96)")
-    parser.add_argument("--device", default="cpu", help="cpu or cuda (default cpu)")
-    parser.add_argument("--quantisation", choices=("none", "4bit", "8bit"), default="none")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="write the face's numbers (JSON)")
-    parser.add_argument("--json", action="store_true", help="print only JSON")
+    parser.add_argument("--device", default="cpu", help="of torch: cpu or cuda (default cpu)")
+    parser.add_argument("--quantisation", choices=("none", "4bit", "8bit"))
 
 
-def run(args: argparse.Namespace) -> int:
-    """One answer. Raises UserError for a bad box, picture, model or when there is nothing to go by."""
+def given(args: argparse.Namespace) -> str:
+    """The first flag of ContextFace that was given, or ""."""
+    return next((f"--{name}" for name in ONLY if getattr(args, name) is not None), "")
+
+
+def run(args: argparse.Namespace, quote: str) -> int:
+    """One answer. Raises UserError for a bad box, picture, model or if there is nothing to go by."""
     from emo_face.api.look import read_image
     from emo_face.cli import _person
     from emo_face.core.errors import UserError
 
-    if not (args.quote.strip() or args.situation.strip() or args.image):
-        raise UserError("nothing to go by: give --quote, --situation or --image")
+    if args.model is None:
+        raise UserError("--tier full: needs --model, the folder of a trained ContextFace")
+    if not (quote.strip() or args.situation or args.image):
+        raise UserError("nothing to go by: give a sentence, --situation or --image")
     if args.box and not args.image:
         raise UserError("--box: needs --image")
     if args.max_tokens < 1:
@@ -60,15 +49,16 @@ def run(args: argparse.Namespace) -> int:
     image = read_image(args.image) if args.image else None
     engine = _engine(args)
     start = time.perf_counter()
-    answer = engine.answer(args.quote, args.situation, image, box, args.perspective)
-    result = summary(answer, engine.model.config, args.decision)
+    situation = args.situation or ""
+    answer = engine.answer(quote, situation, image, box, args.perspective)
+    result = summary(answer, engine.model.config, args.decision or "mean")
     result |= {"perspective": args.perspective, "seconds": time.perf_counter() - start, "degraded": engine.degraded}
     if args.out:
         _write(args.out, result)
     if not args.json:
         _print(result)
     if args.ask is not None:
-        result["words"] = _words(engine, args, image, box)
+        result["words"] = _words(engine, args, quote or situation, image, box)
     if args.json:
         print(json.dumps(result))
     return 0
@@ -96,15 +86,15 @@ def _engine(args: argparse.Namespace) -> Any:
 
     absent = [name for name in ("torch", "transformers", "peft") if find_spec(name) is None]
     if absent:
-        raise UserError(f"express needs {absent[0]}, which the nano tier does not bring: scripts/setup.sh full")
+        raise UserError(f"--tier full needs {absent[0]}, which the nano tier does not bring: scripts/setup.sh full")
     from emo_face.expression.contextface.engine import EngineSettings, load_engine
 
-    return load_engine(EngineSettings(args.model, args.backbone, args.device, "", args.quantisation))
+    return load_engine(EngineSettings(args.model, args.backbone or "", args.device, "", args.quantisation or "none"))
 
 
-def _words(engine: Any, args: argparse.Namespace, image: Any, box: Any) -> str:
+def _words(engine: Any, args: argparse.Namespace, about: str, image: Any, box: Any) -> str:
     pieces = []
-    for piece in engine.ask(args.ask, args.quote or args.situation, image, box, args.max_tokens):
+    for piece in engine.ask(args.ask, about, image, box, args.max_tokens):
         pieces.append(piece)
         if not args.json:
             print(piece, end="", flush=True)

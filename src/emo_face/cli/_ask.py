@@ -1,0 +1,59 @@
+"""Words of the multi-view vision-language model about one person of a picture."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Sequence
+
+from emo_face.cli._person import box
+from emo_face.core.errors import UserError
+from emo_face.core.types import Face, ImageArray, Person
+
+
+def answer(args: argparse.Namespace, image: ImageArray, people: Sequence[Person]) -> int:
+    """Answer ``args.ask`` as it is generated. Raises UserError if nobody is meant, or for a bad checkpoint."""
+    from importlib.util import find_spec
+
+    if args.base is None:
+        raise UserError("--ask: needs --base, the InstructBLIP checkpoint")
+    if args.max_tokens < 1:
+        raise UserError(f"--max-tokens: expected at least 1, got {args.max_tokens}")
+    person = chosen(args, people)
+    if find_spec("torch") is None or find_spec("transformers") is None:
+        raise UserError("--ask needs torch and transformers, which the nano tier does not bring: scripts/setup.sh full")
+    from emo_face.perception.multiview.ask import load
+
+    asker = load(args.base, args.stage1, args.device)
+    start = time.perf_counter()
+    pieces = []
+    others = [other for other in people if other is not person]
+    for piece in asker.ask(image, person, args.ask, others, args.max_tokens):
+        pieces.append(piece)
+        if not args.json:
+            print(piece, end="", flush=True)
+    seconds = time.perf_counter() - start
+    if args.json:
+        print(json.dumps({"person": person.person_id, "answer": "".join(pieces).strip(), "seconds": seconds}))
+    else:
+        print()
+        print(f"{seconds:.1f} s", file=sys.stderr)
+    return 0
+
+
+def chosen(args: argparse.Namespace, people: Sequence[Person]) -> Person:
+    """Who is meant: ``--box``, ``--person``, or the first of ``people``. Raises UserError if nobody is."""
+    if args.box:
+        face = None if args.face is None else Face(box(args.face, "--face"), 1.0)
+        return Person("p00000", 1.0, box(args.box, "--box"), face)
+    if args.person:
+        for person in people:
+            if person.person_id == args.person:
+                return person
+        there = ", ".join(person.person_id for person in people) or "nobody"
+        raise UserError(f"--person: {args.person!r} was not found; there is {there}")
+    if not people:
+        raise UserError("--ask: nobody was found in the picture; name a person by --box X,Y,WIDTH,HEIGHT")
+    return people[0]

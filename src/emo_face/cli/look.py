@@ -1,0 +1,161 @@
+"""Look at a picture, a film or a camera: who is in it, and what do they show?
+
+  emo-face look                                a packaged picture
+  emo-face look photo.jpg --said "I did it!"   the nearest person's words count beside the face
+  emo-face look film.mp4 --out seen.mp4
+  emo-face look 0 --seconds 20                 the first webcam
+  emo-face look --json
+  emo-face look photo.jpg --tier full --model out/multiview --base BLIP
+  emo-face look photo.jpg --ask "Why is the person feeling this way?" --base BLIP --stage1 out/stage1/best
+
+People, probabilities and evidence are printed and drawn into OUT (default: the source's name with _look, in this
+folder). --tier full is the multi-view model, --ask its words about one person: --person p00001 (default: the nearest),
+or --box X,Y,WIDTH,HEIGHT in pixels. Both need torch and weights of yours: scripts/setup.sh full. Nothing leaves this
+machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from emo_face.core.errors import UserError
+
+if TYPE_CHECKING:
+    from emo_face.api.look import LookResult, PersonReading
+    from emo_face.perception.pipeline import PerceptionPipeline
+
+TIERS = ("nano", "full")
+SHOWN = 3  # emotions per person in the text
+BAR = 30  # characters of a full bar
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Source, tier, question, output."""
+    parser.add_argument("source", nargs="?", default="", help="picture, film or camera (default: a packaged picture)")
+    parser.add_argument("--said", default="", metavar="TEXT", help="what the nearest person just said (picture only)")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="picture (.png, .jpg) or film (.mp4) to write")
+    parser.add_argument(
+        "--seconds", type=float, default=0.0, help="of a film or camera (default: all of it; camera 10)"
+    )
+    parser.add_argument("--json", action="store_true", help="print only JSON; draw only with --out")
+    parser.add_argument("--tier", choices=TIERS, default="nano", help="nano: packaged; full: multi-view (default nano)")
+    parser.add_argument("--model", type=Path, metavar="DIR", help="of --tier full: Stage 2 or its export")
+    parser.add_argument("--base", type=Path, metavar="DIR", help="InstructBLIP checkpoint, of --tier full and --ask")
+    parser.add_argument("--ask", default="", metavar="QUESTION", help="answer in words about one person")
+    parser.add_argument("--stage1", type=Path, metavar="DIR", help="of --ask: trained encoder (default: untrained)")
+    parser.add_argument("--person", default="", metavar="ID", help="of --ask (default: the nearest)")
+    parser.add_argument("--box", metavar="X,Y,W,H", help="of --ask: a person's body, pixels, instead of a found one")
+    parser.add_argument("--face", metavar="X,Y,W,H", help="of --box: the face (else that view is masked)")
+    parser.add_argument("--max-tokens", type=int, default=128, help="of the answer (default 128)")
+    parser.add_argument("--device", default="cpu", help="of torch: cpu or cuda (default cpu)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Look, print, draw. Raises UserError for a source that cannot be read and flags that do not fit together."""
+    from emo_face.runtime.samples import portrait
+    from emo_face.runtime.sources import PICTURES
+
+    if args.seconds < 0:
+        raise UserError(f"--seconds: expected at least 0, got {args.seconds:g}")
+    source = args.source or str(portrait())
+    if Path(source).suffix.lower() not in PICTURES:
+        from emo_face.cli import _film
+
+        if args.ask or args.said:
+            raise UserError(f"{source}: --ask and --said are about a picture, this is a film or a camera")
+        return _film.look(source, _pipeline(args), args)
+    from emo_face.api.look import look_with, read_image
+
+    image = read_image(source)
+    if args.box:
+        return _answer(args, image, None)
+    seen = look_with(_pipeline(args), image, args.said)
+    if not args.json:
+        _print(source, seen)
+    _draw(args, seen, source)
+    if args.ask:
+        return _answer(args, image, seen)
+    if args.json:
+        print(json.dumps(as_json(source, seen)))
+    return 0
+
+
+def as_json(source: str, seen: LookResult) -> dict[str, Any]:
+    """Plain fields; boxes are [x, y, width, height] in pixels."""
+    people = [_row(one) for one in seen.people]
+    return {"source": source, "detector": seen.detector, "people": people, "warnings": list(seen.warnings)}
+
+
+def _row(one: PersonReading) -> dict[str, Any]:
+    def corners(box: Any) -> list[float] | None:
+        return None if box is None else [round(v, 1) for v in (box.x, box.y, box.width, box.height)]
+
+    return {
+        "id": one.person.person_id,
+        "top": one.top,
+        "probabilities": one.probabilities,
+        "valence": one.emotion.valence,
+        "arousal": one.emotion.arousal,
+        "quality": one.quality,
+        "evidence": dict(one.evidence),
+        "body": corners(one.body),
+        "face": corners(None if one.face is None else one.face.box),
+    }
+
+
+def _pipeline(args: argparse.Namespace) -> PerceptionPipeline:
+    from emo_face.api.look import nano_pipeline
+
+    if args.tier == "nano":
+        return nano_pipeline()
+    from emo_face.perception.build import build_pipeline
+    from emo_face.perception.multiview.model import load
+    from emo_face.runtime.store import open_store
+
+    if args.model is None:
+        raise UserError("--tier full: needs --model, the folder of `emo-face train multiview` or of its export")
+    return build_pipeline(open_store(), load(args.model, args.base, device=args.device), smoothing=0.0)[0]
+
+
+def _print(source: str, seen: LookResult) -> None:
+    count = f"{len(seen.people)} {'person' if len(seen.people) == 1 else 'people'}"
+    print(f"{Path(source).name}: {count} ({seen.detector})")
+    for one in seen.people:
+        evidence = ", ".join(f"{name} {share:+.2f}" for name, share in one.evidence.items())
+        affect = f"valence {one.emotion.valence:+.2f}, arousal {one.emotion.arousal:+.2f}"
+        print(f"\n{one.person.person_id}  {affect}, quality {one.quality:.2f}  ({evidence or 'no evidence'})")
+        if not one.top:
+            print("  nothing usable was seen")
+            continue
+        for label, p in list(one.probabilities.items())[:SHOWN]:
+            print(f"  {label:<14} {p:6.1%}  {'█' * round(BAR * p)}")
+    for warning in seen.warnings:
+        print(f"look: {warning}", file=sys.stderr)
+
+
+def _draw(args: argparse.Namespace, seen: LookResult, source: str) -> None:
+    if args.json and args.out is None:
+        return
+    import cv2
+
+    path = args.out or Path(f"{Path(source).stem}_look.png")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        written = cv2.imwrite(str(path), seen.drawn())
+    except (OSError, cv2.error) as error:
+        raise UserError(f"--out {path}: cannot be written ({str(error).strip().splitlines()[-1]})") from None
+    if not written:
+        raise UserError(f"--out {path}: cannot be written; is the folder writable, and is it .png or .jpg?")
+    print(f"drawn: {path}", file=sys.stderr)
+
+
+def _answer(args: argparse.Namespace, image: Any, seen: LookResult | None) -> int:
+    from emo_face.cli import _ask
+
+    if not args.ask:
+        raise UserError("--box: is about --ask; without it everybody who is found is looked at")
+    return _ask.answer(args, image, () if seen is None else [one.person for one in seen.people])

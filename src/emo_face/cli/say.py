@@ -1,0 +1,110 @@
+"""Say a sentence: which emotions do its words carry, and which face goes with them?
+
+  emo-face say "What a lovely surprise!"
+  emo-face say "I am so angry with you" --perspective listener --out answer.png
+  emo-face say "I got the job!" "I lost it again" --json
+  printf 'I did it!\\nLeave me alone.\\n' | emo-face say
+  emo-face say "It's over." --tier full --model out/contextface/best --image cafe.jpg --box 120,40,260,580
+  emo-face say --tier full --model best --situation "She folds paper during a quiet break at home." --json
+  emo-face say "It's over." --tier full --model best --image cafe.jpg --ask ""    the situation behind the quote
+
+Without a sentence, each line of standard input is one. --perspective speaker shows what the words say, listener how one
+who hears them answers. Faces are drawn into OUT (several side by side), in this terminal's folder only if you name it.
+--tier full is ContextFace: picture, quote and situation together, and words with --ask; it needs torch and a model of
+yours (scripts/setup.sh full). Nothing leaves this machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from emo_face.cli import _contextface
+from emo_face.core.errors import UserError
+
+if TYPE_CHECKING:
+    from emo_face.api.say import SayResult
+
+SHOWN = 3  # emotions per sentence in the text
+CHANNELS = 5  # ARKit channels per sentence in the text
+BAR = 30  # characters of a full bar
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Sentences, perspective, output; ContextFace's own flags."""
+    parser.add_argument("text", nargs="*", help="sentences (default: lines of standard input)")
+    parser.add_argument("--perspective", choices=("speaker", "listener"), default="speaker", help="whose face")
+    parser.add_argument("--theme", default="human", help="of the drawing: robot, eyes or human (default human)")
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE", help="draw the face (.png); --tier full: its numbers (.json)"
+    )
+    parser.add_argument("--json", action="store_true", help="print only JSON, one object per sentence and line")
+    parser.add_argument("--tier", choices=("nano", "full"), default="nano", help="nano: packaged; full: ContextFace")
+    _contextface.add_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Read each sentence, print, draw. Raises UserError if there is none, or flags do not fit together."""
+    if args.tier == "full":
+        return _contextface.run(args, " ".join(args.text))
+    if foreign := _contextface.given(args):
+        raise UserError(f"{foreign}: is about --tier full; add it, or leave {foreign} out")
+    from emo_face.api.say import say
+
+    said = []
+    for text in sentences(args.text):
+        one = say(text, args.perspective)
+        said.append(one)
+        print(json.dumps(as_json(one, args.perspective), ensure_ascii=False) if args.json else _text(one))
+    if not said:
+        raise UserError('nothing was said: give a sentence, for example emo-face say "I did it!"')
+    if args.out is not None:
+        _draw(args.out, said, args.theme)
+    return 0
+
+
+def sentences(words: list[str]) -> list[str]:
+    """The sentences of the command line, or the lines of standard input unless that is a terminal; none is empty."""
+    found = words if words or sys.stdin.isatty() else sys.stdin.read().splitlines()
+    return [text for text in found if text.strip()]
+
+
+def as_json(one: SayResult, perspective: str) -> dict[str, Any]:
+    """Plain fields."""
+    return {
+        "text": one.text,
+        "top": one.top,
+        "probabilities": one.probabilities,
+        "valence": one.emotion.valence,
+        "arousal": one.emotion.arousal,
+        "quality": one.quality,
+        "perspective": perspective,
+        "blendshapes": one.blendshapes,
+    }
+
+
+def _text(one: SayResult) -> str:
+    affect = f"valence {one.emotion.valence:+.2f}, arousal {one.emotion.arousal:+.2f}, quality {one.quality:.2f}"
+    lines = [f"{one.text}\n  {affect}"]
+    if not one.top:
+        return "\n".join([*lines, "  these words cannot be read: English is"])
+    lines += [f"  {label:<14} {p:6.1%}  {'█' * round(BAR * p)}" for label, p in list(one.probabilities.items())[:SHOWN]]
+    moving = [f"{name} {value:.2f}" for name, value in list(one.blendshapes.items())[:CHANNELS]]
+    return "\n".join([*lines, f"  face: {', '.join(moving) or 'at rest'}"])
+
+
+def _draw(path: Path, said: list[SayResult], theme: str) -> None:
+    import cv2
+    import numpy as np
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        written = cv2.imwrite(str(path), np.hstack([one.drawn(theme, (360, 360)) for one in said]))
+    except (OSError, cv2.error) as error:
+        raise UserError(f"--out {path}: cannot be written ({str(error).strip().splitlines()[-1]})") from None
+    if not written:
+        raise UserError(f"--out {path}: cannot be written; is the folder writable, and is it .png or .jpg?")
+    print(f"drawn: {path}", file=sys.stderr)
