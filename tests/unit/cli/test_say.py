@@ -49,7 +49,9 @@ def test_the_listener_answers_with_another_face(capsys):
 
 
 def test_faces_are_drawn_side_by_side(capsys, tmp_path):
-    code, _, err = said(capsys, "I am so happy today!", "I miss her so much, I am so sad.", "--out", tmp_path / "faces.png")
+    code, _, err = said(
+        capsys, "I am so happy today!", "I miss her so much, I am so sad.", "--out", tmp_path / "faces.png"
+    )
     assert code == 0
     assert "drawn:" in err
     drawn = cv2.imread(str(tmp_path / "faces.png"))
