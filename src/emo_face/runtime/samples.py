@@ -24,7 +24,9 @@ def portrait() -> Path:
 
 def group() -> ImageArray:
     """Six people: the portrait six times, (480, 640, 3) BGR uint8."""
-    head = cv2.imread(str(portrait()))[HEAD]
+    whole = cv2.imread(str(portrait()))
+    assert whole is not None
+    head = whole[HEAD]
     sizes = np.diff(np.linspace(0, WIDTH, COLUMNS + 1).round().astype(int))
     tiles = [cv2.resize(head, (int(width), HEIGHT // ROWS), interpolation=cv2.INTER_AREA) for width in sizes]
     return np.asarray(np.vstack([np.hstack(tiles)] * ROWS), np.uint8)
