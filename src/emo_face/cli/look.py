@@ -114,11 +114,14 @@ def _pipeline(args: argparse.Namespace) -> PerceptionPipeline:
         return nano_pipeline()
     from emo_face.perception.build import build_pipeline
     from emo_face.perception.multiview.model import load
+    from emo_face.runtime.engines import Engines
     from emo_face.runtime.store import open_store
 
     if args.model is None:
         raise UserError("--tier full: needs --model, the folder of `emo-face train multiview` or of its export")
-    return build_pipeline(open_store(), load(args.model, args.base, device=args.device), smoothing=0.0)[0]
+    return build_pipeline(
+        open_store(), load(args.model, args.base, engines=Engines(args.device, threads=0)), smoothing=0.0
+    )[0]
 
 
 def _print(source: str, seen: LookResult) -> None:
