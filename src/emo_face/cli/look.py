@@ -114,7 +114,7 @@ def _pipeline(args: argparse.Namespace) -> PerceptionPipeline:
         return nano_pipeline()
     from emo_face.perception.build import build_pipeline
     from emo_face.perception.multiview.model import load
-    from emo_face.runtime.engines import Engines
+    from emo_face.runtime.engines.select import Engines
     from emo_face.runtime.store import open_store
 
     if args.model is None:
