@@ -25,15 +25,25 @@ TARGET = Path(__file__).resolve().parents[1] / "tests" / "data" / "tensorrt"
 # What the extension links of each library; every stub returns 0, so factories say "returned nullptr".
 STUBS = {
     "nvinfer": (
-        "createInferBuilder_INTERNAL", "createInferRuntime_INTERNAL", "createInferRefitter_INTERNAL",
-        "getBuilderPluginRegistry", "getPluginRegistry", "getLogger", "getInferLibVersion", "getInferLibMajorVersion",
-        "getInferLibMinorVersion", "getInferLibPatchVersion", "getInferLibBuildVersion",
+        "createInferBuilder_INTERNAL",
+        "createInferRuntime_INTERNAL",
+        "createInferRefitter_INTERNAL",
+        "getBuilderPluginRegistry",
+        "getPluginRegistry",
+        "getLogger",
+        "getInferLibVersion",
+        "getInferLibMajorVersion",
+        "getInferLibMinorVersion",
+        "getInferLibPatchVersion",
+        "getInferLibBuildVersion",
     ),
     "nvinfer_plugin": ("initLibNvInferPlugins",),
     "nvonnxparser": (
-        "createNvOnnxParser_INTERNAL", "createNvOnnxParserRefitter_INTERNAL", "getNvOnnxParserVersion",
+        "createNvOnnxParser_INTERNAL",
+        "createNvOnnxParserRefitter_INTERNAL",
+        "getNvOnnxParserVersion",
     ),
-}  # fmt: skip
+}
 
 READ = r"""
 import enum, inspect, json, pathlib, re, sys
@@ -113,15 +123,48 @@ print(json.dumps(surface))
 
 # Of CUDA's runtime, what an inference engine may need; the whole has thousands of names.
 CUDA_NAMES = (
-    "cudaError_t", "cudaMemcpyKind", "cudaStreamCaptureMode", "cudaStreamCaptureStatus", "cudaDeviceProp",
-    "cudaDeviceAttr", "cudaGetDeviceCount", "cudaGetDevice", "cudaSetDevice", "cudaGetDeviceProperties",
-    "cudaDeviceGetAttribute", "cudaDriverGetVersion", "cudaRuntimeGetVersion", "cudaMemGetInfo", "cudaGetErrorName",
-    "cudaGetErrorString", "cudaGetLastError", "cudaMalloc", "cudaFree", "cudaHostAlloc", "cudaHostAllocDefault",
-    "cudaMallocHost", "cudaFreeHost", "cudaMemcpyAsync", "cudaMemcpy", "cudaStreamCreate", "cudaStreamCreateWithFlags",
-    "cudaStreamNonBlocking", "cudaStreamDestroy", "cudaStreamSynchronize", "cudaStreamBeginCapture",
-    "cudaStreamEndCapture", "cudaGraphInstantiate", "cudaGraphLaunch", "cudaGraphExecDestroy", "cudaGraphDestroy",
-    "cudaEventCreate", "cudaEventRecord", "cudaEventSynchronize", "cudaEventElapsedTime", "cudaEventDestroy",
-)  # fmt: skip
+    "cudaError_t",
+    "cudaMemcpyKind",
+    "cudaStreamCaptureMode",
+    "cudaStreamCaptureStatus",
+    "cudaDeviceProp",
+    "cudaDeviceAttr",
+    "cudaGetDeviceCount",
+    "cudaGetDevice",
+    "cudaSetDevice",
+    "cudaGetDeviceProperties",
+    "cudaDeviceGetAttribute",
+    "cudaDriverGetVersion",
+    "cudaRuntimeGetVersion",
+    "cudaMemGetInfo",
+    "cudaGetErrorName",
+    "cudaGetErrorString",
+    "cudaGetLastError",
+    "cudaMalloc",
+    "cudaFree",
+    "cudaHostAlloc",
+    "cudaHostAllocDefault",
+    "cudaMallocHost",
+    "cudaFreeHost",
+    "cudaMemcpyAsync",
+    "cudaMemcpy",
+    "cudaStreamCreate",
+    "cudaStreamCreateWithFlags",
+    "cudaStreamNonBlocking",
+    "cudaStreamDestroy",
+    "cudaStreamSynchronize",
+    "cudaStreamBeginCapture",
+    "cudaStreamEndCapture",
+    "cudaGraphInstantiate",
+    "cudaGraphLaunch",
+    "cudaGraphExecDestroy",
+    "cudaGraphDestroy",
+    "cudaEventCreate",
+    "cudaEventRecord",
+    "cudaEventSynchronize",
+    "cudaEventElapsedTime",
+    "cudaEventDestroy",
+)
 
 
 def stub_libraries(folder: Path, major: str) -> None:

@@ -86,10 +86,13 @@ class LiveView:
             feels, style = shown.person_emotion, "bold " + STYLES.get(shown.shown, "white")
             lines.append(
                 Text.assemble(
-                    ("feels ", "dim"), (feels or "unknown", STYLES.get(feels, "white")), ("  shows ", "dim"),
-                    (f"{shown.shown} {shown.strength:.0%}", style), f"  ({shown.perspective}, {shown.source})",
+                    ("feels ", "dim"),
+                    (feels or "unknown", STYLES.get(feels, "white")),
+                    ("  shows ", "dim"),
+                    (f"{shown.shown} {shown.strength:.0%}", style),
+                    f"  ({shown.perspective}, {shown.source})",
                 )
-            )  # fmt: skip
+            )
         return Group(*lines)
 
     def _graph(self, phases: dict[str, str]) -> RenderableType:

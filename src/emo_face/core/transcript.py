@@ -19,13 +19,27 @@ from typing import Any
 NO_SPEECH = 0.6
 """Whisper's own threshold of ``no_speech_prob`` (openai/whisper, ``transcribe``)."""
 MAX_JSON = 65536
-IN_SILENCE = frozenset({
-    "you", "thanks for watching", "thank you for watching", "thank you so much for watching", "thanks for listening",
-    "thank you for listening", "please subscribe", "please subscribe to my channel", "like and subscribe",
-    "please like and subscribe", "dont forget to subscribe", "dont forget to like and subscribe",
-    "see you in the next video", "ill see you in the next video", "thanks for watching please subscribe",
-    "subtitles by the amaraorg community", "transcribed by httpsotterai",
-})  # fmt: skip
+IN_SILENCE = frozenset(
+    {
+        "you",
+        "thanks for watching",
+        "thank you for watching",
+        "thank you so much for watching",
+        "thanks for listening",
+        "thank you for listening",
+        "please subscribe",
+        "please subscribe to my channel",
+        "like and subscribe",
+        "please like and subscribe",
+        "dont forget to subscribe",
+        "dont forget to like and subscribe",
+        "see you in the next video",
+        "ill see you in the next video",
+        "thanks for watching please subscribe",
+        "subtitles by the amaraorg community",
+        "transcribed by httpsotterai",
+    }
+)
 """Whole utterances that Whisper makes of silence, in small letters without punctuation."""
 
 _APOSTROPHES = str.maketrans(dict.fromkeys("\u2018\u2019\u02bc\uff07\u0092\u0091", "'"))

@@ -86,9 +86,12 @@ def build_detectors(
 
 
 def build_pipeline(
-    store: ModelStore, emotion: EmotionModel, settings: DetectorSettings | None = None, smoothing: float = 0.15,
+    store: ModelStore,
+    emotion: EmotionModel,
+    settings: DetectorSettings | None = None,
+    smoothing: float = 0.15,
     engines: Engines | None = None,
-) -> tuple[PerceptionPipeline, Mapping[str, str]]:  # fmt: skip
+) -> tuple[PerceptionPipeline, Mapping[str, str]]:
     """Build the pipeline around ``emotion``; returns it and model name -> sha256 of every file in use.
 
     ``engines`` chooses what the detectors run on; None takes one thread of the CPU.

@@ -26,8 +26,22 @@ from emo_face.core.errors import ModelError
 from emo_face.core.types import FloatArray
 from emo_face.runtime.engines.base import TensorSpec
 
-PEOPLE = frozenset({"person", "persons", "people", "pedestrian", "pedestrians", "human", "humans", "man", "woman",
-                    "boy", "girl", "child"})  # fmt: skip
+PEOPLE = frozenset(
+    {
+        "person",
+        "persons",
+        "people",
+        "pedestrian",
+        "pedestrians",
+        "human",
+        "humans",
+        "man",
+        "woman",
+        "boy",
+        "girl",
+        "child",
+    }
+)
 COCO_CLASSES, COCO_PERSON = 80, 0
 STRIDES = (8, 16, 32)
 TASKS = ("detect", "segment", "pose")
@@ -75,8 +89,10 @@ def understand(
     detections = [output for output in outputs if len(output.shape) == 3]
     masks = [output for output in outputs if len(output.shape) == 4]
     if len(entry) != 4 or entry[1] not in (3, None) or len(detections) != 1 or len(outputs) != 1 + len(masks):
-        raise ModelError(f"{path}: not a YOLO detector: expected one input [n,3,h,w] and one output "
-                         f"[n,4+classes,anchors] or [n,found,6], got {found}; {MEND}")  # fmt: skip
+        raise ModelError(
+            f"{path}: not a YOLO detector: expected one input [n,3,h,w] and one output "
+            f"[n,4+classes,anchors] or [n,found,6], got {found}; {MEND}"
+        )
     if entry[0] not in (1, None):
         raise ModelError(f"{path}: takes {entry[0]} pictures at once, expected 1; export it with batch=1")
     if inputs[0].dtype not in ("float32", "float16"):

@@ -43,9 +43,21 @@ def test_apostrophes_of_every_kind_are_one(mark: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["[BLANK_AUDIO]", "[ Silence ]", "[MUSIC PLAYING]", "(upbeat music)", "(speaking in foreign language)", "*coughs*",
-     "<unk>", "[unk] [unk]", "\u266a \u266a", "\u266a [Music] \u266a", "<|nospeech|>", "(laughs)"],
-)  # fmt: skip
+    [
+        "[BLANK_AUDIO]",
+        "[ Silence ]",
+        "[MUSIC PLAYING]",
+        "(upbeat music)",
+        "(speaking in foreign language)",
+        "*coughs*",
+        "<unk>",
+        "[unk] [unk]",
+        "\u266a \u266a",
+        "\u266a [Music] \u266a",
+        "<|nospeech|>",
+        "(laughs)",
+    ],
+)
 def test_marks_of_sounds_are_no_words(text: str) -> None:
     with pytest.raises(NotSpeech) as nothing:
         read(text, 200)
@@ -84,7 +96,7 @@ def test_phrases_of_silence(text: str) -> None:
         ({"alternatives": [{"confidence": 301.5, "text": "hello"}, {"text": "yellow"}]}, "hello", None),
         ({"language": "english", "text": " Hi.", "segments": [{"avg_logprob": -0.5}]}, "Hi.", 0.6065),
     ],
-)  # fmt: skip
+)
 def test_json_of_recognisers(said: dict[str, object], words: str, sure: float | None) -> None:
     found = read(json.dumps(said), 200)
     assert found.text == words
@@ -119,17 +131,37 @@ def test_brackets_without_end_cost_no_time() -> None:
 
 @pytest.mark.parametrize(
     ("value", "wanted"),
-    [(0.0, None), (-1.0, None), (1.0, 1.0), (1.0000001, 1.0), (50.0, 0.5), (100.0, 1.0), (101.0, 0.0),
-     (-0.3, 0.7408), (float("nan"), 0.0), (float("inf"), 0.0), (float("-inf"), 0.0)],
-)  # fmt: skip
+    [
+        (0.0, None),
+        (-1.0, None),
+        (1.0, 1.0),
+        (1.0000001, 1.0),
+        (50.0, 0.5),
+        (100.0, 1.0),
+        (101.0, 0.0),
+        (-0.3, 0.7408),
+        (float("nan"), 0.0),
+        (float("inf"), 0.0),
+        (float("-inf"), 0.0),
+    ],
+)
 def test_confidence_by_convention(value: float, wanted: float | None) -> None:
     assert confidence(value) == (None if wanted is None else pytest.approx(wanted, abs=1e-4))
 
 
 @pytest.mark.parametrize(
     ("locale", "code"),
-    [("en_GB", "en"), ("de-DE", "de"), ("it", "it"), ("nl_NL.UTF-8", "nl"), ("English", "en"), ("", ""), ("auto", ""),
-     ("zh-Hans", "zh"), ("C", "")],
-)  # fmt: skip
+    [
+        ("en_GB", "en"),
+        ("de-DE", "de"),
+        ("it", "it"),
+        ("nl_NL.UTF-8", "nl"),
+        ("English", "en"),
+        ("", ""),
+        ("auto", ""),
+        ("zh-Hans", "zh"),
+        ("C", ""),
+    ],
+)
 def test_language_of_a_locale(locale: str, code: str) -> None:
     assert language(locale) == code

@@ -50,10 +50,14 @@ def found(person: int = 0, car: int = 2, extra: int = 0, rows: int = 300) -> np.
 
 
 def file(
-    path: Path, *outputs: np.ndarray, shape: tuple[Any, ...] = (1, 3, 640, 640),
-    declared: tuple[Any, ...] | None = None, dtype: str = "float32", names: dict[int, str] | None = COCO,
+    path: Path,
+    *outputs: np.ndarray,
+    shape: tuple[Any, ...] = (1, 3, 640, 640),
+    declared: tuple[Any, ...] | None = None,
+    dtype: str = "float32",
+    names: dict[int, str] | None = COCO,
     **metadata: str,
-) -> Path:  # fmt: skip
+) -> Path:
     """A network of constant outputs with the exporter's key-value pairs."""
     kinds = {"float32": onnx.TensorProto.FLOAT, "float16": onnx.TensorProto.FLOAT16, "uint8": onnx.TensorProto.UINT8}
     entry = onnx.helper.make_tensor_value_info("images", kinds[dtype], list(shape))
@@ -66,8 +70,15 @@ def file(
         infos.append(onnx.helper.make_tensor_value_info(f"output{number}", kinds[kind], dims))
     graph = onnx.helper.make_graph(nodes, "main_graph", [entry], infos)
     model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=9)
-    pairs = {"description": "Ultralytics YOLO11n model trained on coco.yaml", "task": "detect", "stride": "32",
-             "imgsz": "[640, 640]", "batch": "1", "end2end": "False", **metadata}  # fmt: skip
+    pairs = {
+        "description": "Ultralytics YOLO11n model trained on coco.yaml",
+        "task": "detect",
+        "stride": "32",
+        "imgsz": "[640, 640]",
+        "batch": "1",
+        "end2end": "False",
+        **metadata,
+    }
     onnx.helper.set_model_props(model, pairs | ({"names": str(names)} if names is not None else {}))
     onnx.save(model, path)
     return path
@@ -92,7 +103,8 @@ FORMS: dict[str, tuple[tuple[np.ndarray, ...], dict[str, Any]]] = {
     "yolo11n-seg": ((columns(extra=32), MASKS), {"task": "segment"}),
     "yolo11n-seg, nms=True": ((found(extra=32), MASKS), {"task": "segment"}),
     "yolo11n-pose": (
-        (columns(1, car=None, extra=51),), {"task": "pose", "kpt_shape": "[17, 3]", "names": {0: "person"}},
+        (columns(1, car=None, extra=51),),
+        {"task": "pose", "kpt_shape": "[17, 3]", "names": {0: "person"}},
     ),
     "yolo26n-pose, nms=False": (
         (found(extra=51, car=1),),
@@ -102,11 +114,13 @@ FORMS: dict[str, tuple[tuple[np.ndarray, ...], dict[str, Any]]] = {
     "CrowdHuman": ((columns(2, person=1, car=0),), {"names": {0: "head", 1: "person"}}),
     "CrowdHuman, transposed": ((columns(2, person=1, car=0).transpose(0, 2, 1),), {"names": {0: "head", 1: "person"}}),
     "CrowdHuman, nms=True": ((found(1, 0),), {"names": {0: "head", 1: "person"}}),
-    "VisDrone": ((columns(10, person=1, car=3),), {"names": {0: "pedestrian", 1: "people", 2: "bicycle", 3: "car"} | {
-        n: f"thing {n}" for n in range(4, 10)}}),
+    "VisDrone": (
+        (columns(10, person=1, car=3),),
+        {"names": {0: "pedestrian", 1: "people", 2: "bicycle", 3: "car"} | {n: f"thing {n}" for n in range(4, 10)}},
+    ),
     "names as a list": ((columns(2, car=1),), {"names": ["person", "dog"]}),
     "key-value pairs stripped": ((columns(),), {"names": None, "task": "detect"}),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -132,7 +146,7 @@ REFUSED: dict[str, tuple[tuple[np.ndarray, ...], dict[str, Any], str]] = {
     "scores in per cent": ((np.where(np.arange(84)[None, :, None] < 4, columns(), 100 * columns()),), {}, "to 90"),
     "boxes in shares": ((np.where(np.arange(84)[None, :, None] < 4, columns() / 640, columns()),), {}, "pixels"),
     "two outputs": ((columns(), columns()), {}, "not a YOLO detector"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("form", REFUSED)

@@ -78,13 +78,17 @@ class HttpProvider:
         text = error.read()[:2000].decode("utf-8", "replace")
         if error.code in RETRY or error.code >= 500:
             raise TransientError(
-                f"{self.host}: {error.code} {text[:200]}", _seconds(error.headers.get("Retry-After")),
+                f"{self.host}: {error.code} {text[:200]}",
+                _seconds(error.headers.get("Retry-After")),
                 charged=error.code >= 500,
-            )  # fmt: skip
+            )
         if error.code in (400, 403, 422) and any(word in text.lower() for word in FILTERED):
             return Reply(text="", refused=True)
-        hint = {401: "check the key that --key-env names", 403: "the key may not use this model",
-                404: "check --endpoint and --model"}.get(error.code, "check --endpoint and --model")  # fmt: skip
+        hint = {
+            401: "check the key that --key-env names",
+            403: "the key may not use this model",
+            404: "check --endpoint and --model",
+        }.get(error.code, "check --endpoint and --model")
         raise UserError(f"{self._url}: {error.code} {' '.join(text.split())[:200]}; {hint}")
 
 
@@ -97,9 +101,11 @@ def payload(request: Request) -> dict[str, Any]:
     content.append({"type": "text", "text": request.user})
     system = [{"role": "system", "content": request.system}] if request.system else []
     return {
-        "model": request.model, "max_tokens": request.max_tokens, "temperature": request.temperature,
+        "model": request.model,
+        "max_tokens": request.max_tokens,
+        "temperature": request.temperature,
         "messages": [*system, {"role": "user", "content": content}],
-    }  # fmt: skip
+    }
 
 
 def read_reply(raw: bytes, host: str) -> Reply:
@@ -113,10 +119,12 @@ def read_reply(raw: bytes, host: str) -> Reply:
             text = "".join(part.get("text", "") for part in text)
         usage = body.get("usage") or {}
         return Reply(
-            text=str(text), refused=bool(message.get("refusal")) or choice.get("finish_reason") == "content_filter",
-            tokens_in=int(usage.get("prompt_tokens") or 0), tokens_out=int(usage.get("completion_tokens") or 0),
+            text=str(text),
+            refused=bool(message.get("refusal")) or choice.get("finish_reason") == "content_filter",
+            tokens_in=int(usage.get("prompt_tokens") or 0),
+            tokens_out=int(usage.get("completion_tokens") or 0),
             model=str(body.get("model") or ""),
-        )  # fmt: skip
+        )
     except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
         raise TransientError(f"{host}: the answer is no chat completion ({type(error).__name__}: {error})") from None
 

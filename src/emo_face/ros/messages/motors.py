@@ -52,11 +52,16 @@ def observe_motors(node: EmoNode, control: FaceController) -> None:
     """Put bus, gate and emergency stop into the node's diagnostics."""
     bus, gate, health = control.health, control.gate, node.health
     for name, value in (
-        ("bus.connected", bus.connected), ("bus.failures", bus.failures), ("bus.reconnects", bus.reconnects),
-        ("gate.state", gate.state.value), ("gate.accepted", gate.accepted), ("gate.clamped", gate.clamped),
-        ("gate.rejected", sum(gate.rejected.values())), ("gate.held_by_rules", gate.held_by_rules),
+        ("bus.connected", bus.connected),
+        ("bus.failures", bus.failures),
+        ("bus.reconnects", bus.reconnects),
+        ("gate.state", gate.state.value),
+        ("gate.accepted", gate.accepted),
+        ("gate.clamped", gate.clamped),
+        ("gate.rejected", sum(gate.rejected.values())),
+        ("gate.held_by_rules", gate.held_by_rules),
         ("gate.late_ticks", gate.late_ticks),
-    ):  # fmt: skip
+    ):
         health.fact(name, value)
     if bus.error:
         node.complain("bus", ERROR, f"motors: {bus.error}; connecting again")

@@ -43,10 +43,15 @@ def engine_key(model: Path, plan: Plan, tensorrt: str, gpu: str, compute: str) -
     """
     files = [model, *sorted(model.parent.glob(f"{model.name}.data"))]
     return {
-        "format": FORMAT, **plan.described(), "files": {f.name: sha256_of(f) for f in files}, "tensorrt": tensorrt,
-        "gpu": gpu, "compute": compute, "platform": f"{platform.system()}-{platform.machine()}",
+        "format": FORMAT,
+        **plan.described(),
+        "files": {f.name: sha256_of(f) for f in files},
+        "tensorrt": tensorrt,
+        "gpu": gpu,
+        "compute": compute,
+        "platform": f"{platform.system()}-{platform.machine()}",
         "precision": "strongly typed: as in the graph",
-    }  # fmt: skip
+    }
 
 
 def differences(old: Key, new: Key) -> str:

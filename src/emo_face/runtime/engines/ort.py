@@ -124,9 +124,13 @@ def tensorrt_options(plan: Plan, cache_folder: Path) -> dict[str, str]:
     }
     folder = str(cache_folder)
     return {
-        "trt_engine_cache_enable": "True", "trt_engine_cache_path": folder, "trt_engine_cache_prefix": plan.name,
-        "trt_timing_cache_enable": "True", "trt_timing_cache_path": folder, **shapes,
-    }  # fmt: skip
+        "trt_engine_cache_enable": "True",
+        "trt_engine_cache_path": folder,
+        "trt_engine_cache_prefix": plan.name,
+        "trt_timing_cache_enable": "True",
+        "trt_timing_cache_path": folder,
+        **shapes,
+    }
 
 
 def _dims(shapes: Range, which: str) -> str:

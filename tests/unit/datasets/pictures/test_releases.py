@@ -140,9 +140,15 @@ def table(path: Path, rows: list[dict[str, Any]]) -> None:
 def test_emotic_csv_made_with_numpy_2(tmp_path: Path) -> None:
     """Tandon-A/emotic's mat2py.py prints lists: with NumPy 2 their repr has the type of each scalar."""
     values = [np.float64(6.0), np.float64(5.5), np.float64(4.0)]
-    row = {"Index": 0, "Folder": "mscoco/images", "Filename": "x.jpg", "Image Size": "{'n_row': 480, 'n_col': 640}",
-           "BBox": str([np.uint16(86), np.uint16(58), np.uint16(564), np.uint16(470)]),
-           "Categorical_Labels": "['Happiness', 'Engagement']", "Continuous_Labels": str(values)}  # fmt: skip
+    row = {
+        "Index": 0,
+        "Folder": "mscoco/images",
+        "Filename": "x.jpg",
+        "Image Size": "{'n_row': 480, 'n_col': 640}",
+        "BBox": str([np.uint16(86), np.uint16(58), np.uint16(564), np.uint16(470)]),
+        "Categorical_Labels": "['Happiness', 'Engagement']",
+        "Continuous_Labels": str(values),
+    }
     table(tmp_path / "train.csv", [row])
     (record,) = emotic.read(tmp_path)
     assert (record.vad, record.bbox_body, record.image_size) == ((6, 5.5, 4), Box(86, 58, 478, 412), (640, 480))
@@ -154,8 +160,17 @@ def test_emotic_csv_made_with_numpy_2(tmp_path: Path) -> None:
 @pytest.mark.parametrize("folder", ["", "annots_arrs"])
 def test_emotic_csv_with_a_column_per_class(folder: str, tmp_path: Path) -> None:
     """The mirror on Kaggle: annot_arrs_{train,extra_train,val,test}.csv, read by public notebooks by these columns."""
-    row: dict[str, Any] = {"Folder": "mscoco/images", "Filename": "x.jpg", "Width": 640, "Height": 480,
-                           "X_min": 86, "Y_min": 58, "X_max": 564, "Y_max": 470, "Age": "Kid"}  # fmt: skip
+    row: dict[str, Any] = {
+        "Folder": "mscoco/images",
+        "Filename": "x.jpg",
+        "Width": 640,
+        "Height": 480,
+        "X_min": 86,
+        "Y_min": 58,
+        "X_max": 564,
+        "Y_max": 470,
+        "Age": "Kid",
+    }
     row |= {name: float(name in ("Fear", "Pain")) for name in label_set("emotic26").labels}
     row |= {"Valence": 2.0, "Arousal": 5.0, "Dominance": 3.0, "Arr_name": "img_0.npy", "Crop_name": "crop_0.npy"}
     for split in ("train", "extra_train", "val", "test"):
@@ -175,9 +190,19 @@ def test_emotic_csv_with_a_column_per_class(folder: str, tmp_path: Path) -> None
 @pytest.mark.parametrize("pictures", ["Data", "Images"])
 @pytest.mark.parametrize("labels", ["Labels/HECO_Labels.csv", "HECO_Labels.csv"])
 def test_heco_as_published_code_reads_it(pictures: str, labels: str, tmp_path: Path) -> None:
-    row = {"Image": "heco_1.jpg", "Category": "Happinesst", "Label_SA": "Satisfied", "Label_CA": "Calm",
-           "xmin": "5.0", "ymin": 6, "xmax": 105, "ymax": 206, "Valence": 7, "Arousal": 5.5,
-           "Dominance": 6}  # fmt: skip
+    row = {
+        "Image": "heco_1.jpg",
+        "Category": "Happinesst",
+        "Label_SA": "Satisfied",
+        "Label_CA": "Calm",
+        "xmin": "5.0",
+        "ymin": 6,
+        "xmax": 105,
+        "ymax": 206,
+        "Valence": 7,
+        "Arousal": 5.5,
+        "Dominance": 6,
+    }
     other = row | {"Image": "heco_2.jpg", "Category": "Peace", "Valence": "nan"}
     table(tmp_path / labels, [row, row | {"Category": "Anger", "xmin": 200, "xmax": 400}, other])
     save(tmp_path / pictures / "heco_1.jpg", 1)

@@ -1,6 +1,7 @@
 """The gallery: a picture test that fails when an expression changes by accident.
 
-A wanted change: look at ``emo-face gallery``, then ``python tests/unit/test_gallery.py`` stores the new reference.
+A wanted change: look at ``emo-face gallery``, then store the new reference by
+``python tests/unit/face/pictures/test_gallery.py``.
 """
 
 from __future__ import annotations
@@ -48,12 +49,13 @@ def _differences(picture: np.ndarray, reference: np.ndarray) -> dict[str, float]
 
 def test_no_expression_changed_by_accident() -> None:
     reference = cv2.imread(str(REFERENCE))
-    assert reference is not None, f"{REFERENCE} is missing: run python tests/unit/test_gallery.py"
+    assert reference is not None, f"{REFERENCE} is missing: run python tests/unit/face/pictures/test_gallery.py"
     picture = _picture()
     assert picture.shape == reference.shape
     changed = {name: round(v, 2) for name, v in _differences(picture, reference).items() if v > TOLERANCE}
     assert not changed, (
-        f"changed: {changed}; if wanted, look at emo-face gallery and run python tests/unit/test_gallery.py"
+        f"changed: {changed}; if wanted, look at emo-face gallery and run "
+        "python tests/unit/face/pictures/test_gallery.py"
     )
 
 

@@ -66,8 +66,10 @@ def test_a_full_gpu_takes_smaller_buckets_then_the_cpu_and_says_each_step() -> N
     engine = Resilient(gpu, PLAN, lambda: Views("cpu"), lambda *words: said.append(words))
     given_ = feeds(7, 5)
     np.testing.assert_array_equal(engine.run(given_)[1], given_["body"] * 2)
-    assert [text.split(": ")[-1] for _, text in said] == ["at most 4 rows at a time from now on",
-                                                          "at most 2 rows at a time from now on"]  # fmt: skip
+    assert [text.split(": ")[-1] for _, text in said] == [
+        "at most 4 rows at a time from now on",
+        "at most 2 rows at a time from now on",
+    ]
     gpu.room = 0
     np.testing.assert_array_equal(engine.run(given_)[2], given_["face"] * 2)
     assert engine.name == "cpu"
@@ -80,9 +82,11 @@ def test_a_full_gpu_takes_smaller_buckets_then_the_cpu_and_says_each_step() -> N
 def test_a_lost_gpu_goes_to_the_cpu_at_once() -> None:
     said: list[str] = []
     engine = Resilient(
-        Views(failure=DeviceError("the GPU failed: cudaErrorLaunchFailure")), PLAN, lambda: Views("cpu"),
+        Views(failure=DeviceError("the GPU failed: cudaErrorLaunchFailure")),
+        PLAN,
+        lambda: Views("cpu"),
         lambda _, text: said.append(text),
-    )  # fmt: skip
+    )
     assert engine.run(feeds(1, 1))[0].tolist() == [[2, 2]]
     assert said == ["the GPU failed: cudaErrorLaunchFailure: it runs on the CPU until the node is restarted"]
 

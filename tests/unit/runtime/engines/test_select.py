@@ -124,13 +124,15 @@ def test_missing_libraries_are_read_from_the_file_itself(tmp_path: Path) -> None
         pytest.skip("no gcc")
     for name in ("here", "gone"):
         build = ["gcc", "-shared", "-fPIC", f"-Wl,-soname,lib{name}_emo.so.7", "-x", "c", "-", "-o"]
-        subprocess.run([*build, str(tmp_path / f"lib{name}_emo.so.7")], input=f"int {name}() {{ return 0; }}".encode(),
-                       check=True)  # fmt: skip
+        subprocess.run(
+            [*build, str(tmp_path / f"lib{name}_emo.so.7")], input=f"int {name}() {{ return 0; }}".encode(), check=True
+        )
     code = b"int here(); int gone(); int both() { return here() + gone(); }"
     user = tmp_path / "libuser.so"
     links = [str(tmp_path / "libhere_emo.so.7"), str(tmp_path / "libgone_emo.so.7")]
-    subprocess.run(["gcc", "-shared", "-fPIC", "-x", "c", "-", "-x", "none", *links, "-o", str(user)], input=code,
-                   check=True)  # fmt: skip
+    subprocess.run(
+        ["gcc", "-shared", "-fPIC", "-x", "c", "-", "-x", "none", *links, "-o", str(user)], input=code, check=True
+    )
     assert {"libhere_emo.so.7", "libgone_emo.so.7"} <= set(needed(user))
     script = (
         "import sys; from pathlib import Path; from emo_face.runtime.engines.libraries import missing; "

@@ -19,9 +19,14 @@ from emo_face.runtime.engines.cuda import Cuda
 
 # TensorRT's DataType -> NumPy's name; the rest (BF16, FP8, INT4) has no NumPy type and stays inside graphs.
 DTYPES = {
-    "FLOAT": "float32", "HALF": "float16", "INT8": "int8", "INT32": "int32", "INT64": "int64", "BOOL": "bool",
+    "FLOAT": "float32",
+    "HALF": "float16",
+    "INT8": "int8",
+    "INT32": "int32",
+    "INT64": "int64",
+    "BOOL": "bool",
     "UINT8": "uint8",
-}  # fmt: skip
+}
 
 
 def numpy_type(trt: Any, dtype: Any) -> str:

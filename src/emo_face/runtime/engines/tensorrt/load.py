@@ -89,9 +89,14 @@ def make(
 
 
 def _build(
-    library: TensorRT, key: dict[str, Any], path: Path, plan: Plan, cache: EngineCache, say: Say,
+    library: TensorRT,
+    key: dict[str, Any],
+    path: Path,
+    plan: Plan,
+    cache: EngineCache,
+    say: Say,
     progress: Progress | None,
-) -> Built:  # fmt: skip
+) -> Built:
     """Compare with ONNX on the CPU before the engine is kept; the two are never in memory together."""
     original = OrtEngine(path, threads=0)
     feeds = list(samples(plan, original))

@@ -26,9 +26,14 @@ class Slot:
     """Runs one context on fixed shapes. ``graph``: the captured graph, or None (data-dependent outputs, refusal)."""
 
     def __init__(
-        self, trt: Any, cuda: Cuda, context: Any, stream: Any,
-        tensors: tuple[Sequence[TensorSpec], Sequence[TensorSpec]], path: Path,
-    ) -> None:  # fmt: skip
+        self,
+        trt: Any,
+        cuda: Cuda,
+        context: Any,
+        stream: Any,
+        tensors: tuple[Sequence[TensorSpec], Sequence[TensorSpec]],
+        path: Path,
+    ) -> None:
         """Allocate for a context whose input shapes are set. Raises OutOfMemory; nothing is held then."""
         self._trt, self._cuda, self._context, self._stream, self._path = trt, cuda, context, stream, path
         self.inputs: list[Buffer] = []
