@@ -86,7 +86,8 @@ def train_base(bank: Bank, negatives: list[NDArray[np.uint8]], seed: int, recipe
     file = out / f"base_{seed}_{key:08x}_{len(allowed)}.pt"
     if file.is_file():
         net.load_state_dict(torch.load(file, weights_only=True))
-        return net.eval()
+        net.eval()
+        return net
     net = fit(net, FerBatches(bank, allowed, recipe, negatives, np.random.default_rng([seed, 99])), recipe, seed)
     torch.save(net.state_dict(), file)
     return net
