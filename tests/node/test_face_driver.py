@@ -16,7 +16,8 @@ import pytest
 pytest.importorskip("rclpy")
 pytest.importorskip("emo_face_msgs", reason="needs the messages: run scripts/setup.sh")
 import aiohttp
-from emo_face_msgs.msg import FaceExpression, Keyframe
+from builtin_interfaces.msg import Time
+from emo_face_msgs.msg import FaceExpression, Keyframe, Visemes
 from facing import SMILE, Face, expression
 from std_srvs.srv import SetBool, Trigger
 
@@ -230,3 +231,18 @@ def test_the_tuning_page_takes_and_gives_back_the_face(graph: Any) -> None:
     graph.until(lambda: face.smile() < 0.01)
     graph.call(SetBool, "/face_driver/estop", data=True)
     assert "emergency stop" in face.node._on_command({"type": "release"})
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"names": ["aa"], "offsets": [0.0, 1.0], "duration": 1.0}, "expected one length"),
+        ({"names": ["xx"], "offsets": [0.0], "duration": 1.0}, "names: expected some of sil PP"),
+        ({"names": ["aa"], "offsets": [0.0], "duration": float("nan")}, "check the clocks"),
+        ({"names": ["aa"], "offsets": [0.0], "duration": 1.0, "start": Time(sec=5)}, "check the clocks"),
+    ],
+)
+def test_visemes_that_cannot_be_shown_are_named(graph: Any, fields: dict[str, Any], says: str) -> None:
+    face = Face(graph)
+    graph.talk(Visemes, "face/visemes").publish(Visemes(**fields))
+    face.complaint(says)

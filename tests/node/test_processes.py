@@ -129,6 +129,45 @@ def test_an_interrupted_driver_eases_to_neutral_before_it_goes(graph: Any, start
     assert np.count_nonzero((way_down > 0.05) & (way_down < 0.55)) >= 5  # it eases, it does not snap
 
 
+def test_timed_visemes_and_keyframes_move_a_driver_of_another_process(graph: Any, start: Start) -> None:
+    from emo_face_msgs.msg import FaceExpression, Visemes
+    from facing import expression
+
+    from emo_face.core.arkit import ARKIT_INDEX
+    from emo_face.ros.clock import duration_message, seconds, stamp_message
+
+    jaw, smile = ARKIT_INDEX["jawOpen"], ARKIT_INDEX["mouthSmileLeft"]
+    faces = graph.hear(JointState, "face/blendshapes", qos.reliable(2000))
+    still = [w for name in ("blink", "saccades", "breathing") for w in ("-p", f"layers.{name}:=false")]
+    start("face_driver", "-p", "screen.enabled:=false", *still)
+    bring_up(graph, "face_driver")
+    said, out = graph.talk(Visemes, "face/visemes"), graph.talk(FaceExpression, "face/expression")
+    graph.until(lambda: faces)
+
+    begin = graph.now() + 0.5
+    track = Visemes(start=stamp_message(begin), names=["aa", "PP", "aa"], offsets=[0.0, 0.3, 0.38], duration=0.7)
+    said.publish(track)
+    graph.until(lambda: seconds(faces[-1].header.stamp) > begin + 1.2)
+    times, jaws = np.array([(seconds(f.header.stamp), f.position[jaw]) for f in faces]).T
+    assert jaws[times < begin - 0.05].max() < 0.02  # nothing before the sound
+    assert jaws[(times > begin) & (times < begin + 0.3)].max() > 0.4
+    assert jaws[(times > begin + 0.3) & (times < begin + 0.4)].min() < 0.1  # the lips meet
+    assert jaws[(times > begin + 0.4) & (times < begin + 0.7)].max() > 0.3
+    assert jaws[times > begin + 1.1].max() < 0.02
+
+    msg = expression(graph.now(), valid_for=3.0)
+    rest = expression(graph.now(), emotion="Neutral").keyframes[0]
+    rest.offset = duration_message(1.5)
+    msg.keyframes[0].offset = duration_message(0.5)
+    msg.keyframes = [msg.keyframes[0], rest]
+    shown = graph.now()
+    out.publish(msg)
+    graph.until(lambda: seconds(faces[-1].header.stamp) > shown + 2.2)
+    times, smiles = np.array([(seconds(f.header.stamp), f.position[smile]) for f in faces]).T
+    assert smiles[(times > shown) & (times < shown + 0.9)].max() > 0.5
+    assert smiles[times > shown + 2.0].max() < 0.1
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [

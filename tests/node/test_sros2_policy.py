@@ -20,6 +20,8 @@ OPTIONAL = {
     ("face_driver", "publish", "/face/joint_trajectory"),
     ("face_driver", "publish", "/robot_face/expression"),
     ("face_driver", "subscribe", "/robot_face/expression"),
+    ("face_driver", "subscribe", "/robot_face/look_at"),
+    ("face_driver", "subscribe", "/tts/visemes"),
 }
 EVERYWHERE = {"/clock", "/parameter_events"}  # heard where use_sim_time is set
 

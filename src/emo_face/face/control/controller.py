@@ -56,6 +56,11 @@ class Face(Protocol):
         ...
 
     @property
+    def ahead(self) -> Array:
+        """(52,) the last tick's face for an output that lags: the motors'."""
+        ...
+
+    @property
     def flame(self) -> Array | None:
         """(100,) FLAME coefficients of the last tick, or None."""
         ...
@@ -137,7 +142,7 @@ class FaceController:
             elif self._wanted and self._connected and self.gate.state is GateState.DISABLED:
                 self._on_bus(now, lambda: self._begin(now))
             if self.gate.state in (GateState.ACTIVE, GateState.STALE):
-                self.gate.command(self.rig.targets(self.face, self.motion.flame), now, now, smooth=True)
+                self.gate.command(self.rig.targets(self.motion.ahead, self.motion.flame), now, now, smooth=True)
             self.output = self.gate.tick(now)
             if self._connected:
                 self._on_bus(now, lambda: self._exchange(now))

@@ -82,6 +82,8 @@ class LipData(_Section):
 
     attack_s: float = Field(gt=0)
     release_s: float = Field(gt=0)
+    closing_s: float = Field(gt=0)
+    closing: tuple[str, ...]
     envelope: Shape
     timeout_s: float = Field(gt=0)
 

@@ -24,7 +24,7 @@ from emo_face.face.motion.blink import Blinks
 from emo_face.face.motion.breathing import Breathing
 from emo_face.face.motion.data import MotionData, motion_data
 from emo_face.face.motion.gaze import Gaze, eye_angles, eye_channels
-from emo_face.face.motion.lips import Lips
+from emo_face.face.motion.lips import Lips, VisemeTrack
 from emo_face.face.safety.limiter import JerkLimiter
 
 LAYERS = ("blink", "saccades", "breathing", "lips", "gaze")
@@ -46,6 +46,8 @@ class FaceMotion:
         neutral_time: seconds in which a face without fresh targets eases to neutral.
         layers: which of :data:`LAYERS` are on.
         data: statistics; default ``data/motion.yaml``.
+        lip_lead, slow_lip_lead: seconds by which the lips go before a timed sound, on :meth:`tick`'s face and on
+            :attr:`ahead`, the face for an output that lags (servos).
 
     Raises:
         ValueError: an unknown layer, a period or time that is not positive, a neutral face of the wrong shape.
@@ -59,6 +61,8 @@ class FaceMotion:
         neutral_time: float = 1.0,
         layers: Iterable[str] = LAYERS,
         data: MotionData | None = None,
+        lip_lead: float = 0.0,
+        slow_lip_lead: float = 0.0,
     ) -> None:
         if not (math.isfinite(period) and period > 0 and math.isfinite(neutral_time) and neutral_time > 0):
             raise ValueError(f"period and neutral_time must be positive seconds, got {period} and {neutral_time}")
@@ -75,7 +79,11 @@ class FaceMotion:
         self.blinks = Blinks(self.data.blink, streams[0])
         self.gaze = Gaze(self.data.gaze, self.data.saccades, streams[1])
         self.breathing = Breathing(self.data.breathing, streams[2])
-        self.lips = Lips(self.data)
+        self.lips = Lips(self.data, lip_lead)
+        # the same lips, earlier, for outputs that lag
+        self._slow_lips = Lips(self.data, slow_lip_lead) if slow_lip_lead != lip_lead else None
+        self._every_lips = tuple(lips for lips in (self.lips, self._slow_lips) if lips is not None)
+        self.ahead: Array = self._neutral.copy()
         self.rejected: Counter[str] = Counter()
         self._target = self._neutral.copy()
         self._asked, self._asked_at = self._neutral, -math.inf  # newest target, noise included, and since when
@@ -164,14 +172,20 @@ class FaceMotion:
 
     def viseme(self, name: str, now: float, weight: float = 1.0, duration: float | None = None) -> bool:
         """Show a viseme (``sil PP FF TH DD kk CH SS nn RR aa E ih oh ou``) while the robot speaks."""
-        good = self.lips.viseme(name, now, weight, duration)
+        good = all(lips.viseme(name, now, weight, duration) for lips in self._every_lips)
         self.rejected["viseme"] += not good
         return good
 
     def envelope(self, level: float, now: float) -> bool:
         """Open the mouth with the loudness in [0, 1] of the robot's voice."""
-        good = self.lips.envelope(level, now)
+        good = all(lips.envelope(level, now) for lips in self._every_lips)
         self.rejected["envelope"] += not good
+        return good
+
+    def say(self, track: VisemeTrack) -> bool:
+        """Show timed visemes while the robot speaks; an empty track stops the lips. False for an unknown name."""
+        good = all(lips.say(track) for lips in self._every_lips)
+        self.rejected["viseme"] += not good
         return good
 
     def neutral(self, now: float) -> None:
@@ -194,13 +208,16 @@ class FaceMotion:
         return self.stale and float(np.abs(self._follow.position - self._neutral).max()) < 0.01
 
     def tick(self, now: float) -> Array:
-        """Advance to ``now`` (seconds) and return (52,) ARKit values in [0, 1]. A backward clock moves nothing."""
+        """Advance to ``now`` (seconds) and return (52,) ARKit values in [0, 1]. A backward clock moves nothing.
+
+        :attr:`ahead` is the same face for an output that lags: its lips are ``slow_lip_lead`` before a timed sound.
+        """
         dt = self._elapsed(now)
         self._arousal += relax(dt, 0.5) * (self._aroused - self._arousal)
         speed = 1.0 + self.data.expression.arousal_speed * self._arousal
         face = self._follow.step(self._aim(now), dt * speed).copy()
         lids = float(max(face[_BLINK_LEFT], face[_BLINK_RIGHT]))
-        speaking = self.layers["lips"] and self.lips.update(face, now, dt)
+        speaking, early = self._speak(face, now, dt)
         if self.layers["breathing"]:
             face += self.breathing.update(dt, self._arousal)
         if self.layers["gaze"] or self.layers["saccades"]:
@@ -213,9 +230,21 @@ class FaceMotion:
                 face[_OPENED] *= 1.0 - closed
         np.maximum(face, 0.0, out=face)
         np.minimum(face, 1.0, out=face)
+        self.ahead = face if early is None else np.clip(face + early, 0.0, 1.0)
         if self._flame is not None or self._flame_goal is not None:
             self._ease_flame(dt)
         return face
+
+    def _speak(self, face: Array, now: float, dt: float) -> tuple[bool, Array | None]:
+        """Move the lips of ``face``; whether the robot speaks, and how the lips of :attr:`ahead` differ."""
+        if not self.layers["lips"]:
+            return False, None
+        slow = self._slow_lips
+        if slow is None or (slow.silent and self.lips.silent):
+            return self.lips.update(face, now, dt), None
+        early = face.copy()
+        first = slow.update(early, now, dt)
+        return self.lips.update(face, now, dt) or first, early - face
 
     def _ease_flame(self, dt: float) -> None:
         goal = np.zeros(100) if self._flame_goal is None or self.stale else self._flame_goal

@@ -17,12 +17,17 @@ import numpy as np
 from emo_face.core.arkit import ARKIT_52, ARKIT_INDEX
 from emo_face.core.errors import UserError
 from emo_face.core.types import Array, ExpressionTarget
-from emo_face.face.expressions.basis import Basis, FaceCode, find_basis
+from emo_face.face.expressions.basis import Basis, find_basis
 from emo_face.face.expressions.facs import default_facs
+from emo_face.face.motion.keyframes import Decoder, Keyframes
+from emo_face.face.motion.lips import VisemeTrack
 from emo_face.face.motion.motion import FaceMotion
 
 HAND_VALID = 1.0
 """Seconds for which a refreshed tuning pose is valid; it is refreshed at every tick."""
+
+LEAD = 0.2
+"""Seconds by which keyframes are aimed at early: a full move takes the face half a second, half of one about this."""
 
 WHY = {
     "estop": "emergency stop is on",
@@ -53,6 +58,17 @@ class Bases:
         if found is None:
             raise KeyError(name)
         return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Played:
+    """The expression that is played: its faces, and when they start and end (steady seconds)."""
+
+    faces: Keyframes
+    start: float
+    until: float
+    arousal: float
+    gaze: tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,45 +105,51 @@ class FacePlayer:
     _hand: Array | None = None
     _estop: bool = False
     _quiet_until: float = -math.inf
-    _decoded: Array | None = None
+    _played: _Played | None = None
     _shown: Shown = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         self._shown = Shown(np.zeros(len(ARKIT_52)), True, False, "neutral")
+        self._decode = Decoder(self.basis)
 
     def show(self, target: ExpressionTarget, age: float, now: float) -> str:
         """Offer a target that is ``age`` seconds old; returns why it is not shown, or an empty text.
 
         The reasons are the keys of :data:`WHY`.
         """
+        left = min(target.valid_for - max(age, 0.0), self.timeout + target.keyframes[-1].offset)
+        if not left > 0:
+            return "stale"
+        try:
+            faces = self._decode(target)  # before the lock: the tick does not wait for it
+            gaze = (float(target.gaze[0]), float(target.gaze[1]))
+        except KeyError:
+            return "basis"
+        except ValueError:
+            return "nonfinite"
+        start = now - age + (0.0 if target.start is None else target.start - target.stamp)
         with self._lock:
             if reason := self._busy(now):
                 return reason
-            left = min(target.valid_for - max(age, 0.0), self.timeout)
-            if not left > 0:
-                return "stale"
-            try:
-                decoder = self.basis(target.basis)
-            except KeyError:
-                return "basis"
-            # the eyes are moved by the gaze layer; decoding them too would look twice as far
-            key = target.keyframes[0]
-            code = FaceCode(key.coefficients, key.jaw_pose, key.eyelids, np.zeros(2))
-            try:
-                face = np.asarray(decoder.decode(code, self._decoded), np.float64)
-                gaze = [float(v) for v in target.gaze]
-            except ValueError:
-                self._decoded = None
-                return "nonfinite"
-            self._decoded = face
-            flame = key.coefficients if target.basis.startswith("flame") else None
-            done = self.motion.set_target(face, now, left, arousal=target.shown.arousal, gaze=gaze, flame=flame)
-            return "" if done else "length"
+            self._played = _Played(faces, start, now + left, target.shown.arousal, gaze)
+            return "" if self._pose(now) else "length"
+
+    def _pose(self, now: float) -> bool:
+        """Aim at where the expression should be; of several keyframes a little ahead, as far as the face lags."""
+        played = self._played
+        if played is None:
+            return False
+        face, flame = played.faces.at(now - played.start + (LEAD if len(played.faces.offsets) > 1 else 0.0))
+        left = played.until - now
+        return self.motion.set_target(face, now, left, arousal=played.arousal, gaze=played.gaze, flame=flame)
 
     def play(self, arkit: Array, valid_for: float, now: float) -> bool:
         """Show ARKit values (52,) for ``valid_for`` seconds or until the next target; False when they are not shown."""
         with self._lock:
-            return not self._busy(now) and self.motion.set_target(arkit, now, valid_for)
+            if self._busy(now):
+                return False
+            self._played = None
+            return self.motion.set_target(arkit, now, valid_for)
 
     def look_at(self, yaw: float, pitch: float, now: float, valid_for: float) -> bool:
         """Look somewhere (rad, left and up positive) for ``valid_for`` seconds. False if not finite."""
@@ -138,6 +160,11 @@ class FacePlayer:
         """Show a viseme while the robot speaks. False for an unknown name."""
         with self._lock:
             return self.motion.viseme(name, now)
+
+    def say(self, track: VisemeTrack) -> bool:
+        """Show timed visemes; an empty track stops the lips. False for an unknown name."""
+        with self._lock:
+            return self.motion.say(track)
 
     def envelope(self, level: float, now: float) -> bool:
         """Open the mouth with the loudness in [0, 1] of the robot's voice. False if it is no such number."""
@@ -171,7 +198,7 @@ class FacePlayer:
     def neutral(self, now: float) -> None:
         """Ease to neutral and keep expressions away for :attr:`neutral_hold` seconds; ends tuning."""
         with self._lock:
-            self._hand = None
+            self._hand = self._played = None
             self._quiet_until = now + self.neutral_hold
             self.motion.neutral(now)
 
@@ -180,7 +207,7 @@ class FacePlayer:
         with self._lock:
             if self._estop and not on:
                 self.motion.neutral(now)
-                self._hand = None
+                self._hand = self._played = None
             self._estop = on
 
     @property
@@ -192,6 +219,11 @@ class FacePlayer:
     def flame(self) -> Array | None:
         """(100,) FLAME coefficients of the last tick, or None: what rigs with ``flame_...`` channels move by."""
         return self.motion.flame
+
+    @property
+    def ahead(self) -> Array:
+        """(52,) the last tick's face for an output that lags behind it: its lips are earlier."""
+        return self._shown.arkit if self._estop else self.motion.ahead
 
     @property
     def settled(self) -> bool:
@@ -210,7 +242,10 @@ class FacePlayer:
             face = self._shown.arkit
             if not self._estop:
                 if self._hand is not None:
+                    self._played = None
                     self.motion.set_target(self._hand, now, HAND_VALID)
+                elif self._played is not None and len(self._played.faces.offsets) > 1 and now < self._played.until:
+                    self._pose(now)
                 face = self.motion.tick(now)
             by = "hand" if self._hand is not None else "neutral" if self.motion.stale else "expression"
             self._shown = Shown(face, self.motion.stale, self._estop, by)

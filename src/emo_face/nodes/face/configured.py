@@ -50,7 +50,8 @@ class ConfiguredFace:
     ) -> None:
         p = params
         layers = [layer for layer in LAYERS if p[f"layers.{layer}"]]
-        motion = FaceMotion(1.0 / p["rate"], p["seed"], neutral_time=p["neutral_time"], layers=layers)
+        leads = {"lip_lead": p["lips.lead"], "slow_lip_lead": p["lips.motor_lead"] if p["rig"] else p["lips.lead"]}
+        motion = FaceMotion(1.0 / p["rate"], p["seed"], neutral_time=p["neutral_time"], layers=layers, **leads)
         self.player = FacePlayer(motion, Bases(), p["timeout"], p["neutral_hold"])
         self.control: FaceController | None = None
         self.latch: Latch | None = None

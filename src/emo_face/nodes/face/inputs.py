@@ -8,6 +8,7 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+from emo_face_msgs.msg import Visemes
 from geometry_msgs.msg import PointStamped
 from numpy.typing import NDArray
 from std_msgs.msg import Float32, String
@@ -17,9 +18,16 @@ from emo_face.core.errors import ConfigError
 from emo_face.core.labels import basic7
 from emo_face.core.paths import data_file
 from emo_face.face.expressions.facs import default_facs, read_table
+from emo_face.face.motion.data import motion_data
+from emo_face.face.motion.lips import track_of
 from emo_face.face.motion.player import FacePlayer
 from emo_face.nodes.face.node import FaceNode
 from emo_face.ros import qos
+from emo_face.ros.clock import seconds
+
+MOST_WAIT = 60.0
+"""Seconds ahead of its sound that a track may come."""
+VISEMES = " ".join(motion_data().visemes)
 
 
 @cache
@@ -43,9 +51,13 @@ class FaceInputs:
         self._node = node
         node.subscription(PointStamped, "look_at", self._look_at, qos.reliable())
         node.subscription(String, "face/viseme", self._viseme, qos.reliable(10))
+        node.subscription(Visemes, "face/visemes", self._say, qos.reliable(10))
         node.subscription(Float32, "face/voice_level", self._level, qos.sensor())
         if node.params["robot_face.enabled"]:
+            # the names that ROS4HRI's faces have; absolute, as there
             node.subscription(_expression_type(), "/robot_face/expression", self._express, qos.reliable())
+            node.subscription(PointStamped, "/robot_face/look_at", self._look_at, qos.reliable())
+            node.subscription(Visemes, "/tts/visemes", self._say, qos.reliable(10))
 
     def _ready(self) -> FacePlayer | None:
         face = self._node.face
@@ -69,7 +81,26 @@ class FaceInputs:
     def _viseme(self, msg: String) -> None:
         player = self._ready()
         if player is not None and not player.viseme(msg.data, time.monotonic()):
-            self._node.drop("viseme", "viseme not used: expected one of sil PP FF TH DD kk CH SS nn RR aa E ih oh ou")
+            self._node.drop("viseme", f"viseme not used: expected one of {VISEMES}")
+
+    def _say(self, msg: Visemes) -> None:
+        """Timed mouth shapes: their start is in the ROS clock, the lips move by the steady one."""
+        player = self._ready()
+        if player is None:
+            return
+        now, start = self._node.clock.now(), seconds(msg.start)
+        wait = start - now if start > 0 else 0.0
+        if not -msg.duration <= wait <= MOST_WAIT:
+            text = f"starts {wait:.1f} s from now and lasts {msg.duration:.1f} s; check the clocks of voice and face"
+            self._node.drop("visemes_late", f"visemes not used: {text}")
+            return
+        try:
+            track = track_of(time.monotonic() + wait, msg.names, msg.offsets, msg.weights, msg.duration)
+        except ValueError as error:
+            self._node.drop("visemes", f"visemes not used: {error}")
+            return
+        if not player.say(track):
+            self._node.drop("visemes", f"visemes not used: names: expected some of {VISEMES}")
 
     def _level(self, msg: Float32) -> None:
         player = self._ready()
@@ -85,7 +116,8 @@ class FaceInputs:
             text = "expected one of " + ", ".join(hri_faces()) + ", or valence and arousal in [-1, 1]"
             self._node.drop("robot_face", f"/robot_face/expression not used: {text}")
             return
-        if not player.play(face, self._node.params["robot_face.hold"], time.monotonic()):
+        hold = self._node.params["robot_face.hold"] or math.inf
+        if not player.play(face, hold, time.monotonic()):
             why = "emergency stop, ~/neutral or the tuning page has the face"
             self._node.drop("robot_face", f"/robot_face/expression not shown: {why}")
 
