@@ -21,7 +21,7 @@ from emo_face.datasets.labelled import labelled, predict
 from emo_face.datasets.qa import corpus
 from emo_face.datasets.records import read_jsonl
 from emo_face.evaluation.metrics import multilabel
-from emo_face.evaluation.metrics.label_bins import brier_per_label, ece_per_label, label_bins
+from emo_face.evaluation.metrics.calibration import brier_per_label, ece_per_label, reliability
 from emo_face.evaluation.multiview import main as multiview
 from emo_face.perception.multiview import checkpoint, head_file, model
 from emo_face.training.multiview import memory
@@ -268,7 +268,7 @@ def test_papers_tables_are_whole_and_their_slip_is_known():
 
 def test_ece_and_brier_by_hand():
     scores, truth = np.array([0.1, 0.1, 0.9, 0.9]), np.array([0, 0, 1, 0])
-    bins = label_bins(scores, truth, 2)
+    bins = reliability(scores, truth, 2, "mass")
     assert bins.ece == pytest.approx((0.1 + 0.4) / 2)
     assert brier_per_label(scores[:, None], truth[:, None])[0] == pytest.approx((0.01 + 0.01 + 0.01 + 0.81) / 4)
     rng = np.random.default_rng(0)

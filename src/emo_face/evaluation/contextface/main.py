@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -24,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from emo_face.core.errors import UserError
+from emo_face.core.numeric import json_ready
 from emo_face.evaluation.contextface import metrics
 from emo_face.evaluation.contextface.predict import CONDITIONS, Predictions, Run, load, usable
 from emo_face.expression.contextface import prompts
@@ -59,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Evaluate, write the report, print."""
-    report = plain(evaluate(args))
+    report = json_ready(evaluate(args))
     if args.out is not None:
         from emo_face.evaluation.contextface.report import write_html
 
@@ -288,12 +288,3 @@ def _ablation_of(item: str) -> tuple[str, str, str]:
         rows = ", ".join(f"{t}/{r}" for t, rows in known.items() for r in rows)
         raise UserError(f"--also: expected TABLE/ROW=DIR with TABLE/ROW one of {rows}; got {item!r}")
     return table, row, folder
-
-
-def plain(value: Any) -> Any:
-    """JSON without NaN: null stands for it."""
-    if isinstance(value, dict):
-        return {key: plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,6 +1,6 @@
 """How good faces and emotion words are: named L2 conventions, Frechet distance with its floor, baselines.
 
-NumPy only. Shapes everywhere: faces (n, d) FLAME expression coefficients, labels (n,) indices.
+Shapes everywhere: faces (n, d) FLAME expression coefficients, labels (n,) indices.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ import numpy as np
 from emo_face.core.errors import UserError
 from emo_face.core.types import FloatArray
 from emo_face.evaluation.metrics import single_label as metrics
-from emo_face.evaluation.metrics.single_label import Interval, Labels
+from emo_face.evaluation.metrics.intervals import Interval, Rows, Seed, bootstrap
+from emo_face.evaluation.metrics.single_label import Labels
 
 Convention = Literal["per_dim_mse", "sum_sq", "euclidean"]
 CONVENTIONS: tuple[Convention, ...] = ("per_dim_mse", "sum_sq", "euclidean")
@@ -83,32 +84,34 @@ def floor(truth: FloatArray, rng: np.random.Generator, rounds: int = 50) -> Inte
     return Interval(float(np.mean(found)), float(low), float(high))
 
 
-def intervals(
-    predicted: FloatArray, truth: FloatArray, rng: np.random.Generator, rounds: int = 200
-) -> dict[str, Interval]:
-    """``per_dim_mse``, ``sum_sq``, ``euclidean``, ``FD`` and ``FD_pca`` with 95 % bootstrap intervals over faces.
-
-    Resampled sets repeat faces, which lifts a Frechet distance; its interval is moved back by that bias.
-    """
+def intervals(predicted: FloatArray, truth: FloatArray, seed: Seed, rounds: int = 200) -> dict[str, Interval]:
+    """``per_dim_mse``, ``sum_sq``, ``euclidean``, ``FD`` and ``FD_pca`` with 95 % bootstrap intervals over faces."""
     p, t = check(predicted, truth)
     small = projection(t)
     errors = {name: per_sample(p, t, name) for name in CONVENTIONS}
-    draws: dict[str, list[float]] = {name: [] for name in (*CONVENTIONS, "FD", "FD_pca")}
-    low_p, low_t = small(p), small(t)
-    for _ in range(rounds):
-        pick = rng.integers(0, len(t), len(t))
-        for name in CONVENTIONS:
-            draws[name].append(float(errors[name][pick].mean()))
-        draws["FD"].append(frechet(p[pick], t[pick]))
-        draws["FD_pca"].append(frechet(low_p[pick], low_t[pick]))
-    values: dict[str, float] = {name: float(error.mean()) for name, error in errors.items()}
-    values |= {"FD": frechet(p, t), "FD_pca": frechet(low_p, low_t)}
-    found: dict[str, Interval] = {}
-    for key, value in values.items():
-        bias = float(np.mean(draws[key])) - value if key.startswith("FD") else 0.0
-        low, high = np.percentile(draws[key], [2.5, 97.5]) - bias
-        found[key] = Interval(value, max(0.0, float(low)), float(high))
-    return found
+
+    def mean_of(error: FloatArray) -> Callable[[Rows], float]:
+        return lambda rows: float(error[rows].mean())
+
+    found = {name: bootstrap(mean_of(error), len(t), seed, rounds) for name, error in errors.items()}
+    return found | {
+        "FD": _frechet_interval(p, t, seed, rounds),
+        "FD_pca": _frechet_interval(small(p), small(t), seed, rounds),
+    }
+
+
+def _frechet_interval(p: FloatArray, t: FloatArray, seed: Seed, rounds: int) -> Interval:
+    """Resampled sets repeat faces, which lifts a Frechet distance; its interval is moved back by that bias."""
+    value = frechet(p, t)
+    draws = []
+
+    def distance(rows: Rows) -> float:
+        draws.append(frechet(p[rows], t[rows]))
+        return draws[-1]
+
+    found = bootstrap(distance, len(t), seed, rounds)
+    bias = float(np.mean(draws[1:])) - value
+    return Interval(value, max(0.0, found.low - bias), found.high - bias)
 
 
 def baseline_faces(
@@ -157,17 +160,15 @@ def emotion_scores(truth: Labels, guess: Labels, classes: int) -> dict[str, Any]
 
 
 def emotion_intervals(
-    truth: Labels, guess: Labels, classes: int, rng: np.random.Generator, rounds: int = 200
+    truth: Labels, guess: Labels, classes: int, seed: Seed, rounds: int = 200
 ) -> dict[str, list[float]]:
     """95 % bootstrap intervals of UAR and WAR, percent."""
     t, g = np.asarray(truth), np.asarray(guess)
-    draws = []
-    for _ in range(rounds):
-        pick = rng.integers(0, len(t), len(t))
-        scores = emotion_scores(t[pick], g[pick], classes)
-        draws.append((scores["UAR"], scores["WAR"]))
-    low, high = np.percentile(draws, [2.5, 97.5], axis=0)
-    return {"UAR": [float(low[0]), float(high[0])], "WAR": [float(low[1]), float(high[1])]}
+
+    def score(name: str) -> Callable[[Rows], float]:
+        return lambda rows: float(emotion_scores(t[rows], g[rows], classes)[name])
+
+    return {name: bootstrap(score(name), len(t), seed, rounds).times(1.0) for name in ("UAR", "WAR")}
 
 
 def emotion_baselines(

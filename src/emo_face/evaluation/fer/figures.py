@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from emo_face.core.labels import basic7
 from emo_face.core.types import Emotion, FloatArray
+from emo_face.evaluation.metrics.calibration import ece
+from emo_face.evaluation.metrics.intervals import bootstrap
 from emo_face.perception.smooth import EmotionSmoother
 
 CMU_LABELS = ("Anger", "Happy", "Sad", "Neutral")
@@ -18,7 +20,6 @@ CLIP_ORDER = ("Sad", "Fear", "Happy")
 CLIP_TAU = 0.5
 SHORTEST_RUN = 0.75  # seconds; a shorter run of a top label does not count as a phase of the clip
 BINS = 10
-RESAMPLES = 1000
 
 
 @dataclass(frozen=True)
@@ -78,19 +79,15 @@ def figures(judged: Sequence[Judged]) -> dict[str, Any]:
 
 def calibration_error(judged: Sequence[Judged]) -> float:
     """Expected calibration error (Guo et al., ICML 2017) over all labelled pictures, CMU among its four labels."""
-    top, hit = [], []
-    for j in judged:
-        if not j.label:
-            continue
-        p = narrow(j.probabilities) if j.source == "cmu" else j.probabilities
-        top.append(float(p.max()))
-        hit.append(int(p.argmax()) == basic7().index(j.label))
-    confidence, right = np.array(top), np.array(hit, dtype=float)
-    place = np.minimum((confidence * BINS).astype(int), BINS - 1)
-    gaps = [
-        abs(confidence[place == b].mean() - right[place == b].mean()) * (place == b).sum() for b in np.unique(place)
+    rows = [
+        (basic7().index(j.label), narrow(j.probabilities) if j.source == "cmu" else j.probabilities)
+        for j in judged
+        if j.label
     ]
-    return float(np.sum(gaps) / max(len(right), 1))
+    if not rows:
+        return 0.0
+    truth, probabilities = (np.array(part) for part in zip(*rows, strict=True))
+    return ece(truth, probabilities, BINS)
 
 
 def narrow(probabilities: FloatArray) -> FloatArray:
@@ -144,12 +141,8 @@ def _interval(rows: Sequence[Judged], measure: Callable[[Sequence[Judged]], floa
     people = list(by_person.values())
     if not people:
         return []
-    rng = np.random.default_rng(0)
-    values = []
-    for _ in range(RESAMPLES):
-        drawn = rng.integers(len(people), size=len(people))
-        values.append(measure([j for i in drawn for j in people[int(i)]]))
-    return [_round(float(v)) for v in np.percentile(values, [2.5, 97.5])]
+    found = bootstrap(lambda drawn: measure([j for i in drawn for j in people[i]]), len(people))
+    return [_round(found.low), _round(found.high)]
 
 
 def _round(value: float) -> float:

@@ -1,4 +1,4 @@
-"""Metrics of multi-label and single-label emotion recognition, NumPy only: AP, P/R/F1, Hamming, accuracy, intervals."""
+"""Metrics of multi-label and single-label emotion recognition, by scikit-learn: AP, P/R/F1, Hamming, accuracy."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emo_face.core.errors import UserError
+from emo_face.evaluation.metrics.intervals import Interval, Rows, Seed, bootstrap
+from emo_face.evaluation.metrics.single_label import sklearn_metrics
 
 Array = NDArray[np.floating[Any]]
 APMode = Literal["sklearn", "voc11", "voc_all"]
@@ -42,44 +44,34 @@ def _check(scores: Array, truth: NDArray[Any]) -> tuple[Array, NDArray[np.bool_]
     return scores, truth
 
 
-def average_precision(
-    scores: Array, truth: NDArray[Any], mode: APMode = "sklearn", weights: Array | None = None
-) -> float:
+def average_precision(scores: Array, truth: NDArray[Any], mode: APMode = "sklearn") -> float:
     """AP of one class in [0, 1]; NaN without positives.
 
     Args:
         scores, truth: (n,).
         mode: ``sklearn`` sums precision over recall steps, ties taken together; ``voc11`` is the 11-point mean of the
             interpolated curve (PASCAL VOC 2007); ``voc_all`` the area under it (VOC 2010).
-        weights: (n,) non-negative sample weights, for the bootstrap.
     """
-    order = np.argsort(-scores, kind="stable")
-    weight = np.ones(len(order)) if weights is None else np.asarray(weights, np.float64)[order]
-    hits = np.cumsum(weight * np.asarray(truth, bool)[order])
-    if not len(hits) or hits[-1] <= 0:
+    if mode not in AP_MODES:
+        raise ValueError(f"mode: expected one of {', '.join(AP_MODES)}, got {mode!r}")
+    truth = np.asarray(truth, bool)
+    if not truth.any():
         return float("nan")
-    ends = np.append(np.flatnonzero(np.diff(scores[order])), len(order) - 1)
-    drawn = np.cumsum(weight)[ends]
-    precision = np.divide(hits[ends], drawn, out=np.zeros(len(ends)), where=drawn > 0)
-    recall = hits[ends] / hits[-1]
     if mode == "sklearn":
-        return float(np.sum(np.diff(recall, prepend=0.0) * precision))
+        return float(sklearn_metrics().average_precision_score(truth, scores))
+    precision, recall, _ = sklearn_metrics().precision_recall_curve(truth, scores)
+    precision, recall = precision[:-1][::-1], recall[:-1][::-1]  # from the highest threshold on, without (1, 0)
     envelope = np.maximum.accumulate(precision[::-1])[::-1]
     if mode == "voc_all":
         return float(np.sum(np.diff(recall, prepend=0.0) * envelope))
-    if mode != "voc11":
-        raise ValueError(f"mode: expected one of {', '.join(AP_MODES)}, got {mode!r}")
-    points = np.linspace(0, 1, 11)
-    at = np.searchsorted(recall, points - 1e-12)
+    at = np.searchsorted(recall, np.linspace(0, 1, 11) - 1e-12)
     return float(np.mean([envelope[i] if i < len(envelope) else 0.0 for i in at]))
 
 
-def mean_average_precision(
-    scores: Array, truth: NDArray[Any], mode: APMode = "sklearn", weights: Array | None = None
-) -> MeanAP:
+def mean_average_precision(scores: Array, truth: NDArray[Any], mode: APMode = "sklearn") -> MeanAP:
     """mAP of (n, classes) scores against 0/1 truth. Raises UserError for no samples, ValueError for bad shapes."""
     scores, truth = _check(scores, truth)
-    per_class = np.array([average_precision(scores[:, c], truth[:, c], mode, weights) for c in range(scores.shape[1])])
+    per_class = np.array([average_precision(scores[:, c], truth[:, c], mode) for c in range(scores.shape[1])])
     excluded = tuple(int(c) for c in np.flatnonzero(np.isnan(per_class)))
     value = float(np.nanmean(per_class)) if len(excluded) < len(per_class) else float("nan")
     return MeanAP(value, per_class, excluded)
@@ -87,17 +79,15 @@ def mean_average_precision(
 
 def precision_recall_f1(predicted: NDArray[Any], truth: NDArray[Any]) -> tuple[Array, Array, Array]:
     """Per-class precision, recall and F1 of (n, classes) 0/1 arrays; 0 where undefined."""
-    predicted, truth = np.asarray(predicted, bool), np.asarray(truth, bool)
-    hits = (predicted & truth).sum(0).astype(np.float64)
-    precision = np.divide(hits, predicted.sum(0), out=np.zeros_like(hits), where=predicted.sum(0) > 0)
-    recall = np.divide(hits, truth.sum(0), out=np.zeros_like(hits), where=truth.sum(0) > 0)
-    both = precision + recall
-    return precision, recall, np.divide(2 * precision * recall, both, out=np.zeros_like(hits), where=both > 0)
+    predicted, truth = np.asarray(predicted, int), np.asarray(truth, int)
+    scores = sklearn_metrics().precision_recall_fscore_support
+    precision, recall, f1, _ = scores(truth, predicted, average=None, zero_division=0)
+    return precision, recall, f1
 
 
 def hamming_loss(predicted: NDArray[Any], truth: NDArray[Any]) -> float:
     """Share of wrong label decisions in [0, 1]."""
-    return float(np.mean(np.asarray(predicted, bool) != np.asarray(truth, bool)))
+    return float(sklearn_metrics().hamming_loss(np.asarray(truth, int), np.asarray(predicted, int)))
 
 
 def accuracy(scores: Array, truth: NDArray[Any]) -> float:
@@ -173,46 +163,22 @@ def summary(
     return out
 
 
-def bootstrap(
-    statistic: Callable[[Array], float], n: int, rng: np.random.Generator, rounds: int = 200, level: float = 0.95
-) -> tuple[float, float]:
-    """Percentile interval of ``statistic(weights)`` under resampling of ``n`` samples with replacement.
-
-    ``statistic`` takes (n,) multiplicities instead of copied rows; rounds that give NaN are left out.
-    """
-    draws = [statistic(rng.multinomial(n, np.full(n, 1 / n)).astype(np.float64)) for _ in range(rounds)]
-    finite = [value for value in draws if np.isfinite(value)]
-    if not finite:
-        return float("nan"), float("nan")
-    low, high = np.quantile(finite, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
-
-
-def map_interval(
-    scores: Array, truth: NDArray[Any], rng: np.random.Generator, rounds: int = 200
-) -> tuple[float, float]:
-    """95 % bootstrap interval of mAP (sklearn mode), in [0, 1]."""
+def map_interval(scores: Array, truth: NDArray[Any], seed: Seed, rounds: int = 200) -> Interval:
+    """mAP (sklearn mode) with its 95 % bootstrap interval, in [0, 1]."""
     scores, truth = _check(scores, truth)
-    return bootstrap(lambda w: mean_average_precision(scores, truth, "sklearn", w).value, len(scores), rng, rounds)
+    return bootstrap(lambda r: mean_average_precision(scores[r], truth[r]).value, len(scores), seed, rounds)
 
 
-def intervals(
-    predicted: NDArray[Any], truth: NDArray[Any], rng: np.random.Generator, rounds: int = 200
-) -> dict[str, tuple[float, float]]:
-    """95 % bootstrap intervals of macro ``f1``, ``hamming`` and ``accuracy`` (all labels right), in [0, 1]."""
+def intervals(predicted: NDArray[Any], truth: NDArray[Any], seed: Seed, rounds: int = 200) -> dict[str, Interval]:
+    """Macro ``f1``, ``hamming`` and ``accuracy`` (all labels right) with 95 % bootstrap intervals, in [0, 1]."""
     predicted, truth = np.asarray(predicted, bool), np.asarray(truth, bool)
-    wrong, right = (predicted != truth).mean(1), (predicted == truth).all(1).astype(np.float64)
-
-    def f1(weights: Array) -> float:
-        hits, total = weights @ (predicted & truth), weights @ predicted + weights @ truth
-        return float(np.divide(2 * hits, total, out=np.zeros_like(hits), where=total > 0).mean())
-
-    found: dict[str, Callable[[Array], float]] = {
-        "f1": f1,
-        "hamming": lambda w: float(w @ wrong / w.sum()),
-        "accuracy": lambda w: float(w @ right / w.sum()),
+    wrong, right = (predicted != truth).mean(1), (predicted == truth).all(1)
+    found: dict[str, Callable[[Rows], float]] = {
+        "f1": lambda rows: float(precision_recall_f1(predicted[rows], truth[rows])[2].mean()),
+        "hamming": lambda rows: float(wrong[rows].mean()),
+        "accuracy": lambda rows: float(right[rows].mean()),
     }
-    return {name: bootstrap(statistic, len(truth), rng, rounds) for name, statistic in found.items()}
+    return {name: bootstrap(statistic, len(truth), seed, rounds) for name, statistic in found.items()}
 
 
 def frequencies(truth: NDArray[Any], labels: Sequence[str]) -> dict[str, int]:

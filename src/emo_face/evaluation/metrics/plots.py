@@ -14,7 +14,7 @@ import numpy as np
 
 from emo_face.core.errors import UserError
 from emo_face.core.types import FloatArray
-from emo_face.evaluation.metrics.calibration import reliability_bins
+from emo_face.evaluation.metrics.calibration import top_label
 from emo_face.evaluation.metrics.single_label import Labels, accuracy, confusion, macro_f1
 
 
@@ -67,10 +67,10 @@ def write_report(parts: Sequence[Scored], path: Path, figures: Mapping[str, Any]
 
 def _draw_reliability(axes: Any, scored: Scored) -> None:
     for kind, colour in (("width", "#0072b2"), ("mass", "#d55e00")):
-        bins = reliability_bins(scored.truth, scored.probabilities, 10, kind)  # type: ignore[arg-type]
+        bins = top_label(scored.truth, scored.probabilities, 10, kind)  # type: ignore[arg-type]
         full = bins.count > 0
         label = f"bins of equal {kind}, ECE {bins.ece:.3f}"
-        axes.plot(bins.confidence[full], bins.accuracy[full], "o-", color=colour, label=label, markersize=4)
+        axes.plot(bins.score[full], bins.share[full], "o-", color=colour, label=label, markersize=4)
     axes.plot([0, 1], [0, 1], "--", color="grey", linewidth=1)
     counts, edges = np.histogram(scored.probabilities.max(1), bins=20, range=(0, 1))
     axes.bar(edges[:-1], 0.25 * counts / max(counts.max(), 1), width=0.05, align="edge", color="#cccccc", zorder=0)

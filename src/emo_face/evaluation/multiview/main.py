@@ -25,8 +25,9 @@ import numpy as np
 
 from emo_face.core.errors import UserError
 from emo_face.core.labels import label_set
+from emo_face.core.numeric import json_ready
 from emo_face.evaluation.metrics import multilabel
-from emo_face.evaluation.metrics.label_bins import brier_per_label, ece_per_label, pooled_bins
+from emo_face.evaluation.metrics.calibration import brier_per_label, ece_per_label, reliability
 
 Ablate = Callable[..., dict[str, Any]]
 """``emo_face.training.multiview.ablations.ablations``. It trains heads, so whoever may import training hands it in."""
@@ -70,9 +71,9 @@ def run(args: argparse.Namespace, ablate: Ablate | None = None) -> int:
         from emo_face.evaluation.multiview.report import write_html
 
         write_html(report, args.out / "report.html")
-        (args.out / "report.json").write_text(json.dumps(_plain(report), indent=1) + "\n", encoding="utf-8")
+        (args.out / "report.json").write_text(json.dumps(json_ready(report), indent=1) + "\n", encoding="utf-8")
     if args.json:
-        print(json.dumps(_plain(report)))
+        print(json.dumps(json_ready(report)))
     else:
         _print(report)
     return 0
@@ -124,14 +125,13 @@ def measure(logits: Any, truth: Any, card: Any, mode: multilabel.APMode, rounds:
     multi = label_set(card.fusion.label_set).multi
     probabilities = card.probabilities(logits)
     plain = replace(card, scale=np.ones_like(card.scale), shift=np.zeros_like(card.shift)).probabilities(logits)
-    low, high = multilabel.map_interval(logits, truth, np.random.default_rng(seed), rounds)
     predicted = multilabel.decide(probabilities, card.thresholds, multi)
-    others = multilabel.intervals(predicted, truth, np.random.default_rng(seed), rounds)
-    bins = pooled_bins(probabilities, truth)
+    others = multilabel.intervals(predicted, truth, seed, rounds)
+    bins = reliability(np.ravel(probabilities), np.ravel(truth), kind="mass")
     return {
         "result": multilabel.summary(probabilities, truth, card.thresholds, multi, mode, logits if multi else None),
-        "mAP_interval": [100 * low, 100 * high],
-        "intervals": {key: [100 * a, 100 * b] for key, (a, b) in others.items() if key != "accuracy" or not multi},
+        "mAP_interval": multilabel.map_interval(logits, truth, seed, rounds).times(100),
+        "intervals": {key: found.times(100) for key, found in others.items() if key != "accuracy" or not multi},
         "positives": multilabel.frequencies(truth, label_set(card.fusion.label_set).labels),
         "calibration": {
             "ece": float(ece_per_label(probabilities, truth).mean()),
@@ -158,15 +158,6 @@ def _vad_error(vad: Any, truth: Any) -> dict[str, float]:
     known = np.isfinite(truth).all(1)
     error = 4.5 * np.abs(vad[known] - truth[known]).mean(0) if known.any() else np.full(3, np.nan)
     return dict(zip(("valence", "arousal", "dominance"), error.tolist(), strict=True))
-
-
-def _plain(value: Any) -> Any:
-    """JSON without NaN: null stands for it."""
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _print(report: dict[str, Any]) -> None:

@@ -22,7 +22,8 @@ from emo_face.core.labels import basic7
 from emo_face.core.types import FloatArray
 from emo_face.datasets.text import GOEMOTIONS, XED, TextRow, TextSplits, read_splits
 from emo_face.evaluation.metrics.calibration import ece
-from emo_face.evaluation.metrics.single_label import accuracy, bootstrap, f1_per_class, macro_f1
+from emo_face.evaluation.metrics.intervals import Rows, bootstrap
+from emo_face.evaluation.metrics.single_label import accuracy, f1_per_class, macro_f1
 from emo_face.evaluation.text.leak import SpacingCue, retypeset
 from emo_face.perception.nano.text import TextStudent
 
@@ -91,7 +92,7 @@ def figures(said: Mapping[str, Predictions], splits: TextSplits, predict: Predic
     out["bytes"] = size
     out.update(_leak(said[XED], splits.test[XED], SpacingCue(splits.validation[XED]), predict))
     for source, part in said.items():
-        interval = bootstrap(part.truth, part.probabilities, macro_f1)
+        interval = bootstrap(_macro_f1_of(part), len(part.truth))
         out[f"{source}_macro_f1_ci95"] = [round(interval.low, 4), round(interval.high, 4)]
         out[f"{source}_accuracy"] = round(accuracy(part.truth, part.probabilities), 4)
         out[f"{source}_ece"] = round(eces[source], 4)
@@ -105,6 +106,10 @@ def _leak(part: Predictions, rows: Sequence[TextRow], cue: SpacingCue, predict: 
     removed = Predictions(part.truth, predict([retypeset(row.text) for row in rows], XED))
     used = Predictions(part.truth, cue([row.text for row in rows], part.probabilities))
     return {"xed_macro_f1_leak_removed": _macro_f1(removed), "xed_macro_f1_leak_used": _macro_f1(used)}
+
+
+def _macro_f1_of(part: Predictions) -> Callable[[Rows], float]:
+    return lambda rows: macro_f1(part.truth[rows], part.probabilities[rows])
 
 
 def _macro_f1(part: Predictions) -> float:

@@ -18,7 +18,8 @@ from scipy.optimize import minimize
 
 from emo_face.core.labels import basic7
 from emo_face.core.types import FloatArray
-from emo_face.evaluation.metrics.calibration import ece, fit_temperature
+from emo_face.evaluation.metrics.calibration import ece
+from emo_face.evaluation.metrics.scaling import fit_temperature
 from emo_face.evaluation.metrics.single_label import accuracy, nll
 from emo_face.perception.fusion import FusionParameters, SourceParameters, pool_log
 

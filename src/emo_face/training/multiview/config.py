@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from emo_face.core.errors import ConfigError
-from emo_face.evaluation.metrics import platt
+from emo_face.evaluation.metrics import scaling
 from emo_face.training.common.config import RunConfig
 
 
@@ -34,7 +34,7 @@ class Stage2Config:
     Attributes:
         loss: ``auto`` is asymmetric for multi-label sets and cross-entropy else; or ``bce``.
         gamma_neg, gamma_pos, margin: of the asymmetric loss. vad_weight: of the VAD loss, if the head has one.
-        calibration, threshold_rule: see :mod:`emo_face.evaluation.metrics.platt` and ``multilabel.fit_thresholds``.
+        calibration, threshold_rule: see :mod:`emo_face.evaluation.metrics.scaling` and ``multilabel.fit_thresholds``.
     """
 
     epochs: int = 10
@@ -46,7 +46,7 @@ class Stage2Config:
     gamma_pos: float = 1.0
     margin: float = 0.05
     vad_weight: float = 1.0
-    calibration: platt.Kind = "platt"
+    calibration: scaling.Kind = "platt"
     threshold_rule: Literal["max_f1", "p_equals_r"] = "max_f1"
     seed: int = 0
 

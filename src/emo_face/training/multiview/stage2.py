@@ -13,7 +13,7 @@ import torch
 from emo_face.core.errors import UserError
 from emo_face.core.labels import label_set
 from emo_face.datasets.labelled import Labelled, predict
-from emo_face.evaluation.metrics import multilabel, platt
+from emo_face.evaluation.metrics import multilabel, scaling
 from emo_face.perception.multiview.config import FusionConfig
 from emo_face.perception.multiview.fusion_head import FusionHead, drop_views
 from emo_face.perception.multiview.head_file import HeadCard
@@ -106,7 +106,7 @@ def _metric(head: FusionHead, data: Labelled, fusion: FusionConfig) -> float:
 def _card(head: FusionHead, validation: Labelled, fusion: FusionConfig, config: Stage2Config) -> HeadCard:
     multi = label_set(fusion.label_set).multi
     logits, _ = predict(head, validation.features)
-    found = platt.fit(logits, validation.truth, config.calibration, multi)
+    found = scaling.fit(logits, validation.truth, config.calibration, multi)
     probabilities = found.apply(logits)
     thresholds = multilabel.fit_thresholds(probabilities, validation.truth, config.threshold_rule)
     metrics = {"val": multilabel.summary(probabilities, validation.truth, thresholds, multi)}

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from emo_face.core.numeric import log_softmax, softmax
 from emo_face.core.types import FloatArray
 from emo_face.datasets.text import TextRow, targets
 from emo_face.evaluation.metrics.calibration import ece
@@ -31,7 +32,7 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Calibration:
+class LogitAdjustment:
     """``softmax(logits * scale + bias)`` is calibrated.
 
     Attributes:
@@ -53,13 +54,7 @@ def priors(rows: Sequence[TextRow]) -> FloatArray:
     return np.asarray(mean / mean.sum())
 
 
-def softmax(logits: FloatArray) -> NDArray[np.float64]:
-    """Row-wise softmax."""
-    shifted = np.exp(logits - logits.max(-1, keepdims=True))
-    return np.asarray(shifted / shifted.sum(-1, keepdims=True), dtype=np.float64)
-
-
-def fit(parts: Mapping[str, Part], prior: FloatArray) -> Calibration:
+def fit(parts: Mapping[str, Part], prior: FloatArray) -> LogitAdjustment:
     """Choose the prior strength by mean macro-F1 over the corpora, then the temperature by mean log-loss.
 
     A corpus counts the same however many rows it has, because a robot hears neither corpus.
@@ -77,9 +72,8 @@ def fit(parts: Mapping[str, Part], prior: FloatArray) -> Calibration:
         probabilities = softmax(part.logits / temperature)
         figures[f"{name}_macro_f1"] = macro_f1(part.truth, probabilities)
         figures[f"{name}_ece"] = ece(part.truth, probabilities)
-    return Calibration(strength, temperature, 1.0 / temperature, -strength * log_prior / temperature, figures)
+    return LogitAdjustment(strength, temperature, 1.0 / temperature, -strength * log_prior / temperature, figures)
 
 
 def _log_loss(part: Part, temperature: float) -> float:
-    chosen = softmax(part.logits / temperature)[np.arange(len(part.truth)), part.truth]
-    return float(-np.log(np.maximum(chosen, 1e-12)).mean())
+    return -float(log_softmax(part.logits / temperature)[np.arange(len(part.truth)), part.truth].mean())

@@ -19,10 +19,11 @@ from torch import nn
 
 from emo_face.core.errors import UserError
 from emo_face.core.labels import basic7
+from emo_face.core.numeric import softmax
 from emo_face.datasets.text import TextSplits, read_splits
 from emo_face.evaluation.metrics.single_label import macro_f1
 from emo_face.perception.nano.wordpiece import WordPiece, clean
-from emo_face.training.text.calibration import Calibration, Part, fit, priors, softmax
+from emo_face.training.text.calibration import LogitAdjustment, Part, fit, priors
 from emo_face.training.text.model import CHECKPOINT, ENCODER_SOURCE, TextNet, encoder_folder, load_encoder
 
 MAX_BYTES = 25_000_000
@@ -182,7 +183,7 @@ def _validation(path: Path, tokens: WordPiece, splits: TextSplits, max_length: i
 
 
 def _finish(
-    source: Path, target: Path, calibration: Calibration, vocabulary: tuple[str, ...], config: Mapping[str, Any]
+    source: Path, target: Path, calibration: LogitAdjustment, vocabulary: tuple[str, ...], config: Mapping[str, Any]
 ) -> None:
     """Write the calibration into the graph and vocabulary, labels and origin into its metadata."""
     import onnx

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from emo_face.core.errors import UserError
-from emo_face.evaluation.metrics.calibration import apply_temperature, ece, fit_temperature, reliability_bins
+from emo_face.evaluation.metrics.calibration import ece, top_label
+from emo_face.evaluation.metrics.intervals import bootstrap
+from emo_face.evaluation.metrics.scaling import apply_temperature, fit_temperature
 from emo_face.evaluation.metrics.single_label import (
     accuracy,
-    bootstrap,
     confusion,
     f1_per_class,
     macro_f1,
@@ -54,9 +55,9 @@ def test_calibration_error_tells_honest_from_overconfident(kind: str) -> None:
 
 
 def test_bins_of_equal_mass_are_equal() -> None:
-    bins = reliability_bins(*calibrated(100), bins=10, kind="mass")
+    bins = top_label(*calibrated(100), bins=10, kind="mass")
     assert bins.count.tolist() == [10] * 10
-    assert (np.diff(bins.confidence) >= 0).all()
+    assert (np.diff(bins.score) >= 0).all()
 
 
 def test_temperature_is_recovered_and_keeps_the_top_label() -> None:
@@ -70,8 +71,12 @@ def test_temperature_is_recovered_and_keeps_the_top_label() -> None:
 
 def test_bootstrap_covers_and_repeats() -> None:
     truth, p = calibrated(400)
-    first = bootstrap(truth, p, accuracy, seed=1, rounds=300)
-    assert first == bootstrap(truth, p, accuracy, seed=1, rounds=300)
+
+    def score(rows: np.ndarray) -> float:
+        return accuracy(truth[rows], p[rows])
+
+    first = bootstrap(score, len(truth), seed=1, rounds=300)
+    assert first == bootstrap(score, len(truth), seed=1, rounds=300)
     assert first.low < first.value < first.high
     assert 0.05 < first.high - first.low < 0.15  # about 4 * sqrt(p (1 - p) / n)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from emo_face.evaluation.metrics.calibration import apply_temperature
+from emo_face.evaluation.metrics.scaling import apply_temperature
 from emo_face.perception.fusion import FusionParameters
 from emo_face.training.fusion.fit import Source, cross_validate, fit, make_pairs, pool, thresholds
 

@@ -9,13 +9,15 @@ import pytest
 
 from emo_face.core.errors import UserError
 from emo_face.core.labels import basic7
+from emo_face.core.numeric import softmax
 from emo_face.datasets.text import GOEMOTIONS, XED, TextSplits, read_goemotions, read_splits, read_xed
 from emo_face.evaluation.metrics.calibration import ece
-from emo_face.evaluation.metrics.single_label import accuracy, bootstrap, f1_per_class, macro_f1
+from emo_face.evaluation.metrics.intervals import bootstrap
+from emo_face.evaluation.metrics.single_label import accuracy, f1_per_class, macro_f1
 from emo_face.evaluation.text.leak import SpacingCue, has_cue, retypeset
 from emo_face.evaluation.text.main import evaluate_text
 from emo_face.perception.nano.wordpiece import clean
-from emo_face.training.text.calibration import Part, fit, softmax
+from emo_face.training.text.calibration import Part, fit
 from emo_face.training.text.data import augment, batches, noise_texts
 
 FIRST_XED_TEST_LINE = "I want you to meet somebody ."
