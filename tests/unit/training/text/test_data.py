@@ -97,7 +97,8 @@ def test_scores_against_hand_counts() -> None:
     sure = np.tile([0.9, 0.1], (10, 1))
     assert ece(np.array([0] * 9 + [1]), sure) == pytest.approx(0.0)
     assert ece(np.array([0] * 5 + [1] * 5), sure) == pytest.approx(0.4)
-    found = bootstrap(truth.repeat(50), said.repeat(50, 0), accuracy, rounds=200)
+    many, answers = truth.repeat(50), said.repeat(50, 0)
+    found = bootstrap(lambda rows: accuracy(many[rows], answers[rows]), len(many), rounds=200)
     assert found.low < found.value == 0.75 < found.high
 
 
