@@ -20,6 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from emo_face.core.errors import ModelError, UserError
+from emo_face.export.tensorrt import add_flag, build, shown
+from emo_face.perception.engines import Target
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,11 +32,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--prefill", type=int, default=0, metavar="N", help="also the prefill, for N prompt tokens")
     parser.add_argument("--pictures", action="store_true", help="the prefill takes a picture too; adds vision.onnx")
     parser.add_argument("--json", action="store_true", help="print only JSON")
+    add_flag(parser)
 
 
 def run(args: argparse.Namespace) -> list[Path]:
     """Export and print the comparison; the files written. Raises UserError if something is missing or differs."""
     from emo_face.expression.contextface.engine import EngineSettings, load_engine
+    from emo_face.expression.contextface.plans import plans
     from emo_face.face.expressions.basis import OPEN_BASIS, find_basis
     from emo_face.training.contextface import export
 
@@ -51,11 +55,15 @@ def run(args: argparse.Namespace) -> list[Path]:
     if args.prefill:
         parts += [(parity, "") for parity in _prefill(args, engine)]
     rows = [{"file": str(parity.path), "worst": parity.worst, "unit": unit} for parity, unit in parts]
-    if args.json:
-        print(json.dumps(rows))
-    else:
+    if not args.json:
         for row in rows:
             print(f"{row['file']}: largest difference {row['worst']:.2e} {row['unit']}")
+    engines = build(Target(path, plan) for path, plan in plans(args.out)) if args.tensorrt else []
+    if args.json:
+        print(json.dumps([*rows, *engines]))
+    else:
+        for made in engines:
+            print(shown(made))
     return [parity.path for parity, _ in parts]
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from emo_face.core.errors import UserError
+from emo_face.export.tensorrt import add_flag, build, shown
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,10 +26,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--fp16", action="store_true", help="half precision, LayerNorm and softmax in float32")
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 3], help="batch sizes of the comparison")
     parser.add_argument("--json", action="store_true", help="print only JSON")
+    add_flag(parser)
 
 
 def run(args: argparse.Namespace) -> list[Path]:
     """Export and print the comparison; the files written. Raises UserError if something is missing or differs."""
+    from emo_face.perception.engines import multiview_targets
     from emo_face.training.multiview.export import export
 
     if not args.random and (args.base is None or args.model is None):
@@ -36,11 +39,15 @@ def run(args: argparse.Namespace) -> list[Path]:
     encoder, head, card = _random(args.random) if args.random else _trained(args.base, args.model)
     parity = export(args.out, encoder, head, card, "fp16" if args.fp16 else "fp32", args.batches)
     rows = [asdict(row) for row in parity]
-    if args.json:
-        print(json.dumps(rows))
-    else:
+    if not args.json:
         for row in rows:
             print("{graph}: batch {batch}, largest difference {absolute:.2e} ({relative:.2e} relative)".format(**row))
+    engines = build(multiview_targets(args.out)) if args.tensorrt else []
+    if args.json:
+        print(json.dumps([*rows, *engines]))
+    else:
+        for engine in engines:
+            print(shown(engine))
     return [args.out / "encoder.onnx", args.out / "head.onnx"]
 
 

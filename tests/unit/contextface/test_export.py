@@ -71,7 +71,7 @@ def test_prefill_agrees_with_the_one_pass(tmp_path, family):
 
 
 @pytest.mark.parametrize("family", ["smolvlm", "llava"])
-def test_prefill_with_a_picture_agrees_with_the_one_pass(tmp_path, family):
+def test_prefill_with_a_picture_agrees_with_the_one_pass(tmp_path, family, monkeypatch):
     world = tiny(family)
     model = merged(world.model)
     pictures = [world.eyes.fitted(p) for p in (PICTURE, PICTURE[:, ::-1] // 2)]
@@ -94,8 +94,25 @@ def test_prefill_with_a_picture_agrees_with_the_one_pass(tmp_path, family):
         np.testing.assert_allclose(faces, answer.faces, atol=1e-4)
         seen.append(log_probs)
     assert np.abs(seen[0] - seen[1]).max() > 1e-3  # the picture counts
+    export.export_head(model, tmp_path / "head.onnx")
+    _engines_agree(tmp_path, monkeypatch)
     with pytest.raises(ModelError, match="hold no picture"):
         export.export_prefill(model, ends, 16, tmp_path / "small.onnx", example)
+
+
+def _engines_agree(folder, monkeypatch):
+    """The TensorRT engines of these graphs, on the fake GPU: built from their plans, equal to ONNX."""
+    from fake_gpu import install
+
+    from emo_face.export.tensorrt import build
+    from emo_face.expression.contextface.plans import plans
+    from emo_face.perception.engines import Target
+    from emo_face.runtime.engines.cache import EngineCache
+
+    install(monkeypatch, "11.4", "13.4")
+    rows = build([Target(path, plan) for path, plan in plans(folder)], EngineCache(folder / "engines"))
+    assert [row["model"] for row in rows] == ["contextface_head", "contextface_vision", "contextface_prefill"]
+    assert max(row["largest_relative_difference"] for row in rows) < 1e-5
 
 
 def test_qwen_is_exported_for_words_only(tmp_path):
