@@ -99,6 +99,7 @@ class Flaky:
     live, rate = True, 0.0
     opened = 0
     taken = 0.0
+    at = None
 
     def __init__(self) -> None:
         self.left = 3
@@ -133,6 +134,37 @@ def test_a_webcam_gone_is_reopened_and_said_so(graph: Any, monkeypatch: pytest.M
     graph.until(lambda: heard)
     assert graph.now() - seconds(heard[0].header.stamp) > 0.25  # the stamp is when it was taken
     assert "errors" not in node.health.counts()
+
+
+class Uneven(Flaky):
+    """A film whose frames are due at their own times."""
+
+    live, rate = False, 1.0
+    due = (0.0, 0.02, 0.3, 0.32, 0.8)
+
+    def __init__(self) -> None:
+        self.frame = 0
+
+    def read(self) -> Any:
+        self.frame += 1
+        if self.frame > len(self.due):
+            return None
+        self.at = self.due[self.frame - 1]
+        return np.full((4, 4, 3), self.frame, np.uint8)
+
+
+def test_a_film_of_variable_rate_is_shown_at_its_own_times(graph: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from emo_face.nodes import camera
+
+    monkeypatch.setattr(camera, "open_source", lambda *_, **__: Uneven())
+    heard = graph.hear(Image, "camera/image_raw", qos.reliable(10))
+    node = graph.start(CameraNode)
+    assert node.trigger_configure().name == "SUCCESS"
+    graph.until(lambda: node._raw.get_subscription_count())
+    assert node.trigger_activate().name == "SUCCESS"
+    graph.until(lambda: len(heard) == 5)
+    shown = [seconds(msg.header.stamp) - seconds(heard[0].header.stamp) for msg in heard]
+    assert np.abs(np.subtract(shown, Uneven.due)).max() < 0.15
 
 
 def test_sim_time_stamps_are_the_clocks(graph: Any, folder: str) -> None:

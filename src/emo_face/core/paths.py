@@ -38,3 +38,16 @@ def data_file(name: str) -> Path:
     if not path.is_file():
         raise FileNotFoundError(f"packaged data file {path} is missing; reinstall emo_face")
     return path
+
+
+STRAY = frozenset({"__macosx", "@eadir", "thumbs.db", "desktop.ini", "lost+found", "$recycle.bin",
+                   "system volume information"})  # fmt: skip
+
+
+def is_stray(path: Path) -> bool:
+    """Whether a file or folder lies beside people's data without belonging to it, by its name.
+
+    AppleDouble files of macOS (``._name``, RFC 1740), ``__MACOSX`` of its archives, ``@eaDir`` of Synology, Windows'
+    ``Thumbs.db``, and whatever starts with a dot: ``.DS_Store``, ``.ipynb_checkpoints``, ``.thumbnails``.
+    """
+    return path.name.startswith(".") or path.name.lower() in STRAY

@@ -1,9 +1,4 @@
-"""Folders of data sets as people have them: what archives, network drives and notebooks leave beside the files.
-
-Names: AppleDouble files of macOS (``._name``, RFC 1740), ``__MACOSX`` of its archives, ``@eaDir`` of Synology,
-``.ipynb_checkpoints`` of Jupyter, ``.DS_Store``, ``Thumbs.db``, ``desktop.ini``, ``lost+found``, ``$RECYCLE.BIN``,
-``System Volume Information``. Whatever starts with a dot is hidden on purpose.
-"""
+"""Folders of data sets as people have them: stray files are left out and counted."""
 
 from __future__ import annotations
 
@@ -11,13 +6,7 @@ from collections import Counter
 from collections.abc import Collection
 from pathlib import Path
 
-STRAY = frozenset({"__macosx", "@eadir", "thumbs.db", "desktop.ini", "lost+found", "$recycle.bin",
-                   "system volume information"})  # fmt: skip
-
-
-def is_stray(path: Path) -> bool:
-    """Whether a file or folder belongs to a tool and not to the data."""
-    return path.name.startswith(".") or path.name.lower() in STRAY
+from emo_face.core.paths import is_stray
 
 
 def folders(folder: Path, skipped: Counter[str] | None = None) -> list[Path]:

@@ -7,6 +7,7 @@ reopened until it is back.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from typing import Any
@@ -21,7 +22,7 @@ from emo_face.ros.diagnostics import ERROR
 from emo_face.ros.images.convert import compressed_message, image_message
 from emo_face.ros.lifecycle import EmoNode
 from emo_face.ros.run import run
-from emo_face.runtime.sources import PanZoom, Source, SourceError, open_source
+from emo_face.runtime.sources import PanZoom, Source, SourceError, open_source, shown
 
 
 class CameraNode(EmoNode):
@@ -32,6 +33,7 @@ class CameraNode(EmoNode):
         self._source: Source | None = None
         self._thread: threading.Thread | None = None
         self._stop = threading.Event()
+        self._at: float | None = None
         kind = self.params["publish"]
         self._raw = self.publisher(Image, "~/image_raw", qos.reliable()) if kind != "compressed" else None
         self._jpeg = (
@@ -41,7 +43,7 @@ class CameraNode(EmoNode):
     def configure(self) -> None:
         """Open the source. Raises SourceError for one that cannot be read."""
         self._source = self._open()
-        self.health.fact("source", self.params["source"])
+        self.health.fact("source", shown(self.params["source"]))
 
     def _open(self) -> Source:
         p = self.params
@@ -68,7 +70,7 @@ class CameraNode(EmoNode):
         self._source = None
 
     def _read_all(self, stop: threading.Event) -> None:
-        due = time.monotonic()
+        due, self._at = float("-inf"), None
         while not stop.is_set():
             if not self.enabled:
                 stop.wait(0.1)
@@ -82,23 +84,31 @@ class CameraNode(EmoNode):
                 stop.wait(0.1)
 
     def _read_one(self, stop: threading.Event, due: float) -> float:
-        """Read, wait until ``due``, publish; returns the next due time (steady seconds)."""
+        """Read a frame, wait until it is due, publish it; ``due`` and returned: when the last one was due, seconds."""
         assert self._source is not None
         frame = self._source.read()
         if frame is None:
             self._at_end(stop)
             return due
-        rate = self.params["rate"] or self._source.rate
-        period = 1.0 / rate if rate else 0.0
+        period = self._period()
         now = time.monotonic()
-        if self._source.live:
-            if now < due - period / 2:
-                return due  # faster than asked for: leave this frame out
-        elif stop.wait(max(0.0, due - now)):
+        if self._source.live and now < due + period / 2:
+            return due  # faster than asked for: leave this frame out
+        # a schedule, not a pause: reading and publishing take nothing off the rate; no burst after a stall
+        due = now if math.isinf(due) else max(due + period, now - period)
+        if not self._source.live and stop.wait(max(0.0, due - now)):
             return due
         self._publish(frame)
-        # a schedule, not a pause: reading and publishing take nothing off the rate; no burst after a stall
-        return max(due + period, time.monotonic() - period)
+        return due
+
+    def _period(self) -> float:
+        """Seconds from the frame before to the one just read: as asked for, by the film's stamps, or by its rate."""
+        assert self._source is not None
+        rate = self.params["rate"] or self._source.rate
+        before, self._at = self._at, self._source.at
+        if not self.params["rate"] and before is not None and self._at is not None and self._at > before:
+            return self._at - before
+        return 1.0 / rate if rate else 0.0
 
     def _publish(self, frame: ImageArray) -> None:
         assert self._source is not None
@@ -123,14 +133,14 @@ class CameraNode(EmoNode):
             self.call_soon(self._finished)
 
     def _finished(self) -> None:
-        self.get_logger().info(f"end of {self.params['source']}: {self.health.counts().get('frames', 0)} frames")
+        self.get_logger().info(f"end of {shown(self.params['source'])}: {self.health.counts().get('frames', 0)} frames")
         self.trigger_shutdown()
         self.finish(0)
 
     def _reconnect(self, stop: threading.Event) -> None:
         """Reopen the device until it is back or ``stop`` is set."""
-        name = self.params["source"]
-        self.complain("source", ERROR, f"webcam {name} is gone: check its cable; it is reopened when it is back")
+        name = shown(self.params["source"])
+        self.complain("source", ERROR, f"camera {name} is gone: check its cable; it is reopened when it is back")
         self.health.count("disconnects")
         assert self._source is not None
         self._source.close()
@@ -140,7 +150,7 @@ class CameraNode(EmoNode):
             except SourceError:
                 continue
             self.health.clear_condition("source")
-            self.get_logger().info(f"webcam {name} is back")
+            self.get_logger().info(f"camera {name} is back")
             return
 
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import http.server
 import itertools
+import os
+import threading
+from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
-from emo_face.runtime.sources import PanZoom, SourceError, open_source, resize
+from emo_face.runtime.sources import PanZoom, SourceError, open_source, resize, shown
 
 
 @pytest.fixture
@@ -102,3 +107,137 @@ def test_one_broken_picture_in_a_folder_is_an_error_the_rest_is_read(tmp_path: P
         source.read()
     assert source.read() is not None
     assert source.read() is None
+
+
+# ---- cameras by udev's names (ros-drivers/usb_cam#344): links to character devices, /dev/v4l/by-id/usb-... by default
+
+
+def test_a_character_device_is_a_camera_whatever_its_name(tmp_path: Path) -> None:
+    (tmp_path / "robot_camera").symlink_to(os.devnull)
+    with pytest.raises(SourceError, match=r"webcam .*robot_camera: cannot be opened.*by-id"):
+        open_source(str(tmp_path / "robot_camera"))
+
+
+def test_a_device_that_is_not_plugged_in_is_a_camera_too() -> None:
+    with pytest.raises(SourceError, match="webcam /dev/v4l/by-id/usb-nobody"):
+        open_source("/dev/v4l/by-id/usb-nobody")
+
+
+# ---- network cameras: MJPEG over HTTP as mjpg-streamer, ESP32-CAM and IP cameras serve it (multipart/x-mixed-replace)
+
+
+@pytest.fixture
+def http_camera() -> Iterator[str]:
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
+            self.end_headers()
+            for level in range(10, 250, 20):
+                jpeg = cv2.imencode(".jpg", np.full((48, 64, 3), level, np.uint8))[1].tobytes()
+                head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n"
+                self.wfile.write(head.encode() + jpeg + b"\r\n")
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://user:sesame@127.0.0.1:{server.server_port}/?action=stream"
+    server.shutdown()
+
+
+def test_an_http_camera_is_live_and_its_end_is_told(http_camera: str) -> None:
+    camera = open_source(http_camera, width=32)
+    assert camera.live
+    frame = camera.read()
+    assert frame is not None
+    assert frame.shape == (24, 32, 3)
+    assert camera.taken > 0
+    count = 1
+    while (frame := camera.read()) is not None:
+        count += 1
+        last = frame
+    assert count >= 11
+    assert abs(int(last.mean()) - 230) < 8
+    camera.close()
+
+
+def test_a_dead_address_is_named_without_its_password(capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(
+        SourceError, match=r"network camera rtsp://user:\*\*\*@127\.0\.0\.1:9/s\?token=\*\*\*:"
+    ) as error:
+        open_source("rtsp://user:sesame@127.0.0.1:9/s?token=opensesame")
+    assert "sesame" not in str(error.value) + "".join(capfd.readouterr())
+
+
+@pytest.mark.parametrize(
+    ("text", "printed"),
+    [
+        ("rtsp://u:p@ss@h/1", "rtsp://u:***@h/1"),
+        ("http://h/v?user=me&password=x1&n=2", "http://h/v?user=me&password=***&n=2"),
+        ("film: a@b.mp4", "film: a@b.mp4"),
+        ("rtsp://h:554/x", "rtsp://h:554/x"),
+    ],
+)
+def test_secrets_of_an_address_are_masked(text: str, printed: str) -> None:
+    assert shown(text) == printed
+
+
+# ---- films of variable frame rate (opencv/opencv#12112): phones in the dark, screen recorders
+
+
+def test_a_film_of_variable_rate_tells_when_each_frame_is_due(tmp_path: Path) -> None:
+    av = pytest.importorskip("av", reason="writes the film: scripts/setup.sh demo")
+    due = [0, 40, 80, 1000, 1010, 1500]  # ms
+    with av.open(str(tmp_path / "phone.mp4"), "w") as film:
+        stream = film.add_stream("libx264", rate=30)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        stream.codec_context.time_base = Fraction(1, 1000)
+        for pts in due:
+            frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 99, np.uint8), format="rgb24")
+            frame.pts, frame.time_base = pts, Fraction(1, 1000)
+            film.mux(stream.encode(frame))
+        film.mux(stream.encode(None))
+    video = open_source(str(tmp_path / "phone.mp4"))
+    for _ in range(2):
+        told = []
+        while video.read() is not None:
+            told.append(video.at)
+        assert told == pytest.approx([ms / 1000 for ms in due], abs=0.002)
+        video.rewind()
+
+
+# ---- pictures as browsers save them, and folders as archives leave them
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("p.jfif", "JPEG"), ("p.avif", "AVIF"), ("p.jp2", "JPEG2000"), ("p", "PNG")]
+)
+def test_pictures_of_every_kind_stay(name: str, kind: str, tmp_path: Path) -> None:
+    image = pytest.importorskip("PIL.Image", reason="writes the picture: pip install pillow")
+    image.fromarray(np.full((48, 64, 3), 90, np.uint8)).save(tmp_path / name, kind)
+    try:
+        source = open_source(str(tmp_path / name))
+    except SourceError as error:  # an OpenCV without this format names it
+        assert name.split(".")[-1].upper() in str(error)
+        return
+    assert all(source.read() is not None for _ in range(50))
+
+
+def test_a_format_that_opencv_lacks_is_named(tmp_path: Path) -> None:
+    (tmp_path / "p.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(40))
+    with pytest.raises(SourceError, match="may lack HEIC"):
+        open_source(str(tmp_path / "p.heic"))
+
+
+def test_a_copied_folder_plays(tmp_path: Path) -> None:
+    for name in ("b.jpg", "c.jpg"):
+        cv2.imwrite(str(tmp_path / name), np.full((8, 8, 3), 90, np.uint8))
+    (tmp_path / "._b.jpg").write_bytes(b"\0\5\x16\7\0\2\0\0Mac OS X")
+    (tmp_path / ".thumbnails").mkdir()
+    (tmp_path / "a_broken.jpg").write_bytes(b"<html>404 Not Found</html>")
+    source = open_source(str(tmp_path))
+    with pytest.raises(SourceError, match=r"a_broken\.jpg"):
+        source.read()
+    assert [source.read() is None for _ in range(3)] == [False, False, True]

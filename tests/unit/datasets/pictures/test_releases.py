@@ -15,8 +15,8 @@ from scipy.io import savemat
 from emo_face.cli.main import main
 from emo_face.core.errors import UserError
 from emo_face.core.labels import label_set
+from emo_face.core.paths import is_stray
 from emo_face.core.types import Box, Person
-from emo_face.datasets.files import is_stray
 from emo_face.datasets.pictures import caer_s, emotic, heco, sfew
 from emo_face.datasets.pictures.verify import verify
 from emo_face.perception.views import views
