@@ -217,11 +217,9 @@ def test_a_film_of_variable_rate_tells_when_each_frame_is_due(tmp_path: Path) ->
 def test_pictures_of_every_kind_stay(name: str, kind: str, tmp_path: Path) -> None:
     image = pytest.importorskip("PIL.Image", reason="writes the picture: pip install pillow")
     image.fromarray(np.full((48, 64, 3), 90, np.uint8)).save(tmp_path / name, kind)
-    try:
-        source = open_source(str(tmp_path / name))
-    except SourceError as error:  # an OpenCV without this format names it
-        assert name.split(".")[-1].upper() in str(error)
-        return
+    if not cv2.haveImageReader(str(tmp_path / name)):
+        pytest.skip(f"this OpenCV has no {kind}")
+    source = open_source(str(tmp_path / name))
     assert all(source.read() is not None for _ in range(50))
 
 
