@@ -59,6 +59,25 @@ def libraries() -> Iterator[Finding]:
             yield Finding(module, NOTE if extra else BAD, f"does not import ({error})", fix)
 
 
+def opencv() -> Iterator[Finding]:
+    """Whether OpenCV finds faces: YuNet by itself from 4.8 on, and the cascades that stand in without YuNet's file."""
+    from emo_face.perception.detect_face import cascade
+    from emo_face.perception.yunet import NEEDED, old_opencv, opencv_reads_yunet
+
+    wanted = ".".join(map(str, NEEDED))
+    if opencv_reads_yunet():
+        yield Finding("YuNet in OpenCV", OK, f"OpenCV is {wanted} or newer")
+    else:
+        said, _, command = old_opencv().partition("; ")
+        yield Finding("YuNet in OpenCV", NOTE, f"{said}: YuNet runs in onnxruntime, four times slower", command)
+    found = cascade()
+    if found is None:
+        fix = "sudo apt-get install opencv-data, or emo-face models pull yunet"
+        yield Finding("Haar cascades", NOTE, "none: without YuNet's file no face is found", fix)
+    else:
+        yield Finding("Haar cascades", OK, str(found))
+
+
 def ros() -> Iterator[Finding]:
     """rclpy and our messages."""
     for module in ("rclpy", "emo_face_msgs"):
@@ -169,7 +188,15 @@ def examine(port_number: int) -> list[Finding]:
     machine = Finding(
         "machine", OK, f"{platform.machine()}, Python {platform.python_version()}, {platform.platform(terse=True)}"
     )
-    checks: list[Callable[[], Iterator[Finding]]] = [libraries, ros, models, gpu, cameras, lambda: port(port_number)]
+    checks: list[Callable[[], Iterator[Finding]]] = [
+        libraries,
+        opencv,
+        ros,
+        models,
+        gpu,
+        cameras,
+        lambda: port(port_number),
+    ]
     found = [machine]
     for check in checks:
         try:

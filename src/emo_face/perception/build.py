@@ -11,6 +11,7 @@ from emo_face.perception.detect_yolo import YoloPersonDetector, plan
 from emo_face.perception.emotion import EmotionModel
 from emo_face.perception.pipeline import PerceptionPipeline
 from emo_face.perception.track import PersonTracker
+from emo_face.perception.yunet import old_opencv, opencv_reads_yunet
 from emo_face.runtime.engines.select import Engines
 from emo_face.runtime.store import ModelStore, fix
 
@@ -77,6 +78,8 @@ def build_detectors(
         warnings.append(f"no person detector: bodies are extrapolated from faces, backs are not seen. {get}")
     if path := _file(store, settings.yunet, settings.yunet_path, hashes):
         faces = YuNetFaceDetector(path, settings.face_imgsz, settings.face_confidence)
+        if not opencv_reads_yunet():
+            warnings.append(f"YuNet runs in onnxruntime, four times slower: {old_opencv()}")
     else:
         faces = HaarFaceDetector(settings.face_imgsz)
         if settings.yunet != "off":

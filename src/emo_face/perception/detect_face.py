@@ -9,10 +9,27 @@ import cv2
 import numpy as np
 
 from emo_face.core.errors import ModelError
-from emo_face.core.types import Box, Face, ImageArray
+from emo_face.core.types import Box, Face, FloatArray, ImageArray
+from emo_face.perception.yunet import YuNetOnOrt, opencv_reads_yunet
 
 MAX_FACES = 200
+CASCADE = "haarcascade_frontalface_default.xml"
+CASCADE_FOLDERS = tuple(map(Path, ("/usr/share/opencv4/haarcascades", "/usr/local/share/opencv4/haarcascades")))
+"""Of the package ``opencv-data`` of Debian and Ubuntu, whose ``cv2`` has no files beside it; of an own build."""
 HAAR_SCORE = 0.6  # the cascade gives no probability; a fixed, modest score lets every better detector win
+
+
+def cascade() -> Path | None:
+    """The frontal-face cascade: in OpenCV's wheels, or where distributions put it; None if there is none.
+
+    OpenCV 5 dropped the class and the files.
+    """
+    if not hasattr(cv2, "CascadeClassifier"):
+        return None
+    bundled = getattr(getattr(cv2, "data", None), "haarcascades", "")
+    folders = [Path(bundled)] if bundled else []
+    found = (folder / CASCADE for folder in [*folders, *CASCADE_FOLDERS])
+    return next((path for path in found if path.is_file()), None)
 
 
 class FaceDetector(Protocol):
@@ -26,7 +43,10 @@ class FaceDetector(Protocol):
 
 
 class YuNetFaceDetector:
-    """YuNet (Wu et al., 2023, "YuNet: A Tiny Millisecond-level Face Detector") through ``cv2.FaceDetectorYN``."""
+    """YuNet (Wu et al., 2023, "YuNet: A Tiny Millisecond-level Face Detector") through ``cv2.FaceDetectorYN``.
+
+    With an OpenCV below 4.8 it runs in onnxruntime (:mod:`emo_face.perception.yunet`).
+    """
 
     name = "yunet"
 
@@ -42,6 +62,10 @@ class YuNetFaceDetector:
             ModelError: OpenCV cannot load the file; names it.
         """
         self.size, self._shape = size, (0, 0)
+        self._ort = None if opencv_reads_yunet() else YuNetOnOrt(model, confidence, iou)
+        if self._ort is not None:
+            self.size = min(size, self._ort.width, self._ort.height)
+            return
         try:
             self._net = cv2.FaceDetectorYN.create(str(model), "", (size, size), confidence, iou, 5000)
         except cv2.error as error:
@@ -55,10 +79,7 @@ class YuNetFaceDetector:
         scale = min(1.0, self.size / max(height, width, 1))
         shape = (max(1, round(width * scale)), max(1, round(height * scale)))
         small = frame if shape == (width, height) else cv2.resize(frame, shape, interpolation=cv2.INTER_LINEAR)
-        if shape != self._shape:
-            self._net.setInputSize(shape)
-            self._shape = shape
-        found = self._net.detect(small)[1]
+        found = self._find(np.asarray(small, np.uint8), shape)
         if found is None:
             return []
         rows = np.asarray(found, dtype=np.float64)
@@ -68,9 +89,18 @@ class YuNetFaceDetector:
         rows = rows[np.argsort(-rows[:, 14], kind="stable")][:MAX_FACES]
         return [Face(Box(*map(float, row[:4])), float(min(row[14], 1.0)), row[4:14].reshape(5, 2)) for row in rows]
 
+    def _find(self, picture: ImageArray, shape: tuple[int, int]) -> FloatArray | None:
+        if self._ort is not None:
+            return self._ort.detect(picture)
+        if shape != self._shape:
+            self._net.setInputSize(shape)
+            self._shape = shape
+        found = self._net.detect(picture)[1]
+        return None if found is None else np.asarray(found, np.float64)
+
 
 class HaarFaceDetector:
-    """The frontal-face Haar cascade that ships inside OpenCV 4: no file needed, frontal faces only."""
+    """The frontal-face Haar cascade of OpenCV 4: frontal faces only. In its wheels, or the package ``opencv-data``."""
 
     name = "haar"
 
@@ -78,14 +108,13 @@ class HaarFaceDetector:
         """Load the cascade. ``size``: the frame's longer side is scaled down to this, pixels.
 
         Raises:
-            ModelError: this OpenCV has no cascades (version 5 dropped them).
+            ModelError: there are no cascades; says how to get them or YuNet.
         """
-        bundled = getattr(cv2, "data", None)  # OpenCV 5 dropped it
-        path = Path(getattr(bundled, "haarcascades", "")) / "haarcascade_frontalface_default.xml"
-        if not path.is_file() or not hasattr(cv2, "CascadeClassifier"):
+        path = cascade()
+        if path is None:
             raise ModelError(
-                f"OpenCV {cv2.__version__} bundles no Haar cascade: install one below 5 by "
-                '`pip install "opencv-python-headless<5"`, or get YuNet by `emo-face models pull yunet`'
+                f"no face detector: OpenCV {cv2.__version__} has no Haar cascades. Get YuNet, which needs no OpenCV of "
+                "its own, by `emo-face models pull yunet`, or the cascades by `sudo apt-get install opencv-data`"
             )
         self.size = size
         self._cascade = cv2.CascadeClassifier(str(path))
