@@ -15,7 +15,7 @@ import numpy as np
 from emo_face.core.errors import UserError
 from emo_face.datasets.annotate.cache import ReplyCache
 from emo_face.datasets.annotate.provider import NotCached, Provider, Reply, Request, RowError, TransientError
-from emo_face.datasets.annotate.schema import is_refusal
+from emo_face.datasets.annotate.schema import is_refusal, without_thinking
 
 T = TypeVar("T")
 
@@ -168,10 +168,13 @@ class Collector(Generic[T]):
                 except TransientError as error:
                     return Outcome(job.id, "unreachable", detail=str(error), request=request, attempts=attempt + 1)
             self._count(reply, hit)
-            if reply.refused or is_refusal(reply.text):
-                return Outcome(job.id, "refused", None, reply.text[:200], request, reply, attempt + 1, cached)
+            answer = without_thinking(reply.text)
+            if reply.refused or is_refusal(answer):
+                return Outcome(job.id, "refused", None, answer[:200], request, reply, attempt + 1, cached)
             try:
-                return Outcome(job.id, "done", job.parse(reply.text), "", request, reply, attempt + 1, cached)
+                if reply.text and not answer:
+                    raise ValueError("the answer ended in its reasoning; ask a model that thinks less")
+                return Outcome(job.id, "done", job.parse(answer), "", request, reply, attempt + 1, cached)
             except ValueError as error:
                 fault = str(error)
         return Outcome(job.id, "invalid", None, fault, request, reply, self.settings.tries, cached)
