@@ -62,7 +62,7 @@ def libraries() -> Iterator[Finding]:
 def opencv() -> Iterator[Finding]:
     """Whether OpenCV finds faces: YuNet by itself from 4.8 on, and the cascades that stand in without YuNet's file."""
     from emo_face.perception.detect_face import cascade
-    from emo_face.perception.yunet import NEEDED, old_opencv, opencv_reads_yunet
+    from emo_face.perception.detectors.yunet import NEEDED, old_opencv, opencv_reads_yunet
 
     wanted = ".".join(map(str, NEEDED))
     if opencv_reads_yunet():

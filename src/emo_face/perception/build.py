@@ -8,10 +8,10 @@ from pathlib import Path
 
 from emo_face.perception.detect_face import FaceDetector, HaarFaceDetector, YuNetFaceDetector
 from emo_face.perception.detect_yolo import YoloPersonDetector, plan
+from emo_face.perception.detectors.yunet import old_opencv, opencv_reads_yunet
 from emo_face.perception.emotion import EmotionModel
 from emo_face.perception.pipeline import PerceptionPipeline
 from emo_face.perception.track import PersonTracker
-from emo_face.perception.yunet import old_opencv, opencv_reads_yunet
 from emo_face.runtime.engines.select import Engines
 from emo_face.runtime.store import ModelStore, fix
 

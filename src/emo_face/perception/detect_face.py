@@ -10,7 +10,7 @@ import numpy as np
 
 from emo_face.core.errors import ModelError
 from emo_face.core.types import Box, Face, FloatArray, ImageArray
-from emo_face.perception.yunet import YuNetOnOrt, opencv_reads_yunet
+from emo_face.perception.detectors.yunet import YuNetOnOrt, opencv_reads_yunet
 
 MAX_FACES = 200
 CASCADE = "haarcascade_frontalface_default.xml"
@@ -45,7 +45,7 @@ class FaceDetector(Protocol):
 class YuNetFaceDetector:
     """YuNet (Wu et al., 2023, "YuNet: A Tiny Millisecond-level Face Detector") through ``cv2.FaceDetectorYN``.
 
-    With an OpenCV below 4.8 it runs in onnxruntime (:mod:`emo_face.perception.yunet`).
+    With an OpenCV below 4.8 it runs in onnxruntime (:mod:`emo_face.perception.detectors.yunet`).
     """
 
     name = "yunet"

@@ -10,7 +10,7 @@ import numpy as np
 from emo_face.core.errors import ModelError
 from emo_face.core.geometry import Letterbox, clip
 from emo_face.core.types import Box, FloatArray, ImageArray
-from emo_face.perception.yolo_head import MEND, understand
+from emo_face.perception.detectors.yolo_head import MEND, understand
 from emo_face.runtime.engines.base import Engine, warm_up
 from emo_face.runtime.engines.plan import Plan, Range
 
@@ -35,7 +35,7 @@ class Body:
 
 
 class YoloPersonDetector:
-    """Detects people with any of the files that :mod:`emo_face.perception.yolo_head` understands."""
+    """Detects people with any of the files that :mod:`emo_face.perception.detectors.yolo_head` understands."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""perception/yunet.py: YuNet in onnxruntime beside OpenCV's class, and what is said about an OpenCV that is too old.
+"""perception/detectors/yunet.py: YuNet in onnxruntime beside OpenCV's class, and what is said about an OpenCV that is too old.
 
 Ubuntu 22.04 packages OpenCV 4.5.4, 24.04 and Debian 12 package 4.6.0, without ``cv2.data`` and without cascade files;
 wheels of 4.5.5 and 4.6.0 were tried by hand: tests/README.md.
@@ -18,7 +18,7 @@ from emo_face.core.geometry import iou
 from emo_face.perception import detect_face
 from emo_face.perception.build import DetectorSettings, build_detectors
 from emo_face.perception.detect_face import HaarFaceDetector, YuNetFaceDetector
-from emo_face.perception.yunet import YuNetOnOrt
+from emo_face.perception.detectors.yunet import YuNetOnOrt
 from emo_face.runtime.store import ModelStore, open_store
 
 PICTURES = ("people/apollo11_pilots.jpg", "people/oarriaga_test_image.jpg", "london/001_smiling.jpg",
