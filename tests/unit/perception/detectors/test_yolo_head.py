@@ -1,4 +1,4 @@
-"""perception/detectors/yolo_head.py and detect_yolo.py against files of the structure that ultralytics' exporter writes.
+"""perception/detectors/yolo_head.py and detect_yolo.py against the structure that ultralytics' exporter writes.
 
 Shapes and key-value pairs are those of files by ultralytics 8.4.190 (``YOLO(...).export(format="onnx", ...)``) of
 yolo11n, yolo11n-seg, yolo11n-pose, yolo12n, yolo26n and yolo26n-pose; real exports of the first two with trained

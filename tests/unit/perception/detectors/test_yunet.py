@@ -1,4 +1,4 @@
-"""perception/detectors/yunet.py: YuNet in onnxruntime beside OpenCV's class, and what is said about an OpenCV that is too old.
+"""perception/detectors/yunet.py: YuNet in onnxruntime beside OpenCV's class; what is said about an old OpenCV.
 
 Ubuntu 22.04 packages OpenCV 4.5.4, 24.04 and Debian 12 package 4.6.0, without ``cv2.data`` and without cascade files;
 wheels of 4.5.5 and 4.6.0 were tried by hand: tests/README.md.
