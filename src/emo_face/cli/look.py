@@ -57,12 +57,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Look, print, draw. Raises UserError for a source that cannot be read and flags that do not fit together."""
     from emo_face.runtime.samples import portrait
-    from emo_face.runtime.sources import PICTURES
+    from emo_face.runtime.sources import is_picture
 
     if args.seconds < 0:
         raise UserError(f"--seconds: expected at least 0, got {args.seconds:g}")
     source = args.source or str(portrait())
-    if Path(source).suffix.lower() not in PICTURES:
+    if not is_picture(Path(source)):
         from emo_face.cli import _film
 
         if args.ask or args.said:

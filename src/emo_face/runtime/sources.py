@@ -9,7 +9,7 @@ from emo_face.core.types import ImageArray
 from emo_face.runtime.stills import PICTURE_RATE, PanZoom, Pictures, SourceError, Still, is_picture, resize
 from emo_face.runtime.streams import NetworkCamera, Video, Webcam, is_network, shown
 
-__all__ = ["PanZoom", "Source", "SourceError", "open_source", "resize", "shown"]
+__all__ = ["PanZoom", "Source", "SourceError", "is_picture", "open_source", "resize", "shown"]
 
 
 class Source(Protocol):

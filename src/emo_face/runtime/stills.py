@@ -45,7 +45,7 @@ class PanZoom:
 def is_picture(path: Path) -> bool:
     """Whether a file is a picture: by its name, else by its first bytes."""
     suffix = path.suffix.lower()
-    return suffix in PICTURES or (suffix not in MOVING and bool(cv2.haveImageReader(str(path))))
+    return suffix in PICTURES or (suffix not in MOVING and path.is_file() and bool(cv2.haveImageReader(str(path))))
 
 
 def resize(frame: ImageArray, size: tuple[int, int]) -> ImageArray:
