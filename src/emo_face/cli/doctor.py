@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import os
 import platform
 import socket
 from collections.abc import Callable, Iterator
@@ -183,20 +184,35 @@ def port(number: int) -> Iterator[Finding]:
             yield Finding(f"port {number}", NOTE, str(error), "set face_driver.screen.port, or end what uses it")
 
 
+def network() -> Iterator[Finding]:
+    """Who could take part in a graph that `emo-face up` starts now, and what running nodes listen on."""
+    from emo_face.ros.network import keep_local, listening, open_to_others, scope
+
+    environment = dict(os.environ)
+    keep_local(environment)
+    who = scope(environment)
+    fix = "" if who == "this host only" else "unset ROS_* and DDS settings that you do not need; see docs/ros.md"
+    yield Finding("network", NOTE if fix else OK, f"`emo-face up` lets in: {who}", fix)
+    for folder in sorted(Path("/proc").glob("[0-9]*"), key=lambda path: int(path.name)):
+        try:
+            words = (folder / "cmdline").read_bytes().decode(errors="replace").split("\0")
+        except OSError:
+            continue
+        node = next((word for word in words if word.startswith("emo_face.nodes.")), "")
+        if node:
+            listens = listening(folder.name)
+            level = NOTE if open_to_others(listens) else OK
+            name = f"{node.removeprefix('emo_face.nodes.')} ({folder.name})"
+            yield Finding(name, level, f"listens on {', '.join(listens) or 'nothing'}")
+
+
 def examine(port_number: int) -> list[Finding]:
     """Every finding; a check that itself fails becomes a finding too."""
     machine = Finding(
         "machine", OK, f"{platform.machine()}, Python {platform.python_version()}, {platform.platform(terse=True)}"
     )
-    checks: list[Callable[[], Iterator[Finding]]] = [
-        libraries,
-        opencv,
-        ros,
-        models,
-        gpu,
-        cameras,
-        lambda: port(port_number),
-    ]
+    looks = [libraries, opencv, ros, models, gpu, cameras, network]
+    checks: list[Callable[[], Iterator[Finding]]] = [*looks, lambda: port(port_number)]
     found = [machine]
     for check in checks:
         try:

@@ -1,7 +1,9 @@
 """Start the whole graph: camera, perception, expression and face driver as separate processes.
 
 The same nodes with the same parameters as `ros2 launch emo_face bringup.launch.py`, for machines without launch.
-A node that dies is restarted with growing delays; Ctrl-C eases the face to neutral and ends all.
+A node that dies or hangs is replaced, with growing delays; Ctrl-C eases the face to neutral and ends all.
+DDS stays on this host, where other nodes with default settings take part; --network opens it, and so do settings of
+your own (ROS_AUTOMATIC_DISCOVERY_RANGE, a DDS profile, a discovery server).
 
 examples:
   emo-face up                                          webcam 0 -> http://127.0.0.1:8765
@@ -199,8 +201,10 @@ def start_ros(network: bool) -> Any:
     from rclpy.logging import get_logger
 
     from emo_face.ros.images.transport import use_profile
+    from emo_face.ros.network import keep_local
 
-    use_profile(os.environ)
+    if network or not keep_local(os.environ):
+        use_profile(os.environ)
     end_on_signals()
     return get_logger("emo_face_up")
 

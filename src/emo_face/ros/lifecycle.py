@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 import traceback
 from collections import deque
@@ -14,7 +15,7 @@ from rclpy.qos import QoSProfile
 from std_srvs.srv import SetBool
 
 from emo_face.core.errors import UserError
-from emo_face.ros import diagnostics, qos
+from emo_face.ros import diagnostics, network, qos
 from emo_face.ros.clock import NodeClock
 from emo_face.ros.diagnostics import ERROR, WARN, Health
 from emo_face.ros.matching import PERIOD, MatchedSubscription
@@ -22,6 +23,7 @@ from emo_face.ros.parameters.declare import Parameters
 from emo_face.ros.parameters.schema import NodeSchema, Value, load_schema
 from emo_face.ros.transitions import TransitionsNode
 
+LOOK = 10.0  # s between two looks at what the process listens on
 HOLD = 5.0
 """Seconds that a drop stays visible in diagnostics."""
 
@@ -47,6 +49,7 @@ class EmoNode(TransitionsNode):
         self._soon: deque[Callable[[], None]] = deque()
         self._wake = self.create_guard_condition(self._run_soon)
         self._degraded: tuple[str, ...] = ()
+        self._look_again = 0.0
         self._inputs: dict[str, tuple[str, float]] = {}
         self._running_since = time.monotonic()
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
@@ -171,6 +174,10 @@ class EmoNode(TransitionsNode):
                 self.complain(f"input {name}", WARN, text)
             else:
                 self.health.clear_condition(f"input {name}")
+        if now >= self._look_again:
+            self._look_again = now + LOOK
+            self.health.fact("network", network.scope(os.environ))
+            self.health.fact("listens", ", ".join(network.listening()))
         self.observe()
         report = self.health.report(self.state if self.enabled else f"{self.state}, disabled", now)
         name = self.get_fully_qualified_name().lstrip("/")

@@ -18,7 +18,9 @@ USERS_OWN = (NEW, OLD, "FASTDDS_BUILTIN_TRANSPORTS", "SKIP_DEFAULT_XML")
 SHARED_MEMORY, ROOM = "/dev/shm", 16_000_000  # bytes that must be free; a segment that does not fit ends the node
 
 
-def use_profile(environment: MutableMapping[str, str], shared_memory: str = SHARED_MEMORY) -> bool:
+def use_profile(
+    environment: MutableMapping[str, str], shared_memory: str = SHARED_MEMORY, file: str = "fastdds.xml"
+) -> bool:
     """Name our profile in ``environment`` unless the user chose a middleware, profile or transport.
 
     Call it before ``rclpy.init``. Returns whether the profile is in force.
@@ -34,5 +36,5 @@ def use_profile(environment: MutableMapping[str, str], shared_memory: str = SHAR
     except OSError:
         return False
     name = OLD if environment.get("ROS_DISTRO", "") in OLD_DISTRIBUTIONS else NEW
-    environment[name] = str(data_file("fastdds.xml"))
+    environment[name] = str(data_file(file))
     return True
