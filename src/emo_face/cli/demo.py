@@ -139,7 +139,7 @@ def _record(args: argparse.Namespace, timeline: Timeline, log: Any) -> tuple[int
 
     from emo_face.cli import up
     from emo_face.cli._live import LiveView
-    from emo_face.recording.bag import BagWriter
+    from emo_face.recording.bag import BagWriter, describe
     from emo_face.ros.recorder import Recorder
     from emo_face.ros.supervision.supervisor import Supervisor
 
@@ -171,6 +171,8 @@ def _record(args: argparse.Namespace, timeline: Timeline, log: Any) -> tuple[int
             with contextlib.suppress(KeyboardInterrupt):
                 supervisor.stop()
         node.destroy_node()
+    for said in describe(bag):
+        print(f"emo-face demo: {said}", file=sys.stderr)
     for managed in supervisor.failed:
         print(f"emo-face demo: node {managed.name}: {managed.error} (see {args.out / 'demo.log'})", file=sys.stderr)
     return code, peak

@@ -47,6 +47,7 @@ def libraries() -> Iterator[Finding]:
         "aiohttp": "",
         "rich": "",
         "rosbags": "demo",
+        "mcap": "demo",
         "mediapipe": "mediapipe",
         "torch": "train",
         "tensorrt": "tensorrt",

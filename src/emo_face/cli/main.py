@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib
 import pkgutil
 import sys
@@ -11,6 +12,9 @@ from types import ModuleType
 
 import emo_face
 from emo_face import cli
+
+OUTSIDE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
+"""Faults of a disk, which no program can mend; they may come without a file name."""
 
 
 def verbs() -> list[str]:
@@ -55,6 +59,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return int(args.run(args) or 0)
     except UserError as error:
         print(f"emo-face {args.verb}: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        if error.filename is None and error.errno not in OUTSIDE:
+            raise
+        where = f"{error.filename}: " if error.filename is not None else ""
+        print(f"emo-face {args.verb}: {where}{error.strerror}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130

@@ -1,101 +1,102 @@
-"""Write and read rosbag2 MCAP files with `rosbags`: no ROS installation needed to read one."""
+"""Write MCAP files that survive: what was recorded until a power loss or a full disk can be read."""
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator
+import contextlib
+import os
+import time
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from rosbags.rosbag2 import Reader, StoragePlugin, Writer
-from rosbags.typesys import Stores, get_types_from_msg, get_typestore
+from mcap.writer import CompressionType, Writer
 
 from emo_face.core.errors import UserError
+from emo_face.recording.definitions import schema_text, typestore
 
-
-def message_definitions() -> dict[str, str]:
-    """Type name -> .msg text of ``emo_face_msgs``, from where it is installed.
-
-    Raises:
-        UserError: the package is not built.
-    """
-    try:
-        import emo_face_msgs
-    except ImportError:
-        raise UserError(
-            "emo_face_msgs is not built: run scripts/setup.sh, or colcon build in ros2_ws and source it"
-        ) from None
-    package = Path(emo_face_msgs.__file__ or "").resolve()
-    for prefix in package.parents:
-        folder = prefix / "share" / "emo_face_msgs" / "msg"
-        if folder.is_dir():
-            return {f"emo_face_msgs/msg/{f.stem}": f.read_text(encoding="utf-8") for f in sorted(folder.glob("*.msg"))}
-    raise UserError(f"no share/emo_face_msgs/msg above {package}: build emo_face_msgs again")
-
-
-def typestore() -> Any:
-    """A `rosbags` type store that knows the common interfaces and ``emo_face_msgs``."""
-    store = get_typestore(Stores.ROS2_JAZZY)
-    types: dict[str, Any] = {}
-    for name, text in message_definitions().items():
-        types.update(get_types_from_msg(text, name))
-    store.register(types)
-    return store
+CHUNK = 64 * 1024  # bytes lost at most when the process is killed, about a picture; the format's unit of reading
+SYNC_PERIOD = 2.0  # s lost at most when the power fails
 
 
 class BagWriter:
-    """Write serialised messages to one ``.mcap`` file. Use as a context manager.
+    """Write serialised messages to one ``.mcap`` file that is readable by `ros2 bag`. Use as a context manager.
 
-    `rosbags` writes a rosbag2 folder; on closing, its storage file takes the place of ``path`` and the
-    folder's ``metadata.yaml`` is dropped: MCAP carries all of it.
+    Each chunk goes to the kernel when it is full, and to the disk every two seconds. A file that is there already is
+    kept: it gets its own time into its name.
+
+    Attributes:
+        error: why recording stopped before its end (a full disk), or an empty text. Later messages are let go.
+        kept: new name of the file that was there before, if one was.
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path
-        self._folder = path.with_name(f".{path.name}.part")
+        self.path, self.error = path, ""
+        self.kept: Path | None = None
         self._store = typestore()
-        self._connections: dict[str, Any] = {}
+        self._schemas: dict[str, int] = {}
+        self._channels: dict[tuple[str, str], int] = {}
+        self._synced = time.monotonic()
 
     def __enter__(self) -> BagWriter:
-        shutil.rmtree(self._folder, ignore_errors=True)
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._writer = Writer(self._folder, version=9, storage_plugin=StoragePlugin.MCAP)
-        self._writer.open()
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.kept = keep(self.path)
+            self._file = open(self.path, "xb")
+            self._writer = Writer(self._file, chunk_size=CHUNK, compression=CompressionType.NONE)
+            self._writer.start(profile="ros2", library="emo_face")
+        except OSError as error:
+            raise UserError(f"{self.path} cannot be written: {error.strerror}; name another folder") from None
         return self
 
     def write(self, topic: str, msgtype: str, stamp_ns: int, data: bytes) -> None:
-        """Append one CDR-serialised message of type ``pkg/msg/Name``."""
-        if topic not in self._connections:
-            self._connections[topic] = self._writer.add_connection(topic, msgtype, typestore=self._store)
-        self._writer.write(self._connections[topic], stamp_ns, data)
+        """Append one CDR-serialised message of type ``pkg/msg/Name``. Never raises for a disk: see :attr:`error`."""
+        if self.error:
+            return
+        try:
+            self._writer.add_message(self._channel(topic, msgtype), stamp_ns, data, stamp_ns)
+            self._file.flush()  # a chunk that is full; nothing in between
+            now = time.monotonic()
+            if now - self._synced > SYNC_PERIOD:
+                self._synced = now
+                os.fsync(self._file.fileno())
+        except OSError as error:
+            self.error = f"recording stopped: {self.path}: {error.strerror}"
+
+    def _channel(self, topic: str, msgtype: str) -> int:
+        if (topic, msgtype) not in self._channels:
+            if msgtype not in self._schemas:
+                text = schema_text(self._store, msgtype)
+                self._schemas[msgtype] = self._writer.register_schema(msgtype, "ros2msg", text.encode())
+            self._channels[topic, msgtype] = self._writer.register_channel(topic, "cdr", self._schemas[msgtype])
+        return self._channels[topic, msgtype]
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._writer.close()
-        storage = next(self._folder.glob("*.mcap"))
-        storage.replace(self.path)
-        shutil.rmtree(self._folder, ignore_errors=True)
+        try:
+            if not self.error:
+                self._writer.finish()
+        except OSError as full:
+            self.error = f"recording stopped: {self.path}: {full.strerror}"
+        finally:
+            with contextlib.suppress(OSError):
+                self._file.close()
 
 
-def read_bag(path: Path, topics: set[str] | None = None) -> Iterator[tuple[str, int, Any]]:
-    """Yield (topic, receive time in ns, message) in the order of time.
-
-    Raises:
-        UserError: no such file, or not a bag.
-    """
+def keep(path: Path) -> Path | None:
+    """Move a file out of the way of a new one: ``demo.mcap`` to ``demo-20260131-235959.mcap``; None without one."""
     if not path.exists():
-        raise UserError(f"{path} does not exist")
-    store = typestore()
-    try:
-        with Reader(path) as reader:
-            wanted = [c for c in reader.connections if topics is None or c.topic in topics]
-            for connection, stamp, data in reader.messages(connections=wanted):
-                yield connection.topic, stamp, store.deserialize_cdr(data, connection.msgtype)
-    except UserError:
-        raise
-    except Exception as error:
-        if type(error).__module__.startswith("rosbags"):
-            raise UserError(f"{path} is not a readable rosbag2 file: {error}") from error
-        raise
+        return None
+    stamp = time.strftime("%Y%m%d-%H%M%S", time.localtime(path.stat().st_mtime))
+    for number in range(1000):
+        other = path.with_name(f"{path.stem}-{stamp}{f'-{number}' if number else ''}{path.suffix}")
+        if not other.exists():
+            path.rename(other)
+            return other
+    raise UserError(f"{path} is there, and a thousand of its age; name another folder")
+
+
+def describe(writer: BagWriter) -> list[str]:
+    """What a user should know about a recording that has ended; empty when all went well."""
+    said: list[Any] = [writer.error, writer.kept and f"the recording that was there is now {writer.kept}"]
+    return [str(text) for text in said if text]

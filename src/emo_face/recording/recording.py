@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,17 @@ from numpy.typing import NDArray
 from emo_face.core.arkit import ARKIT_52
 from emo_face.core.errors import UserError
 from emo_face.core.types import Box, Emotion, Face, Person
-from emo_face.recording.bag import read_bag
+from emo_face.recording.read import read_bag, topics
+
+PICTURE = "sensor_msgs/msg/CompressedImage"
+KINDS = {
+    "emo_face_msgs/msg/EmotionScoresArray": "",
+    "emo_face_msgs/msg/FaceExpression": "",
+    "sensor_msgs/msg/JointState": "blendshapes",
+    "std_msgs/msg/String": "speech",
+    "diagnostic_msgs/msg/DiagnosticArray": "",
+}
+"""Types that a report is made of, besides pictures, and what the topic's name must hold: robots have other joints."""
 
 
 @dataclass(frozen=True)
@@ -72,17 +82,42 @@ class Recording:
 
 
 def load(path: Path) -> Recording:
-    """Read a recording. Raises UserError when the file is missing or not a bag."""
+    """Read a recording, of all topics only those that a report needs.
+
+    Raises:
+        UserError: the file is missing, not a bag, or holds neither pictures nor scores; says what it holds.
+    """
     recording = Recording()
-    for topic, stamp_ns, message in read_bag(path):
+    there = topics(path)
+    camera = camera_topic(there)
+
+    def wanted(topic: str, kind: str) -> bool:
+        return topic == camera if kind == PICTURE else kind in KINDS and KINDS[kind] in topic
+
+    for topic, stamp_ns, message in read_bag(path, wanted):
         _take(recording, topic, stamp_ns * 1e-9, message)
     recording.scores.sort(key=lambda s: s.stamp)
+    if not recording.frames and not recording.scores:
+        raise UserError(f"{path} holds neither pictures nor scores: {_inventory(there)}")
     return recording
+
+
+def camera_topic(there: Mapping[str, tuple[str, int]]) -> str:
+    """The topic of compressed colour pictures with the most of them; empty without one."""
+    pictures = {t: n for t, (kind, n) in there.items() if kind == PICTURE and not t.endswith("/compressedDepth")}
+    return max(pictures, key=lambda topic: pictures[topic], default="")
+
+
+def _inventory(there: Mapping[str, tuple[str, int]]) -> str:
+    raw = [topic for topic, (kind, _) in there.items() if kind == "sensor_msgs/msg/Image"]
+    if raw:
+        return f"{', '.join(raw[:3])} is uncompressed; play it to `ros2 run image_transport republish raw compressed`"
+    return f"it has {', '.join(f'{t} ({kind})' for t, (kind, _) in list(there.items())[:6]) or 'no topic'}"
 
 
 def _take(recording: Recording, topic: str, received: float, message: Any) -> None:
     kind = message.__msgtype__
-    if kind == "sensor_msgs/msg/CompressedImage":
+    if kind == PICTURE:
         recording.frames.append((_seconds(message.header.stamp), bytes(message.data)))
     elif kind == "emo_face_msgs/msg/EmotionScoresArray":
         recording.scores.append(_scores(message))

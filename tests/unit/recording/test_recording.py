@@ -18,7 +18,9 @@ from rclpy.serialization import serialize_message
 from std_msgs.msg import Header
 
 from emo_face.core.types import Box, Emotion, ExpressionTarget, Face, Keyframe, Person, Shown
-from emo_face.recording.bag import BagWriter, read_bag, typestore
+from emo_face.recording.bag import BagWriter
+from emo_face.recording.definitions import typestore
+from emo_face.recording.read import read_bag
 from emo_face.recording.recording import load
 from emo_face.recording.summary import summarise
 from emo_face.ros.clock import stamp_message

@@ -1,0 +1,86 @@
+"""MCAP files that were cut off: what of them is whole goes into a new file with its index and end."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from mcap.records import Channel, Message, Schema
+from mcap.stream_reader import StreamReader
+from mcap.writer import CompressionType, Writer
+
+from emo_face.core.errors import UserError
+
+log = logging.getLogger(__name__)
+
+MAGIC = b"\x89MCAP0\r\n"  # MCAP specification, "Magic": at the start and at the end
+SIZE = len(MAGIC)
+
+
+def is_whole(path: Path) -> bool:
+    """Whether an MCAP file has its end. Raises UserError if it is none or cannot be read."""
+    try:
+        with path.open("rb") as file:
+            begins = file.read(SIZE) == MAGIC
+            file.seek(0, 2)
+            if file.tell() < 2 * SIZE:
+                return False
+            file.seek(-SIZE, 2)
+            ends = file.read(SIZE) == MAGIC
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from None
+    if not begins:
+        raise UserError(f"{path} is not an MCAP file")
+    return ends
+
+
+def repair(path: Path, spare: Path) -> Path:
+    """Write what can be read of ``path`` beside it as ``NAME.repaired.mcap``, or into ``spare`` if that cannot be.
+
+    Raises:
+        UserError: not one message can be read.
+    """
+    for target in (path.with_suffix(".repaired.mcap"), spare / f"{path.stem}.repaired.mcap"):
+        try:
+            with target.open("wb") as file:
+                count, why = _copy(path, Writer(file, compression=CompressionType.NONE))
+        except OSError as error:
+            log.debug("%s: %s", target, error)
+            continue
+        if not count:
+            target.unlink()
+            raise UserError(f"{path} was cut off before its first whole message ({why})")
+        log.warning("%s was cut off (%s): %d messages of it are whole, now in %s", path, why, count, target)
+        return target
+    raise UserError(f"{path} was cut off, and there is no room to repair it")
+
+
+def _copy(path: Path, writer: Writer) -> tuple[int, str]:
+    """(number of messages copied, why no more)."""
+    writer.start(profile="ros2", library="emo_face")
+    schemas: dict[int, int] = {0: 0}
+    channels: dict[int, int] = {}
+    count, why = 0, "no end mark"
+    with path.open("rb") as file:
+        records = StreamReader(file, record_size_limit=path.stat().st_size).records
+        while True:
+            try:
+                record = next(records, None)
+            except Exception as error:  # mcap, struct, zstd and lz4 each have their own for a file that ends early
+                why = type(error).__name__
+                break
+            if record is None:
+                break
+            if isinstance(record, Schema) and record.id not in schemas:
+                schemas[record.id] = writer.register_schema(record.name, record.encoding, record.data)
+            elif isinstance(record, Channel) and record.id not in channels:
+                schema = schemas.get(record.schema_id, 0)
+                channels[record.id] = writer.register_channel(
+                    record.topic, record.message_encoding, schema, record.metadata
+                )
+            elif isinstance(record, Message) and record.channel_id in channels:
+                channel = channels[record.channel_id]
+                writer.add_message(channel, record.log_time, record.data, record.publish_time, record.sequence)
+                count += 1
+    writer.finish()
+    return count, why

@@ -1,0 +1,234 @@
+"""Recordings that were cut off, filled a disk, or come from other robots: what is whole is read, nothing is lost."""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from emo_face.core.errors import UserError
+
+pytest.importorskip("rosbags")
+pytest.importorskip("emo_face_msgs", reason="run scripts/setup.sh")
+
+from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
+from rosbags.typesys import get_types_from_msg
+
+from emo_face.recording.bag import BagWriter, describe
+from emo_face.recording.definitions import typestore
+from emo_face.recording.read import read_bag
+from emo_face.recording.recording import load
+
+STORE = typestore()
+STRING, PICTURE = "std_msgs/msg/String", "sensor_msgs/msg/CompressedImage"
+BATTERY = "robot_msgs/msg/Battery"  # a vendor's
+STORE.register(get_types_from_msg("std_msgs/Header header\nfloat32 volts\nstring name\n", BATTERY))
+
+
+def text(number: int, size: int = 2000) -> bytes:
+    return bytes(STORE.serialize_cdr(STORE.types[STRING](f"{number} ".ljust(size, "x")), STRING))
+
+
+def numbers(path: Path) -> list[int]:
+    return [int(message.data.split()[0]) for _, _, message in read_bag(path)]
+
+
+def write(path: Path, count: int) -> Path:
+    with BagWriter(path) as bag:
+        for number in range(count):
+            bag.write("/speech", STRING, number * 10**6, text(number))
+    return path
+
+
+def test_a_file_cut_anywhere_is_read_up_to_there_and_repaired(tmp_path):
+    data = write(tmp_path / "whole.mcap", 300).read_bytes()
+    assert len(numbers(tmp_path / "whole.mcap")) == 300
+    rng = np.random.default_rng(1)
+    for cut in rng.integers(80_000, len(data) - 1, 12):
+        path = tmp_path / f"cut{cut}.mcap"
+        path.write_bytes(data[:cut])
+        found = numbers(path)
+        assert found == list(range(len(found)))
+        assert len(found) >= min(cut // 2100, 290) - 32  # a chunk holds 64 kB
+        assert path.stat().st_size == cut
+        assert numbers(path.with_suffix(".repaired.mcap")) == found
+
+
+def test_bytes_turned_over_are_no_crash(tmp_path):
+    data = bytearray(write(tmp_path / "whole.mcap", 100).read_bytes())
+    rng = np.random.default_rng(2)
+    for number in range(15):
+        broken = bytearray(data)
+        for place in rng.integers(8, len(data), 20):
+            broken[place] = rng.integers(256)
+        path = tmp_path / f"broken{number}.mcap"
+        path.write_bytes(broken[: -rng.integers(1, 9)] if number % 2 else broken)
+        try:
+            assert len(list(read_bag(path))) <= 100
+        except UserError as error:
+            assert str(path) in str(error)
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from emo_face.recording.bag import BagWriter
+from test_survival import STRING, text
+with BagWriter(Path(sys.argv[1])) as bag:
+    for number in range(10**9):
+        bag.write("/speech", STRING, number * 10**6, text(number))
+        if number == 500:
+            print("there", flush=True)
+            sys.stdin.read()
+"""
+
+
+def test_kill_9_loses_a_chunk_at_most_and_the_next_run_keeps_it(tmp_path):
+    path = tmp_path / "demo.mcap"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    process = subprocess.Popen([sys.executable, "-c", KILLED, str(path)], env=environment, **pipes)
+    assert process.stdout.readline() == b"there\n"
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert len(numbers(path)) >= 501 - 32
+    with BagWriter(path) as again:
+        again.write("/speech", STRING, 0, text(7))
+    assert numbers(path) == [7]
+    assert again.kept is not None
+    assert len(numbers(again.kept)) >= 501 - 32
+    assert describe(again) == [f"the recording that was there is now {again.kept}"]
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A limit on the size of files, which answers like a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, before[1]))
+    yield tmp_path
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    signal.signal(signal.SIGXFSZ, handler)
+
+
+def test_a_full_disk_stops_the_recording_with_one_line_and_no_exception(small_disk):
+    with BagWriter(small_disk / "demo.mcap") as bag:
+        for number in range(400):
+            bag.write("/speech", STRING, number, text(number))
+    assert "recording stopped" in bag.error
+    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    assert len(numbers(small_disk / "demo.mcap")) > 50
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot be written"):
+        BagWriter(tmp_path / "file" / "demo.mcap").__enter__()
+
+
+def robots_bag(folder: Path, plugin: StoragePlugin, mode: CompressionMode | None = None) -> Path:
+    """As `ros2 bag record -a` leaves it: pictures, speech, a vendor's type."""
+    jpeg = np.frombuffer(b"\xff\xd8\xff\xd9", np.uint8)
+    stamp = STORE.types["builtin_interfaces/msg/Time"]
+    writer = Writer(folder, version=9, storage_plugin=plugin)
+    if mode:
+        writer.set_compression(mode, CompressionFormat.ZSTD)
+    with writer:
+        connections = {
+            topic: writer.add_connection(topic, kind, typestore=STORE)
+            for topic, kind in (("/eye/compressed", PICTURE), ("/speech", STRING), ("/battery", BATTERY))
+        }
+        for number in range(20):
+            header = STORE.types["std_msgs/msg/Header"](stamp(number, 0), "eye")
+            picture = STORE.types[PICTURE](header, "jpeg", jpeg)
+            battery = STORE.types[BATTERY](header, 12.0, "main")
+            for topic, kind, message in (("/eye/compressed", PICTURE, picture), ("/battery", BATTERY, battery)):
+                writer.write(connections[topic], number * 10**9, STORE.serialize_cdr(message, kind))
+    return folder
+
+
+@pytest.mark.parametrize("mode", [None, CompressionMode.FILE, CompressionMode.MESSAGE, CompressionMode.STORAGE])
+@pytest.mark.parametrize("plugin", [StoragePlugin.MCAP, StoragePlugin.SQLITE3])
+def test_any_storage_and_compression(tmp_path, plugin, mode):
+    if plugin is StoragePlugin.SQLITE3 and mode is CompressionMode.STORAGE:
+        pytest.skip("SQLite has no compression of its own")
+    folder = robots_bag(tmp_path / "bag", plugin, mode)
+    assert len(load(folder).frames) == 20
+    if mode is not CompressionMode.MESSAGE:  # told by metadata.yaml alone
+        (folder / "metadata.yaml").unlink()  # written last: a killed recorder leaves none
+        assert len(load(folder).frames) == 20
+
+
+def test_a_split_bag_of_a_killed_recorder(tmp_path):
+    """`ros2 bag record --max-bag-duration`: name_0.mcap ... name_10.mcap, the last without end, no metadata.yaml."""
+    folder = tmp_path / "split"
+    folder.mkdir()
+    for part in range(11):
+        with BagWriter(folder / f"split_{part}.mcap") as bag:
+            for number in range(40):
+                bag.write("/speech", STRING, (part * 40 + number) * 10**6, text(part * 40 + number))
+    last = folder / "split_10.mcap"
+    last.write_bytes(last.read_bytes()[:-3])
+    assert numbers(folder) == list(range(440))
+    assert numbers(folder) == list(range(440))  # the repaired part is not read a second time
+
+
+def test_a_foreign_type_without_definition_is_passed_by(tmp_path, caplog):
+    folder = robots_bag(tmp_path / "bag", StoragePlugin.SQLITE3)
+    with sqlite3.connect(next(folder.glob("*.db3"))) as database:
+        database.execute("DELETE FROM message_definitions WHERE topic_type = ?", (BATTERY,))
+    assert len(load(folder).frames) == 20
+    assert not caplog.records  # nobody asked for it
+    assert {topic for topic, _, _ in read_bag(folder)} == {"/eye/compressed"}
+    assert BATTERY in caplog.text
+
+
+def test_the_bags_own_definition_wins_over_the_installed_one(tmp_path):
+    from rosbags.typesys import Stores, get_typestore
+
+    old = get_typestore(Stores.ROS2_JAZZY)
+    old.register(get_types_from_msg("std_msgs/Header header\nstring model\n", "emo_face_msgs/msg/EmotionScoresArray"))
+    kind = "emo_face_msgs/msg/EmotionScoresArray"
+    with Writer(tmp_path / "old", version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+        connection = writer.add_connection("/emotion/scores", kind, typestore=old)
+        header = old.types["std_msgs/msg/Header"](old.types["builtin_interfaces/msg/Time"](1, 0), "")
+        writer.write(connection, 10**9, old.serialize_cdr(old.types[kind](header, "of last year"), kind))
+    ((_, _, message),) = read_bag(tmp_path / "old")
+    assert message.model == "of last year"
+
+
+def test_another_robots_joints_and_texts_are_not_the_faces(tmp_path):
+    joints = "sensor_msgs/msg/JointState"
+    with BagWriter(tmp_path / "robot.mcap") as bag:
+        header = STORE.types["std_msgs/msg/Header"](STORE.types["builtin_interfaces/msg/Time"](1, 0), "")
+        arm = STORE.types[joints](header, ["elbow"], np.zeros(1), np.zeros(0), np.zeros(0))
+        bag.write("/joint_states", joints, 1, bytes(STORE.serialize_cdr(arm, joints)))
+        bag.write("/robot_description", STRING, 1, text(1))
+        picture = STORE.types[PICTURE](header, "jpeg", np.zeros(4, np.uint8))
+        bag.write("/eye/compressed", PICTURE, 1, bytes(STORE.serialize_cdr(picture, PICTURE)))
+    recording = load(tmp_path / "robot.mcap")
+    assert (len(recording.frames), recording.speech, recording.blendshapes) == (1, [], [])
+
+
+def test_what_a_bag_without_pictures_holds_is_said(tmp_path):
+    with pytest.raises(UserError, match=r"neither pictures nor scores: it has /speech \(std_msgs/msg/String\)"):
+        load(write(tmp_path / "words.mcap", 3))
+
+
+@pytest.mark.parametrize("content", [b"", b"\x89MCAP0\r\n", b"not a bag at all" * 9])
+def test_what_is_no_bag_is_named(tmp_path, content):
+    path = tmp_path / "x.mcap"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"x\.mcap"):
+        list(read_bag(path))
+    with pytest.raises(UserError, match="is no rosbag2"):
+        list(read_bag(Path(shutil.copytree(tmp_path, tmp_path.parent / "empty", ignore=lambda *_: ["x.mcap"]))))
+    shutil.rmtree(tmp_path.parent / "empty")
