@@ -152,7 +152,7 @@ class PerceptionNode(EmoNode):
             self._pipeline.reset()
             self.health.count("resets")
         if verdict.reason:
-            self._skip(verdict.reason, f"image not used: {verdict.reason}: {self._gate.FIX[verdict.reason]}")
+            self._skip(verdict.reason, f"image not used: {verdict.reason}: {verdict.fix}")
             return
         try:
             frame = self._images.read(msg)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 
 def seconds(stamp: Any) -> float:
@@ -38,11 +38,47 @@ def duration_seconds(duration: Any) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """Verdict on one stamp: ``reason`` is empty when it may be used; ``jumped`` asks to forget all state."""
+    """Verdict on one stamp: ``reason`` is empty when it may be used, else ``fix`` says what is behind it.
+
+    ``jumped`` asks to forget all state. ``age`` in seconds.
+    """
 
     reason: str = ""
     jumped: bool = False
     age: float = 0.0
+    fix: str = ""
+
+
+CALENDAR = 1_000_000_000.0  # s, September 2001: a stamp or clock below it counts from a boot or a simulation's start
+RECORDED = 60.0  # s; no network is that late
+FIX: Mapping[str, str] = {
+    "invalid_stamp": "the publisher fills header.stamp with no valid time",
+    "no_stamp": "the publisher leaves header.stamp zero; let its driver stamp images",
+    "stale": "the source or the network is too slow, or the clocks differ (run chrony, or raise max_age)",
+    "future": "the clocks of the two machines differ (run chrony), or use_sim_time is not set on every node",
+    "out_of_order": "two publishers on one topic, or a transport that reorders",
+}
+
+
+def fix_of(reason: str, stamp: float, now: float) -> str:
+    """What is behind a refused stamp and what mends it, told apart by how far it is from the clock (seconds)."""
+    if reason == "stale" and stamp < CALENDAR <= now:
+        return "it counts from the start of the camera or the host: let the camera's driver stamp with the system's time"
+    if reason == "stale" and now - stamp > RECORDED:
+        return (
+            f"it is {_long(now - stamp)} old, as of a recording: play it with `ros2 bag play --clock` and set "
+            "use_sim_time on every node (`--ros-args -p use_sim_time:=true`)"
+        )
+    if reason == "future" and now < CALENDAR <= stamp:
+        return "use_sim_time is set here: set it on the publisher too, and let something publish /clock"
+    return FIX[reason]
+
+
+def _long(seconds: float) -> str:
+    for size, unit in ((31_557_600.0, "years"), (86_400.0, "days"), (3600.0, "hours")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"
 
 
 class StampGate:
@@ -54,15 +90,6 @@ class StampGate:
         jump: seconds; a step back of stamps or clock over this is a jump, below it ``out_of_order``.
         repeats: admit a stamp again that equals the last.
     """
-
-    FIX: ClassVar[Mapping[str, str]] = {
-        "invalid_stamp": "the publisher fills header.stamp with no valid time",
-        "no_stamp": "the publisher leaves header.stamp zero; let its driver stamp images",
-        "stale": "the source or the network is too slow, or the clocks differ (run chrony, or raise max_age)",
-        "future": "the clocks of the two machines differ (run chrony), or use_sim_time is not set on every node",
-        "out_of_order": "two publishers on one topic, or a transport that reorders",
-    }
-    """What is behind a reason; shown in diagnostics."""
 
     def __init__(self, max_age: float, future: float = 0.5, jump: float = 1.0, repeats: bool = False) -> None:
         self.max_age = max_age
@@ -79,21 +106,25 @@ class StampGate:
         if jumped:
             self.reset()
             self._now = now
-        if not math.isfinite(stamp):
-            return Admission("invalid_stamp", jumped)
-        if stamp <= 0:
-            return Admission("no_stamp", jumped)
-        age = now - stamp
-        if age < -self.future:
-            return Admission("future", jumped, age)
-        if age > self.max_age:
-            return Admission("stale", jumped, age)
-        if stamp < self._last - self.jump:
-            jumped = True
-        elif stamp < self._last or (stamp == self._last and not self.repeats):
-            return Admission("out_of_order", jumped, age)
+        reason = self._refused(stamp, now)
+        age = now - stamp if stamp > 0 else 0.0
+        if reason:
+            return Admission(reason, jumped, age, fix_of(reason, stamp, now))
+        jumped = jumped or stamp < self._last - self.jump
         self._last = stamp
         return Admission("", jumped, age)
+
+    def _refused(self, stamp: float, now: float) -> str:
+        if not math.isfinite(stamp):
+            return "invalid_stamp"
+        if stamp <= 0:
+            return "no_stamp"
+        if stamp - now > self.future:
+            return "future"
+        if now - stamp > self.max_age:
+            return "stale"
+        late = self._last - self.jump <= stamp < self._last
+        return "out_of_order" if late or (stamp == self._last and not self.repeats) else ""
 
     def reset(self) -> None:
         """Forget the last stamp and time."""

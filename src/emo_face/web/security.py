@@ -62,10 +62,18 @@ _MAKE_TOKEN = "make one with: python3 -c 'import secrets; print(secrets.token_ur
 
 
 def host_allowed(request: web.Request, bound_to: str, extra: Collection[str]) -> bool:
-    """A loopback server answers to loopback names only, so that no foreign name can point at it (DNS rebinding)."""
+    """A loopback server answers to loopback names only, so that no foreign name can point at it (DNS rebinding).
+
+    Raises:
+        HTTPBadRequest: the Host header is none.
+    """
+    try:
+        parts = urlsplit(f"//{request.host}")
+        name, _ = parts.hostname or "", parts.port
+    except ValueError:
+        raise web.HTTPBadRequest(text="malformed Host\n") from None
     if not is_loopback(bound_to):
         return True
-    name = urlsplit(f"//{request.host}").hostname or ""
     return name in LOOPBACK_NAMES or name in {urlsplit(origin).hostname for origin in extra}
 
 

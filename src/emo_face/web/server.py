@@ -11,12 +11,14 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, urlencode
 
 from aiohttp import WebSocketError, WSCloseCode, WSMsgType, web
 from aiohttp.typedefs import Handler
 
 from emo_face.core.errors import Unavailable, UserError
 from emo_face.web import security
+from emo_face.web.door import Door
 from emo_face.web.hub import Hub, quietly
 from emo_face.web.pages import load_pages
 from emo_face.web.protocol import MAX_COMMAND, CommandError, parse_command
@@ -68,6 +70,7 @@ class FaceServer:
         self.hub = Hub(rate)
         self.refused_commands = 0
         self._pages = load_pages(theme, model)
+        self.door: Door | None = None
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._done: asyncio.Event | None = None
@@ -153,16 +156,18 @@ class FaceServer:
         app.router.add_get("/{path:.*}", self._page)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
         await runner.setup()
-        await web.SockSite(runner, listener).start()
+        assert runner.server is not None
+        self.door = Door(runner.server)
         self._loop, self._done = asyncio.get_running_loop(), asyncio.Event()
-        task = asyncio.create_task(self.hub.run())
+        tasks = [asyncio.create_task(self.hub.run()), asyncio.create_task(self.door.serve(listener))]
         await asyncio.sleep(0)
         ready.set()
         try:
             await self._done.wait()
         finally:
-            task.cancel()
             await self.hub.close(WSCloseCode.GOING_AWAY, "face driver stops")
+            for task in tasks:
+                task.cancel()
             await runner.cleanup()
 
     async def _page(self, request: web.Request) -> web.StreamResponse:
@@ -192,6 +197,8 @@ class FaceServer:
         transport = request.transport
         if transport is None:  # left already
             return page
+        assert self.door is not None
+        self.door.opened(transport)
         try:
             await self.hub.join(page, transport)
             await self._listen(page)
@@ -250,11 +257,15 @@ async def _guard(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Host, token and security headers, for every request."""
     server = request.app[_SERVER]
     assert isinstance(server, FaceServer)
+    assert server.door is not None
+    server.door.asked(request.transport)
     try:
         response = await _admit(request, server, handler)
     except web.HTTPException as error:
         error.headers.update(security.HEADERS)
         raise
+    finally:
+        server.door.answered(request.transport)
     if not response.prepared:
         response.headers.update(security.HEADERS)
         if request.path == "/3d":
@@ -264,15 +275,20 @@ async def _guard(request: web.Request, handler: Handler) -> web.StreamResponse:
 
 async def _admit(request: web.Request, server: FaceServer, handler: Handler) -> web.StreamResponse:
     if not security.host_allowed(request, server.host, server.origins):
-        raise web.HTTPMisdirectedRequest(text="unknown host name\n")
+        raise web.HTTPMisdirectedRequest(
+            text="unknown host name: this page answers to localhost; name others in the face driver's screen.origins, "
+            'such as ["http://kiosk.example"]\n'
+        )
     if request.path == "/healthz":
         return await handler(request)
     if not security.token_allowed(request, server.token):
         raise web.HTTPUnauthorized(text="open this page with ?token=... (parameter screen.token of the face driver)\n")
     if server.token is not None and "token" in request.query and request.path != "/ws":
         # Keep the secret out of the address bar and the history.
-        query = {k: v for k, v in request.query.items() if k != "token"}
-        found = web.HTTPFound(str(request.rel_url.with_query(query)))
+        query = urlencode([(k, v) for k, v in request.query.items() if k != "token"])
+        # Relative, as every link of the pages: a proxy may serve them under a prefix.
+        name = request.path.rpartition("/")[2]
+        found = web.HTTPFound(f"./{quote(name)}{'?' if query else ''}{query}")
         found.set_cookie(security.COOKIE, server.token, httponly=True, samesite="Strict", path="/")
         raise found
     return await handler(request)

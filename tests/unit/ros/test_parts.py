@@ -42,8 +42,9 @@ def test_seconds_of_a_stamp() -> None:
 )
 def test_a_stamp_is_admitted_or_refused_by_name(time: float, now: float, reason: str) -> None:
     gate = StampGate(0.5)
-    assert gate.admit(time, now).reason == reason
-    assert not reason or reason in StampGate.FIX
+    verdict = gate.admit(time, now)
+    assert verdict.reason == reason
+    assert bool(verdict.fix) == bool(reason)
 
 
 def test_reordered_and_repeated_stamps_are_refused() -> None:
@@ -221,3 +222,19 @@ def test_sentences_about_qos_name_the_parameter() -> None:
         "/image", "durability", "subscription", "x"
     )
     assert "qos_overrides./face.publisher.deadline to more" in mismatch("/face", "deadline", "publisher", "x")
+
+
+@pytest.mark.parametrize(
+    ("stamp", "now", "words"),
+    [
+        (1_700_000_000.0, 1_790_000_000.0, "3 years old, as of a recording: play it with `ros2 bag play --clock`"),
+        (1_790_000_000.0 - 300, 1_790_000_000.0, "300 s old, as of a recording"),
+        (812.0, 1_790_000_000.0, "let the camera's driver stamp with the system's time"),
+        (1_790_000_000.0 - 3, 1_790_000_000.0, "run chrony, or raise max_age"),
+        (1_790_000_000.0, 0.0, "let something publish /clock"),
+        (1_790_000_003.0, 1_790_000_000.0, "the clocks of the two machines differ"),
+        (10.0, 95.0, "as of a recording"),  # both in simulated time
+    ],
+)
+def test_what_is_wrong_with_a_stamp_is_told_by_its_distance(stamp: float, now: float, words: str) -> None:
+    assert words in StampGate(0.5).admit(stamp, now).fix

@@ -72,7 +72,7 @@ class Targets:
             return
         verdict = self.gate.admit(target.stamp, node.clock.now())
         if verdict.reason:
-            text = StampGate.FIX[verdict.reason]
+            text = verdict.fix
             node.drop(verdict.reason, f"expression not used: {verdict.reason}: {text}")
             return
         if reason := face.player.show(target, verdict.age, time.monotonic()):

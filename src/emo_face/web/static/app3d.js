@@ -7,7 +7,7 @@ const stop = new StopButton(() => window.emoFace?.link);
 const calls = { onState: badge, onMeta: (meta) => stop.onMeta(meta), onReply: (reply) => stop.onReply(reply) };
 try {
   const { HeadView } = await import('./head3d.js');
-  window.emoFace = await Stage.open(document.getElementById('face'), calls, (canvas, channels) => HeadView.open(canvas, channels, '/model.glb'));
+  window.emoFace = await Stage.open(document.getElementById('face'), calls, (canvas, channels) => HeadView.open(canvas, channels, 'model.glb'));
 } catch (error) {
   badge('', `The head could not be shown: ${error.message}`);
 }

@@ -21,7 +21,9 @@ export class Link {
   connect() {
     clearTimeout(this.timer);
     this.heard = performance.now();
-    const socket = new WebSocket(`${location.protocol === 'https:' ? 'wss' : 'ws'}://${location.host}/ws`);
+    const address = new URL('ws', location.href);  // relative, as every link: a proxy may serve us under a prefix
+    address.protocol = address.protocol.replace('http', 'ws');
+    const socket = new WebSocket(address.href);
     socket.binaryType = 'arraybuffer';
     socket.onmessage = ({ data }) => {
       if (socket !== this.socket) return;

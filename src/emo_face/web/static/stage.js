@@ -38,7 +38,7 @@ export class Stage {
   // `makeView(canvas, channels)`: another view with the interface of FaceView.
   static async open(canvas, calls = {}, makeView = (...of) => new FaceView(...of)) {
     const stage = new Stage();
-    stage.config = await fetchJson('/config.json');
+    stage.config = await fetchJson('config.json');
     stage.view = await makeView(canvas, stage.config.channels);
     const wanted = setting('theme', stage.config.theme);
     stage.mode = setting('mode', 'auto');
@@ -70,7 +70,7 @@ export class Stage {
   }
 
   async setTheme(name) {
-    this.face = await fetchJson(`/faces/${name}.json`);
+    this.face = await fetchJson(`faces/${name}.json`);
     this.theme = name;
     this.view.load(this.face, this.tone());
     this.setMode(this.mode);
