@@ -28,7 +28,8 @@ trap "kill $OTHER" EXIT
 sleep 0.5
 ip link add here type veth peer name there netns $OTHER
 ip addr add 10.9.0.1/24 dev here; ip link set here up; ip route add default dev here
-nsenter -t $OTHER -n bash -c 'ip link set lo up; ip addr add 10.9.0.2/24 dev there; ip link set there up; ip route add default dev there'
+nsenter -t $OTHER -n bash -c 'ip link set lo up; ip addr add 10.9.0.2/24 dev there; ip link set there up
+  ip route add default dev there'
 export OTHER
 "$@"
 """
@@ -52,7 +53,8 @@ SCRIPT = textwrap.dedent("""
     from emo_face.ros.network import listening, open_to_others
     listener, log, *words = sys.argv[1:]
     plain = {k: v for k, v in os.environ.items() if not k.startswith("ROS_AUTOMATIC")}
-    up = subprocess.Popen([sys.executable, "-m", "emo_face.cli.main", "up", *words], stdout=open(log, "w"), stderr=2, env=plain)
+    command = [sys.executable, "-m", "emo_face.cli.main", "up", *words]
+    up = subprocess.Popen(command, stdout=open(log, "w"), stderr=2, env=plain)
     deadline = time.monotonic() + 60
     while "nodes active" not in open(log).read() and time.monotonic() < deadline:
         time.sleep(0.2)
@@ -61,7 +63,7 @@ SCRIPT = textwrap.dedent("""
     seekers = [
         subprocess.Popen([*run, "same_host", "30"], env=plain),
         subprocess.Popen([*elsewhere, *run, "stranger", "8"], env=plain),
-        subprocess.Popen([*elsewhere, *run, "stranger_who_knows_us", "8"], env={**plain, "ROS_STATIC_PEERS": "10.9.0.1"}),
+        subprocess.Popen([*elsewhere, *run, "informed_stranger", "8"], env=plain | {"ROS_STATIC_PEERS": "10.9.0.1"}),
     ]
     for seeker in seekers:
         seeker.wait()
@@ -82,8 +84,26 @@ def two_hosts(tmp_path: Path, *words: str) -> dict[str, dict]:
     cv2.imwrite(str(tmp_path / "grey.png"), np.full((48, 64, 3), 90, np.uint8))
     for name, text in (("hosts.sh", HOSTS), ("listener.py", LISTENER), ("script.py", SCRIPT)):
         (tmp_path / name).write_text(text)
-    up = ["--without", "expression", "--source", str(tmp_path / "grey.png"), "--set", "face_driver.screen.port=0", *words]
-    command = ["unshare", "-n", "-m", "-i", "--propagation", "private", "bash", str(tmp_path / "hosts.sh"), sys.executable]
+    up = [
+        "--without",
+        "expression",
+        "--source",
+        str(tmp_path / "grey.png"),
+        "--set",
+        "face_driver.screen.port=0",
+        *words,
+    ]
+    command = [
+        "unshare",
+        "-n",
+        "-m",
+        "-i",
+        "--propagation",
+        "private",
+        "bash",
+        str(tmp_path / "hosts.sh"),
+        sys.executable,
+    ]
     command += [str(tmp_path / "script.py"), str(tmp_path / "listener.py"), str(tmp_path / "up.log"), *up]
     done = subprocess.run(command, capture_output=True, text=True, timeout=200)
     if "Operation not permitted" in done.stderr:
@@ -96,7 +116,7 @@ def two_hosts(tmp_path: Path, *words: str) -> dict[str, dict]:
 def test_the_host_sees_all_and_a_stranger_nothing(tmp_path):
     seen = two_hosts(tmp_path)
     assert seen["same_host"]["heard"] >= 3
-    for who in ("stranger", "stranger_who_knows_us"):
+    for who in ("stranger", "informed_stranger"):
         assert seen[who]["heard"] == 0
         assert seen[who]["nodes"] == []
     assert any(one.startswith("udp 127.0.0.1:") for one in seen["proc"]["listens"])

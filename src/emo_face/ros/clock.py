@@ -63,7 +63,9 @@ FIX: Mapping[str, str] = {
 def fix_of(reason: str, stamp: float, now: float) -> str:
     """What is behind a refused stamp and what mends it, told apart by how far it is from the clock (seconds)."""
     if reason == "stale" and stamp < CALENDAR <= now:
-        return "it counts from the start of the camera or the host: let the camera's driver stamp with the system's time"
+        return (
+            "it counts from the start of the camera or the host: let the camera's driver stamp with the system's time"
+        )
     if reason == "stale" and now - stamp > RECORDED:
         return (
             f"it is {_long(now - stamp)} old, as of a recording: play it with `ros2 bag play --clock` and set "

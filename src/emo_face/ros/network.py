@@ -94,7 +94,7 @@ def _sockets(pid: int | str) -> Iterator[str]:
 
 
 def _table(pid: int | str, name: str, state: str) -> Iterator[tuple[str, int, str]]:
-    """(address, port, inode) of the sockets in ``state`` of /proc/net (Linux, Documentation/networking/proc_net_tcp)."""
+    """(address, port, inode) of the sockets in ``state`` (Linux, Documentation/networking/proc_net_tcp)."""
     try:
         lines = Path(f"/proc/{pid}/net/{name}").read_text(encoding="ascii").splitlines()[1:]
     except OSError:

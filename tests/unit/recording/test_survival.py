@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import shutil
@@ -71,10 +72,10 @@ def test_bytes_turned_over_are_no_crash(tmp_path):
             broken[place] = rng.integers(256)
         path = tmp_path / f"broken{number}.mcap"
         path.write_bytes(broken[: -rng.integers(1, 9)] if number % 2 else broken)
-        try:
-            assert len(list(read_bag(path))) <= 100
-        except UserError as error:
-            assert str(path) in str(error)
+        found: list[object] = []
+        with contextlib.suppress(UserError):  # any other exception fails the test
+            found = list(read_bag(path))
+        assert len(found) <= 100
 
 
 KILLED = """

@@ -199,7 +199,7 @@ def test_token_guards_pages_and_socket() -> None:
         assert (await get(server.url, params={"token": "wrong-wrong-wrong"}))[0] == 401
         assert (await get(server.url + "healthz"))[0] == 200
         status, _, headers = await get(server.url + "tune", params={"token": TOKEN, "theme": "eyes"})
-        assert (status, headers["Location"]) == (302, "/tune?theme=eyes"), "the token leaves the address bar"
+        assert (status, headers["Location"]) == (302, "./tune?theme=eyes"), "the token leaves the address bar"
         assert "HttpOnly" in headers["Set-Cookie"]
         assert "SameSite=Strict" in headers["Set-Cookie"]
         assert (await get(server.url, cookies={"emo_face_token": TOKEN}))[0] == 200

@@ -38,7 +38,7 @@ function settings(stage) {
   $('mode').value = stage.mode;
   $('theme').onchange = ({ target }) => { stage.setTheme(target.value); remember('theme', target.value); };
   $('mode').onchange = ({ target }) => { stage.setMode(target.value); remember('mode', target.value); };
-  $('model').hidden = !stage.config.model;
+  if (stage.config.model) Object.assign($('model'), { hidden: false, href: '3d' });
   $('full').onclick = fullScreen;
   addEventListener('keydown', (event) => {
     if (event.target.closest?.('select, input') || event.ctrlKey || event.metaKey || event.altKey) return;
