@@ -162,6 +162,7 @@ def _boxes(args: argparse.Namespace) -> int:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+    from emo_face.datasets import shares
     from emo_face.datasets.pictures import detect
     from emo_face.datasets.records import read_jsonl, write_jsonl
     from emo_face.runtime.runners import run_shards
@@ -179,12 +180,12 @@ def _boxes(args: argparse.Namespace) -> int:
             job, found, folder, args.shards, _runner.chosen(args, folder), lambda n: progress.update(task, completed=n)
         )
     filled, bad = detect.records_of(rows)
-    before, after = detect.view_shares(people), detect.view_shares(filled)
+    before, after = shares.view_shares(people), shares.view_shares(filled)
     write_jsonl(args.to, filled)
     if args.json:
         print(json.dumps({"people": len(filled), "before": before, "after": after, "unreadable": bad}))
     else:
-        print(f"{args.to}: {len(filled)} people; {detect.share_text(after)} (before: {detect.share_text(before)})")
+        print(f"{args.to}: {len(filled)} people; {shares.share_text(after)} (before: {shares.share_text(before)})")
     for line in bad[:10]:
         print(f"boxes: {line}", file=sys.stderr)
     if bad:

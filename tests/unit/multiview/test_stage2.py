@@ -267,6 +267,7 @@ def test_bad_input_is_named(world, tmp_path):
         stage2.train(synthetic(10), synthetic(0), FUSION)
 
 
+@pytest.mark.slow  # a figure of a quiet machine
 def test_emotic_size_trains_in_a_minute():
     """23,266 people x 3 views x 768 features, 26 labels: three epochs here, ten are at most 60 s on two cores."""
     rng = np.random.default_rng(0)

@@ -20,7 +20,6 @@ from emo_face.runtime.shards import Job, Row
 from emo_face.runtime.store import open_store
 
 FORMAT = 1  # of the rows; another one computes everything anew
-VIEWS = ("scene", "body", "face")
 # Full size, and every person of a group: a data set is read once and at leisure.
 SETTINGS = DetectorSettings(imgsz=640, face_imgsz=640, max_people=100)
 
@@ -83,34 +82,6 @@ def records_of(rows: Sequence[Row]) -> tuple[list[Record], list[str]]:
     """Records from the job's rows, and the pictures that could not be read."""
     bad = sorted({f"{row['record']['image']}: {row['error']}" for row in rows if "error" in row})
     return [from_row(row["record"]) for row in rows], bad
-
-
-def view_shares(records: Sequence[Record]) -> dict[str, float]:
-    """View -> share of the people that have it, in [0, 1]; 0 for no records."""
-    n = max(len(records), 1)
-    return {
-        "scene": float(bool(records)),
-        "body": sum(record.bbox_body is not None for record in records) / n,
-        "face": sum(record.bbox_face is not None for record in records) / n,
-    }
-
-
-def need_views(records: Sequence[Record], views: Sequence[str], where: str) -> dict[str, float]:
-    """The shares of the views. Raises UserError if nobody has one of ``views``: nothing could be learned from it."""
-    shares = view_shares(records)
-    absent = [view for view in views if records and shares[view] == 0.0]
-    if absent:
-        left = " ".join(view for view in views if view not in absent)
-        raise UserError(
-            f"{where}: none of {len(records)} people has the view {', '.join(absent)}; add boxes by "
-            f"`emo-face data boxes --records RECORDS --images IMAGES --to RECORDS`, or leave it out: --views {left}"
-        )
-    return shares
-
-
-def share_text(shares: Mapping[str, float]) -> str:
-    """``scene 100.0 %, body 97.2 %, face 84.1 %``."""
-    return ", ".join(f"{view} {100 * share:.1f} %" for view, share in shares.items())
 
 
 def _load(settings: DetectorSettings) -> tuple[Detectors, dict[str, str]]:

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from emo_face.core.errors import UserError
+from emo_face.datasets.shares import need_views
 from emo_face.perception.multiview.config import EncoderConfig, FusionConfig
 from emo_face.runtime.files import is_full
 from emo_face.training.common.arguments import add_fields, config_of
@@ -106,6 +107,7 @@ def _stage1(args: argparse.Namespace) -> None:
     from emo_face.training.multiview.stage1 import Stage1
 
     rows = read_corpus(args.corpus)
+    shares = need_views([row.record for row in rows], args.views, args.corpus)
     device, dtype = _device(args)
     if device == "cpu":
         os.environ["ACCELERATE_USE_CPU"] = "true"  # accelerate chooses a GPU by itself where there is one
@@ -134,7 +136,8 @@ def _stage1(args: argparse.Namespace) -> None:
     run_ = Stage1(vlm, collate, parts["train"], parts["val"], settings, args.out, str(args.base))
     progress = run_.run()
     if run_.accelerator.is_main_process:
-        print(json.dumps({"steps": progress.step, "best_step": progress.best_step, "validation_loss": progress.best}))
+        best = {"best_step": progress.best_step, "validation_loss": progress.best}
+        print(json.dumps({"steps": progress.step, **best, "views": shares}))
 
 
 def _cache(args: argparse.Namespace) -> None:
@@ -151,6 +154,7 @@ def _cache(args: argparse.Namespace) -> None:
     base = load_base(args.base, dtype)
     base.language_model = None  # features need no language model
     encoder = place(load_encoder(args.encoder, base), device, "the encoder")
+    shares = need_views(records, encoder.config.views, args.records)
     pictures = Pictures.of(args.images, encoder.config, records)
     done = 0
     with bar("features", len(records)) as tick:
@@ -162,7 +166,8 @@ def _cache(args: argparse.Namespace) -> None:
 
         cache = FeatureCache(args.out, encoder, files=fingerprint(args.encoder, args.base))
         found = cache.build(records, pictures, args.batch_size, device, count)
-    print(json.dumps({"people": len(found.ids), "encoded_now": done, "shape": list(found.features.shape)}))
+    shape = list(found.features.shape)
+    print(json.dumps({"people": len(found.ids), "encoded_now": done, "shape": shape, "views": shares}))
 
 
 def _stage2(args: argparse.Namespace) -> None:
@@ -179,6 +184,7 @@ def _stage2(args: argparse.Namespace) -> None:
     cache = FeatureCache.reading(args.cache)
     features = cache.load()
     train, validation = of_split(records, "train"), of_split(records, "val")
+    shares = need_views([*train, *validation], cache.meta()["views"], args.records)
     name = train[0].label_set
     meta = cache.meta()
     trained_on = meta.get("files", {})
@@ -198,10 +204,10 @@ def _stage2(args: argparse.Namespace) -> None:
     settings = config_of(Stage2Config, args)
     with bar("stage 2", settings.epochs) as tick:
         trained = stage2.train(data[0], data[1], fusion, settings, tick)
-    card = dataclasses.replace(trained.card, encoder=trained_on)
+    card = dataclasses.replace(trained.card, encoder=trained_on, metrics=trained.card.metrics | {"views": shares})
     head_file.save(args.out, trained.head, card)
     if args.encoder is not None and args.encoder.resolve() != args.out.resolve():
         for file in (checkpoint.WEIGHTS, checkpoint.CARD):
             shutil.copyfile(args.encoder / file, args.out / file)
     result = {key: card.metrics["val"].get(key) for key in ("mAP", "f1", "hamming", "accuracy")}
-    print(json.dumps({"validation": result, "epochs": trained.history}))
+    print(json.dumps({"validation": result, "epochs": trained.history, "views": shares}))

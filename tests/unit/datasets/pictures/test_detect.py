@@ -11,9 +11,7 @@ import numpy as np
 import pytest
 
 from emo_face.cli.main import main
-from emo_face.core.errors import UserError
 from emo_face.core.types import Box, Face
-from emo_face.datasets.pictures import detect
 from emo_face.datasets.pictures.match import Finder
 from emo_face.datasets.records import Record, read_jsonl, write_jsonl
 from emo_face.perception.build import Detectors
@@ -161,13 +159,6 @@ def test_a_missing_folder_is_named(folder, capsys):
     shutil.rmtree(folder / "p")
     assert boxes(folder) == 2
     assert "no such folder" in capsys.readouterr().err
-
-
-def test_a_view_that_nobody_has_is_refused_unless_left_out():
-    people = [person("a", bbox_body=LEFT), person("b", bbox_body=RIGHT)]
-    assert detect.need_views(people, ("scene", "body"), "stage1") == {"scene": 1.0, "body": 1.0, "face": 0.0}
-    with pytest.raises(UserError, match=r"none of 2 people has the view face.*data boxes.*--views scene body"):
-        detect.need_views(people, ("scene", "body", "face"), "stage1")
 
 
 def test_records_keep_who_found_a_box(tmp_path):
