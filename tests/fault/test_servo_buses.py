@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from emo_face.bench.probes.servo_bus import DynamixelBus, FakeBus, FeetechBus, ScsServo, Servo, Xl320Servo, XServo
 from emo_face.core.errors import ConfigError
 from emo_face.face.drivers.base import DriverError, Interrupted
 from emo_face.face.drivers.dynamixel import DynamixelDriver
@@ -20,8 +19,6 @@ from emo_face.face.drivers.serial_bus import SerialBusDriver
 from emo_face.face.drivers.stop import StopState
 
 pytest.importorskip("serial", reason="needs pyserial: scripts/setup.sh feetech")
-sys.path.insert(0, str(Path(__file__).parent))
-from fake_bus import DynamixelBus, FakeBus, FeetechBus, ScsServo, Servo, Xl320Servo, XServo
 
 NAMES, IDS = ("brow", "lid", "jaw"), (1, 2, 7)
 KINDS: dict[str, tuple[type[FakeBus], type[SerialBusDriver]]] = {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from emo_face.bench.probes.servo_bus import DynamixelBus, FakeBus, FeetechBus
 from emo_face.core.paths import share_dir
 from emo_face.face.control.controller import FaceController
 from emo_face.face.drivers import StopReport, StopState, open_driver
@@ -22,8 +22,6 @@ from emo_face.face.rig import load_rig
 from emo_face.face.safety import GateState
 
 pytest.importorskip("serial", reason="needs pyserial: scripts/setup.sh feetech")
-sys.path.insert(0, str(Path(__file__).parent))
-from fake_bus import DynamixelBus, FakeBus, FeetechBus
 
 DT = 0.01
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -15,11 +14,10 @@ import yaml
 pytest.importorskip("rclpy")
 pytest.importorskip("emo_face_msgs", reason="needs the messages: run scripts/setup.sh")
 pytest.importorskip("serial", reason="needs pyserial: scripts/setup.sh feetech")
-sys.path.insert(0, str(Path(__file__).parents[1] / "fault"))
 from facing import Face
-from fake_bus import FeetechBus
 from std_srvs.srv import SetBool
 
+from emo_face.bench.probes.servo_bus import FeetechBus
 from emo_face.core.paths import share_dir
 from emo_face.nodes.face_driver import FaceDriverNode
 

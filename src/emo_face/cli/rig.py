@@ -53,6 +53,8 @@ def run(args: argparse.Namespace) -> int:
             f"{rig.source.path}: {rig.name}: {len(rig.names)} actuators, {len(rig.interlocks)} interlocks, "
             f"{len(rig.dwells)} dwell limits, {rig.driver.kind} driver: good"
         )
+        steps = zip(rig.names, rig.limits.stopping_distance, rig.units, strict=True)
+        print("after a stall of the loop a motor steps at most: " + ", ".join(f"{n} {d:.3g} {u}" for n, d, u in steps))
         if absent:
             print(f"not on this machine yet: {absent}")
     return 0

@@ -184,7 +184,7 @@ class SerialBusDriver(ABC):
         """Torque off by broadcast and one by one, until each servo that answers reads back 0."""
         self._interrupted.clear()
         self._let_go()
-        end, rounds, torque = time.monotonic() + patience, 0, np.full(len(self._ids), np.nan)
+        end, rounds, before = time.monotonic() + patience, 0, tuple[str, ...]()
         while True:
             why = ""
             try:
@@ -200,8 +200,13 @@ class SerialBusDriver(ABC):
             left = unconfirmed(self._names, torque)
             if not left:
                 return StopReport(StopState.STOPPED)
-            on = (torque == 1).any()
-            if time.monotonic() > end or (rounds > 1 and not on):  # the silent ones are asked again by the caller
+            on, some = bool((torque == 1).any()), len(left) < len(self._ids)
+            for servo, value in zip(self._ids, torque, strict=True):
+                if some and np.isnan(value):
+                    self._chain.silent(servo)  # keeps the others waiting no more
+            settled = left == before and some and not on  # the caller asks the silent ones again later
+            before = left
+            if time.monotonic() > end or settled:
                 return StopReport(StopState.NOT_OFF, left, why or ("torque reads on" if on else "no answer"))
 
     def interrupt(self) -> None:

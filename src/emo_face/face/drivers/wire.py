@@ -19,7 +19,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from emo_face.face.drivers.base import DriverError, Interrupted, MissingLibrary
 
@@ -37,8 +37,14 @@ class Status:
     data: bytes
 
 
+MORE, WRONG = 0, -1
+"""Bytes that may become an answer, and bytes that are none."""
+
+
 class Framing(ABC):
     """How one maker packs instructions and answers."""
+
+    HEADER: ClassVar[bytes]
 
     @abstractmethod
     def instruction(self, servo: int, code: int, parameters: bytes) -> bytes:
@@ -49,12 +55,31 @@ class Framing(ABC):
         """A register's address, or a number of bytes, as parameters hold it."""
 
     @abstractmethod
+    def look(self, buffer: bytes) -> tuple[Status | None, int]:
+        """The answer that ``buffer`` begins with and its length; None and :data:`MORE` or :data:`WRONG` otherwise."""
+
     def take(self, buffer: bytes) -> tuple[Status | None, bytes]:
-        """The first whole answer in ``buffer`` and what follows it; None and what may still become one otherwise."""
+        """The first whole answer in ``buffer`` and what follows it; None and what may still become one otherwise.
+
+        What looks like a beginning in noise may claim to be long: an answer behind it is not kept waiting for that.
+        """
+        start, keep = buffer.find(self.HEADER), -1
+        while start >= 0:
+            status, size = self.look(buffer[start:])
+            if status is not None:
+                return status, buffer[start + size :]
+            if size == MORE and keep < 0:
+                keep = start
+            start = buffer.find(self.HEADER, start + 1)
+        if keep < 0:  # at most the first bytes of a header
+            keep = len(buffer) - next((n for n in (3, 2, 1) if buffer.endswith(self.HEADER[:n])), 0)
+        return None, buffer[keep:]
 
 
 class FeetechFraming(Framing):
     """SCS, SMS and STS series."""
+
+    HEADER = b"\xff\xff"
 
     def instruction(self, servo: int, code: int, parameters: bytes) -> bytes:
         body = bytes([servo, len(parameters) + 2, code]) + parameters
@@ -63,19 +88,16 @@ class FeetechFraming(Framing):
     def address(self, register: int) -> bytes:
         return bytes([register])
 
-    def take(self, buffer: bytes) -> tuple[Status | None, bytes]:
-        while (start := buffer.find(b"\xff\xff")) >= 0:
-            buffer = buffer[start:]
-            if len(buffer) < 4:
-                return None, buffer
-            end = 4 + buffer[3]
-            if buffer[2] < BROADCAST and buffer[3] >= 2:
-                if len(buffer) < end:
-                    return None, buffer
-                if ~sum(buffer[2 : end - 1]) & 0xFF == buffer[end - 1]:
-                    return Status(buffer[2], buffer[4], buffer[5 : end - 1]), buffer[end:]
-            buffer = buffer[1:]
-        return None, buffer[-1:] if buffer.endswith(b"\xff") else b""
+    def look(self, buffer: bytes) -> tuple[Status | None, int]:
+        if len(buffer) < 4:
+            return None, MORE
+        end = 4 + buffer[3]
+        if buffer[2] >= BROADCAST or buffer[3] < 2:
+            return None, WRONG
+        if len(buffer) < end:
+            return None, MORE
+        good = ~sum(buffer[2 : end - 1]) & 0xFF == buffer[end - 1]
+        return (Status(buffer[2], buffer[4], buffer[5 : end - 1]), end) if good else (None, WRONG)
 
 
 class DynamixelFraming(Framing):
@@ -91,21 +113,17 @@ class DynamixelFraming(Framing):
     def address(self, register: int) -> bytes:
         return register.to_bytes(2, "little")
 
-    def take(self, buffer: bytes) -> tuple[Status | None, bytes]:
-        while (start := buffer.find(self.HEADER)) >= 0:
-            buffer = buffer[start:]
-            if len(buffer) < 8:
-                return None, buffer
-            end = 7 + int.from_bytes(buffer[5:7], "little")
-            if buffer[7] == 0x55 and 11 <= end <= 1024:
-                if len(buffer) < end:
-                    return None, buffer
-                if crc16(buffer[: end - 2]) == int.from_bytes(buffer[end - 2 : end], "little"):
-                    data = buffer[9 : end - 2].replace(b"\xff\xff\xfd\xfd", b"\xff\xff\xfd")
-                    return Status(buffer[4], buffer[8], data), buffer[end:]
-            buffer = buffer[1:]
-        keep = next((n for n in (3, 2, 1) if buffer.endswith(self.HEADER[:n])), 0)
-        return None, buffer[len(buffer) - keep :]
+    def look(self, buffer: bytes) -> tuple[Status | None, int]:
+        if len(buffer) < 8:
+            return None, MORE
+        end = 7 + int.from_bytes(buffer[5:7], "little")
+        if buffer[7] != 0x55 or not 11 <= end <= 1024:
+            return None, WRONG
+        if len(buffer) < end:
+            return None, MORE
+        if crc16(buffer[: end - 2]) != int.from_bytes(buffer[end - 2 : end], "little"):
+            return None, WRONG
+        return Status(buffer[4], buffer[8], buffer[9 : end - 2].replace(b"\xff\xff\xfd\xfd", b"\xff\xff\xfd")), end
 
 
 def _crc_table() -> tuple[int, ...]:

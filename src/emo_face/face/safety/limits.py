@@ -65,6 +65,17 @@ class ActuatorLimits:
     def __len__(self) -> int:
         return len(self.names)
 
+    @property
+    def stopping_distance(self) -> Array:
+        """(n,) farthest that an actuator goes while it brakes as hard as it may, from any state inside the limits.
+
+        That is also the farthest step after a stall: the motors stood still while the path braked on paper.
+        """
+        v, a, j = self.velocity, self.acceleration, self.jerk
+        turning = v * a / j  # an acceleration that must be eased out first keeps the velocity at most at its limit
+        braking = np.where(v * j >= a * a, v * (v / a + a / j) / 2, v * np.sqrt(v / j))
+        return np.asarray(np.minimum(turning + braking, self.upper - self.lower), np.float64)
+
     def index(self, name: str) -> int:
         """Position of actuator ``name``. Raises ValueError that lists the known names."""
         try:

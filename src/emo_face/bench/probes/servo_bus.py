@@ -24,6 +24,8 @@ import threading
 import time
 import tty
 from collections.abc import Iterable
+from functools import cache
+from typing import Literal
 
 
 def signed(raw: int, bit: int) -> int:
@@ -46,7 +48,8 @@ class Servo:
     """
 
     TORQUE, GOAL, POSITION, SPEED = 40, (42, 2), (56, 2), (46, 2)
-    ENDIAN, SIZE = "little", 87
+    SIZE = 87
+    ENDIAN: Literal["little", "big"] = "little"
 
     def __init__(self) -> None:
         self.table = bytearray(self.SIZE)
@@ -65,24 +68,30 @@ class Servo:
         return signed(raw, 15)
 
     def put(self, field: tuple[int, int], value: int) -> None:
+        """Store a number as the maker encodes it."""
         self.store(field, magnitude(value, 15))
 
     def raw(self, field: tuple[int, int]) -> int:
-        return int.from_bytes(self.table[field[0] : sum(field)], self.ENDIAN)  # type: ignore[arg-type]
+        """A field's bits."""
+        return int.from_bytes(self.table[field[0] : sum(field)], self.ENDIAN)
 
     def store(self, field: tuple[int, int], raw: int) -> None:
-        self.table[field[0] : sum(field)] = raw.to_bytes(field[1], self.ENDIAN)  # type: ignore[arg-type]
+        """Set a field's bits."""
+        self.table[field[0] : sum(field)] = raw.to_bytes(field[1], self.ENDIAN)
 
     @property
     def torque(self) -> int:
+        """Its torque switch."""
         return self.table[self.TORQUE]
 
     @property
     def goal(self) -> int:
+        """Goal position in ticks."""
         return self.number(self.GOAL)
 
     @property
     def position(self) -> int:
+        """Where the horn stands, ticks."""
         return self.number(self.POSITION)
 
     @position.setter
@@ -90,12 +99,14 @@ class Servo:
         self.put(self.POSITION, ticks)
 
     def load(self, thousandths: int) -> None:
+        """Present load in 0.1 %."""
         self.store((60, 2), magnitude(thousandths, 10))
 
     def fed(self, now: float) -> None:
         """Some instruction packet passed on the bus."""
 
     def write(self, address: int, data: bytes) -> None:
+        """Obey a write."""
         if self.deaf or self.absent or address + len(data) > len(self.table):
             return
         self.table[address : address + len(data)] = data
@@ -288,7 +299,8 @@ class FakeBus:
         packet = self._packet(sender, servo.error, data[:-1] if servo.short_data else data)
         if servo.corrupt:
             packet = packet[:-1] + bytes([packet[-1] ^ 0x55])
-        time.sleep(self.delay)
+        if self.delay:
+            time.sleep(self.delay)
         self._out(self.garbage + packet[: servo.cut])
 
     def _step(self) -> bool:
@@ -363,8 +375,13 @@ def crc16(data: bytes) -> int:
     """CRC-16 of protocol 2.0: polynomial 0x8005, start 0, no reflection."""
     crc = 0
     for byte in data:
-        crc ^= byte << 8
-        for _ in range(8):
-            crc = (crc << 1) ^ 0x8005 if crc & 0x8000 else crc << 1
-            crc &= 0xFFFF
+        crc = (crc << 8 & 0xFFFF) ^ _crc_of(byte ^ crc >> 8)
     return crc
+
+
+@cache
+def _crc_of(byte: int) -> int:
+    crc = byte << 8
+    for _ in range(8):
+        crc = (crc << 1) ^ 0x8005 if crc & 0x8000 else crc << 1
+    return crc & 0xFFFF
