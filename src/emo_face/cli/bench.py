@@ -17,11 +17,12 @@ from types import ModuleType
 
 
 def benchmarks() -> dict[str, ModuleType]:
-    """Every module of ``emo_face.bench``: it has ``add_arguments(parser)`` and ``measure(args) -> dict``."""
+    """Every module of ``emo_face.bench`` with ``add_arguments(parser)`` and ``measure(args) -> dict``."""
     from emo_face import bench
 
     names = sorted(info.name for info in pkgutil.iter_modules(bench.__path__) if not info.ispkg)
-    return {name: import_module(f"emo_face.bench.{name}") for name in names}
+    modules = {name: import_module(f"emo_face.bench.{name}") for name in names}
+    return {name: module for name, module in modules.items() if hasattr(module, "measure")}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
