@@ -22,7 +22,7 @@ def benchmarks() -> dict[str, ModuleType]:
 
     names = sorted(info.name for info in pkgutil.iter_modules(bench.__path__) if not info.ispkg)
     modules = {name: import_module(f"emo_face.bench.{name}") for name in names}
-    return {name: module for name, module in modules.items() if hasattr(module, "measure")}
+    return {name: module for name, module in modules.items() if hasattr(module, "add_arguments")}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
