@@ -7,7 +7,6 @@ the outputs of INFERNO/EMOCA, DECA and SMIRK by :func:`import_outputs` (``emo-fa
 from __future__ import annotations
 
 import json
-import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,8 +19,9 @@ from emo_face.core.errors import ModelError, UserError
 from emo_face.core.types import FloatArray
 from emo_face.datasets.records import Record
 from emo_face.expression.contextface.prompts import FaceTarget
-from emo_face.face.flame.codes import ALIASES, read_codes
+from emo_face.face.flame.codes import ALIASES, read_codes, read_fields
 from emo_face.face.flame.model import EXPRESSIONS, VERSIONS
+from emo_face.runtime.arrays import read_npy, read_npz
 
 FORMAT = "emo-face-flame-targets-1"
 MAX_JAW = 1.0
@@ -104,13 +104,12 @@ def read(path: Path, version: str | None = None) -> FlameTargets:
     if not path.is_file():
         raise UserError(f"{path}: no such targets file; make one with: emo-face data targets --help")
     try:
-        with np.load(path, allow_pickle=False) as data:
-            raw = {name: data[name] for name in data.files}
+        raw = read_npz(path)
         head: dict[str, Any] = json.loads(str(raw["meta"]))
         stated = str(head["flame_version"])
         ids = tuple(str(name) for name in raw["ids"])
         arrays = {name: np.asarray(raw[name], np.float32) for name in ("expression", "jaw", "eyelids")}
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, KeyError, TypeError, ModelError) as error:
         raise UserError(f"{path}: not a targets file ({error}); make one with: emo-face data targets --help") from None
     if head.get("format") != FORMAT:
         raise UserError(f"{path}: format {head.get('format')!r}, expected {FORMAT!r}")
@@ -138,7 +137,7 @@ def import_outputs(
     """Collect what a face tool wrote for each record's picture.
 
     Looked for under ``folder``, for a picture ``a/b.png``: ``a/b`` (folder of .npy), ``a/b.npz``, ``a/b.json``,
-    ``a/b.npy`` (the expression alone), and EMOCA's ``a/b00`` (first face).
+    ``a/b.frame``, ``a/b.npy`` (the expression alone), and EMOCA's ``a/b00`` (first face).
 
     Args:
         version: basis that the tool was run with; its outputs do not say, so the caller must. A file that does say
@@ -195,7 +194,7 @@ def _find(folder: Path, record: Record, named: str) -> Path | None:
         choices: Iterable[Path] = (path if path.is_absolute() else folder / path, folder / path.name)
     else:
         stem = folder / Path(record.image).with_suffix("")
-        ends = ("", ".npz", ".json", ".npy", "00")
+        ends = ("", ".npz", ".json", ".frame", ".npy", "00")
         choices = [stem.with_name(stem.name + end) for end in ends]
         choices += [folder / (stem.name + end) for end in ends]
     return next((path for path in choices if path.is_file() or (path.is_dir() and any(path.glob("*.npy")))), None)
@@ -205,8 +204,8 @@ def _one(path: Path, version: str) -> tuple[FloatArray, FloatArray, FloatArray, 
     """Expression, jaw, eyelids (NaN where absent) and the number of expression coefficients of a file."""
     if path.suffix == ".npy":
         try:
-            bare = np.asarray(np.load(path, allow_pickle=False), float).ravel()
-        except (OSError, ValueError, EOFError) as error:
+            bare = np.asarray(read_npy(path), float).ravel()
+        except (TypeError, ValueError) as error:
             raise ModelError(f"{path} cannot be read: {error}") from None
         if not 1 <= len(bare) <= EXPRESSIONS or not np.isfinite(bare).all():
             raise ModelError(f"{path}: expected 1 to {EXPRESSIONS} finite coefficients, got {len(bare)}")
@@ -226,13 +225,7 @@ def _one(path: Path, version: str) -> tuple[FloatArray, FloatArray, FloatArray, 
 
 def _sizes(path: Path) -> dict[str, int]:
     """Field -> how many numbers; the file was read once already, so it is sound."""
-    if path.is_dir():
-        return {p.stem: int(np.load(p, allow_pickle=False).size) for p in path.glob("*.npy")}
-    if path.suffix == ".npz":
-        with np.load(path, allow_pickle=False) as data:
-            return {name: int(data[name].size) for name in data.files}
-    body = json.loads(path.read_text(encoding="utf-8"))
-    return {name: int(np.size(value)) for name, value in body.items()}
+    return {name: int(np.size(value)) for name, value in read_fields(path).items()}
 
 
 def _reason(error: ModelError, path: Path) -> str:

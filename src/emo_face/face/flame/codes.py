@@ -1,4 +1,18 @@
-"""FLAME parameters in files: shape, expression, pose, jaw and eyelids, as EMOCA, INFERNO, DECA and SMIRK name them."""
+"""FLAME parameters in files: shape, expression, pose, jaw and eyelids, as the trackers of FLAME name them.
+
+Names and shapes by their code:
+
+    DECA, spectre, EMOCA, INFERNO   shape, exp, pose (6: global then jaw), tex, cam, light, detail, and so on;
+                                    also with ``code`` behind
+    SMIRK                           shape_params, expression_params, pose_params, jaw_params, eyelid_params, cam
+    MICA                            identity (300 shape coefficients)
+    metrical-tracker                ``*.frame`` (torch.save): flame.{exp, shape, tex, sh, eyes, eyelids, jaw}, where
+                                    jaw is a 6D rotation (the first two rows of its matrix), camera, opencv
+    VHAP (GaussianAvatars)          flame_param/*.npz: translation, rotation, neck_pose, jaw_pose, eyes_pose, shape,
+                                    expr, static_offset
+
+An array under any other name is refused: nobody knows what it would have meant.
+"""
 
 from __future__ import annotations
 
@@ -9,22 +23,29 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 
 from emo_face.core.errors import ModelError
 from emo_face.core.types import FloatArray
 from emo_face.face.flame.model import EXPRESSIONS, SHAPES
+from emo_face.face.flame.pickle import array_of, fields_of, parse_flame_pickle
+from emo_face.runtime.arrays import MAX_BYTES, read_npy, read_npz
 
 FORMAT = "emo-face-flame-codes-1"
-# Names seen in the outputs of EMOCA and INFERNO (shape.npy, exp.npy, pose.npy), DECA (shape, exp, pose) and SMIRK
-# (shape_params, expression_params, pose_params, jaw_params, eyelid_params); pose of six is global then jaw.
 ALIASES = {
-    "shape": ("shape", "shapecode", "shape_params", "betas"),
-    "expression": ("expression", "exp", "expcode", "expression_params"),
-    "pose": ("pose", "posecode", "pose_params", "global_pose"),
+    "shape": ("shape", "shapecode", "shape_params", "betas", "identity"),
+    "expression": ("expression", "exp", "expcode", "expression_params", "expr"),
+    "pose": ("pose", "posecode", "pose_params", "global_pose", "rotation"),
     "jaw": ("jaw", "jaw_pose", "jawpose", "jaw_params"),
     "eyelids": ("eyelids", "eyelid_params"),
 }
+PASSED_BY = frozenset({
+    "format", "flame_version", "tex", "texcode", "tex_params", "cam", "light", "lightcode", "light_params",
+    "detail", "detailcode", "detailemocode", "images", "euler_jaw_pose", "valence", "arousal", "sh", "eyes", "eyes_pose", "neck", "neck_pose",
+    "translation", "static_offset", "dynamic_offset",
+})  # fmt: skip
+"""What the same tools write beside: texture, light, camera, detail, gaze, place. It is not read, and no error."""
 DEFAULT_VERSION = "flame2020"
 """All of these tools regress FLAME 2020 parameters unless they say otherwise."""
 
@@ -42,25 +63,21 @@ class FlameCodes:
 
 
 def read_codes(path: Path, version: str | None = None) -> FlameCodes:
-    """Read parameters from a ``.json``, an ``.npz``, or a folder of ``.npy`` files; never a pickle.
+    """Read parameters from a ``.json``, an ``.npz``, a ``.frame``, or a folder of ``.npy`` files; nothing is run.
 
     Args:
         version: what the caller expects; a file that names another version is refused.
 
     Raises:
-        ModelError: missing, unreadable, another version, or a field of a wrong length; names file and field.
+        ModelError: missing, unreadable, another version, an array of an unknown name, a field named twice or of a wrong
+            length; names file and field.
     """
-    raw = _read(path)
+    raw = read_fields(path)
     known = {str(raw.get("flame_version", version or DEFAULT_VERSION))}
     stated = known.pop()
     if version is not None and stated != version:
         raise ModelError(f"{path}: made for {stated}, expected {version}; convert it with: emo-face flame convert")
-    found: dict[str, FloatArray] = {}
-    for name, aliases in ALIASES.items():
-        for alias in aliases:
-            if alias in raw:
-                found[name] = _vector(raw[alias], f"{path}: {alias}")
-                break
+    found = {name: _vector(raw[alias], f"{path}: {alias}") for name, alias in _named(raw, path).items()}
     if not found:
         names = ", ".join(a for aliases in ALIASES.values() for a in aliases)
         raise ModelError(f"{path}: none of the fields {names}; it has {', '.join(sorted(raw)[:8]) or 'nothing'}")
@@ -68,9 +85,27 @@ def read_codes(path: Path, version: str | None = None) -> FlameCodes:
     if len(pose) == 6:
         pose, jaw = pose[:3], pose[3:]
         found.setdefault("jaw", jaw)
+    if len(found.get("jaw", ())) == 6:
+        found["jaw"] = from_6d(found["jaw"], f"{path}: jaw")
     sizes = {"shape": SHAPES, "expression": EXPRESSIONS, "jaw": 3, "eyelids": 2}
     padded = {n: _padded(found.get(n, np.zeros(0)), size, f"{path}: {n}") for n, size in sizes.items()}
     return FlameCodes(version=stated, root=_padded(pose, 3, f"{path}: pose"), **padded)
+
+
+def from_6d(values: FloatArray, where: str) -> FloatArray:
+    """Axis-angle (3,) rad of a rotation as the first two rows of its matrix (Zhou et al., CVPR 2019; PyTorch3D).
+
+    Raises:
+        ModelError: the rows are no directions.
+    """
+    first, second = values[:3], values[3:]
+    length = float(np.linalg.norm(first))
+    x = first / (length or 1.0)
+    y = second - float(x @ second) * x
+    if length < 1e-6 or float(np.linalg.norm(y)) < 1e-6:
+        raise ModelError(f"{where}: six numbers that are no rotation")
+    y = y / np.linalg.norm(y)
+    return np.asarray(cv2.Rodrigues(np.stack([x, y, np.cross(x, y)]))[0], np.float64).reshape(3)
 
 
 def write_codes(path: Path, codes: FlameCodes) -> None:
@@ -87,21 +122,58 @@ def write_codes(path: Path, codes: FlameCodes) -> None:
     path.write_text(json.dumps(body) + "\n", encoding="ascii")
 
 
-def _read(path: Path) -> Mapping[str, Any]:
+def read_fields(path: Path) -> Mapping[str, Any]:
+    """What a file of parameters holds, by name. Raises ModelError for one that cannot be read."""
     try:
         if path.is_dir():
-            return {p.stem: np.load(p, allow_pickle=False) for p in sorted(path.glob("*.npy"))}
+            return {p.stem: read_npy(p) for p in sorted(path.glob("*.npy"))}
         if path.suffix == ".json":
             body = json.loads(path.read_text(encoding="utf-8"))
             if isinstance(body, dict):
-                return body
+                return body.get("flame", body) if isinstance(body.get("flame"), dict) else body
             raise ModelError(f"{path}: expected an object of arrays, got {type(body).__name__}")
         if path.suffix == ".npz":
-            with np.load(path, allow_pickle=False) as data:
-                return {name: data[name] for name in data.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+            return read_npz(path)
+        if path.suffix == ".frame":
+            return _frame(path)
+    except (OSError, ValueError, EOFError, RecursionError, zipfile.BadZipFile) as error:
         raise ModelError(f"{path} cannot be read: {error}") from None
-    raise ModelError(f"{path}: expected a .json, an .npz or a folder of .npy files; save pickles as .npz first")
+    raise ModelError(
+        f"{path}: expected a .json, an .npz, a .frame of metrical-tracker, or a folder of .npy files; save pickles "
+        "as .npz first"
+    )
+
+
+def _frame(path: Path) -> Mapping[str, Any]:
+    """The flame part of a checkpoint of metrical-tracker: NumPy arrays in the pickle of a torch.save archive."""
+    with zipfile.ZipFile(path) as archive:
+        inner = [entry for entry in archive.infolist() if entry.filename.endswith("/data.pkl")]
+        if len(inner) != 1 or inner[0].file_size > MAX_BYTES:
+            raise ModelError(f"{path}: no archive of torch.save with one data.pkl")
+        fields = parse_flame_pickle(archive.read(inner[0]), str(path))
+    flame = fields_of(fields, "flame", str(path))
+    return {name: array_of(flame, name, str(path)) for name in flame}
+
+
+def _named(raw: Mapping[str, Any], path: Path) -> dict[str, str]:
+    """Field -> its name in the file. Raises ModelError for names that nobody knows, or two of one field."""
+    aliases = {alias: name for name, names in ALIASES.items() for alias in names}
+    if not set(raw) & set(aliases):
+        return {}
+    unknown = sorted(set(raw) - set(aliases) - PASSED_BY)
+    if unknown:
+        raise ModelError(
+            f"{path}: unknown arrays {', '.join(unknown[:6])}; known are {', '.join(aliases)}, and passed by "
+            f"{', '.join(sorted(PASSED_BY))}"
+        )
+    found: dict[str, str] = {}
+    for alias in raw:
+        name = aliases.get(alias)
+        if name in found:
+            raise ModelError(f"{path}: {name} is given twice, as {found[name]} and {alias}")
+        if name is not None:
+            found[name] = alias
+    return found
 
 
 def _vector(value: Any, where: str) -> FloatArray:

@@ -21,6 +21,7 @@ from emo_face.face.expressions.ict import IctHead
 from emo_face.face.flame.model import EXPRESSIONS, FlameModel, FlamePose, rotation_matrix
 from emo_face.face.flame.register import Registration
 from emo_face.face.mesh.surface import vertex_areas
+from emo_face.runtime.arrays import read_npz
 
 JAW_SHAPES = ("jawOpen", "jawLeft", "jawRight")
 EYELID_SHAPES = ("eyeBlinkLeft", "eyeBlinkRight")
@@ -179,9 +180,8 @@ def save_map(path: Path, result: FlameMap) -> None:
 def load_eyelids(path: Path, vertices: int) -> FloatArray:
     """(2, v, 3) m eyelid shapes of a map file. Raises ModelError when it has none or belongs to another mesh."""
     try:
-        with np.load(path, allow_pickle=False) as data:
-            shapes = np.asarray(data["eyelid_shapes"], dtype=np.float64)
-    except (OSError, ValueError, KeyError, EOFError) as error:
+        shapes = np.asarray(read_npz(path)["eyelid_shapes"], dtype=np.float64)
+    except (ModelError, ValueError, KeyError) as error:
         raise ModelError(f"{path} holds no eyelid shapes ({error}); run: emo-face flame import") from None
     if shapes.shape != (2, vertices, 3):
         raise ModelError(f"{path}: eyelid_shapes have shape {shapes.shape}, expected {(2, vertices, 3)}")

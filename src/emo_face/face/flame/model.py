@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from emo_face.core.errors import ModelError
 from emo_face.core.types import FloatArray
 from emo_face.face.flame.pickle import array_of, load_flame_pickle
+from emo_face.runtime.arrays import read_npz
 
 SHAPES, EXPRESSIONS = 300, 100
 JOINTS = ("global", "neck", "jaw", "left_eye", "right_eye")
@@ -218,8 +219,4 @@ def _parents(tree: NDArray[np.generic], path: Path) -> tuple[int, ...]:
 def _read_npz(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise ModelError(f"{path} not found")
-    try:
-        with np.load(path, allow_pickle=False) as data:
-            return {name: data[name] for name in data.files}
-    except (OSError, ValueError, EOFError) as error:
-        raise ModelError(f"{path} is no npz of plain arrays: {error}") from None
+    return dict(read_npz(path))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 import pickle
+import pickletools
 import re
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,14 @@ from emo_face.core.errors import ModelError
 
 Array = NDArray[np.generic]
 MAX_BYTES = 1 << 30
+MAX_OPCODES, MAX_MEMO = 1_000_000, 100_000
+"""A FLAME file is a dictionary of a dozen arrays: orders of magnitude below."""
+MAX_DENSE = 2_000_000
+"""Elements of a sparse matrix once it is dense; FLAME's regressor has 5 x 5023."""
 _DTYPE = re.compile(r"[fiub][1248]")
 _DEEPEST = 20
 """Expressions may be nested this deep; parts of them (indices, shapes) may not be expressions at all."""
+_MEMO = frozenset({"PUT", "BINPUT", "LONG_BINPUT", "GET", "BINGET", "LONG_BINGET"})
 _SPARSE = re.compile(r"(csc|csr|coo)_(matrix|array)")
 
 
@@ -131,6 +137,7 @@ def load_flame_pickle(path: Path) -> dict[str, Any]:
 def parse_flame_pickle(data: bytes, origin: str) -> dict[str, Any]:
     """As :func:`load_flame_pickle`, from bytes; ``origin`` names them in errors."""
     try:
+        _check_opcodes(data)
         raw = _Unpickler(io.BytesIO(data), encoding="latin1").load()
     except pickle.UnpicklingError as error:
         raise ModelError(f"{origin} refused: {error}; nothing was run") from None
@@ -142,6 +149,29 @@ def parse_flame_pickle(data: bytes, origin: str) -> dict[str, Any]:
     if not isinstance(raw, dict):
         raise ModelError(f"{origin} holds a {type(raw).__name__}, expected a dictionary of arrays")
     return {str(key): value for key, value in raw.items()}
+
+
+def _check_opcodes(data: bytes) -> None:
+    """Refuse a stream that asks for memory by its opcodes alone, before an unpickler sees it.
+
+    CPython's unpickler grows its memo to twice the largest index that a file names, and makes byte arrays of the size
+    that is named, before it reads on.
+    """
+    for number, (opcode, argument, position) in enumerate(pickletools.genops(data)):
+        if number >= MAX_OPCODES:
+            raise pickle.UnpicklingError(f"has more than {MAX_OPCODES} opcodes")
+        if opcode.name in _MEMO and int(argument or 0) > MAX_MEMO:
+            raise pickle.UnpicklingError(f"names memo entry {argument} at byte {position}, at most {MAX_MEMO} are read")
+        if opcode.name == "FRAME" and int(argument or 0) > len(data) - (position or 0):
+            raise pickle.UnpicklingError(f"frame at byte {position} is longer than the file")
+
+
+def fields_of(fields: dict[str, Any], name: str, origin: str) -> dict[str, Any]:
+    """The dictionary called ``name`` within the fields. Raises ModelError if there is none."""
+    inner = fields.get(name)
+    if not isinstance(inner, dict):
+        raise ModelError(f"{origin}: {name}: expected a dictionary of arrays, got {type(inner).__name__}")
+    return {str(key): value for key, value in inner.items()}
 
 
 def array_of(fields: dict[str, Any], name: str, origin: str) -> Array:
@@ -226,8 +256,8 @@ def _sparse(kind: str, state: dict[str, Any]) -> Array:
     from scipy import sparse
 
     shape = _sizes(state["_shape"])
-    if len(shape) != 2 or shape[0] * shape[1] > 50_000_000:
-        raise ValueError(f"sparse matrix of shape {shape}")
+    if len(shape) != 2 or not 0 < shape[0] * shape[1] <= MAX_DENSE:
+        raise ValueError(f"sparse matrix of shape {shape}, expected at most {MAX_DENSE} elements")
     if kind == "coo":
         row, column = state["coords"] if "coords" in state else (state["row"], state["col"])
         places = (_array(row, _DEEPEST), _array(column, _DEEPEST))
