@@ -61,7 +61,7 @@ def onnx_file(tmp_path: Path) -> Callable[..., Path]:
     def write(name: str, nodes, inputs, outputs, values=()) -> Path:
         info = onnx.helper.make_tensor_value_info
         graph = onnx.helper.make_graph(
-            [onnx.helper.make_node(*node) for node in nodes], name, [info(*i) for i in inputs],
+            [onnx.helper.make_node(*node[:3]) for node in nodes], name, [info(*i) for i in inputs],
             [info(*o) for o in outputs], list(values),
         )  # fmt: skip
         model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=9)

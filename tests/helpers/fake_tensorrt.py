@@ -128,7 +128,7 @@ class _Builder:
         self._world.flags.append(flags)
         strongly = 1 << int(self._world.trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
         assert flags == strongly, f"flags {flags:#b}, strongly typed alone is {strongly:#b}"
-        return self._new("INetworkDefinition", model=None, session=None)
+        return self._new("INetworkDefinition", model=None, session=None, data=b"")
 
     def create_builder_config(self) -> Any:
         return self._new("IBuilderConfig", monitor=None, profiles=[], timings=None, limits={})
@@ -151,7 +151,7 @@ class _Builder:
         gpu = self._world.gpu
         card = {"tensorrt": self._world.version, "gpu": gpu.name, "compute": gpu.compute, "path": str(network._model),
                 "profile": profile}  # fmt: skip
-        content = json.dumps(card).encode() + b"\n" + Path(network._model).read_bytes()
+        content = json.dumps(card).encode() + b"\n" + network._data
         self._world.built.append(Path(network._model).name)
         config._timings._data = b"timings of " + str(len(self._world.built)).encode()
         return Memory(MAGIC + zlib.crc32(content).to_bytes(4, "little") + content)
@@ -184,9 +184,15 @@ class _OnnxParser:
         self._network, self._logger, self._errors = network, logger, []
 
     def parse_from_file(self, model: str) -> bool:
-        self._network._model = model
+        return self._parsed(model, Path(model).read_bytes())
+
+    def parse(self, model: bytes, path: str | None = None) -> bool:
+        return self._parsed("bytes", model)
+
+    def _parsed(self, path: str, data: bytes) -> bool:
+        self._network._model, self._network._data = path, data
         try:
-            self._network._session = session(model)
+            self._network._session = session(path, data)
             if self._world.refused:
                 raise RuntimeError(f"No importer registered for op: {self._world.refused}.")
         except Exception as error:

@@ -16,7 +16,7 @@ from emo_face.runtime.engines.plan import Plan, samples
 
 def measure(path: Path, plan: Plan, cache: EngineCache, rounds: int = 50) -> list[dict[str, Any]]:
     """One row per engine: ``p50_ms``, ``p95_ms`` at the plan's usual shapes, or ``why_not``."""
-    cpu = OrtEngine(path)
+    cpu = OrtEngine(path, free_sides=plan.free_sides)
     (feeds,) = samples(plan, cpu, ("usual",))
     shapes = {name: list(value.shape) for name, value in feeds.items()}
     rows = []
@@ -36,7 +36,7 @@ def _opened(name: str, path: Path, plan: Plan, cache: EngineCache, cpu: Engine) 
     if plan.cpu_only:
         raise EngineUnavailable(plan.cpu_only)
     if name == "onnxruntime/CUDA":
-        return OrtEngine(path, 1, "CUDA")
+        return OrtEngine(path, 1, "CUDA", None, plan.free_sides)
     from emo_face.runtime.engines.tensorrt.load import built
 
     return built(path, plan, cache)

@@ -62,16 +62,9 @@ def libraries() -> Iterator[Finding]:
 
 
 def opencv() -> Iterator[Finding]:
-    """Whether OpenCV finds faces: YuNet by itself from 4.8 on, and the cascades that stand in without YuNet's file."""
+    """Whether OpenCV has the cascades that stand in without YuNet's file."""
     from emo_face.perception.detect_face import cascade
-    from emo_face.perception.detectors.yunet import NEEDED, old_opencv, opencv_reads_yunet
 
-    wanted = ".".join(map(str, NEEDED))
-    if opencv_reads_yunet():
-        yield Finding("YuNet in OpenCV", OK, f"OpenCV is {wanted} or newer")
-    else:
-        said, _, command = old_opencv().partition("; ")
-        yield Finding("YuNet in OpenCV", NOTE, f"{said}: YuNet runs in onnxruntime, four times slower", command)
     found = cascade()
     if found is None:
         fix = "sudo apt-get install opencv-data, or emo-face models pull yunet"

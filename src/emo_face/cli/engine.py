@@ -32,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         sub = actions.add_parser(action, help=text)
         sub.add_argument("names", nargs="*", metavar="NAME", help="only these models")
         sub.add_argument("--imgsz", type=int, default=320, help="the parameter detector.imgsz (default 320)")
+        sub.add_argument("--face-imgsz", type=int, default=320, help="the parameter detector.face_imgsz (default 320)")
         sub.add_argument("--yolo", default="yolo11n", help="the parameter detector.yolo (default yolo11n)")
         sub.add_argument("--multiview", type=Path, metavar="DIR", help="an exported multi-view model")
         sub.add_argument("--contextface", type=Path, metavar="DIR", help="an exported ContextFace")
@@ -69,7 +70,7 @@ def targets(args: argparse.Namespace) -> list[Target]:
 
         found += [Target(path, plan) for path, plan in plans(args.contextface)]
     if not found or args.names:
-        found += nano_targets(open_store(), args.imgsz, args.yolo)
+        found += nano_targets(open_store(), args.imgsz, args.yolo, args.face_imgsz)
     known = {target.plan.name for target in found}
     if unknown := [name for name in args.names if name not in known]:
         raise UserError(f"no model {', '.join(unknown)} is here; there are {', '.join(sorted(known))}")

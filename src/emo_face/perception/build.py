@@ -8,7 +8,6 @@ from pathlib import Path
 
 from emo_face.perception.detect_face import FaceDetector, HaarFaceDetector, YuNetFaceDetector
 from emo_face.perception.detect_yolo import YoloPersonDetector, plan
-from emo_face.perception.detectors.yunet import old_opencv, opencv_reads_yunet
 from emo_face.perception.emotion import EmotionModel
 from emo_face.perception.pipeline import PerceptionPipeline
 from emo_face.perception.track import PersonTracker
@@ -77,9 +76,7 @@ def build_detectors(
         get = fix(store.entry(settings.yolo))
         warnings.append(f"no person detector: bodies are extrapolated from faces, backs are not seen. {get}")
     if path := _file(store, settings.yunet, settings.yunet_path, hashes):
-        faces = YuNetFaceDetector(path, settings.face_imgsz, settings.face_confidence)
-        if not opencv_reads_yunet():
-            warnings.append(f"YuNet runs in onnxruntime, four times slower: {old_opencv()}")
+        faces = YuNetFaceDetector.load(path, engines, settings.face_imgsz, settings.face_confidence)
     else:
         faces = HaarFaceDetector(settings.face_imgsz)
         if settings.yunet != "off":

@@ -10,9 +10,14 @@ import numpy as np
 
 from emo_face.core.errors import ModelError
 from emo_face.core.types import Box, Face, FloatArray, ImageArray
-from emo_face.perception.detectors.yunet import YuNetOnOrt, opencv_reads_yunet
+from emo_face.runtime.engines.base import Engine
+from emo_face.runtime.engines.plan import Plan, Range
+from emo_face.runtime.engines.select import Engines
 
 MAX_FACES = 200
+CANDIDATES = 5000  # OpenCV's default
+STRIDES = (8, 16, 32)
+STRIDE = STRIDES[-1]
 CASCADE = "haarcascade_frontalface_default.xml"
 CASCADE_FOLDERS = tuple(map(Path, ("/usr/share/opencv4/haarcascades", "/usr/local/share/opencv4/haarcascades")))
 """Of the package ``opencv-data`` of Debian and Ubuntu, whose ``cv2`` has no files beside it; of an own build."""
@@ -42,16 +47,24 @@ class FaceDetector(Protocol):
         ...
 
 
-class YuNetFaceDetector:
-    """YuNet (Wu et al., 2023, "YuNet: A Tiny Millisecond-level Face Detector") through ``cv2.FaceDetectorYN``.
+def plan(size: int) -> Plan:
+    """Shapes that a camera's picture has once its longer side is ``size`` pixels; 4:3 is the usual one."""
+    side = _up(size)
+    usual = (1, 3, _up(size * 3 // 4), side)
+    return Plan("yunet", {"input": Range((1, 3, STRIDE, STRIDE), usual, (1, 3, side, side))}, free_sides=True)
 
-    With an OpenCV below 4.8 it runs in onnxruntime (:mod:`emo_face.perception.detectors.yunet`).
+
+class YuNetFaceDetector:
+    """YuNet (Wu et al., 2023, "YuNet: A Tiny Millisecond-level Face Detector"), decoded as OpenCV's reader does.
+
+    The numbers are ``cv2.FaceDetectorYN``'s to rounding (``face_detect.cpp``, ``postProcess``), at a third of its
+    processor time, and any OpenCV 4 will do: its own reader takes this file from 4.8 on.
     """
 
     name = "yunet"
 
-    def __init__(self, model: Path, size: int = 320, confidence: float = 0.6, iou: float = 0.3) -> None:
-        """Load ``model``.
+    def __init__(self, engine: Engine, size: int = 320, confidence: float = 0.6, iou: float = 0.3) -> None:
+        """Check the network and keep the settings.
 
         Args:
             size: the frame's longer side is scaled down to this, pixels. Cost grows with its square; at 320 a face
@@ -59,19 +72,22 @@ class YuNetFaceDetector:
             confidence: lowest score, in [0, 1]. iou: overlap above which two boxes are one face, in [0, 1].
 
         Raises:
-            ModelError: OpenCV cannot load the file; names it.
+            ModelError: this is another network; names the file.
         """
-        self.size, self._shape = size, (0, 0)
-        self._ort = None if opencv_reads_yunet() else YuNetOnOrt(model, confidence, iou)
-        if self._ort is not None:
-            self.size = min(size, self._ort.width, self._ort.height)
-            return
-        try:
-            self._net = cv2.FaceDetectorYN.create(str(model), "", (size, size), confidence, iou, 5000)
-        except cv2.error as error:
-            reason = str(error).strip().splitlines()[0][:200]
-            message = f"{model} does not load as YuNet: {reason}; check it by `emo-face models verify`"
-            raise ModelError(message) from None
+        self.size, self.confidence, self.iou, self._engine = size, confidence, iou, engine
+        self._names = [spec.name for spec in engine.outputs]
+        if set(self._names) != {f"{kind}_{stride}" for kind in ("cls", "obj", "bbox", "kps") for stride in STRIDES}:
+            raise ModelError(
+                f"{engine.path}: not YuNet: expected outputs cls, obj, bbox and kps of strides 8, 16 and 32, got "
+                f"{', '.join(self._names)}; check it by `emo-face models verify`"
+            )
+
+    @classmethod
+    def load(
+        cls, path: Path, engines: Engines | None = None, size: int = 320, confidence: float = 0.6, iou: float = 0.3
+    ) -> YuNetFaceDetector:
+        """Load ``path`` on what ``engines`` chooses; None takes one thread of the CPU. See :meth:`__init__`."""
+        return cls((engines or Engines("cpu")).load(path, plan(size)), size, confidence, iou)
 
     def detect(self, frame: ImageArray) -> list[Face]:
         """Faces with five landmarks each, best first."""
@@ -79,24 +95,39 @@ class YuNetFaceDetector:
         scale = min(1.0, self.size / max(height, width, 1))
         shape = (max(1, round(width * scale)), max(1, round(height * scale)))
         small = frame if shape == (width, height) else cv2.resize(frame, shape, interpolation=cv2.INTER_LINEAR)
-        found = self._find(np.asarray(small, np.uint8), shape)
-        if found is None:
+        below, right = _up(shape[1]) - shape[1], _up(shape[0]) - shape[0]
+        padded = cv2.copyMakeBorder(small, 0, below, 0, right, cv2.BORDER_CONSTANT, value=0)
+        found = self._engine.run({self._engine.inputs[0].name: cv2.dnn.blobFromImage(padded)})
+        rows = self._decode(dict(zip(self._names, found, strict=True)), padded.shape[1])
+        if not len(rows):
             return []
-        rows = np.asarray(found, dtype=np.float64)
         rows = rows[np.isfinite(rows).all(axis=1) & (rows[:, 2:4] > 0).all(axis=1)]
+        kept = cv2.dnn.NMSBoxes(rows[:, :4].tolist(), rows[:, 14].tolist(), self.confidence, self.iou, top_k=CANDIDATES)
+        rows = rows[np.asarray(kept, dtype=int).reshape(-1)]
         factor = np.array([width / shape[0], height / shape[1]])
         rows[:, :14] *= np.tile(factor, 7)
         rows = rows[np.argsort(-rows[:, 14], kind="stable")][:MAX_FACES]
         return [Face(Box(*map(float, row[:4])), float(min(row[14], 1.0)), row[4:14].reshape(5, 2)) for row in rows]
 
-    def _find(self, picture: ImageArray, shape: tuple[int, int]) -> FloatArray | None:
-        if self._ort is not None:
-            return self._ort.detect(picture)
-        if shape != self._shape:
-            self._net.setInputSize(shape)
-            self._shape = shape
-        found = self._net.detect(picture)[1]
-        return None if found is None else np.asarray(found, np.float64)
+    def _decode(self, raw: dict[str, FloatArray], width: int) -> FloatArray:
+        """(k, 15) corner, size, five landmarks and score of each candidate, in pixels of the network's input."""
+        rows = []
+        for stride in STRIDES:
+            chance, is_face = (np.clip(raw[f"{kind}_{stride}"][0, :, 0], 0, 1) for kind in ("cls", "obj"))
+            score = np.sqrt(chance * is_face, dtype=np.float64)
+            keep = np.flatnonzero(score >= self.confidence)
+            place = np.stack([keep % (width // stride), keep // (width // stride)], 1).astype(np.float64)
+            box = raw[f"bbox_{stride}"][0, keep].astype(np.float64)
+            size = np.exp(box[:, 2:]) * stride
+            corner = (place + box[:, :2]) * stride - size / 2
+            marks = (place[:, None] + raw[f"kps_{stride}"][0, keep].reshape(-1, 5, 2)) * stride
+            rows.append(np.concatenate([corner, size, marks.reshape(-1, 10), score[keep, None]], 1))
+        return np.concatenate(rows)
+
+
+def _up(pixels: int) -> int:
+    """The next multiple of the network's coarsest stride."""
+    return -(-pixels // STRIDE) * STRIDE
 
 
 class HaarFaceDetector:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from emo_face.core.errors import ModelError
-from emo_face.perception import detect_yolo
+from emo_face.perception import detect_face, detect_yolo
 from emo_face.perception.nano import face, text
 from emo_face.runtime.engines.plan import Plan
 from emo_face.runtime.store import ModelStore
@@ -21,9 +21,13 @@ class Target:
     plan: Plan
 
 
-def nano_targets(store: ModelStore, imgsz: int = 320, yolo: str = "yolo11n") -> Iterator[Target]:
-    """The nano tier's models that are here. ``imgsz``: the parameter detector.imgsz, ``yolo``: detector.yolo."""
-    for name, plan in ((yolo, detect_yolo.plan(imgsz, yolo)), ("nano_face", face.PLAN), ("nano_text", text.PLAN)):
+def nano_targets(store: ModelStore, imgsz: int = 320, yolo: str = "yolo11n", face_imgsz: int = 320) -> Iterator[Target]:
+    """The nano tier's models that are here; the sizes and ``yolo`` as the parameters ``detector.*`` say."""
+    plans = {
+        yolo: detect_yolo.plan(imgsz, yolo), "yunet": detect_face.plan(face_imgsz), "nano_face": face.PLAN,
+        "nano_text": text.PLAN,
+    }  # fmt: skip
+    for name, plan in plans.items():
         try:
             found = store.find(name) if name in store.entries else None
         except ModelError:  # wrong bytes: `emo-face models verify` says so

@@ -108,7 +108,10 @@ def test_an_engine_this_machine_lacks_is_a_warning_and_the_cpu(assets: Path) -> 
     engines = Engines("tensorrt")
     parts = build_detectors(open_store([assets]), DetectorSettings(), engines)
     assert parts.bodies is not None
-    assert engines.choices["yolo11n"].engine == "onnxruntime/CPU"
+    assert {name: choice.engine for name, choice in engines.choices.items()} == {
+        "yolo11n": "onnxruntime/CPU",
+        "yunet": "onnxruntime/CPU",
+    }
     assert any("yolo11n runs on onnxruntime/CPU, not on tensorrt as asked" in text for text in engines.warnings)
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from emo_face.core.errors import ModelError
 from emo_face.runtime.engines.base import Array, DeviceError, EngineUnavailable, OutOfMemory, TensorSpec
 from emo_face.runtime.engines.libraries import missing
+from emo_face.runtime.engines.onnx_bytes import free_sides as free
 from emo_face.runtime.engines.plan import Plan, Range
 
 Provider = Literal["CPU", "CUDA", "Tensorrt"]
@@ -33,15 +34,16 @@ class OrtEngine:
     """An ONNX file in an onnxruntime session; fills :class:`emo_face.runtime.engines.base.Engine`."""
 
     def __init__(
-        self, path: Path, threads: int = 1, provider: Provider = "CPU", options: Mapping[str, str] | None = None
-    ) -> None:
+        self, path: Path, threads: int = 1, provider: Provider = "CPU", options: Mapping[str, str] | None = None,
+        free_sides: bool = False,
+    ) -> None:  # fmt: skip
         """Load ``path``.
 
         Args:
             threads: intra-op threads; 0 lets onnxruntime take every core. One is the default because the
                 graph runs several processes and a robot's cores have other work.
             provider: what must run it; onnxruntime itself would go on with the CPU in silence.
-            options: of the provider.
+            options: of the provider. free_sides: see :class:`~emo_face.runtime.engines.plan.Plan`.
 
         Raises:
             EngineUnavailable: the provider does not run here; names the missing libraries.
@@ -53,7 +55,10 @@ class OrtEngine:
             check_provider(provider)
         try:
             self._session = ort.InferenceSession(
-                str(path), _session_options(threads), providers=_providers(provider, options), enable_fallback=0
+                free(path.read_bytes()) if free_sides else str(path),
+                _session_options(threads),
+                providers=_providers(provider, options),
+                enable_fallback=0,
             )
         except Exception as error:  # onnxruntime raises a dozen types, none of them public
             reason = _reason(error)

@@ -37,6 +37,7 @@ class Plan:
         shapes: input -> range, for each input with a dynamic axis.
         rows: output -> the input whose rows (axis 0) it has; such inputs are padded to a bucket.
         buckets: batch sizes that an engine is run with, ascending; none: any size within ``shapes``.
+        free_sides: the file's fixed height and width are freed first (:mod:`emo_face.runtime.engines.onnx_bytes`).
         cpu_only: why a GPU never runs this model better; empty: it may.
         sample: makes inputs for the comparison of two engines; None: random numbers.
     """
@@ -45,6 +46,7 @@ class Plan:
     shapes: Mapping[str, Range] = field(default_factory=dict)
     rows: Mapping[str, str] = field(default_factory=dict)
     buckets: tuple[int, ...] = ()
+    free_sides: bool = False
     cpu_only: str = ""
     sample: Sample | None = None
 

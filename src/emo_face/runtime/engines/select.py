@@ -88,7 +88,7 @@ class Engines:
         count = self.threads if threads is None else threads
         if plan.cpu_only:
             self._chosen(plan.name, Choice(plan.name, "onnxruntime/CPU", plan.cpu_only))
-            return OrtEngine(path, count)
+            return OrtEngine(path, count, free_sides=plan.free_sides)
         failed: list[str] = []
         for kind in ORDER[self.request]:
             try:
@@ -121,15 +121,17 @@ class Engines:
 
     def _open(self, kind: str, path: Path, plan: Plan, threads: int) -> Engine:
         if kind == "cpu":
-            return OrtEngine(path, threads)
+            return OrtEngine(path, threads, free_sides=plan.free_sides)
         if kind == "cuda":
-            engine: Engine = OrtEngine(path, threads, "CUDA")
+            engine: Engine = OrtEngine(path, threads, "CUDA", None, plan.free_sides)
         elif kind == "tensorrt-provider":
             self.cache.folder.mkdir(parents=True, exist_ok=True)
-            engine = OrtEngine(path, threads, "Tensorrt", tensorrt_options(plan, self.cache.folder))
+            options = tensorrt_options(plan, self.cache.folder)
+            engine = OrtEngine(path, threads, "Tensorrt", options, plan.free_sides)
         else:
             engine = self._native(path, plan, build=kind == "tensorrt")
-        return Resilient(engine, plan, lambda: OrtEngine(path, threads), partial(self._fell, plan))
+        spare = partial(OrtEngine, path, threads, free_sides=plan.free_sides)
+        return Resilient(engine, plan, spare, partial(self._fell, plan))
 
     def _native(self, path: Path, plan: Plan, build: bool) -> Engine:
         from emo_face.runtime.engines.tensorrt.load import build_and_load, built

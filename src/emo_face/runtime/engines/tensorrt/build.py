@@ -13,6 +13,7 @@ from typing import Any
 from emo_face.core.errors import ModelError, UserError
 from emo_face.runtime.engines.base import EngineUnavailable
 from emo_face.runtime.engines.cuda import Cuda
+from emo_face.runtime.engines.onnx_bytes import free_sides
 from emo_face.runtime.engines.plan import Plan
 from emo_face.runtime.engines.tensorrt.library import TensorRT
 from emo_face.runtime.files import replacing
@@ -36,7 +37,8 @@ def build(library: TensorRT, model: Path, plan: Plan, timings: Path, progress: P
     # A flag's place in the mask is its value, which is 1 up to 10.16 and 0 in 11.
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
     parser = trt.OnnxParser(network, library.logger)
-    if not parser.parse_from_file(str(model)):
+    parsed = parser.parse(free_sides(model.read_bytes())) if plan.free_sides else parser.parse_from_file(str(model))
+    if not parsed:
         said = [parser.get_error(i).desc() for i in range(parser.num_errors)]
         raise EngineUnavailable(f"TensorRT {library.version} does not take {model.name}: {(said or ['no reason'])[0]}")
     config = builder.create_builder_config()

@@ -98,7 +98,7 @@ def _build(
     progress: Progress | None,
 ) -> Built:
     """Compare with ONNX on the CPU before the engine is kept; the two are never in memory together."""
-    original = OrtEngine(path, threads=0)
+    original = OrtEngine(path, threads=0, free_sides=plan.free_sides)
     feeds = list(samples(plan, original))
     wanted, metadata = parity.reference(original, feeds), original.metadata
     del original

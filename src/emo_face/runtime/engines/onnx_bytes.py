@@ -1,0 +1,105 @@
+"""Give a fixed ONNX input free axes without the package ``onnx``, which the nano tier does not have.
+
+Protocol Buffers, "Encoding", and onnx.proto3: ModelProto.graph = 7; GraphProto.input = 11, .output = 12,
+.value_info = 13; ValueInfoProto.type = 2; TypeProto.tensor_type = 1; Tensor.shape = 2; TensorShapeProto.dim = 1;
+Dimension.dim_value = 1, .dim_param = 2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+Change = Callable[[bytes], bytes]
+GRAPH, INPUT, OUTPUT, VALUE_INFO = 7, 11, 12, 13
+SHAPE = (2, 1, 2)  # from a ValueInfoProto to its shape
+LENGTH, DIM = 2, 1
+
+
+def free_sides(model: bytes) -> bytes:
+    """The same model whose (n, c, h, w) inputs take any height and width; its outputs' middle axes follow.
+
+    Raises:
+        ValueError: these are not the bytes of an ONNX model.
+    """
+    try:
+        if not any(number == GRAPH for number, _, _ in _fields(model)):
+            raise ValueError("no graph in it")
+        free = _at(_at(model, (GRAPH, INPUT, *SHAPE), _free_input), (GRAPH, OUTPUT, *SHAPE), _free_output)
+        return _at(free, (GRAPH,), _without_inner_shapes)
+    except IndexError:
+        raise ValueError("it ends too early") from None
+
+
+def _free_input(shape: bytes) -> bytes:
+    dims = _dims(shape)
+    return shape if len(dims) != 4 else _shape([*dims[:2], b"\x12\x06height", b"\x12\x05width"])
+
+
+def _free_output(shape: bytes) -> bytes:
+    """What a fixed export states is wrong once its input is free; an empty dimension is an unknown one."""
+    dims = _dims(shape)
+    return shape if len(dims) < 3 else _shape([dims[0], *[b""] * (len(dims) - 2), dims[-1]])
+
+
+def _without_inner_shapes(graph: bytes) -> bytes:
+    """The shapes of what lies between are notes of the export, true for its one size only."""
+    return b"".join(whole for number, whole, _ in _fields(graph) if number != VALUE_INFO)
+
+
+def _dims(shape: bytes) -> list[bytes]:
+    return [payload for number, _, payload in _fields(shape) if number == DIM]
+
+
+def _shape(dims: list[bytes]) -> bytes:
+    return b"".join(_field(DIM, dim) for dim in dims)
+
+
+def _at(message: bytes, path: tuple[int, ...], change: Change) -> bytes:
+    """``message`` with ``change`` applied to every submessage at ``path``."""
+    if not path:
+        return change(message)
+    parts = []
+    for number, whole, payload in _fields(message):
+        parts.append(_field(number, _at(payload, path[1:], change)) if number == path[0] else whole)
+    return b"".join(parts)
+
+
+def _fields(message: bytes) -> Iterator[tuple[int, bytes, bytes]]:
+    """(number, the whole field, its payload where it has a length)."""
+    at = 0
+    while at < len(message):
+        start = at
+        key, at = _varint(message, at)
+        kind, payload = key & 7, b""
+        if kind == 0:
+            _, at = _varint(message, at)
+        elif kind == LENGTH:
+            size, at = _varint(message, at)
+            payload, at = message[at : at + size], at + size
+        elif kind in (1, 5):
+            at += 8 if kind == 1 else 4
+        else:
+            raise ValueError(f"wire type {kind} at byte {start}")
+        yield key >> 3, message[start:at], payload
+
+
+def _varint(message: bytes, at: int) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        byte = message[at]
+        value |= (byte & 0x7F) << shift
+        at, shift = at + 1, shift + 7
+        if byte < 0x80:
+            return value, at
+
+
+def _field(number: int, payload: bytes) -> bytes:
+    return _number(number << 3 | LENGTH) + _number(len(payload)) + payload
+
+
+def _number(value: int) -> bytes:
+    out = bytearray()
+    while value >= 0x80:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes([*out, value])
