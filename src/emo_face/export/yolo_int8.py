@@ -55,7 +55,7 @@ def quantise(source: Path, target: Path, frames: Sequence[ImageArray], imgsz: in
     except ImportError:
         raise UserError("onnx is not installed: scripts/setup.sh ultralytics") from None
 
-    class Reader(CalibrationDataReader):  # type: ignore[misc]
+    class Reader(CalibrationDataReader):
         def __init__(self) -> None:
             self._inputs = _inputs(frames, imgsz)
 

@@ -186,7 +186,7 @@ def linux_i2c(number: int) -> Any:
     from adafruit_blinka import Lockable
     from adafruit_blinka.microcontroller.generic_linux.i2c import I2C
 
-    class Bus(I2C, Lockable):  # type: ignore[misc]  # untyped base
+    class Bus(I2C, Lockable):  # untyped base
         pass
 
     return Bus(number)

@@ -16,7 +16,7 @@ Instructions = Mapping[str, tuple[Tensor, Tensor]]
 """View -> token ids and mask, each (rows of that view, length)."""
 
 
-class MultiViewEncoder(nn.Module):  # type: ignore[misc]
+class MultiViewEncoder(nn.Module):
     """Image encoder, Q-Formers, queries and projections, taken from (not copied out of) a loaded InstructBLIP.
 
     Before training every view computes what the original computes on that crop. The image encoder and the first

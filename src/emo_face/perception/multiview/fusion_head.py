@@ -12,7 +12,7 @@ MASKED = -1e4
 """Added to the score of a missing view. Finite, so that no NaN guard enters the exported graph, and inside float16."""
 
 
-class ViewAttention(nn.Module):  # type: ignore[misc]
+class ViewAttention(nn.Module):
     """Multi-head self-attention over views with a residual and LayerNorm; missing views are never attended to."""
 
     def __init__(self, width: int, heads: int, dropout: float) -> None:
@@ -35,7 +35,7 @@ class ViewAttention(nn.Module):  # type: ignore[misc]
         return self.norm(views + self.out(mixed))
 
 
-class FusionHead(nn.Module):  # type: ignore[misc]
+class FusionHead(nn.Module):
     """Features of a person's views -> label logits and, where configured, valence, arousal, dominance.
 
     A missing view is masked out of the attention and its place in the flattened vector holds a learned

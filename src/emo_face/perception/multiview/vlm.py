@@ -50,7 +50,7 @@ class Batch:
         )
 
 
-class MultiViewVLM(nn.Module):  # type: ignore[misc]
+class MultiViewVLM(nn.Module):
     """InstructBLIP with three views: the tokens of all views, in order, take the place of the one picture's.
 
     The forward pass is transformers' own: the encoder's output goes in as ``mm_encoder_outputs``.

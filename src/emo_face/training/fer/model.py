@@ -14,7 +14,7 @@ def _conv(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
     )
 
 
-class Residual(nn.Module):  # type: ignore[misc]
+class Residual(nn.Module):
     """Two 3x3 convolutions with a short cut (He et al., CVPR 2016); plain ones, since these are what a CPU runs
     fast."""
 
@@ -27,7 +27,7 @@ class Residual(nn.Module):  # type: ignore[misc]
         return torch.relu(x + self.second(self.first(x)))
 
 
-class FerNet(nn.Module):  # type: ignore[misc]
+class FerNet(nn.Module):
     """(n, 1, 48, 48) normalised grey crops -> features, and from these an emotion and a reject head."""
 
     def __init__(self, widths: tuple[int, int, int, int] = (16, 64, 128, 128), features: int = 256) -> None:
@@ -52,7 +52,7 @@ class FerNet(nn.Module):  # type: ignore[misc]
         return self.emotion(f), self.reject(f)[:, 0]
 
 
-class Exported(nn.Module):  # type: ignore[misc]
+class Exported(nn.Module):
     """What the ONNX file computes: probabilities (n, 7), calibrated and pulled to flat by the reject score."""
 
     def __init__(

@@ -31,7 +31,7 @@ TOLERANCE = {"fp32": 1e-4, "fp16": 2e-2}
 Precision = Literal["fp32", "fp16"]
 
 
-class EncoderGraph(nn.Module):  # type: ignore[misc]
+class EncoderGraph(nn.Module):
     """The encoder with one tensor a view, as the graph's inputs and outputs are."""
 
     def __init__(self, encoder: Any) -> None:
@@ -46,7 +46,7 @@ class EncoderGraph(nn.Module):  # type: ignore[misc]
         return tuple(found[view].float() for view in self.views)
 
 
-class HeadGraph(nn.Module):  # type: ignore[misc]
+class HeadGraph(nn.Module):
     """The head without the optional output."""
 
     def __init__(self, head: Any) -> None:
@@ -203,7 +203,7 @@ def _nodes(graph: Any) -> Iterator[Any]:
                 yield from _nodes(attribute.g)
 
 
-class Float32LayerNorm(nn.Module):  # type: ignore[misc]
+class Float32LayerNorm(nn.Module):
     """LayerNorm computed in float32 between half-precision layers; exports as casts around one operator."""
 
     def __init__(self, norm: nn.LayerNorm) -> None:

@@ -103,7 +103,7 @@ class Buffer:
 def output_allocator(trt: Any, cuda: Cuda) -> Any:
     """An ``IOutputAllocator`` for outputs whose size only the run tells: memory grows, the last shape is kept."""
 
-    class Allocator(trt.IOutputAllocator):  # type: ignore[misc]
+    class Allocator(trt.IOutputAllocator):
         def __init__(self) -> None:
             trt.IOutputAllocator.__init__(self)
             self.memory = DeviceMemory(cuda)

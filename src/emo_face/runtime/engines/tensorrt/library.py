@@ -59,7 +59,7 @@ def _numbers(version: str) -> tuple[int, int]:
 def _logger(trt: Any) -> Any:
     """An ``ILogger`` that passes on to :mod:`logging` and keeps errors, the only reason that TensorRT gives."""
 
-    class Logger(trt.ILogger):  # type: ignore[misc]
+    class Logger(trt.ILogger):
         def __init__(self) -> None:
             trt.ILogger.__init__(self)
             self.errors: deque[str] = deque(maxlen=20)
