@@ -12,7 +12,7 @@ from emo_face_msgs.srv import AskEmotion
 
 from emo_face.core.errors import UserError
 from emo_face.core.types import Box, Person
-from emo_face.nodes.asking import Look, serve_questions
+from emo_face.nodes.asking import PerceivedFrame, serve_questions
 
 
 class Telling:
@@ -47,7 +47,7 @@ def test_questions(asking):
     state, call, node = asking
     assert "nobody" in call("Why?").message
     near, far = Person("p2", 1.0, Box(0, 0, 90, 200)), Person("p1", 1.0, Box(0, 0, 20, 40))
-    state["look"] = Look(np.zeros((240, 320, 3), np.uint8), (far, near))
+    state["look"] = PerceivedFrame(np.zeros((240, 320, 3), np.uint8), (far, near))
     found = call("Why?")
     assert found.success
     assert found.answer == "p2: Why? (1 others)"  # the largest, when nobody is named

@@ -29,7 +29,7 @@ from emo_face.expression.contextface import checkpoint
 from emo_face.expression.contextface import tiny as source
 from emo_face.expression.model import Context, Scene, SeenPerson
 from emo_face.nodes.expression import ExpressionNode
-from emo_face.nodes.generating import regarded
+from emo_face.nodes.generating import picture_of_person
 from emo_face.ros import qos
 from emo_face.ros.clock import stamp_message
 from emo_face.ros.images.convert import image_message
@@ -63,14 +63,14 @@ def test_a_question_is_about_the_person_named_else_the_one_followed() -> None:
     people = tuple(SeenPerson(person, Emotion("basic7", p, p > 0.5, 0, 0, {}, 0.9)) for person in (one, two))
     half = np.zeros((240, 320, 3), np.uint8)
     context = Context(1.0, Scene(1.0, 640, 480, people, half), people[1])
-    assert regarded(context, "p00001") == (half, Box(50, 5, 25, 40))  # in pixels of the picture, half as wide
-    assert regarded(context, "")[1] == Box(100, 5, 25, 40)
-    assert regarded(Context(1.0, Scene(1.0, 640, 480, (), half)), "") == (half, None)
-    assert regarded(Context(1.0), "") == (None, None)
+    assert picture_of_person(context, "p00001") == (half, Box(50, 5, 25, 40))  # in pixels of the picture, half as wide
+    assert picture_of_person(context, "")[1] == Box(100, 5, 25, 40)
+    assert picture_of_person(Context(1.0, Scene(1.0, 640, 480, (), half)), "") == (half, None)
+    assert picture_of_person(Context(1.0), "") == (None, None)
     with pytest.raises(UserError, match=r"'p00003' is not in view; there are p00001, p00002"):
-        regarded(context, "p00003")
+        picture_of_person(context, "p00003")
     with pytest.raises(UserError, match="nobody is"):
-        regarded(Context(1.0), "p00003")
+        picture_of_person(Context(1.0), "p00003")
 
 
 def test_words_and_a_picture_become_an_expression_and_services_answer(graph: Any, model: Path) -> None:

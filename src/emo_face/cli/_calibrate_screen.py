@@ -13,9 +13,9 @@ from pathlib import Path
 from types import TracebackType
 
 from emo_face.core.errors import ConfigError
-from emo_face.face.control.calibration import Calibration, Reading
+from emo_face.face.control.calibration import Reading, RigCalibration
 from emo_face.face.drivers.base import Driver
-from emo_face.face.rig.edit import Progress, save, with_fields
+from emo_face.face.rig.edit import CalibrationProgress, save, with_fields
 from emo_face.face.rig.rig import Rig
 
 HELP = "+ - step   [ ] size   l min   u max   n neutral   h home   enter accept   p back   q quit   x torque off"
@@ -69,8 +69,8 @@ class Session:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.path, self.rig = path, rig
-        self.calibration = Calibration(rig, driver)
-        self.progress = Progress(path)
+        self.calibration = RigCalibration(rig, driver)
+        self.progress = CalibrationProgress(path)
         self._read_key, self._clock = read_key, clock
         self._note = self._line = ""
 
@@ -87,14 +87,14 @@ class Session:
                 if reading.blocked:
                     self._note = "touches something: backed off"
                 self._show(reading)
-                code = self._obey(self._read_key(work.period))
+                code = self._handle_key(self._read_key(work.period))
                 if code is not None:
                     return code
         finally:
             report = work.close()
             print("" if report.success else f"\nmotors: {report}")
 
-    def _obey(self, key: str) -> int | None:
+    def _handle_key(self, key: str) -> int | None:
         """Do what the key says; an exit code ends the session."""
         work = self.calibration
         if key in ("+", "k", "-", "j"):

@@ -17,7 +17,7 @@ from emo_face.datasets.qa.corpus import QARow
 from emo_face.datasets.records import Record
 from emo_face.perception.multiview.config import EncoderConfig
 from emo_face.perception.multiview.preprocess import ViewBatch, view_batch
-from emo_face.perception.multiview.vlm import IGNORED, Batch
+from emo_face.perception.multiview.vlm import IGNORED, MultiViewBatch
 
 
 def person_of(record: Record) -> Person:
@@ -70,7 +70,7 @@ def stack_views(batches: Sequence[ViewBatch], views: Sequence[str]) -> tuple[dic
 
 @dataclass
 class Collator:
-    """Corpus rows -> :class:`Batch`. The text is question, answer, end; only answer and end are learned.
+    """Corpus rows -> :class:`MultiViewBatch`. The text is question, answer, end; only answer and end are learned.
 
     Attributes:
         tokenizer: of the language model; puts BOS first. qformer_tokenizer: of the Q-Former.
@@ -83,7 +83,7 @@ class Collator:
     max_question: int = 256
     max_answer: int = 128
 
-    def __call__(self, rows: Sequence[QARow]) -> Batch:
+    def __call__(self, rows: Sequence[QARow]) -> MultiViewBatch:
         pixels, index = stack_views([self.pictures.views(row.record) for row in rows], self.pictures.config.views)
         asked = [self._ids(self.qformer_tokenizer, row.question, self.max_question) for row in rows]
         texts, labels = [], []
@@ -97,14 +97,14 @@ class Collator:
         pad = self.tokenizer.pad_token_id
         question_ids, question_mask = _pad(asked, self.qformer_tokenizer.pad_token_id)
         input_ids, mask = _pad(texts, pad)
-        return Batch(pixels, index, question_ids, question_mask, input_ids, mask, _pad(labels, IGNORED)[0])
+        return MultiViewBatch(pixels, index, question_ids, question_mask, input_ids, mask, _pad(labels, IGNORED)[0])
 
-    def prompts(self, records: Sequence[Record], question: str) -> Batch:
+    def prompts(self, records: Sequence[Record], question: str) -> MultiViewBatch:
         """One question about several people, to be answered; no labels and no padding."""
         pixels, index = stack_views([self.pictures.views(record) for record in records], self.pictures.config.views)
         asked = _pad([self._ids(self.qformer_tokenizer, question, self.max_question)] * len(records), 0)
         told = _pad([self._ids(self.tokenizer, question, self.max_question)] * len(records), 0)
-        return Batch(pixels, index, *asked, *told)
+        return MultiViewBatch(pixels, index, *asked, *told)
 
     @staticmethod
     def _ids(tokenizer: Any, text: str, limit: int, special: bool = True) -> list[int]:

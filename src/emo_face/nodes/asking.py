@@ -31,7 +31,7 @@ class Answering(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class PerceivedFrame:
     """The newest frame (BGR) and the people tracked in it. Kept in memory only."""
 
     frame: ImageArray
@@ -41,7 +41,7 @@ class Look:
 def serve_questions(
     node: EmoNode,
     answering: Callable[[], Answering | None],
-    look: Callable[[], Look | None],
+    look: Callable[[], PerceivedFrame | None],
     max_new_tokens: int = 128,
 ) -> None:
     """Create ``~/ask`` in a callback group of its own: an answer takes seconds, so the executor needs a second thread.
@@ -66,7 +66,9 @@ def serve_questions(
     node.create_service(AskEmotion, "~/ask", ask, callback_group=MutuallyExclusiveCallbackGroup())
 
 
-def _answer(request: Any, answering: Callable[[], Answering | None], seen: Look | None, max_new_tokens: int) -> str:
+def _answer(
+    request: Any, answering: Callable[[], Answering | None], seen: PerceivedFrame | None, max_new_tokens: int
+) -> str:
     """The answer's text. Raises UserError saying why there is none."""
     model = answering()
     if model is None:

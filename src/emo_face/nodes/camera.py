@@ -140,7 +140,7 @@ class CameraNode(EmoNode):
     def _reconnect(self, stop: threading.Event) -> None:
         """Reopen the device until it is back or ``stop`` is set."""
         name = shown(self.params["source"])
-        self.complain("source", ERROR, f"camera {name} is gone: check its cable; it is reopened when it is back")
+        self.report_problem("source", ERROR, f"camera {name} is gone: check its cable; it is reopened when it is back")
         self.health.count("disconnects")
         assert self._source is not None
         self._source.close()

@@ -62,7 +62,7 @@ class ExpressionNode(EmoNode):
         serve_generation(self, lambda: self._model)
         if self._images is not None:
             self.threads = 2  # an answer in words takes seconds
-            serve_context_questions(self, lambda: self._model, self._regard)
+            serve_context_questions(self, lambda: self._model, self._current_context)
         self.watch_input("scores", "emotion/scores", self.params["input_timeout"])
 
     def configure(self) -> None:
@@ -86,7 +86,7 @@ class ExpressionNode(EmoNode):
     def deactivate(self) -> None:
         """Finish the answer in hand; the driver eases to neutral when it gets stale."""
         if self._worker is not None and not self._worker.stop():
-            self.complain("worker", WARN, "the answer in hand took over 5 s and was abandoned")
+            self.report_problem("worker", WARN, "the answer in hand took over 5 s and was abandoned")
         self._worker = None
 
     def cleanup(self) -> None:
@@ -174,7 +174,7 @@ class ExpressionNode(EmoNode):
             self.drop("bad_image", f"image not used: {error}")
             return None
 
-    def _regard(self) -> Context:
+    def _current_context(self) -> Context:
         """What is in view now, for questions; without a scene the newest picture alone."""
         context, now = self._seen_now, self.clock.now()
         if context.scene is None or abs(now - context.scene.stamp) > self._window.settings.scene_ttl:

@@ -54,7 +54,7 @@ class FaceDriverNode(FaceNode):
             self.get_logger().info(f"the face is at {face.screen.url}")
         if face.waiting:
             text = f"motors stay off until ~/enable: {face.waiting}; set resume_after_crash to change that"
-            self.complain("waiting", WARN, text)
+            self.report_problem("waiting", WARN, text)
 
     def activate(self) -> None:
         """Start the loop from neutral."""
@@ -157,7 +157,7 @@ class FaceDriverNode(FaceNode):
         if not face.waiting:
             self.health.clear_condition("waiting")
         if face.latch is not None and face.latch.memory.problem:
-            self.complain("latch", ERROR, face.latch.memory.problem)
+            self.report_problem("latch", ERROR, face.latch.memory.problem)
         else:
             self.health.clear_condition("latch")
         self.health.fact("stopped", face.player.stopped)
@@ -173,7 +173,7 @@ class FaceDriverNode(FaceNode):
         if sender is not None and sender.error:
             where = f"{self.params['live_link.host']}:{self.params['live_link.port']}"
             text = f"faces do not leave for {where}: {sender.error}; check live_link.host and the network"
-            self.complain("live_link", WARN, text)
+            self.report_problem("live_link", WARN, text)
         else:
             self.health.clear_condition("live_link")
 

@@ -56,7 +56,7 @@ def serve_context_questions(
             backend = model()
             if backend is None:
                 raise UserError("the node is not configured")
-            image, box = regarded(look(), request.person_id)
+            image, box = picture_of_person(look(), request.person_id)
             words = backend.engine.ask(request.question, request.quote, image, box, max_new_tokens)
             response.answer = "".join(words).strip()
             response.emotion = parse_emotion(response.answer) or ""
@@ -68,7 +68,7 @@ def serve_context_questions(
     node.create_service(AskContext, "~/ask", answer, callback_group=MutuallyExclusiveCallbackGroup())
 
 
-def regarded(context: Context, person_id: str) -> tuple[ImageArray | None, Box | None]:
+def picture_of_person(context: Context, person_id: str) -> tuple[ImageArray | None, Box | None]:
     """The picture and, in its pixels, the box of the person asked about: that one, else who is followed.
 
     Raises:

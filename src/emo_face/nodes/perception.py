@@ -16,7 +16,7 @@ from emo_face.core.geometry import apparent_size
 from emo_face.core.labels import label_set
 from emo_face.core.transcript import language
 from emo_face.core.types import ImageArray
-from emo_face.nodes.asking import Look, serve_questions
+from emo_face.nodes.asking import PerceivedFrame, serve_questions
 from emo_face.nodes.backends import perception_models
 from emo_face.perception.build import DetectorSettings, build_pipeline
 from emo_face.perception.debug import draw
@@ -48,7 +48,7 @@ class PerceptionNode(EmoNode):
         self._worker: Worker[Any] | None = None
         self._forget = False
         self._heard = Heard()
-        self._look: Look | None = None
+        self._look: PerceivedFrame | None = None
         self._asker: Any = None
         self._engines = Engines()
         self._debug_due = 0.0
@@ -93,7 +93,7 @@ class PerceptionNode(EmoNode):
     def deactivate(self) -> None:
         """Finish the frame in hand."""
         if self._worker is not None and not self._worker.stop():
-            self.complain("worker", WARN, "the frame in hand took over 5 s and was abandoned")
+            self.report_problem("worker", WARN, "the frame in hand took over 5 s and was abandoned")
         self._worker = None
         if self._humans is not None:
             self._humans.clear()
@@ -162,7 +162,7 @@ class PerceptionNode(EmoNode):
         people = self._look.people if self._look is not None else ()
         speech = self._heard.by_person(people, now, self._limits.ttl, apparent_size)
         result = self._pipeline.process(frame, stamp, speech)
-        self._look = Look(frame, result.people)
+        self._look = PerceivedFrame(frame, result.people)
         self._publish(result, msg.header, frame, stamp)
 
     def _skip(self, reason: str, text: str) -> None:

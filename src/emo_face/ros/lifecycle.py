@@ -59,7 +59,9 @@ class EmoNode(TransitionsNode):
         self.create_service(SetBool, "~/enable", self._on_enable)
         for strange, near in self.params.unknown.items():
             hint = f"; did you mean {near!r}?" if near else ""
-            self.complain(f"parameter {strange}", WARN, f"parameter {strange!r} is unknown and has no effect{hint}")
+            self.report_problem(
+                f"parameter {strange}", WARN, f"parameter {strange!r} is unknown and has no effect{hint}"
+            )
 
     # ---- hooks -------------------------------------------------------------------------------------------------
 
@@ -81,7 +83,7 @@ class EmoNode(TransitionsNode):
 
     def publisher(self, kind: Any, topic: str, profile: QoSProfile) -> Any:
         """Create a lifecycle publisher with overridable QoS whose mismatches are diagnosed."""
-        events = qos.publisher_events(self, topic, lambda text: self.complain(f"qos {topic}", WARN, text))
+        events = qos.publisher_events(self, topic, lambda text: self.report_problem(f"qos {topic}", WARN, text))
         return self._with_events(
             lambda **extra: self.create_lifecycle_publisher(
                 kind, topic, profile, qos_overriding_options=qos.overrides(), **extra
@@ -91,7 +93,7 @@ class EmoNode(TransitionsNode):
 
     def subscription(self, kind: Any, topic: str, callback: Callable[[Any], None], profile: QoSProfile) -> Any:
         """Create a subscription with overridable QoS whose mismatches are diagnosed. Create once, never destroy."""
-        events = qos.subscription_events(self, topic, lambda text: self.complain(f"qos {topic}", ERROR, text))
+        events = qos.subscription_events(self, topic, lambda text: self.report_problem(f"qos {topic}", ERROR, text))
         return self._with_events(
             lambda **extra: self.create_subscription(
                 kind, topic, callback, profile, qos_overriding_options=qos.overrides(), **extra
@@ -102,7 +104,7 @@ class EmoNode(TransitionsNode):
     def matched_subscription(self, kind: Any, topic: str, callback: Callable[[Any], None], reliability: str) -> None:
         """Subscribe to the newest sample of a large topic, as reliably as its publishers allow (``auto``)."""
         matched = MatchedSubscription(
-            self, kind, topic, callback, reliability, lambda text: self.complain(f"qos {topic}", ERROR, text)
+            self, kind, topic, callback, reliability, lambda text: self.report_problem(f"qos {topic}", ERROR, text)
         )
         self.create_timer(PERIOD, matched.check, clock=self.steady)
 
@@ -116,7 +118,7 @@ class EmoNode(TransitionsNode):
         """Warn while active when ``health.tick(name)`` stays away for ``patience`` seconds."""
         self._inputs[name] = (topic, patience)
 
-    def complain(self, key: str, level: int, text: str, hold: float = float("inf")) -> None:
+    def report_problem(self, key: str, level: int, text: str, hold: float = float("inf")) -> None:
         """Show a condition for ``hold`` seconds, and log it when it is new."""
         if self.health.raise_condition(key, level, text, time.monotonic() + hold):
             # one call a severity: rclpy binds a severity to the line that logs
@@ -131,12 +133,12 @@ class EmoNode(TransitionsNode):
             self._degraded = warnings
             self.health.clear_conditions("degraded")
             for number, text in enumerate(warnings):
-                self.complain(f"degraded {number}", WARN, text)
+                self.report_problem(f"degraded {number}", WARN, text)
 
     def drop(self, reason: str, text: str) -> None:
         """Count something that is not used; say why for a while."""
         self.health.count(f"dropped.{reason}")
-        self.complain(f"dropped {reason}", WARN, text, HOLD)
+        self.report_problem(f"dropped {reason}", WARN, text, HOLD)
 
     def failed(self, error: Exception) -> None:
         """Report an exception outside a transition: counted, shown, traceback logged."""
@@ -171,7 +173,7 @@ class EmoNode(TransitionsNode):
             if self.running and silence > patience:
                 others = qos.peers(self, topic, publishers=True)
                 text = f"no {name} on {self.resolve_topic_name(topic)} for over {patience:g} s; publishers: {others}"
-                self.complain(f"input {name}", WARN, text)
+                self.report_problem(f"input {name}", WARN, text)
             else:
                 self.health.clear_condition(f"input {name}")
         if now >= self._look_again:
@@ -205,7 +207,9 @@ class EmoNode(TransitionsNode):
 
     def before_configure(self) -> None:
         for name in self.params.useless_overrides(self):
-            self.complain(name, WARN, f"{name} fits no topic and policy of this node; see config/qos_overrides.yaml")
+            self.report_problem(
+                name, WARN, f"{name} fits no topic and policy of this node; see config/qos_overrides.yaml"
+            )
 
     def became_active(self) -> None:
         self._running_since = time.monotonic()
@@ -215,4 +219,4 @@ class EmoNode(TransitionsNode):
 
     def transition_failed(self, what: str, why: str) -> None:
         self.health.clear_condition("lifecycle")  # the second failure is logged too
-        self.complain("lifecycle", ERROR, f"cannot {what}: {why}")
+        self.report_problem("lifecycle", ERROR, f"cannot {what}: {why}")

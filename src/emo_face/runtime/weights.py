@@ -14,13 +14,13 @@ from emo_face.core.errors import ModelError
 from emo_face.runtime.store import sha256_of
 
 
-def some(names: Iterable[str]) -> str:
+def _few(names: Iterable[str]) -> str:
     """The first names, or none."""
     first = list(names)
     return ", ".join(first[:5]) + (", ..." if len(first) > 5 else "") if first else "none"
 
 
-def complete(info: Mapping[str, Any], folder: Path, fix: str = "fetch the checkpoint again") -> None:
+def check_loading_info(info: Mapping[str, Any], folder: Path, fix: str = "fetch the checkpoint again") -> None:
     """Check what transformers' ``from_pretrained(..., output_loading_info=True)`` says.
 
     Raises:
@@ -29,12 +29,12 @@ def complete(info: Mapping[str, Any], folder: Path, fix: str = "fetch the checkp
     missing, wrong = sorted(info["missing_keys"]), sorted(map(str, info.get("mismatched_keys", ())))
     if missing or wrong:
         raise ModelError(
-            f"{folder}: {len(missing)} weights are missing ({some(missing)}), {len(wrong)} have another shape "
-            f"({some(wrong)}); {fix}"
+            f"{folder}: {len(missing)} weights are missing ({_few(missing)}), {len(wrong)} have another shape "
+            f"({_few(wrong)}); {fix}"
         )
 
 
-def fits(own: Mapping[str, Any], state: Mapping[str, Any], path: Path) -> None:
+def check_state_dict(own: Mapping[str, Any], state: Mapping[str, Any], path: Path) -> None:
     """Check that ``state`` has the tensors of ``own``, all of them, no others, in their shapes and finite.
 
     Raises:
@@ -46,10 +46,10 @@ def fits(own: Mapping[str, Any], state: Mapping[str, Any], path: Path) -> None:
     wrong = sorted(n for n in set(own) & set(state) if own[n].shape != state[n].shape)
     if missing or unexpected or wrong:
         raise ModelError(
-            f"{path}: does not fit: missing {some(missing)}; unexpected {some(unexpected)}; another shape {some(wrong)}"
+            f"{path}: does not fit: missing {_few(missing)}; unexpected {_few(unexpected)}; another shape {_few(wrong)}"
         )
     if bad := [name for name, value in state.items() if not bool(torch.isfinite(value).all())]:
-        raise ModelError(f"{path}: {some(bad)} hold numbers that are not finite; train again")
+        raise ModelError(f"{path}: {_few(bad)} hold numbers that are not finite; train again")
 
 
 def read_tensors(path: Path, sha256: str = "") -> dict[str, Any]:
@@ -73,7 +73,7 @@ def check_file(path: Path, sha256: str = "") -> None:
         raise ModelError(f"{path}: sha256 expected {sha256}, got {got}; copy the file again")
 
 
-def plain(state: Mapping[str, Any]) -> dict[str, Any]:
+def cpu_copies(state: Mapping[str, Any]) -> dict[str, Any]:
     """Copies of tensors on the CPU, contiguous, as a file wants them."""
     return {name: value.detach().cpu().contiguous().clone() for name, value in state.items()}
 

@@ -108,7 +108,7 @@ class Hub:
         values, meta = self._newest()
         await self._tell([page], meta)
         if values is not None:
-            await quietly(page.send_bytes(pack_frame(values, 0, int(time.monotonic() * 1000))))
+            await if_still_there(page.send_bytes(pack_frame(values, 0, int(time.monotonic() * 1000))))
 
     def leave(self, page: web.WebSocketResponse) -> None:
         """Forget a page."""
@@ -127,13 +127,13 @@ class Hub:
     async def _send_all(self, frame: bytes) -> None:
         for page in list(self._pages):
             if self._keeps_up(page):
-                await quietly(page.send_bytes(frame))
+                await if_still_there(page.send_bytes(frame))
                 self.frames_sent += 1
 
     async def _tell(self, pages: Sequence[web.WebSocketResponse], meta: dict[str, Any]) -> None:
         for page in pages:
             if self._keeps_up(page):
-                await quietly(page.send_json({"type": "meta", **meta}))
+                await if_still_there(page.send_json({"type": "meta", **meta}))
 
     def _keeps_up(self, page: web.WebSocketResponse) -> bool:
         """Whether a page reads; one that lags is cut off."""
@@ -152,7 +152,7 @@ def _texts(meta: Mapping[str, Any] | None) -> dict[str, Any]:
     return {k: v for k, v in (meta or {}).items() if isinstance(v, (str, bool)) or v is None}
 
 
-async def quietly(sending: Any) -> None:
+async def if_still_there(sending: Any) -> None:
     """A page that left in the middle of a send is not an error."""
     try:
         await sending

@@ -19,7 +19,7 @@ from aiohttp.typedefs import Handler
 from emo_face.core.errors import Unavailable, UserError
 from emo_face.web import security
 from emo_face.web.door import Door
-from emo_face.web.hub import Hub, quietly
+from emo_face.web.hub import Hub, if_still_there
 from emo_face.web.pages import load_pages
 from emo_face.web.protocol import MAX_COMMAND, CommandError, parse_command
 
@@ -228,12 +228,12 @@ class FaceServer:
                 await page.close(code=WSCloseCode.POLICY_VIOLATION, message=_close_reason(str(error)))
                 return
             if command["type"] in ("estop", "clear_estop"):
-                answer = await asyncio.to_thread(self._obey, command)
+                answer = await asyncio.to_thread(self._execute, command)
             else:
-                answer = self._obey(command)
-            await quietly(page.send_json(answer))
+                answer = self._execute(command)
+            await if_still_there(page.send_json(answer))
 
-    def _obey(self, command: dict[str, Any]) -> dict[str, Any]:
+    def _execute(self, command: dict[str, Any]) -> dict[str, Any]:
         try:
             reason = self.on_command(command) if self.on_command else "no face driver listens to this page"
         except Exception:

@@ -17,9 +17,9 @@ from emo_face.cli._calibrate_screen import Session
 from emo_face.cli.main import main
 from emo_face.core.errors import ConfigError
 from emo_face.core.paths import share_dir
-from emo_face.face.control.calibration import LARGEST_STEP, SLOW, Calibration
+from emo_face.face.control.calibration import LARGEST_STEP, SLOW, RigCalibration
 from emo_face.face.drivers.mock import MockDriver
-from emo_face.face.rig.edit import Progress, save, with_fields
+from emo_face.face.rig.edit import CalibrationProgress, save, with_fields
 from emo_face.face.rig.rig import Rig, load_rig
 
 EXAMPLE = share_dir() / "config" / "rigs" / "minimal_4servo.yaml"
@@ -81,7 +81,7 @@ def test_marks_are_written_and_comments_stay(path: Path, capsys: pytest.CaptureF
 def test_only_the_chosen_actuator_moves_slowly(path: Path) -> None:
     rig = load_rig(path)
     driver = mock(rig)
-    work = Calibration(rig, driver)
+    work = RigCalibration(rig, driver)
     work.choose(2)
     work.start(0.0)
     places = [driver.target]
@@ -101,7 +101,7 @@ def test_only_the_chosen_actuator_moves_slowly(path: Path) -> None:
 def test_contact_is_felt_and_backed_off(path: Path) -> None:
     rig = load_rig(path)
     driver = mock(rig, stops=(1450.0, 1560.0))
-    work = Calibration(rig, driver)
+    work = RigCalibration(rig, driver)
     work.start(0.0)
     blocked, farthest = 0, 0.0
     for k in range(1500):
@@ -140,7 +140,7 @@ def test_work_is_resumed_and_the_notes_vanish_when_done(path: Path, capsys: pyte
 @pytest.mark.parametrize("notes", ["", "[]", '{"done": 3}', "\x00"])
 def test_damaged_notes_start_from_the_beginning(path: Path, notes: str) -> None:
     path.with_name("head.yaml.progress").write_text(notes)
-    assert Progress(path).done == []
+    assert CalibrationProgress(path).done == []
 
 
 def test_x_takes_the_torque_away(path: Path) -> None:

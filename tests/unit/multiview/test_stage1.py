@@ -16,7 +16,7 @@ from emo_face.core.types import Box
 from emo_face.datasets.qa import corpus, templates
 from emo_face.datasets.records import Record
 from emo_face.perception.multiview.checkpoint import own_state
-from emo_face.perception.multiview.vlm import IGNORED, Batch
+from emo_face.perception.multiview.vlm import IGNORED, MultiViewBatch
 from emo_face.training.common import checkpoints
 from emo_face.training.common.order import Order
 from emo_face.training.common.run import check_launch
@@ -81,7 +81,7 @@ def test_only_answers_are_learned(world):
 def test_a_missing_view_is_masked_not_zero(world):
     vlm = world.vlm().eval()
     batch = world.collator()(world.rows[:1])
-    without = Batch(
+    without = MultiViewBatch(
         {**batch.images, "face": batch.images["face"][:0]},
         torch.tensor([[0, 0, -1]]),
         batch.question_ids,
@@ -195,7 +195,7 @@ def test_rate_schedule():
 def test_generation_and_stream_agree(world):
     vlm = world.vlm().eval()
     batch = world.collator()(world.rows[:1])
-    prompt = Batch(
+    prompt = MultiViewBatch(
         batch.images, batch.rows, batch.question_ids, batch.question_mask, batch.question_ids, batch.question_mask
     )
     whole = vlm.generate(prompt, world.tokenizer, max_new_tokens=6, do_sample=False)

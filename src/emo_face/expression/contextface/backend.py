@@ -54,7 +54,7 @@ class ContextFaceSettings:
 
 
 @dataclass
-class _Look:
+class _SeenPicture:
     """The picture in use: kept for a while so that its tokens are computed once."""
 
     stamp: float
@@ -87,7 +87,7 @@ class ContextFaceExpression(ExpressionModel):
         )
         # the emotion is the robot's already: it is shown, not answered once more
         self._mouth = PrototypeExpression(PrototypeSettings("mirror", own.intensity, own.valid_for))
-        self._look: _Look | None = None
+        self._look: _SeenPicture | None = None
         self._last: tuple[Any, Answer] | None = None
 
     def express(self, context: Context, now: float) -> ExpressionTarget:
@@ -111,7 +111,9 @@ class ContextFaceExpression(ExpressionModel):
             self._last = (key, answer)
         return self.target(answer, context, self._kind(quote, "", look))
 
-    def ask(self, quote: str = "", situation: str = "", look: _Look | None = None, perspective: str = "") -> Answer:
+    def ask(
+        self, quote: str = "", situation: str = "", look: _SeenPicture | None = None, perspective: str = ""
+    ) -> Answer:
         """One pass; also for services that bring their own words. ``perspective`` empty takes the settings'."""
         image, box = (look.image, look.box) if look is not None else (None, None)
         side = side_of(perspective or self.settings.perspective)
@@ -185,7 +187,7 @@ class ContextFaceExpression(ExpressionModel):
     def _side(self) -> prompts.Perspective:
         return side_of(self.settings.perspective)
 
-    def _kind(self, quote: str, situation: str, look: _Look | None) -> str:
+    def _kind(self, quote: str, situation: str, look: _SeenPicture | None) -> str:
         return prompts.context_kind(quote, situation, look is not None)
 
     def _code(self, face: FloatArray, probabilities: FloatArray, strength: float) -> FaceCode:
@@ -208,7 +210,7 @@ class ContextFaceExpression(ExpressionModel):
             return np.zeros(2)
         return self.settings.camera.gaze(eyes, scene.width, scene.height)
 
-    def _looked(self, context: Context) -> _Look | None:
+    def _looked(self, context: Context) -> _SeenPicture | None:
         """The picture to use: the one held while it is young and shows the same person, else the newest."""
         scene, seen = context.scene, context.followed
         if self.settings.image_period < 0 or scene is None or scene.image is None or seen is None:
@@ -219,7 +221,7 @@ class ContextFaceExpression(ExpressionModel):
         young = held is not None and 0 <= scene.stamp - held.stamp < self.settings.image_period
         if held is None or not young or held.person_id != person:
             scale = scene.image.shape[1] / max(scene.width, 1)
-            self._look = _Look(scene.stamp, person, scene.image, box_of(seen, scale))
+            self._look = _SeenPicture(scene.stamp, person, scene.image, box_of(seen, scale))
         return self._look
 
 

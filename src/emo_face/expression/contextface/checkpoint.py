@@ -61,7 +61,7 @@ def load_backbone(path: str | Path, dtype: str = "float32", quantisation: str = 
         )
     except (OSError, ValueError, RuntimeError, ImportError, KeyError, SafetensorError) as error:
         raise ModelError(f"{folder}: does not load as an image-text model: {str(error).splitlines()[0]}") from None
-    weights.complete(info, folder, "fetch the checkpoint again, or one whose projector has this shape")
+    weights.check_loading_info(info, folder, "fetch the checkpoint again, or one whose projector has this shape")
     return model.eval() if quantisation != "none" else model.to(device).eval()
 
 
@@ -90,7 +90,7 @@ def save_model(folder: Path, model: ContextFace, backbone: str = "", extra: dict
     folder.mkdir(parents=True, exist_ok=True)
     (folder / CARD).unlink(missing_ok=True)
     save_file(adapter_state(model), str(folder / ADAPTER), metadata={"format": FORMAT})
-    save_file(weights.plain(model.head.state_dict()), str(folder / HEAD), metadata={"format": FORMAT})
+    save_file(weights.cpu_copies(model.head.state_dict()), str(folder / HEAD), metadata={"format": FORMAT})
     shutil.copyfile(data_file("contextface_prompts.yaml"), folder / PROMPTS)
     card = {
         "format": FORMAT,
@@ -144,13 +144,13 @@ def load_model(folder: Path, base: Any, tokenizer: Any) -> ContextFace:
 
 def adapter_state(model: ContextFace) -> dict[str, torch.Tensor]:
     """LoRA matrices and token rows, on the CPU."""
-    return weights.plain({n: p for n, p in model.vlm.named_parameters() if p.requires_grad or _is_adapter(n)})
+    return weights.cpu_copies({n: p for n, p in model.vlm.named_parameters() if p.requires_grad or _is_adapter(n)})
 
 
 def put_adapter(model: ContextFace, state: dict[str, torch.Tensor], path: Path) -> None:
     """Load what :func:`adapter_state` gave, all of it and nothing else. Raises ModelError naming the odd ones."""
     own = {n: p for n, p in model.vlm.named_parameters() if p.requires_grad or _is_adapter(n)}
-    weights.fits(own, state, path)
+    weights.check_state_dict(own, state, path)
     with torch.no_grad():
         for name, value in state.items():
             own[name].copy_(value)
@@ -188,7 +188,7 @@ def _same_shape(wanted: dict[str, Any], got: dict[str, Any], folder: Path) -> No
 def _head(folder: Path, base: Any, config: ContextFaceConfig) -> FaceHead:
     head = FaceHead(int(base.config.get_text_config().hidden_size), config.outputs)
     state = weights.read_tensors(folder / HEAD)
-    weights.fits(head.state_dict(), state, folder / HEAD)
+    weights.check_state_dict(head.state_dict(), state, folder / HEAD)
     head.load_state_dict(state)
     return head
 

@@ -22,7 +22,7 @@ IGNORED = -100
 
 
 @dataclass
-class Batch:
+class ContextBatch:
     """Tensors of some training dialogues, padded on the right.
 
     Attributes:
@@ -39,10 +39,10 @@ class Batch:
     present: Tensor
     vision: dict[str, Tensor] = field(default_factory=dict)
 
-    def to(self, device: Any) -> Batch:
+    def to(self, device: Any) -> ContextBatch:
         """The batch on another device."""
         moved = {name: getattr(self, name).to(device) for name in self.__dataclass_fields__ if name != "vision"}
-        return Batch(**moved, vision={name: value.to(device) for name, value in self.vision.items()})
+        return ContextBatch(**moved, vision={name: value.to(device) for name, value in self.vision.items()})
 
 
 @dataclass
@@ -97,7 +97,7 @@ class ContextFace(nn.Module):  # type: ignore[misc, unused-ignore]
         result: Tensor = self.base.get_output_embeddings()(states)
         return result.float()
 
-    def forward(self, batch: Batch) -> Output:
+    def forward(self, batch: ContextBatch) -> Output:
         """The cross-entropy of the answers and the faces at their ``<FACE>`` tokens, in one pass."""
         states = self.hidden(batch.input_ids, batch.vision, attention_mask=batch.attention_mask).last_hidden_state
         wanted = batch.labels[:, 1:]
@@ -107,7 +107,7 @@ class ContextFace(nn.Module):  # type: ignore[misc, unused-ignore]
         loss = nn.functional.cross_entropy(predicted, wanted[used], reduction="sum") / max(1, int(used.sum()))
         return Output(loss, self.head(states[self.face_places(batch)]))
 
-    def face_places(self, batch: Batch) -> tuple[Tensor, Tensor]:
+    def face_places(self, batch: ContextBatch) -> tuple[Tensor, Tensor]:
         """(row, position) of the states that give the faces, reading order.
 
         Raises:

@@ -40,7 +40,7 @@ class Reading:
     blocked: bool
 
 
-class Calibration:
+class RigCalibration:
     """Move one actuator; all others hold still where they are.
 
     Args:

@@ -48,7 +48,7 @@ def save(path: Path, text: str) -> None:
     os.replace(temporary, path)
 
 
-class Progress:
+class CalibrationProgress:
     """Which actuators of a file have been calibrated; kept beside it until all are, so that work can be resumed.
 
     Args:

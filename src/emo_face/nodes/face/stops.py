@@ -67,4 +67,4 @@ class Stops:
             node.health.clear_condition("estop")
             return
         level = ERROR if report.state in (StopState.NOT_OFF, StopState.CANNOT) else WARN
-        node.complain("estop", level, f"emergency stop: {report}; release it by calling ~/estop with data: false")
+        node.report_problem("estop", level, f"emergency stop: {report}; release it by calling ~/estop with data: false")

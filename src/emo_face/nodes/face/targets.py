@@ -47,7 +47,7 @@ class Targets:
         node = self._node
         if node.count_publishers(node.resolve_topic_name(TOPIC)) > 1:
             others = qos.peers(node, TOPIC, publishers=True)
-            node.complain("publishers", WARN, f"several nodes publish {TOPIC}, the newest stamp wins: {others}")
+            node.report_problem("publishers", WARN, f"several nodes publish {TOPIC}, the newest stamp wins: {others}")
         else:
             node.health.clear_condition("publishers")
 

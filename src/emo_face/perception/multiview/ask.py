@@ -43,7 +43,7 @@ class Asker:
         """
         import torch
 
-        from emo_face.perception.multiview.vlm import Batch
+        from emo_face.perception.multiview.vlm import MultiViewBatch
 
         text = " ".join(question.split())[:MAX_QUESTION]
         if not text:
@@ -58,7 +58,7 @@ class Asker:
         ids, qids = torch.tensor([told]), torch.tensor([asked])
         pixels = {view: torch.from_numpy(np.ascontiguousarray(value)) for view, value in views.pixels.items()}
         rows = torch.from_numpy(views.rows)
-        batch = Batch(pixels, rows, qids, torch.ones_like(qids), ids, torch.ones_like(ids)).to(self.device)
+        batch = MultiViewBatch(pixels, rows, qids, torch.ones_like(qids), ids, torch.ones_like(ids)).to(self.device)
         said = False
         for piece in self.vlm.stream(batch, self.tokenizer, max_new_tokens=max_new_tokens, do_sample=False):
             said = said or bool(piece.strip())

@@ -37,7 +37,7 @@ def load_base(path: str | Path, dtype: str = "float32") -> Any:
         )
     except (OSError, ValueError, RuntimeError) as error:
         raise ModelError(f"{folder}: does not load as InstructBLIP: {str(error).splitlines()[0]}") from None
-    weights.complete(info, folder)
+    weights.check_loading_info(info, folder)
     return model.eval()
 
 
@@ -104,5 +104,5 @@ def load_vlm(folder: Path | None, base: Any) -> Any:
 
 def load_own(encoder: Any, state: dict[str, Any], path: Path) -> None:
     """Put an adapter's tensors into the encoder, all of them and no others. Raises ModelError naming the odd ones."""
-    weights.fits(own_state(encoder), state, path)
+    weights.check_state_dict(own_state(encoder), state, path)
     encoder.load_state_dict(state, strict=False)

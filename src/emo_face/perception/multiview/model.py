@@ -141,7 +141,7 @@ def load(
         )
     device = engines.torch_device("multiview")
     encoder, head, card = load_torch(folder, base, precision(device))
-    return around(encoder, head, card, folder, device)
+    return emotion_model_of(encoder, head, card, folder, device)
 
 
 def precision(device: str) -> str:
@@ -149,7 +149,7 @@ def precision(device: str) -> str:
     return "bfloat16" if device.startswith("cuda") else "float32"
 
 
-def around(
+def emotion_model_of(
     encoder: Any, head: Any, card: HeadCard, folder: Path, device: str = "cpu", alone: bool = True
 ) -> MultiViewEmotion:
     """The emotion model of loaded torch modules; ``alone`` is False where something else holds the encoder too."""

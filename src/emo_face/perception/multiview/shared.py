@@ -13,7 +13,7 @@ from typing import Any
 
 from emo_face.perception.multiview import checkpoint, fingerprint, head_file
 from emo_face.perception.multiview.ask import Asker, load_tokenizers
-from emo_face.perception.multiview.model import MultiViewEmotion, around, check_encoder, precision
+from emo_face.perception.multiview.model import MultiViewEmotion, check_encoder, emotion_model_of, precision
 
 
 def load(folder: Path, base: Path, stage1: Path | None, device: str = "cpu") -> tuple[MultiViewEmotion, Asker]:
@@ -38,7 +38,7 @@ def load(folder: Path, base: Path, stage1: Path | None, device: str = "cpu") -> 
         encoder = checkpoint.load_encoder(folder, lend(loaded))
         vlm = checkpoint.load_vlm(stage1, loaded)
     answering = Asker(vlm, *load_tokenizers(base), device)
-    return around(encoder, head, card, folder, device, alone=False), answering
+    return emotion_model_of(encoder, head, card, folder, device, alone=False), answering
 
 
 def lend(base: Any) -> Any:

@@ -19,7 +19,7 @@ IGNORED = -100
 
 
 @dataclass
-class Batch:
+class MultiViewBatch:
     """Tensors of some questions about some people.
 
     Attributes:
@@ -37,9 +37,9 @@ class Batch:
     attention_mask: Tensor
     labels: Tensor | None = None
 
-    def to(self, device: Any) -> Batch:
+    def to(self, device: Any) -> MultiViewBatch:
         """The batch on another device."""
-        return Batch(
+        return MultiViewBatch(
             images={name: value.to(device) for name, value in self.images.items()},
             rows=self.rows.to(device),
             question_ids=self.question_ids.to(device),
@@ -70,7 +70,7 @@ class MultiViewVLM(nn.Module):
         self.requires_grad_(False)
         return [f"encoder.{name}" for name in self.encoder.set_trainable()]
 
-    def image_tokens(self, batch: Batch) -> tuple[Tensor, Tensor]:
+    def image_tokens(self, batch: MultiViewBatch) -> tuple[Tensor, Tensor]:
         """(b, views * queries, width) for the language model, and its mask, 0 where a view is missing."""
         views = self.config.views
         instructions = {}
@@ -82,7 +82,7 @@ class MultiViewVLM(nn.Module):
         mask = (batch.rows >= 0).long().repeat_interleave(self.encoder.tokens_per_view, 1)
         return stacked.flatten(1, 2), mask
 
-    def forward(self, batch: Batch) -> Any:
+    def forward(self, batch: MultiViewBatch) -> Any:
         """Loss (cross-entropy on answer tokens only, where labels are given) and logits."""
         tokens, ids, attention, labels = self._inputs(batch)
         return self.base(
@@ -96,7 +96,7 @@ class MultiViewVLM(nn.Module):
             use_cache=False,
         )
 
-    def _inputs(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+    def _inputs(self, batch: MultiViewBatch) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
         tokens, mask = self.image_tokens(batch)
         places = torch.full_like(mask, int(self.base.config.image_token_index))
         ids = torch.cat([places, batch.input_ids], 1)
@@ -105,7 +105,7 @@ class MultiViewVLM(nn.Module):
         return tokens, ids, attention, labels
 
     @torch.no_grad()  # type: ignore[untyped-decorator]
-    def generate(self, batch: Batch, tokenizer: Any, **options: Any) -> Tensor:
+    def generate(self, batch: MultiViewBatch, tokenizer: Any, **options: Any) -> Tensor:
         """Generated token ids, (b, new tokens). ``options`` go to the language model's ``generate``.
 
         The end is the tokenizer's, which training put after every answer: the generation config of Vicuna v1.1 names
@@ -126,7 +126,7 @@ class MultiViewVLM(nn.Module):
             **options,
         )
 
-    def stream(self, batch: Batch, tokenizer: Any, **options: Any) -> Iterator[str]:
+    def stream(self, batch: MultiViewBatch, tokenizer: Any, **options: Any) -> Iterator[str]:
         """Generate for one question and yield its text piece by piece. Raises what the generation raised.
 
         A generator that is closed or dropped early ends the generation with the token in the making.
@@ -163,7 +163,7 @@ def _positions(attention: Tensor) -> Tensor:
     return (attention.long().cumsum(-1) - 1).masked_fill(attention == 0, 0)
 
 
-def _per_row(batch: Batch, rows: Tensor, seen: Tensor, count: int) -> tuple[Tensor, Tensor]:
+def _per_row(batch: MultiViewBatch, rows: Tensor, seen: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """Each image row's question. Raises ValueError where a picture serves two questions (its tokens would differ)."""
     if len(rows) != count or len(torch.unique(rows)) != count:
         raise ValueError("a picture must serve one question in a Stage-1 batch; repeat the pixels instead")

@@ -64,11 +64,11 @@ def observe_motors(node: EmoNode, control: FaceController) -> None:
     ):
         health.fact(name, value)
     if bus.error:
-        node.complain("bus", ERROR, f"motors: {bus.error}; connecting again")
+        node.report_problem("bus", ERROR, f"motors: {bus.error}; connecting again")
     else:
         health.clear_condition("bus")
     if bus.faults:
         faults = ", ".join(f"{name}: {fault}" for name, fault in sorted(bus.faults.items()))
-        node.complain("motors", WARN, f"motors report {faults}")
+        node.report_problem("motors", WARN, f"motors report {faults}")
     else:
         health.clear_condition("motors")

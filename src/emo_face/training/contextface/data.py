@@ -12,7 +12,7 @@ import torch
 from emo_face.core.errors import UserError
 from emo_face.datasets.views import read_image
 from emo_face.expression.contextface.config import ContextFaceConfig
-from emo_face.expression.contextface.model import IGNORED, Batch
+from emo_face.expression.contextface.model import IGNORED, ContextBatch
 from emo_face.expression.contextface.prompts import Example, FaceTarget
 from emo_face.expression.contextface.tokens import TokenBuilder
 from emo_face.expression.contextface.vision import Eyes
@@ -26,7 +26,7 @@ class Collator:
     eyes: Eyes
     config: ContextFaceConfig
 
-    def __call__(self, examples: Sequence[Example]) -> Batch:
+    def __call__(self, examples: Sequence[Example]) -> ContextBatch:
         """Raises UserError naming the example whose picture, target or basis is wrong."""
         texts, labels, pictures = [], [], []
         targets, present = [], []
@@ -47,7 +47,7 @@ class Collator:
             texts.append(ids)
             labels.append(label)
         width = max(map(len, texts))
-        return Batch(
+        return ContextBatch(
             input_ids=_padded(texts, width, self.builder.tokenizer.pad_token_id or 0),
             attention_mask=_padded([[1] * len(ids) for ids in texts], width, 0),
             labels=_padded(labels, width, IGNORED),
