@@ -59,7 +59,7 @@ def load_encoder(folder: Path) -> Encoder:
     return Encoder(module, vocabulary, int(module.config.hidden_size))
 
 
-class TextNet(nn.Module):  # type: ignore[misc]
+class TextNet(nn.Module):
     """Token ids to 7 logits.
 
     Args:
