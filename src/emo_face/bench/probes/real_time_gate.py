@@ -7,7 +7,9 @@ samples: |f[t0,t1]| <= V, 2 |f[t0..t2]| <= A, 6 |f[t0..t3]| <= J. The motors liv
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +18,7 @@ from emo_face.face.rig import load_rig
 from emo_face.face.safety import ActuatorLimits, EstopAction, GateState, SafetyGate
 
 Array = NDArray[np.float64]
+T = TypeVar("T")
 
 RIGS = ("minimal_4servo", "head_12servo", "head_25channel")
 CLOCKS = ("on time", "early and late", "very late", "gaps", "stalls")
@@ -86,7 +89,7 @@ def spacing(clock: str, rng: np.random.Generator) -> float:
     if clock == "very late":
         return float(rng.uniform(0.05, 4.0))
     if clock == "gaps":
-        return float(rng.choice([1, 1, 1, 1, 1, 1, 1, 5, 8, 20, 1000]))
+        return float(_pick(rng, (1, 1, 1, 1, 1, 1, 1, 5, 8, 20, 1000)))
     if clock == "stalls":  # any length, around the one from which on the path brakes, and jitter between
         return float(10 ** rng.uniform(0.5, 1.5)) if rng.random() < 0.3 else float(rng.uniform(0.2, 4.5))
     return 1.0
@@ -109,7 +112,7 @@ def drive(gate: SafetyGate, rng: np.random.Generator, clock: str, ticks: int, se
 
     gate.enable(rng.uniform(limits.lower, limits.upper), now)
     for _ in range(ticks):
-        for _ in range(int(rng.choice([0, 1, 1, 1, 3]))):
+        for _ in range(_pick(rng, (0, 1, 1, 1, 3))):
             _command(gate, rng, now)
         event = rng.random()
         for share, act in ((0.004, gate.estop), (0.010, gate.clear_estop), (0.013, gate.disable)):
@@ -143,7 +146,21 @@ def try_clocks(ticks: int, seed: int = 1, stretch: int = 500) -> Watched:
 
 def _command(gate: SafetyGate, rng: np.random.Generator, now: float) -> None:
     """One command, half of them hostile."""
-    lower, upper = gate.limits.lower, gate.limits.upper
-    ends = np.where(rng.random(len(lower)) < 0.5, lower, upper)
-    place = [ends, rng.uniform(lower, upper), ends * 10, np.full(len(lower), np.nan), ends[:-1]][rng.integers(5)]
-    gate.command(place, now + rng.choice([0, 0, 0, -0.01, 0.05, -5, 5, np.inf]), now, smooth=bool(rng.random() < 0.5))
+    lower, upper, kind = gate.limits.lower, gate.limits.upper, _pick(rng, range(5))
+    if kind == 1:
+        place = lower + rng.random(len(lower)) * (upper - lower)
+    else:
+        place = np.where(rng.random(len(lower)) < 0.5, lower, upper)
+        if kind == 2:
+            place *= 10
+        elif kind == 3:
+            place[:] = np.nan
+        elif kind == 4:
+            place = place[:-1]
+    stamp = now + _pick(rng, (0, 0, 0, -0.01, 0.05, -5, 5, np.inf))
+    gate.command(place, stamp, now, smooth=rng.random() < 0.5)
+
+
+def _pick(rng: np.random.Generator, of: Sequence[T]) -> T:
+    """One of a few; fifty times as quick as ``rng.choice``."""
+    return of[int(rng.random() * len(of))]
