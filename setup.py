@@ -142,7 +142,7 @@ setup(
         (SHARE, ["package.xml"]),
         (f"{SHARE}/launch", sorted(glob("launch/*.launch.py"))),
         *data_tree("models", ("*.yaml", "*.onnx", "*.npz", "*.json", "*.md")),
-        *data_tree("config", ("*.yaml", "*.xml")),
+        *data_tree("config", ("*.yaml", "*.xml", "*.urdf")),
     ],
     install_requires=RUNTIME,
     extras_require=EXTRAS,

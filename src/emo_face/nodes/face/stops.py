@@ -11,19 +11,17 @@ from std_srvs.srv import SetBool, Trigger
 from emo_face.face.drivers import StopState
 from emo_face.nodes.face.node import FaceNode
 from emo_face.ros.diagnostics import ERROR, WARN
+from emo_face.ros.network import scope
 
 OPEN = (
     "not released: this graph is open to the network; release it on the face page, keep DDS on this host "
-    "(ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST), or set estop.release_by_service"
+    "(docs/network.md), or set estop.release_by_service"
 )
 
 
 def kept_on_this_host() -> bool:
     """Whether DDS talks to this host only, by the environment that rclpy read at start."""
-    if os.environ.get("ROS_LOCALHOST_ONLY") == "1":
-        return True
-    others = os.environ.get("ROS_STATIC_PEERS", "").strip()
-    return os.environ.get("ROS_AUTOMATIC_DISCOVERY_RANGE", "").upper() in ("LOCALHOST", "OFF") and not others
+    return scope(os.environ).startswith("this host") and not os.environ.get("ROS_STATIC_PEERS", "").strip()
 
 
 class Stops:
