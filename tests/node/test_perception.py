@@ -268,6 +268,22 @@ def test_a_camera_gone_is_named_and_one_that_is_back_is_heard(graph: Any, pilots
     graph.until(heard_again)
 
 
+def test_speech_in_a_language_that_is_not_known_is_counted_and_moves_nothing(graph: Any, pilots: np.ndarray) -> None:
+    camera = Camera(graph)
+    speech = graph.talk(String, "speech")
+    for _ in range(3):
+        camera.show(pilots)
+    graph.until(lambda: len(camera.scores) >= 3)
+    before = {p.person_id: p.quality for p in camera.scores[-1].people}
+    speech.publish(String(data='{"text": "Ik ben zo boos op jou", "language": "dutch"}'))  # Whisper's verbose_json
+    graph.until(lambda: camera.count("dropped.speech_language") == 1)
+    heard = len(camera.scores)
+    camera.show(pilots)
+    graph.until(lambda: len(camera.scores) > heard)
+    assert {p.person_id: p.quality for p in camera.scores[-1].people} == pytest.approx(before, abs=0.05)
+    camera.complaint("speech in 'nl' is not read: the model knows en")
+
+
 def test_speech_of_every_kind_is_harmless(graph: Any, pilots: np.ndarray) -> None:
     camera = Camera(graph)
     said = graph.talk(String, "speech")

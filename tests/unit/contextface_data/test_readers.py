@@ -167,6 +167,34 @@ def test_llava_instruct(tmp_path):
         llava_instruct.read(path, tmp_path)
 
 
+# llava_v1_5_mix665k.json (text-only rows, coco/train2017/ before the names), and what converters write from it
+def test_llava_instruct_in_its_other_forms(tmp_path):
+    def chat(*texts, first=None):
+        said = [{"role": ("user", "assistant")[i % 2], "content": text} for i, text in enumerate(texts)]
+        return ([{"role": "system", "content": first}] if first else []) + said
+
+    (tmp_path / "000.jpg").write_bytes(b"x")
+    (tmp_path / "train2017").mkdir()
+    (tmp_path / "train2017" / "111.jpg").write_bytes(b"x")
+    rows = [
+        {
+            "id": 1,
+            "image": "coco/train2017/000.jpg",
+            "conversations": chat("<image>\nWho?", "A cat.", first="Be kind"),
+        },
+        {"id": 2, "image": ["coco/train2017/111.jpg"], "conversations": chat("What?\n<image>", "A dog.")},
+        {"id": 3, "image": ["a.jpg", "b.jpg"], "conversations": chat("<image><image> Same?", "No.")},
+        {"id": 4, "image": "../../etc/passwd", "conversations": chat("<image> What?", "No.")},
+        {"id": 5, "image": "/etc/passwd", "conversations": chat("<image> What?", "No.")},
+        {"id": "text", "conversations": chat("Two and two?", "Four."), "model": "x"},
+    ]
+    path = tmp_path / "mix.json"
+    path.write_text("\ufeff" + json.dumps(rows), encoding="utf-8")
+    examples, dropped = llava_instruct.read(path, tmp_path, check_files=True)
+    assert [e.image for e in examples] == [tmp_path / "000.jpg", tmp_path / "train2017" / "111.jpg", None]
+    assert dropped == {"several pictures": 1, "names a picture outside its folder": 2}
+
+
 def test_tasks_match_the_papers_examples(tmp_path):
     box = Box(10, 20, 30, 40)
     record = Record(

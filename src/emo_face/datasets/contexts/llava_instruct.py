@@ -1,6 +1,10 @@
 """LLaVA-Instruct (Liu et al., NeurIPS 2023): dialogues about COCO pictures, to keep a model's answers alive.
 
 Format: ``[{"id", "image"?, "conversations": [{"from": "human"|"gpt", "value"}, ...]}]``. Rows without a picture count.
+``llava_instruct_150k.json`` names pictures as ``000000033471.jpg``, ``llava_v1_5_mix665k.json`` as
+``coco/train2017/000000033471.jpg``; both find them in a folder of COCO or above it. Lists that other tools write from
+them are read too: ``role`` and ``content``, user and assistant, an instruction of the system before (left out), and
+``image`` as a list of one.
 """
 
 from __future__ import annotations
@@ -8,13 +12,15 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 
 from emo_face.core.errors import UserError
 from emo_face.expression.contextface.prompts import Example, Turn, vqa_answer, vqa_question
+
+SPEAKERS = {"human": "human", "user": "human", "gpt": "gpt", "assistant": "gpt", "system": "system"}
 
 
 def read(
@@ -31,7 +37,7 @@ def read(
         UserError: no file, no JSON list, or no usable row.
     """
     try:
-        rows = json.loads(path.read_text(encoding="utf-8"))
+        rows = json.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; expected llava_instruct_150k.json or another LLaVA list") from None
     except json.JSONDecodeError as error:
@@ -44,9 +50,13 @@ def read(
     examples, dropped = [], Counter[str]()
     for number, row in enumerate(rows):
         fault, turns = _turns(row)
-        image = images / str(row["image"]) if not fault and row.get("image") else None
-        if not fault and image is not None and check_files and not image.is_file():
-            fault = "picture is missing"
+        image = None
+        if not fault and row.get("image"):
+            image = _picture(images, _name(row["image"]))
+            if image is None:
+                fault = "names a picture outside its folder"
+            elif check_files and not image.is_file():
+                fault = "picture is missing"
         if fault:
             dropped[fault] += 1
             continue
@@ -59,17 +69,40 @@ def read(
 def _turns(row: Any) -> tuple[str, tuple[Turn, ...]]:
     """Why a row cannot be used, or its turns."""
     said: Sequence[Any] = row.get("conversations") or () if isinstance(row, dict) else ()
-    if not said or not all(isinstance(s, dict) and isinstance(s.get("value"), str) for s in said):
+    if not said or not all(isinstance(s, dict) and isinstance(_text(s), str) for s in said):
         return "no conversation", ()
-    if len(said) % 2 or [s.get("from") for s in said] != ["human", "gpt"] * (len(said) // 2):
+    talk = [(SPEAKERS.get(str(s.get("from") or s.get("role"))), str(_text(s))) for s in said]
+    talk = talk[1:] if talk[0][0] == "system" else talk
+    if not talk or len(talk) % 2 or [who for who, _ in talk] != ["human", "gpt"] * (len(talk) // 2):
         return "human and gpt do not take turns", ()
+    if isinstance(row.get("image"), list) and len(row["image"]) > 1:
+        return "several pictures", ()
     picture = bool(row.get("image"))
-    if not picture and any("<image>" in s["value"] for s in said):
+    if not picture and any("<image>" in text for _, text in talk):
         return "asks for a picture and names none", ()
     turns = []
-    for number, (question, answer) in enumerate(zip(said[::2], said[1::2], strict=True)):
-        if not answer["value"].strip():
+    for number, ((_, question), (_, answer)) in enumerate(zip(talk[::2], talk[1::2], strict=True)):
+        if not answer.strip():
             return "empty answer", ()
-        asked = vqa_question(question["value"], picture and not number)
-        turns.append(Turn(asked, vqa_answer(answer["value"])))
+        turns.append(Turn(vqa_question(question, picture and not number), vqa_answer(answer)))
     return "", tuple(turns)
+
+
+def _text(message: dict[str, Any]) -> Any:
+    return message.get("value", message.get("content"))
+
+
+def _name(image: Any) -> str:
+    return str(image[0]) if isinstance(image, list) else str(image)
+
+
+def _picture(images: Path, name: str) -> Path | None:
+    """Where a picture is: as named, or by its last parts in the folder that was given; None if it leads out of it."""
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts:
+        return None
+    whole = images / path
+    if whole.is_file():
+        return whole
+    shorter = (images.joinpath(*path.parts[start:]) for start in range(1, len(path.parts)))
+    return next((candidate for candidate in shorter if candidate.is_file()), whole)
