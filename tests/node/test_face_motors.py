@@ -14,7 +14,9 @@ import pytest
 
 pytest.importorskip("rclpy")
 pytest.importorskip("emo_face_msgs", reason="needs the messages: run scripts/setup.sh")
+from emo_face_msgs.msg import Visemes
 from facing import SMILE, Face
+from geometry_msgs.msg import Point, PointStamped
 from std_srvs.srv import SetBool
 
 from emo_face.core.arkit import ARKIT_INDEX
@@ -210,10 +212,23 @@ def test_robot_face_expression_needs_hri_msgs(graph: Any) -> None:
         return
     from hri_msgs.msg import Expression
 
-    face = Face(graph, robot_face__enabled=True)
+    face = Face(graph, robot_face__enabled=True, timeout=0.3, layers__lips=True)
     out = graph.talk(Expression, "/robot_face/expression")
     out.publish(Expression(expression="happy", confidence=1.0))
     graph.until(lambda: face.smile() > 0.5)
+    shown = graph.now()
+    graph.until(lambda: graph.now() - shown > 1.5)
+    assert face.smile() > 0.5  # until the next one, whatever timeout says of our own expressions
+    aside = PointStamped(point=Point(x=1.0, y=0.3))
+    aside.header.frame_id = "sellion_link"
+    graph.talk(PointStamped, "/robot_face/look_at").publish(aside)
+    left = ARKIT_INDEX["eyeLookOutLeft"]
+    graph.until(lambda: face.states[-1].position[left] > 0.3)
+    track = Visemes(names=["aa"], offsets=[0.0], duration=1.0)
+    graph.talk(Visemes, "/tts/visemes").publish(track)
+    graph.until(lambda: face.states[-1].position[ARKIT_INDEX["jawOpen"]] > 0.4)
+    out.publish(Expression(expression="neutral"))
+    graph.until(lambda: face.smile() < 0.05)
     out.publish(Expression(expression="smug"))
     face.complaint("/robot_face/expression not used")
 

@@ -1,27 +1,60 @@
-"""ROS4HRI topics and LiveSpeech, where hri_msgs is installed; without it, what the user is told."""
+"""ROS4HRI, seen by a client in another process that listens as libhri does; without hri_msgs, what is told."""
 
 from __future__ import annotations
 
 import importlib.util
+import json
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
 import pytest
 
 pytest.importorskip("rclpy")
 pytest.importorskip("emo_face_msgs", reason="needs the messages: run scripts/setup.sh")
 from emo_face_msgs.msg import EmotionScoresArray
-from std_msgs.msg import Header
+from sensor_msgs.msg import CameraInfo, Image
+from std_msgs.msg import Header, String
 
 from emo_face.core.errors import ConfigError
+from emo_face.core.types import Box, Emotion, Face, Person
 from emo_face.nodes.expression import ExpressionNode
 from emo_face.nodes.perception import PerceptionNode
 from emo_face.ros.clock import stamp_message
 from emo_face.ros.images.convert import image_message
+from emo_face.ros.messages.convert import scores_message
 
-INSTALLED = importlib.util.find_spec("hri_msgs") is not None
-needs_hri = pytest.mark.skipif(not INSTALLED, reason="hri_msgs is not installed (apt: ros-DISTRO-hri-msgs)")
+INSTALLED = all(importlib.util.find_spec(name) is not None for name in ("hri_msgs", "tf2_msgs"))
+needs_hri = pytest.mark.skipif(not INSTALLED, reason="needs hri_msgs and tf2_msgs: scripts/setup.sh ros4hri")
+LABELS = {"angry", "disgusted", "scared", "happy", "sad", "surprised", "neutral"}
+SIZE = (640, 480)
+
+
+@pytest.fixture
+def client(domain: int) -> Iterator[Callable[[], dict[str, Any]]]:
+    """Starts the client; gives what it saw last."""
+    script = str(Path(__file__).with_name("libhri_client.py"))
+    process = subprocess.Popen([sys.executable, script, str(domain)], stdout=subprocess.PIPE, text=True)
+    last: list[dict[str, Any]] = [{}]
+
+    def read() -> None:
+        for line in process.stdout or ():
+            last[0] = json.loads(line)
+
+    threading.Thread(target=read, daemon=True).start()
+    yield lambda: last[0]
+    process.kill()
+    process.wait()
+
+
+def head(graph: Any) -> Header:
+    return Header(stamp=stamp_message(graph.now()), frame_id="camera_optical_frame")
 
 
 @pytest.mark.skipif(INSTALLED, reason="hri_msgs is installed")
@@ -32,42 +65,188 @@ def test_without_hri_msgs_the_package_is_named(graph: Any, create: Any, params: 
         graph.start(create, **params)
 
 
+class Scene:
+    """A perception node and a camera that shows a picture ten times a second."""
+
+    def __init__(self, graph: Any, picture: np.ndarray, **params: Any) -> None:
+        self.graph, self.picture, self.blank = graph, picture, np.zeros_like(picture)
+        self.node = graph.up(graph.start(PerceptionNode, ros4hri__enabled=True, image_reliability="reliable", **params))
+        self.out, self.info = graph.talk(Image, "image", 1), graph.talk(CameraInfo, "camera_info")
+        self.shown, self.due = 0, 0.0
+
+    def show(self, picture: np.ndarray | None = None) -> None:
+        if time.monotonic() < self.due:
+            return
+        self.due = time.monotonic() + 0.1
+        self.shown += 1
+        header = head(self.graph)
+        focal = 554.0  # 60 degrees on 640 px
+        k = [focal, 0.0, 320.0, 0.0, focal, 240.0, 0.0, 0.0, 1.0]
+        self.info.publish(CameraInfo(header=header, width=SIZE[0], height=SIZE[1], k=k, d=[0.0] * 5))
+        self.out.publish(image_message(self.picture if picture is None else picture, header))
+
+
 @needs_hri
-def test_people_appear_on_the_topics_of_rep_155(graph: Any, assets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from hri_msgs.msg import Expression, IdsList, NormalizedRegionOfInterest2D
-    from sensor_msgs.msg import Image
+def test_a_client_like_libhri_sees_people_and_keeps_them(
+    graph: Any, client: Callable[[], dict[str, Any]], assets: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EMO_FACE_MODELS", str(assets))
+    picture = cv2.resize(cv2.imread(str(assets / "images" / "people" / "apollo11_pilots.jpg")), SIZE)
+    scene = Scene(graph, picture)
+
+    def there() -> bool:
+        scene.show()
+        seen = client()
+        faces, persons = seen.get("faces", {}), seen.get("persons", {})
+        complete = all({"roi", "cropped", "aligned", "landmarks", "expression"} <= set(f) for f in faces.values())
+        known = all({"face_id", "body_id", "anonymous", "location_confidence"} <= set(p) for p in persons.values())
+        return len(faces) == len(persons) == 3 and complete and known and len(seen["tf"]) >= 9
+
+    graph.until(there, seconds=90)
+    seen = client()
+    for face_id, face in seen["faces"].items():
+        left, top, right, bottom, _ = face["roi"]
+        assert 0 <= left < right <= 1
+        assert 0 <= top < bottom <= 1
+        for name in ("cropped", "aligned"):
+            assert (face[name]["size"], face[name]["encoding"]) == ([128, 128], "bgr8")
+            assert face[name]["mean"] > 30
+        assert face["landmarks"]["all"] == 70
+        assert set(face["landmarks"]["found"]) == {"68", "69", "30", "48", "54"}
+        right_eye, left_eye, nose = (face["landmarks"]["found"][i] for i in ("68", "69", "30"))
+        assert left < right_eye[0] < left_eye[0] < right
+        assert top < right_eye[1] < nose[1] < bottom
+        assert face["expression"]["expression"] in LABELS
+        pose = seen["tf"][f"face_{face_id}"]
+        assert pose["parent"] == "camera_optical_frame"
+        x, _, z = pose["values"][:3]
+        middle = (right_eye[0] + left_eye[0]) / 2 * SIZE[0]
+        assert x / z == pytest.approx((middle - 320) / 554, abs=0.03)
+        assert 0.3 < z < 5
+        assert seen["tf"][f"gaze_{face_id}"]["parent"] == f"face_{face_id}"
+    for person_id, person in seen["persons"].items():
+        assert person["anonymous"] is True
+        assert person["face_id"] == "f" + person_id[1:] in seen["faces"]
+        assert person["body_id"] == "b" + person_id[1:] in seen["bodies"]
+        assert person["location_confidence"] == 1
+        assert f"person_{person_id}" in seen["tf"]
+        assert [person["face_id"], 2, person_id, 1, 1.0] in seen["matches"]
+        assert [person["face_id"], 2, person["body_id"], 3, 1.0] in seen["matches"]
+    assert sorted(seen["known"]) == sorted(seen["persons"])
+
+    start = scene.shown  # a detector that misses everybody in two of five frames
+
+    def flicker() -> bool:
+        scene.show(scene.blank if scene.shown % 5 < 2 else None)
+        return scene.shown - start > 25
+
+    graph.until(flicker, seconds=60)
+    assert client()["lost"].get("faces", 0) == 0
+    assert client()["lost"].get("persons", 0) == 0
+
+    said = graph.talk(String, "speech")
+    said.publish(String(data="What a wonderful day!"))
+
+    def voiced() -> bool:
+        scene.show()
+        return any("speech" in voice for voice in client()["voices"].values())
+
+    graph.until(voiced, seconds=30)
+    (voice,) = client()["voices"]
+    speaker = next(p for p in client()["persons"].values() if p.get("voice_id"))
+    assert speaker["voice_id"] == voice
+    assert client()["voices"][voice]["speech"] == "What a wonderful day!"
+
+    def gone() -> bool:
+        scene.show(scene.blank)
+        return not client()["faces"] and not client()["persons"]
+
+    graph.until(gone, seconds=30)
+    assert any(match[-1] == 0 for match in client()["matches"])  # REP-155: no longer associated
+    assert scene.node.trigger_deactivate().name == "SUCCESS"
+    assert "errors" not in scene.node.health.counts()
+
+
+@needs_hri
+def test_faces_of_another_detector_are_answered_under_its_ids(
+    graph: Any, client: Callable[[], dict[str, Any]], assets: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As hri_face_detect publishes: ids of five letters, 128 x 128 bgr8 in a black square, depth 1."""
+    from hri_msgs.msg import IdsList, NormalizedRegionOfInterest2D
 
     monkeypatch.setenv("EMO_FACE_MODELS", str(assets))
-    picture = cv2.resize(cv2.imread(str(assets / "images" / "people" / "apollo11_pilots.jpg")), (640, 480))
-    faces, bodies = graph.hear(IdsList, "/humans/faces/tracked"), graph.hear(IdsList, "/humans/bodies/tracked")
-    node = graph.up(graph.start(PerceptionNode, ros4hri__enabled=True, image_reliability="best_effort"))
-    out = graph.talk(Image, "image", 1)
+    heard = graph.hear(EmotionScoresArray, "emotion/scores")
+    node = graph.up(graph.start(PerceptionNode, ros4hri__enabled=True, ros4hri__faces="consume"))
+    picture = cv2.imread(str(assets / "images" / "people" / "apollo11_pilots.jpg"))
+    width = picture.shape[1] // 3
+    square = np.zeros((128, 128, 3), np.uint8)
+    square[:, 14:114] = cv2.resize(picture[:, :width], (100, 128))
+    out = {
+        name: graph.helper.create_publisher(kind, f"/humans/faces/{name}", 1)
+        for name, kind in (
+            ("tracked", IdsList),
+            ("qwert/cropped", Image),
+            ("qwert/roi", NormalizedRegionOfInterest2D),
+            ("asdfg/cropped", Image),
+        )
+    }
+    info = graph.talk(CameraInfo, "camera_info")
+    due = [0.0]
 
     def show() -> bool:
-        out.publish(image_message(picture, Header(stamp=stamp_message(graph.now()), frame_id="camera")))
-        return bool(faces) and len(faces[-1].ids) == 3 and len(bodies[-1].ids) == 3
+        if time.monotonic() > due[0]:
+            due[0] = time.monotonic() + 0.1
+            header = head(graph)
+            info.publish(CameraInfo(header=header, width=1000, height=500))
+            out["tracked"].publish(IdsList(header=header, ids=["qwert", "asdfg"]))
+            roi = NormalizedRegionOfInterest2D(header=header, xmin=0.1, ymin=0.2, xmax=0.2, ymax=0.4, c=0.9)
+            out["qwert/roi"].publish(roi)
+            out["qwert/cropped"].publish(image_message(square, header))
+            out["asdfg/cropped"].publish(image_message(np.zeros_like(square), header))
+        faces = client().get("faces", {})
+        done = heard and len(heard[-1].people) == 2 and heard[-1].people[1].face.width
+        return bool(done and "expression" in faces.get("qwert", {}))
 
-    graph.until(show)
-    face = faces[-1].ids[0]
-    assert face.startswith("f")
-    assert bodies[-1].ids[0] == "b" + face[1:]
-    assert faces[-1].header.frame_id == "camera"
-    rois = graph.hear(NormalizedRegionOfInterest2D, f"/humans/faces/{face}/roi")
-    moods = graph.hear(Expression, f"/humans/faces/{face}/expression")
-    graph.until(lambda: show() and rois and moods)
-    assert 0 <= rois[0].xmin < rois[0].xmax <= 1
-    assert 0 <= rois[0].ymin < rois[0].ymax <= 1
-    assert moods[0].expression in ("angry", "disgusted", "scared", "happy", "sad", "surprised", "neutral")
-    assert -1 <= moods[0].valence <= 1
-    assert node.trigger_deactivate().name == "SUCCESS"
+    graph.until(show, seconds=60)
+    dark, known = heard[-1].people
+    assert (dark.person_id, known.person_id) == ("asdfg", "qwert")
+    assert (dark.top, dark.quality) == ("", 0.0)
+    assert known.quality > 0
+    assert (known.face.x_offset, known.face.y_offset, known.face.width, known.face.height) == (100, 100, 100, 100)
+    assert client()["faces"]["qwert"]["expression"]["expression"] in LABELS | {""}
+    assert "expression" not in client()["faces"]["asdfg"]  # no evidence, no expression
+    publishers = graph.helper.get_publisher_names_and_types_by_node("perception", "/")
+    assert "/humans/faces/tracked" not in {name for name, _ in publishers}
+    out["tracked"].publish(IdsList(header=head(graph), ids=[]))
+    graph.until(lambda: not client()["faces"])
     assert "errors" not in node.health.counts()
 
 
 @needs_hri
-def test_live_speech_and_the_robots_own_expression(graph: Any) -> None:
-    from hri_msgs.msg import Expression, LiveSpeech
+def test_the_robots_face_is_never_angry_at_people_who_cannot_be_read(
+    graph: Any, client: Callable[[], dict[str, Any]]
+) -> None:
+    node = graph.up(graph.start(ExpressionNode, ros4hri__enabled=True))
+    out = graph.talk(EmotionScoresArray, "emotion/scores")
+    flat = Emotion("basic7", np.full(7, 1 / 7), np.zeros(7, bool), -0.17, 0.35, {"face": 0.1}, 0.0)
+    person = Person("p00001", 0.9, Box(100, 100, 80, 80), Face(Box(100, 100, 80, 80), 0.9))
 
-    shown = graph.hear(Expression, "/robot_face/expression")
+    def show() -> bool:
+        msg = scores_message([person], [flat], header=head(graph), size=SIZE, model="test", latency=0.0)
+        assert (msg.people[0].top, msg.people[0].valence, msg.people[0].arousal) == ("", 0.0, 0.0)
+        assert not msg.people[0].evidence
+        out.publish(msg)
+        return len(client().get("robot", [])) > 10
+
+    graph.until(show, seconds=30)
+    assert set(client()["robot"]) == {"neutral"}
+    assert "errors" not in node.health.counts()
+
+
+@needs_hri
+def test_live_speech_is_heard(graph: Any) -> None:
+    from hri_msgs.msg import LiveSpeech
+
     node = graph.up(graph.start(ExpressionNode, ros4hri__enabled=True, speech__type="live_speech"))
     said = graph.talk(LiveSpeech, "speech")
     said.publish(LiveSpeech(incremental="I a", confidence=0.9))
@@ -76,5 +255,3 @@ def test_live_speech_and_the_robots_own_expression(graph: Any) -> None:
     graph.until(lambda: sum(v for k, v in node.health.counts().items() if "speech" in k) == 3)
     counts = node.health.counts()
     assert (counts["speech_in"], counts["dropped.speech_empty"], counts["dropped.speech_unsure"]) == (1, 1, 1)
-    graph.talk(EmotionScoresArray, "emotion/scores")
-    assert graph.until(lambda: shown)[0].expression == "neutral"

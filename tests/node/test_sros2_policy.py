@@ -14,6 +14,9 @@ from emo_face.core.paths import share_dir
 OPTIONAL = {
     ("camera", "publish", "/camera/image_raw/compressed"),
     ("perception", "publish", "/humans/*"),
+    ("perception", "publish", "/tf"),
+    ("perception", "subscribe", "/humans/*"),
+    ("perception", "subscribe", "/camera/camera_info"),
     ("perception", "reply", "/perception/ask"),
     ("expression", "subscribe", "/camera/image_raw"),
     ("expression", "reply", "/expression/ask"),

@@ -20,6 +20,7 @@ from emo_face.expression.model import Context, ExpressionModel, Scene, SeenPerso
 from emo_face.expression.prototypes import PrototypeExpression
 from emo_face.nodes.backends import expression_model
 from emo_face.nodes.generating import serve_context_questions, serve_generation
+from emo_face.nodes.hri.robot_face import RobotFacePublisher
 from emo_face.ros import qos
 from emo_face.ros.clock import seconds
 from emo_face.ros.diagnostics import WARN
@@ -28,7 +29,6 @@ from emo_face.ros.images.latest import Latest, Worker
 from emo_face.ros.images.subscribe import ImageInput
 from emo_face.ros.lifecycle import EmoNode
 from emo_face.ros.messages.convert import MessageError, expression_message, read_scores
-from emo_face.ros.messages.humans import RobotFacePublisher
 from emo_face.ros.messages.speech import SpeechLimits, SpeechRefused, read_speech, speech_type
 from emo_face.ros.parameters.schema import Value, build
 from emo_face.ros.run import run

@@ -6,7 +6,9 @@ Image callbacks only store the newest message; one worker thread decodes, detect
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from emo_face_msgs.msg import EmotionScoresArray
@@ -15,9 +17,11 @@ from sensor_msgs.msg import Image
 from emo_face.core.geometry import apparent_size
 from emo_face.core.labels import label_set
 from emo_face.core.transcript import language
-from emo_face.core.types import ImageArray
+from emo_face.core.types import Emotion, ImageArray, Person, Speech
 from emo_face.nodes.asking import PerceivedFrame, serve_questions
 from emo_face.nodes.backends import perception_models
+from emo_face.nodes.hri.others import OthersReader
+from emo_face.nodes.hri.provider import Frame, HumansPublisher
 from emo_face.perception.build import DetectorSettings, build_pipeline
 from emo_face.perception.debug import draw
 from emo_face.perception.pipeline import FrameResult, PerceptionPipeline
@@ -29,14 +33,13 @@ from emo_face.ros.images.latest import Worker
 from emo_face.ros.images.subscribe import ImageInput
 from emo_face.ros.lifecycle import EmoNode
 from emo_face.ros.messages.convert import scores_message
-from emo_face.ros.messages.humans import HumansPublisher
 from emo_face.ros.messages.speech import Heard, SpeechLimits, SpeechRefused, read_speech, speech_type
 from emo_face.ros.parameters.schema import Value, build
 from emo_face.ros.run import run
 from emo_face.runtime.engines.select import Engines
 from emo_face.runtime.store import open_store
 
-REMAPS = ("image:=camera/image_raw", "speech:=speech/text")
+REMAPS = ("image:=camera/image_raw", "camera_info:=camera/camera_info", "speech:=speech/text")
 
 
 class PerceptionNode(EmoNode):
@@ -56,14 +59,30 @@ class PerceptionNode(EmoNode):
         self._gate = StampGate(self.params["max_age"], self.params["future_tolerance"])
         self._scores = self.publisher(EmotionScoresArray, "emotion/scores", qos.reliable(5))
         self._debug = self.publisher(Image, "~/debug_image", qos.sensor())
-        self._humans = HumansPublisher(self) if self.params["ros4hri.enabled"] else None
-        self._images = ImageInput(self, self._on_image)
+        self._humans: HumansPublisher | None = None
+        self._others: OthersReader | None = None
+        self._voiced: Speech | None = None
+        self._images: ImageInput | None = None
+        self._open_inputs()
         self.subscription(speech_type(self.params["speech.type"]), "speech", self._on_speech, qos.reliable(10))
         if self.params["multiview.ask"]:
             self.threads = 2  # an answer in words takes seconds
             limit = self.params["multiview.max_tokens"]
             serve_questions(self, lambda: self._asker, lambda: self._look if self.running else None, limit)
-        self.watch_input("image", self._images.topic, self.params["input_timeout"])
+
+    def _open_inputs(self) -> None:
+        """Images to look for people in, or the faces that somebody else found."""
+        p = self.params
+        consume = p["ros4hri.enabled"] and p["ros4hri.faces"] == "consume"
+        if consume:
+            self._others = OthersReader(self, self._crop_came)
+            self._gate.repeats = True  # several faces of one frame
+            self.watch_input("faces", "/humans/faces/tracked", p["input_timeout"])
+            return
+        if p["ros4hri.enabled"]:
+            self._humans = HumansPublisher(self, p["ros4hri.persons"], p["speech.type"] == "string")
+        self._images = ImageInput(self, self._on_image)
+        self.watch_input("image", self._images.topic, p["input_timeout"])
 
     def configure(self) -> None:
         """Resolve, check and load the models, then run everything once."""
@@ -95,8 +114,9 @@ class PerceptionNode(EmoNode):
         if self._worker is not None and not self._worker.stop():
             self.report_problem("worker", WARN, "the frame in hand took over 5 s and was abandoned")
         self._worker = None
-        if self._humans is not None:
-            self._humans.clear()
+        for hri in (self._humans, self._others):
+            if hri is not None:
+                hri.clear()
 
     def cleanup(self) -> None:
         """Free the models."""
@@ -128,6 +148,10 @@ class PerceptionNode(EmoNode):
         if worker.slot.put(msg):
             self.health.count("frames_dropped")
 
+    def _crop_came(self) -> None:
+        if self.running and self._worker is not None:
+            self._worker.slot.put(True)
+
     def _on_speech(self, msg: Any) -> None:
         if not self.running:
             return
@@ -142,62 +166,103 @@ class PerceptionNode(EmoNode):
         except SpeechRefused as refused:
             self.drop(refused.reason, f"speech not used: {refused}")
 
-    def _handle(self, msg: Any) -> None:
-        """One frame, in the worker thread."""
+    def _admit(self, msg: Any, what: str) -> float | None:
+        """The stamp of a message that can be used, in seconds; why not is counted."""
         assert self._pipeline is not None
-        stamp, now = seconds(msg.header.stamp), self.clock.now()
-        verdict = self._gate.admit(stamp, now)
+        stamp = seconds(msg.header.stamp)
+        verdict = self._gate.admit(stamp, self.clock.now())
         if verdict.jumped or self._forget:
             self._forget = False
             self._pipeline.reset()
             self.health.count("resets")
         if verdict.reason:
-            self._skip(verdict.reason, f"image not used: {verdict.reason}: {verdict.fix}")
+            self._skip(verdict.reason, f"{what} not used: {verdict.reason}: {verdict.fix}")
+            return None
+        return stamp
+
+    def _handle(self, msg: Any) -> None:
+        """One frame, or some crops of others, in the worker thread."""
+        if self._images is None:
+            self._handle_others()
+            return
+        stamp, pipeline = self._admit(msg, "image"), self._pipeline
+        if stamp is None or pipeline is None:
             return
         try:
             frame = self._images.read(msg)
         except ImageError as error:
             self._skip("bad_image", f"image not used: {error}")
             return
-        people = self._look.people if self._look is not None else ()
-        speech = self._heard.by_person(people, now, self._limits.ttl, apparent_size)
-        result = self._pipeline.process(frame, stamp, speech)
+        speech = self._speech(self._look.people if self._look is not None else ())
+        result = pipeline.process(frame, stamp, speech)
+        said = [replace(e, words=speech.get(p.person_id)) for p, e in zip(result.people, result.emotions, strict=True)]
+        result = replace(result, emotions=tuple(said))
         self._look = PerceivedFrame(frame, result.people)
         self._publish(result, msg.header, frame, stamp)
+        self._voice(speech, msg.header)
+
+    def _handle_others(self) -> None:
+        others, pipeline = self._others, self._pipeline
+        assert others is not None
+        assert pipeline is not None
+        taken = [(seen, stamp) for seen in others.take() if (stamp := self._admit(seen.crop, "crop")) is not None]
+        if not taken:
+            return
+        self.health.count("frames_in")
+        try:
+            read = others.read([seen for seen, _ in taken], pipeline, self._speech, taken[-1][1])
+        except ImageError as error:
+            self._skip("bad_image", f"crop not used: {error}")
+            return
+        self._tell(read.people, read.emotions, read.header, read.size, taken[-1][1])
+        for person, emotion in zip(read.people, read.emotions, strict=True):
+            self.call_soon(partial(others.faces.publish, person.person_id, emotion, read.header))
+
+    def _speech(self, people: Sequence[Person]) -> Mapping[str, Speech]:
+        return self._heard.by_person(people, self.clock.now(), self._limits.ttl, apparent_size)
+
+    def _voice(self, speech: Mapping[str, Speech], header: Any) -> None:
+        """Tell ROS4HRI of an utterance once, when it is known whose it is."""
+        humans = self._humans
+        for person_id, said in speech.items():
+            if humans is not None and said != self._voiced:
+                self._voiced = said
+                self.call_soon(partial(humans.heard, said, person_id, header, time.monotonic()))
 
     def _skip(self, reason: str, text: str) -> None:
         self.health.count("frames_dropped")
         self.drop(reason, text)
 
     def _publish(self, result: FrameResult, header: Any, frame: ImageArray, stamp: float) -> None:
-        size = (frame.shape[1], frame.shape[0])
-        assert self._pipeline is not None
-        latency = max(self.clock.now() - stamp, 0.0)
-        model = self._pipeline.emotion.name
-        self._scores.publish(
-            scores_message(result.people, result.emotions, header=header, size=size, model=model, latency=latency)
-        )
+        self._tell(result.people, result.emotions, header, (frame.shape[1], frame.shape[0]), stamp)
         self.degraded((*result.warnings, *self._engines.warnings))
+        for stage, spent in result.timings.items():
+            self.health.latency(f"stage.{stage}", spent)
+        if self._humans is not None:
+            seen = Frame(frame, result.people, result.emotions, header, time.monotonic())
+            self.call_soon(partial(self._humans.publish, seen))
+        self._show(result, header, frame, stamp)
+
+    def _tell(
+        self, people: Sequence[Person], emotions: Sequence[Emotion], header: Any, size: tuple[int, int], stamp: float
+    ) -> None:
+        """Publish the scores."""
+        assert self._pipeline is not None
+        latency, model = max(self.clock.now() - stamp, 0.0), self._pipeline.emotion.name
+        self._scores.publish(scores_message(people, emotions, header=header, size=size, model=model, latency=latency))
         self.health.count("frames_processed")
         self.health.tick("scores", time.monotonic())
         self.health.latency("latency", latency)
-        for stage, spent in result.timings.items():
-            self.health.latency(f"stage.{stage}", spent)
-        self.health.fact("persons", len(result.people))
-        if self._humans is not None:
-            humans = self._humans
-            at = time.monotonic()
-            self.call_soon(lambda: humans.publish(result.people, result.emotions, header, size, at))
-        self._show(result, header, frame, latency)
+        self.health.fact("persons", len(people))
 
-    def _show(self, result: FrameResult, header: Any, frame: ImageArray, latency: float) -> None:
+    def _show(self, result: FrameResult, header: Any, frame: ImageArray, stamp: float) -> None:
         """Draw and publish ``~/debug_image``, only while somebody looks and no faster than ``debug_image.rate``."""
         now = time.monotonic()
         if now < self._debug_due or not self._debug.get_subscription_count():
             return
         self._debug_due = now + 1.0 / self.params["debug_image.rate"]
         assert self._pipeline is not None
-        labels = label_set(self._pipeline.emotion.label_set)
+        labels, latency = label_set(self._pipeline.emotion.label_set), max(self.clock.now() - stamp, 0.0)
         picture = draw(frame, result.people, result.emotions, labels, f"{result.detector} {latency * 1e3:.0f} ms")
         self._debug.publish(image_message(picture, header))
 

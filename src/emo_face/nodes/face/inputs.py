@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from std_msgs.msg import Float32, String
 
 from emo_face.core.arkit import ARKIT_INDEX
-from emo_face.core.errors import ConfigError
 from emo_face.core.labels import basic7
 from emo_face.core.paths import data_file
 from emo_face.face.expressions.facs import default_facs, read_table
@@ -22,6 +21,7 @@ from emo_face.face.motion.data import motion_data
 from emo_face.face.motion.lips import track_of
 from emo_face.face.motion.player import FacePlayer
 from emo_face.nodes.face.node import FaceNode
+from emo_face.nodes.hri.installed import hri_messages
 from emo_face.ros import qos
 from emo_face.ros.clock import seconds
 
@@ -55,7 +55,9 @@ class FaceInputs:
         node.subscription(Float32, "face/voice_level", self._level, qos.sensor())
         if node.params["robot_face.enabled"]:
             # the names that ROS4HRI's faces have; absolute, as there
-            node.subscription(_expression_type(), "/robot_face/expression", self._express, qos.reliable())
+            node.subscription(
+                hri_messages("robot_face.enabled").Expression, "/robot_face/expression", self._express, qos.reliable()
+            )
             node.subscription(PointStamped, "/robot_face/look_at", self._look_at, qos.reliable())
             node.subscription(Visemes, "/tts/visemes", self._say, qos.reliable(10))
 
@@ -141,12 +143,3 @@ def face_of(label: str, valence: float, arousal: float) -> NDArray[np.float64] |
     }
     near = max(points, key=lambda n: (valence * points[n][0] + arousal * points[n][1]) / math.hypot(*points[n]))
     return np.asarray(default_facs().arkit({near: 1.0}, min(1.0, length / math.hypot(*points[near]))), np.float64)
-
-
-def _expression_type() -> Any:
-    try:
-        from hri_msgs.msg import Expression
-    except ImportError:
-        fix = "sudo apt-get install ros-$ROS_DISTRO-hri-msgs, or set it to false"
-        raise ConfigError(f"robot_face.enabled needs hri_msgs: {fix}") from None
-    return Expression

@@ -1,0 +1,28 @@
+"""ROS4HRI's messages, and tf2's, where they are installed; else what the user is told."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from emo_face.core.errors import ConfigError
+
+GET = "sudo apt-get install ros-$ROS_DISTRO-{package}, or ROS4HRI_SOURCE=FOLDER scripts/setup.sh ros4hri"
+
+
+def hri_messages(parameter: str) -> Any:
+    """``hri_msgs.msg``. Raises ConfigError naming the parameter that needs it and the command that brings it."""
+    try:
+        import hri_msgs.msg
+    except ImportError:
+        fix = GET.format(package="hri-msgs")
+        raise ConfigError(f"{parameter} needs hri_msgs: {fix}, or set it to false") from None
+    return hri_msgs.msg
+
+
+def tf_message() -> Any:
+    """``tf2_msgs.msg.TFMessage``, or None where it is not installed."""
+    try:
+        from tf2_msgs.msg import TFMessage
+    except ImportError:
+        return None
+    return TFMessage
