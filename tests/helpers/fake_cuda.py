@@ -132,8 +132,12 @@ class _Functions:
         return OK, 13040
 
     def do_GetDeviceProperties(self, device: int) -> Any:
-        values = {"name": self.gpu.name.encode() + b"\0" * 8, "major": self.gpu.compute[0],
-                  "minor": self.gpu.compute[1], "totalGlobalMem": self.gpu.memory}  # fmt: skip
+        values = {
+            "name": self.gpu.name.encode() + b"\0" * 8,
+            "major": self.gpu.compute[0],
+            "minor": self.gpu.compute[1],
+            "totalGlobalMem": self.gpu.memory,
+        }
         assert set(values) <= self.properties
         return OK, SimpleNamespace(**values)
 

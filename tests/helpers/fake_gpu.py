@@ -25,10 +25,11 @@ def install(
     world = World(gpu or FakeGpu())
     package = ModuleType("cuda")
     for name, module in {
-        "cuda": package, "cuda.bindings": ModuleType("cuda.bindings"),
+        "cuda": package,
+        "cuda.bindings": ModuleType("cuda.bindings"),
         "cuda.bindings.runtime": fake_runtime(world.gpu, f"cuda_{runtime}"),
         "tensorrt": fake_tensorrt(world, f"tensorrt_{tensorrt}"),
-    }.items():  # fmt: skip
+    }.items():
         monkeypatch.setitem(sys.modules, name, module)
     for where in (cuda, select):
         monkeypatch.setattr(where, "driver", lambda: None)
@@ -61,9 +62,12 @@ def onnx_file(tmp_path: Path) -> Callable[..., Path]:
     def write(name: str, nodes, inputs, outputs, values=()) -> Path:
         info = onnx.helper.make_tensor_value_info
         graph = onnx.helper.make_graph(
-            [onnx.helper.make_node(*node[:3]) for node in nodes], name, [info(*i) for i in inputs],
-            [info(*o) for o in outputs], list(values),
-        )  # fmt: skip
+            [onnx.helper.make_node(*node[:3]) for node in nodes],
+            name,
+            [info(*i) for i in inputs],
+            [info(*o) for o in outputs],
+            list(values),
+        )
         model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=9)
         path = tmp_path / f"{name}.onnx"
         onnx.save(model, str(path))

@@ -30,8 +30,15 @@ from fake_cuda import FakeGpu
 
 MAGIC = b"ftrt"
 SCRATCH = 4096  # bytes that every context needs
-TYPES = {"tensor(float)": "FLOAT", "tensor(int64)": "INT64", "tensor(float16)": "HALF", "tensor(bool)": "BOOL",
-         "tensor(int32)": "INT32", "tensor(uint8)": "UINT8", "tensor(double)": None}  # fmt: skip
+TYPES = {
+    "tensor(float)": "FLOAT",
+    "tensor(int64)": "INT64",
+    "tensor(float16)": "HALF",
+    "tensor(bool)": "BOOL",
+    "tensor(int32)": "INT32",
+    "tensor(uint8)": "UINT8",
+    "tensor(double)": None,
+}
 
 
 @dataclass
@@ -149,8 +156,13 @@ class _Builder:
             self._log(f"Network has dynamic inputs {lacking} but no optimization profile has been defined.")
             return None
         gpu = self._world.gpu
-        card = {"tensorrt": self._world.version, "gpu": gpu.name, "compute": gpu.compute, "path": str(network._model),
-                "profile": profile}  # fmt: skip
+        card = {
+            "tensorrt": self._world.version,
+            "gpu": gpu.name,
+            "compute": gpu.compute,
+            "path": str(network._model),
+            "profile": profile,
+        }
         content = json.dumps(card).encode() + b"\n" + network._data
         self._world.built.append(Path(network._model).name)
         config._timings._data = b"timings of " + str(len(self._world.built)).encode()
@@ -261,8 +273,9 @@ class _Runtime:
         if (card["tensorrt"], card["gpu"]) != (self._world.version, gpu.name):
             self._log("The engine plan file is not compatible with this version of TensorRT or this device.")
             return None
-        return self._new("ICudaEngine", logger=self._logger, session=session(card["path"], model),
-                         profile=card["profile"])  # fmt: skip
+        return self._new(
+            "ICudaEngine", logger=self._logger, session=session(card["path"], model), profile=card["profile"]
+        )
 
 
 class _ICudaEngine:
@@ -292,8 +305,9 @@ class _ICudaEngine:
     def create_execution_context(self, strategy: Any = None, runtime_config: Any = None) -> Any:
         own = strategy != self._world.trt.ExecutionContextAllocationStrategy.USER_MANAGED
         assert not own, "each context would hold its own scratch memory"
-        return self._new("IExecutionContext", engine_of=self, shapes={}, addresses={}, allocators={}, scratch=0,
-                         known=None)  # fmt: skip
+        return self._new(
+            "IExecutionContext", engine_of=self, shapes={}, addresses={}, allocators={}, scratch=0, known=None
+        )
 
 
 class _IExecutionContext:
@@ -357,9 +371,11 @@ class _IExecutionContext:
     def _run(self, given: Any) -> list[Any]:
         feeds = {
             name: self._world.gpu.view(address, int(np.prod(shape)) * np.dtype(kind).itemsize, "device")
-            .view(kind).reshape(shape).copy()
+            .view(kind)
+            .reshape(shape)
+            .copy()
             for name, (address, shape, kind) in given.items()
-        }  # fmt: skip
+        }
         found = self._engine_of._session.run(None, feeds)
         return [v + np.asarray(self._world.error, v.dtype) if v.dtype.kind == "f" else v for v in found]
 

@@ -143,8 +143,13 @@ def _show(found: list[Entry], as_json: bool, cache: EngineCache) -> None:
 
 
 def _as_json(entry: Entry) -> dict[str, Any]:
-    return {"path": str(entry.path), "state": entry.state, "detail": entry.detail, "size": entry.size,
-            "card": dict(entry.card)}  # fmt: skip
+    return {
+        "path": str(entry.path),
+        "state": entry.state,
+        "detail": entry.detail,
+        "size": entry.size,
+        "card": dict(entry.card),
+    }
 
 
 def _clean(args: argparse.Namespace, cache: EngineCache) -> int:

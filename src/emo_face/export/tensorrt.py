@@ -54,9 +54,13 @@ def _one(target: Target, cache: EngineCache, again: bool) -> dict[str, Any]:
     built.engine.close()
     worst = max((row.relative for row in built.parity), default=0.0)
     return {
-        "model": target.plan.name, "engine": str(built.path), "fresh": built.fresh, "kept": built.kept,
-        "seconds": round(built.seconds, 1), "largest_relative_difference": worst,
-    }  # fmt: skip
+        "model": target.plan.name,
+        "engine": str(built.path),
+        "fresh": built.fresh,
+        "kept": built.kept,
+        "seconds": round(built.seconds, 1),
+        "largest_relative_difference": worst,
+    }
 
 
 def shown(row: Mapping[str, Any]) -> str:

@@ -24,9 +24,11 @@ class Target:
 def nano_targets(store: ModelStore, imgsz: int = 320, yolo: str = "yolo11n", face_imgsz: int = 320) -> Iterator[Target]:
     """The nano tier's models that are here; the sizes and ``yolo`` as the parameters ``detector.*`` say."""
     plans = {
-        yolo: detect_yolo.plan(imgsz, yolo), "yunet": detect_face.plan(face_imgsz), "nano_face": face.PLAN,
+        yolo: detect_yolo.plan(imgsz, yolo),
+        "yunet": detect_face.plan(face_imgsz),
+        "nano_face": face.PLAN,
         "nano_text": text.PLAN,
-    }  # fmt: skip
+    }
     for name, plan in plans.items():
         try:
             found = store.find(name) if name in store.entries else None

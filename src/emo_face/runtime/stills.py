@@ -14,8 +14,26 @@ from emo_face.core.errors import Unavailable, UserError
 from emo_face.core.paths import is_stray
 from emo_face.core.types import ImageArray
 
-PICTURES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff", ".pgm", ".ppm",
-                      ".pnm", ".avif", ".jp2", ".heic", ".heif"})  # fmt: skip
+PICTURES = frozenset(
+    {
+        ".jpg",
+        ".jpeg",
+        ".jpe",
+        ".jfif",
+        ".png",
+        ".bmp",
+        ".webp",
+        ".tif",
+        ".tiff",
+        ".pgm",
+        ".ppm",
+        ".pnm",
+        ".avif",
+        ".jp2",
+        ".heic",
+        ".heif",
+    }
+)
 MOVING = frozenset({".gif", ".mjpg", ".mjpeg", ".apng"})  # begin like a picture
 PICTURE_RATE = 30.0
 FOLDER_RATE = 1.0

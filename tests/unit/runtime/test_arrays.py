@@ -112,8 +112,11 @@ def test_onnx_data_outside_its_folder_or_too_short_is_refused(location: str, tmp
         OrtEngine(folder / "m.onnx")
 
 
-MEMO = {"LONG_BINPUT": b"\x80\x02}r\x00\xe1\xf5\x05.", "PUT": b"\x80\x02}p100000000\n.",
-        "BYTEARRAY8": b"\x80\x05\x96" + struct.pack("<Q", 1 << 33) + b"ab."}  # fmt: skip
+MEMO = {
+    "LONG_BINPUT": b"\x80\x02}r\x00\xe1\xf5\x05.",
+    "PUT": b"\x80\x02}p100000000\n.",
+    "BYTEARRAY8": b"\x80\x05\x96" + struct.pack("<Q", 1 << 33) + b"ab.",
+}
 
 
 @pytest.mark.parametrize("kind", MEMO)
@@ -128,8 +131,11 @@ def test_a_pickle_that_asks_for_memory_is_refused_within_little(kind: str, tmp_p
         "except ModelError: print('refused', resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)"
     )
     done = subprocess.run(
-        [sys.executable, "-c", program, str(tmp_path / "flame.pkl")], capture_output=True, text=True, timeout=60,
+        [sys.executable, "-c", program, str(tmp_path / "flame.pkl")],
+        capture_output=True,
+        text=True,
+        timeout=60,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (2**32, 2**32)),
-    )  # fmt: skip
+    )
     assert done.stdout.startswith("refused"), done.stderr
     assert int(done.stdout.split()[1]) < 50_000  # kB

@@ -19,8 +19,23 @@ from emo_face.face.rig import load_rig
 from emo_face.web.protocol import CommandError, parse_command
 
 VALUES: tuple[Any, ...] = (
-    None, True, -1, 0, 1e999, float("nan"), 2**70, "", "x" * 300, "\ud800", [], {}, [64, 65], {"a": {}}, b"\0", -0.0,
-)  # fmt: skip
+    None,
+    True,
+    -1,
+    0,
+    1e999,
+    float("nan"),
+    2**70,
+    "",
+    "x" * 300,
+    "\ud800",
+    [],
+    {},
+    [64, 65],
+    {"a": {}},
+    b"\0",
+    -0.0,
+)
 
 
 def mutated(text: bytes, rng: np.random.Generator) -> bytes:

@@ -114,8 +114,11 @@ class HttpProvider:
             raise TransientError(f"{self.host}: {code} {text[:200]}", wait, charged=code >= 500)
         if code in (400, 403, 422) and any(word in text.lower() for word in FILTERED):
             return Reply(text="", refused=True)
-        hint = {401: "check the key that --key-env names", 403: "the key may not use this model",
-                404: "check --endpoint and --model"}.get(code, "check --endpoint and --model")  # fmt: skip
+        hint = {
+            401: "check the key that --key-env names",
+            403: "the key may not use this model",
+            404: "check --endpoint and --model",
+        }.get(code, "check --endpoint and --model")
         raise UserError(f"{self._url}: {code} {' '.join(text.split())[:200]}; {hint}")
 
 
@@ -200,9 +203,11 @@ def payload(request: Request) -> dict[str, Any]:
     content.append({"type": "text", "text": request.user})
     system = [{"role": "system", "content": request.system}] if request.system else []
     return {
-        "model": request.model, "max_tokens": request.max_tokens, "temperature": request.temperature,
+        "model": request.model,
+        "max_tokens": request.max_tokens,
+        "temperature": request.temperature,
         "messages": [*system, {"role": "user", "content": content}],
-    }  # fmt: skip
+    }
 
 
 def read_reply(raw: bytes, host: str, key: str = "") -> Reply:

@@ -40,11 +40,34 @@ ALIASES = {
     "jaw": ("jaw", "jaw_pose", "jawpose", "jaw_params"),
     "eyelids": ("eyelids", "eyelid_params"),
 }
-PASSED_BY = frozenset({
-    "format", "flame_version", "tex", "texcode", "tex_params", "cam", "light", "lightcode", "light_params",
-    "detail", "detailcode", "detailemocode", "images", "euler_jaw_pose", "valence", "arousal", "sh", "eyes",
-    "eyes_pose", "neck", "neck_pose", "translation", "static_offset", "dynamic_offset",
-})  # fmt: skip
+PASSED_BY = frozenset(
+    {
+        "format",
+        "flame_version",
+        "tex",
+        "texcode",
+        "tex_params",
+        "cam",
+        "light",
+        "lightcode",
+        "light_params",
+        "detail",
+        "detailcode",
+        "detailemocode",
+        "images",
+        "euler_jaw_pose",
+        "valence",
+        "arousal",
+        "sh",
+        "eyes",
+        "eyes_pose",
+        "neck",
+        "neck_pose",
+        "translation",
+        "static_offset",
+        "dynamic_offset",
+    }
+)
 """What the same tools write beside: texture, light, camera, detail, gaze, place. It is not read, and no error."""
 DEFAULT_VERSION = "flame2020"
 """All of these tools regress FLAME 2020 parameters unless they say otherwise."""

@@ -34,9 +34,13 @@ class OrtEngine:
     """An ONNX file in an onnxruntime session; fills :class:`emo_face.runtime.engines.base.Engine`."""
 
     def __init__(
-        self, path: Path, threads: int = 1, provider: Provider = "CPU", options: Mapping[str, str] | None = None,
+        self,
+        path: Path,
+        threads: int = 1,
+        provider: Provider = "CPU",
+        options: Mapping[str, str] | None = None,
         free_sides: bool = False,
-    ) -> None:  # fmt: skip
+    ) -> None:
         """Load ``path``.
 
         Args:

@@ -37,8 +37,12 @@ class RunConfig:
     seed: int = 0
 
     AT_LEAST_ONE: ClassVar[tuple[str, ...]] = (
-        "epochs", "batch_size", "gradient_accumulation", "validate_every", "save_every",
-    )  # fmt: skip
+        "epochs",
+        "batch_size",
+        "gradient_accumulation",
+        "validate_every",
+        "save_every",
+    )
 
     def __post_init__(self) -> None:
         for name in self.AT_LEAST_ONE:

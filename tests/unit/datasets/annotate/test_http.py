@@ -98,8 +98,10 @@ def test_max_completion_tokens_is_found_out_once(endpoint: Any) -> None:
     assert provider.complete(ASKED).text == "Hello."
     assert provider.complete(ASKED).text == "Hello."
     assert [("max_tokens" in body, "max_completion_tokens" in body) for body in asked] == [
-        (True, False), (False, True), (False, True)
-    ]  # fmt: skip
+        (True, False),
+        (False, True),
+        (False, True),
+    ]
 
 
 def test_a_model_with_a_fixed_temperature_too(endpoint: Any) -> None:

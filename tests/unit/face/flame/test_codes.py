@@ -46,10 +46,23 @@ def test_metrical_tracker(tmp_path: Path) -> None:
     torch = pytest.importorskip("torch", reason="writes the file: scripts/setup.sh train")
     turn = Rotation.from_rotvec([0.3, -0.05, 0.02])
     six = turn.as_matrix()[:2].reshape(1, 6).astype(np.float32)
-    flame = {"exp": normal(1, 100), "shape": normal(1, 300), "tex": normal(1, 140), "sh": normal(1, 9, 3),
-             "eyes": normal(1, 12), "eyelids": np.array([[0.2, 0.4]], np.float32), "jaw": six}  # fmt: skip
-    frame = {"flame": flame, "camera": {"R": normal(1, 3, 3)}, "opencv": {"K": normal(1, 3, 3)},
-             "img_size": np.array([512, 512]), "frame_id": "00007", "global_step": 123}  # fmt: skip
+    flame = {
+        "exp": normal(1, 100),
+        "shape": normal(1, 300),
+        "tex": normal(1, 140),
+        "sh": normal(1, 9, 3),
+        "eyes": normal(1, 12),
+        "eyelids": np.array([[0.2, 0.4]], np.float32),
+        "jaw": six,
+    }
+    frame = {
+        "flame": flame,
+        "camera": {"R": normal(1, 3, 3)},
+        "opencv": {"K": normal(1, 3, 3)},
+        "img_size": np.array([512, 512]),
+        "frame_id": "00007",
+        "global_step": 123,
+    }
     torch.save(frame, tmp_path / "00007.frame")
     codes = read_codes(tmp_path / "00007.frame")
     np.testing.assert_allclose(codes.expression, flame["exp"][0])
@@ -69,9 +82,15 @@ def test_a_frame_that_is_hostile_runs_nothing(tmp_path: Path) -> None:
 # or with "code" behind
 @pytest.mark.parametrize("ending", ["", "code"])
 def test_deca_emoca_and_spectre(ending: str, tmp_path: Path) -> None:
-    fields = {f"shape{ending}": normal(1, 100), f"exp{ending}": normal(1, 50), f"pose{ending}": normal(1, 6),
-              f"tex{ending}": normal(1, 50), "cam": normal(1, 3), f"light{ending}": normal(1, 9, 3),
-              f"detail{ending}": normal(1, 128)}  # fmt: skip
+    fields = {
+        f"shape{ending}": normal(1, 100),
+        f"exp{ending}": normal(1, 50),
+        f"pose{ending}": normal(1, 6),
+        f"tex{ending}": normal(1, 50),
+        "cam": normal(1, 3),
+        f"light{ending}": normal(1, 9, 3),
+        f"detail{ending}": normal(1, 128),
+    }
     folder = tmp_path / "person00"
     folder.mkdir()
     for name, values in fields.items():
@@ -84,9 +103,14 @@ def test_deca_emoca_and_spectre(ending: str, tmp_path: Path) -> None:
 
 # SMIRK, src/smirk_encoder.py: the dictionary that forward() returns
 def test_smirk(tmp_path: Path) -> None:
-    fields = {"pose_params": normal(1, 3), "cam": normal(1, 3), "shape_params": normal(1, 300),
-              "expression_params": normal(1, 50), "eyelid_params": normal(1, 2),
-              "jaw_params": normal(1, 3)}  # fmt: skip
+    fields = {
+        "pose_params": normal(1, 3),
+        "cam": normal(1, 3),
+        "shape_params": normal(1, 300),
+        "expression_params": normal(1, 50),
+        "eyelid_params": normal(1, 2),
+        "jaw_params": normal(1, 3),
+    }
     np.savez(tmp_path / "p.npz", **fields)
     codes = read_codes(tmp_path / "p.npz")
     np.testing.assert_allclose(codes.jaw, fields["jaw_params"][0])

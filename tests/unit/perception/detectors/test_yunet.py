@@ -19,8 +19,13 @@ from emo_face.perception.build import DetectorSettings, build_detectors
 from emo_face.perception.detect_face import HaarFaceDetector, YuNetFaceDetector
 from emo_face.runtime.store import ModelStore, open_store
 
-PICTURES = ("people/apollo11_pilots.jpg", "people/oarriaga_test_image.jpg", "london/001_smiling.jpg",
-            "emotion/max_group.jpeg", "emotion/max_non_face.jpg")  # fmt: skip
+PICTURES = (
+    "people/apollo11_pilots.jpg",
+    "people/oarriaga_test_image.jpg",
+    "london/001_smiling.jpg",
+    "emotion/max_group.jpeg",
+    "emotion/max_non_face.jpg",
+)
 
 
 @pytest.fixture

@@ -46,9 +46,14 @@ def test_every_cuda_call_that_we_make_is_recorded(runtime: str) -> None:
         node.value if isinstance(node, ast.Constant) else node.attr
         for path in sources
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        if (isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.startswith("cuda")
-            and node.value.isalnum()) or (isinstance(node, ast.Attribute) and node.attr.startswith("cuda"))
-    }  # fmt: skip
+        if (
+            isinstance(node, ast.Constant)
+            and isinstance(node.value, str)
+            and node.value.startswith("cuda")
+            and node.value.isalnum()
+        )
+        or (isinstance(node, ast.Attribute) and node.attr.startswith("cuda"))
+    }
     named -= {"cuda"}
     assert len(named) > 15
     assert named <= known, named - known

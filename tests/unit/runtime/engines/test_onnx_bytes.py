@@ -17,9 +17,11 @@ def fixed(onnx_file):
     """Mean of 2 x 2 pixels: 1 x 3 x 8 x 8 -> 1 x 3 x 4 x 4."""
     onnx = pytest.importorskip("onnx")
     path = onnx_file(
-        "fixed", [("AveragePool", ["x"], ["y"])],
-        [("x", 1, [1, 3, 8, 8])], [("y", 1, [1, 3, 4, 4])],
-    )  # fmt: skip
+        "fixed",
+        [("AveragePool", ["x"], ["y"])],
+        [("x", 1, [1, 3, 8, 8])],
+        [("y", 1, [1, 3, 4, 4])],
+    )
     model = onnx.load(str(path))
     model.graph.node[0].attribute.extend(
         [onnx.helper.make_attribute("kernel_shape", [2, 2]), onnx.helper.make_attribute("strides", [2, 2])]
