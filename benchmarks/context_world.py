@@ -124,7 +124,7 @@ def one_run(seed: int, kind: str, args: argparse.Namespace, folder: Path, out: P
 
     from emo_face.expression.contextface.onepass import OnePass
     from emo_face.training.contextface.config import ContextFaceTraining
-    from emo_face.training.contextface.data import Collator
+    from emo_face.training.contextface.data import ContextFaceCollator
     from emo_face.training.contextface.run import ContextFaceRun
 
     base = AutoModelForImageTextToText.from_pretrained(folder).eval()
@@ -147,7 +147,7 @@ def one_run(seed: int, kind: str, args: argparse.Namespace, folder: Path, out: P
         seed=seed,
     )
     ContextFaceRun(
-        model, Collator(builder, eyes, model.config), mixture, validation, config, out / f"{seed}-{kind}"
+        model, ContextFaceCollator(builder, eyes, model.config), mixture, validation, config, out / f"{seed}-{kind}"
     ).run()
     clear = world.make(args.test, 3 + 10 * seed, unclear=UNCLEAR)
     unclear = world.make(args.test, 7 + 10 * seed, unclear=OFTEN_UNCLEAR)

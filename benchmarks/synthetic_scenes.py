@@ -171,7 +171,7 @@ def one_seed(
 ) -> dict:
     """Stage 1, cache, Stage 2 with every ablation; test metrics of each."""
     from emo_face.datasets.features import FeatureCache
-    from emo_face.datasets.views import Collator, Pictures
+    from emo_face.datasets.views import MultiViewCollator, Pictures
     from emo_face.perception.multiview.checkpoint import load_base, load_encoder
     from emo_face.perception.multiview.vlm import MultiViewVLM
     from emo_face.training.multiview.config import Stage1Config
@@ -199,7 +199,7 @@ def one_seed(
         question = templates.classification_question(templates.options_of("emotic26"))
         told = replace(CONFIG, instruction=question, instruction_ids=tuple(words(question)["input_ids"]))
         vlm = MultiViewVLM(load_base(base_folder), told)
-        run = Stage1(vlm, Collator(pictures, words, words), train, validation, settings, folder / "run")
+        run = Stage1(vlm, MultiViewCollator(pictures, words, words), train, validation, settings, folder / "run")
         before = run.validate()["loss"]
         run.run()
         log(

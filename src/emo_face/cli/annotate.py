@@ -111,12 +111,12 @@ def _multiview(args: argparse.Namespace, records: list[Any]) -> int:
 
 def _judge(args: argparse.Namespace, records: list[Any]) -> int:
     from emo_face.datasets.annotate import judge
-    from emo_face.datasets.annotate.context import write_rows
     from emo_face.evaluation.contextface.tables import paper
+    from emo_face.runtime.files import write_json_lines
 
     chosen = judge.sample(records, args.sample, args.seed)
     outcomes, account, name = _collect(args, judge.jobs(chosen, args.model))
-    write_rows(args.out, judge.rows(outcomes, name))
+    write_json_lines(args.out, judge.rows(outcomes, name))
     found = judge.summary(outcomes, args.seed)
     report = account | {"judged": found, "rows_file": str(args.out)}
     if not args.json:

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from emo_face.core.errors import UserError
 from emo_face.core.labels import label_set
 from emo_face.core.types import Box
+from emo_face.runtime.files import write_json_lines
 
 SPLITS = ("train", "val", "test", "")
 
@@ -158,16 +159,8 @@ def read_jsonl(path: Path) -> Iterator[Record]:
 
 
 def write_jsonl(path: Path, records: Iterable[Record]) -> int:
-    """Write records, whole or not at all (a temporary file is renamed). Returns how many."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_suffix(path.suffix + ".part")
-    count = 0
-    with scratch.open("w", encoding="utf-8") as out:
-        for record in records:
-            out.write(json.dumps(to_row(record), ensure_ascii=False) + "\n")
-            count += 1
-    scratch.replace(path)
-    return count
+    """Write records, whole or not at all. Returns how many."""
+    return write_json_lines(path, map(to_row, records))
 
 
 def of_split(records: Sequence[Record], split: str) -> list[Record]:

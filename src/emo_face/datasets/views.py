@@ -69,7 +69,7 @@ def stack_views(batches: Sequence[ViewBatch], views: Sequence[str]) -> tuple[dic
 
 
 @dataclass
-class Collator:
+class MultiViewCollator:
     """Corpus rows -> :class:`MultiViewBatch`. The text is question, answer, end; only answer and end are learned.
 
     Attributes:

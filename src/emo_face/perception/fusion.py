@@ -27,6 +27,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from emo_face.core.errors import ConfigError
 from emo_face.core.labels import label_set
+from emo_face.core.numeric import log_softmax
 from emo_face.core.types import FloatArray
 from emo_face.core.versions import known_version
 
@@ -174,7 +175,7 @@ def pool_log(
     calibrated, said = {}, {}
     for name, values in probabilities.items():
         p = np.clip(np.asarray(values, dtype=np.float64), FLOOR, None)
-        log_p = _log_softmax(np.log(p / p.sum(-1, keepdims=True)) / parameters.source(name).temperature)
+        log_p = log_softmax(np.log(p / p.sum(-1, keepdims=True)) / parameters.source(name).temperature)
         information = 1.0 + (np.exp(log_p) * log_p).sum(-1, keepdims=True) / math.log(n)
         calibrated[name] = log_p
         said[name] = min(reliability[name], 1.0) * np.clip(information, 0.0, 1.0)
@@ -184,14 +185,9 @@ def pool_log(
         company = 1.0 - math.prod(silence[1:], start=silence[0]) if silence else 0.0
         exponent = 1.0 + (parameters.source(name).weight - 1.0) * company
         logits = logits + min(reliability[name], 1.0) * exponent * log_p
-    return _log_softmax(logits)
+    return np.asarray(log_softmax(logits), np.float64)
 
 
 def _pool(opinions: Mapping[str, Opinion], parameters: FusionParameters) -> NDArray[np.float64]:
     said = {name: opinion.probabilities for name, opinion in opinions.items()}
     return pool_log(said, {name: opinion.reliability for name, opinion in opinions.items()}, parameters)
-
-
-def _log_softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
-    shifted = logits - logits.max(-1, keepdims=True)
-    return np.asarray(shifted - np.log(np.exp(shifted).sum(-1, keepdims=True)))

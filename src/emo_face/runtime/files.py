@@ -1,12 +1,14 @@
-"""Write large files so that a full disk or a kill leaves the old state whole, and says what is needed."""
+"""Write files so that a full disk or a kill leaves the old state whole, and says what is needed."""
 
 from __future__ import annotations
 
 import errno
+import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from emo_face.core.errors import UserError
 
@@ -38,6 +40,28 @@ def replacing(path: Path, need: int = 0) -> Iterator[Path]:
         raise UserError(f"{path}: the disk is full; free space and rerun, finished parts are kept") from None
     finally:
         _remove(scratch)
+
+
+def write_text(path: Path, text: str) -> Path:
+    """Write a text file, whole or not at all."""
+    with replacing(path) as scratch:
+        scratch.write_text(text, encoding="utf-8")
+    return path
+
+
+def write_json(path: Path, value: Any) -> Path:
+    """Write JSON for people to read, whole or not at all."""
+    return write_text(path, json.dumps(value, indent=1) + "\n")
+
+
+def write_json_lines(path: Path, rows: Iterable[Any]) -> int:
+    """Write one JSON value per line, whole or not at all; how many."""
+    count = 0
+    with replacing(path) as scratch, scratch.open("w", encoding="utf-8") as out:
+        for row in rows:
+            out.write(json.dumps(row, ensure_ascii=False) + "\n")
+            count += 1
+    return count
 
 
 def is_full(error: BaseException) -> bool:

@@ -18,6 +18,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from emo_face.core.errors import ConfigError, ModelError
 from emo_face.core.paths import share_dir
 from emo_face.core.versions import known_version
+from emo_face.runtime.files import write_text
 
 MANIFEST = "manifest.yaml"
 ENV = "EMO_FACE_MODELS"
@@ -268,17 +269,13 @@ def open_store(extra: Sequence[str | Path] | None = None) -> ModelStore:
 def register(entry: ModelEntry, cache: Path | None = None) -> Path:
     """Write ``entry`` into the overlay manifest of the user cache, atomically; returns the overlay's path."""
     folder = cache or user_cache()
-    folder.mkdir(parents=True, exist_ok=True)
     overlay = folder / MANIFEST
     entries = {e.name: e for e in read_manifest(overlay)} if overlay.is_file() else {}
     entries[entry.name] = entry
     text = yaml.safe_dump(
         {"version": 1, "models": [e.model_dump(exclude_defaults=True) for e in entries.values()]}, sort_keys=False
     )
-    partial = overlay.with_suffix(f".{os.getpid()}.part")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(overlay)
-    return overlay
+    return write_text(overlay, text)
 
 
 def fix(entry: ModelEntry) -> str:

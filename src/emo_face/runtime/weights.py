@@ -78,13 +78,6 @@ def cpu_copies(state: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value.detach().cpu().contiguous().clone() for name, value in state.items()}
 
 
-def write_card(path: Path, card: Mapping[str, Any]) -> None:
-    """Write a folder's JSON card, whole or not at all."""
-    scratch = path.with_name(path.name + ".part")
-    scratch.write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
-    scratch.replace(path)
-
-
 def read_card(path: Path, form: str, fix: str) -> dict[str, Any]:
     """A folder's card. Raises ModelError naming file and field, and ``fix``."""
     try:

@@ -32,7 +32,7 @@ from emo_face.expression.contextface.prompts import (
     vqa_question,
 )
 from emo_face.training.contextface.config import ContextFaceTraining
-from emo_face.training.contextface.data import Collator, all_targets
+from emo_face.training.contextface.data import ContextFaceCollator, all_targets
 from emo_face.training.contextface.loss import face_loss
 from emo_face.training.contextface.run import ContextFaceRun
 
@@ -52,7 +52,7 @@ def parts(count=21, seed=0, config=CONFIG):
 
 def a_run(folder, settings=SHORT, **options):
     world, mixture, validation = parts(**options)
-    collate = Collator(world.builder, world.eyes, world.model.config)
+    collate = ContextFaceCollator(world.builder, world.eyes, world.model.config)
     return ContextFaceRun(world.model, collate, mixture, validation, settings, folder, "tiny"), world
 
 
@@ -200,7 +200,9 @@ class TestBatches:
         return replace(Example("e1", "expression", (turn,), target=target), **changes)
 
     def test_text_alone_encodes_no_picture(self, world, monkeypatch):
-        batch = Collator(world.builder, world.eyes, world.model.config)([self.example(), self.example(id="e2")])
+        batch = ContextFaceCollator(world.builder, world.eyes, world.model.config)(
+            [self.example(), self.example(id="e2")]
+        )
         assert batch.vision == {}
         monkeypatch.setattr(world.model.base.model, "get_image_features", lambda *a, **k: pytest.fail("encoded"))
         assert world.model(batch).faces.shape == (2, 103)
@@ -211,18 +213,20 @@ class TestBatches:
         file = tmp_path / "p.png"
         cv2.imwrite(str(file), cv2.cvtColor(PICTURE[:, :, 0], cv2.COLOR_GRAY2BGR)[:, :, 0])  # a grey file is read too
         vqa = Example("v", "vqa", (Turn(vqa_question("What?"), vqa_answer("A cup.")),), image=file)
-        batch = Collator(world.builder, world.eyes, world.model.config)([vqa, self.example(), vqa, self.example()])
+        batch = ContextFaceCollator(world.builder, world.eyes, world.model.config)(
+            [vqa, self.example(), vqa, self.example()]
+        )
         assert batch.targets.shape == (2, 103)
         assert batch.vision["pixel_values"].shape[0] == 2
         output = world.model(batch)
         assert output.faces.shape == (2, 103)
-        alone = world.model(Collator(world.builder, world.eyes, world.model.config)([self.example()]))
+        alone = world.model(ContextFaceCollator(world.builder, world.eyes, world.model.config)([self.example()]))
         torch.testing.assert_close(output.faces[1], alone.faces[0], atol=2e-5, rtol=1e-4)
 
     def test_examples_are_not_changed(self, world):
         example = self.example()
         before = repr(example)
-        Collator(world.builder, world.eyes, world.model.config)([example, example])
+        ContextFaceCollator(world.builder, world.eyes, world.model.config)([example, example])
         assert repr(example) == before
 
     @pytest.mark.parametrize(
@@ -237,11 +241,11 @@ class TestBatches:
     )
     def test_bad_examples_are_named(self, world, changes, says):
         with pytest.raises(UserError, match=says):
-            Collator(world.builder, world.eyes, world.model.config)([self.example(**changes)])
+            ContextFaceCollator(world.builder, world.eyes, world.model.config)([self.example(**changes)])
 
     def test_a_face_cut_off_takes_its_target_along(self, world):
         short = replace(world.model.config, max_tokens=30)
-        batch = Collator(world.builder, world.eyes, short)([self.example()])
+        batch = ContextFaceCollator(world.builder, world.eyes, short)([self.example()])
         assert batch.input_ids.shape[1] == 30
         assert batch.targets.shape[0] == 0
         assert world.model(batch).faces.shape[0] == 0

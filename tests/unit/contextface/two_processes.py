@@ -14,7 +14,7 @@ from emo_face.datasets.contexts.mixture import Mixture
 from emo_face.expression.contextface.config import ContextFaceConfig
 from emo_face.training.common.processes import process_group
 from emo_face.training.contextface.config import ContextFaceTraining
-from emo_face.training.contextface.data import Collator
+from emo_face.training.contextface.data import ContextFaceCollator
 from emo_face.training.contextface.run import ContextFaceRun
 
 SETTINGS = ContextFaceTraining(
@@ -28,7 +28,7 @@ def a_run(out: Path, accumulate: int = 2, dropout: float = 0.1) -> ContextFaceRu
     world = tiny(config=config, stir=False, texts=synthetic_contexts.texts())
     mixture = Mixture(synthetic_contexts.tasks(synthetic_contexts.make(56, 1)), batch=4, seed=0)
     held = synthetic_contexts.tasks(synthetic_contexts.make(7, 2))
-    collate = Collator(world.builder, world.eyes, world.model.config)
+    collate = ContextFaceCollator(world.builder, world.eyes, world.model.config)
     settings = replace(SETTINGS, gradient_accumulation=accumulate)
     return ContextFaceRun(world.model, collate, mixture, held["expression"] + held["situation"], settings, out)
 

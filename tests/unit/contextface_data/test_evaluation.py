@@ -72,7 +72,9 @@ def predictions(tmp_path, truth, count=70, wrong=7, noise=0.05):
             cp.Spoken(np.array([-1, *guess[1:20]]), np.array([False] * 2 + [True] * 18)) if name == "quote" else None
         )
         ids = tuple(f"test{i}" for i in range(count))
-        run.conditions[name] = cp.Predictions(ids, probabilities, np.full(count, 0.9), near, near * 0.99, spoken)
+        run.conditions[name] = cp.ConditionPredictions(
+            ids, probabilities, np.full(count, 0.9), near, near * 0.99, spoken
+        )
     cp.save(tmp_path / "predictions.npz", run)
     return run
 

@@ -11,7 +11,7 @@ from emo_face.datasets.qa import corpus
 from emo_face.perception.multiview.config import EncoderConfig
 
 if find_spec("torch") and find_spec("transformers"):  # else every test file here skips itself
-    from emo_face.datasets.views import Collator, Pictures
+    from emo_face.datasets.views import MultiViewCollator, Pictures
     from emo_face.perception.multiview.tiny import tiny_base, word_tokenizer
     from emo_face.perception.multiview.vlm import MultiViewVLM
 
@@ -33,7 +33,7 @@ class World:
 
     def collator(self, config=None):
         pictures = Pictures.of(self.root, config or self.config, self.records)
-        return Collator(pictures, self.tokenizer, self.tokenizer)
+        return MultiViewCollator(pictures, self.tokenizer, self.tokenizer)
 
     def split(self, name):
         return [row for row in self.rows if row.record.split == name]

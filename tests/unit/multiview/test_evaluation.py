@@ -238,10 +238,10 @@ def test_the_vlm_is_asked_as_it_was_tuned(world, trained, monkeypatch):
 
     people = [dataclasses.replace(world.records[0], caption="A person in a park.")]
     asked = []
-    from emo_face.datasets.views import Collator
+    from emo_face.datasets.views import MultiViewCollator
 
-    original = Collator.prompts
-    monkeypatch.setattr(Collator, "prompts", lambda self, who, q: asked.append(q) or original(self, who, q))
+    original = MultiViewCollator.prompts
+    monkeypatch.setattr(MultiViewCollator, "prompts", lambda self, who, q: asked.append(q) or original(self, who, q))
     best = trained / "s1" / "best"
     card = json.loads((best / "encoder.json").read_text())
     assert card["tasks"] == ["classification", "pose"]

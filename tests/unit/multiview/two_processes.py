@@ -11,7 +11,7 @@ import two_ranks
 
 from emo_face.core.errors import UserError
 from emo_face.datasets.qa.corpus import read_corpus
-from emo_face.datasets.views import Collator, Pictures
+from emo_face.datasets.views import MultiViewCollator, Pictures
 from emo_face.perception.multiview.checkpoint import load_base
 from emo_face.perception.multiview.config import EncoderConfig
 from emo_face.perception.multiview.vlm import MultiViewVLM
@@ -34,7 +34,7 @@ def stage1(root: Path, out: Path, batch: int, dropout: bool = True) -> Stage1:
     rows = read_corpus(root / "qa.jsonl")
     config = EncoderConfig(image_size=28)
     words = AutoTokenizer.from_pretrained(root / "base")
-    collate = Collator(Pictures.of(root / "images", config, [row.record for row in rows]), words, words)
+    collate = MultiViewCollator(Pictures.of(root / "images", config, [row.record for row in rows]), words, words)
     settings = Stage1Config(
         epochs=2,
         batch_size=batch,

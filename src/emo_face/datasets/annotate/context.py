@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -14,6 +13,7 @@ from emo_face.datasets.annotate.collect import Job, Outcome
 from emo_face.datasets.annotate.prompts import context_request
 from emo_face.datasets.annotate.schema import Context, parse_context, table
 from emo_face.datasets.records import Record, write_jsonl
+from emo_face.runtime.files import write_json_lines
 
 
 @dataclass(frozen=True)
@@ -87,13 +87,5 @@ def write(out: Path, annotated: Annotated) -> Path:
     """Write the records to ``out`` and the provenance beside it (``.provenance.jsonl``), each whole or not at all."""
     write_jsonl(out, annotated.records)
     beside = out.with_suffix(".provenance.jsonl")
-    write_rows(beside, annotated.provenance)
+    write_json_lines(beside, annotated.provenance)
     return beside
-
-
-def write_rows(path: Path, rows: Iterable[dict[str, Any]]) -> None:
-    """JSON lines, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_suffix(path.suffix + ".part")
-    scratch.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
-    scratch.replace(path)

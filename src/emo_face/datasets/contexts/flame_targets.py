@@ -22,6 +22,7 @@ from emo_face.expression.contextface.prompts import FaceTarget
 from emo_face.face.flame.codes import ALIASES, read_codes, read_fields
 from emo_face.face.flame.model import EXPRESSIONS, VERSIONS
 from emo_face.runtime.arrays import read_npy, read_npz
+from emo_face.runtime.files import replacing
 
 FORMAT = "emo-face-flame-targets-1"
 MAX_JAW = 1.0
@@ -78,18 +79,11 @@ class Imported:
 
 def write(path: Path, targets: FlameTargets) -> None:
     """Write targets, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     head = {"format": FORMAT, "flame_version": targets.version, "source": targets.source, "given": targets.given}
-    scratch = path.with_suffix(".part.npz")
-    np.savez_compressed(
-        scratch,
-        meta=np.array(json.dumps(head)),
-        ids=np.array(targets.ids, dtype=np.str_),
-        expression=targets.expression,
-        jaw=targets.jaw,
-        eyelids=targets.eyelids,
-    )
-    scratch.replace(path)
+    faces: dict[str, Any] = {"expression": targets.expression, "jaw": targets.jaw, "eyelids": targets.eyelids}
+    ids = np.array(targets.ids, dtype=np.str_)
+    with replacing(path) as scratch, scratch.open("wb") as out:
+        np.savez_compressed(out, meta=np.array(json.dumps(head)), ids=ids, **faces)
 
 
 def read(path: Path, version: str | None = None) -> FlameTargets:

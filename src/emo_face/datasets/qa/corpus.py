@@ -16,6 +16,7 @@ from emo_face.core.labels import label_set
 from emo_face.datasets.qa import quality, templates
 from emo_face.datasets.qa.balance import Reading, down_sample, minor_labels
 from emo_face.datasets.records import Record, from_row, to_row
+from emo_face.runtime.files import write_json_lines
 
 TASKS = ("classification", "caption", "pose", "situation", "rationale")
 
@@ -123,15 +124,14 @@ def _descriptions(
         yield QARow(f"{record.id}/{task}", task, templates.ask(task, rng), text, record)
 
 
+def _to_row(row: QARow) -> dict[str, Any]:
+    line = {"id": row.id, "task": row.task, "question": row.question, "answer": row.answer}
+    return {**line, "record": to_row(row.record)}
+
+
 def write_corpus(path: Path, corpus: Corpus) -> dict[str, Any]:
     """Write the rows as JSONL, whole or not at all; return counts by task and of what was dropped."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_suffix(path.suffix + ".part")
-    with scratch.open("w", encoding="utf-8") as out:
-        for row in corpus.rows:
-            line = {"id": row.id, "task": row.task, "question": row.question, "answer": row.answer}
-            out.write(json.dumps({**line, "record": to_row(row.record)}, ensure_ascii=False) + "\n")
-    scratch.replace(path)
+    write_json_lines(path, map(_to_row, corpus.rows))
     return {"rows": dict(Counter(row.task for row in corpus.rows)), "dropped": dict(corpus.dropped)}
 
 

@@ -19,7 +19,7 @@ from scipy import sparse
 
 from emo_face.core.arkit import ARKIT_52
 from emo_face.core.types import FloatArray
-from emo_face.datasets.renders.look import Look
+from emo_face.datasets.renders.look import RenderLook
 from emo_face.face.expressions.ict import load_ict
 
 BROW_CM = np.array([[1.2, 5.9], [2.4, 6.4], [3.8, 6.3], [5.8, 5.2]])  # (|x|, y) along the left eyebrow
@@ -76,7 +76,7 @@ class HeadRenderer:
         self._rest_side = np.linalg.norm(self.rest[self.quads[:, 2]] - self.rest[self.quads[:, 0]], axis=1)
         self._classes = self._density_classes(size)
 
-    def render(self, arkit: FloatArray, look: Look, rng: np.random.Generator) -> Render:
+    def render(self, arkit: FloatArray, look: RenderLook, rng: np.random.Generator) -> Render:
         """Draw one face.
 
         Args:
@@ -103,7 +103,7 @@ class HeadRenderer:
         """(n, 3) unit normals of the resting head."""
         return self._normals(self.rest)
 
-    def _project(self, turned: FloatArray, look: Look) -> tuple[FloatArray, FloatArray]:
+    def _project(self, turned: FloatArray, look: RenderLook) -> tuple[FloatArray, FloatArray]:
         """Pixels (n, 2) and depth (n,) in cm towards the camera."""
         centre = np.array([0.0, 0.5, 4.0]) @ look.rotation.T
         relative = turned - centre
@@ -162,7 +162,7 @@ class HeadRenderer:
             groups.append((weights, np.flatnonzero(wanted == count)))
         return groups
 
-    def _draw_glasses(self, image: FloatArray, xy: FloatArray, look: Look) -> None:
+    def _draw_glasses(self, image: FloatArray, xy: FloatArray, look: RenderLook) -> None:
         eyes = xy[self._landmark_vertices[:2]]
         span = float(np.linalg.norm(eyes[1] - eyes[0]))
         tilt = float(np.degrees(np.arctan2(eyes[1, 1] - eyes[0, 1], eyes[1, 0] - eyes[0, 0])))
@@ -174,7 +174,7 @@ class HeadRenderer:
         cv2.line(image, (int(a[0]), int(a[1])), (int(b[0]), int(b[1])), look.glasses, width)
 
 
-def paint(renderer: HeadRenderer, look: Look, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
+def paint(renderer: HeadRenderer, look: RenderLook, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
     """Albedo (n,) and outward lift in cm (n,) of every vertex: skin, lips, brows, hair, beard, eyes, teeth."""
     rest, material = renderer.rest, renderer.vertex_material
     x, y, z = np.abs(rest[:, 0]), rest[:, 1], rest[:, 2]
@@ -204,7 +204,7 @@ def paint(renderer: HeadRenderer, look: Look, rng: np.random.Generator) -> tuple
 
 
 def _paint_inside(
-    renderer: HeadRenderer, look: Look, albedo: FloatArray, rest: FloatArray, material: NDArray[np.uint8]
+    renderer: HeadRenderer, look: RenderLook, albedo: FloatArray, rest: FloatArray, material: NDArray[np.uint8]
 ) -> None:
     """Eyes, lashes, teeth and gums, in place."""
     index = renderer.materials.index

@@ -19,7 +19,7 @@ WARPS = 10
 
 
 @dataclass(frozen=True)
-class Look:
+class RenderLook:
     """Everything about one picture except the expression.
 
     Attributes:
@@ -88,7 +88,7 @@ class Look:
         return np.clip(255.0 * self.exposure * grey / max(typical, 1e-3), 0, 255).astype(np.float32)
 
 
-def random_look(rng: np.random.Generator, size: int, backgrounds: Sequence[NDArray[np.uint8]] = ()) -> Look:
+def random_look(rng: np.random.Generator, size: int, backgrounds: Sequence[NDArray[np.uint8]] = ()) -> RenderLook:
     """Draw a look.
 
     Args:
@@ -98,7 +98,7 @@ def random_look(rng: np.random.Generator, size: int, backgrounds: Sequence[NDArr
     yaw, pitch, roll = _pose(rng)
     skin = float(rng.uniform(0.25, 0.95))
     dark = float(rng.uniform(0.03, 0.5)) * min(1.0, skin + 0.2)
-    return Look(
+    return RenderLook(
         rotation=Rotation.from_euler("yxz", [yaw, -pitch, roll]).as_matrix(),
         shift=(float(rng.normal(0, 0.02)), float(rng.normal(0, 0.02))),
         field_cm=float(rng.uniform(21, 27)),

@@ -25,8 +25,9 @@ import numpy as np
 from emo_face.core.errors import UserError
 from emo_face.core.numeric import json_ready
 from emo_face.evaluation.contextface import metrics
-from emo_face.evaluation.contextface.predict import CONDITIONS, Predictions, Run, load, usable
+from emo_face.evaluation.contextface.predict import CONDITIONS, ConditionPredictions, Run, load, usable
 from emo_face.expression.contextface import prompts
+from emo_face.runtime.files import write_json
 
 ABLATION_CONDITION = "image+quote"
 """What tables 3 and 4 of the paper are measured with."""
@@ -64,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
         from emo_face.evaluation.contextface.report import write_html
 
         write_html(report, args.out / "report.html")
-        (args.out / "report.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+        write_json(args.out / "report.json", report)
     if args.json:
         print(json.dumps(report))
     else:
@@ -138,7 +139,9 @@ def truth_of(records: Sequence[Any]) -> Any:
     return np.array(found, np.int64)
 
 
-def emotion(said: Predictions, rows: Sequence[Any], train: Sequence[Any], rng: Any, rounds: int) -> dict[str, Any]:
+def emotion(
+    said: ConditionPredictions, rows: Sequence[Any], train: Sequence[Any], rng: Any, rounds: int
+) -> dict[str, Any]:
     """Scores of the one-pass emotions and of free answers, with intervals and baselines."""
     truth, classes = truth_of(rows), len(prompts.words())
     scores = metrics.emotion_scores(truth, said.guess, classes)
@@ -154,7 +157,7 @@ def emotion(said: Predictions, rows: Sequence[Any], train: Sequence[Any], rng: A
 
 
 def expression(
-    said: Predictions, rows: Sequence[Any], train: Sequence[Any], targets: Any, rng: Any, rounds: int
+    said: ConditionPredictions, rows: Sequence[Any], train: Sequence[Any], targets: Any, rng: Any, rounds: int
 ) -> dict[str, Any]:
     """L2 in three conventions and Frechet distances of both decisions and of baselines; empty under two faces."""
     places = [place for place, record in enumerate(rows) if targets.get(record.id) is not None]

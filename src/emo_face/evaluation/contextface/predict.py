@@ -18,6 +18,7 @@ from emo_face.datasets.annotate.quality import masked
 from emo_face.datasets.contexts.tasks import box_of
 from emo_face.datasets.records import Record
 from emo_face.expression.contextface import prompts
+from emo_face.runtime.files import replacing
 
 FORMAT = "emo-face-contextface-predictions-1"
 CONDITIONS: dict[str, tuple[bool, str, bool]] = {
@@ -41,7 +42,7 @@ class Spoken:
 
 
 @dataclass
-class Predictions:
+class ConditionPredictions:
     """Answers for n records under one condition.
 
     Attributes:
@@ -66,7 +67,7 @@ class Predictions:
 class Run:
     """All conditions of one model, and which it was."""
 
-    conditions: dict[str, Predictions] = field(default_factory=dict)
+    conditions: dict[str, ConditionPredictions] = field(default_factory=dict)
     model: dict[str, Any] = field(default_factory=dict)
 
 
@@ -83,7 +84,7 @@ def predict(
     condition: str,
     speak: int = 0,
     tick: Callable[[], None] = lambda: None,
-) -> Predictions:
+) -> ConditionPredictions:
     """Ask ``engine`` (:class:`emo_face.expression.contextface.engine.Engine`) about each record.
 
     Args:
@@ -109,7 +110,7 @@ def predict(
     if spoken:
         guess, emitted = zip(*spoken, strict=True)
         heard = Spoken(np.array(guess, np.int64), np.array(emitted, bool))
-    return Predictions(
+    return ConditionPredictions(
         tuple(record.id for record in people),
         np.stack([a.probabilities for a in answers]),
         np.array([a.emission for a in answers]),
@@ -156,8 +157,8 @@ def save(path: Path, run: Run) -> None:
         if found.spoken is not None:
             arrays |= {f"{short}_guess": found.spoken.guess, f"{short}_emitted": found.spoken.emitted}
     head = {"format": FORMAT, "model": run.model, "conditions": names, "words": list(prompts.words())}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    np.savez_compressed(path, meta=np.array(json.dumps(head)), **arrays)
+    with replacing(path) as scratch, scratch.open("wb") as out:
+        np.savez_compressed(out, meta=np.array(json.dumps(head)), **arrays)
 
 
 def load(path: Path) -> Run:
@@ -173,7 +174,9 @@ def load(path: Path) -> Run:
                 if f"{short}_guess" in data.files:
                     heard = Spoken(data[f"{short}_guess"], data[f"{short}_emitted"])
                 parts = {part: data[f"{short}_{part}"] for part in ("probabilities", "form", "map", "mean")}
-                run.conditions[name] = Predictions(tuple(map(str, data[f"{short}_ids"])), **parts, spoken=heard)
+                run.conditions[name] = ConditionPredictions(
+                    tuple(map(str, data[f"{short}_ids"])), **parts, spoken=heard
+                )
             return run
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
         raise UserError(f"{path}: no predictions file ({error})") from None

@@ -28,6 +28,7 @@ from emo_face.core.labels import label_set
 from emo_face.core.numeric import json_ready
 from emo_face.evaluation.metrics import multilabel
 from emo_face.evaluation.metrics.calibration import brier_per_label, ece_per_label, reliability
+from emo_face.runtime.files import write_json
 
 Ablate = Callable[..., dict[str, Any]]
 """``emo_face.training.multiview.ablations.ablations``. It trains heads, so whoever may import training hands it in."""
@@ -71,7 +72,7 @@ def run(args: argparse.Namespace, ablate: Ablate | None = None) -> int:
         from emo_face.evaluation.multiview.report import write_html
 
         write_html(report, args.out / "report.html")
-        (args.out / "report.json").write_text(json.dumps(json_ready(report), indent=1) + "\n", encoding="utf-8")
+        write_json(args.out / "report.json", json_ready(report))
     if args.json:
         print(json.dumps(json_ready(report)))
     else:

@@ -41,7 +41,7 @@ def evaluate_vlm(
 
     Raises UserError where a folder is not given.
     """
-    from emo_face.datasets.views import Collator, Pictures
+    from emo_face.datasets.views import MultiViewCollator, Pictures
     from emo_face.perception.multiview import ask, checkpoint
 
     if base is None or images is None:
@@ -51,7 +51,7 @@ def evaluate_vlm(
         people = [replace(record, caption="") for record in people]
     asker = ask.load(base, folder, device)
     pictures = Pictures.of(images, asker.vlm.config, people)
-    return measure(asker.vlm, Collator(pictures, asker.tokenizer, asker.qformer_tokenizer), people, device)
+    return measure(asker.vlm, MultiViewCollator(pictures, asker.tokenizer, asker.qformer_tokenizer), people, device)
 
 
 def measure(vlm: Any, collate: Any, people: Sequence[Record], device: str = "cpu", batch: int = 8) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from emo_face.expression.contextface.head import FaceHead
 from emo_face.expression.contextface.model import ContextFace, adapted, add_face_token
 from emo_face.expression.contextface.prompts import table
 from emo_face.runtime import weights
+from emo_face.runtime.files import write_json
 from emo_face.runtime.store import sha256_of
 
 FORMAT = "emo_face.contextface/1"
@@ -103,7 +104,7 @@ def save_model(folder: Path, model: ContextFace, backbone: str = "", extra: dict
         "sha256": {name: sha256_of(folder / name) for name in (ADAPTER, HEAD, PROMPTS)},
         **(extra or {}),
     }
-    weights.write_card(folder / CARD, card)
+    write_json(folder / CARD, card)
     return folder
 
 

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from emo_face.core.errors import ModelError, UserError
+from emo_face.core.numeric import softmax
 from emo_face.core.types import FloatArray, ImageArray
 from emo_face.expression.contextface.model import ContextFace
 from emo_face.expression.contextface.picture import fingerprint
@@ -173,11 +174,8 @@ class OnePass:
         if not (np.isfinite(log_probs).all() and np.isfinite(faces).all()):
             self.forget()
             raise ModelError("ContextFace gave a number that is not finite; check the checkpoint and its precision")
-        scaled = log_probs / self.model.config.temperature
-        weights = np.exp(scaled - scaled.max())
-        return Answer(
-            tuple(names), log_probs, weights / weights.sum(), faces, tokens=len(packed.ids) - skip, reused=skip
-        )
+        weights = softmax(log_probs / self.model.config.temperature)
+        return Answer(tuple(names), log_probs, weights, faces, tokens=len(packed.ids) - skip, reused=skip)
 
     def forget(self) -> None:
         """Drop the prefix cache and its memory."""

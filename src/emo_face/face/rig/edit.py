@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import yaml
 
 from emo_face.face.rig.rig import Rig
 from emo_face.face.rig.schema import Loc, load_rig_file
+from emo_face.runtime.files import write_json, write_text
 
 
 def with_fields(text: str, changes: Mapping[Loc, float]) -> str:
@@ -43,9 +43,7 @@ def save(path: Path, text: str) -> None:
         ConfigError: the text is no valid rig file; ``path`` stays as it was.
     """
     Rig(*load_rig_file(path, text))
-    temporary = path.with_name(path.name + ".new")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
+    write_text(path, text)
 
 
 class CalibrationProgress:
@@ -71,7 +69,7 @@ class CalibrationProgress:
         if all(n in self.done for n in names):
             self.path.unlink(missing_ok=True)
         else:
-            self.path.write_text(json.dumps({"done": self.done}), encoding="utf-8")
+            write_json(self.path, {"done": self.done})
 
 
 def _find(node: yaml.Node | None, loc: Loc) -> yaml.Node | None:

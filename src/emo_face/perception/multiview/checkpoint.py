@@ -8,6 +8,7 @@ from typing import Any
 from emo_face.core.errors import ModelError
 from emo_face.perception.multiview.config import EncoderConfig, from_dict, to_dict
 from emo_face.runtime import weights
+from emo_face.runtime.files import replacing, write_json
 from emo_face.runtime.store import sha256_of
 
 FORMAT = "emo_face.multiview.encoder/1"
@@ -51,10 +52,8 @@ def save_encoder(folder: Path, encoder: Any, base: str = "", extra: dict[str, An
     """Write ``encoder.safetensors`` and ``encoder.json`` (config, base checkpoint, sha256), weights first."""
     from safetensors.torch import save_file
 
-    folder.mkdir(parents=True, exist_ok=True)
-    scratch = folder / (WEIGHTS + ".part")
-    save_file(own_state(encoder), str(scratch), metadata={"format": FORMAT})
-    scratch.replace(folder / WEIGHTS)
+    with replacing(folder / WEIGHTS) as scratch:
+        save_file(own_state(encoder), str(scratch), metadata={"format": FORMAT})
     card = {
         "format": FORMAT,
         "base": base,
@@ -62,7 +61,7 @@ def save_encoder(folder: Path, encoder: Any, base: str = "", extra: dict[str, An
         "sha256": sha256_of(folder / WEIGHTS),
         **(extra or {}),
     }
-    weights.write_card(folder / CARD, card)
+    write_json(folder / CARD, card)
     return folder / WEIGHTS
 
 

@@ -11,6 +11,7 @@ from emo_face.core.errors import ModelError
 from emo_face.perception.multiview import head_file
 from emo_face.perception.multiview.config import EncoderConfig, from_dict, to_dict
 from emo_face.perception.multiview.head_file import HeadCard
+from emo_face.runtime.files import write_json
 from emo_face.runtime.store import sha256_of
 
 FORMAT = "emo_face.multiview.export/1"
@@ -46,7 +47,7 @@ def write(folder: Path, encoder: EncoderConfig, head: HeadCard, details: dict[st
         "details": details,
     }
     path = folder / FILE
-    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    write_json(path, content)
     return path
 
 

@@ -12,8 +12,10 @@ import numpy as np
 
 from emo_face.core.errors import ModelError
 from emo_face.core.labels import label_set
+from emo_face.core.numeric import sigmoid, softmax
 from emo_face.core.types import FloatArray
 from emo_face.perception.multiview.config import FusionConfig, from_dict, to_dict
+from emo_face.runtime.files import replacing, write_json
 from emo_face.runtime.store import sha256_of
 
 FORMAT = "emo_face.multiview.head/1"
@@ -52,10 +54,7 @@ class HeadCard:
     def probabilities(self, logits: FloatArray) -> FloatArray:
         """Calibrated probabilities of (n, classes) logits."""
         scaled = np.asarray(logits, np.float64) * self.scale + self.shift
-        if label_set(self.fusion.label_set).multi:
-            return np.asarray(0.5 * (1 + np.tanh(0.5 * scaled)))
-        grown = np.exp(scaled - scaled.max(axis=1, keepdims=True))
-        return np.asarray(grown / grown.sum(axis=1, keepdims=True))
+        return sigmoid(scaled) if label_set(self.fusion.label_set).multi else softmax(scaled)
 
 
 def to_json(card: HeadCard) -> dict[str, Any]:
@@ -107,11 +106,11 @@ def save(folder: Path, head: Any, card: HeadCard) -> Path:
     """Write ``head.safetensors`` and ``head.json``; the card carries the weights' sha256."""
     from safetensors.torch import save_file
 
-    folder.mkdir(parents=True, exist_ok=True)
     state = {name: value.detach().cpu().contiguous() for name, value in head.state_dict().items()}
-    save_file(state, str(folder / WEIGHTS), metadata={"format": FORMAT})
+    with replacing(folder / WEIGHTS) as scratch:
+        save_file(state, str(scratch), metadata={"format": FORMAT})
     content = {**to_json(card), "sha256": sha256_of(folder / WEIGHTS)}
-    (folder / CARD).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    write_json(folder / CARD, content)
     return folder / WEIGHTS
 
 

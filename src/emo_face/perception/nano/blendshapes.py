@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from emo_face.core.arkit import ARKIT_52, ARKIT_INDEX
 from emo_face.core.errors import ModelError, UserError
 from emo_face.core.labels import basic7
+from emo_face.core.numeric import softmax
 from emo_face.core.paths import share_dir
 from emo_face.core.types import Face, FloatArray, Person
 from emo_face.core.versions import known_version
@@ -139,9 +140,7 @@ class SecondOpinion:
             self._people.pop(person_id, None)
 
     def _classify(self, difference: FloatArray) -> FloatArray:
-        logits = (self._weights.bias + self._weights.weight @ difference) / self._temperature
-        p = np.exp(logits - logits.max())
-        return np.asarray(p / p.sum())
+        return softmax((self._weights.bias + self._weights.weight @ difference) / self._temperature)
 
     @staticmethod
     def _learn(person: _Person, arkit: FloatArray, neutral: float, now: float) -> None:

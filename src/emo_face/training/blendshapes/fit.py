@@ -15,7 +15,7 @@ from emo_face.core.labels import basic7
 from emo_face.core.types import Box, Face, FloatArray, ImageArray
 from emo_face.datasets.renders.draw import HeadRenderer
 from emo_face.datasets.renders.expressions import random_expression, variants
-from emo_face.datasets.renders.look import Look, random_look
+from emo_face.datasets.renders.look import RenderLook, random_look
 from emo_face.datasets.renders.skin import Skin
 from emo_face.face.expressions.facs import default_facs
 from emo_face.perception.nano.blendshapes import BlendshapeReader
@@ -27,7 +27,7 @@ FRONTAL = 0.35  # rad; MediaPipe's shapes are trusted for faces turned no furthe
 
 
 @dataclass(frozen=True)
-class Pairs:
+class BlendshapePairs:
     """(n, 52) measured difference from the same head at rest, (n, 52) measured rest, (n, 7) truth."""
 
     difference: FloatArray
@@ -35,7 +35,7 @@ class Pairs:
     truth: FloatArray
 
 
-def measure(head: Path, reader: BlendshapeReader, count: int, seed: int, skins: Sequence[Skin]) -> Pairs:
+def measure(head: Path, reader: BlendshapeReader, count: int, seed: int, skins: Sequence[Skin]) -> BlendshapePairs:
     """Show MediaPipe ``count`` heads, each at rest and with an expression, same identity, light and pose."""
     renderer = HeadRenderer(head, SIZE)
     labels = basic7().labels
@@ -53,11 +53,11 @@ def measure(head: Path, reader: BlendshapeReader, count: int, seed: int, skins: 
         shown = [_read(renderer, reader, a, look, rng) for a in (arkit, resting)]
         if shown[0] is not None and shown[1] is not None:
             rows.append((shown[0] - shown[1], shown[1], truth))
-    return Pairs(*(np.array(column) for column in zip(*rows, strict=True)))
+    return BlendshapePairs(*(np.array(column) for column in zip(*rows, strict=True)))
 
 
 def _read(
-    renderer: HeadRenderer, reader: BlendshapeReader, arkit: FloatArray, look: Look, rng: np.random.Generator
+    renderer: HeadRenderer, reader: BlendshapeReader, arkit: FloatArray, look: RenderLook, rng: np.random.Generator
 ) -> FloatArray | None:
     drawn = renderer.render(arkit, look, rng)
     frame: ImageArray = np.repeat(drawn.image[..., None], 3, axis=2)
@@ -66,7 +66,7 @@ def _read(
     return reader.read(frame, [Face(Box(*map(float, (*low, *size))), 1.0, points)])[0]
 
 
-def fit_weights(pairs: Pairs, penalty: float = 5e-3) -> tuple[FloatArray, FloatArray]:
+def fit_weights(pairs: BlendshapePairs, penalty: float = 5e-3) -> tuple[FloatArray, FloatArray]:
     """Bias (7,) and weight (7, 52) of the multinomial log-linear model with the least penalised log loss.
 
     Shapes that no action unit of an emotion moves (gaze, jaw to a side) get no weight: on real faces they only
@@ -79,7 +79,7 @@ def fit_weights(pairs: Pairs, penalty: float = 5e-3) -> tuple[FloatArray, FloatA
     return bias, weight
 
 
-def ideal(count: int, seed: int) -> Pairs:
+def ideal(count: int, seed: int) -> BlendshapePairs:
     """What an eye that sees every shape as it is would measure on ``count`` FACS variants.
 
     MediaPipe sees less on renders than on people (brows above all); half measured, half ideal pairs keep to FACS where
@@ -89,12 +89,14 @@ def ideal(count: int, seed: int) -> Pairs:
     labels = basic7().labels
     shown = [random_expression(rng, labels[i % len(labels)]) for i in range(count)]
     rest = np.array([random_expression(rng, "Neutral")[0] for _ in shown])
-    return Pairs(np.array([arkit for arkit, _ in shown]) - rest, rest, np.array([truth for _, truth in shown]))
+    return BlendshapePairs(
+        np.array([arkit for arkit, _ in shown]) - rest, rest, np.array([truth for _, truth in shown])
+    )
 
 
-def joined(a: Pairs, b: Pairs) -> Pairs:
+def joined(a: BlendshapePairs, b: BlendshapePairs) -> BlendshapePairs:
     """Both."""
-    return Pairs(
+    return BlendshapePairs(
         *(np.concatenate(parts) for parts in ((a.difference, b.difference), (a.rest, b.rest), (a.truth, b.truth)))
     )
 

@@ -16,17 +16,17 @@ from emo_face.core.types import FloatArray
 from emo_face.datasets.faces import faces as readers
 from emo_face.datasets.faces.faces import FacePicture
 from emo_face.perception.nano.blendshapes import TASK, WEIGHTS, BlendshapeReader
-from emo_face.training.blendshapes.fit import Pairs, fit_weights, ideal, joined, measure, write_weights
+from emo_face.training.blendshapes.fit import BlendshapePairs, fit_weights, ideal, joined, measure, write_weights
 from emo_face.training.blendshapes.mesh import FaceMesh
 from emo_face.training.blendshapes.skins import skins_of
 from emo_face.training.common.arguments import add_common
 
 
-def measured(data: Path, cache: Path, count: int, seed: int) -> tuple[Pairs, FloatArray]:
+def measured(data: Path, cache: Path, count: int, seed: int) -> tuple[BlendshapePairs, FloatArray]:
     """Pairs of renders and the mean resting face (52,), from the cache where it holds them."""
     if cache.is_file():
         with np.load(cache, allow_pickle=False) as saved:
-            return Pairs(saved["difference"], saved["rest"], saved["truth"]), saved["london"]
+            return BlendshapePairs(saved["difference"], saved["rest"], saved["truth"]), saved["london"]
     detector = readers.detector_of(data)
     pictures = readers.read_london(data / "images/london", detector)
     skins = skins_of(pictures, data / "head3d", FaceMesh(data / "face" / TASK))
@@ -60,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
     pairs, rest = measured(args.data, args.out / f"blendshapes_{args.count}_{args.seed}.npz", args.count, args.seed)
     held = np.arange(len(pairs.truth)) % 5 == 0
     grounded = ideal(len(pairs.truth), args.seed)
-    kept = Pairs(pairs.difference[~held], pairs.rest[~held], pairs.truth[~held])
+    kept = BlendshapePairs(pairs.difference[~held], pairs.rest[~held], pairs.truth[~held])
     bias, weight = fit_weights(joined(kept, grounded))
     right = (pairs.difference[held] @ weight.T + bias).argmax(axis=1) == pairs.truth[held].argmax(axis=1)
     print(f"{len(pairs.truth)} pairs; accuracy on {held.sum()} held-out renders {right.mean():.3f}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.optimize import minimize
 
+from emo_face.core.numeric import log_softmax
 from emo_face.core.types import FloatArray
 
 
@@ -43,8 +44,7 @@ def log_linear_from(
 
     def loss(flat: FloatArray) -> tuple[float, FloatArray]:
         scores = features @ flat[kinds:].reshape(kinds, -1).T + flat[:kinds] + mask
-        scores = scores - scores.max(axis=1, keepdims=True)
-        log_p = scores - np.log(np.exp(scores).sum(axis=1, keepdims=True))
+        log_p = log_softmax(scores)
         gap = (np.exp(log_p) - target) * share
         away = flat[kinds:] - start[kinds:]
         value = -(share * target * log_p).sum() + 0.5 * penalty * (away**2).sum()

@@ -19,7 +19,7 @@ from emo_face.expression.contextface.vision import Eyes
 
 
 @dataclass
-class Collator:
+class ContextFaceCollator:
     """Makes batches. A dialogue that is too long is cut at its end; a ``<FACE>`` cut off takes its target along."""
 
     builder: TokenBuilder

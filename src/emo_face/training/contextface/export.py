@@ -6,7 +6,6 @@ an error and the file is removed.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from emo_face.core.types import FloatArray
 from emo_face.expression.contextface.model import ContextFace
 from emo_face.expression.contextface.onepass import pack
 from emo_face.face.expressions.basis import RIDGE, Basis
+from emo_face.runtime.files import write_json
 from emo_face.runtime.store import sha256_of
 
 OPSET = 18
@@ -207,7 +207,7 @@ def export_head(model: ContextFace, path: Path) -> Parity:
         "flame_version": model.config.flame_version,
         "sha256": sha256_of(path),
     }
-    path.with_suffix(".json").write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
+    write_json(path.with_suffix(".json"), card)
     return parity
 
 

@@ -80,7 +80,7 @@ def _train(args: argparse.Namespace) -> None:
     from emo_face.expression.contextface.model import build_model
     from emo_face.expression.contextface.tokens import TokenBuilder
     from emo_face.expression.contextface.vision import Eyes
-    from emo_face.training.contextface.data import Collator
+    from emo_face.training.contextface.data import ContextFaceCollator
     from emo_face.training.contextface.run import ContextFaceRun, prepare_quantised
 
     tasks, validation = load_tasks(args)
@@ -99,7 +99,7 @@ def _train(args: argparse.Namespace) -> None:
     settings = config_of(ContextFaceTraining, args)
     mixture = Mixture(tasks, ratios, args.batch_size, args.seed)
     runner = ContextFaceRun(
-        model, Collator(builder, eyes, config), mixture, validation, settings, args.out, str(args.backbone)
+        model, ContextFaceCollator(builder, eyes, config), mixture, validation, settings, args.out, str(args.backbone)
     )
     progress = runner.run()
     print(f"{args.out / 'best'}: joint validation loss {progress.best:.4f} at step {progress.best_step}")

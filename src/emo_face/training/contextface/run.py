@@ -19,7 +19,7 @@ from emo_face.expression.contextface.prompts import Example
 from emo_face.training.common import checkpoints
 from emo_face.training.common.run import TrainingRun
 from emo_face.training.contextface.config import ContextFaceTraining
-from emo_face.training.contextface.data import Collator, all_targets
+from emo_face.training.contextface.data import ContextFaceCollator, all_targets
 from emo_face.training.contextface.loss import face_loss
 
 
@@ -33,7 +33,7 @@ class ContextFaceRun(TrainingRun[Example]):
     def __init__(
         self,
         model: ContextFace,
-        collate: Collator,
+        collate: ContextFaceCollator,
         train: Mixture[Example],
         validation: Sequence[Example],
         config: ContextFaceTraining,

@@ -45,7 +45,7 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
-class Pairs:
+class FusionPairs:
     """A face and an utterance of one emotion: truth (n,), and the two distributions (n, 7)."""
 
     truth: NDArray[np.int64]
@@ -53,7 +53,7 @@ class Pairs:
     speech: NDArray[np.float64]
 
 
-def make_pairs(face: Source, speech: Source, rng: np.random.Generator, per_class: int = PAIRS_PER_CLASS) -> Pairs:
+def make_pairs(face: Source, speech: Source, rng: np.random.Generator, per_class: int = PAIRS_PER_CLASS) -> FusionPairs:
     """Draw balanced pairs over the classes that both sources have; see the module for the neutral share."""
     neutral = basic7().index("Neutral")
     rows = {
@@ -70,10 +70,10 @@ def make_pairs(face: Source, speech: Source, rng: np.random.Generator, per_class
             said = neutral if silent and SILENT_SHARE <= share < 2 * SILENT_SHARE else truth
             drawn.append((truth, int(rng.choice(rows["face"][shown])), int(rng.choice(rows["speech"][said]))))
     table = np.array(drawn, dtype=np.int64).reshape(-1, 3)
-    return Pairs(table[:, 0], face.probabilities[table[:, 1]], speech.probabilities[table[:, 2]])
+    return FusionPairs(table[:, 0], face.probabilities[table[:, 1]], speech.probabilities[table[:, 2]])
 
 
-def pool(pairs: Pairs, parameters: FusionParameters) -> FloatArray:
+def pool(pairs: FusionPairs, parameters: FusionParameters) -> FloatArray:
     """(n, 7) what the runtime's pool says about each pair."""
     said = {"face": pairs.face, "speech": pairs.speech}
     return np.exp(pool_log(said, {"face": 1.0, "speech": 1.0}, parameters))
@@ -163,7 +163,7 @@ def _alone(name: str, probabilities: FloatArray, parameters: FusionParameters) -
     return np.exp(pool_log({name: probabilities}, {name: 1.0}, parameters))
 
 
-def start(label_set: str = "basic7") -> FusionParameters:
+def untrained(label_set: str = "basic7") -> FusionParameters:
     """Where training starts: every source as it is; a face counts in full from the quality its student trusts."""
     from emo_face.perception.nano.face import TRUSTED
 

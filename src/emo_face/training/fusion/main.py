@@ -18,10 +18,10 @@ from emo_face.datasets.text import read_splits
 from emo_face.evaluation.fer.folds import FILE, read_folds
 from emo_face.perception.nano.model import FUSION_FILE
 from emo_face.perception.nano.text import TextStudent
-from emo_face.runtime.files import replacing
+from emo_face.runtime.files import write_text
 from emo_face.runtime.store import open_store
 from emo_face.training.common.arguments import add_common
-from emo_face.training.fusion.fit import Source, start, train
+from emo_face.training.fusion.fit import Source, train, untrained
 
 HEADER = """\
 # How the opinions of the nano students are pooled; see perception/fusion.py for the formula.
@@ -65,9 +65,8 @@ def run(args: argparse.Namespace) -> int:
     face = faces(args.folds or share_dir() / "models" / FILE)
     speech = utterances(args.data, args.rows, np.random.default_rng(args.seed))
     made = {"command": f"emo-face train fusion --seed {args.seed}", "faces": len(face.truth)}
-    found = train(face, speech, start(), args.seed, {**made, "utterances": len(speech.truth)})
+    found = train(face, speech, untrained(), args.seed, {**made, "utterances": len(speech.truth)})
     text = yaml.safe_dump(found.model_dump(), sort_keys=False, default_flow_style=None, width=110)
-    with replacing(args.out / FUSION_FILE) as scratch:
-        scratch.write_text(HEADER + text, encoding="utf-8")
+    write_text(args.out / FUSION_FILE, HEADER + text)
     print(f"wrote {args.out / FUSION_FILE}\n{text}")
     return 0

@@ -100,7 +100,7 @@ def _stage1(args: argparse.Namespace) -> None:
 
     from emo_face.datasets.qa import templates
     from emo_face.datasets.qa.corpus import read_corpus
-    from emo_face.datasets.views import Collator, Pictures
+    from emo_face.datasets.views import MultiViewCollator, Pictures
     from emo_face.perception.multiview.checkpoint import load_base
     from emo_face.perception.multiview.vlm import MultiViewVLM
     from emo_face.training.multiview import memory
@@ -132,7 +132,7 @@ def _stage1(args: argparse.Namespace) -> None:
         memory.check(free, vlm, settings.batch_size, settings.checkpointing, settings.precision)
     pictures = Pictures.of(args.images, config, [row.record for row in rows])
     parts = {name: [row for row in rows if row.record.split == name] for name in ("train", "val")}
-    collate = Collator(pictures, tokenizer, qformer_tokenizer)
+    collate = MultiViewCollator(pictures, tokenizer, qformer_tokenizer)
     run_ = Stage1(vlm, collate, parts["train"], parts["val"], settings, args.out, str(args.base))
     progress = run_.run()
     if run_.accelerator.is_main_process:

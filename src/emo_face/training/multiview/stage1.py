@@ -11,7 +11,7 @@ import torch
 
 from emo_face.core.errors import UserError
 from emo_face.datasets.qa.corpus import QARow
-from emo_face.datasets.views import Collator
+from emo_face.datasets.views import MultiViewCollator
 from emo_face.perception.multiview.checkpoint import load_own, own_state, save_encoder
 from emo_face.perception.multiview.vlm import MultiViewVLM
 from emo_face.training.common.order import Order
@@ -29,7 +29,7 @@ class Stage1(TrainingRun[QARow]):
     def __init__(
         self,
         vlm: MultiViewVLM,
-        collate: Collator,
+        collate: MultiViewCollator,
         train: Sequence[QARow],
         validation: Sequence[QARow],
         config: Stage1Config,

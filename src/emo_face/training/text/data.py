@@ -65,7 +65,7 @@ _MARKS = re.compile(r"[.!?;:…]+(?=\s|$)")
 
 
 @dataclass(frozen=True)
-class Batch:
+class TextBatch:
     """ids, mask: (n, t) int64; target: (n, 7) float32."""
 
     ids: np.ndarray
@@ -122,7 +122,7 @@ def pad(ids: Sequence[Sequence[int]], fill: int) -> tuple[np.ndarray, np.ndarray
 
 def batches(
     ids: Sequence[Sequence[int]], target: FloatArray, size: int, fill: int, generator: np.random.Generator
-) -> Iterator[Batch]:
+) -> Iterator[TextBatch]:
     """Shuffled batches of rows of like length: pools of 50 batches are sorted by length, then the batches shuffled."""
     order = generator.permutation(len(ids))
     groups: list[np.ndarray] = []
@@ -133,4 +133,4 @@ def batches(
     for index in generator.permutation(len(groups)):
         chosen = groups[index]
         rows, mask = pad([ids[i] for i in chosen], fill)
-        yield Batch(rows, mask, target[chosen])
+        yield TextBatch(rows, mask, target[chosen])

@@ -8,6 +8,7 @@ int8 products saturate in 16 bits, from answering differently than newer ones.
 from __future__ import annotations
 
 import json
+import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,6 +24,7 @@ from emo_face.core.numeric import softmax
 from emo_face.datasets.text import TextSplits, read_splits
 from emo_face.evaluation.metrics.single_label import macro_f1
 from emo_face.perception.nano.wordpiece import WordPiece, clean
+from emo_face.runtime.files import replacing, write_json
 from emo_face.training.text.calibration import LogitAdjustment, Part, fit, priors
 from emo_face.training.text.model import CHECKPOINT, ENCODER_SOURCE, TextNet, encoder_folder, load_encoder
 
@@ -119,21 +121,26 @@ def export(run: Path, data: Path, target: Path, encoder: Path | None = None, thr
         changed = float(np.concatenate(differ).mean())
         loss = max(_macro_f1(exact[k]) - _macro_f1(rough[k]) for k in exact)
         calibration = fit(rough, priors([row for row in splits.train if row.single]))
-        partial = target.with_name(f"{target.name}.part")
-        _finish(small, partial, calibration, vocabulary, config)
-    size = partial.stat().st_size
+        finished = Path(scratch, "finished.onnx")
+        _finish(small, finished, calibration, vocabulary, config)
+        _keep(finished, target, run, calibration, changed, loss)
+    return target
+
+
+def _keep(finished: Path, target: Path, run: Path, calibration: LogitAdjustment, changed: float, loss: float) -> None:
+    """Report, and put the file where it belongs. Raises UserError if it is too large or answers too differently."""
+    size = finished.stat().st_size
     report = {"changed_by_quantisation": changed, "macro_f1_loss": loss, "bytes": size, **calibration.validation}
-    (run / "export.json").write_text(json.dumps(report, indent=1) + "\n")
+    write_json(run / "export.json", report)
     print(json.dumps(report, indent=1))
     print(f"prior strength {calibration.strength}, temperature {calibration.temperature:.3f}")
     if changed > MAX_CHANGED or loss > MAX_F1_LOSS or size > MAX_BYTES:
-        partial.unlink()
         raise UserError(
             f"{target} not written: quantisation changes {changed:.1%} of the labels (at most {MAX_CHANGED:.0%}) and "
             f"costs {loss:.3f} macro-F1 (at most {MAX_F1_LOSS}); {size} bytes (at most {MAX_BYTES})"
         )
-    partial.replace(target)
-    return target
+    with replacing(target, size) as scratch:
+        shutil.copyfile(finished, scratch)
 
 
 def _macro_f1(part: Part) -> float:
@@ -209,5 +216,4 @@ def _finish(
     }
     onnx.helper.set_model_props(model, meta)
     model.doc_string = "emo_face speech student"
-    target.parent.mkdir(parents=True, exist_ok=True)
     onnx.save(model, str(target))

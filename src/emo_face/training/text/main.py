@@ -12,7 +12,6 @@ cross-entropy with the annotators' distribution; class priors are handled afterw
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -26,6 +25,7 @@ from emo_face.core.numeric import softmax
 from emo_face.core.types import FloatArray
 from emo_face.datasets.text import TextRow, read_splits
 from emo_face.evaluation.metrics.single_label import macro_f1
+from emo_face.runtime.files import write_json
 from emo_face.training.common.arguments import add_common
 
 
@@ -81,13 +81,13 @@ def train(data: Path, out: Path, config: TextTraining, encoder: Path | None = No
     tokens = WordPiece(base.vocabulary)
     net = TextNet(base.module, base.width)
     out.mkdir(parents=True, exist_ok=True)
-    (out / "config.json").write_text(json.dumps(asdict(config), indent=1) + "\n")
+    write_json(out / "config.json", asdict(config))
     (out / "vocab.txt").write_text("\n".join(base.vocabulary) + "\n", encoding="utf-8")
     best, waited, history = -1.0, 0, []
     for epoch, loss in enumerate(_epochs(net, tokens, splits.train, config), 1):
         scores = _validate(net, tokens, splits.validation, config.max_length)
         history.append({"epoch": epoch, "loss": round(loss, 4), **scores})
-        (out / "history.json").write_text(json.dumps(history, indent=1) + "\n")
+        write_json(out / "history.json", history)
         if scores["mean"] > best:
             best, waited = scores["mean"], 0
             save_file({key: value.contiguous() for key, value in net.state_dict().items()}, out / CHECKPOINT)
