@@ -41,30 +41,34 @@ class FastestStop:
 
     def __init__(self, rows: Array, amax: Array, sigma: Array, reach: Array, stop: Array) -> None:
         shape = rows.shape[1:]
-        self.sigma, self.bends = sigma, np.zeros((2, *shape))
-        square, product, signed = np.zeros((2, *shape)), np.zeros((2, *shape)), np.zeros(shape)
-        limit, tiny = np.broadcast_to(amax, shape).copy(), np.full(shape, 1e-150)
-        eases, one = rows[EASE : EASE + 2], np.ones(shape)
-        self._turn = rows[RATE], rows[EASE], eases, square, *square, signed, one, sigma, reach
-        self._last = (*self.bends, limit, tiny, rows[4], rows[4:6], product, *product, rows[PLACE], stop)
+        self._velocity, self._place, self._eases = rows[RATE], rows[PLACE], rows[EASE : EASE + 2]
+        self._ease = rows[EASE]  # a / sqrt(2): its square is a^2 / 2, and the other's a^2 / 3
+        self._sum, self._factors = rows[4], rows[4:6]  # the work row: c + q/c, beside it 2 a
+        self.sigma, self._reach, self._stop = sigma, reach, stop
+        self.bends = np.zeros((2, *shape))
+        self._bend, self._ratio = self.bends
+        self._squares, self._product, self._signed = np.zeros((2, *shape)), np.zeros((2, *shape)), np.zeros(shape)
+        self._half, self._third = self._squares
+        self._braking, self._turning = self._product  # q, then q (q/c + c); sigma v + a^2/3, then 2 a times it
+        self._limit, self._tiny = np.broadcast_to(amax, shape).copy(), np.full(shape, 1e-150)
+        self._one = np.ones(shape)
 
     def solve(self) -> None:
         """Solve for the states that the rows hold now, all within the limits."""
-        v, ease, eases, square, half, third, signed, one, sigma, reach = self._turn
-        c, ratio, limit, tiny, work, factors, product, q, rest, place, stop = self._last
-        _multiply(eases, eases, square)
-        _copysign(half, ease, signed)
-        _add(signed, v, reach)
-        _copysign(one, reach, sigma)
-        _multiply(sigma, v, signed)
-        _add(half, signed, q)
-        _add(third, signed, rest)
-        _sqrt(q, c)
-        _minimum(c, limit, out=c)
-        _maximum(c, tiny, out=c)
-        _divide(q, c, ratio)
-        _add(ratio, c, work)
-        _copysign(work, reach, work)
-        _multiply(product, factors, product)
-        _add(q, rest, stop)
-        _add(stop, place, stop)
+        half, signed, reach, bend, ratio = self._half, self._signed, self._reach, self._bend, self._ratio
+        _multiply(self._eases, self._eases, self._squares)
+        _copysign(half, self._ease, signed)
+        _add(signed, self._velocity, reach)
+        _copysign(self._one, reach, self.sigma)
+        _multiply(self.sigma, self._velocity, signed)
+        _add(half, signed, self._braking)
+        _add(self._third, signed, self._turning)
+        _sqrt(self._braking, bend)
+        _minimum(bend, self._limit, out=bend)
+        _maximum(bend, self._tiny, out=bend)
+        _divide(self._braking, bend, ratio)
+        _add(ratio, bend, self._sum)
+        _copysign(self._sum, reach, self._sum)
+        _multiply(self._product, self._factors, self._product)
+        _add(self._braking, self._turning, self._stop)
+        _add(self._stop, self._place, self._stop)
