@@ -26,7 +26,9 @@ IMAGE_TOPIC = "camera/image_raw"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--source", default="", help="webcam index, video, picture or folder (default: a portrait that moves)"
+        "--source",
+        default="",
+        help="webcam index or device, rtsp:// camera, video, picture or folder (default: a portrait that moves)",
     )
     parser.add_argument("--seconds", type=float, default=30.0, help="how long; 0 runs until Ctrl-C (default: 30)")
     parser.add_argument("--out", type=Path, default=Path("out"), help="folder of the results (default: out)")

@@ -44,7 +44,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--set", action="append", default=[], metavar="NODE.PARAM=VALUE", help="set one parameter; wins over the file"
     )
-    parser.add_argument("--source", help="what the camera node reads: webcam index, video, picture or folder")
+    parser.add_argument(
+        "--source",
+        help="what the camera node reads: webcam index or device, rtsp:// or http:// camera, video, picture or folder",
+    )
     parser.add_argument("--only", metavar="NODES", help="comma-separated nodes to start (default: all)")
     parser.add_argument("--without", metavar="NODES", help="comma-separated nodes to leave out, e.g. camera")
     parser.add_argument("--namespace", default="", help="ROS namespace of every node")
