@@ -188,7 +188,7 @@ def read(packages: Path, module: str, version: str, names: tuple[str, ...], libr
 
 
 def record(package: str, version: str, module: str, names: tuple[str, ...], target: Path) -> None:
-    """Install one version into a throw-away folder and write its surface, one line a class."""
+    """Install one version into a throw-away folder and write its surface, one line per class."""
     with tempfile.TemporaryDirectory() as scratch:
         room = Path(scratch)
         packages = room / "packages"

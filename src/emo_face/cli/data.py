@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--distance", type=int, default=4, help="bits of a 64-bit hash that make a near-duplicate, 0..7"
     )
     verify.add_argument("--json", action="store_true", help="print only JSON")
-    convert = actions.add_parser("convert", help="write neutral records, one JSON line a person")
+    convert = actions.add_parser("convert", help="write neutral records, one JSON line per person")
     _source(convert)
     convert.add_argument("--to", type=Path, required=True, help="records file (.jsonl) to write")
     boxes = actions.add_parser("boxes", help="find the bodies and faces that records lack, by YOLO11 and YuNet")

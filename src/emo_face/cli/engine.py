@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def targets(args: argparse.Namespace) -> list[Target]:
-    """The models that the arguments name. Raises UserError where a name is no model that is here."""
+    """The models that the arguments name. Raises UserError if a name is no model that is here."""
     from emo_face.core.errors import UserError
     from emo_face.perception.engines import Target, multiview_targets, nano_targets
     from emo_face.runtime.store import open_store

@@ -88,7 +88,7 @@ def intersection(a: Box, b: Box) -> float:
 
 
 def clip(box: Box, width: int, height: int) -> Box:
-    """The part of ``box`` inside a ``width`` x ``height`` image; an empty box where they do not meet."""
+    """The part of ``box`` inside a ``width`` x ``height`` image; an empty box if they do not meet."""
     x0, y0 = min(max(box.x, 0.0), width), min(max(box.y, 0.0), height)
     x1, y1 = min(max(box.right, 0.0), width), min(max(box.bottom, 0.0), height)
     return Box(x0, y0, max(0.0, x1 - x0), max(0.0, y1 - y0))
@@ -116,7 +116,7 @@ def crop(image: ImageArray, box: Box, pad: bool = True) -> ImageArray:
             the box is clipped first, and the result is a view.
 
     Returns:
-        At least 1 x 1 pixel where padded; possibly empty where not.
+        At least 1 x 1 pixel where padded; possibly empty if not.
     """
     height, width = image.shape[:2]
     inside = clip(box, width, height)

@@ -24,8 +24,8 @@ class LabelSet:
     Attributes:
         name: key in ``data/labels.yaml``, published as ``label_set``.
         labels: labels in the order of every probability vector.
-        valence, arousal: one value a label in [-1, 1] (source in the data file); NaN where no source gives one.
-        multi: True where a person may carry several labels at once (probabilities are then independent).
+        valence, arousal: one value a label in [-1, 1] (source in the data file); NaN if no source gives one.
+        multi: True if a person may carry several labels at once (probabilities are then independent).
     """
 
     name: str
@@ -48,7 +48,7 @@ class LabelSet:
     def circumplex(self, probabilities: FloatArray) -> tuple[float, float]:
         """Expected (valence, arousal), each in [-1, 1], of a distribution of shape (n,).
 
-        Labels without a sourced position (NaN) take no part; (0, 0) where nothing is left.
+        Labels without a sourced position (NaN) take no part; (0, 0) if nothing is left.
         """
         weights = np.asarray(probabilities, dtype=np.float64)
         valence, arousal = np.asarray(self.valence), np.asarray(self.arousal)

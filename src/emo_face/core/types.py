@@ -51,7 +51,7 @@ class Face:
         box: pixels of the source image.
         score: detector confidence in [0, 1].
         landmarks: (5, 2) pixels: right eye, left eye, nose tip, right and left mouth corner (of the
-            person; YuNet's order), or None where the detector has none.
+            person; YuNet's order), or None if the detector has none.
     """
 
     box: Box

@@ -84,7 +84,7 @@ class FeatureCache:
     def __init__(
         self, folder: Path, encoder: MultiViewEncoder, shard: int = 1024, files: Mapping[str, str] | None = None
     ) -> None:
-        """Open or start a cache. Raises UserError where the folder was made by another encoder.
+        """Open or start a cache. Raises UserError if the folder was made by another encoder.
 
         ``files`` is the encoder's :func:`~emo_face.perception.multiview.fingerprint.fingerprint`, for Stage 2's card.
         """
@@ -114,7 +114,7 @@ class FeatureCache:
 
     @classmethod
     def reading(cls, folder: Path) -> FeatureCache:
-        """Open a cache only to :meth:`load` it, without its encoder. Raises UserError where there is none."""
+        """Open a cache only to :meth:`load` it, without its encoder. Raises UserError if there is none."""
         if not (folder / META).is_file():
             raise UserError(f"{folder}: no {META}; cache features first: emo-face train multiview cache --help")
         cache = cls.__new__(cls)

@@ -20,7 +20,7 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class Labelled:
-    """Features with truth: (n, classes) 0/1 and (n, 3) VAD in [-1, 1], NaN where not annotated."""
+    """Features with truth: (n, classes) 0/1 and (n, 3) VAD in [-1, 1], NaN if not annotated."""
 
     features: Features
     truth: Array

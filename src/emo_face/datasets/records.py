@@ -34,7 +34,7 @@ class Record:
     Attributes:
         id: unique in its file, stable between runs.
         image: path relative to the root of the data set, forward slashes.
-        image_size: (width, height) in pixels as annotated, or None where the annotation has none.
+        image_size: (width, height) in pixels as annotated, or None if the annotation has none.
         bbox_body, bbox_face: pixels of the picture, or None if there is none.
         body_found, face_found: the detector that the box comes from; None for an annotated one.
         labels: names out of ``label_set``, in its order, without repeats.
@@ -164,7 +164,7 @@ def write_jsonl(path: Path, records: Iterable[Record]) -> int:
 
 
 def of_split(records: Sequence[Record], split: str) -> list[Record]:
-    """The records of one split. Raises UserError where it is empty, with the splits that are there."""
+    """The records of one split. Raises UserError if it is empty, with the splits that are there."""
     found = [record for record in records if record.split == split]
     if not found:
         there = sorted({record.split or "(none)" for record in records})

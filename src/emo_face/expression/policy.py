@@ -48,7 +48,7 @@ def load_perspectives(facs: Facs, path: Path | None = None) -> dict[str, Perspec
     path = path or data_file("perspectives.yaml")
     raw = read_table(path)
     if not isinstance(raw, dict) or set(raw) != {"perspectives"} or not isinstance(raw["perspectives"], dict):
-        raise ConfigError(f"{path}: expected one top-level key `perspectives` with one entry a perspective")
+        raise ConfigError(f"{path}: expected one top-level key `perspectives` with one entry per perspective")
     result = {}
     for name, body in raw["perspectives"].items():
         try:

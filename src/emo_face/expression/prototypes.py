@@ -34,7 +34,7 @@ class PrototypeSettings:
         valid_for: seconds after the stamp for which a driver may show the target.
         mirror_person: copy the person's own ARKit activations in ``mirror`` where they are measured.
         camera: for the gaze towards the person.
-        facs_file, perspectives_file: the user's own tables; the packaged ones where empty.
+        facs_file, perspectives_file: the user's own tables; the packaged ones if empty.
     """
 
     perspective: str = "listener"

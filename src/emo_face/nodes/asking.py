@@ -46,7 +46,7 @@ def serve_questions(
 ) -> None:
     """Create ``~/ask`` in a callback group of its own: an answer takes seconds, so the executor needs a second thread.
 
-    ``answering`` gives None where the backend cannot answer, ``look`` None while nothing was seen. An answer in the
+    ``answering`` gives None if the backend cannot answer, ``look`` None while nothing was seen. An answer in the
     making is given up within a word once ``answering`` gives another model or None (cleanup, the end of the process).
     """
 

@@ -28,7 +28,7 @@ def associate(bodies: Sequence[Body], faces: Sequence[Face]) -> list[Detection]:
     the body's size; a pair is impossible where the face is not inside the body or does not begin in its upper part.
 
     Returns:
-        One detection a person: pairs, lone bodies, lone faces; best score first.
+        One detection per person: pairs, lone bodies, lone faces; best score first.
     """
     costs: dict[int, dict[int, float]] = {}
     for i, body in enumerate(bodies):

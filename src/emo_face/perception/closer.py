@@ -94,7 +94,7 @@ def _head_part(body: Box) -> Box:
 
 
 def _back(face: Face, tiles: Sequence[_Tile], size: int) -> Face | None:
-    """Map a face of the canvas into the frame; None where it straddles two tiles."""
+    """Map a face of the canvas into the frame; None if it straddles two tiles."""
     side = size // 2 if len(tiles) > 1 else size
     x, y = face.box.center
     for tile in tiles:

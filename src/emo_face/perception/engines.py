@@ -39,7 +39,7 @@ def nano_targets(store: ModelStore, imgsz: int = 320, yolo: str = "yolo11n", fac
 
 
 def multiview_targets(folder: Path) -> Iterator[Target]:
-    """Encoder and head of an exported multi-view folder. Raises ModelError where a file is missing or another."""
+    """Encoder and head of an exported multi-view folder. Raises ModelError if a file is missing or another."""
     from emo_face.perception.multiview.export_manifest import read
     from emo_face.perception.multiview.parts import encoder_plan, head_plan
 

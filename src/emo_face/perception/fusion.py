@@ -130,7 +130,7 @@ def fuse(opinions: Mapping[str, Opinion], parameters: FusionParameters) -> Fused
             Probabilities that are not finite, or not of the right length, count as missing.
 
     Returns:
-        The uniform distribution with reliability 0 where nobody has anything to say. Evidence is the change of the
+        The uniform distribution with reliability 0 if nobody has anything to say. Evidence is the change of the
         top label's log-probability when the source is left out, divided by the larger of log n and the sum of all
         changes: 1 means that this source alone is fully certain of the label, negative that it speaks against it.
     """

@@ -37,7 +37,7 @@ class FrameResult:
     """What is known after one frame.
 
     Attributes:
-        people: tracked people seen in this frame. emotions: one a person, in the same order.
+        people: tracked people seen in this frame. emotions: one per person, in the same order.
         timings: stage -> seconds (``bodies``, ``faces``, ``closer``, ``track``, ``emotion``, ``total``); two overlap.
         detector: the detectors in use, for example ``yolo11n+yunet``.
         warnings: degradations in force, each with its fix; the node turns them into a diagnostic.
@@ -66,7 +66,7 @@ class PerceptionPipeline:
         """Put the parts together.
 
         Args:
-            bodies: None where no person detector is installed; bodies are then extrapolated from faces.
+            bodies: None if no person detector is installed; bodies are then extrapolated from faces.
             smoothing: time constant of the emotions, seconds; 0 is off.
             warnings: degradations known since the parts were chosen; repeated in every result.
             closer_look: side of the second look's picture at people without a face, pixels; 0 does without.

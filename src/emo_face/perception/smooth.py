@@ -105,7 +105,7 @@ class EmotionSmoother:
         )
 
     def _clean(self, probabilities: FloatArray) -> NDArray[np.float64]:
-        """What a frame says, as a distribution; flat where it says nothing."""
+        """What a frame says, as a distribution; flat if it says nothing."""
         p = np.clip(np.nan_to_num(np.asarray(probabilities, dtype=np.float64), nan=0.0), 0.0, 1.0)
         if self._labels.multi:
             return np.asarray(p)

@@ -13,7 +13,7 @@ BODY_MARGIN = 1.05
 
 @dataclass(frozen=True, slots=True)
 class Views:
-    """Crops of one person; None where that part was not seen. All are H x W x 3 BGR uint8.
+    """Crops of one person; None if that part was not seen. All are H x W x 3 BGR uint8.
 
     Attributes:
         scene: the whole frame, shared by all people of it. body: may be a view into the frame.
@@ -35,7 +35,7 @@ def views(frame: ImageArray, person: Person) -> Views:
 
 
 def face_view(frame: ImageArray, face: Face, margin: float = FACE_MARGIN) -> ImageArray | None:
-    """A square crop about the face, black outside the image; None where the box has no area in it."""
+    """A square crop about the face, black outside the image; None if the box has no area in it."""
     if face.box.width < 1 or face.box.height < 1:
         return None
     if not crop(frame, face.box, pad=False).size:

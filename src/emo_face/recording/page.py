@@ -65,7 +65,7 @@ def write_page(recording: Recording, path: Path, summary: dict[str, Any]) -> Non
 
 
 def _attended(recording: Recording) -> list[tuple[float, FloatArray | None]]:
-    """(stamp, probabilities of the person the robot attended to then), None where they were out of view.
+    """(stamp, probabilities of the person the robot attended to then), None if they were out of view.
 
     Without expressions in the recording: of the first person of each frame.
     """

@@ -9,7 +9,7 @@ from typing import Any
 
 
 def seconds(stamp: Any) -> float:
-    """Seconds of a ``builtin_interfaces/Time``; NaN where it is no valid time (nanosec of a second or more)."""
+    """Seconds of a ``builtin_interfaces/Time``; NaN if it is no valid time (nanosec of a second or more)."""
     if not 0 <= stamp.nanosec < 1_000_000_000 or stamp.sec < 0:
         return math.nan
     return float(stamp.sec) + float(stamp.nanosec) * 1e-9

@@ -121,7 +121,7 @@ class EmoNode(TransitionsNode):
     def report_problem(self, key: str, level: int, text: str, hold: float = float("inf")) -> None:
         """Show a condition for ``hold`` seconds, and log it when it is new."""
         if self.health.raise_condition(key, level, text, time.monotonic() + hold):
-            # one call a severity: rclpy binds a severity to the line that logs
+            # one call per severity: rclpy binds a severity to the line that logs
             if level >= ERROR:
                 self.get_logger().error(text)
             else:

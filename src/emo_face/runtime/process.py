@@ -59,7 +59,7 @@ class Child:
         return self._process.poll()
 
     def peak_rss_mb(self) -> float:
-        """Largest resident set so far in MB; 0 where the kernel does not tell."""
+        """Largest resident set so far in MB; 0 if the kernel does not tell."""
         try:
             status = Path(f"/proc/{self.pid}/status").read_text(encoding="ascii", errors="replace")
         except OSError:

@@ -30,7 +30,7 @@ class ModelEntry(BaseModel):
     Attributes:
         name: short name that code and parameters use, for example ``yolo11n``.
         file: plain file name, looked for in every place of the store.
-        url: https address of exactly this file, or None where none exists.
+        url: https address of exactly this file, or None if none exists.
         how: what to do where ``url`` is None, one sentence with a command.
         sha256: 64 hex digits. size: bytes. licence: SPDX where possible. purpose: one line.
     """
@@ -119,7 +119,7 @@ def sha256_of(path: Path) -> str:
 def entry_of(path: Path, name: str, *, licence: str, purpose: str, how: str = "") -> ModelEntry:
     """The entry of a file that was just made: its name, size and hash as it lies there.
 
-    Raises ConfigError where the store would not take it (an empty file, a name with a slash); names the field.
+    Raises ConfigError if the store would not take it (an empty file, a name with a slash); names the field.
     """
     try:
         return ModelEntry(
@@ -188,7 +188,7 @@ class ModelStore:
                 yield place, [folder / file]
 
     def find(self, name: str, explicit: str | Path | None = None) -> ResolvedModel | None:
-        """Like :meth:`resolve`, but None where the file is nowhere. A wrong hash still raises ModelError."""
+        """Like :meth:`resolve`, but None if the file is nowhere. A wrong hash still raises ModelError."""
         if explicit:
             return self._explicit(name, Path(explicit).expanduser())
         entry = self.entry(name)

@@ -66,7 +66,7 @@ def read_tensors(path: Path, sha256: str = "") -> dict[str, Any]:
 
 
 def check_file(path: Path, sha256: str = "") -> None:
-    """Raises ModelError where a file is missing or, with a hash given, is another."""
+    """Raises ModelError if a file is missing or, with a hash given, is another."""
     if not path.is_file():
         raise ModelError(f"{path}: no such file; copy the whole folder again")
     if sha256 and (got := sha256_of(path)) != sha256:

@@ -31,7 +31,7 @@ class Probe:
         self.node.create_subscription(message, topic, arrived, 50)
 
     def spin(self, until: Callable[[], bool], timeout: float) -> bool:
-        """Handle messages until ``until()`` or ``timeout`` seconds are over; True where the condition was met."""
+        """Handle messages until ``until()`` or ``timeout`` seconds are over; True if the condition was met."""
         import rclpy
 
         end = time.monotonic() + timeout

@@ -44,7 +44,7 @@ def descendants(pid: int) -> list[int]:
 
 
 def command_of(pid: int) -> str:
-    """Command line of a process, words separated by blanks; empty where it is gone."""
+    """Command line of a process, words separated by blanks; empty if it is gone."""
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
     except OSError:
@@ -52,7 +52,7 @@ def command_of(pid: int) -> str:
 
 
 def rss_mb(pid: int) -> float:
-    """Resident memory of a process, MB; shared libraries count in full. 0 where it is gone."""
+    """Resident memory of a process, MB; shared libraries count in full. 0 if it is gone."""
     try:
         for line in Path(f"/proc/{pid}/status").read_text().splitlines():
             if line.startswith("VmRSS:"):

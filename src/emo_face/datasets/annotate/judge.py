@@ -18,7 +18,7 @@ VERDICTS = {"sufficient": "Samples Sufficient for Training", "ambiguous": "Sampl
 
 
 def sample(records: Sequence[Record], count: int, seed: int = 0) -> list[Record]:
-    """``count`` records with a context, drawn by ``seed``, in file order. Raises UserError where none has one."""
+    """``count`` records with a context, drawn by ``seed``, in file order. Raises UserError if none has one."""
     whole = [record for record in records if record.situation and record.quote]
     if not whole:
         raise UserError(
@@ -39,7 +39,7 @@ def jobs(records: Iterable[Record], model: str) -> list[Job[Judgement]]:
 
 
 def rows(outcomes: Sequence[Outcome[Judgement]], provider: str) -> list[dict[str, Any]]:
-    """One row a record: scores and provenance."""
+    """One row per record: scores and provenance."""
     version = table()["judge"]["version"]
     return [(o.value.model_dump() if o.value is not None else {}) | provenance(o, provider, version) for o in outcomes]
 

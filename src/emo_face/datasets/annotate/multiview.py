@@ -60,7 +60,7 @@ def _prompt(record: Record, task: str) -> str:
 
 
 def _parser(record: Record, task: str) -> Callable[[str], str]:
-    """Text of an answer; raises ValueError where it breaks the rules of its listing."""
+    """Text of an answer; raises ValueError if it breaks the rules of its listing."""
 
     def parse(reply: str) -> str:
         text = quality.parse_rationale(reply)[1] if task == "rationale" else reply

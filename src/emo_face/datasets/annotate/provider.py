@@ -12,7 +12,7 @@ from typing import Any, Protocol
 class TransientError(Exception):
     """The request failed and may work later. ``wait``: seconds that the server asked for, or None.
 
-    ``charged``: False where the server said that it did no work (a refused connection, 429), so nothing is owed.
+    ``charged``: False if the server said that it did no work (a refused connection, 429), so nothing is owed.
     """
 
     def __init__(self, text: str, wait: float | None = None, charged: bool = True) -> None:

@@ -36,7 +36,7 @@ class FlameTargets:
     Attributes:
         version: ``flame2020``, ``flame2023`` or ``flame2023_open``. source: tool that measured them.
         ids: record ids. expression: (n, 100), zero behind what the tool gives. jaw: (n, 3) rad, eyelids: (n, 2) in
-            [0, 1]; rows of NaN where not measured.
+            [0, 1]; rows of NaN if not measured.
         given: expression coefficients that the tool gives, 1..100.
     """
 
@@ -195,7 +195,7 @@ def _find(folder: Path, record: Record, named: str) -> Path | None:
 
 
 def _one(path: Path, version: str) -> tuple[FloatArray, FloatArray, FloatArray, int]:
-    """Expression, jaw, eyelids (NaN where absent) and the number of expression coefficients of a file."""
+    """Expression, jaw, eyelids (NaN if absent) and the number of expression coefficients of a file."""
     if path.suffix == ".npy":
         try:
             bare = np.asarray(read_npy(path), float).ravel()

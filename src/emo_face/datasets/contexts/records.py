@@ -49,7 +49,7 @@ class ContextSet:
     """What a file gave.
 
     Attributes:
-        records: one a picture and person. expressions: record id -> path of its FLAME parameters, as written there.
+        records: one per picture and person. expressions: record id -> path of its FLAME parameters, as written there.
         dropped: reason -> how many rows.
     """
 
@@ -171,7 +171,7 @@ def _unquoted(text: str) -> str:
 
 
 def from_dialogue(turns: Sequence[Mapping[str, str]]) -> dict[str, str]:
-    """Situation, quote and emotion of a dialogue of the released format; empty where it has none."""
+    """Situation, quote and emotion of a dialogue of the released format; empty if it has none."""
     asked = " ".join(t.get("value", "") for t in turns if t.get("from") == "human").replace("<image>", " ")
     told = " ".join(t.get("value", "") for t in turns if t.get("from") == "gpt")
     quote = re.search(r"[“\"](.+)[”\"]", asked, re.DOTALL)

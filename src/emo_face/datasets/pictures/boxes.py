@@ -17,7 +17,7 @@ def from_corners(corners: Sequence[float]) -> Box:
 
 
 def clip(box: Box, size: tuple[int, int]) -> Box | None:
-    """The part of ``box`` inside a picture of (width, height), or None where nothing (under a pixel) is left."""
+    """The part of ``box`` inside a picture of (width, height), or None if nothing (under a pixel) is left."""
     left, top = max(0.0, box.x), max(0.0, box.y)
     right, bottom = min(float(size[0]), box.right), min(float(size[1]), box.bottom)
     if right - left < 1 or bottom - top < 1:

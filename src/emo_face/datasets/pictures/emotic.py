@@ -134,7 +134,7 @@ def _categories(person: Any) -> list[str]:
 
 
 def _continuous(person: Any) -> tuple[float, float, float] | None:
-    """Mean over annotators of valence, arousal, dominance in [1, 10]; None where any of them is NaN."""
+    """Mean over annotators of valence, arousal, dominance in [1, 10]; None if any of them is NaN."""
     source = getattr(person, "combined_continuous", None)
     if source is None or not np.size(source):
         source = getattr(person, "annotations_continuous", None)

@@ -31,7 +31,7 @@ class Plan:
 
 
 def plan_of(set_name: str) -> Plan | None:
-    """The plan of a label set, None where its classes are balanced (CAER-S)."""
+    """The plan of a label set, None if its classes are balanced (CAER-S)."""
     entry = prompts()["balance"].get(set_name)
     if entry is None:
         return None

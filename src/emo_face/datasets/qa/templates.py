@@ -46,7 +46,7 @@ def instruction(name: str) -> str:
 
 
 def classification_answer(labels: Sequence[str], options: Sequence[str]) -> str:
-    """The labels that are among ``options``, in their order. Raises ValueError where none is."""
+    """The labels that are among ``options``, in their order. Raises ValueError if none is."""
     chosen = [option for option in options if option in set(labels)]
     if not chosen:
         raise ValueError(f"none of the labels {list(labels)} is among the options {list(options)}")
@@ -54,7 +54,7 @@ def classification_answer(labels: Sequence[str], options: Sequence[str]) -> str:
 
 
 def parse_answer(text: str, set_name: str) -> tuple[str, ...] | None:
-    """Labels named in a generated answer, in the set's order; None where it names none (count these as wrong)."""
+    """Labels named in a generated answer, in the set's order; None if it names none (count these as wrong)."""
     found = text.lower()
     names = label_set(set_name).labels
     # Longest first, and each hit is removed, so that "Disquietment" is not also read as a shorter label.

@@ -162,7 +162,7 @@ def save(path: Path, run: Run) -> None:
 
 
 def load(path: Path) -> Run:
-    """Read a run. Raises UserError where the file is missing, of another format, or of other emotion words."""
+    """Read a run. Raises UserError if the file is missing, of another format, or of other emotion words."""
     try:
         with np.load(path, allow_pickle=False) as data:
             head = json.loads(str(data["meta"]))

@@ -83,7 +83,7 @@ def evaluate_fer(
 
 
 def read_pictures(data: Path) -> list[FacePicture]:
-    """The labelled pictures and every fourth frame of the clip. Raises UserError where a folder is missing."""
+    """The labelled pictures and every fourth frame of the clip. Raises UserError if a folder is missing."""
     images = data / "images"
     if not images.is_dir():
         raise UserError(f"{images}: no such folder; --data must hold images/, video/ and face/")

@@ -19,5 +19,5 @@ def paper() -> dict[str, Any]:
 
 
 def main_table(name: str) -> str:
-    """Key of the paper's main table of a label set; empty where it has none."""
+    """Key of the paper's main table of a label set; empty if it has none."""
     return {"emotic26": "table2", "caers7": "table4", "heco8": "table5"}.get(name, "")

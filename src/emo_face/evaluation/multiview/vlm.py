@@ -22,7 +22,7 @@ def steps(
 ) -> dict[str, dict[str, Any]]:
     """Measure each ``[ROW=]DIR`` of Stage 1 on ``people``: row of table 13 (or :data:`UNNAMED`) -> :func:`measure`.
 
-    Raises UserError where a folder is not given or a row is none of the paper's.
+    Raises UserError if a folder is not given or a row is none of the paper's.
     """
     rows = paper()["table13"]["rows"]
     found = {}
@@ -39,7 +39,7 @@ def evaluate_vlm(
 ) -> dict[str, Any]:
     """Load Stage 1 and measure it on ``people``, with captions where it was tuned with them.
 
-    Raises UserError where a folder is not given.
+    Raises UserError if a folder is not given.
     """
     from emo_face.datasets.views import MultiViewCollator, Pictures
     from emo_face.perception.multiview import ask, checkpoint

@@ -44,7 +44,7 @@ class FaceHead(nn.Module):  # type: ignore[misc, unused-ignore]
     def set_statistics(self, targets: Tensor, present: Tensor) -> None:
         """Take mean and spread from training targets (n, outputs) where ``present`` (n, outputs) is true.
 
-        A constant dimension gets a spread of 1. Raises UserError where a dimension has no target at all.
+        A constant dimension gets a spread of 1. Raises UserError if a dimension has no target at all.
         """
         count = present.sum(0)
         if not bool((count > 0).all()):

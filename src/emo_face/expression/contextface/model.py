@@ -28,7 +28,7 @@ class ContextBatch:
     Attributes:
         input_ids, attention_mask, labels: (b, t); labels are :data:`IGNORED` where nothing is learned.
         vision: what the model's vision part takes (``pixel_values`` ...), pictures of the batch one after another;
-            empty where no dialogue has one, and then no picture is encoded.
+            empty if no dialogue has one, and then no picture is encoded.
         targets, present: (f, outputs) true values for the f ``<FACE>`` tokens in reading order, and which are known.
     """
 
@@ -120,7 +120,7 @@ class ContextFace(nn.Module):  # type: ignore[misc, unused-ignore]
 
 
 def image_token_id(config: Any) -> int:
-    """Id of the picture placeholder. Raises ModelError where the config names none."""
+    """Id of the picture placeholder. Raises ModelError if the config names none."""
     for name in ("image_token_id", "image_token_index"):
         if getattr(config, name, None) is not None:
             return int(getattr(config, name))

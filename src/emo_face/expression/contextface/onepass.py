@@ -100,7 +100,7 @@ def pack(prompt: Sequence[int], branches: Sequence[Sequence[int]]) -> Packed:
 
 
 def tree_mask(packed: Packed, skip: int, dtype: torch.dtype, device: Any) -> Tensor:
-    """(1, 1, n - skip, n) additive mask: 0 where a token sees another, the lowest number elsewhere."""
+    """(1, 1, n - skip, n) additive mask: 0 if a token sees another, the lowest number elsewhere."""
     owner = torch.tensor(packed.branch, device=device)
     places = torch.arange(len(owner), device=device)
     earlier = places[None, :] <= places[skip:, None]

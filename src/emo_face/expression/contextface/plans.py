@@ -43,7 +43,7 @@ def _prompt(rng: np.random.Generator, shapes: Mapping[str, Shape]) -> dict[str, 
 
 
 def plans(folder: Path) -> Iterator[tuple[Path, Plan]]:
-    """The graphs of an export with their plans. Raises ModelError where there is no head."""
+    """The graphs of an export with their plans. Raises ModelError if there is no head."""
     head = folder / "head.onnx"
     if not head.is_file():
         raise ModelError(f"{folder}: no head.onnx here; export it by `emo-face export contextface --out {folder}`")

@@ -53,7 +53,7 @@ class FaceTarget:
     """A face to learn.
 
     Attributes:
-        expression: (100,) coefficients. jaw: (3,) rad, axis-angle. eyelids: (2,) in [0, 1]; None where not measured.
+        expression: (100,) coefficients. jaw: (3,) rad, axis-angle. eyelids: (2,) in [0, 1]; None if not measured.
         version: basis of the coefficients, for example ``flame2020``.
     """
 
@@ -69,7 +69,7 @@ class Example:
 
     Attributes:
         task: one of :data:`TASKS`. image: the picture that an image piece stands for. box: the person asked about, px.
-        label: of the set :data:`LABEL_SET`, empty where the task has none. target: for the ``<FACE>`` of the answer.
+        label: of the set :data:`LABEL_SET`, empty if the task has none. target: for the ``<FACE>`` of the answer.
     """
 
     id: str
@@ -212,7 +212,7 @@ def expression_question(
 
 
 def context_kind(quote: str, situation: str, image: bool) -> Source:
-    """What an answer says it considered. Raises ValueError where nothing is left after :func:`safe`."""
+    """What an answer says it considered. Raises ValueError if nothing is left after :func:`safe`."""
     if safe(situation):
         return "situation"
     if safe(quote):

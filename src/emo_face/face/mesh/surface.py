@@ -56,7 +56,7 @@ def triangulate(quads: NDArray[np.integer]) -> NDArray[np.int64]:
 
 
 def vertex_normals(vertices: FloatArray, triangles: NDArray[np.integer]) -> FloatArray:
-    """(n, 3) unit normals; zero where no triangle meets a vertex."""
+    """(n, 3) unit normals; zero if no triangle meets a vertex."""
     corners = vertices[triangles]
     flat = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     normals = np.zeros_like(vertices)

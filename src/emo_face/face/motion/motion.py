@@ -194,7 +194,7 @@ class FaceMotion:
 
     @property
     def flame(self) -> Array | None:
-        """(100,) FLAME coefficients now, or None where no target brought any; eased, and limited by the safety gate."""
+        """(100,) FLAME coefficients now, or None if no target brought any; eased, and limited by the safety gate."""
         return self._flame
 
     @property

@@ -48,7 +48,7 @@ class Bases:
         self._known: dict[str, Basis | None] = {}
 
     def __call__(self, name: str) -> Basis:
-        """The basis called ``name``. Raises KeyError where this machine has none, or a damaged one."""
+        """The basis called ``name``. Raises KeyError if this machine has none, or a damaged one."""
         if name not in self._known:
             try:
                 self._known[name] = find_basis(name)

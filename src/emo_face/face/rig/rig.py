@@ -100,7 +100,7 @@ class Rig:
         return np.asarray(self.limits.neutral + np.where(drive >= 0, drive * self._plus, -drive * self._minus))
 
     def drive(self, position: Array) -> Array:
-        """(n,) drives of positions; 0 where the actuator has no way to go on that side."""
+        """(n,) drives of positions; 0 if the actuator has no way to go on that side."""
         away = np.asarray(position) - self.limits.neutral
         way = np.where(away * np.sign(self._plus) > 0, self._plus, -self._minus)
         way = np.where((self._plus == 0) & (away * np.sign(self._minus) > 0), -self._minus, way)

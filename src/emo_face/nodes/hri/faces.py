@@ -81,7 +81,7 @@ def landmarks(msgs: Any, face: Face, header: Any, size: tuple[int, int]) -> Any 
 
 
 def cropped(frame: ImageArray, box: Box) -> ImageArray | None:
-    """The box cut out, in the middle of a black square of :data:`SIDE` pixels; None where it is not in the image."""
+    """The box cut out, in the middle of a black square of :data:`SIDE` pixels; None if it is not in the image."""
     left, top = max(0, math.floor(box.x)), max(0, math.floor(box.y))
     right, bottom = min(frame.shape[1], math.ceil(box.right)), min(frame.shape[0], math.ceil(box.bottom))
     if right - left < 1 or bottom - top < 1:

@@ -20,7 +20,7 @@ def hri_messages(parameter: str) -> Any:
 
 
 def tf_message() -> Any:
-    """``tf2_msgs.msg.TFMessage``, or None where it is not installed."""
+    """``tf2_msgs.msg.TFMessage``, or None if it is not installed."""
     try:
         from tf2_msgs.msg import TFMessage
     except ImportError:

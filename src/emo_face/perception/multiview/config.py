@@ -20,12 +20,12 @@ class EncoderConfig:
     """The multi-view encoder.
 
     Attributes:
-        qformer_sharing: one Q-Former for all views, one for the scene and one for body and face, or one a view.
+        qformer_sharing: one Q-Former for all views, one for the scene and one for body and face, or one per view.
         train: what Stage 1 trains, out of ``qformer``, ``queries``, ``projection``.
         feature: Stage 2 reads the Q-Former's outputs, or their projection into the language model.
         pool: the query outputs of a view averaged, flattened, or only the first.
-        scene_box: red boxes on the scene view: of nobody, of the person asked about (one scene pass a person), or of
-            all people (one scene pass a frame).
+        scene_box: red boxes on the scene view: of nobody, of the person asked about (one scene pass per person), or of
+            all people (one scene pass per frame).
         resize: ``stretch`` to the square as BLIP's processor does, or ``letterbox``.
         image_size: pixels; the checkpoint's 224 is asserted.
         instruction_ids: Q-Former token ids of the fixed Stage-2 instruction; empty = queries only.

@@ -30,7 +30,7 @@ class MultiViewEmotion(EmotionModel):
     name = "multiview"
 
     def __init__(self, encoder: EncoderPart, head: HeadPart, card: HeadCard, warnings: Sequence[str] = ()) -> None:
-        """Put the parts together. Raises ModelError where encoder and head were made for different views."""
+        """Put the parts together. Raises ModelError if encoder and head were made for different views."""
         if tuple(card.fusion.views) != tuple(encoder.config.views):
             raise ModelError(
                 f"head reads views {', '.join(card.fusion.views)}, the encoder gives "
@@ -51,7 +51,7 @@ class MultiViewEmotion(EmotionModel):
     def estimate(
         self, frame: ImageArray, people: Sequence[Person], speech: Mapping[str, Speech], now: float
     ) -> list[Emotion]:
-        """One emotion a person: the scene is encoded once, all crops of all people go through in the same batch.
+        """One emotion per person: the scene is encoded once, all crops of all people go through in the same batch.
 
         Evidence leaves each view out of the head (not the encoder) and takes the fall of the top label's probability.
         A person of whom no view can be cut gets a flat distribution with quality 0.
@@ -152,7 +152,7 @@ def precision(device: str) -> str:
 def emotion_model_of(
     encoder: Any, head: Any, card: HeadCard, folder: Path, device: str = "cpu", alone: bool = True
 ) -> MultiViewEmotion:
-    """The emotion model of loaded torch modules; ``alone`` is False where something else holds the encoder too."""
+    """The emotion model of loaded torch modules; ``alone`` is False if something else holds the encoder too."""
     from emo_face.perception.multiview import checkpoint, head_file
     from emo_face.perception.multiview.parts import TorchEncoder, TorchHead
     from emo_face.runtime.store import sha256_of

@@ -50,7 +50,7 @@ PEOPLE = (1, 2, 4, 8)
 
 
 def encoder_plan(config: EncoderConfig) -> Plan:
-    """The scene is one picture a frame, bodies and faces one a person."""
+    """The scene is one picture per frame, bodies and faces one per person."""
     side = config.image_size
     one = (1, 3, side, side)
     people = Range(one, (2, 3, side, side), (PEOPLE[-1], 3, side, side))

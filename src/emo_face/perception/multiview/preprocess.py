@@ -24,7 +24,7 @@ class ViewBatch:
     """Pixels of one frame.
 
     Attributes:
-        pixels: view -> (k, 3, size, size) float32 RGB, normalised; k is 0 where nobody shows that view.
+        pixels: view -> (k, 3, size, size) float32 RGB, normalised; k is 0 if nobody shows that view.
         rows: (people, views) index into the view's pixels, -1 where the view is missing. The scene row is shared by
             all people unless ``scene_box`` is ``target``.
     """

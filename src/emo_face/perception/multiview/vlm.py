@@ -71,7 +71,7 @@ class MultiViewVLM(nn.Module):
         return [f"encoder.{name}" for name in self.encoder.set_trainable()]
 
     def image_tokens(self, batch: MultiViewBatch) -> tuple[Tensor, Tensor]:
-        """(b, views * queries, width) for the language model, and its mask, 0 where a view is missing."""
+        """(b, views * queries, width) for the language model, and its mask, 0 if a view is missing."""
         views = self.config.views
         instructions = {}
         for v, view in enumerate(views):
@@ -164,7 +164,7 @@ def _positions(attention: Tensor) -> Tensor:
 
 
 def _per_row(batch: MultiViewBatch, rows: Tensor, seen: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Each image row's question. Raises ValueError where a picture serves two questions (its tokens would differ)."""
+    """Each image row's question. Raises ValueError if a picture serves two questions (its tokens would differ)."""
     if len(rows) != count or len(torch.unique(rows)) != count:
         raise ValueError("a picture must serve one question in a Stage-1 batch; repeat the pixels instead")
     ids = batch.question_ids.new_zeros((count, batch.question_ids.shape[1]))

@@ -121,7 +121,7 @@ class NanoEmotion(EmotionModel):
     def estimate(
         self, frame: ImageArray, people: Sequence[Person], speech: Mapping[str, Speech], now: float
     ) -> list[Emotion]:
-        """One emotion a person; all faces of the frame go through the student in one batch.
+        """One emotion per person; all faces of the frame go through the student in one batch.
 
         A person of whom neither source knows anything gets the flat distribution with quality 0. Where blendshapes
         were read, ``arkit`` holds the person's own above the resting face.

@@ -26,7 +26,7 @@ class MessageError(ValueError):
 
 
 def region(box: Box | None, width: int, height: int) -> RegionOfInterest:
-    """Box in pixels, cut to the image; width = height = 0 where there is none."""
+    """Box in pixels, cut to the image; width = height = 0 if there is none."""
     if box is None:
         return RegionOfInterest()
     left, top = (min(max(round(v), 0), limit) for v, limit in ((box.x, width), (box.y, height)))
@@ -35,7 +35,7 @@ def region(box: Box | None, width: int, height: int) -> RegionOfInterest:
 
 
 def box_of(roi: RegionOfInterest) -> Box | None:
-    """Box of a region; None where it is empty."""
+    """Box of a region; None if it is empty."""
     if not roi.width or not roi.height:
         return None
     return Box(float(roi.x_offset), float(roi.y_offset), float(roi.width), float(roi.height))
@@ -114,7 +114,7 @@ def words_message(speech: Speech | None) -> Words:
 
 
 def read_words(msg: Words, speaker: str) -> Speech | None:
-    """What was said, or None where nothing was."""
+    """What was said, or None if nothing was."""
     if not msg.text:
         return None
     trust, sure = (min(max(v, 0.0), 1.0) if math.isfinite(v) else 0.0 for v in (msg.confidence, msg.attribution))

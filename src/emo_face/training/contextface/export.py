@@ -189,7 +189,7 @@ def _reading(packed: Any, offset: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
 
 def padded_prompt(prompt: Sequence[int], size: int) -> tuple[np.ndarray, np.ndarray]:
-    """(ids, length) of :class:`Prefill`. Raises ModelError where the prompt is longer than the graph's."""
+    """(ids, length) of :class:`Prefill`. Raises ModelError if the prompt is longer than the graph's."""
     if len(prompt) > size:
         raise ModelError(f"prompt: {len(prompt)} tokens, the graph takes {size}; export it with a larger prompt")
     ids = np.zeros((1, size), np.int64)

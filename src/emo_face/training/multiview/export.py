@@ -241,7 +241,7 @@ def _attend(
 
 def _parity(folder: Path, encoder: Any, head: Any, card: HeadCard, batch: int, precision: Precision) -> list[Parity]:
     size, views = encoder.config.image_size, encoder.config.views
-    # The scene is one a frame; bodies and faces come in different numbers.
+    # The scene is one per frame; bodies and faces come in different numbers.
     counts = {view: 1 if view == "scene" else batch + (view == VIEWS[2]) for view in views}
     pixels = [torch.randn(counts[view], 3, size, size, generator=_generator(7 + i)) for i, view in enumerate(views)]
     features = torch.randn(batch, len(views), card.fusion.in_features, generator=_generator(17))

@@ -90,7 +90,7 @@ def _layer(layer: Any, hidden: torch.Tensor) -> torch.Tensor:
 
 
 def load_checkpoint(folder: Path, encoder: Path | None = None) -> tuple[TextNet, tuple[str, ...], dict[str, Any]]:
-    """The trained net, its vocabulary and the run's configuration. Raises UserError where the folder is incomplete."""
+    """The trained net, its vocabulary and the run's configuration. Raises UserError if the folder is incomplete."""
     from safetensors.torch import load_file
 
     for name in (CHECKPOINT, "config.json"):

@@ -111,7 +111,7 @@ def output_allocator(trt: Any, cuda: Cuda) -> Any:
             self.failure: DeviceError | None = None
 
         def reallocate_output_async(self, tensor_name: str, memory: int, size: int, alignment: int, stream: int) -> int:
-            """Called while TensorRT enqueues; returns an address, 0 where there is no memory."""
+            """Called while TensorRT enqueues; returns an address, 0 if there is no memory."""
             try:
                 return self.memory.reserve(max(1, size))
             except DeviceError as error:  # an exception must not cross into C++

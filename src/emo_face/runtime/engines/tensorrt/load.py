@@ -24,7 +24,7 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Built:
-    """A built engine. ``kept``: False where it could not be written. ``fresh``: built now, not found."""
+    """A built engine. ``kept``: False if it could not be written. ``fresh``: built now, not found."""
 
     engine: TensorRTEngine
     path: Path
