@@ -301,6 +301,34 @@ def test_nobody_is_a_face_at_rest_that_looks_ahead() -> None:
     assert not face_of(target).any()
 
 
+def test_words_that_nobody_in_view_said_are_answered() -> None:
+    model = PrototypeExpression(PrototypeSettings(intensity=1.0))
+    said = Speech("My dog died.", 1.0)
+    heard = replace(scene(1.0), room=emotion("Sad", 0.9))
+    target = model.express(Context(1.0, heard, None, said), 1.1)
+    assert (target.person_id, top_of(target.feels), target.shown.name) == ("", "Sad", "Sympathy")
+    assert target.words == said
+    only_heard = model.express(Context(1.0, None, None, said), 1.1)  # no camera at all
+    assert (only_heard.feels, only_heard.shown.name) == (None, "Attention")
+    unread = model.express(Context(1.0, replace(scene(1.0), room=emotion("Anger", 1.0, quality=0.0)), None, said), 1.1)
+    assert unread.shown.name == "Attention"  # a language that is not read
+
+
+@pytest.mark.parametrize("perspective", ["mirror", "listener"])
+def test_strength_and_intensity_follow_the_evidence(perspective: str) -> None:
+    shown = [
+        express(seen("p1", "Sad", p, quality=q), perspective=perspective).shown
+        for p, q in ((1 / 7, 1.0), (0.4, 1.0), (0.7, 1.0), (0.95, 1.0))
+    ]
+    assert (shown[0].intensity < 0.3) == (shown[0].name in ("Neutral", "Attention"))
+    assert shown[1].strength < shown[2].strength < shown[3].strength
+    assert shown[1].intensity < shown[2].intensity < shown[3].intensity
+    blind = express(seen("p1", "Sad", 0.95, quality=0.0), perspective=perspective).shown
+    assert (blind.name, blind.strength, blind.intensity) == ("Neutral", 0.0, 0.0)
+    off = express(seen("p1", "Sad", 0.95), perspective=perspective, intensity=0.0).shown
+    assert (off.name, off.intensity) == ("Neutral", 0.0)
+
+
 def test_a_mirror_copies_the_persons_own_face_but_not_the_gaze() -> None:
     own = np.zeros(52)
     own[[ARKIT_INDEX["mouthSmileLeft"], ARKIT_INDEX["eyeLookOutLeft"], ARKIT_INDEX["cheekPuff"]]] = 0.8, 1.0, 0.6

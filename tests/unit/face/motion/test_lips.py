@@ -14,6 +14,7 @@ from emo_face.core.arkit import ARKIT_INDEX
 from emo_face.face.expressions.facs import default_facs
 from emo_face.face.motion.lips import VisemeTrack, track_of
 from emo_face.face.motion.motion import FaceMotion
+from emo_face.face.rig.rig import load_rig
 
 JAW, DT = ARKIT_INDEX["jawOpen"], 0.01
 SPOKEN: list[dict[str, Any]] = json.loads(
@@ -75,6 +76,31 @@ def test_an_output_that_lags_gets_the_same_lips_earlier() -> None:
     assert lags[5] < 0.01
     _, alone, same = spoken(row)
     np.testing.assert_array_equal(alone, same)
+
+
+@pytest.mark.parametrize(("name", "least"), [("head_12servo", 0.7), ("minimal_4servo", 0.6)])
+def test_a_servo_head_closes_more_often_by_its_lead(name: str, least: float) -> None:
+    rig, wide = load_rig(name), np.zeros(52)
+    wide[JAW] = 0.6
+    closed = rig.targets(np.zeros(52))
+    jaw = int(np.argmax(np.abs(rig.targets(wide) - closed)))
+    reach = (rig.targets(wide) - closed)[jaw] / 0.6
+    shares = []
+    for lead in (0.0, 0.07):
+        hits: list[bool] = []
+        for row in SPOKEN[:5]:
+            motion, gate = FaceMotion(DT, layers=("lips",), slow_lip_lead=lead), rig.gate(DT)
+            motion.say(said(row, 1.0))
+            gate.enable(closed, 0.0)
+            times, jaws = np.arange(0, 1.5 + row["duration"], DT), []
+            for now in times:
+                motion.tick(now)
+                gate.command(rig.targets(motion.ahead), now, now, smooth=True)
+                jaws.append((gate.tick(now).position[jaw] - closed[jaw]) / reach)
+            hits += met(times, np.array(jaws), row)
+        shares.append(np.mean(hits))
+    assert shares[1] >= least
+    assert shares[1] > shares[0] + 0.2
 
 
 def test_a_track_begins_with_its_sound_ends_with_it_and_an_empty_one_stops_it() -> None:
