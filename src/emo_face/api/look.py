@@ -13,7 +13,7 @@ import numpy as np
 
 from emo_face.core.errors import UserError
 from emo_face.core.geometry import apparent_size
-from emo_face.core.labels import label_set
+from emo_face.core.labels import label_set, top_of
 from emo_face.core.types import Box, Emotion, Face, ImageArray, Person, Speech
 from emo_face.perception.build import build_pipeline
 from emo_face.perception.nano.model import NanoEmotion, build_nano
@@ -36,8 +36,8 @@ class PersonReading:
 
     @property
     def top(self) -> str:
-        """The likeliest emotion."""
-        return label_set(self.emotion.label_set).labels[int(np.argmax(self.emotion.probabilities))]
+        """The emotion that stands out; empty where nothing was seen or nothing does."""
+        return top_of(self.emotion)
 
     @property
     def probabilities(self) -> dict[str, float]:

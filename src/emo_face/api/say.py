@@ -11,6 +11,7 @@ import numpy as np
 from emo_face.api.look import nano_model, ranked
 from emo_face.core.arkit import ARKIT_52
 from emo_face.core.errors import UserError
+from emo_face.core.labels import top_of
 from emo_face.core.types import Array, Emotion, ImageArray, Person, Speech
 from emo_face.expression.prototypes import PrototypeExpression, PrototypeSettings
 
@@ -29,8 +30,8 @@ class SayResult:
 
     @property
     def top(self) -> str:
-        """The likeliest emotion."""
-        return next(iter(self.probabilities))
+        """The emotion that stands out; empty where the words cannot be read or nothing does."""
+        return top_of(self.emotion)
 
     @property
     def probabilities(self) -> dict[str, float]:

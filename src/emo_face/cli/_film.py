@@ -11,10 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from emo_face.core.errors import UserError
-from emo_face.core.labels import label_set
+from emo_face.core.labels import label_set, top_of
 
 if TYPE_CHECKING:
     from emo_face.perception.pipeline import FrameResult, PerceptionPipeline
@@ -50,7 +48,7 @@ def look(source: str, pipeline: PerceptionPipeline, args: argparse.Namespace) ->
                 if now > limit:
                     break
                 result = pipeline.process(frame, now)
-                note(people, result, labels.labels, now)
+                note(people, result, now)
                 film.add(draw(frame, result.people, result.emotions, labels))
                 frames += 1
                 if frames % 25 == 0 and sys.stderr.isatty():
@@ -65,14 +63,13 @@ def look(source: str, pipeline: PerceptionPipeline, args: argparse.Namespace) ->
     return 0
 
 
-def note(people: dict[str, Seen], result: FrameResult, labels: tuple[str, ...], now: float) -> None:
+def note(people: dict[str, Seen], result: FrameResult, now: float) -> None:
     """Add one frame's people; a flat distribution names nothing."""
     for person, emotion in zip(result.people, result.emotions, strict=True):
         seen = people.setdefault(person.person_id, Seen(now, now))
         seen.last = now
-        p = np.asarray(emotion.probabilities)
-        if emotion.quality > 0 and p.max() > p.min():
-            seen.tops[labels[int(p.argmax())]] += 1
+        if top := top_of(emotion):
+            seen.tops[top] += 1
 
 
 def _tell(source: str, people: dict[str, Seen], frames: int, path: Path | None, as_json: bool) -> None:
