@@ -18,6 +18,7 @@ from emo_face.cli.main import main
 from emo_face.core.errors import ConfigError
 from emo_face.core.paths import share_dir
 from emo_face.face.control.calibration import LARGEST_STEP, SLOW, RigCalibration
+from emo_face.face.drivers import DriverError
 from emo_face.face.drivers.mock import MockDriver
 from emo_face.face.rig.edit import CalibrationProgress, save, with_fields
 from emo_face.face.rig.rig import Rig, load_rig
@@ -212,3 +213,18 @@ def test_at_a_real_terminal(tmp_path: Path, terminal: tuple[int, int]) -> None:
     assert process.returncode == 0, errors
     assert "brows: min 1200, neutral 1500, max 1505  saved" in shown
     assert load_rig(out).limits.upper[0] == 1505
+
+
+def test_a_bus_lost_while_calibrating_says_that_torque_may_be_on(
+    path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rig = load_rig(path)
+    driver = mock(rig)
+
+    def keys(timeout: float) -> str:
+        driver.unplugged = True
+        return "+"
+
+    with pytest.raises(DriverError, match="unplugged"):
+        Session(path, rig, driver, keys).run()
+    assert "motors: NOT off: cut the power (brows, lids, mouth_corners, jaw)" in capsys.readouterr().out
