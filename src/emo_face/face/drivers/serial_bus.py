@@ -177,7 +177,11 @@ class SerialBusDriver(ABC):
     def torque(self) -> Array:
         """(n,) torque switches as the servos report them now."""
         self._open()
-        seen = self._chain.ask(self.registers.torque, 1, self._ids)
+        return self._switches(self._ids)
+
+    def _switches(self, servos: Sequence[int]) -> Array:
+        """(n,) torque switches of ``servos``, NaN for the others."""
+        seen = self._chain.ask(self.registers.torque, 1, servos)
         return np.array([float(seen[s] != b"\0") if s in seen else np.nan for s in self._ids])
 
     def estop(self, patience: float = 0.15) -> StopReport:
@@ -185,6 +189,7 @@ class SerialBusDriver(ABC):
         self._interrupted.clear()
         self._let_go()
         end, rounds, before = time.monotonic() + patience, 0, tuple[str, ...]()
+        torque = np.full(len(self._ids), np.nan)
         while True:
             why = ""
             try:
@@ -192,7 +197,9 @@ class SerialBusDriver(ABC):
                 self._chain.broadcast(self.registers.torque, 0)
                 if rounds:  # a servo may be deaf to one of the two
                     self._chain.write(self.registers.torque, dict.fromkeys(self._ids, b"\0"))
-                torque = self.torque()
+                # who has read off stays off: nobody switches on while this goes on
+                asked = [servo for servo, value in zip(self._ids, torque, strict=True) if value != 0]
+                torque = np.where(torque == 0, 0.0, self._switches(asked))
             except DriverError as error:
                 why, torque = str(error), np.full(len(self._ids), np.nan)
                 self.close()
