@@ -329,6 +329,9 @@ def test_diagnostics_carry_what_the_figures_need(graph: Any, pilots: np.ndarray)
     assert values["detector"] == "yolo11n+yunet"
     assert values["emotion_backend"] == "nano"
     assert len(values["model:yolo11n"]) == 64
+    on = {name: values[f"engine:{name}"] for name in ("yolo11n", "yunet", "nano_face", "nano_text")}
+    assert all(text.partition("/")[0] in ("onnxruntime", "tensorrt") for text in on.values())
+    assert "int8 at run time" in on["nano_text"]  # why, not only what
     assert (values["frames_in"], values["frames_processed"], values["state"]) == ("3", "3", "active")
     assert {"latency.p50_ms", "latency.p95_ms", "stage.bodies.p95_ms", "image.rate_hz", "scores.age_s"} <= set(values)
 

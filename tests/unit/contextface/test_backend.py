@@ -20,6 +20,7 @@ from emo_face.expression.contextface.backend import ContextFaceExpression, Conte
 from emo_face.expression.contextface.config import ContextFaceConfig
 from emo_face.expression.contextface.engine import Engine
 from emo_face.expression.model import Context, Scene, SeenPerson
+from emo_face.runtime.engines.select import Engines
 
 ONE_HOT = np.eye(7)
 
@@ -149,7 +150,7 @@ class TestExpress:
         from emo_face.expression.contextface.backend import build_backend
 
         with pytest.raises(ConfigError, match=r"contextface.model: is empty"):
-            build_backend({"contextface.model": ""})
+            build_backend({"contextface.model": ""}, Engines("cpu"))
 
 
 class TestFullGpu:
