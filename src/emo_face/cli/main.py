@@ -54,17 +54,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     known = verbs()
     # Only the verb that was asked for is imported: the others may need extras, and start-up time counts.
-    args = build_parser(words[:1] if words[:1] and words[0] in known else known).parse_args(words)
     try:
+        args = build_parser(words[:1] if words[:1] and words[0] in known else known).parse_args(words)
         return int(args.run(args) or 0)
     except UserError as error:
-        print(f"emo-face {args.verb}: {error}", file=sys.stderr)
+        print(f"emo-face {words[0]}: {error}", file=sys.stderr)
         return 2
     except OSError as error:
         if error.filename is None and error.errno not in OUTSIDE:
             raise
         where = f"{error.filename}: " if error.filename is not None else ""
-        print(f"emo-face {args.verb}: {where}{error.strerror}", file=sys.stderr)
+        print(f"emo-face {words[0]}: {where}{error.strerror}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130

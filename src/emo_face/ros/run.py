@@ -8,7 +8,8 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
+from pathlib import Path
 from typing import IO, Any
 
 import rclpy
@@ -67,6 +68,7 @@ def init(args: Sequence[str], context: Any = None) -> None:
         ConfigError: an argument after ``--ros-args`` is none that ROS understands; one line.
     """
     failed = ""
+    log_somewhere(os.environ)
     with tempfile.TemporaryFile() as said:
         with _stderr_to(said):
             try:
@@ -79,6 +81,26 @@ def init(args: Sequence[str], context: Any = None) -> None:
             text = " ".join(failed.split(", at ")[0].removeprefix("failed to initialize rcl: ").split())
             raise ConfigError(f"ROS does not start: {text}")
         sys.stderr.write(said.read().decode(errors="replace"))
+
+
+def log_somewhere(environment: MutableMapping[str, str]) -> None:
+    """Let ROS log to a temporary folder if it cannot where it would: without HOME, or with one that is not ours.
+
+    ROS does not start without a folder for its logs (rcl, logging directory: ROS_LOG_DIR, ROS_HOME/log, ~/.ros/log).
+    """
+    if environment.get("ROS_LOG_DIR"):
+        return
+    home = environment.get("ROS_HOME") or (environment.get("HOME") and f"{environment['HOME']}/.ros")
+    try:
+        if not home:
+            raise FileNotFoundError
+        folder = Path(home) / "log"
+        folder.mkdir(parents=True, exist_ok=True)
+        if os.access(folder, os.W_OK):
+            return
+    except OSError:
+        pass
+    environment["ROS_LOG_DIR"] = tempfile.mkdtemp(prefix="emo_face_log_")
 
 
 @contextlib.contextmanager

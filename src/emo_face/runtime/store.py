@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -97,7 +98,10 @@ class ModelStatus:
 def user_cache() -> Path:
     """The user's model folder: ``$XDG_CACHE_HOME/emo_face`` or ``~/.cache/emo_face``; it need not exist."""
     base = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(base) if base else Path.home() / ".cache") / "emo_face"
+    try:
+        return (Path(base) if base else Path.home() / ".cache") / "emo_face"
+    except RuntimeError:  # no HOME and no such user, as in containers
+        return Path(tempfile.gettempdir()) / "emo_face"
 
 
 _HASHES: dict[tuple[str, int, int, int], str] = {}

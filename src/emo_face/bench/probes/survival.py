@@ -1,0 +1,156 @@
+"""Does the graph come up every time, and how soon is a node that hangs or dies noticed and back? Real processes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from emo_face.bench.probes.machine import command_of, descendants
+from emo_face.core.errors import UserError
+
+PATIENCE = 120.0  # s that a bring-up may take on a busy machine before it counts as failed
+MODULE = "emo_face.nodes."
+ALL_ACTIVE = "all 4 nodes active"
+
+
+class Graph:
+    """A running `emo-face up` of all nodes on a grey picture."""
+
+    def __init__(self, process: subprocess.Popen[bytes], log: Path) -> None:
+        self.process, self._log = process, log
+
+    def said(self) -> str:
+        """All that it has printed."""
+        return self._log.read_text(errors="replace")
+
+    def nodes(self) -> dict[str, int]:
+        """Node name -> process id."""
+        words = {pid: command_of(pid).split() for pid in descendants(self.process.pid)}
+        return {w.removeprefix(MODULE): pid for pid, ws in words.items() for w in ws if w.startswith(MODULE)}
+
+    def wait(self, text: str, times: int = 1, seconds: float = PATIENCE) -> float | None:
+        """Seconds until ``text`` was printed so many times, or None."""
+        start = time.monotonic()
+        while time.monotonic() - start < seconds and self.process.poll() is None:
+            if self.said().count(text) >= times:
+                return time.monotonic() - start
+            time.sleep(0.02)
+        return None
+
+
+@contextlib.contextmanager
+def graph(folder: Path, words: Sequence[str] = ()) -> Iterator[Graph]:
+    """Start it in ``folder``, interrupt it at the end."""
+    import cv2
+
+    picture, log = folder / "grey.png", folder / "up.log"
+    cv2.imwrite(str(picture), np.full((48, 64, 3), 90, np.uint8))
+    command = [sys.executable, "-m", "emo_face.cli.main", "up", "--source", str(picture)]
+    command += ["--set", "face_driver.screen.port=0", *words]
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
+    try:
+        yield Graph(process, log)
+    finally:
+        process.send_signal(signal.SIGINT)
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+@contextlib.contextmanager
+def busy(loops: int) -> Iterator[None]:
+    """So many processes that do nothing but use the processor."""
+    others = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(loops)]
+    try:
+        yield
+    finally:
+        for other in others:
+            other.kill()
+            other.wait()
+
+
+def bring_ups(number: int, loops: int) -> tuple[list[float | None], float]:
+    """(seconds of each of ``number`` bring-ups beside ``loops`` busy loops, mean load of the machine meanwhile).
+
+    None for one that was never all active.
+    """
+    taken, load = [], []
+    with busy(loops):
+        for _ in range(number):
+            with tempfile.TemporaryDirectory() as folder, graph(Path(folder)) as up:
+                taken.append(up.wait(ALL_ACTIVE))
+            load.append(os.getloadavg()[0])
+    return taken, float(np.mean(load)) if load else 0.0
+
+
+def strike(number: int, how: signal.Signals, victims: Sequence[str]) -> list[tuple[float, float]]:
+    """(seconds until the supervisor named the victim, until all nodes were active again) of each strike.
+
+    Raises:
+        UserError: one was not noticed, or not all came back; says which.
+    """
+    found = []
+    with tempfile.TemporaryDirectory() as folder, graph(Path(folder)) as up:
+        if up.wait(ALL_ACTIVE) is None:
+            raise UserError(f"the graph did not come up: {up.said()[-500:]}")
+        for turn in range(number):
+            victim = victims[turn % len(victims)]
+            sentence = f"{victim}: waiting: {'gave no heartbeat' if how == signal.SIGSTOP else 'was ended by signal 9'}"
+            before, whole = up.said().count(sentence), up.said().count(ALL_ACTIVE)
+            os.kill(up.nodes()[victim], how)
+            start = time.monotonic()
+            noticed = up.wait(sentence, before + 1, 30.0)
+            back = up.wait(ALL_ACTIVE, whole + 1)
+            if noticed is None or back is None:
+                raise UserError(f"{victim} after {how.name}: {'not noticed' if noticed is None else 'not back'}")
+            found.append((noticed, time.monotonic() - start))
+            time.sleep(31.0 if number > 4 else 1.0)  # a healthy while, after which failures are forgiven
+    return found
+
+
+def figures(
+    args: object = None, *, bringups: int = 50, loops: int | None = None, hangs: int = 4, kills: int = 4
+) -> dict[str, Any]:
+    """What `emo-face bench safety --graph` prints.
+
+    Args:
+        args: the benchmark's arguments; of them ``bringups``, where there is such a one.
+        bringups: how many to try. loops: busy loops beside them; None is two for each core.
+        hangs, kills: SIGSTOPs and SIGKILLs of running nodes, in turn.
+
+    Returns:
+        ``bringups``, ``bringups_all_active``, ``bringup_s`` (p50 and longest), ``bringup_load`` (load average of the
+        machine), ``hang_noticed_s`` (longest), ``hang_back_s``, ``kills`` (all came back), ``kill_back_s`` (longest).
+
+    Raises:
+        UserError: a node that was struck did not come back.
+    """
+    os.environ.setdefault("ROS_DOMAIN_ID", str(40 + os.getpid() % 60))
+    loops = 2 * (os.cpu_count() or 1) if loops is None else loops
+    taken, load = bring_ups(int(getattr(args, "bringups", bringups)), loops)
+    active = [seconds for seconds in taken if seconds is not None]
+    hung = strike(hangs, signal.SIGSTOP, ("perception", "face_driver", "expression", "camera"))
+    killed = strike(kills, signal.SIGKILL, ("camera", "perception", "expression", "face_driver"))
+    return {
+        "bringups": len(taken),
+        "bringups_all_active": len(active),
+        "bringup_s": {"p50": round(float(np.median(active)), 1), "max": round(max(active), 1)} if active else None,
+        "bringup_load": round(load, 1),
+        "hang_noticed_s": round(max((noticed for noticed, _ in hung), default=0.0), 2),
+        "hang_back_s": round(max((back for _, back in hung), default=0.0), 1),
+        "kills": len(killed),
+        "kill_back_s": round(max((back for _, back in killed), default=0.0), 1),
+    }
