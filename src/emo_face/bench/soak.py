@@ -79,7 +79,8 @@ def _people(folder: Path, person: Path | None) -> Path:
     folder.mkdir()
     for number in range(10):
         there = number % 5 < 3
-        cv2.imwrite(str(folder / f"{number}.png"), cv2.resize(picture, (640, 480)) if there else np.full((480, 640, 3), 90))
+        shown = cv2.resize(picture, (640, 480)) if there else np.full((480, 640, 3), 90, np.uint8)
+        cv2.imwrite(str(folder / f"{number}.png"), shown)
     return folder
 
 

@@ -113,7 +113,7 @@ def striker() -> Callable[[Graph], None]:
 
 
 def resources(pids: Iterable[int], folder: Path) -> dict[str, float]:
-    """Sums over the processes: resident memory (MB), descriptors, threads; and the disk of ``folder`` and /dev/shm (MB)."""
+    """Resident memory (MB), descriptors and threads, summed; disk of ``folder`` and /dev/shm (MB)."""
     total = {"memory_mb": 0.0, "descriptors": 0.0, "threads": 0.0}
     for pid in pids:
         try:
