@@ -53,6 +53,6 @@ def test_the_policy_allows_what_runs_and_no_more(graph: Any) -> None:
     assert done(graph) - rules == set()
 
 
-def test_up_may_take_the_nodes_through_their_lifecycle() -> None:
-    asked = {name for node, rule, name in allowed() if (node, rule) == ("emo_face_up", "request")}
+def test_a_manager_may_take_the_nodes_through_their_lifecycle() -> None:
+    asked = {name for node, rule, name in allowed() if (node, rule) == ("lifecycle_manager", "request")}
     assert asked == {f"/{node}/{service}" for node in NODES for service in ("change_state", "get_state")}

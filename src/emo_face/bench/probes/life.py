@@ -35,8 +35,8 @@ class Visitor:
         self._node = rclpy.create_node("soak")
         self._node.create_subscription(EmotionScoresArray, "/emotion/scores", self._heard, 10)
         self._request = SetBool.Request
-        self._estop = self._node.create_client(SetBool, "/face_driver/estop")
-        self._enable = self._node.create_client(SetBool, "/face_driver/enable")
+        self._estop: Any = self._node.create_client(SetBool, "/face_driver/estop")
+        self._enable: Any = self._node.create_client(SetBool, "/face_driver/enable")
         return self
 
     def __exit__(self, *_: object) -> None:
