@@ -30,7 +30,6 @@ def test_the_graph_comes_up_and_replaces_what_hangs_or_dies() -> None:
 @pytest.mark.slow  # ten minutes
 @pytest.mark.timeout(900)
 def test_ten_minutes_of_trouble_leave_no_trace() -> None:
-    pytest.importorskip("skimage", reason="scripts/setup.sh demo: its portrait is the person")
     parser = argparse.ArgumentParser()
     soak.add_arguments(parser)
     found = soak.measure(parser.parse_args(["--minutes", "10"]))

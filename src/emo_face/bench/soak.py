@@ -26,6 +26,7 @@ import numpy as np
 from emo_face.bench.probes.life import Visitor, resources, striker
 from emo_face.bench.probes.survival import Graph, graph
 from emo_face.core.errors import UserError
+from emo_face.runtime.samples import portrait
 
 LOOK, STOP = 5.0, 20.0  # s between two measurements, two stops
 
@@ -34,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Length and how often something breaks."""
     parser.add_argument("--minutes", type=float, default=10.0, help="how long (default 10; 120 for the record)")
     parser.add_argument("--trouble", type=float, default=60.0, metavar="S", help="between two faults (default 60)")
-    parser.add_argument("--person", type=Path, help="a picture of a person (default: scikit-image's portrait)")
+    parser.add_argument("--person", type=Path, help="a picture of a person (default: the packaged portrait)")
 
 
 @dataclass
@@ -70,8 +71,6 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
 def _people(folder: Path, person: Path | None) -> Path:
     """A folder of pictures, one a second, in which somebody is there for three seconds and away for two."""
     import cv2
-
-    from emo_face.cli.demo import portrait
 
     picture = cv2.imread(str(person or portrait()))
     if picture is None:

@@ -19,7 +19,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from emo_face.core.errors import ConfigError, UserError
+from emo_face.core.errors import ConfigError
+from emo_face.runtime.samples import portrait
 
 IMAGE_TOPIC = "camera/image_raw"
 
@@ -45,18 +46,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--no-video", action="store_true", help="skip demo.mp4, which takes about half as long as the run"
     )
-
-
-def portrait() -> Path:
-    """The astronaut portrait of scikit-image (Eileen Collins, NASA, public domain)."""
-    try:
-        import skimage
-    except ImportError:
-        raise UserError("the default picture needs scikit-image: scripts/setup.sh demo, or name a --source") from None
-    path = Path(skimage.__file__).parent / "data" / "astronaut.png"
-    if not path.is_file():
-        raise UserError(f"scikit-image has no {path}: name a --source")
-    return path
 
 
 def up_arguments(args: argparse.Namespace) -> argparse.Namespace:
