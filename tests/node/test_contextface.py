@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,6 @@ pytest.importorskip("torch", reason="needs the full tier beside ROS")
 pytest.importorskip("transformers")
 pytest.importorskip("peft")
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "unit" / "contextface"))
 
 from emo_face_msgs.msg import EmotionScoresArray, FaceExpression
 from emo_face_msgs.srv import AskContext, GenerateExpression

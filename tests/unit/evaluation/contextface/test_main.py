@@ -255,7 +255,7 @@ def test_claims_of_the_synthetic_world_are_counted():
     import importlib.util
     from pathlib import Path
 
-    path = Path(__file__).resolve().parents[3] / "benchmarks" / "context_world.py"
+    path = Path(__file__).resolve().parents[4] / "benchmarks" / "context_world.py"
     spec = importlib.util.spec_from_file_location("context_world", path)
     bench = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(bench)

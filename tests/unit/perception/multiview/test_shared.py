@@ -134,7 +134,7 @@ def test_a_device_that_is_not_there_or_too_small_is_named(folders, capsys, tmp_p
     from emo_face.perception.multiview.place import place
 
     cv2.imwrite(str(tmp_path / "i.png"), frame)
-    asked = ["ask", "--base", str(folders / "base"), "--image", str(tmp_path / "i.png"), "--box", "10,20,60,90", "Why?"]
+    asked = ["look", str(tmp_path / "i.png"), "--base", str(folders / "base"), "--box", "10,20,60,90", "--ask", "Why?"]
     assert cli.main([*asked, "--device", "cuda:99"]) == 2
     assert "device 'cuda:99': " in capsys.readouterr().err
     assert cli.main([*asked, "--device", "toaster"]) == 2

@@ -1,19 +1,26 @@
-"""Tiny random models of the true architectures, one of each family a session."""
+"""Fixtures that unit tests of several packages share: tiny random models of the true architectures and their data."""
 
 from __future__ import annotations
 
 import sys
 from functools import cache
-from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory):
+    """A folder of synthetic scenes and a tiny InstructBLIP that knows their words."""
+    pytest.importorskip("torch")
+    pytest.importorskip("transformers")
+    from sceneworld import World
+
+    return World(tmp_path_factory.mktemp("scenes"))
 
 
 @pytest.fixture(scope="session")
 def of_family():
-    """``of_family("llava")`` -> the tiny world of a family; shared, so leave its weights alone."""
+    """``of_family("llava")`` -> the tiny ContextFace of a family; shared, so leave its weights alone."""
     pytest.importorskip("torch")
     pytest.importorskip("transformers")
     pytest.importorskip("peft")

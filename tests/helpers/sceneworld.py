@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
-
-import pytest
-
 from emo_face.datasets import synthetic_scenes
 from emo_face.datasets.qa import corpus
+from emo_face.datasets.views import MultiViewCollator, Pictures
 from emo_face.perception.multiview.config import EncoderConfig
-
-if find_spec("torch") and find_spec("transformers"):  # else every test file here skips itself
-    from emo_face.datasets.views import MultiViewCollator, Pictures
-    from emo_face.perception.multiview.tiny import tiny_base, word_tokenizer
-    from emo_face.perception.multiview.vlm import MultiViewVLM
+from emo_face.perception.multiview.tiny import tiny_base, word_tokenizer
+from emo_face.perception.multiview.vlm import MultiViewVLM
 
 
 class World:
@@ -37,19 +31,3 @@ class World:
 
     def split(self, name):
         return [row for row in self.rows if row.record.split == name]
-
-
-@pytest.fixture(autouse=True)
-def fresh_accelerator():
-    """accelerate keeps its precision in a global; each test starts a new process as far as it can tell."""
-    yield
-    try:
-        from accelerate.state import AcceleratorState
-    except ImportError:
-        return
-    AcceleratorState._reset_state(reset_partial_state=True)
-
-
-@pytest.fixture(scope="session")
-def world(tmp_path_factory):
-    return World(tmp_path_factory.mktemp("scenes"))

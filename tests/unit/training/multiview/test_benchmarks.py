@@ -15,7 +15,7 @@ pytest.importorskip("transformers")
 
 from emo_face.datasets import synthetic_scenes as scenes
 
-BENCHMARKS = Path(__file__).parents[3] / "benchmarks"
+BENCHMARKS = Path(__file__).parents[4] / "benchmarks"
 
 
 def load(name):

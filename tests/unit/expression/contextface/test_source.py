@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-SOURCE = Path(__file__).resolve().parents[3] / "src" / "emo_face"
+SOURCE = Path(__file__).resolve().parents[4] / "src" / "emo_face"
 FILES = [*SOURCE.glob("expression/contextface/*.py"), *SOURCE.glob("training/contextface*.py")]
 
 
