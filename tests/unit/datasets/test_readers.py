@@ -101,7 +101,7 @@ def test_emotic_broken_mat(tmp_path):
         emotic.read(tmp_path / "nowhere")
 
 
-def test_emotic_csv_and_npy(tmp_path):
+def test_emotic_csv(tmp_path):
     with (tmp_path / "train.csv").open("w", newline="") as out:
         rows = csv.writer(out)
         rows.writerow(["Index", "Folder", "Filename", "Image Size", "BBox", "Categorical_Labels", "Continuous_Labels"])
@@ -113,15 +113,6 @@ def test_emotic_csv_and_npy(tmp_path):
     assert a.labels == ("Affection", "Happiness")
     assert a.bbox_body == Box(86, 58, 478, 570)
     assert (a.id, b.id) == ("emotic/mscoco/images/x.jpg#0", "emotic/mscoco/images/x.jpg#1")
-    for name, shape in {"context": (224, 224, 3), "body": (128, 128, 3), "cat": (26,), "cont": (3,)}.items():
-        np.save(tmp_path / f"train_{name}_arr.npy", np.zeros((2, *shape), np.uint8))
-    assert emotic.read_npy(tmp_path, "train").labels.shape == (2, 26)
-    np.save(tmp_path / "train_cat_arr.npy", np.zeros((2, 7), np.uint8))
-    with pytest.raises(UserError, match=r"expected shape \(n, 26\)"):
-        emotic.read_npy(tmp_path, "train")
-    np.save(tmp_path / "train_cat_arr.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
-    with pytest.raises(UserError, match="plain array"):
-        emotic.read_npy(tmp_path, "train")
 
 
 def test_emotic_csv_is_not_evaluated(tmp_path):

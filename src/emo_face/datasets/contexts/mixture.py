@@ -94,27 +94,10 @@ class Mixture(Generic[T]):
         return Counter(self.plan(number)[0] for number in range(start, stop))
 
     def state(self, number: int) -> dict[str, Any]:
-        """What a checkpoint needs to go on at micro-batch ``number``; plain JSON."""
+        """What a checkpoint at micro-batch ``number`` must share with the run that goes on; plain JSON."""
         sizes = {name: len(samples) for name, samples in self.tasks.items()}
         shares = dict(zip(self.names, self.shares, strict=True))
         return {"next": number, "seed": self.seed, "batch": self.batch, "sizes": sizes, "shares": shares}
-
-    def resume(self, state: Mapping[str, Any]) -> int:
-        """The next micro-batch of a saved state.
-
-        Raises:
-            UserError: the state is of another mixture; names what differs, as the sequence could not go on.
-        """
-        mine = self.state(int(state.get("next", -1)))
-        for field in ("seed", "batch", "sizes", "shares"):
-            if state.get(field) != mine[field]:
-                raise UserError(
-                    f"mixture: the checkpoint was made with {field} {state.get(field)}, this run has {mine[field]}; "
-                    "resume with the same data and settings or start anew"
-                )
-        if mine["next"] < 0:
-            raise UserError("mixture: the checkpoint does not say how far it was; start anew")
-        return int(mine["next"])
 
     def _until(self, block: int) -> tuple[int, ...]:
         """Micro-batches of each task before ``block``: each goes to the task that is furthest behind its share."""

@@ -6,7 +6,6 @@ The data set is non-commercial and comes by request form; nothing of it is shipp
     <root>/CVPR17_Annotations.mat  or  <root>/Annotations/CVPR17_...          (first release)
     <root>/emotic/{mscoco,framesdb,emodb_small,ade20k}/images/...   or cvpr_emotic/, or without either
     <root>/{train,val,test}.csv, annot_arrs_{train,val,test}.csv              (emotic_csv.py)
-    <root>/{train,val,test}_{context,body,cat,cont}_arr.npy                   (converted form)
 
 Structure of the ``.mat`` by its public readers (rkosti/emotic, Tandon-A/emotic's mat2py.py, BENet's
 emotic_mat_to_json.py and three more): struct arrays ``train, val, test`` of ``filename, folder,
@@ -21,12 +20,10 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from emo_face.core.errors import UserError
 from emo_face.datasets.pictures.boxes import from_corners
@@ -37,16 +34,6 @@ from emo_face.datasets.typos import corrected
 MATS = ("Annotations.mat", "CVPR17_Annotations.mat")
 PICTURE_FOLDERS = ("emotic", "cvpr_emotic")
 SOURCES = ("mscoco", "framesdb", "emodb_small", "ade20k")
-
-
-@dataclass(frozen=True)
-class EmoticArrays:
-    """One split of the npy form: (n, 224, 224, 3) context, (n, 128, 128, 3) body, (n, 26) labels, (n, 3) VAD."""
-
-    context: NDArray[Any]
-    body: NDArray[Any]
-    labels: NDArray[Any]
-    vad: NDArray[Any]
 
 
 def read(root: Path, skipped: Counter[str] | None = None) -> list[Record]:
@@ -150,21 +137,3 @@ def _continuous(person: Any) -> tuple[float, float, float] | None:
         return None
     v, a, d = np.mean(usable, axis=0).tolist()
     return v, a, d
-
-
-def read_npy(folder: Path, split: str) -> EmoticArrays:
-    """Memory-mapped arrays of one split (never unpickled). Raises UserError for a wrong or missing one."""
-    expected = {"context": (224, 224, 3), "body": (128, 128, 3), "cat": (26,), "cont": (3,)}
-    arrays: dict[str, NDArray[Any]] = {}
-    for name, shape in expected.items():
-        path = folder / f"{split}_{name}_arr.npy"
-        try:
-            arrays[name] = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError) as error:
-            raise UserError(f"{path}: cannot be read as a plain array ({error})") from None
-        if arrays[name].shape[1:] != shape:
-            raise UserError(f"{path}: expected shape (n, {', '.join(map(str, shape))}), got {arrays[name].shape}")
-    lengths = {name: len(array) for name, array in arrays.items()}
-    if len(set(lengths.values())) != 1:
-        raise UserError(f"{folder}: arrays of {split} have different lengths: {lengths}")
-    return EmoticArrays(arrays["context"], arrays["body"], arrays["cat"], arrays["cont"])

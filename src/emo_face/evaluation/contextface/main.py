@@ -15,8 +15,9 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from emo_face.evaluation.contextface import metrics
 from emo_face.evaluation.contextface.predict import CONDITIONS, ConditionPredictions, Run, load, usable
 from emo_face.expression.contextface import prompts
 from emo_face.runtime.files import write_json
+from emo_face.runtime.progress import Tick, bar
 
 ABLATION_CONDITION = "image+quote"
 """What tables 3 and 4 of the paper are measured with."""
@@ -240,21 +242,21 @@ def _ask(args: argparse.Namespace, folder: Path, people: Sequence[Any], names: S
         raise UserError("evaluating ContextFace needs torch: scripts/setup.sh train")
     if not names:
         raise UserError("no condition can be evaluated: the records have neither texts nor (with --root) pictures")
-    from rich.console import Console
-    from rich.progress import Progress
-
     from emo_face.evaluation.contextface.predict import predict
     from emo_face.expression.contextface.engine import EngineSettings, load_engine
 
     engine = load_engine(EngineSettings(folder, args.backbone, device=args.device, quantisation=args.quantisation))
     found = Run(model={"folder": folder.name, "flame_version": engine.model.config.flame_version, **engine.hashes})
-    with Progress(console=Console(stderr=True), transient=True) as progress:
-        for name in names:
-            task = progress.add_task(name, total=len(usable(people, name)))
-            tick = partial(progress.update, task, advance=1)
-            done = predict(engine, people, args.root or Path(), name, speak, tick)
-            found.conditions[name] = done
+    for name in names:
+        numbers = count(1)
+        with bar(name, len(usable(people, name))) as tick:
+            advance = partial(_advance, tick, numbers)
+            found.conditions[name] = predict(engine, people, args.root or Path(), name, speak, advance)
     return found
+
+
+def _advance(tick: Tick, numbers: Iterator[int]) -> None:
+    tick(next(numbers))
 
 
 def _ablations(args: argparse.Namespace, people: Sequence[Any], targets: Any) -> dict[str, Any]:

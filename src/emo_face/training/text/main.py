@@ -26,6 +26,7 @@ from emo_face.core.types import FloatArray
 from emo_face.datasets.text import TextRow, read_splits
 from emo_face.evaluation.metrics.single_label import macro_f1
 from emo_face.runtime.files import write_json
+from emo_face.runtime.progress import bar
 from emo_face.training.common.arguments import add_common
 
 
@@ -99,7 +100,6 @@ def train(data: Path, out: Path, config: TextTraining, encoder: Path | None = No
 def _epochs(net: Any, tokens: Any, rows: Sequence[TextRow], config: TextTraining) -> Iterator[float]:
     """Yield the mean loss after each epoch; linear warm-up and decay over the whole run."""
     import torch
-    from rich.progress import Progress
 
     from emo_face.training.text.data import batches, encode_epoch
 
@@ -114,8 +114,8 @@ def _epochs(net: Any, tokens: Any, rows: Sequence[TextRow], config: TextTraining
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimiser, lambda step: min((step + 1) / warm, max(0.0, (steps - step) / max(1, steps - warm)))
     )
-    with Progress(refresh_per_second=0.5) as progress:
-        task = progress.add_task("text student", total=steps)
+    done = 0
+    with bar("speech student", steps) as tick:
         for epoch in range(config.epochs):
             net.train()
             total, count, started = 0.0, 0, time.monotonic()
@@ -124,8 +124,9 @@ def _epochs(net: Any, tokens: Any, rows: Sequence[TextRow], config: TextTraining
                 total += _step(net, batch, optimiser) * len(batch.ids)
                 schedule.step()
                 count += len(batch.ids)
-                progress.update(task, advance=1, description=f"epoch {epoch + 1} loss {total / count:.3f}")
-            progress.console.print(f"epoch {epoch + 1}: loss {total / count:.4f}, {time.monotonic() - started:.0f} s")
+                done += 1
+                tick(done, total / count)
+            print(f"epoch {epoch + 1}: loss {total / count:.4f}, {time.monotonic() - started:.0f} s", flush=True)
             yield total / count
 
 
