@@ -57,7 +57,7 @@ def head(graph: Any) -> Header:
     return Header(stamp=stamp_message(graph.now()), frame_id="camera_optical_frame")
 
 
-@pytest.mark.skipif(INSTALLED, reason="hri_msgs is installed")
+@pytest.mark.skipif(importlib.util.find_spec("hri_msgs") is not None, reason="hri_msgs is installed")
 @pytest.mark.parametrize("create", [PerceptionNode, ExpressionNode])
 @pytest.mark.parametrize("params", [{"ros4hri__enabled": True}, {"speech__type": "live_speech"}])
 def test_without_hri_msgs_the_package_is_named(graph: Any, create: Any, params: dict[str, Any]) -> None:
