@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
 
@@ -30,6 +31,7 @@ def install(
         "cuda.bindings.runtime": fake_runtime(world.gpu, f"cuda_{runtime}"),
         "tensorrt": fake_tensorrt(world, f"tensorrt_{tensorrt}"),
     }.items():
+        module.__spec__ = ModuleSpec(name, None)  # torch looks for one
         monkeypatch.setitem(sys.modules, name, module)
     for where in (cuda, select):
         monkeypatch.setattr(where, "driver", lambda: None)
