@@ -80,7 +80,7 @@ def read_goemotions(folder: Path, part: str) -> list[TextRow]:
     Raises:
         UserError: a file is missing, a row has too few columns, or a label is unknown; names file, line and value.
     """
-    names = [line.strip() for line in _lines(folder / "labels.txt")]
+    names = [line.strip() for line in lines(folder / "labels.txt")]
     for number, name in enumerate(names, 1):
         if name not in EKMAN:
             raise UserError(
@@ -89,8 +89,8 @@ def read_goemotions(folder: Path, part: str) -> list[TextRow]:
     ids = {str(index): basic7().index(EKMAN[name]) for index, name in enumerate(names)}
     path = folder / f"{part}.tsv"
     rows = []
-    for number, line in enumerate(_lines(path), 1):
-        fields = _columns(path, number, line, 2)
+    for number, line in enumerate(lines(path), 1):
+        fields = columns(path, number, line, 2)
         labels = tuple(_label(path, number, key, ids) for key in fields[1].split(","))
         rows.append(TextRow(fields[0], labels, GOEMOTIONS, len(labels) == 1))
     return rows
@@ -105,16 +105,16 @@ def read_xed(folder: Path) -> list[TextRow]:
     ids = {str(key): (basic7().index(name) if name else -1) for key, name in PLUTCHIK.items()}
     path = folder / "en-annotated.tsv"
     rows = []
-    for number, line in enumerate(_lines(path), 1):
-        fields = _columns(path, number, line, 2)
+    for number, line in enumerate(lines(path), 1):
+        fields = columns(path, number, line, 2)
         given = [_label(path, number, key.strip(), ids) for key in fields[1].split(",")]
         kept = tuple(label for label in given if label >= 0)
         if kept:
             rows.append(TextRow(fields[0], kept, XED, len(given) == 1))
     path = folder / "neu_en.txt"
     neutral = {str(XED_NEUTRAL): basic7().index("Neutral")}
-    for number, line in enumerate(_lines(path), 1):
-        fields = _columns(path, number, line, 2)
+    for number, line in enumerate(lines(path), 1):
+        fields = columns(path, number, line, 2)
         rows.append(TextRow(fields[1], (_label(path, number, fields[0].strip(), neutral),), XED, True))
     return rows
 
@@ -126,9 +126,7 @@ def read_splits(data: Path) -> TextSplits:
     2,500 test and 1,500 validation rows. Validation and test hold single-label rows. A training row whose cleaned
     text is also in a validation or test split is left out, and XED is deduplicated before it is split.
     """
-    data = Path(data)
-    if (data / "text" / GOEMOTIONS_FOLDER).is_dir():
-        data = data / "text"
+    data = text_folder(data)
     goemotions = {part: read_goemotions(data / GOEMOTIONS_FOLDER, part) for part in ("train", "dev", "test")}
     xed = _unique(read_xed(data / XED_FOLDER))
     single = [row for row in xed if row.single]
@@ -142,6 +140,12 @@ def read_splits(data: Path) -> TextSplits:
     held_out = {clean(row.text) for part in (test, validation) for rows in part.values() for row in rows}
     rest = [*goemotions["train"], *shuffled[needed:], *(row for row in xed if not row.single)]
     return TextSplits(tuple(row for row in rest if clean(row.text) not in held_out), validation, test)
+
+
+def text_folder(data: Path) -> Path:
+    """``data``, or its folder ``text`` if the corpora are in there."""
+    data = Path(data)
+    return data / "text" if (data / "text" / GOEMOTIONS_FOLDER).is_dir() else data
 
 
 def targets(rows: Sequence[TextRow]) -> FloatArray:
@@ -165,21 +169,22 @@ def _unique(rows: Iterable[TextRow]) -> list[TextRow]:
     return kept
 
 
-def _lines(path: Path) -> Iterator[str]:
-    """Non-empty lines of a UTF-8 file."""
+def lines(path: Path) -> Iterator[str]:
+    """Non-empty lines of a UTF-8 file. Raises UserError naming the file."""
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise UserError(
-            f"{path} not found; expected GoEmotions (Ekman) in {GOEMOTIONS_FOLDER}/ and XED in {XED_FOLDER}/ "
-            "of the folder given by --data"
+            f"{path} not found; expected GoEmotions (Ekman) in {GOEMOTIONS_FOLDER}/, XED in {XED_FOLDER}/ and the other "
+            "corpora of models/nano_text.md beside them in the folder given by --data"
         ) from None
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not UTF-8 at byte {error.start}; save the file as UTF-8") from None
     return (line for line in text.split("\n") if line.strip())
 
 
-def _columns(path: Path, number: int, line: str, least: int) -> list[str]:
+def columns(path: Path, number: int, line: str, least: int) -> list[str]:
+    """Tab-separated cells of a line. Raises UserError naming file and line if there are too few."""
     fields = line.rstrip("\r").split("\t")
     if len(fields) < least:
         raise UserError(f"{path}:{number}: expected at least {least} tab-separated columns, got {len(fields)}")

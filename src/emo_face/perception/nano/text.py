@@ -1,4 +1,4 @@
-"""The speech student at run time: what was said in, seven calibrated probabilities out. onnxruntime and NumPy only."""
+"""The speech student at run time: what was said in, calibrated emotions, valence and arousal out. onnxruntime, NumPy."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emo_face.core.errors import ModelError
-from emo_face.core.labels import basic7, label_set
+from emo_face.core.labels import LabelSet, basic7, label_set
 from emo_face.core.transcript import language
 from emo_face.core.types import FloatArray
 from emo_face.core.versions import check_metadata_version
+from emo_face.perception.nano.language import TAG_VOTE, LanguageDetector, share_known
 from emo_face.perception.nano.wordpiece import WordPiece, clean, latin_share
 from emo_face.runtime.engines.plan import Plan
 from emo_face.runtime.engines.select import Engines
@@ -22,6 +23,13 @@ from emo_face.runtime.store import ModelStore, open_store, sha256_of
 
 MODEL = "nano_text"
 """Name in the model store."""
+VERSION = 2
+"""Of the file: 1 had the seven basics only."""
+FINE_LABELS = "goemotions28"
+"""Label set of :attr:`TextReading.emotions`."""
+CALM_WINDOW = 0.25
+"""What a window counts that is sure to be neutral, beside one that is sure not to be: in a long line the feeling may be
+in one sentence, and the calm ones around it do not take it back."""
 
 PLAN = Plan(MODEL, cpu_only="its activations become int8 at run time, for which neither CUDA nor TensorRT has kernels")
 # onnxruntime's OperatorKernels.md and onnx-tensorrt's operators.md: no DynamicQuantizeLinear
@@ -36,19 +44,27 @@ class TextReading:
     Attributes:
         probabilities: (7,) in the order of basic7, summing to 1.
         quality: [0, 1]; share of the utterance that the model can read. At 0 the distribution is flat.
+        emotions: (28,) independent probabilities in the order of the set ``goemotions28``; 0 at quality 0.
+        valence, arousal: [-1, 1]; 0 at quality 0.
+        english: P(the line is English), [0, 1]; 0 if it has no Latin letters.
     """
 
     probabilities: FloatArray
     quality: float
+    emotions: FloatArray
+    valence: float = 0.0
+    arousal: float = 0.0
+    english: float = 0.0
 
 
 class TextStudent:
     """Emotion of an utterance from its words.
 
-    The ONNX file is complete: graph, vocabulary, calibration and label names (in its metadata).
+    The ONNX file is complete: graph, vocabulary, calibration, thresholds, label names and the language detector.
 
     Attributes:
         name: ``nano_text``. label_set: ``basic7``. path: the ONNX file. tokens: its tokeniser.
+        fine: the set of 28 labels. thresholds: (28,) probability from which a fine emotion is there.
         languages: ISO 639 codes of what it was trained on.
         hashes: file name -> sha256 of the weights in use.
     """
@@ -64,16 +80,24 @@ class TextStudent:
         """
         self._backend = (engines or Engines("cpu")).load(path, PLAN)
         meta = self._backend.metadata
-        check_metadata_version(path, meta, 1)
+        check_metadata_version(path, meta, VERSION)
         self.label_set = _field(path, meta, "label_set")
-        labels = tuple(json.loads(_field(path, meta, "labels")))
-        if self.label_set != "basic7" or labels != label_set("basic7").labels:
-            raise ModelError(f"{path}: metadata labels: expected {', '.join(basic7().labels)}, got {labels}; {_FIX}")
+        self.fine = label_set(FINE_LABELS)
+        _same(path, "labels", _field(path, meta, "labels"), basic7())
+        _same(path, "emotions", _field(path, meta, "emotions"), self.fine)
+        field = ""
         try:
+            field = "thresholds"
+            self.thresholds: NDArray[np.float64] = np.asarray(json.loads(_field(path, meta, field)), dtype=np.float64)
+            if self.thresholds.shape != (len(self.fine),):
+                raise ValueError(f"expected {len(self.fine)} numbers, got shape {self.thresholds.shape}")
+            field = "language"
+            self._language = LanguageDetector.from_text(_field(path, meta, field))
+            field = "vocabulary or max_length"
             self._max_length = int(_field(path, meta, "max_length"))
             self.tokens = WordPiece(_field(path, meta, "vocabulary").split("\n"))
         except ValueError as error:
-            raise ModelError(f"{path}: metadata vocabulary or max_length: {error}; {_FIX}") from None
+            raise ModelError(f"{path}: metadata {field}: {error}; {_FIX}") from None
         self.path = path
         self.hashes: Mapping[str, str] = {path.name: sha256_of(path)}
 
@@ -83,31 +107,62 @@ class TextStudent:
         return cls((store or open_store()).resolve(MODEL, path).path)
 
     def read(self, text: str, locale: str = "") -> TextReading:
-        """Read one utterance of any length and script.
+        """Read one utterance of any length, script and language.
 
-        Text without letters, digits or emoji, and text in a script other than Latin, is not read: the distribution is
-        flat and ``quality`` 0; a mixture lies between, by its share of Latin letters. So is text whose ``locale``
-        (``de-DE``, ``nl``) names a language outside ``languages``; an empty one says nothing.
+        Text without letters, digits or emoji, text in a script other than Latin and text that is not English is not
+        read: the distribution is flat and ``quality`` 0; a mixture lies between. A long line is read whole, by windows.
+
+        Args:
+            locale: BCP 47 tag of the recogniser, "" if it gives none. It decides about lines that are too short to
+                tell ("no"); a tag that the words contradict is not believed.
         """
         cleaned = clean(text)
-        flat = np.full(len(basic7()), 1.0 / len(basic7()))
+        flat = TextReading(np.full(len(basic7()), 1.0 / len(basic7())), 0.0, np.zeros(len(self.fine)))
+        latin = latin_share(cleaned)
+        if latin == 0.0:
+            return flat
         spoken = language(locale)
-        quality = latin_share(cleaned) if not spoken or spoken in self.languages else 0.0
+        vote = 0.0 if not spoken else TAG_VOTE if spoken in self.languages else -TAG_VOTE
+        english = self._language.english(cleaned, vote)
+        pieces = self.tokens.pieces(cleaned)
+        known = 1.0 - sum(piece == self.tokens.unknown for piece in pieces) / max(len(pieces), 1)
+        quality = latin * known * share_known(english)
         if quality == 0.0:
-            return TextReading(flat, 0.0)
-        ids = np.asarray([self.tokens.encode(cleaned, self._max_length)], dtype=np.int64)
-        known = 1.0 - float(np.mean(ids[0, 1:-1] == self.tokens.unknown))
-        quality *= known
-        # One utterance a call: the int8 activations are scaled by the largest of the batch, so neighbours would matter.
-        said = np.asarray(self._backend.run({"ids": ids})[0][0], dtype=np.float64)
+            return TextReading(flat.probabilities, 0.0, flat.emotions, english=english)
+        # One window a call: the int8 activations are scaled by the largest of the batch, so neighbours would matter.
+        windows = [self._run(ids) for ids in self.tokens.windows(pieces, self._max_length)]
+        said = _together(windows)
         if not np.isfinite(said).all():
-            return TextReading(flat, 0.0)
-        return TextReading(quality * said / said.sum() + (1.0 - quality) * flat, quality)
+            return TextReading(flat.probabilities, 0.0, flat.emotions, english=english)
+        seven, fine, affect = np.split(said, [len(basic7()), -2])
+        valence, arousal = np.clip(quality * affect, -1.0, 1.0).tolist()
+        mixed = quality * seven / seven.sum() + (1.0 - quality) * flat.probabilities
+        return TextReading(mixed, quality, quality * fine, valence, arousal, english)
 
     def probabilities(self, texts: Sequence[str]) -> NDArray[np.float64]:
         """(n, 7) probabilities of ``texts`` in the order of basic7; (0, 7) for none."""
         rows = [self.read(text).probabilities for text in texts]
         return np.stack(rows).astype(np.float64) if rows else np.zeros((0, len(basic7())))
+
+    def _run(self, ids: Sequence[int]) -> NDArray[np.float64]:
+        """(37,) outputs of one window: seven probabilities, 28, valence and arousal."""
+        said = self._backend.run({"ids": np.asarray([ids], dtype=np.int64)})
+        return np.concatenate([np.asarray(part[0], dtype=np.float64) for part in said])
+
+
+def _together(windows: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """One answer of all windows of a line: a mean in which calm windows count less."""
+    if len(windows) == 1:
+        return windows[0]
+    stacked = np.stack(windows)
+    weight = CALM_WINDOW + (1.0 - CALM_WINDOW) * (1.0 - stacked[:, basic7().index("Neutral")])
+    return np.asarray((stacked * weight[:, None]).sum(0) / weight.sum())
+
+
+def _same(path: Path, field: str, stored: str, expected: LabelSet) -> None:
+    labels = tuple(json.loads(stored))
+    if labels != expected.labels:
+        raise ModelError(f"{path}: metadata {field}: expected {', '.join(expected.labels)}, got {labels}; {_FIX}")
 
 
 def _field(path: Path, meta: Mapping[str, str], key: str) -> str:

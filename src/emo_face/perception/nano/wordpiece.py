@@ -100,18 +100,38 @@ class WordPiece:
             raise ValueError(f"the vocabulary lacks {' '.join(missing)}")
         self.pad, self.unknown = self.ids["[PAD]"], self.ids["[UNK]"]
         self.start, self.end = self.ids["[CLS]"], self.ids["[SEP]"]
+        self._marks = frozenset(self.ids[mark] for mark in ".!?" if mark in self.ids)
+
+    def pieces(self, cleaned: str) -> list[int]:
+        """Ids of a cleaned text, without start and end marks."""
+        return [piece for word in _words(cleaned) for piece in self._pieces(word)]
 
     def encode(self, cleaned: str, max_length: int) -> list[int]:
-        """Ids of a cleaned text with start and end marks, at most ``max_length`` long.
+        """Ids of a cleaned text with start and end marks, at most ``max_length`` long; for training.
 
         A longer text keeps its head and tail (Sun et al., "How to fine-tune BERT for text classification", 2019,
         section 5.3.1): feeling is as often in the last words as in the first.
         """
-        pieces = [piece for word in _words(cleaned) for piece in self._pieces(word)]
-        room = max_length - 2
+        pieces, room = self.pieces(cleaned), max_length - 2
         if len(pieces) > room:
             pieces = pieces[: room - room // 2] + pieces[-(room // 2) :]
         return [self.start, *pieces, self.end]
+
+    def windows(self, pieces: Sequence[int], max_length: int) -> list[list[int]]:
+        """All pieces in as few windows as hold them, of about equal length, each with start and end marks.
+
+        A window ends behind a sentence mark if one is near, so that sentences stay whole.
+        """
+        room, windows, start = max_length - 2, [], 0
+        while start < len(pieces) or not windows:
+            left = -(-(len(pieces) - start) // room)
+            end = start + (-(-(len(pieces) - start) // left) if left else 0)
+            if left > 1:
+                marks = (at for at in range(min(start + room, end + room // 4), end - room // 4, -1))
+                end = next((at for at in marks if pieces[at - 1] in self._marks), end)
+            windows.append([self.start, *pieces[start:end], self.end])
+            start = end
+        return windows
 
     def _pieces(self, word: str) -> list[int]:
         if len(word) > _MAX_WORD:

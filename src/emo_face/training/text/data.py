@@ -1,4 +1,4 @@
-"""Training examples of the speech student: augmented spelling, noise rows, length-bucketed batches."""
+"""An epoch of the speech student: rows drawn, made and spelled anew, in batches of like length."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import numpy as np
 
 from emo_face.core.labels import basic7
 from emo_face.core.types import FloatArray
-from emo_face.datasets.text import TextRow, targets
 from emo_face.perception.nano.wordpiece import WordPiece, clean
+from emo_face.training.text.examples import CONVERSATION_ROWS, Sources, Table, join, table
+from emo_face.training.text.spoken import emoji_lines, hesitate, mistype, spoken_lines
 
 NAMES = [
     "alex",
@@ -64,27 +65,40 @@ _PLACE = re.compile(r"\[LOCATION\]")
 _MARKS = re.compile(r"[.!?;:…]+(?=\s|$)")
 
 
+SPOKEN_ROWS, EMOJI_ROWS, LONG_ROWS = 7000, 700, 1500
+"""Rows made anew in every epoch: by pattern, with emoji, and one line of feeling among neutral ones."""
+LONG_FEELING = 0.85
+MARKS_DROPPED, FILLERS_ADDED, MISTYPED = 0.35, 0.08, 0.07
+
+
 @dataclass(frozen=True)
-class TextBatch:
-    """ids, mask: (n, t) int64; target: (n, 7) float32."""
+class Batch:
+    """ids, mask: (n, t) int64; seven (n, 7), fine (n, 28), affect (n, 2): float32, NaN where not known."""
 
     ids: np.ndarray
     mask: np.ndarray
-    target: FloatArray
+    seven: FloatArray
+    fine: FloatArray
+    affect: FloatArray
 
 
 def augment(text: str, generator: np.random.Generator) -> str:
-    """Spell one row as another writer would: a name for a mask; half lose their commas, a quarter all sentence marks.
+    """Spell one row as another writer would.
 
     Masks become random names because they stand only in some files of the corpora: a fixed word would tell the file
-    apart, not the feeling (XED's neutral file has neither masks nor commas). Recognisers often write no marks at all.
+    apart, not the feeling (XED's neutral file has neither masks nor commas). Recognisers often write no marks at all
+    and keep the fillers; people mistype.
     """
     text = _NAME.sub(lambda _: str(generator.choice(NAMES)), text)
     text = _PLACE.sub(lambda _: str(generator.choice(PLACES)), text)
-    chance = generator.random()
-    if chance < 0.5:
+    comma, marks, fillers, typos = generator.random(4)
+    if comma < 0.5:
         text = text.replace(",", " ")
-    return _MARKS.sub(" ", text) if chance < 0.25 else text
+    if fillers < FILLERS_ADDED:
+        text = hesitate(text, generator)
+    if typos < MISTYPED:
+        text = mistype(text, generator)
+    return _MARKS.sub(" ", text) if marks < MARKS_DROPPED else text
 
 
 def noise_texts(count: int, generator: np.random.Generator) -> list[str]:
@@ -99,14 +113,42 @@ def noise_texts(count: int, generator: np.random.Generator) -> list[str]:
     return texts
 
 
-def encode_epoch(
-    rows: Sequence[TextRow], tokens: WordPiece, max_length: int, noise: int, generator: np.random.Generator
-) -> tuple[list[list[int]], FloatArray]:
-    """Augmented ids and targets of one epoch, noise rows at the end."""
-    texts = [augment(row.text, generator) for row in rows] + noise_texts(noise, generator)
-    flat = np.full((noise, len(basic7())), 1.0 / len(basic7()), np.float32)
-    ids = [tokens.encode(clean(text), max_length) for text in texts]
-    return ids, np.concatenate([targets(rows), flat])
+def draw_epoch(sources: Sources, noise: int, generator: np.random.Generator) -> Table:
+    """The rows of one epoch: the labelled corpora whole, neutral lines drawn, spoken and long lines made, noise."""
+    parts = [sources.fixed]
+    for name, pool in sources.drawn.items():
+        count = min(CONVERSATION_ROWS[name], len(pool))
+        parts.append(pool.take(generator.permutation(len(pool))[:count]))
+    share = min(1.0, len(sources.fixed) / 40_000)  # a small corpus gets as small a share of made lines
+    made = spoken_lines(int(SPOKEN_ROWS * share), sources.quotable, generator)
+    made += emoji_lines(int(EMOJI_ROWS * share), generator)
+    parts.append(table([line.text for line in made], np.array([line.target for line in made]).reshape(-1, 7)))
+    parts.append(long_lines(sources, int(LONG_ROWS * share), generator))
+    parts.append(table(noise_texts(noise, generator), np.full((noise, len(basic7())), 1 / len(basic7()))))
+    return join(parts)
+
+
+def long_lines(sources: Sources, count: int, generator: np.random.Generator) -> Table:
+    """One row of the corpora among two to five neutral lines, at any place: its feeling is the whole line's."""
+    neutral = basic7().index("Neutral")
+    rows = np.flatnonzero(np.isfinite(sources.fixed.seven).all(1))
+    calm = [text for pool in sources.drawn.values() for text in pool.texts]
+    texts, targets = [], []
+    for row in generator.choice(rows, count) if len(rows) and calm else ():
+        around = [calm[int(i)] for i in generator.integers(0, len(calm), int(generator.integers(2, 6)))]
+        around.insert(int(generator.integers(0, len(around) + 1)), sources.fixed.texts[row])
+        texts.append(" ".join(around))
+        target = sources.fixed.seven[row] * LONG_FEELING
+        target[neutral] += 1 - LONG_FEELING
+        targets.append(target)
+    return table(texts, np.array(targets).reshape(-1, len(basic7())))
+
+
+def encode(
+    rows: Table, tokens: WordPiece, max_length: int, generator: np.random.Generator
+) -> list[list[int]]:
+    """Augmented ids of every row."""
+    return [tokens.encode(clean(augment(text, generator)), max_length) for text in rows.texts]
 
 
 def pad(ids: Sequence[Sequence[int]], fill: int) -> tuple[np.ndarray, np.ndarray]:
@@ -121,8 +163,8 @@ def pad(ids: Sequence[Sequence[int]], fill: int) -> tuple[np.ndarray, np.ndarray
 
 
 def batches(
-    ids: Sequence[Sequence[int]], target: FloatArray, size: int, fill: int, generator: np.random.Generator
-) -> Iterator[TextBatch]:
+    ids: Sequence[Sequence[int]], rows: Table, size: int, fill: int, generator: np.random.Generator
+) -> Iterator[Batch]:
     """Shuffled batches of rows of like length: pools of 50 batches are sorted by length, then the batches shuffled."""
     order = generator.permutation(len(ids))
     groups: list[np.ndarray] = []
@@ -132,5 +174,5 @@ def batches(
         groups += [np.asarray(part[i : i + size]) for i in range(0, len(part), size)]
     for index in generator.permutation(len(groups)):
         chosen = groups[index]
-        rows, mask = pad([ids[i] for i in chosen], fill)
-        yield TextBatch(rows, mask, target[chosen])
+        padded, mask = pad([ids[i] for i in chosen], fill)
+        yield Batch(padded, mask, rows.seven[chosen], rows.fine[chosen], rows.affect[chosen])

@@ -10,30 +10,45 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from emo_face.core.errors import UserError
-from emo_face.core.labels import basic7
-from emo_face.core.numeric import softmax
-from emo_face.datasets.text import TextSplits, read_splits
+from emo_face.core.labels import basic7, label_set
+from emo_face.core.types import FloatArray
+from emo_face.datasets.text import GOEMOTIONS, text_folder
 from emo_face.evaluation.metrics.single_label import macro_f1
 from emo_face.perception.nano.wordpiece import WordPiece, clean
-from emo_face.runtime.files import replacing, write_json
-from emo_face.training.text.calibration import LogitAdjustment, Part, fit, priors
-from emo_face.training.text.model import CHECKPOINT, ENCODER_SOURCE, TextNet, encoder_folder, load_encoder
+from emo_face.perception.nano.text import VERSION
+from emo_face.training.text import language
+from emo_face.training.text.calibration import (
+    COMMENTS_WEIGHT,
+    Part,
+    Scaling,
+    as_conversation,
+    best_thresholds,
+    fit_affect,
+    fit_labels,
+    fit_seven,
+    softmax,
+)
+from emo_face.training.text.examples import Sources, read_sources
+from emo_face.training.text.model import CHECKPOINT, ENCODER_SOURCE, FINE, SEVEN, TextNet, encoder_folder, load_encoder
 
-MAX_BYTES = 25_000_000
+MAX_BYTES = 30_000_000
 MAX_CHANGED = 0.05
 """Largest share of validation rows whose top label may change by quantisation."""
 MAX_F1_LOSS = 0.01
 """Largest macro-F1 that quantisation may cost on the validation rows of either corpus."""
 OPSET = 17
+CALM = "calm"
 
 
 class RowQuantisedEmbedding(nn.Module):
@@ -52,8 +67,8 @@ class RowQuantisedEmbedding(nn.Module):
         return rows * nn.functional.embedding(ids, scale)
 
 
-class ExportNet(nn.Module):
-    """The student as it ships: rows of equal length in, ``softmax(logits * scale + bias)`` out."""
+class ExportNet(nn.Module):  # type: ignore[misc]
+    """The student as it ships: rows of equal length in, calibrated outputs ``head * scale + bias`` out."""
 
     def __init__(self, net: TextNet, max_length: int) -> None:
         super().__init__()
@@ -62,16 +77,16 @@ class ExportNet(nn.Module):
         offset = embeddings.position_embeddings.weight + embeddings.token_type_embeddings.weight[0]
         self.register_buffer("positions", offset[:max_length].detach().clone())
         self.norm, self.layers, self.head = embeddings.LayerNorm, net.encoder.encoder.layer, net.head
-        self.register_buffer("calibration_scale", torch.ones(1))
-        self.register_buffer("calibration_bias", torch.zeros(len(basic7())))
+        self.register_buffer("calibration_scale", torch.ones(net.head.out_features))
+        self.register_buffer("calibration_bias", torch.zeros(net.head.out_features))
 
-    def forward(self, ids: torch.Tensor) -> torch.Tensor:
-        """Probabilities (n, 7) of ids (n, t) without padding."""
+    def forward(self, ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Probabilities (n, 7), fine emotions (n, 28), valence and arousal (n, 2) of ids (n, t) without padding."""
         hidden = self.norm(self.words(ids) + self.get_buffer("positions")[: ids.shape[1]])
         for layer in self.layers:
             hidden = _layer(layer, hidden)
-        logits = self.head(hidden.mean(1))
-        return (logits * self.get_buffer("calibration_scale") + self.get_buffer("calibration_bias")).softmax(-1)
+        said = self.head(hidden.mean(1)) * self.get_buffer("calibration_scale") + self.get_buffer("calibration_bias")
+        return said[:, :SEVEN].softmax(-1), said[:, SEVEN : SEVEN + FINE].sigmoid(), said[:, SEVEN + FINE :]
 
 
 def _layer(layer: Any, hidden: torch.Tensor) -> torch.Tensor:
@@ -110,30 +125,29 @@ def export(run: Path, data: Path, target: Path, encoder: Path | None = None, thr
     """
     torch.set_num_threads(threads)
     net, vocabulary, config = load_checkpoint(run, encoder)
-    splits = read_splits(data)
+    sources, tokens = read_sources(data), WordPiece(vocabulary)
     with tempfile.TemporaryDirectory() as scratch:
         plain, small = Path(scratch, "plain.onnx"), Path(scratch, "small.onnx")
         _to_onnx(ExportNet(net, config["max_length"]).eval(), plain)
         _quantise(plain, small)
-        tokens = WordPiece(vocabulary)
-        exact, rough = (_validation(path, tokens, splits, config["max_length"], threads) for path in (plain, small))
-        differ = [exact[k].logits.argmax(1) != rough[k].logits.argmax(1) for k in exact]
-        changed = float(np.concatenate(differ).mean())
-        loss = max(_macro_f1(exact[k]) - _macro_f1(rough[k]) for k in exact)
-        calibration = fit(rough, priors([row for row in splits.train if row.single]))
-        finished = Path(scratch, "finished.onnx")
-        _finish(small, finished, calibration, vocabulary, config)
-        _keep(finished, target, run, calibration, changed, loss)
-    return target
-
-
-def _keep(finished: Path, target: Path, run: Path, calibration: LogitAdjustment, changed: float, loss: float) -> None:
-    """Report, and put the file where it belongs. Raises UserError if it is too large or answers too differently."""
-    size = finished.stat().st_size
-    report = {"changed_by_quantisation": changed, "macro_f1_loss": loss, "bytes": size, **calibration.validation}
-    write_json(run / "export.json", report)
+        exact, rough = (Outputs.of(path, tokens, sources, config["max_length"], threads) for path in (plain, small))
+        report = _agreement(exact, rough)
+        scaling, thresholds = _calibrate(rough, sources, report)
+        english = [*sources.quotable, *(text for pool in sources.drawn.values() for text in pool.texts)]
+        detector = language.train(text_folder(data), english, int(config["seed"]))
+        partial = target.with_name(f"{target.name}.part")
+        meta = {
+            "vocabulary": "\n".join(vocabulary),
+            "max_length": str(config["max_length"]),
+            "thresholds": json.dumps([round(float(t), 3) for t in thresholds]),
+            "language": detector.to_text(),
+            "training": json.dumps({**config, "sources": sources.hashes}, sort_keys=True),
+        }
+        _finish(small, partial, scaling, meta)
+    report["bytes"] = size = partial.stat().st_size
+    (run / "export.json").write_text(json.dumps(report, indent=1) + "\n")
     print(json.dumps(report, indent=1))
-    print(f"prior strength {calibration.strength}, temperature {calibration.temperature:.3f}")
+    changed, loss = report["changed_by_quantisation"], report["macro_f1_loss"]
     if changed > MAX_CHANGED or loss > MAX_F1_LOSS or size > MAX_BYTES:
         raise UserError(
             f"{target} not written: quantisation changes {changed:.1%} of the labels (at most {MAX_CHANGED:.0%}) and "
@@ -143,77 +157,118 @@ def _keep(finished: Path, target: Path, run: Path, calibration: LogitAdjustment,
         shutil.copyfile(finished, scratch)
 
 
-def _macro_f1(part: Part) -> float:
-    return macro_f1(part.truth, softmax(part.logits))
+@dataclass(frozen=True)
+class Outputs:
+    """Uncalibrated outputs of one file on the validation rows.
+
+    Attributes:
+        seven: corpus -> logits (n, 7) and truth (n,), calm lines among them. fine: (n, 28) logits. affect: (n, 2).
+    """
+
+    seven: dict[str, tuple[FloatArray, NDArray[np.int64]]]
+    fine: FloatArray
+    affect: FloatArray
+
+    @classmethod
+    def of(cls, path: Path, tokens: WordPiece, sources: Sources, max_length: int, threads: int) -> Outputs:
+        """Run the file over the validation rows, one at a time as at run time."""
+        from emo_face.runtime.engines.ort import OrtEngine
+
+        backend = OrtEngine(path, threads=threads)
+
+        def run(texts: Sequence[str], output: int) -> FloatArray:
+            ids = (np.asarray([tokens.encode(clean(text), max_length)], np.int64) for text in texts)
+            return np.concatenate([backend.run({"ids": row})[output] for row in ids]).astype(np.float64)
+
+        seven = {}
+        for name, rows in sources.splits.validation.items():
+            logits = np.log(np.maximum(run([row.text for row in rows], 0), 1e-12))
+            seven[name] = (logits, np.array([row.labels[0] for row in rows]))
+        calm = sources.calm_validation
+        if calm.texts:
+            seven[CALM] = (np.log(np.maximum(run(calm.texts, 0), 1e-12)), calm.seven.argmax(1))
+        said = np.clip(run(sources.fine_validation.texts, 1), 1e-9, 1 - 1e-9)
+        return cls(seven, np.log(said / (1 - said)), run(sources.affect_validation.texts, 2))
+
+
+def _agreement(exact: Outputs, rough: Outputs) -> dict[str, Any]:
+    """What quantisation changes on the validation rows."""
+    differ = [exact.seven[k][0].argmax(1) != rough.seven[k][0].argmax(1) for k in exact.seven]
+    losses = [_macro_f1(exact.seven[k]) - _macro_f1(rough.seven[k]) for k in _labelled(exact)]
+    return {"changed_by_quantisation": float(np.concatenate(differ).mean()), "macro_f1_loss": float(max(losses))}
+
+
+def _labelled(said: Outputs) -> list[str]:
+    """Corpora that have all seven labels."""
+    return [name for name in said.seven if name != CALM]
+
+
+def _macro_f1(part: tuple[FloatArray, NDArray[np.int64]]) -> float:
+    return macro_f1(part[1], softmax(part[0]))
+
+
+def _calibrate(said: Outputs, sources: Sources, report: dict[str, Any]) -> tuple[Scaling, NDArray[np.float64]]:
+    """Scale and bias of all 37 outputs, thresholds of the 28; figures go into ``report``."""
+    talk = [name for name in said.seven if name != GOEMOTIONS]
+    logits = np.concatenate([said.seven[name][0] for name in talk])
+    truth = np.concatenate([said.seven[name][1] for name in talk])
+    comments = said.seven[GOEMOTIONS]
+    seven = fit_seven({
+        "dialogue": Part(logits, truth, as_conversation(truth)),
+        "comments": Part(*comments, np.full(len(comments[1]), COMMENTS_WEIGHT / len(comments[1]))),
+    })  # fmt: skip
+    fine = fit_labels(said.fine, sources.fine_validation.fine)
+    probabilities = 1 / (1 + np.exp(-(said.fine * fine.scale + fine.bias)))
+    thresholds = best_thresholds(probabilities, sources.fine_validation.fine)
+    active, real = probabilities >= thresholds, sources.fine_validation.fine > 0
+    f1 = 2 * (active & real).sum(0) / np.maximum(active.sum(0) + real.sum(0), 1)
+    affect = fit_affect(said.affect, sources.affect_validation.affect.astype(np.float64))
+    report.update(**seven.figures, fine_macro_f1=round(float(f1.mean()), 4), **affect.figures)
+    scale = np.concatenate([part.scale for part in (seven, fine, affect)])
+    bias = np.concatenate([part.bias for part in (seven, fine, affect)])
+    return Scaling(scale, bias, {}), thresholds
 
 
 def _to_onnx(net: ExportNet, path: Path) -> None:
     ids = torch.arange(5)[None]
-    axes = {"ids": {0: "n", 1: "t"}, "probabilities": {0: "n"}}
+    names = ["probabilities", "emotions", "affect"]
+    axes = {"ids": {0: "n", 1: "t"}, **{name: {0: "n"} for name in names}}
     torch.onnx.export(
-        net,
-        (ids,),
-        str(path),
-        input_names=["ids"],
-        output_names=["probabilities"],
-        dynamic_axes=axes,
-        opset_version=OPSET,
+        net, (ids,), str(path), input_names=["ids"], output_names=names, dynamic_axes=axes, opset_version=OPSET,
         dynamo=False,
-    )
+    )  # fmt: skip
 
 
 def _quantise(source: Path, target: Path) -> None:
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     quantize_dynamic(
-        source,
-        target,
-        op_types_to_quantize=["MatMul"],
-        per_channel=True,
-        reduce_range=True,
-        weight_type=QuantType.QInt8,
-        extra_options={"MatMulConstBOnly": True},
-    )
+        source, target, op_types_to_quantize=["MatMul"], per_channel=True, reduce_range=True,
+        weight_type=QuantType.QInt8, extra_options={"MatMulConstBOnly": True},
+    )  # fmt: skip
 
 
-def _validation(path: Path, tokens: WordPiece, splits: TextSplits, max_length: int, threads: int) -> dict[str, Part]:
-    """Log-probabilities of the uncalibrated file; up to a constant a row they are its logits."""
-    from emo_face.runtime.engines.ort import OrtEngine
-
-    backend = OrtEngine(path, threads=threads)
-    parts = {}
-    for source, rows in splits.validation.items():
-        ids = (np.asarray([tokens.encode(clean(row.text), max_length)], np.int64) for row in rows)
-        said = np.concatenate([backend.run({"ids": row})[0] for row in ids]).astype(np.float64)
-        parts[source] = Part(np.log(np.maximum(said, 1e-12)), np.array([row.labels[0] for row in rows]))
-    return parts
-
-
-def _finish(
-    source: Path, target: Path, calibration: LogitAdjustment, vocabulary: tuple[str, ...], config: Mapping[str, Any]
-) -> None:
-    """Write the calibration into the graph and vocabulary, labels and origin into its metadata."""
+def _finish(source: Path, target: Path, scaling: Scaling, meta: Mapping[str, str]) -> None:
+    """Write the calibration into the graph, and vocabulary, labels, detector and origin into its metadata."""
     import onnx
     from onnx import numpy_helper
 
     model = onnx.load(str(source))
-    values = {"calibration_scale": [calibration.scale], "calibration_bias": calibration.bias}
+    values = {"calibration_scale": scaling.scale, "calibration_bias": scaling.bias}
     for tensor in model.graph.initializer:
         if tensor.name in values:
             value = np.asarray(values.pop(tensor.name), np.float32)
             tensor.CopyFrom(numpy_helper.from_array(value, tensor.name))
     if values:
         raise UserError(f"the exported graph has no {', '.join(values)}: this version of torch.onnx folds it")
-    meta = {
+    labels = {
+        "version": str(VERSION),
         "label_set": "basic7",
         "labels": json.dumps(list(basic7().labels)),
-        "max_length": str(config["max_length"]),
-        "vocabulary": "\n".join(vocabulary),
-        "training": json.dumps(dict(config), sort_keys=True),
-        "calibration": json.dumps({"strength": calibration.strength, "temperature": round(calibration.temperature, 4)}),
+        "emotions": json.dumps(list(label_set("goemotions28").labels)),
         "encoder": ENCODER_SOURCE,
-        "licence": "Apache-2.0; data GoEmotions and XED, CC-BY-4.0",
+        "licence": "Apache-2.0; data: see models/nano_text.md",
     }
-    onnx.helper.set_model_props(model, meta)
+    onnx.helper.set_model_props(model, {**labels, **meta})
     model.doc_string = "emo_face speech student"
     onnx.save(model, str(target))

