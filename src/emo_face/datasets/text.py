@@ -175,8 +175,8 @@ def lines(path: Path) -> Iterator[str]:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise UserError(
-            f"{path} not found; expected GoEmotions (Ekman) in {GOEMOTIONS_FOLDER}/, XED in {XED_FOLDER}/ and the other "
-            "corpora of models/nano_text.md beside them in the folder given by --data"
+            f"{path} not found; expected GoEmotions (Ekman) in {GOEMOTIONS_FOLDER}/, XED in {XED_FOLDER}/ and the "
+            "other corpora of models/nano_text.md beside them in the folder given by --data"
         ) from None
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not UTF-8 at byte {error.start}; save the file as UTF-8") from None

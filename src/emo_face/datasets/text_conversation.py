@@ -119,7 +119,7 @@ def read_commands(folder: Path) -> list[TextRow]:
 
 
 def read_emobank(path: Path) -> list[Affect]:
-    """EmoBank's sentences; its 1..5 become -1..1. Raises UserError naming the file, and the line where a cell is bad."""
+    """EmoBank's sentences; its 1..5 become -1..1. Raises UserError naming the file, and the line of a bad cell."""
     try:
         with path.open(encoding="utf-8", newline="") as file:
             table = list(csv.DictReader(file))

@@ -1,4 +1,4 @@
-"""The speech student at run time: what was said in, calibrated emotions, valence and arousal out. onnxruntime, NumPy."""
+"""The speech student at run time: what was said in, calibrated emotions out. onnxruntime and NumPy only."""
 
 from __future__ import annotations
 

@@ -122,7 +122,8 @@ class WordPiece:
 
         A window ends behind a sentence mark if one is near, so that sentences stay whole.
         """
-        room, windows, start = max_length - 2, [], 0
+        room, start = max_length - 2, 0
+        windows: list[list[int]] = []
         while start < len(pieces) or not windows:
             left = -(-(len(pieces) - start) // room)
             end = start + (-(-(len(pieces) - start) // left) if left else 0)

@@ -97,9 +97,7 @@ def fit_labels(logits: FloatArray, truth: FloatArray) -> Scaling:
     return Scaling(np.array(scales), np.array(biases), {})
 
 
-def _platt(
-    x: NDArray[np.float64], logit: FloatArray, target: FloatArray
-) -> tuple[float, NDArray[np.float64]]:
+def _platt(x: NDArray[np.float64], logit: FloatArray, target: FloatArray) -> tuple[float, NDArray[np.float64]]:
     said = logit * x[0] + x[1]
     slope = expit(said) - target
     value = float((np.logaddexp(0, said) - target * said).mean() + 1e-3 * (x[0] - 1) ** 2)

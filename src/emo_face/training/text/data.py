@@ -144,9 +144,7 @@ def long_lines(sources: Sources, count: int, generator: np.random.Generator) -> 
     return table(texts, np.array(targets).reshape(-1, len(basic7())))
 
 
-def encode(
-    rows: Table, tokens: WordPiece, max_length: int, generator: np.random.Generator
-) -> list[list[int]]:
+def encode(rows: Table, tokens: WordPiece, max_length: int, generator: np.random.Generator) -> list[list[int]]:
     """Augmented ids of every row."""
     return [tokens.encode(clean(augment(text, generator)), max_length) for text in rows.texts]
 

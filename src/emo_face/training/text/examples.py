@@ -28,7 +28,6 @@ from emo_face.datasets.text import (
 )
 from emo_face.datasets.text_conversation import (
     COMMANDS,
-
     GOEMOTIONS_28_FOLDER,
     TOPICAL_CHAT,
     TOPICAL_CHAT_FILES,
@@ -150,7 +149,7 @@ def read_sources(data: Path) -> Sources:
     splits = read_splits(folder)
     held_out = {clean(row.text) for part in (splits.validation, splits.test) for rows in part.values() for row in rows}
     texts, fine = read_goemotions_28(folder / GOEMOTIONS_28_FOLDER, "train")
-    fine_of = {text: labels for text, labels in zip(texts, fine, strict=True)}
+    fine_of = dict(zip(texts, fine, strict=True))
     goemotions = [row for row in splits.train if row.source == GOEMOTIONS]
     xed = [row for row in splits.train if row.source == XED]
     fine_rows = np.stack([fine_of.get(row.text, np.full(28, np.nan, np.float32)) for row in goemotions])
@@ -207,5 +206,3 @@ def _hashes(folder: Path) -> dict[str, str]:
         *(f"{TOPICAL_CHAT}/{name}" for name in TOPICAL_CHAT_FILES),
     ]  # fmt: skip
     return {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names}
-
-

@@ -55,6 +55,8 @@ class TextTraining:
     fine_weight: float = 6.0
     """Of the mean binary cross-entropy of the 28 labels, beside the cross-entropy of the seven."""
     affect_weight: float = 5.0
+    steps: int = 0
+    """Optimiser steps of the run; 0: all of its epochs."""
     start: str = ""
     """sha256 of the student that the run starts from; empty: from the encoder."""
     frozen_layers: int = 0
@@ -81,7 +83,12 @@ def outputs_of(net: Any, tokens: Any, texts: Sequence[str], max_length: int, bat
 
 
 def train(
-    data: Path, out: Path, config: TextTraining, encoder: Path | None = None, threads: int = 1, start: Path | None = None
+    data: Path,
+    out: Path,
+    config: TextTraining,
+    encoder: Path | None = None,
+    threads: int = 1,
+    start: Path | None = None,
 ) -> Path:
     """Train all epochs and return the checkpoint's path; a checkpoint of the same run in ``out`` is taken up.
 
@@ -134,12 +141,16 @@ def _epochs(net: Any, tokens: Any, sources: Sources, config: TextTraining, out: 
     optimiser = torch.optim.AdamW(groups, config.learning_rate, weight_decay=config.weight_decay, fused=True)
     noise = min(config.noise_rows, len(sources.fixed) // 40)
     rows = len(draw_epoch(sources, noise, np.random.default_rng((config.seed, 0))))
-    steps = config.epochs * -(-rows // config.batch_size)
+    steps = config.steps or config.epochs * -(-rows // config.batch_size)
     warm = max(1, int(config.warmup * steps))
     place, found = checkpoints.Progress(), checkpoints.newest(out)
     if found is not None:
         place = checkpoints.load(found, net, optimiser, asdict(config), put=_put)
-    columns = (TextColumn("{task.description} {task.completed}/{task.total}"), TimeElapsedColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description} {task.completed}/{task.total}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, refresh_per_second=0.2) as progress:
         task = progress.add_task("text student", total=steps, completed=place.step)
         for epoch in range(place.epoch, config.epochs):
@@ -154,12 +165,15 @@ def _epochs(net: Any, tokens: Any, sources: Sources, config: TextTraining, out: 
                 total += _step(net, batch, optimiser, config, scale) * len(batch.ids)
                 count += len(batch.ids)
                 place.step += 1
+                done = place.step == steps
                 progress.update(task, completed=place.step, description=f"epoch {epoch + 1} loss {total / count:.3f}")
                 if place.step % CHECKPOINT_STEPS == 0:
                     mark = checkpoints.Progress(place.step, epoch, index + 1)
                     state = [checkpoints.random_state()]
                     checkpoints.save(out, mark, net, optimiser, asdict(config), state, _state)
                     print(f"step {place.step}/{steps} loss {total / count:.4f}", flush=True)
+                if done:
+                    break
             place.position = 0
             yield total / max(count, 1)
 

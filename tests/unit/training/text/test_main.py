@@ -69,7 +69,10 @@ def other_sources(folder: Path, generator: np.random.Generator) -> None:
         for i, label in enumerate(generator.integers(0, 7, 400))
     ]
     (emobank / "emobank.csv").write_text("id,split,V,A,D,text\n" + "".join(scores))
-    for language, words in {"de": "der hund und die katze sind nicht hier", "es": "el perro no quiere comer hoy"}.items():
+    for language, words in {
+        "de": "der hund und die katze sind nicht hier",
+        "es": "el perro no quiere comer hoy",
+    }.items():
         rows = (" ".join(generator.permutation(words.split())[:5]) for _ in range(300))
         (other / f"{language}.tsv").write_text("".join(f"{text}\t1\n" for text in rows))
 
