@@ -101,17 +101,21 @@ def read_topical_chat(folder: Path) -> list[TextRow]:
     return rows
 
 
-def read_commands(folder: Path) -> list[TextRow]:
-    """Neutral commands and questions: CLINC150's training lines and HWU64's, without intents that are often felt."""
+def read_commands(folder: Path, held_out: bool = False) -> list[TextRow]:
+    """Neutral commands and questions, without intents that are often felt.
+
+    Args:
+        held_out: CLINC150's validation and test lines instead of its training lines and HWU64.
+    """
     neutral = basic7().index("Neutral")
     rows, seen = [], set()
     for name, intent_column, least in (("clinc150.tsv", 1, 3), ("hwu64_home_robot.tsv", 0, 2)):
         path = folder / name
         for number, line in enumerate(lines(path), 1):
             fields = columns(path, number, line, least)
-            held_out = least == 3 and fields[0] != "train"
+            part_held_out = least == 3 and fields[0] != "train"
             text = fields[-1].strip()
-            if held_out or fields[intent_column] in NOT_NEUTRAL_INTENTS or text.lower() in seen:
+            if part_held_out != held_out or fields[intent_column] in NOT_NEUTRAL_INTENTS or text.lower() in seen:
                 continue
             seen.add(text.lower())
             rows.append(TextRow(text, (neutral,), COMMANDS, True))

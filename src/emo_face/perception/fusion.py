@@ -5,11 +5,16 @@ Source of the method: Genest & Zidek, "Combining probability distributions", Sta
 
 Each source s says a distribution p_s with a reliability r_s in [0, 1] (image quality, age of the speech). The pool is
 
-    log p = sum_s  r_s * e_s * log(p_s) / T_s  + constant,      e_s = 1 + (w_s - 1) * c_s,
-    c_s = 1 - prod over other sources j of (1 - r_j * i_j),     i_j = 1 - entropy(p_j) / log n.
+    log p = sum_s  r_s * e_s * h_s * log(p_s) / T_s  + constant,    e_s = 1 + (w_s - 1) * c_s,
+    c_s = 1 - prod over other sources j of (1 - r_j * i_j),         i_j = 1 - entropy(p_j) / log n,
+    h_s = 1 - (1 - k_s) * p_s(Neutral) * a_s,                       a_s = 1 - prod over j of (1 - r_j i_j (1 - p_j(Neutral))).
 
 T_s calibrates a source on its own. w_s is its learned weight in company: because c_s is how much the others really have
 to say, a source that is missing, stale, worthless (r = 0) or knows nothing (uniform) changes nothing at all.
+
+k_s is what a source's *silence* is worth against a feeling that another one reports: people who speak of their fear
+often keep a still face, and people who smile say ordinary things, so "neutral" is weaker evidence than an emotion. At
+k = 1 the pool is the ordinary one; a_s, how much feeling the others report, leaves neutral with neutral as it is.
 """
 
 from __future__ import annotations
@@ -31,6 +36,7 @@ from emo_face.core.numeric import log_softmax
 from emo_face.core.types import FloatArray
 from emo_face.core.versions import known_version
 
+NEUTRAL = "Neutral"
 FLOOR = 1e-4
 """Lowest probability believed from a source: no source may veto a label."""
 
@@ -39,11 +45,13 @@ Unit = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
 
 class SourceParameters(BaseModel):
-    """Temperature of a source on its own, its weight beside others, and the quality from which it counts in full."""
+    """Temperature of a source on its own, its weight beside others, what its silence (Neutral) is worth against a
+    feeling that others report, and the quality from which it counts in full."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     weight: Annotated[float, Field(ge=0, le=10, allow_inf_nan=False)] = 1.0
+    still: Unit = 1.0
     temperature: Positive = 1.0
     trusted: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] = 1.0
 
@@ -172,20 +180,31 @@ def pool_log(
         (..., n) normalised log-probabilities.
     """
     n = len(label_set(parameters.label_set))
-    calibrated, said = {}, {}
+    labels = label_set(parameters.label_set).labels
+    neutral = labels.index(NEUTRAL) if NEUTRAL in labels else None
+    calibrated, said, felt, silent = {}, {}, {}, {}
     for name, values in probabilities.items():
         p = np.clip(np.asarray(values, dtype=np.float64), FLOOR, None)
         log_p = log_softmax(np.log(p / p.sum(-1, keepdims=True)) / parameters.source(name).temperature)
         information = 1.0 + (np.exp(log_p) * log_p).sum(-1, keepdims=True) / math.log(n)
         calibrated[name] = log_p
         said[name] = min(reliability[name], 1.0) * np.clip(information, 0.0, 1.0)
+        calm = np.exp(log_p[..., neutral, None]) if neutral is not None else np.zeros_like(information)
+        felt[name] = said[name] * (1.0 - calm)
+        silent[name] = calm
     logits = np.zeros(n)
     for name, log_p in calibrated.items():
-        silence = [1.0 - value for other, value in said.items() if other != name]
-        company = 1.0 - math.prod(silence[1:], start=silence[0]) if silence else 0.0
-        exponent = 1.0 + (parameters.source(name).weight - 1.0) * company
+        source = parameters.source(name)
+        exponent = 1.0 + (source.weight - 1.0) * _others(said, name)
+        exponent = exponent * (1.0 - (1.0 - source.still) * silent[name] * _others(felt, name))
         logits = logits + min(reliability[name], 1.0) * exponent * log_p
     return np.asarray(log_softmax(logits), np.float64)
+
+
+def _others(shares: Mapping[str, NDArray[np.float64]], name: str) -> NDArray[np.float64] | float:
+    """What all sources but ``name`` have together: 1 - prod (1 - share); 0 if there is no other."""
+    rest = [1.0 - value for other, value in shares.items() if other != name]
+    return 1.0 - math.prod(rest[1:], start=rest[0]) if rest else 0.0
 
 
 def _pool(opinions: Mapping[str, Opinion], parameters: FusionParameters) -> NDArray[np.float64]:

@@ -22,7 +22,7 @@ from emo_face.runtime.engines.select import Engines
 from emo_face.runtime.store import sha256_of
 
 BATCH = 32
-TRUSTED = 0.3  # quality from which the model's word is taken as it is; below it the answer fades to flat
+TRUSTED = 0.3  # quality from which the fusion takes the model's word as it is; below it the pool fades it to flat
 
 PLAN = Plan(
     "nano_face",
@@ -37,8 +37,9 @@ class FaceReading:
     """What one face shows.
 
     Attributes:
-        probabilities: (7,) in the order of basic7; flat where ``quality`` is 0.
-        quality: [0, 1]; size, sharpness, light, pose and the model's own doubt that this is a face.
+        probabilities: (7,) in the order of basic7, whatever the quality; flat where that is 0.
+        quality: [0, 1]; size, sharpness, light, pose and the model's own doubt that this is a face. The pool discounts
+            by it, once (:mod:`emo_face.perception.fusion`).
     """
 
     probabilities: FloatArray
@@ -87,8 +88,7 @@ class FaceStudent:
         readings = [FaceReading(flat, 0.0)] * len(faces)
         for row, i in enumerate(good):
             quality = face_quality(crops[row], faces[i], picture.shape).total * float(is_face[row])
-            trust = min(1.0, quality / TRUSTED)
-            readings[i] = FaceReading(trust * probabilities[row] + (1 - trust) * flat, quality)
+            readings[i] = FaceReading(probabilities[row] if quality > 0 else flat, quality)
         return readings
 
     def classify(self, crops: NDArray[np.uint8]) -> tuple[FloatArray, FloatArray]:

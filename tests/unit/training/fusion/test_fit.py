@@ -49,7 +49,8 @@ def test_pairs_are_balanced_and_repeatable() -> None:
     rng = np.random.default_rng(2)
     a, b = student(1.0, rng), student(1.0, rng)
     pairs = make_pairs(a, b, np.random.default_rng(5), per_class=20)
-    assert np.bincount(pairs.truth).tolist() == [20] * 7
+    assert np.bincount(pairs.truth).tolist() == [20] * 6 + [120]  # half of a conversation is neutral
+    assert {str(kind) for kind in pairs.kind} == {"agree", "still_face", "ordinary_words"}
     again = make_pairs(a, b, np.random.default_rng(5), per_class=20)
     np.testing.assert_array_equal(pool(pairs, START), pool(again, START))
 
