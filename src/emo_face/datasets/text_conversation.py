@@ -30,17 +30,41 @@ CALM = {"Neutral", "Curious to dive deeper"}
 about the line ("I like the original trilogy": Surprised), so those lines are not used."""
 
 NOT_NEUTRAL_INTENTS = {
-    "oos", "greeting", "goodbye", "thank_you", "tell_joke", "meaning_of_life", "are_you_a_bot", "report_fraud",
-    "report_lost_card", "lost_luggage", "damaged_card", "card_declined", "account_blocked", "who_made_you",
-    "general_praise", "general_quirky", "general_joke", "general_negate", "general_dontcare", "general_commandstop",
-    "social_post", "music_likeness", "play_game",
-}  # fmt: skip
+    "oos",
+    "greeting",
+    "goodbye",
+    "thank_you",
+    "tell_joke",
+    "meaning_of_life",
+    "are_you_a_bot",
+    "report_fraud",
+    "report_lost_card",
+    "lost_luggage",
+    "damaged_card",
+    "card_declined",
+    "account_blocked",
+    "who_made_you",
+    "general_praise",
+    "general_quirky",
+    "general_joke",
+    "general_negate",
+    "general_dontcare",
+    "general_commandstop",
+    "social_post",
+    "music_likeness",
+    "play_game",
+}
 """Intents with lines such as "that's wrong again" or "you are the best": not every one of them is neutral."""
 
 MELD_LABELS = {
-    "anger": "Anger", "disgust": "Disgust", "fear": "Fear", "joy": "Happy", "sadness": "Sad", "surprise": "Surprise",
+    "anger": "Anger",
+    "disgust": "Disgust",
+    "fear": "Fear",
+    "joy": "Happy",
+    "sadness": "Sad",
+    "surprise": "Surprise",
     "neutral": "Neutral",
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,6 @@ from typing import Any
 from emo_face_msgs.msg import EmotionScoresArray
 from sensor_msgs.msg import Image
 
-from emo_face.core.geometry import apparent_size
 from emo_face.core.labels import label_set
 from emo_face.core.transcript import language
 from emo_face.core.types import Emotion, ImageArray, Person, Speech
@@ -193,11 +192,10 @@ class PerceptionNode(EmoNode):
         except ImageError as error:
             self._skip("bad_image", f"image not used: {error}")
             return
-        speech = self._speech(self._look.people if self._look is not None else ())
-        result = pipeline.process(frame, stamp, speech)
-        said = [replace(e, words=speech.get(p.person_id)) for p, e in zip(result.people, result.emotions, strict=True)]
-        result = replace(result, emotions=tuple(said))
-        self._look = PerceivedFrame(frame, result.people)
+        ids = [person.person_id for person in (self._look.people if self._look is not None else ())]
+        speech, room = self._heard.assign(ids, now, self._limits.ttl, self._pipeline.mouths.speaker)
+        result = self._pipeline.process(frame, stamp, speech, room)
+        self._look = Look(frame, result.people)
         self._publish(result, msg.header, frame, stamp)
         self._voice(speech, msg.header)
 
@@ -234,7 +232,21 @@ class PerceptionNode(EmoNode):
         self.drop(reason, text)
 
     def _publish(self, result: FrameResult, header: Any, frame: ImageArray, stamp: float) -> None:
-        self._tell(result.people, result.emotions, header, (frame.shape[1], frame.shape[0]), stamp)
+        size = (frame.shape[1], frame.shape[0])
+        assert self._pipeline is not None
+        latency = max(self.clock.now() - stamp, 0.0)
+        model = self._pipeline.emotion.name
+        self._scores.publish(
+            scores_message(
+                result.people,
+                result.emotions,
+                header=header,
+                size=size,
+                model=model,
+                latency=latency,
+                room=result.room,
+            )
+        )
         self.degraded((*result.warnings, *self._engines.warnings))
         for stage, spent in result.timings.items():
             self.health.latency(f"stage.{stage}", spent)

@@ -42,5 +42,9 @@ class EmotionModel(ABC):
             now: seconds, in the clock of the frames.
         """
 
+    def hear(self, speech: Speech, now: float) -> Emotion | None:
+        """What words say that nobody in view said; None if the model does not read words, or these no more."""
+        return None
+
     def reset(self) -> None:  # noqa: B027  a model without memory has nothing to do
         """Forget everybody: the clock jumped back, or the node was activated again."""

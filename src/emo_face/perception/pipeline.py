@@ -19,6 +19,7 @@ from emo_face.perception.detect_face import FaceDetector
 from emo_face.perception.detect_yolo import Body
 from emo_face.perception.emotion import EmotionModel
 from emo_face.perception.smooth import EmotionSmoother
+from emo_face.perception.speaker import MouthMotion
 from emo_face.perception.track import PersonTracker
 
 
@@ -41,6 +42,7 @@ class FrameResult:
         timings: stage -> seconds (``bodies``, ``faces``, ``closer``, ``track``, ``emotion``, ``total``); two overlap.
         detector: the detectors in use, for example ``yolo11n+yunet``.
         warnings: degradations in force, each with its fix; the node turns them into a diagnostic.
+        room: what words say that nobody in view said; None if there are none.
     """
 
     people: tuple[Person, ...]
@@ -48,6 +50,7 @@ class FrameResult:
     timings: Mapping[str, float]
     detector: str
     warnings: tuple[str, ...] = ()
+    room: Emotion | None = None
 
 
 class PerceptionPipeline:
@@ -74,6 +77,7 @@ class PerceptionPipeline:
         self.closer_look = closer_look
         self.bodies, self.faces, self.emotion = bodies, faces, emotion
         self.tracker = tracker or PersonTracker()
+        self.mouths = MouthMotion()
         labels = label_set(emotion.label_set)
         self.smoother = EmotionSmoother(labels, smoothing, thresholds=emotion.thresholds, own_affect=emotion.own_affect)
         self.detector = f"{bodies.name}+{faces.name}" if bodies is not None else faces.name
@@ -84,6 +88,7 @@ class PerceptionPipeline:
     def reset(self) -> None:
         """Forget everybody: after activation, or when the clock jumped back."""
         self.tracker.reset()
+        self.mouths.reset()
         self.smoother.reset()
         self.emotion.reset()
 
@@ -117,13 +122,19 @@ class PerceptionPipeline:
             timings["closer"] = time.perf_counter() - start
         return people
 
-    def process(self, frame: ImageArray, now: float, speech: Mapping[str, Speech] | None = None) -> FrameResult:
+    def process(
+        self,
+        frame: ImageArray,
+        now: float,
+        speech: Mapping[str, Speech] | None = None,
+        room: Speech | None = None,
+    ) -> FrameResult:
         """Read one frame.
 
         Args:
             frame: H x W x 3 BGR uint8.
             now: seconds, the frame's stamp.
-            speech: person id -> what that person said lately.
+            speech: person id -> what that person said lately. room: what was said lately by nobody in view.
 
         Raises:
             ValueError: the frame is not H x W x 3 uint8 with pixels in it, or ``now`` is not finite.
@@ -135,12 +146,14 @@ class PerceptionPipeline:
         detections = self.detect(frame, timings)
         tracking = time.perf_counter()
         people = self.tracker.update(detections, now)
+        self.mouths.update(frame, people, now)
         reading = time.perf_counter()
         raw = self.emotion.estimate(frame, people, speech or {}, now) if people else []
         emotions = self.smoother.update([person.person_id for person in people], raw, now)
         end = time.perf_counter()
         timings.update(track=reading - tracking, emotion=end - reading, total=end - start)
-        return FrameResult(tuple(people), tuple(emotions), timings, self.detector, self.warnings)
+        heard = self.emotion.hear(room, now) if room is not None else None
+        return FrameResult(tuple(people), tuple(emotions), timings, self.detector, self.warnings, heard)
 
 
 def _timed(detect: Callable[[ImageArray], list[Face]], frame: ImageArray) -> tuple[list[Face], float]:

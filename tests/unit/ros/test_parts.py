@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import math
 import threading
+from collections.abc import Sequence
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emo_face.core.types import Box, Face, Person
 from emo_face.ros.clock import StampGate, seconds
 from emo_face.ros.diagnostics import ERROR, OK, WARN, Health
 from emo_face.ros.images.latest import Latest, Worker
-from emo_face.ros.messages.speech import Heard, SpeechLimits, SpeechRefused, read_speech
+from emo_face.ros.messages.speech import ALONE, BY_MOUTH, Heard, SpeechLimits, SpeechRefused, read_speech
 
 finite = st.floats(-1e9, 1e9)
 
@@ -194,24 +195,30 @@ def test_unsure_stale_and_unfinished_speech_is_refused(msg: SimpleNamespace, rea
     assert refused.value.reason == reason
 
 
-def person(name: str, size: float) -> Person:
-    return Person(name, 1.0, None, Face(Box(0, 0, size, size), 1.0))
+def nobody(ids: Sequence[str], now: float) -> str:
+    return ""
 
 
-def height(someone: Person) -> float:
-    assert someone.face is not None
-    return someone.face.box.height
-
-
-def test_speech_is_given_to_the_nearest_and_forgotten_in_time() -> None:
-    heard = Heard()
-    people = [person("p1", 20), person("p2", 50)]
-    assert heard.by_person(people, 100.0, 5.0, height) == {}
-    heard.hear(read_speech(SimpleNamespace(data="hello"), 100.0, LIMITS))
-    assert set(heard.by_person(people, 104.0, 5.0, height)) == {"p2"}
-    assert heard.by_person([], 104.0, 5.0, height) == {}
-    assert heard.by_person(people, 105.1, 5.0, height) == {}
-    assert heard.by_person(people, 99.0, 5.0, height) == {}  # from before a clock jump
+def test_words_go_to_who_said_them_or_to_the_room_and_never_to_the_largest() -> None:
+    heard, said = Heard(), SimpleNamespace(data="hello")
+    assert heard.assign(["p1", "p2"], 100.0, 5.0, nobody) == ({}, None)
+    heard.hear(read_speech(said, 100.0, LIMITS))
+    people, room = heard.assign(["p1", "p2"], 101.0, 5.0, nobody)
+    assert people == {}
+    assert room is not None
+    assert room.text == "hello"
+    assert heard.assign(["p1"], 102.0, 5.0, nobody)[0] == {}  # decided when it was said
+    assert heard.assign(["p1"], 105.1, 5.0, nobody) == ({}, None)
+    assert heard.assign(["p1"], 99.0, 5.0, nobody) == ({}, None)  # from before a clock jump
+    heard.hear(read_speech(said, 200.0, LIMITS))
+    moved, _ = heard.assign(["p1", "p2"], 200.5, 5.0, lambda ids, now: "p1")
+    assert moved["p1"].attribution == BY_MOUTH
+    assert set(heard.assign(["p1", "p2"], 201.0, 5.0, lambda ids, now: "p2")[0]) == {"p1"}
+    assert heard.assign(["p2"], 202.0, 5.0, nobody)[1] is not None  # the speaker is gone, the words are still answered
+    heard.hear(read_speech(said, 300.0, LIMITS))
+    assert heard.assign(["p3"], 300.5, 5.0, nobody)[0]["p3"].attribution == ALONE
+    heard.hear(replace(read_speech(said, 400.0, LIMITS), speaker="p2"))
+    assert set(heard.assign(["p1", "p2"], 400.5, 5.0, lambda ids, now: "p1")[0]) == {"p2"}
 
 
 def test_sentences_about_qos_name_the_parameter() -> None:

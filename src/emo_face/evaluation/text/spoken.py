@@ -87,7 +87,9 @@ def hand_made(read: Callable[[str], Reading], rows: Sequence[HandLine]) -> dict[
 def foreign(read: Callable[[str], Reading], rows: Sequence[HandLine]) -> dict[str, Any]:
     """How many lines are read right, and how many are right or refused."""
     said = [read(row.text) for row in rows]
-    right = [int(r.probabilities.argmax()) in row.labels and r.quality >= QUIET for r, row in zip(said, rows, strict=True)]
+    right = [
+        int(r.probabilities.argmax()) in row.labels and r.quality >= QUIET for r, row in zip(said, rows, strict=True)
+    ]
     refused = [reading.quality < QUIET for reading in said]
     both = [a or b for a, b in zip(right, refused, strict=True)]
     return {"foreign_lines": len(rows), "foreign_right": sum(right), "foreign_right_or_refused": sum(both)}

@@ -41,7 +41,7 @@ class LanguageDetector:
     bias: float
 
     def english(self, cleaned: str, vote: float = 0.0) -> float:
-        """P(English) in [0, 1] of a cleaned line; ``vote``: log-odds by the recogniser's language tag, 0 without one."""
+        """P(English) in [0, 1] of a cleaned line; ``vote``: log-odds by a language tag, 0 without one."""
         found = list(features(cleaned))
         score = self.bias + (vote or ENGLISH_VOTE)
         if found:

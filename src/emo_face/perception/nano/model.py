@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -25,6 +26,7 @@ from emo_face.runtime.store import ModelStore, fix, sha256_of
 
 FUSION_FILE = "nano_fusion.yaml"
 REMEMBERED_UTTERANCES = 64
+FINE_LABELS = "goemotions28"
 
 
 class Reading(Protocol):
@@ -45,13 +47,26 @@ class FaceReader(Protocol):
     def read(self, frame: ImageArray, faces: Sequence[Face]) -> Sequence[Reading]: ...
 
 
+class WordReading(Reading, Protocol):
+    """And (28,) probabilities of the set ``goemotions28``, valence and arousal in [-1, 1]."""
+
+    @property
+    def emotions(self) -> FloatArray: ...
+
+    @property
+    def valence(self) -> float: ...
+
+    @property
+    def arousal(self) -> float: ...
+
+
 class TextReader(Protocol):
     """Reads one utterance; :class:`emo_face.perception.nano.text.TextStudent` fills it."""
 
     hashes: Mapping[str, str]
     languages: tuple[str, ...]
 
-    def read(self, text: str, locale: str = "") -> Reading: ...
+    def read(self, text: str, locale: str = "") -> WordReading: ...
 
 
 class ShapeOpinion(Protocol):
@@ -110,7 +125,7 @@ class NanoEmotion(EmotionModel):
             **(text.hashes if text is not None else {}),
         }
         self.languages = None if text is None else text.languages
-        self._heard: OrderedDict[tuple[str, str], Reading] = OrderedDict()
+        self._heard: OrderedDict[tuple[str, str], WordReading] = OrderedDict()
 
     def reset(self) -> None:
         """Forget everybody's resting face and what was said (the clock jumped back, the node was activated again)."""
@@ -139,11 +154,27 @@ class NanoEmotion(EmotionModel):
                 # the person's own resting face.
                 seen = reading.quality if reading is not None else 1.0
                 said["blendshapes"] = (shape.probabilities, seen * (1 + shape.settled) / 2)
-            heard, trust = self._listen(speech.get(key), now)
-            if heard is not None:
-                said["speech"] = (heard.probabilities, heard.quality * trust)
-            out.append(self._fuse(said, shape.expression if shape is not None else None))
+            words = speech.get(key)
+            heard, trust = self._listen(words, now)
+            if heard is not None and words is not None:
+                said["speech"] = (heard.probabilities, heard.quality * trust * words.attribution)
+            emotion = self._fuse(said, shape.expression if shape is not None else None)
+            if heard is not None and words is not None and heard.quality > 0:
+                emotion = self._with_words(emotion, words, heard, trust)
+            out.append(emotion)
         return out
+
+    def hear(self, speech: Speech, now: float) -> Emotion | None:
+        """What words of nobody in view say: the speech student alone, fading as for a person."""
+        heard, trust = self._listen(speech, now)
+        if heard is None or not heard.quality * trust > 0:
+            return None
+        emotion = self._fuse({"speech": (heard.probabilities, heard.quality * trust)}, None)
+        return self._with_words(emotion, speech, heard, trust)
+
+    def _with_words(self, emotion: Emotion, speech: Speech, heard: WordReading, trust: float) -> Emotion:
+        """With the words, and their 28 emotions as long as the words count."""
+        return replace(emotion, fine_label_set=FINE_LABELS, fine_probabilities=trust * heard.emotions, words=speech)
 
     def _fuse(self, said: Mapping[str, tuple[FloatArray, float]], arkit: FloatArray | None) -> Emotion:
         """Pool source -> (probabilities, quality)."""
@@ -164,7 +195,7 @@ class NanoEmotion(EmotionModel):
         readings = self._face.read(frame, [face for _, face in seen])
         return {person_id: reading for (person_id, _), reading in zip(seen, readings, strict=True)}
 
-    def _listen(self, speech: Speech | None, now: float) -> tuple[Reading | None, float]:
+    def _listen(self, speech: Speech | None, now: float) -> tuple[WordReading | None, float]:
         """What an utterance says, and how far to trust it now: words are read once, only their weight fades."""
         if speech is None:
             return None, 0.0

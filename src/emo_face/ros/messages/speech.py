@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from emo_face.core import transcript
-from emo_face.core.types import Person, Speech
+from emo_face.core.types import Speech
 from emo_face.ros.clock import seconds
 
 
@@ -62,11 +62,16 @@ def read_speech(msg: Any, now: float, limits: SpeechLimits) -> Speech:
     return Speech(said.text, min(stamp, now), min(confidence, 1.0), "", locale)
 
 
+ALONE, BY_MOUTH = 0.9, 0.8
+"""How sure it is that the only person in view said it, and the one whose mouth moved: somebody may speak unseen."""
+
+
 class Heard:
-    """The last utterance, given to the person who most likely said it. Thread-safe by replacement."""
+    """The last utterance, given to the person who said it or to nobody. Thread-safe by replacement."""
 
     def __init__(self) -> None:
         self._last: Speech | None = None
+        self._given: Speech | None = None
 
     def hear(self, speech: Speech) -> None:
         """Take in an utterance."""
@@ -74,19 +79,30 @@ class Heard:
 
     def clear(self) -> None:
         """Forget it."""
-        self._last = None
+        self._last = self._given = None
 
-    def by_person(
-        self, people: Sequence[Person], now: float, ttl: float, size: Callable[[Person], float]
-    ) -> Mapping[str, Speech]:
-        """Person id -> speech: of the named speaker, else of the nearest person, the one of the largest ``size``."""
+    def assign(
+        self, ids: Sequence[str], now: float, ttl: float, moving: Callable[[Sequence[str], float], str]
+    ) -> tuple[Mapping[str, Speech], Speech | None]:
+        """Person id -> speech, and what was said by nobody in view. At most one of the two is there.
+
+        The named speaker said it; else the only person in view; else the one whose mouth clearly moves, who is the
+        answer of ``moving`` for the ids and the time, "" if it is nobody. Who said it is decided once, at the first
+        frame after it: later on mouths move for other reasons.
+        """
         speech = self._last
-        if speech is None or not people or not 0 <= now - speech.stamp <= ttl:
-            return {}
-        ids = [person.person_id for person in people]
-        if speech.speaker:
-            return {speech.speaker: speech} if speech.speaker in ids else {}
-        return {max(people, key=size).person_id: speech}
+        if speech is None or not 0 <= now - speech.stamp <= ttl:
+            return {}, None
+        given = self._given
+        if given is None or (given.text, given.stamp) != (speech.text, speech.stamp):
+            given = self._given = speech if speech.speaker else _attributed(speech, ids, moving(ids, now))
+        return ({given.speaker: given}, None) if given.speaker and given.speaker in ids else ({}, given)
+
+
+def _attributed(speech: Speech, ids: Sequence[str], moving: str) -> Speech:
+    if len(ids) == 1:
+        return replace(speech, speaker=ids[0], attribution=ALONE)
+    return replace(speech, speaker=moving, attribution=BY_MOUTH) if moving else speech
 
 
 def speech_type(wanted: str) -> Any:

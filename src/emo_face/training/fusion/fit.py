@@ -79,10 +79,7 @@ def make_pairs(face: Source, speech: Source, rng: np.random.Generator, per_class
     Half of all scenes are neutral, as in conversation: what is fitted on balanced ones alarms too often.
     """
     neutral = basic7().index("Neutral")
-    rows = {
-        name: {c: s.of(c) for c in range(len(basic7()))}
-        for name, s in (("face", face), ("speech", speech))
-    }
+    rows = {name: {c: s.of(c) for c in range(len(basic7()))} for name, s in (("face", face), ("speech", speech))}
     emotions = sum(len(found) >= LEAST_ROWS for c, found in rows["speech"].items() if c != neutral)
     drawn: list[tuple[int, int, int]] = []
     kinds: list[str] = []
@@ -180,7 +177,9 @@ def cross_validate(face: Source, speech: Source, start: FusionParameters, seed: 
     }
 
 
-def scenarios(face: Source, speech: Source, parameters: FusionParameters, seed: int, rows: int = 400) -> dict[str, float]:
+def scenarios(
+    face: Source, speech: Source, parameters: FusionParameters, seed: int, rows: int = 400
+) -> dict[str, float]:
     """What the pool makes of scenes that matter to a robot, drawn from real predictions.
 
     Keys: strong words over a still face (share with the words' label active, and as top), neutral words over a smile

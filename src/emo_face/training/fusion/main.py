@@ -45,7 +45,7 @@ def faces(folds: Path, data: Path) -> Source:
     strangers = [j for j in judge(load_student(), read_strangers(data)) if int(j.person.split(":")[-1]) % 2 == FITTED]
     numbers = {person: len(people) + i for i, person in enumerate(sorted({j.person for j in strangers}))}
     return Source(
-        np.array([basic7().index(f.label) for f in (*rows, *strangers)]),
+        np.array([basic7().index(label) for label in (*(f.label for f in rows), *(j.label for j in strangers))]),
         np.array([*(f.probabilities(found.temperature) for f in rows), *(j.probabilities for j in strangers)]),
         np.array([*(people[f.source, f.person] for f in rows), *(numbers[j.person] for j in strangers)]),
         np.array([*(f.source == LONDON for f in rows), *(True for _ in strangers)]),

@@ -90,8 +90,14 @@ def fit_labels(logits: FloatArray, truth: FloatArray) -> Scaling:
     """Platt scaling of each of k independent labels; ``truth`` (n, k) holds 0 and 1."""
     scales, biases = [], []
     for column, target in zip(logits.T, truth.T, strict=True):
-        found = minimize(_platt, np.array([1.0, 0.0]), (column, target), jac=True, method="L-BFGS-B",
-                         bounds=[(0.2, 5.0), (-10.0, 10.0)]).x  # fmt: skip
+        found = minimize(
+            _platt,
+            np.array([1.0, 0.0]),
+            (column, target),
+            jac=True,
+            method="L-BFGS-B",
+            bounds=[(0.2, 5.0), (-10.0, 10.0)],
+        ).x
         scales.append(float(found[0]))
         biases.append(float(found[1]))
     return Scaling(np.array(scales), np.array(biases), {})

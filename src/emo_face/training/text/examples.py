@@ -41,9 +41,18 @@ from emo_face.perception.nano.wordpiece import clean
 
 EMOBANK_FILE = "emobank/emobank.csv"
 WEAK = {
-    "approval", "realization", "curiosity", "confusion", "caring", "desire", "optimism", "annoyance", "disapproval",
-    "disappointment", "nervousness",
-}  # fmt: skip
+    "approval",
+    "realization",
+    "curiosity",
+    "confusion",
+    "caring",
+    "desire",
+    "optimism",
+    "annoyance",
+    "disapproval",
+    "disappointment",
+    "nervousness",
+}
 """Fine emotions that a listener in a conversation often calls neutral, so their basic emotion keeps STRENGTH only."""
 WEAK_STRENGTH = 0.75
 CONVERSATION_ROWS = {TOPICAL_CHAT: 3500, COMMANDS: 5000}
@@ -98,9 +107,11 @@ class Sources:
 
 
 def table(
-    texts: Sequence[str], seven: FloatArray | None = None, fine: FloatArray | None = None,
+    texts: Sequence[str],
+    seven: FloatArray | None = None,
+    fine: FloatArray | None = None,
     affect: FloatArray | None = None,
-) -> Table:  # fmt: skip
+) -> Table:
     """A table whose missing targets are NaN."""
     n, wide = len(texts), len(label_set("goemotions28"))
 
@@ -168,11 +179,13 @@ def read_sources(data: Path) -> Sources:
         pools[name] = [rows[i] for i in order[500:] if clean(rows[i]) not in held_out]
     dev_texts, dev_fine = read_goemotions_28(folder / GOEMOTIONS_28_FOLDER, "dev")
     return Sources(
-        fixed=join([
-            table([row.text for row in goemotions], seven, fine_rows),
-            table([row.text for row in xed], _targets(xed)),
-            _affect([row for row in affect if row.split == "train"]),
-        ]),
+        fixed=join(
+            [
+                table([row.text for row in goemotions], seven, fine_rows),
+                table([row.text for row in xed], _targets(xed)),
+                _affect([row for row in affect if row.split == "train"]),
+            ]
+        ),
         drawn={name: table(rows, calm_targets(len(rows))) for name, rows in pools.items()},
         quotable=[row.text for row in (*xed, *goemotions[:5000])],
         splits=splits,
@@ -180,7 +193,7 @@ def read_sources(data: Path) -> Sources:
         affect_validation=_affect([row for row in affect if row.split == "dev"]),
         calm_validation=table(checked, calm_targets(len(checked))),
         hashes=_hashes(folder),
-    )  # fmt: skip
+    )
 
 
 def _targets(rows: Sequence[TextRow]) -> FloatArray:
@@ -201,8 +214,11 @@ def _hashes(folder: Path) -> dict[str, str]:
     names = [
         *(f"{GOEMOTIONS_FOLDER}/{part}.tsv" for part in ("train", "dev", "test")),
         *(f"{GOEMOTIONS_28_FOLDER}/{part}.tsv" for part in ("train", "dev", "test")),
-        f"{XED_FOLDER}/en-annotated.tsv", f"{XED_FOLDER}/neu_en.txt", EMOBANK_FILE,
-        f"{COMMANDS}/clinc150.tsv", f"{COMMANDS}/hwu64_home_robot.tsv",
+        f"{XED_FOLDER}/en-annotated.tsv",
+        f"{XED_FOLDER}/neu_en.txt",
+        EMOBANK_FILE,
+        f"{COMMANDS}/clinc150.tsv",
+        f"{COMMANDS}/hwu64_home_robot.tsv",
         *(f"{TOPICAL_CHAT}/{name}" for name in TOPICAL_CHAT_FILES),
-    ]  # fmt: skip
+    ]
     return {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names}

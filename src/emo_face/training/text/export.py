@@ -213,10 +213,12 @@ def _calibrate(said: Outputs, sources: Sources, report: dict[str, Any]) -> tuple
     logits = np.concatenate([said.seven[name][0] for name in talk])
     truth = np.concatenate([said.seven[name][1] for name in talk])
     comments = said.seven[GOEMOTIONS]
-    seven = fit_seven({
-        "dialogue": Part(logits, truth, as_conversation(truth)),
-        "comments": Part(*comments, np.full(len(comments[1]), COMMENTS_WEIGHT / len(comments[1]))),
-    })  # fmt: skip
+    seven = fit_seven(
+        {
+            "dialogue": Part(logits, truth, as_conversation(truth)),
+            "comments": Part(*comments, np.full(len(comments[1]), COMMENTS_WEIGHT / len(comments[1]))),
+        }
+    )
     fine = fit_labels(said.fine, sources.fine_validation.fine)
     probabilities = 1 / (1 + np.exp(-(said.fine * fine.scale + fine.bias)))
     thresholds = best_thresholds(probabilities, sources.fine_validation.fine)
@@ -234,18 +236,29 @@ def _to_onnx(net: ExportNet, path: Path) -> None:
     names = ["probabilities", "emotions", "affect"]
     axes = {"ids": {0: "n", 1: "t"}, **{name: {0: "n"} for name in names}}
     torch.onnx.export(
-        net, (ids,), str(path), input_names=["ids"], output_names=names, dynamic_axes=axes, opset_version=OPSET,
+        net,
+        (ids,),
+        str(path),
+        input_names=["ids"],
+        output_names=names,
+        dynamic_axes=axes,
+        opset_version=OPSET,
         dynamo=False,
-    )  # fmt: skip
+    )
 
 
 def _quantise(source: Path, target: Path) -> None:
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     quantize_dynamic(
-        source, target, op_types_to_quantize=["MatMul"], per_channel=True, reduce_range=True,
-        weight_type=QuantType.QInt8, extra_options={"MatMulConstBOnly": True},
-    )  # fmt: skip
+        source,
+        target,
+        op_types_to_quantize=["MatMul"],
+        per_channel=True,
+        reduce_range=True,
+        weight_type=QuantType.QInt8,
+        extra_options={"MatMulConstBOnly": True},
+    )
 
 
 def _finish(source: Path, target: Path, scaling: Scaling, meta: Mapping[str, str]) -> None:

@@ -17,9 +17,13 @@ from emo_face.core.types import FloatArray
 from emo_face.training.text.model import SEVEN, TextNet
 
 _MATRICES = (
-    "attention.self.query", "attention.self.key", "attention.self.value", "attention.output.dense",
-    "intermediate.dense", "output.dense",
-)  # fmt: skip
+    "attention.self.query",
+    "attention.self.key",
+    "attention.self.value",
+    "attention.output.dense",
+    "intermediate.dense",
+    "output.dense",
+)
 """Weights of a layer in the order in which its graph uses them."""
 
 
