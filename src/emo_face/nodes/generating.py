@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -14,14 +15,18 @@ from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from emo_face.core.errors import UserError
 from emo_face.core.types import Box, ExpressionTarget, ImageArray
 from emo_face.expression.model import Context
+from emo_face.expression.policy import load_perspectives
 from emo_face.expression.prototypes import held
 from emo_face.expression.shown import shown_of
+from emo_face.expression.words import Manner, face_for
 from emo_face.face.expressions.basis import open_basis
 from emo_face.face.expressions.facs import default_facs
+from emo_face.perception.nano.text import TextStudent
 from emo_face.ros.clock import duration_message
 from emo_face.ros.lifecycle import EmoNode
 from emo_face.ros.messages.convert import expression_message
 from emo_face.ros.parameters.schema import Value
+from emo_face.runtime.store import open_store
 
 PERSPECTIVES = ("", "mirror", "listener")
 
@@ -106,8 +111,8 @@ def generate(model: Any, request: Any, values: Mapping[str, Value], now: float) 
     """The expression that a ``GenerateExpression`` request asks for.
 
     Raises:
-        UserError: not configured, nothing given, an unknown emotion or perspective, an intensity outside [0, 1], or
-            words without a backend that reads them; names the field.
+        UserError: not configured, nothing given, an unknown emotion or perspective, or an intensity outside [0, 1];
+            names the field. ModelError: words, and no speech student.
     """
     if model is None:
         raise UserError("the node is not configured")
@@ -127,10 +132,27 @@ def generate(model: Any, request: Any, values: Mapping[str, Value], now: float) 
         )
         return target
     if not request.emotion:
-        needs = "backend prototypes reads no words: name an emotion, or set backend to contextface"
-        raise UserError(needs if words else "emotion, quote and situation are empty: give one of them")
+        if not words:
+            raise UserError("emotion, quote and situation are empty: give one of them")
+        return answer_words(words, perspective, float(request.intensity), values, now)
     strength = float(request.intensity) or float(str(values["intensity"]))
     return shown(request.emotion, strength, perspective, float(str(values["valid_for"])), now)
+
+
+@cache
+def reader() -> TextStudent:
+    """The speech student, loaded at the first words. Raises ModelError if it is missing or damaged."""
+    return TextStudent.from_store(open_store())
+
+
+def answer_words(
+    text: str, perspective: str, intensity: float, values: Mapping[str, Value], now: float
+) -> ExpressionTarget:
+    """The face for what somebody said: the speaker's own as ``mirror``, a listener's answer as ``listener``."""
+    facs = default_facs()
+    answers = load_perspectives(facs)[perspective]
+    manner = Manner(perspective, answers, intensity, float(str(values["intensity"])))
+    return face_for(text, reader().read(text), manner, facs, open_basis(), now)
 
 
 def shown(label: str, intensity: float, perspective: str, valid_for: float, now: float) -> ExpressionTarget:

@@ -7,7 +7,7 @@ Each source s says a distribution p_s with a reliability r_s in [0, 1] (image qu
 
     log p = sum_s  r_s * e_s * h_s * log(p_s) / T_s  + constant,    e_s = 1 + (w_s - 1) * c_s,
     c_s = 1 - prod over other sources j of (1 - r_j * i_j),         i_j = 1 - entropy(p_j) / log n,
-    h_s = 1 - (1 - k_s) * p_s(Neutral) * a_s,                       a_s = 1 - prod over j of (1 - r_j i_j (1 - p_j(Neutral))).
+    h_s = 1 - (1 - k_s) * p_s(Neutral) * a_s,    a_s = 1 - prod over j of (1 - r_j * i_j * (1 - p_j(Neutral))).
 
 T_s calibrates a source on its own. w_s is its learned weight in company: because c_s is how much the others really have
 to say, a source that is missing, stale, worthless (r = 0) or knows nothing (uniform) changes nothing at all.

@@ -1,9 +1,9 @@
 """Who speaks: whose mouth moves, if nobody says who it was.
 
-Each face is brought to one place and size by its landmarks; what then still changes around the mouth, and not around the
-eyes, is talk (a visual voice activity detection by pixel differences, as Siatras et al., "Visual lip activity detection
-and speaker detection using mouth region intensities", IEEE TCSVT 19, 2009). The head's own motion and the camera's noise
-move both regions alike and cancel.
+Each face is brought to one place and size by its landmarks; what then still changes around the mouth, and not around
+the eyes, is talk (a visual voice activity detection by pixel differences, as Siatras et al., "Visual lip activity
+detection and speaker detection using mouth region intensities", IEEE TCSVT 19, 2009). The head's own motion and the
+camera's noise move both regions alike and cancel.
 """
 
 from __future__ import annotations

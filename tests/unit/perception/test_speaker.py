@@ -13,7 +13,7 @@ from emo_face.perception.speaker import MouthMotion
 
 SIDE, RATE = 200, 15.0
 TALK_HZ = 4.0
-"""Syllables a second of ordinary speech (Chandrasekaran et al., PLoS Comput. Biol. 5, 2009: mouths move at 2 to 7 Hz)."""
+"""Openings a second: mouths move at 2 to 7 Hz (Chandrasekaran et al., PLoS Comput. Biol. 5, 2009)."""
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,9 @@ def opened(picture: np.ndarray, face: Face, how_far: float) -> np.ndarray:
     near = np.exp(-(((columns - x) / (0.6 * wide)) ** 2))
     below = np.clip((rows - y) / max(gap, 1e-3), 0, 1) * np.clip((y + 2.2 * wide - rows) / (1.5 * wide), 0, 1)
     moved = cv2.remap(picture, columns, (rows - gap * near * below).astype(np.float32), cv2.INTER_LINEAR)
-    cv2.ellipse(moved, (int(x), int(y + gap / 2)), (int(0.35 * wide), max(int(gap / 2), 1)), 0, 0, 360, (30, 20, 40), -1)
+    cv2.ellipse(
+        moved, (int(x), int(y + gap / 2)), (int(0.35 * wide), max(int(gap / 2), 1)), 0, 0, 360, (30, 20, 40), -1
+    )
     return moved
 
 
@@ -71,7 +73,7 @@ def scene(faces, rng, people: int, speaker: int | None, seconds: float = 2.0):  
             noisy = shifted + rng.normal(0, 4, shifted.shape) + 5 * np.sin(7 * now)
             tiles.append(np.clip(noisy, 0, 255).astype(np.uint8))
             assert face.landmarks is not None
-            marks = np.asarray(face.landmarks) + [dx + place * SIDE, dy] + rng.normal(0, 0.4, (5, 2))
+            marks = np.asarray(face.landmarks) + np.array([dx + place * SIDE, dy]) + rng.normal(0, 0.4, (5, 2))
             box = Box(face.box.x + dx + place * SIDE, face.box.y + dy, face.box.width, face.box.height)
             persons.append(Person(f"p{place}", 1.0, None, Face(box, 1.0, marks)))
         yield now, np.concatenate(tiles, axis=1), persons

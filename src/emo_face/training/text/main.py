@@ -3,8 +3,8 @@
 Reads goemotions_ekman/, goemotions_28/, xed/, xed_projections/, emobank/, commands/ and topical_chat/ in DATA or
 DATA/text (models/nano_text.md says where each is from), trains, calibrates on the validation rows, learns to tell
 English from other languages, quantises and writes OUT/nano_text.onnx. Add rows of your own to
-goemotions_ekman/train.tsv (text <tab> label ids <tab> id). A run that stops is taken up at its last checkpoint by the same command; with --start,
-the upper layers of a student that is there already learn for one epoch.
+goemotions_ekman/train.tsv (text <tab> label ids <tab> id). A run that stops is taken up at its last checkpoint by the
+same command; with --start, the upper layers of a student that is there already learn for one epoch.
 
 One encoder, one head, no corpus flag: at run time nobody says which corpus an utterance is from. Losses: cross-entropy
 with the annotators' distribution over the seven basics, binary cross-entropy of GoEmotions' 28 labels, squared error of
