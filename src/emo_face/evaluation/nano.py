@@ -24,7 +24,9 @@ PARTS = ("text", "fer")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Data folder, parts, output."""
-    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder with text/ and images/")
+    parser.add_argument(
+        "--data", type=Path, metavar="DIR", help="folder with text/ and images/; without it, what needs none"
+    )
     parser.add_argument("--part", choices=(*PARTS, "all"), default="all", help="only one of the students")
     parser.add_argument("--no-peers", action="store_true", help="skip the peers (half a minute of training)")
     parser.add_argument("--ferplus", type=Path, metavar="DIR", help="also judge the test faces of FER+ in DIR")
@@ -47,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def evaluate(
-    data: Path, parts: Iterable[str] = PARTS, peers: bool = True, ferplus: Path | None = None
+    data: Path | None, parts: Iterable[str] = PARTS, peers: bool = True, ferplus: Path | None = None
 ) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
     """Evaluate the students.
 
@@ -57,6 +59,8 @@ def evaluate(
     Raises:
         UserError: the data folder lacks what a part needs.
     """
+    if data is None:
+        return _without_data(), {}
     if not data.is_dir():
         raise UserError(f"--data {data}: no such folder; expected one with text/ and images/")
     result: dict[str, Any] = {"peers": {}}
@@ -75,6 +79,17 @@ def evaluate(
         result["peers"].update(found.get("peers", {}))
     result["fusion"] = _fusion()
     return result, predictions
+
+
+def _without_data() -> dict[str, Any]:
+    """What needs no corpus: the speech student on the hand-made lines, the fusion's figures, and what was skipped."""
+    from emo_face.evaluation.text.main import without_data
+    from emo_face.perception.nano.text import TextStudent
+
+    student = TextStudent.from_store()
+    text = {**without_data(student), "bytes": student.path.stat().st_size}
+    text["skipped"] = [*text["skipped"], "all figures on corpora: no --data"]
+    return {"text": text, "fer": {"skipped": ["all figures on pictures: no --data"]}, "peers": {}, "fusion": _fusion()}
 
 
 def report(result: Mapping[str, Any], predictions: Mapping[str, Mapping[str, Any]], out: Path) -> list[Path]:

@@ -25,6 +25,9 @@ from emo_face.evaluation.fer.figures import Judged, Said, figures, of_source
 from emo_face.evaluation.fer.folds import FILE, read_folds
 from emo_face.evaluation.fer.noise import not_faces
 from emo_face.evaluation.fer.peers import PEERS, Peer
+from emo_face.evaluation.fer.strangers import FOLDER as STRANGERS
+from emo_face.evaluation.fer.strangers import figures as stranger_figures
+from emo_face.evaluation.fer.strangers import groups_of, judge, read_strangers
 from emo_face.perception.nano.face import FaceStudent
 from emo_face.perception.nano.facecrop import CROP, cut
 
@@ -69,6 +72,12 @@ def evaluate_fer(
         said = judged(crowd, student.classify(np.stack([cut(p.picture, p.face) for p in crowd]))[0])
         ours |= crowd_figures(said)
         predictions["fer"]["ferplus"] = of_source(said, SOURCE)
+    others = read_strangers(data)
+    ours |= stranger_figures(judge(student, others), groups_of(data))
+    ours["skipped"] = [
+        *([] if others else [f"strangers: no images/{STRANGERS}/ in {data}"]),
+        *([] if crowd else ["FER+: no --ferplus"]),
+    ]
     rivals: dict[str, Any] = {}
     for name in PEERS if peers else ():
         peer = Peer(name, data / "fer")

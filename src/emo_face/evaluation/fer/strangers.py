@@ -1,8 +1,8 @@
-"""The face student on people that no step of its training has seen and nobody picked: London's others, by group.
+"""The face student on people that no step of its training has seen and nobody picked: London's others.
 
-``images/london_unpicked`` holds a neutral and a smiling picture of each person, and ``people.csv`` their age, gender and
-group. Intervals are Wilson's ("Probable inference, the law of succession, and statistical inference", JASA 22, 1927):
-with six people in a group a share alone says little.
+``images/london_unpicked`` holds a neutral and a smiling picture of each person, and ``people.csv`` their age, gender
+and group. Intervals are Wilson's ("Probable inference, the law of succession, and statistical inference", JASA 22,
+1927): with six people in a group a share alone says little.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +21,37 @@ from numpy.typing import NDArray
 from emo_face.core.labels import basic7
 from emo_face.core.types import FloatArray
 from emo_face.datasets.text import GOEMOTIONS, XED, TextRow, TextSplits, read_splits
+from emo_face.datasets.text_conversation import (
+    COMMANDS,
+    EMOBANK,
+    GOEMOTIONS_28_FOLDER,
+    MELD,
+    MELD_FILE,
+    read_commands,
+    read_emobank,
+    read_goemotions_28,
+    read_meld,
+)
 from emo_face.evaluation.metrics.calibration import ece
 from emo_face.evaluation.metrics.intervals import Rows, bootstrap
 from emo_face.evaluation.metrics.single_label import accuracy, f1_per_class, macro_f1
 from emo_face.evaluation.text.leak import SpacingCue, retypeset
+from emo_face.evaluation.text.spoken import (
+    FOREIGN_FILE,
+    SPOKEN_FILE,
+    always,
+    dialogue,
+    foreign,
+    hand_made,
+    lines_folder,
+    read_lines,
+)
 from emo_face.perception.nano.text import TextStudent
 
 TIMED_UTTERANCES = 300
+COMMAND_ROWS = 1500
+CALM_ROWS = 5000
+"""Commands that a peer learns from: as many as the student sees in an epoch."""
 
 Predict = Callable[[Sequence[str], str], FloatArray]
 """(texts, corpus) -> (n, 7) probabilities. Only the peers, which have one model a corpus, look at the corpus."""
@@ -64,7 +88,11 @@ def evaluate_text(data: Path, model: Path | None = None, peers: bool = True) -> 
 
     said = predictions(splits, ours)
     result: dict[str, Any] = {"text": figures(said, splits, ours, student.path.stat().st_size)}
+    result["text"] |= without_data(student)
     result["peers"], result["predictions"] = {}, {"text": said}
+    further, skipped = further_figures(student, data)
+    result["text"] |= {**further, "skipped": [*result["text"]["skipped"], *skipped]}
+    talk = read_talk(data)
     if peers:
         from emo_face.evaluation.text.peer import PEERS, TfidfPeer
 
@@ -73,7 +101,75 @@ def evaluate_text(data: Path, model: Path | None = None, peers: bool = True) -> 
             said = predictions(splits, peer.probabilities)
             result["peers"][name] = figures(said, splits, peer.probabilities, peer.bytes)
             result["predictions"][name] = said
+        if talk:
+            result["peers"] |= dialogue_peers(splits, data, talk)
     return result
+
+
+def without_data(student: TextStudent) -> dict[str, Any]:
+    """Figures that need no corpus: the hand-made lines by kind, those in other languages, and what was skipped."""
+    folder = lines_folder()
+    if folder is None:
+        return {"skipped": [f"hand-made lines: no tests/data/{SPOKEN_FILE} beside this installation"]}
+    found = hand_made(student.read, read_lines(folder / SPOKEN_FILE))
+    return {**found, **foreign(student.read, read_lines(folder / FOREIGN_FILE)), "skipped": []}
+
+
+def read_talk(data: Path) -> list[TextRow]:
+    """The dialogue test, which is trained on nowhere: MELD's; empty if it is not in ``data``."""
+    path = data / MELD / MELD_FILE
+    return read_meld(path) if path.is_file() else []
+
+
+def further_figures(student: TextStudent, data: Path) -> tuple[dict[str, Any], list[str]]:
+    """Dialogue, 28 labels, valence and arousal, commands; and a sentence for each that lacks its data."""
+    out: dict[str, Any] = {}
+    skipped = []
+    if talk := read_talk(data):
+        truth = np.array([row.labels[0] for row in talk])
+        out |= dialogue(truth, student.probabilities([row.text for row in talk]))
+        out["dialogue_lines"] = len(talk)
+    else:
+        skipped.append(f"dialogue: no {MELD}/{MELD_FILE} in {data} (data/MELD/{MELD_FILE} of declare-lab/MELD)")
+    if (data / GOEMOTIONS_28_FOLDER).is_dir():
+        texts, real = read_goemotions_28(data / GOEMOTIONS_28_FOLDER, "test")
+        active = np.stack([student.read(text).emotions for text in texts]) >= student.thresholds
+        f1 = 2 * (active & (real > 0)).sum(0) / np.maximum(active.sum(0) + real.sum(0), 1)
+        out["fine_macro_f1"] = round(float(f1.mean()), 4)
+        out["fine_f1"] = dict(zip(student.fine.labels, np.round(f1, 3).tolist(), strict=True))
+    else:
+        skipped.append(f"28 labels: no {GOEMOTIONS_28_FOLDER}/ in {data}")
+    if (data / EMOBANK / "emobank.csv").is_file():
+        rows = [row for row in read_emobank(data / EMOBANK / "emobank.csv") if row.split == "test"]
+        said = [student.read(row.text) for row in rows]
+        for name in ("valence", "arousal"):
+            pair = [[getattr(one, name) for one in part] for part in (said, rows)]
+            out[f"{name}_r"] = round(float(np.corrcoef(pair)[0, 1]), 4)
+    else:
+        skipped.append(f"valence and arousal: no {EMOBANK}/emobank.csv in {data}")
+    if (data / COMMANDS).is_dir():
+        held_out = read_commands(data / COMMANDS, held_out=True)[:COMMAND_ROWS]
+        said_top = student.probabilities([row.text for row in held_out]).argmax(1)
+        out["commands_neutral"] = round(float((said_top == basic7().index("Neutral")).mean()), 4)
+    else:
+        skipped.append(f"commands: no {COMMANDS}/ in {data}")
+    return out, skipped
+
+
+def dialogue_peers(splits: TextSplits, data: Path, talk: Sequence[TextRow]) -> dict[str, dict[str, Any]]:
+    """Always Neutral, and TF-IDF on all that the student's seven labels learn from, balanced and as it is."""
+    from emo_face.evaluation.text.peer import PEERS, TfidfPeer
+
+    truth = np.array([row.labels[0] for row in talk])
+    texts = [row.text for row in talk]
+    calm = read_commands(data / COMMANDS) if (data / COMMANDS).is_dir() else []
+    rows = [replace(row, source=MELD) for row in (*splits.train, *calm[:CALM_ROWS])]
+    out: dict[str, dict[str, Any]] = {"always_neutral": always("Neutral", truth)}
+    for balanced in (True, False):
+        peer = TfidfPeer(rows, PEERS["tfidf_words"], balanced)
+        name = "tfidf_dialogue" if balanced else "tfidf_dialogue_unbalanced"
+        out[name] = {**dialogue(truth, peer.probabilities(texts, MELD)), "bytes": peer.bytes}
+    return out
 
 
 def predictions(splits: TextSplits, predict: Predict) -> dict[str, Predictions]:

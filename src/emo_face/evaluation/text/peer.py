@@ -18,8 +18,10 @@ tells XED's files apart (see :mod:`emo_face.evaluation.text.leak`)."""
 class TfidfPeer:
     """One model a corpus, which favours it: the student has one for both and is not told the corpus."""
 
-    def __init__(self, rows: Sequence[TextRow], token_pattern: str) -> None:
-        """Train on the single-label rows of ``rows``. Raises UserError where scikit-learn is not installed."""
+    def __init__(self, rows: Sequence[TextRow], token_pattern: str, balanced: bool = True) -> None:
+        """Train on the single-label rows of ``rows``; ``balanced``: classes weigh alike.
+
+        Raises UserError where scikit-learn is not installed."""
         try:
             from sklearn.feature_extraction.text import TfidfVectorizer
             from sklearn.linear_model import LogisticRegression
@@ -31,7 +33,7 @@ class TfidfPeer:
             chosen = [row for row in rows if row.source == source and row.single]
             model = make_pipeline(
                 TfidfVectorizer(ngram_range=(1, 2), min_df=2, sublinear_tf=True, token_pattern=token_pattern),
-                LogisticRegression(C=4.0, max_iter=300, class_weight="balanced"),
+                LogisticRegression(C=4.0, max_iter=300, class_weight="balanced" if balanced else None),
             )
             self._models[source] = model.fit([row.text for row in chosen], [row.labels[0] for row in chosen])
         self.bytes = sum(_bytes(model) for model in self._models.values())

@@ -112,7 +112,7 @@ def test_any_text_gives_a_distribution(student: TextStudent, text: str) -> None:
 
 
 def test_size_and_speed_bars(student: TextStudent) -> None:
-    assert student.path.stat().st_size <= 25_000_000
+    assert student.path.stat().st_size <= 30_000_000
     text = "I can't believe you did that for me, this is honestly the best day I have had in years!"
     student.read(text)
     spent = []
@@ -172,6 +172,37 @@ def test_word_pieces_are_those_of_hugging_face(student: TextStudent, assets: Pat
     assert len(texts) > 900
     for cleaned in map(clean, texts):
         assert ours.encode(cleaned, 10**6)[1:-1] == theirs.encode(cleaned, add_special_tokens=False).ids, cleaned
+
+
+def test_a_long_line_is_read_whole_in_windows_that_end_behind_sentences() -> None:
+    tokens = WordPiece([*VOCABULARY, "."])
+    pieces = tokens.pieces("so happy . " * 30)
+    windows = tokens.windows(pieces, 16)
+    assert [piece for window in windows for piece in window[1:-1]] == pieces
+    assert all(len(window) <= 16 and window[0] == 2 and window[-1] == 3 for window in windows)
+    stop = tokens.ids["."]
+    assert np.mean([window[-2] == stop for window in windows]) > 0.8
+    assert tokens.windows([], 16) == [[2, 3]]
+    assert len(tokens.windows(pieces[:14], 16)) == 1
+
+
+def test_feeling_in_the_middle_of_a_long_line_is_heard(student: TextStudent) -> None:
+    calm = "The parcel weighs two kilograms and is on the second shelf near the door. " * 12
+    said = student.read(f"{calm} I am so furious, I hate this, I could scream with anger! {calm}")
+    anger = basic7().index("Anger")
+    assert said.probabilities[anger] > 3 * student.read(calm + calm).probabilities[anger]
+
+
+def test_fine_emotions_valence_and_arousal(student: TextStudent) -> None:
+    thanks, loss = student.read("Thank you so much for your help!"), student.read("My mother died and I miss her.")
+    assert student.fine.labels[int(thanks.emotions.argmax())] == "gratitude"
+    assert student.fine.labels[int(loss.emotions.argmax())] in ("sadness", "grief")
+    assert thanks.valence > 0.1 > -0.1 > loss.valence
+    assert student.thresholds.shape == (28,)
+    assert all(-1 <= v <= 1 for r in (thanks, loss) for v in (r.valence, r.arousal))
+    nothing = student.read("これはひどい")
+    assert not nothing.emotions.any()
+    assert nothing.valence == nothing.arousal == 0.0
 
 
 def test_a_vocabulary_without_marks_is_refused() -> None:
