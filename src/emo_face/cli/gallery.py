@@ -2,6 +2,7 @@
 
 emo-face gallery                                   # docs/gallery.png
 emo-face gallery --out out/human.png --theme human --cell 320
+emo-face gallery --words --theme human --out docs/gallery_words.png --cell 110
 """
 
 from __future__ import annotations
@@ -19,6 +20,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--cell", type=int, default=150, help="width of one face, 32 to 1000 pixels (default %(default)s)"
     )
+    parser.add_argument(
+        "--words",
+        action="store_true",
+        help="instead: what words are answered with, 28 emotions and a listener's answers",
+    )
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
 
 
@@ -29,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
     from emo_face.core.errors import UserError
     from emo_face.core.paths import share_dir
     from emo_face.face.pictures.facedata import load_face, theme_names
-    from emo_face.face.pictures.gallery import draw_gallery
+    from emo_face.face.pictures.gallery import draw_expressions, draw_gallery, spoken_expressions
     from emo_face.face.rig.rig import load_rig
 
     if not 32 <= args.cell <= 1000:
@@ -41,7 +47,11 @@ def run(args: argparse.Namespace) -> int:
     rigs = [load_rig(path) for path in files]
     for theme in themes:
         load_face(theme)  # complains before the work starts
-    picture = draw_gallery(themes, rigs, args.cell)
+    if args.words:
+        themes, rigs = themes[:1], []
+        picture = draw_expressions(themes[0], spoken_expressions(), args.cell)
+    else:
+        picture = draw_gallery(themes, rigs, args.cell)
     args.out.parent.mkdir(parents=True, exist_ok=True)
     if not cv2.imwrite(str(args.out), picture, [cv2.IMWRITE_PNG_COMPRESSION, 9]):
         raise UserError(f"cannot write {args.out}")

@@ -8,7 +8,7 @@ from typing import Literal
 import cv2
 import numpy as np
 
-from emo_face.core.labels import basic7
+from emo_face.core.labels import basic7, label_set
 from emo_face.core.types import FloatArray, ImageArray
 from emo_face.face.expressions.facs import default_facs
 from emo_face.face.pictures.facedata import load_face
@@ -32,12 +32,13 @@ def draw_cells(
     cell: int,
     intensities: Sequence[float] = INTENSITIES,
     preset: Callable[[str, float], FloatArray] = expression,
+    labels: Sequence[str] | None = None,
 ) -> ImageArray:
-    """A plain grid: a row for each intensity, a column for each of the seven emotions, ``cell`` pixels wide each."""
+    """A plain grid: a row per intensity, a column per label (the seven emotions), ``cell`` pixels wide each."""
     mode: Literal["light", "dark"] = "dark" if theme == "eyes" else "light"
     size = (cell, round(cell * 1.04))
     rows = [
-        np.hstack([draw_face(preset(emotion, k), size, theme, mode=mode) for emotion in basic7().labels])
+        np.hstack([draw_face(preset(emotion, k), size, theme, mode=mode) for emotion in labels or basic7().labels])
         for k in intensities
     ]
     return np.vstack(rows)
@@ -61,13 +62,37 @@ def draw_gallery(
     return np.vstack(blocks)
 
 
-def _block(title: str, cells: ImageArray, cell: int, intensities: Sequence[float]) -> ImageArray:
+def spoken_expressions() -> list[str]:
+    """What a face shows for words: GoEmotions' 28, then the listener's own answers."""
+    fine = [name.capitalize() for name in label_set("goemotions28").labels]
+    return [*fine, "Attention", "Interest", "Concern", "Sympathy", "Reassurance"]
+
+
+def draw_expressions(
+    theme: str, labels: Sequence[str], cell: int = 120, intensities: Sequence[float] = INTENSITIES
+) -> ImageArray:
+    """Any expressions or labels on one theme, seven in a row, at every intensity, as a BGR picture."""
+    blocks = []
+    for start in range(0, len(labels), len(basic7())):
+        part = list(labels[start : start + len(basic7())])
+        missing = len(basic7()) - len(part)
+        shown = [*part, *["Neutral"] * missing]
+        cells = draw_cells(theme, cell, intensities, labels=shown)
+        if missing:
+            cells[:, len(part) * cell :] = PAPER
+        blocks.append(_block("", cells, cell, intensities, [*part, *[""] * missing]))
+    return np.vstack(blocks)
+
+
+def _block(
+    title: str, cells: ImageArray, cell: int, intensities: Sequence[float], labels: Sequence[str] | None = None
+) -> ImageArray:
     height, width = cells.shape[:2]
     label = 64
     block = _blank(HEADING + height + MARGIN, width + label + MARGIN)
     block[HEADING : HEADING + height, label : label + width] = cells
     _write(block, title, (label, 24), 0.66, INK)
-    for column, emotion in enumerate(basic7().labels):
+    for column, emotion in enumerate(labels or basic7().labels):
         _write(block, emotion, (label + column * cell + 6, HEADING - 9), 0.5, SOFT)
     for row, intensity in enumerate(intensities):
         _write(block, f"{intensity:.0%}", (14, HEADING + round((row + 0.5) * height / len(intensities))), 0.5, SOFT)
