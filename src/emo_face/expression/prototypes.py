@@ -16,6 +16,7 @@ from emo_face.core.types import Emotion, ExpressionTarget, FloatArray, Keyframe
 from emo_face.expression.model import Context, ExpressionModel
 from emo_face.expression.policy import Camera, Perspective, eyes_of, load_perspectives
 from emo_face.expression.shown import shown_of
+from emo_face.expression.words import BASIC_OF, FINE, felt, strength_of
 from emo_face.face.expressions.basis import Basis, FaceCode, open_basis
 from emo_face.face.expressions.facs import Facs, default_facs, load_facs
 
@@ -121,10 +122,23 @@ class PrototypeExpression(ExpressionModel):
             return answer
         labels, said = label_set(feels.label_set), _usable(feels.probabilities)
         seen = self._facs.strengths(labels.labels, said) if top_of(feels) else {}
+        if (spoken_of := self._words(feels)) is not None:
+            seen = spoken_of
         scale = self._trust(feels) * self._facs.arousal_scale(feels.arousal, labels.circumplex(said)[1])
         for name, strength in self._answers.answer(seen, False).items():
             answer[name] = answer.get(name, 0.0) + scale * strength
         return answer
+
+    def _words(self, feels: Emotion) -> dict[str, float] | None:
+        """What words say finer than the basic label, and how strongly; None if they do not speak for that label."""
+        words, fine = feels.words, feels.fine_probabilities
+        if words is None or fine is None or feels.fine_label_set != FINE or not top_of(feels):
+            return None
+        label = label_set(FINE).labels[int(np.argmax(_usable(fine)))]
+        if feels.label_set != "basic7" or BASIC_OF.get(label) != top_of(feels):
+            return None
+        mixture = felt(self._facs, fine, feels.probabilities)
+        return {name: strength_of(words.text, 0.0) * share for name, share in mixture.items()} or None
 
     def _face(self, mixture: Mapping[str, float], feels: Emotion | None, own: FloatArray | None) -> FloatArray:
         strength = self.settings.intensity

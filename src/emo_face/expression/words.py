@@ -17,6 +17,19 @@ from emo_face.face.expressions.basis import Basis
 from emo_face.face.expressions.facs import Facs
 
 FINE = "goemotions28"
+BASIC_OF = {
+    name: basic
+    for basic, names in {
+        "Anger": "anger annoyance disapproval",
+        "Disgust": "disgust",
+        "Fear": "fear nervousness",
+        "Happy": "joy amusement approval excitement gratitude love optimism relief pride admiration desire caring",
+        "Sad": "sadness disappointment embarrassment grief remorse",
+        "Surprise": "surprise realization confusion curiosity",
+    }.items()
+    for name in names.split()
+}
+"""Fine emotion -> basic one: the Ekman grouping of GoEmotions (Demszky et al. 2020, appendix)."""
 LEAST = 0.2
 """Probability from which a fine emotion is in the face; a weaker one is not there."""
 BESIDE = 0.45

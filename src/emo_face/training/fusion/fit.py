@@ -124,7 +124,7 @@ def fit(face: Source, speech: Source, start: FusionParameters, rng: np.random.Ge
         return start.model_copy(update={"sources": {**start.sources, **chosen}})
 
     def clipped(x: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.r_[np.clip(x[:2], *WEIGHTS), np.clip(x[2:], *STILL)]
+        return np.concatenate([np.clip(x[:2], *WEIGHTS), np.clip(x[2:], *STILL)])
 
     def loss(x: NDArray[np.float64]) -> float:
         inside = clipped(x)

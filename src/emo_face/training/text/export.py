@@ -25,8 +25,8 @@ from emo_face.core.labels import basic7, label_set
 from emo_face.core.types import FloatArray
 from emo_face.datasets.text import GOEMOTIONS, text_folder
 from emo_face.evaluation.metrics.single_label import macro_f1
-from emo_face.perception.nano.wordpiece import WordPiece, clean
 from emo_face.perception.nano.text import VERSION
+from emo_face.perception.nano.wordpiece import WordPiece, clean
 from emo_face.training.text import language
 from emo_face.training.text.calibration import (
     COMMENTS_WEIGHT,

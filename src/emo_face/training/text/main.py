@@ -143,9 +143,9 @@ def _epochs(net: Any, tokens: Any, sources: Sources, config: TextTraining, out: 
     rows = len(draw_epoch(sources, noise, np.random.default_rng((config.seed, 0))))
     steps = config.steps or config.epochs * -(-rows // config.batch_size)
     warm = max(1, int(config.warmup * steps))
-    place, found = checkpoints.Progress(), checkpoints.newest(out)
+    place, found = checkpoints.RunProgress(), checkpoints.newest(out)
     if found is not None:
-        place = checkpoints.load(found, net, optimiser, asdict(config), put=_put)
+        place = checkpoints.load(found, lambda weights, _: net.load_state_dict(weights), optimiser, asdict(config))
     columns = (
         TextColumn("{task.description} {task.completed}/{task.total}"),
         TimeElapsedColumn(),
@@ -168,9 +168,9 @@ def _epochs(net: Any, tokens: Any, sources: Sources, config: TextTraining, out: 
                 done = place.step == steps
                 progress.update(task, completed=place.step, description=f"epoch {epoch + 1} loss {total / count:.3f}")
                 if place.step % CHECKPOINT_STEPS == 0:
-                    mark = checkpoints.Progress(place.step, epoch, index + 1)
+                    mark = checkpoints.RunProgress(place.step, epoch, index + 1)
                     state = [checkpoints.random_state()]
-                    checkpoints.save(out, mark, net, optimiser, asdict(config), state, _state)
+                    checkpoints.save(out, mark, dict(net.state_dict()), optimiser, asdict(config), state)
                     print(f"step {place.step}/{steps} loss {total / count:.4f}", flush=True)
                 if done:
                     break
@@ -184,14 +184,6 @@ def _learning(encoder: Any, frozen: int) -> list[Any]:
         for part in (encoder.embeddings, *encoder.encoder.layer[:frozen]):
             part.requires_grad_(False)
     return [weight for weight in encoder.parameters() if weight.requires_grad]
-
-
-def _state(net: Any) -> dict[str, Any]:
-    return dict(net.state_dict())
-
-
-def _put(net: Any, weights: dict[str, Any], _: Path) -> None:
-    net.load_state_dict(weights)
 
 
 def _step(net: Any, batch: Any, optimiser: Any, config: TextTraining, scale: float) -> float:
