@@ -24,6 +24,7 @@ from emo_face.nodes.hri.provider import Frame, HumansPublisher
 from emo_face.perception.build import DetectorSettings, build_pipeline
 from emo_face.perception.debug import draw
 from emo_face.perception.pipeline import FrameResult, PerceptionPipeline
+from emo_face.perception.upright import turned
 from emo_face.ros import qos
 from emo_face.ros.clock import StampGate, seconds
 from emo_face.ros.diagnostics import WARN
@@ -188,7 +189,7 @@ class PerceptionNode(EmoNode):
         if stamp is None or pipeline is None:
             return
         try:
-            frame = self._images.read(msg)
+            frame = turned(self._images.read(msg), int(self.params["rotation"]))
         except ImageError as error:
             self._skip("bad_image", f"image not used: {error}")
             return

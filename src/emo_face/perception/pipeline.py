@@ -21,6 +21,7 @@ from emo_face.perception.emotion import EmotionModel
 from emo_face.perception.smooth import EmotionSmoother
 from emo_face.perception.speaker import MouthMotion
 from emo_face.perception.track import PersonTracker
+from emo_face.perception.upright import Upright
 
 
 class BodyDetector(Protocol):
@@ -77,7 +78,7 @@ class PerceptionPipeline:
         self.closer_look = closer_look
         self.bodies, self.faces, self.emotion = bodies, faces, emotion
         self.tracker = tracker or PersonTracker()
-        self.mouths = MouthMotion()
+        self.mouths, self.upright = MouthMotion(), Upright(faces.detect)
         labels = label_set(emotion.label_set)
         self.smoother = EmotionSmoother(labels, smoothing, thresholds=emotion.thresholds, own_affect=emotion.own_affect)
         self.detector = f"{bodies.name}+{faces.name}" if bodies is not None else faces.name
@@ -89,6 +90,7 @@ class PerceptionPipeline:
         """Forget everybody: after activation, or when the clock jumped back."""
         self.tracker.reset()
         self.mouths.reset()
+        self.upright.reset()
         self.smoother.reset()
         self.emotion.reset()
 
@@ -147,13 +149,15 @@ class PerceptionPipeline:
         tracking = time.perf_counter()
         people = self.tracker.update(detections, now)
         self.mouths.update(frame, people, now)
+        self.upright.update(frame, people, now)
         reading = time.perf_counter()
         raw = self.emotion.estimate(frame, people, speech or {}, now) if people else []
         emotions = self.smoother.update([person.person_id for person in people], raw, now)
         end = time.perf_counter()
         timings.update(track=reading - tracking, emotion=end - reading, total=end - start)
+        warnings = (*self.warnings, self.upright.warning) if self.upright.turn else self.warnings
         heard = self.emotion.hear(room, now) if room is not None else None
-        return FrameResult(tuple(people), tuple(emotions), timings, self.detector, self.warnings, heard)
+        return FrameResult(tuple(people), tuple(emotions), timings, self.detector, warnings, heard)
 
 
 def _timed(detect: Callable[[ImageArray], list[Face]], frame: ImageArray) -> tuple[list[Face], float]:
