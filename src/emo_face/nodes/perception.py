@@ -162,7 +162,7 @@ class PerceptionNode(EmoNode):
             known = None if self._pipeline is None else self._pipeline.emotion.languages
             spoken = language(speech.locale)
             if known is not None and spoken and spoken not in known:
-                self.drop("speech_language", f"speech in {spoken!r} is not read: the model knows {', '.join(known)}")
+                self.drop("speech_language", f"speech tagged {spoken!r}: read only if its words are {', '.join(known)}")
         except SpeechRefused as refused:
             self.drop(refused.reason, f"speech not used: {refused}")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
@@ -21,6 +21,9 @@ PLAIN = FusionParameters(label_set="basic7", sources={}, thresholds={"Happy": 0.
 class Said:
     probabilities: FloatArray
     quality: float
+    emotions: FloatArray = field(default_factory=lambda: np.full(28, 0.1))
+    valence: float = 0.0
+    arousal: float = 0.0
 
 
 def peaked(label: str, p: float = 0.8) -> FloatArray:
@@ -147,3 +150,27 @@ def test_second_opinion_counts_and_its_expression_is_kept() -> None:
     assert unseen.arkit is None
     model.reset()
     assert shapes.forgotten == 1
+
+
+def test_words_of_nobody_in_view_are_read_and_fade() -> None:
+    model = NanoEmotion(None, Words(), PLAIN, speech_ttl=10.0)
+    fresh, old = (model.hear(Speech("leave me alone", 0.0), now) for now in (0.0, 9.0))
+    assert fresh is not None
+    assert old is not None
+    assert top(fresh) == "Anger"
+    assert fresh.words is not None
+    assert fresh.fine_label_set == "goemotions28"
+    assert fresh.probabilities.max() > old.probabilities.max()
+    assert model.hear(Speech("leave me alone", 0.0), 10.0) is None
+    assert model.hear(Speech("laat me los", 0.0, locale="nl-NL"), 0.0) is None
+    assert NanoEmotion(Faces(), None, PLAIN).hear(Speech("hi", 0.0), 0.0) is None
+
+
+def test_a_guess_at_the_speaker_counts_less_than_a_name() -> None:
+    model = NanoEmotion(None, Words(), PLAIN)
+    sure, guessed = (
+        model.estimate(FRAME, [person("p1", None)], {"p1": Speech("go", 0.0, attribution=a)}, 0.0)[0]
+        for a in (1.0, 0.5)
+    )
+    assert sure.probabilities.max() > guessed.probabilities.max() > 1 / 7
+    assert sure.fine_probabilities is not None
