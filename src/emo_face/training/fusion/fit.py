@@ -31,7 +31,7 @@ PAIRS_PER_CLASS = 150
 STRONG = 0.9
 """Confidence from which words count as strong, and a smile as plain."""
 FOLDS = 5
-LEAST_ROWS = 10  # of a class, to take part in pairs
+LEAST_ROWS, LEAST_JUDGED = 10, 3  # of a class, to take part in fitted and in judged scenes
 STILL = (0.1, 1.0)  # silence is never worth nothing
 WEIGHTS = (0.5, 2.0)  # from one half on, two sources that agree are never less certain together than alone
 RIDGE = 0.02  # pull of the weights towards 1: beside a source that says little they are hardly determined by data
@@ -73,31 +73,35 @@ class Pairs:
     kind: NDArray[np.str_]
 
 
-def make_pairs(face: Source, speech: Source, rng: np.random.Generator, per_class: int = PAIRS_PER_CLASS) -> Pairs:
-    """Draw scenes, as many for each emotion; a kind that the faces or utterances do not allow falls to the others.
+def make_pairs(
+    face: Source, speech: Source, rng: np.random.Generator, per_class: int = PAIRS_PER_CLASS, least: int = LEAST_ROWS
+) -> Pairs:
+    """Draw scenes, each kind as often as :data:`SCENES` says, from the emotions whose faces and utterances allow it.
 
     Half of all scenes are neutral, as in conversation: what is fitted on balanced ones alarms too often.
     """
     neutral = basic7().index("Neutral")
     rows = {name: {c: s.of(c) for c in range(len(basic7()))} for name, s in (("face", face), ("speech", speech))}
-    emotions = sum(len(found) >= LEAST_ROWS for c, found in rows["speech"].items() if c != neutral)
+    emotions = [c for c in range(len(basic7())) if c != neutral and len(rows["speech"][c]) >= least]
+    shown = {
+        **{("agree", c): (c, c) for c in emotions},
+        **{("still_face", c): (neutral, c) for c in emotions},
+        **{("ordinary_words", c): (c, neutral) for c in emotions},
+        ("agree", neutral): (neutral, neutral),
+    }
+    possible = {
+        key: pair
+        for key, pair in shown.items()
+        if min(len(rows["face"][pair[0]]), len(rows["speech"][pair[1]])) >= least
+    }
     drawn: list[tuple[int, int, int]] = []
     kinds: list[str] = []
-    for truth in range(len(basic7())):
-        shown = {"agree": (truth, truth), "still_face": (neutral, truth), "ordinary_words": (truth, neutral)}
-        if truth == neutral:
-            shown = {"agree": (neutral, neutral)}
-        possible = {
-            kind: pair
-            for kind, pair in shown.items()
-            if min(len(rows["face"][pair[0]]), len(rows["speech"][pair[1]])) >= LEAST_ROWS
-        }
-        total = sum(SCENES[kind] for kind in possible)
-        for kind, (by_face, by_words) in possible.items():
-            times = emotions if truth == neutral else 1
-            for _ in range(round(times * per_class * SCENES[kind] / total)):
-                drawn.append((truth, int(rng.choice(rows["face"][by_face])), int(rng.choice(rows["speech"][by_words]))))
-                kinds.append(kind)
+    for (kind, truth), (by_face, by_words) in possible.items():
+        alike = sum(other == kind and c != neutral for other, c in possible)
+        share = 1.0 if truth == neutral else SCENES[kind] / alike
+        for _ in range(round(share * per_class * len(emotions))):
+            drawn.append((truth, int(rng.choice(rows["face"][by_face])), int(rng.choice(rows["speech"][by_words]))))
+            kinds.append(kind)
     table = np.array(drawn, dtype=np.int64).reshape(-1, 3)
     return Pairs(table[:, 0], face.probabilities[table[:, 1]], speech.probabilities[table[:, 2]], np.array(kinds))
 
@@ -136,10 +140,10 @@ def fit(face: Source, speech: Source, start: FusionParameters, rng: np.random.Ge
 
 
 def thresholds(parts: Sequence[tuple[NDArray[np.int64], FloatArray]]) -> dict[str, float]:
-    """Per label the probability with the best F1 over all parts, between 0.25 and 0.6; 0.5 for a label without rows."""
+    """Per label the probability with the best F1 over all parts, between 0.35 and 0.6; 0.5 for a label without rows."""
     truth = np.concatenate([t for t, _ in parts])
     p = np.concatenate([q for _, q in parts])
-    grid = np.round(np.arange(0.25, 0.61, 0.05), 2)
+    grid = np.round(np.arange(0.35, 0.61, 0.05), 2)
     found = {}
     for index, label in enumerate(basic7().labels):
         real = truth == index
@@ -161,7 +165,7 @@ def cross_validate(face: Source, speech: Source, start: FusionParameters, seed: 
         inner = [s.take(s.group % FOLDS != fold) for s in (face, speech)]
         outer = [s.take(s.group % FOLDS == fold) for s in (face, speech)]
         parameters = fit(inner[0], inner[1], start, rng)
-        pairs = make_pairs(outer[0], outer[1], rng, per_class=60)
+        pairs = make_pairs(outer[0], outer[1], rng, per_class=60, least=LEAST_JUDGED)
         truths.append(pairs.truth)
         said["both"].append(pool(pairs, parameters))
         said["face"].append(_alone("face", pairs.face, parameters))
