@@ -80,8 +80,8 @@ class TextStudent:
         """
         self._backend = (engines or Engines("cpu")).load(path, PLAN)
         meta = self._backend.metadata
-        check_metadata_version(path, meta, VERSION)
         self.label_set = _field(path, meta, "label_set")
+        check_metadata_version(path, meta, VERSION)
         self.fine = label_set(FINE_LABELS)
         _same(path, "labels", _field(path, meta, "labels"), basic7())
         _same(path, "emotions", _field(path, meta, "emotions"), self.fine)

@@ -30,7 +30,7 @@ def detector(**words: int) -> LanguageDetector:
 
 def test_words_push_and_the_tag_decides_if_they_do_not() -> None:
     found = detector(the=100, der=-100)
-    assert found.english("the") > 0.9 > 0.1 > found.english("der")
+    assert found.english("the") > 0.9 > 0.3 > found.english("der")
     assert found.english("hm", -2.0) < 0.5 < found.english("hm")
     assert found.english("") > 0.5
     assert share_known(0.9) == 1.0
