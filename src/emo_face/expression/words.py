@@ -30,12 +30,12 @@ BASIC_OF = {
     for name in names.split()
 }
 """Fine emotion -> basic one: the Ekman grouping of GoEmotions (Demszky et al. 2020, appendix)."""
-LEAST = 0.2
+LEAST = 0.1
 """Probability from which a fine emotion is in the face; a weaker one is not there."""
-BESIDE = 0.45
+BESIDE = 0.25
 """Share of the strongest from which a second emotion shows beside it."""
 USABLE_QUALITY = 0.3
-CALM = 0.75
+CALM = 0.5
 """P(Neutral) from which nothing moves, whatever the fine emotions say."""
 HEDGES = re.compile(
     r"\b(a (bit|little)|slightly|kind of|kinda|sort of|somewhat|rather|not very|mildly)\b", re.IGNORECASE
@@ -78,7 +78,7 @@ def felt(facs: Facs, emotions: FloatArray, probabilities: FloatArray) -> dict[st
     shares: dict[str, float] = {}
     if p.max() >= LEAST:
         for index in np.flatnonzero(p >= max(LEAST, BESIDE * p.max())):
-            for name, share in facs.mixture_of_label(fine[index].capitalize()).items():
+            for name, share in facs.mixture_of_label(fine[index]).items():
                 shares[name] = shares.get(name, 0.0) + share * float(p[index])
     else:
         top = int(np.argmax(said))
