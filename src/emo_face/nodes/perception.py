@@ -193,10 +193,11 @@ class PerceptionNode(EmoNode):
         except ImageError as error:
             self._skip("bad_image", f"image not used: {error}")
             return
-        ids = [person.person_id for person in (self._look.people if self._look is not None else ())]
-        speech, room = self._heard.assign(ids, now, self._limits.ttl, self._pipeline.mouths.speaker)
-        result = self._pipeline.process(frame, stamp, speech, room)
-        self._look = Look(frame, result.people)
+        speech, room = self._assigned(self._look.people if self._look is not None else ())
+        result = pipeline.process(frame, stamp, speech, room)
+        said = [replace(e, words=speech.get(p.person_id)) for p, e in zip(result.people, result.emotions, strict=True)]
+        result = replace(result, emotions=tuple(said))
+        self._look = PerceivedFrame(frame, result.people)
         self._publish(result, msg.header, frame, stamp)
         self._voice(speech, msg.header)
 
@@ -218,7 +219,13 @@ class PerceptionNode(EmoNode):
             self.call_soon(partial(others.faces.publish, person.person_id, emotion, read.header))
 
     def _speech(self, people: Sequence[Person]) -> Mapping[str, Speech]:
-        return self._heard.by_person(people, self.clock.now(), self._limits.ttl, apparent_size)
+        return self._assigned(people)[0]
+
+    def _assigned(self, people: Sequence[Person]) -> tuple[Mapping[str, Speech], Speech | None]:
+        """Whose words they are: person id -> speech, and what nobody in view said."""
+        assert self._pipeline is not None
+        ids = [person.person_id for person in people]
+        return self._heard.assign(ids, self.clock.now(), self._limits.ttl, self._pipeline.mouths.speaker)
 
     def _voice(self, speech: Mapping[str, Speech], header: Any) -> None:
         """Tell ROS4HRI of an utterance once, when it is known whose it is."""
@@ -233,21 +240,7 @@ class PerceptionNode(EmoNode):
         self.drop(reason, text)
 
     def _publish(self, result: FrameResult, header: Any, frame: ImageArray, stamp: float) -> None:
-        size = (frame.shape[1], frame.shape[0])
-        assert self._pipeline is not None
-        latency = max(self.clock.now() - stamp, 0.0)
-        model = self._pipeline.emotion.name
-        self._scores.publish(
-            scores_message(
-                result.people,
-                result.emotions,
-                header=header,
-                size=size,
-                model=model,
-                latency=latency,
-                room=result.room,
-            )
-        )
+        self._tell(result.people, result.emotions, header, (frame.shape[1], frame.shape[0]), stamp, result.room)
         self.degraded((*result.warnings, *self._engines.warnings))
         for stage, spent in result.timings.items():
             self.health.latency(f"stage.{stage}", spent)
@@ -257,12 +250,20 @@ class PerceptionNode(EmoNode):
         self._show(result, header, frame, stamp)
 
     def _tell(
-        self, people: Sequence[Person], emotions: Sequence[Emotion], header: Any, size: tuple[int, int], stamp: float
+        self,
+        people: Sequence[Person],
+        emotions: Sequence[Emotion],
+        header: Any,
+        size: tuple[int, int],
+        stamp: float,
+        room: Emotion | None = None,
     ) -> None:
-        """Publish the scores."""
+        """Publish the scores, and what nobody in view said."""
         assert self._pipeline is not None
         latency, model = max(self.clock.now() - stamp, 0.0), self._pipeline.emotion.name
-        self._scores.publish(scores_message(people, emotions, header=header, size=size, model=model, latency=latency))
+        self._scores.publish(
+            scores_message(people, emotions, header=header, size=size, model=model, latency=latency, room=room)
+        )
         self.health.count("frames_processed")
         self.health.tick("scores", time.monotonic())
         self.health.latency("latency", latency)

@@ -64,7 +64,7 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
-class Pairs:
+class FusionPairs:
     """Scenes: truth (n,), the distributions of face and words (n, 7), and the kind (n,) by name."""
 
     truth: NDArray[np.int64]
@@ -75,7 +75,7 @@ class Pairs:
 
 def make_pairs(
     face: Source, speech: Source, rng: np.random.Generator, per_class: int = PAIRS_PER_CLASS, least: int = LEAST_ROWS
-) -> Pairs:
+) -> FusionPairs:
     """Draw scenes, each kind as often as :data:`SCENES` says, from the emotions whose faces and utterances allow it.
 
     Half of all scenes are neutral, as in conversation: what is fitted on balanced ones alarms too often.
@@ -103,7 +103,7 @@ def make_pairs(
             drawn.append((truth, int(rng.choice(rows["face"][by_face])), int(rng.choice(rows["speech"][by_words]))))
             kinds.append(kind)
     table = np.array(drawn, dtype=np.int64).reshape(-1, 3)
-    return Pairs(table[:, 0], face.probabilities[table[:, 1]], speech.probabilities[table[:, 2]], np.array(kinds))
+    return FusionPairs(table[:, 0], face.probabilities[table[:, 1]], speech.probabilities[table[:, 2]], np.array(kinds))
 
 
 def pool(pairs: FusionPairs, parameters: FusionParameters) -> FloatArray:
@@ -199,7 +199,7 @@ def scenarios(
         return found[rng.integers(0, len(found), rows)] if len(found) else np.full((rows, len(labels)), 1 / len(labels))
 
     def pooled(shown: NDArray[np.float64], said: NDArray[np.float64]) -> FloatArray:
-        return pool(Pairs(np.zeros(rows, np.int64), shown, said, np.array([])), parameters)
+        return pool(FusionPairs(np.zeros(rows, np.int64), shown, said, np.array([])), parameters)
 
     top = speech.probabilities.argmax(1)
     strong = draw(speech, (speech.probabilities.max(1) >= STRONG) & (top != neutral))

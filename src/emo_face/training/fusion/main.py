@@ -76,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
     face = faces(args.folds or share_dir() / "models" / FILE, args.data)
     speech = utterances(args.data, args.rows, np.random.default_rng(args.seed))
     made = {"command": f"emo-face train fusion --seed {args.seed} --rows {args.rows}", "faces": len(face.truth)}
-    found = train(face, speech, start(), args.seed, {**made, "utterances": len(speech.truth)})
+    found = train(face, speech, untrained(), args.seed, {**made, "utterances": len(speech.truth)})
     text = yaml.safe_dump(found.model_dump(), sort_keys=False, default_flow_style=None, width=110)
     write_text(args.out / FUSION_FILE, HEADER + text)
     print(f"wrote {args.out / FUSION_FILE}\n{text}")

@@ -14,9 +14,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
-from scipy.special import expit, logsumexp
+from scipy.special import expit
 
 from emo_face.core.labels import basic7
+from emo_face.core.numeric import softmax
 from emo_face.core.types import FloatArray
 from emo_face.evaluation.metrics.calibration import ece
 from emo_face.evaluation.metrics.single_label import macro_f1
@@ -44,11 +45,6 @@ class Scaling:
     scale: FloatArray
     bias: FloatArray
     figures: dict[str, float]
-
-
-def softmax(logits: FloatArray) -> NDArray[np.float64]:
-    """Row-wise softmax."""
-    return np.asarray(np.exp(logits - logsumexp(logits, axis=-1, keepdims=True)), dtype=np.float64)
 
 
 def as_conversation(truth: NDArray[np.integer], total: float = 1.0) -> NDArray[np.float64]:

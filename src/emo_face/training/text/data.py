@@ -72,7 +72,7 @@ MARKS_DROPPED, FILLERS_ADDED, MISTYPED = 0.35, 0.08, 0.07
 
 
 @dataclass(frozen=True)
-class Batch:
+class TextBatch:
     """ids, mask: (n, t) int64; seven (n, 7), fine (n, 28), affect (n, 2): float32, NaN where not known."""
 
     ids: np.ndarray
@@ -162,7 +162,7 @@ def pad(ids: Sequence[Sequence[int]], fill: int) -> tuple[np.ndarray, np.ndarray
 
 def batches(
     ids: Sequence[Sequence[int]], rows: Table, size: int, fill: int, generator: np.random.Generator
-) -> Iterator[Batch]:
+) -> Iterator[TextBatch]:
     """Shuffled batches of rows of like length: pools of 50 batches are sorted by length, then the batches shuffled."""
     order = generator.permutation(len(ids))
     groups: list[np.ndarray] = []
@@ -173,4 +173,4 @@ def batches(
     for index in generator.permutation(len(groups)):
         chosen = groups[index]
         padded, mask = pad([ids[i] for i in chosen], fill)
-        yield Batch(padded, mask, rows.seven[chosen], rows.fine[chosen], rows.affect[chosen])
+        yield TextBatch(padded, mask, rows.seven[chosen], rows.fine[chosen], rows.affect[chosen])

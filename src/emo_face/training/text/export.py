@@ -22,11 +22,13 @@ from torch import nn
 
 from emo_face.core.errors import UserError
 from emo_face.core.labels import basic7, label_set
+from emo_face.core.numeric import softmax
 from emo_face.core.types import FloatArray
 from emo_face.datasets.text import GOEMOTIONS, text_folder
 from emo_face.evaluation.metrics.single_label import macro_f1
 from emo_face.perception.nano.text import VERSION
 from emo_face.perception.nano.wordpiece import WordPiece, clean
+from emo_face.runtime.files import replacing, write_json
 from emo_face.training.text import language
 from emo_face.training.text.calibration import (
     COMMENTS_WEIGHT,
@@ -37,7 +39,6 @@ from emo_face.training.text.calibration import (
     fit_affect,
     fit_labels,
     fit_seven,
-    softmax,
 )
 from emo_face.training.text.examples import Sources, read_sources
 from emo_face.training.text.model import CHECKPOINT, ENCODER_SOURCE, FINE, SEVEN, TextNet, encoder_folder, load_encoder
@@ -67,7 +68,7 @@ class RowQuantisedEmbedding(nn.Module):
         return rows * nn.functional.embedding(ids, scale)
 
 
-class ExportNet(nn.Module):  # type: ignore[misc]
+class ExportNet(nn.Module):
     """The student as it ships: rows of equal length in, calibrated outputs ``head * scale + bias`` out."""
 
     def __init__(self, net: TextNet, max_length: int) -> None:
@@ -135,7 +136,7 @@ def export(run: Path, data: Path, target: Path, encoder: Path | None = None, thr
         scaling, thresholds = _calibrate(rough, sources, report)
         english = [*sources.quotable, *(text for pool in sources.drawn.values() for text in pool.texts)]
         detector = language.train(text_folder(data), english, int(config["seed"]))
-        partial = target.with_name(f"{target.name}.part")
+        finished = Path(scratch, "finished.onnx")
         meta = {
             "vocabulary": "\n".join(vocabulary),
             "max_length": str(config["max_length"]),
@@ -143,9 +144,15 @@ def export(run: Path, data: Path, target: Path, encoder: Path | None = None, thr
             "language": detector.to_text(),
             "training": json.dumps({**config, "sources": sources.hashes}, sort_keys=True),
         }
-        _finish(small, partial, scaling, meta)
-    report["bytes"] = size = partial.stat().st_size
-    (run / "export.json").write_text(json.dumps(report, indent=1) + "\n")
+        _finish(small, finished, scaling, meta)
+        _keep(finished, target, run, report)
+    return target
+
+
+def _keep(finished: Path, target: Path, run: Path, report: dict[str, Any]) -> None:
+    """Report, and put the file where it belongs. Raises UserError if it is too large or answers too differently."""
+    report["bytes"] = size = finished.stat().st_size
+    write_json(run / "export.json", report)
     print(json.dumps(report, indent=1))
     changed, loss = report["changed_by_quantisation"], report["macro_f1_loss"]
     if changed > MAX_CHANGED or loss > MAX_F1_LOSS or size > MAX_BYTES:

@@ -27,6 +27,7 @@ from emo_face.core.numeric import softmax
 from emo_face.core.types import FloatArray
 from emo_face.datasets.text import TextRow
 from emo_face.evaluation.metrics.single_label import macro_f1
+from emo_face.runtime.files import write_json
 from emo_face.runtime.store import sha256_of
 from emo_face.training.common.arguments import add_common
 
@@ -113,15 +114,15 @@ def train(
 
         start_from(net, start)
     out.mkdir(parents=True, exist_ok=True)
-    (out / "config.json").write_text(json.dumps(asdict(config), indent=1) + "\n")
-    (out / "sources.json").write_text(json.dumps(sources.hashes, indent=1) + "\n")
+    write_json(out / "config.json", asdict(config))
+    write_json(out / "sources.json", sources.hashes)
     history = []
     started = time.monotonic()
     for epoch, loss in enumerate(_epochs(net, tokens, sources, config, out), 1):
         scores = _validate(net, tokens, sources.splits.validation, config.max_length)
         seconds = round(time.monotonic() - started)
         history.append({"epoch": epoch, "loss": round(loss, 4), "seconds": seconds, **scores})
-        (out / "history.json").write_text(json.dumps(history, indent=1) + "\n")
+        write_json(out / "history.json", history)
     save_file({key: value.contiguous() for key, value in net.state_dict().items()}, out / CHECKPOINT)
     return out / CHECKPOINT
 

@@ -61,7 +61,7 @@ def load_encoder(folder: Path) -> Encoder:
     return Encoder(module, vocabulary, int(module.config.hidden_size))
 
 
-class TextNet(nn.Module):  # type: ignore[misc]
+class TextNet(nn.Module):
     """Token ids to 37 numbers: 7 logits, 28 logits, valence and arousal.
 
     Args:
