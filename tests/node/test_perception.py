@@ -281,7 +281,7 @@ def test_speech_in_a_language_that_is_not_known_is_counted_and_moves_nothing(gra
     camera.show(pilots)
     graph.until(lambda: len(camera.scores) > heard)
     assert {p.person_id: p.quality for p in camera.scores[-1].people} == pytest.approx(before, abs=0.05)
-    camera.complaint("speech in 'nl' is not read: the model knows en")
+    camera.complaint("speech tagged 'nl': read only if its words are en")
 
 
 def test_speech_of_every_kind_is_harmless(graph: Any, pilots: np.ndarray) -> None:

@@ -23,8 +23,8 @@ from emo_face.nodes.hri.others import OthersReader
 from emo_face.nodes.hri.provider import Frame, HumansPublisher
 from emo_face.perception.build import DetectorSettings, build_pipeline
 from emo_face.perception.debug import draw
+from emo_face.perception.nano.upright import turned
 from emo_face.perception.pipeline import FrameResult, PerceptionPipeline
-from emo_face.perception.upright import turned
 from emo_face.ros import qos
 from emo_face.ros.clock import StampGate, seconds
 from emo_face.ros.diagnostics import WARN

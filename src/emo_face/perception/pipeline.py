@@ -18,10 +18,10 @@ from emo_face.perception.closer import look_closer
 from emo_face.perception.detect_face import FaceDetector
 from emo_face.perception.detect_yolo import Body
 from emo_face.perception.emotion import EmotionModel
+from emo_face.perception.nano.speaker import MouthMotion
+from emo_face.perception.nano.upright import Upright
 from emo_face.perception.smooth import EmotionSmoother
-from emo_face.perception.speaker import MouthMotion
 from emo_face.perception.track import PersonTracker
-from emo_face.perception.upright import Upright
 
 
 class BodyDetector(Protocol):

@@ -10,7 +10,7 @@ import pytest
 
 from emo_face.core.types import Person
 from emo_face.perception.detect_face import FaceDetector
-from emo_face.perception.upright import Upright, turned
+from emo_face.perception.nano.upright import Upright, turned
 
 
 @pytest.fixture(scope="module")

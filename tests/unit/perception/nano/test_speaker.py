@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from emo_face.core.types import Box, Face, Person
-from emo_face.perception.speaker import MouthMotion
+from emo_face.perception.nano.speaker import MouthMotion
 
 SIDE, RATE = 200, 15.0
 TALK_HZ = 4.0
