@@ -28,6 +28,7 @@ from emo_face.core.types import FloatArray
 from emo_face.datasets.text import TextRow
 from emo_face.evaluation.metrics.single_label import macro_f1
 from emo_face.runtime.files import write_json
+from emo_face.runtime.progress import bar
 from emo_face.runtime.store import sha256_of
 from emo_face.training.common.arguments import add_common
 
@@ -130,7 +131,6 @@ def train(
 def _epochs(net: Any, tokens: Any, sources: Sources, config: TextTraining, out: Path) -> Iterator[float]:
     """Yield the mean loss after each epoch; linear warm-up and decay over the whole run."""
     import torch
-    from rich.progress import Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
     from emo_face.training.common import checkpoints
     from emo_face.training.text.data import batches, draw_epoch, encode
@@ -147,13 +147,7 @@ def _epochs(net: Any, tokens: Any, sources: Sources, config: TextTraining, out: 
     place, found = checkpoints.RunProgress(), checkpoints.newest(out)
     if found is not None:
         place = checkpoints.load(found, lambda weights, _: net.load_state_dict(weights), optimiser, asdict(config))
-    columns = (
-        TextColumn("{task.description} {task.completed}/{task.total}"),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, refresh_per_second=0.2) as progress:
-        task = progress.add_task("text student", total=steps, completed=place.step)
+    with bar("speech student", steps) as tick:
         for epoch in range(place.epoch, config.epochs):
             net.train()
             generator = np.random.default_rng((config.seed, epoch))
@@ -167,7 +161,7 @@ def _epochs(net: Any, tokens: Any, sources: Sources, config: TextTraining, out: 
                 count += len(batch.ids)
                 place.step += 1
                 done = place.step == steps
-                progress.update(task, completed=place.step, description=f"epoch {epoch + 1} loss {total / count:.3f}")
+                tick(place.step, total / count)
                 if place.step % CHECKPOINT_STEPS == 0:
                     mark = checkpoints.RunProgress(place.step, epoch, index + 1)
                     state = [checkpoints.random_state()]
