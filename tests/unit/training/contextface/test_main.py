@@ -87,7 +87,7 @@ def test_train_express_export(files, tmp_path, capsys):
 
     assert train(files, tmp_path / "run") == 0
     assert "joint validation loss" in capsys.readouterr().out
-    assert main(["express", "--model", str(tmp_path / "run" / "best"), "--quote", "We won!", "--json"]) == 0
+    assert main(["say", "--tier", "full", "--model", str(tmp_path / "run" / "best"), "We won!", "--json"]) == 0
     got = json.loads(capsys.readouterr().out)
     assert sum(got["probabilities"].values()) == pytest.approx(1.0)
     words = ["--model", tmp_path / "run" / "best", "--out", tmp_path / "onnx", "--json"]
@@ -116,7 +116,7 @@ def test_qlora_trains_and_answers(files, tmp_path, capsys, bits):
     out = tmp_path / "run"
     assert train(files, out, "--backbone", backbone, "--quantisation", bits, "--checkpointing") == 0
     capsys.readouterr()
-    words = ["express", "--model", str(out / "best"), "--quote", "We won!", "--json"]
+    words = ["say", "--tier", "full", "--model", str(out / "best"), "We won!", "--json"]
     answers = []
     for more in (["--quantisation", bits], []):
         assert main([*words, *more]) == 0
