@@ -242,7 +242,6 @@ def test_an_expression_on_request(graph: Any) -> None:
     ("fields", "says"),
     [
         ({}, "emotion, quote and situation are empty"),
-        ({"quote": "I lost my keys."}, "set backend to contextface"),
         ({"emotion": "Hangry"}, "Hangry"),
         ({"emotion": "Happy", "perspective": "judge"}, "perspective: 'judge'"),
         ({"emotion": "Happy", "intensity": 2.0}, "intensity: 2.0"),
@@ -254,6 +253,16 @@ def test_a_request_that_cannot_be_met_names_the_field(graph: Any, fields: dict[s
     answer = generate(graph, **fields)
     assert not answer.success
     assert says in answer.message
+
+
+def test_words_are_answered_with_a_timed_face_by_the_default_tier(graph: Any) -> None:
+    graph.up(graph.start(ExpressionNode))
+    mine = generate(graph, quote="I am so furious with you!", perspective="mirror").expression
+    assert mine.shown == "Anger"
+    assert mine.words.text == "I am so furious with you!"
+    assert len(mine.keyframes) == 4
+    assert generate(graph, quote="I am so furious with you!", perspective="listener").expression.shown == "Concern"
+    assert generate(graph, quote="The bus leaves at nine.", perspective="mirror").expression.shown == "Neutral"
 
 
 @pytest.mark.parametrize(("model", "says"), [("", "contextface.model: is empty"), ("/nowhere", "/nowhere")])
