@@ -12,9 +12,11 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from emo_face.core.errors import UserError
+from emo_face.core.versions import known_version
 from emo_face.runtime.files import replacing
 
 KEEP = 2
+VERSION = 1
 
 
 @dataclass
@@ -45,7 +47,8 @@ def save(
         save_file(_flatten(optimizer.state_dict()["state"]), str(scratch / "optimizer.safetensors"))
         for rank, state in enumerate(rank_states):
             save_file(state, str(scratch / f"random-{rank}.safetensors"))
-        (scratch / "progress.json").write_text(json.dumps({"progress": asdict(progress), "config": config}, indent=1))
+        content = {"version": VERSION, "progress": asdict(progress), "config": config}
+        (scratch / "progress.json").write_text(json.dumps(content, indent=1))
     for old in sorted(out.glob("step-????????"))[:-KEEP]:
         for file in old.iterdir():
             file.unlink()
@@ -68,9 +71,13 @@ def load(
 ) -> RunProgress:
     """Restore a run exactly; ``put`` takes the weights.
 
-    Raises UserError if it was made with another configuration or process count.
+    Raises UserError if it was made with another configuration or process count, or is of an unknown version.
     """
     content = json.loads((folder / "progress.json").read_text())
+    try:
+        known_version(VERSION)(content.get("version", 1))
+    except ValueError as error:
+        raise UserError(f"{folder / 'progress.json'}: field version: {error}") from None
     changed = [key for key in config if content["config"].get(key) != config[key]]
     if changed:
         key = changed[0]
