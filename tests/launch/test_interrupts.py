@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,7 @@ pytest.importorskip("emo_face_msgs", reason="run scripts/setup.sh")
 pytestmark = pytest.mark.ros
 
 DOMAIN = 64
+STARTED: list[subprocess.Popen[str]] = []
 MOMENTS = (0.1, 0.3, 0.6, 1.0, 1.5, 2.1, 2.8, 3.6)  # s after the start: the imports take about two
 VERBS = {
     "node": ("emo_face.nodes.face_driver", "--ros-args", "-p", "screen.port:=0"),
@@ -30,7 +33,25 @@ def start(words: tuple[str, ...], **changes: str | None) -> subprocess.Popen[str
         if value is None:
             environment.pop(name, None)
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    return subprocess.Popen([sys.executable, "-m", *words], env=environment, start_new_session=True, **pipes)
+    process = subprocess.Popen(
+        [sys.executable, "-m", *words], env=environment, start_new_session=True, preexec_fn=_hear_ctrl_c, **pipes
+    )
+    STARTED.append(process)
+    return process
+
+
+def _hear_ctrl_c() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell that starts the tests with & has it ignored
+
+
+@pytest.fixture(autouse=True)
+def nobody_is_left() -> Iterator[None]:
+    yield
+    for process in STARTED:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    STARTED.clear()
 
 
 @pytest.mark.parametrize("verb", VERBS)

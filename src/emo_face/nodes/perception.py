@@ -19,6 +19,7 @@ from emo_face.core.transcript import language
 from emo_face.core.types import Emotion, ImageArray, Person, Speech
 from emo_face.nodes.asking import PerceivedFrame, serve_questions
 from emo_face.nodes.backends import perception_models
+from emo_face.nodes.consent import ConsentGate
 from emo_face.nodes.hri.others import OthersReader
 from emo_face.nodes.hri.provider import Frame, HumansPublisher
 from emo_face.perception.build import DetectorSettings, build_pipeline
@@ -63,12 +64,16 @@ class PerceptionNode(EmoNode):
         self._others: OthersReader | None = None
         self._voiced: Speech | None = None
         self._images: ImageInput | None = None
+        self._consent = ConsentGate(self, self.params["consent"])
         self._open_inputs()
         self.subscription(speech_type(self.params["speech.type"]), "speech", self._on_speech, qos.reliable(10))
         if self.params["multiview.ask"]:
             self.threads = 2  # an answer in words takes seconds
             limit = self.params["multiview.max_tokens"]
-            serve_questions(self, lambda: self._asker, lambda: self._look if self.running else None, limit)
+            serve_questions(self, lambda: self._asker, self._seen, limit)
+
+    def _seen(self) -> PerceivedFrame | None:
+        return self._look if self.running and self._consent.reading else None
 
     def _open_inputs(self) -> None:
         """Images to look for people in, or the faces that somebody else found."""
@@ -145,15 +150,24 @@ class PerceptionNode(EmoNode):
             return
         self.health.tick("image", time.monotonic())
         self.health.count("frames_in")
-        if worker.slot.put(msg):
+        if self._may_read() and worker.slot.put(msg):
             self.health.count("frames_dropped")
 
     def _crop_came(self) -> None:
-        if self.running and self._worker is not None:
+        if self.running and self._worker is not None and self._may_read():
             self._worker.slot.put(True)
 
+    def _may_read(self) -> bool:
+        """Whether people agreed; who did not is forgotten."""
+        if self._consent.reading:
+            return True
+        self._skip("no_consent", "image not used: nobody agreed to be read; publish emo_face_msgs/Consent on consent")
+        self._forget, self._look = True, None
+        self._heard.clear()
+        return False
+
     def _on_speech(self, msg: Any) -> None:
-        if not self.running:
+        if not self.running or not self._consent.reading:
             return
         try:
             speech = read_speech(msg, self.clock.now(), self._limits)
@@ -193,13 +207,19 @@ class PerceptionNode(EmoNode):
         except ImageError as error:
             self._skip("bad_image", f"image not used: {error}")
             return
-        speech, room = self._assigned(self._look.people if self._look is not None else ())
-        result = pipeline.process(frame, stamp, speech, room)
-        said = [replace(e, words=speech.get(p.person_id)) for p, e in zip(result.people, result.emotions, strict=True)]
-        result = replace(result, emotions=tuple(said))
+        if not self._consent.reading:  # taken back while the frame waited
+            return
+        speech, unseen = self._assigned(self._look.people if self._look is not None else ())
+        result = pipeline.process(frame, stamp, speech, unseen)
+        told = speech if self._consent.now().words else {}
+        said = [replace(e, words=told.get(p.person_id)) for p, e in zip(result.people, result.emotions, strict=True)]
+        room = result.room
+        if room is not None and not self._consent.now().words:
+            room = replace(room, words=None)
+        result = replace(result, emotions=tuple(said), room=room)
         self._look = PerceivedFrame(frame, result.people)
         self._publish(result, msg.header, frame, stamp)
-        self._voice(speech, msg.header)
+        self._voice(told, msg.header)
 
     def _handle_others(self) -> None:
         others, pipeline = self._others, self._pipeline
@@ -244,10 +264,12 @@ class PerceptionNode(EmoNode):
         self.degraded((*result.warnings, *self._engines.warnings))
         for stage, spent in result.timings.items():
             self.health.latency(f"stage.{stage}", spent)
+        pictures = self._consent.now().pictures
         if self._humans is not None:
-            seen = Frame(frame, result.people, result.emotions, header, time.monotonic())
+            seen = Frame(frame, result.people, result.emotions, header, time.monotonic(), pictures)
             self.call_soon(partial(self._humans.publish, seen))
-        self._show(result, header, frame, stamp)
+        if pictures:
+            self._show(result, header, frame, stamp)
 
     def _tell(
         self,

@@ -26,6 +26,7 @@ except ImportError:  # Humble
 
 __all__ = [
     "UnsupportedEventTypeError",
+    "latched",
     "mismatch",
     "overrides",
     "peers",
@@ -52,9 +53,17 @@ def reliable(depth: int = 1) -> QoSProfile:
     return _profile(depth, QoSReliabilityPolicy.RELIABLE)
 
 
-def _profile(depth: int, reliability: QoSReliabilityPolicy) -> QoSProfile:
-    keep, volatile = QoSHistoryPolicy.KEEP_LAST, QoSDurabilityPolicy.VOLATILE
-    return QoSProfile(history=keep, depth=depth, reliability=reliability, durability=volatile)
+def latched() -> QoSProfile:
+    """The last sample, also for those who come later (transient local)."""
+    return _profile(1, QoSReliabilityPolicy.RELIABLE, QoSDurabilityPolicy.TRANSIENT_LOCAL)
+
+
+def _profile(
+    depth: int,
+    reliability: QoSReliabilityPolicy,
+    durability: QoSDurabilityPolicy = QoSDurabilityPolicy.VOLATILE,
+) -> QoSProfile:
+    return QoSProfile(history=QoSHistoryPolicy.KEEP_LAST, depth=depth, reliability=reliability, durability=durability)
 
 
 def overrides() -> QoSOverridingOptions:

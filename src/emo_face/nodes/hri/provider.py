@@ -34,13 +34,14 @@ LISTS = ("faces", "bodies", "voices", "persons")
 
 @dataclass(frozen=True)
 class Frame:
-    """One frame's people. ``size`` = (width, height) in pixels; ``now`` in steady seconds."""
+    """One frame's people. ``now`` in steady seconds; ``pictures``: whether pictures of people may be published."""
 
     picture: ImageArray
     people: Sequence[Person]
     emotions: Sequence[Emotion]
     header: Any
     now: float
+    pictures: bool = True
 
     @property
     def size(self) -> tuple[int, int]:
@@ -140,7 +141,8 @@ class HumansPublisher:
 
     def _picture(self, topic: str, cut: Any, frame: Frame) -> None:
         """A picture of somebody, made only for those who look."""
-        if self._topics.wanted(topic, Image, frame.now) and (picture := cut()) is not None:
+        wanted = self._topics.wanted(topic, Image, frame.now) and frame.pictures
+        if wanted and (picture := cut()) is not None:
             self._topics.send(topic, image_message(picture, frame.header), frame.now)
 
     def heard(self, speech: Speech, person_id: str, header: Any, now: float) -> None:
