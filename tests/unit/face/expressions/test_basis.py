@@ -126,8 +126,8 @@ def test_any_code_decodes_to_the_bounded_optimum(values: np.ndarray) -> None:
 def test_the_start_changes_nothing_but_the_speed(arkit: np.ndarray, start: np.ndarray) -> None:
     basis = open_basis()
     code = basis.encode(arkit)
-    # The solver stops at 1e-9 of the gradient; along flat directions of the basis that is up to 1e-6 of a channel.
-    np.testing.assert_allclose(basis.decode(code, start), basis.decode(code), atol=1e-6)
+    # Both stop at 1e-9 of the gradient; along flat directions of the basis the ridge alone, 1e-4, holds a channel.
+    np.testing.assert_allclose(basis.decode(code, start), basis.decode(code), atol=2 * 1e-9 / RIDGE**2)
 
 
 @given(st.integers(1, 12), st.integers(0, 2**31))
