@@ -42,6 +42,7 @@ class Upright:
     def update(self, frame: ImageArray, people: Sequence[Person], now: float) -> None:
         """Look at the largest face, at most once in :data:`PERIOD` seconds."""
         faces = [person.face for person in people if person.face is not None and person.face.box.height >= LEAST_FACE]
+        faces = [face for face in faces if face.landmarks is not None]  # a cascade's score is a constant: no vote
         if now < self._due or not faces:
             return
         self._due = now + PERIOD
