@@ -51,7 +51,7 @@ PIP=("$VENV/bin/python" -m pip --disable-pip-version-check)
 run "${PIP[@]}" install -q "$CUDA_PYTHON"
 run "${PIP[@]}" uninstall -q -y onnxruntime onnxruntime-gpu # the two share a folder
 if [ "$JETPACK" = 6 ]; then
-  run "${PIP[@]}" install -q --index-url "$ORT_INDEX" --extra-index-url https://pypi.org/simple onnxruntime-gpu
+  run "${PIP[@]}" install -q --extra-index-url "$ORT_INDEX" onnxruntime-gpu
 else
   run "${PIP[@]}" install -q "onnxruntime-gpu>=1.31,<1.32"
 fi
