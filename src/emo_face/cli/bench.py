@@ -15,6 +15,8 @@ import pkgutil
 from importlib import import_module
 from types import ModuleType
 
+from emo_face.cli._verb import add_verb
+
 
 def benchmarks() -> dict[str, ModuleType]:
     """Every module of ``emo_face.bench`` with ``add_arguments(parser)`` and ``measure(args) -> dict``."""
@@ -29,14 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """One sub-verb a benchmark, each with ``--json``."""
     targets = parser.add_subparsers(dest="benchmark", metavar="BENCHMARK", required=True)
     for name, module in benchmarks().items():
-        text = (module.__doc__ or name).strip()
-        sub = targets.add_parser(
-            name,
-            help=text.split("\n")[0].rstrip("."),
-            description=text,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
-        module.add_arguments(sub)
+        sub = add_verb(targets, name, module)
         sub.add_argument("--json", action="store_true", help="print JSON on stdout and nothing else")
 
 

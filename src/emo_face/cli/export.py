@@ -15,6 +15,8 @@ import argparse
 from importlib import import_module
 from types import ModuleType
 
+from emo_face.cli._verb import add_verb
+
 KINDS = ("fer", "text", "yolo", "yolo-int8", "multiview", "contextface")
 
 
@@ -27,15 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """One sub-verb per kind of model."""
     kinds = parser.add_subparsers(dest="kind", metavar="|".join(KINDS), required=True)
     for kind in KINDS:
-        module = module_of(kind)
-        text = (module.__doc__ or "").strip()
-        sub = kinds.add_parser(
-            kind,
-            help=text.split("\n")[0].rstrip("."),
-            description=text,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
-        module.add_arguments(sub)
+        add_verb(kinds, kind, module_of(kind))
 
 
 def run(args: argparse.Namespace) -> int:

@@ -12,6 +12,7 @@ from types import ModuleType
 
 import emo_face
 from emo_face import cli
+from emo_face.cli._verb import add_verb
 
 OUTSIDE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 """Faults of a disk, which no program can mend; they may come without a file name."""
@@ -35,15 +36,7 @@ def build_parser(names: Iterable[str]) -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
     for name in names:
         module = load(name)
-        text = (module.__doc__ or "").strip()
-        sub = commands.add_parser(
-            name,
-            help=text.split("\n")[0].rstrip("."),
-            description=text,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
-        module.add_arguments(sub)
-        sub.set_defaults(run=module.run)
+        add_verb(commands, name, module).set_defaults(run=module.run)
     return parser
 
 

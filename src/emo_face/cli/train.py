@@ -21,6 +21,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
 
+from emo_face.cli._verb import add_verb, summary
 from emo_face.core.errors import UserError
 
 MODELS = ("fer", "text", "fusion", "blendshapes", "multiview", "contextface")
@@ -37,14 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     models = parser.add_subparsers(dest="model_kind", metavar="|".join(MODELS), required=True)
     for model in MODELS:
         module = module_of(model)
-        text = (module.__doc__ or "").strip()
-        sub = models.add_parser(
-            model,
-            help=text.split("\n")[0].split(": ", 1)[-1].rstrip("."),
-            description=text,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
-        module.add_arguments(sub)
+        add_verb(models, model, module, summary(module).split(": ", 1)[-1])
 
 
 def run(args: argparse.Namespace) -> int:

@@ -1,0 +1,24 @@
+"""A verb, or a verb of a verb, from a module that documents itself by its docstring."""
+
+from __future__ import annotations
+
+import argparse
+from types import ModuleType
+from typing import Any
+
+
+def summary(module: ModuleType) -> str:
+    """The first line of the module's docstring, without its full stop."""
+    return (module.__doc__ or "").strip().split("\n")[0].rstrip(".")
+
+
+def add_verb(parsers: Any, name: str, module: ModuleType, line: str = "") -> argparse.ArgumentParser:
+    """Add ``name`` to what ``add_subparsers()`` gave, with the module's own arguments; ``line``: another help."""
+    verb: argparse.ArgumentParser = parsers.add_parser(
+        name,
+        help=line or summary(module),
+        description=(module.__doc__ or "").strip(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    module.add_arguments(verb)
+    return verb
