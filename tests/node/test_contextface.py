@@ -76,9 +76,6 @@ def test_words_and_a_picture_become_an_expression_and_services_answer(graph: Any
     node = graph.up(graph.start(ExpressionNode, backend="contextface", contextface__model=str(model)))
     out, said = graph.talk(EmotionScoresArray, "emotion/scores"), graph.talk(String, "speech")
     image = graph.talk(Image, "image")
-    said.publish(String(data="We won the match <FACE>!"))
-    graph.until(lambda: node.health.counts().get("speech_in"))
-
     shown: list[float] = []
 
     def seen() -> bool:
@@ -88,9 +85,11 @@ def test_words_and_a_picture_become_an_expression_and_services_answer(graph: Any
             image.publish(image_message(np.full((480, 640, 3), 90, np.uint8), now.header))
             out.publish(now)
         graph.executor.spin_once(timeout_sec=0.05)
-        return bool(heard) and node._model._look is not None
+        return node._model._look is not None
 
-    graph.until(seen, seconds=60)
+    graph.until(seen, seconds=60)  # before the words, or they are answered as words from nowhere
+    said.publish(String(data="We won the match <FACE>!"))
+    graph.until(lambda: seen() and heard and "quote" in heard[-1].text, seconds=60)
     got = heard[-1]
     assert (got.source, got.basis, got.label_set) == ("contextface", "flame2020", "basic7")  # as the scores said
     assert got.shown in label_set("expressions").labels

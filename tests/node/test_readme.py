@@ -65,7 +65,7 @@ def test_the_example_prints_what_it_hears_and_ends_quietly(graph):
     from emo_face_msgs.msg import EmotionScores, EmotionScoresArray
 
     code = re.search(r"```python\n(.*?)```", README, re.DOTALL).group(1)
-    assert len([line for line in code.splitlines() if line]) <= 14
+    assert len([line for line in code.splitlines() if line]) <= 16
     script = code.replace("rclpy.init()", f"rclpy.init(domain_id={graph.domain})").replace(
         ':.2f}")', ':.2f}", flush=True)'
     )
