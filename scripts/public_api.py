@@ -25,7 +25,7 @@ def surface() -> str:
     for name in emo_face.__all__:
         value = getattr(emo_face, name)
         if inspect.isclass(value):
-            bases = [base.__name__ for base in value.__bases__ if base is not object]
+            bases = [base.__name__ for base in value.__bases__ if base is not object and not inner(base)]
             lines.append(f"class {name}" + (f"({', '.join(bases)})" if bases else ""))
             lines += [f"    {member}" for member in members(value)]
         elif callable(value):
@@ -55,6 +55,11 @@ def _shown(annotation: object) -> object:
     return _Source(annotation) if isinstance(annotation, str) else annotation
 
 
+def inner(base: type) -> bool:
+    """A base class that the package does not name in public: its members are shown as the class's own."""
+    return base.__module__.startswith("emo_face.") and base.__name__ not in emo_face.__all__
+
+
 def members(cls: type) -> Iterator[str]:
     """Fields of a dataclass, then public properties and methods in alphabetical order."""
     if issubclass(cls, Exception):
@@ -63,7 +68,9 @@ def members(cls: type) -> Iterator[str]:
         if not field.name.startswith("_"):
             optional = field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
             yield f"{field.name}: {field.type}" + (" = ..." if optional else "")
-    for name, value in sorted(vars(cls).items()):
+    bases = [base for base in reversed(cls.__mro__) if base is cls or inner(base)]
+    own = {name: value for base in bases for name, value in vars(base).items()}
+    for name, value in sorted(own.items()):
         public = not name.startswith("_") or name in ("__enter__", "__exit__")
         if public and isinstance(value, property):
             yield f"{name}: {inspect.signature(value.fget).return_annotation}  (read only)"

@@ -32,6 +32,17 @@ def assets() -> Path:
 
 
 @pytest.fixture
+def server() -> Iterator[Any]:
+    """A face page on a free port of this host."""
+    from emo_face.web.server import FaceServer
+
+    running = FaceServer(port=0)
+    running.start()
+    yield running
+    running.stop()
+
+
+@pytest.fixture
 def process() -> Iterator[Callable[..., subprocess.Popen[str]]]:
     """``process(domain, module, *words)``: start ``python -m module`` in a ROS domain; what is left is killed."""
     started: list[subprocess.Popen[str]] = []

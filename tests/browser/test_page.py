@@ -13,9 +13,9 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from arkit_values import arkit_values as values
 
 from emo_face.cli.main import main
-from emo_face.core.arkit import ARKIT_INDEX
 from emo_face.face.pictures.sketch import draw_face
 from emo_face.web.server import FaceServer
 
@@ -27,15 +27,6 @@ pytestmark = [
         not (CHROMIUM and DRIVER), reason="needs chromium and chromedriver (apt install chromium-driver)"
     ),
 ]
-
-
-def values(**channels: float) -> np.ndarray:
-    """(52,) from channel names; a name without a side sets both."""
-    result = np.zeros(52)
-    for name, value in channels.items():
-        for full in [name] if name in ARKIT_INDEX else [f"{name}Left", f"{name}Right"]:
-            result[ARKIT_INDEX[full]] = value
-    return result
 
 
 CANVAS = "return document.getElementById('face').toDataURL();"
@@ -53,14 +44,6 @@ def browser() -> Iterator[Any]:
     driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
     yield driver
     driver.quit()
-
-
-@pytest.fixture
-def server() -> Iterator[FaceServer]:
-    running = FaceServer(port=0)
-    running.start()
-    yield running
-    running.stop()
 
 
 def decode(data_url: str) -> np.ndarray:

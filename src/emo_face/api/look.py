@@ -11,9 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
+from emo_face.api.reading import Reading
 from emo_face.core.errors import UserError
 from emo_face.core.geometry import apparent_size
-from emo_face.core.labels import label_set, top_of
+from emo_face.core.labels import label_set
 from emo_face.core.types import Box, Emotion, Face, ImageArray, Person, Speech
 from emo_face.perception.build import build_pipeline
 from emo_face.perception.nano.model import NanoEmotion, build_nano
@@ -24,7 +25,7 @@ _READING = threading.Lock()  # OpenCV's detectors keep state
 
 
 @dataclass(frozen=True, slots=True)
-class PersonReading:
+class PersonReading(Reading):
     """One person of a picture.
 
     Attributes:
@@ -35,24 +36,9 @@ class PersonReading:
     emotion: Emotion
 
     @property
-    def top(self) -> str:
-        """The emotion that stands out; empty where nothing was seen or nothing does."""
-        return top_of(self.emotion)
-
-    @property
-    def probabilities(self) -> dict[str, float]:
-        """Label -> calibrated probability, likeliest first; they sum to 1."""
-        return ranked(self.emotion)
-
-    @property
     def evidence(self) -> Mapping[str, float]:
         """Source (``face``, ``speech``) -> signed share in the top label; absolute values sum to at most 1."""
         return self.emotion.evidence
-
-    @property
-    def quality(self) -> float:
-        """[0, 1]; at 0 nothing usable was seen and the distribution is flat."""
-        return self.emotion.quality
 
     @property
     def body(self) -> Box | None:
@@ -136,12 +122,6 @@ def read_image(image: str | os.PathLike[str] | ImageArray) -> ImageArray:
     if pixels is None:
         raise UserError(f"{path}: missing or not a picture (JPEG, PNG, ...)")
     return np.asarray(pixels, np.uint8)
-
-
-def ranked(emotion: Emotion) -> dict[str, float]:
-    """Label -> probability, likeliest first."""
-    labels, p = label_set(emotion.label_set).labels, np.asarray(emotion.probabilities)
-    return {labels[i]: float(p[i]) for i in np.argsort(-p, kind="stable")}
 
 
 @cache

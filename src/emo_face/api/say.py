@@ -8,16 +8,16 @@ from typing import Literal
 
 import numpy as np
 
-from emo_face.api.look import nano_model, ranked
+from emo_face.api.look import nano_model
+from emo_face.api.reading import Reading
 from emo_face.core.arkit import ARKIT_52
 from emo_face.core.errors import UserError
-from emo_face.core.labels import top_of
 from emo_face.core.types import Array, Emotion, ImageArray, Person, Speech
 from emo_face.expression.prototypes import PrototypeExpression, PrototypeSettings
 
 
 @dataclass(frozen=True, slots=True)
-class SayResult:
+class SayResult(Reading):
     """One sentence and its face.
 
     Attributes:
@@ -27,21 +27,6 @@ class SayResult:
     text: str
     emotion: Emotion
     arkit: Array
-
-    @property
-    def top(self) -> str:
-        """The emotion that stands out; empty where the words cannot be read or nothing does."""
-        return top_of(self.emotion)
-
-    @property
-    def probabilities(self) -> dict[str, float]:
-        """Label -> calibrated probability, likeliest first; they sum to 1."""
-        return ranked(self.emotion)
-
-    @property
-    def quality(self) -> float:
-        """[0, 1]; at 0 the words cannot be read (another script, no letters): flat, and the face stays at rest."""
-        return self.emotion.quality
 
     @property
     def blendshapes(self) -> dict[str, float]:

@@ -18,7 +18,7 @@ import numpy as np
 from emo_face.core.errors import UserError
 from emo_face.core.labels import basic7, label_set
 from emo_face.core.types import FloatArray
-from emo_face.datasets.text import TextRow, columns, lines
+from emo_face.datasets.text import EKMAN, TextRow, columns, lines
 
 TOPICAL_CHAT, COMMANDS, EMOBANK, MELD = "topical_chat", "commands", "emobank", "meld"
 TOPICAL_CHAT_FILES = ("valid_freq.json", "valid_rare.json", "test_freq.json", "test_rare.json")
@@ -55,16 +55,6 @@ NOT_NEUTRAL_INTENTS = {
     "play_game",
 }
 """Intents with lines such as "that's wrong again" or "you are the best": not every one of them is neutral."""
-
-MELD_LABELS = {
-    "anger": "Anger",
-    "disgust": "Disgust",
-    "fear": "Fear",
-    "joy": "Happy",
-    "sadness": "Sad",
-    "surprise": "Surprise",
-    "neutral": "Neutral",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +165,7 @@ def read_meld(path: Path) -> list[TextRow]:
         raise UserError(f"{path} not found: copy data/MELD/{MELD_FILE} of declare-lab/MELD there") from None
     rows = []
     for number, row in enumerate(csv.DictReader(text.splitlines()), 2):
-        label = MELD_LABELS.get(str(row.get("Emotion")))
+        label = EKMAN.get(str(row.get("Emotion")))
         if label is None:
             raise UserError(f"{path}:{number}: unknown emotion {row.get('Emotion')!r}")
         rows.append(TextRow(str(row["Utterance"]), (basic7().index(label),), MELD, True))

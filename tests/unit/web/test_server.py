@@ -8,7 +8,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import aiohttp
@@ -20,14 +20,6 @@ from emo_face.web.protocol import unpack_frame
 from emo_face.web.server import FaceServer
 
 TOKEN = "correct-horse-battery"
-
-
-@pytest.fixture
-def server() -> Iterator[FaceServer]:
-    running = FaceServer(port=0)
-    running.start()
-    yield running
-    running.stop()
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 5.0) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -133,25 +134,17 @@ def test_wrong_files_say_what_is_wrong(tmp_path):
         ft.read(tmp_path / "none.npz")
 
 
+def import_words(folder: Path, tmp_path: Path, tool: str) -> list[str]:
+    """The command that imports ``folder`` for r.jsonl into t.npz."""
+    files = ["--records", tmp_path / "r.jsonl", "--outputs", folder, "--to", tmp_path / "t.npz"]
+    return ["data", "targets", *map(str, files), "--tool", tool, "--flame-version", "flame2020", "--json"]
+
+
 def test_import_by_command(outputs, tmp_path, capsys):
     folder, _ = outputs
     write_jsonl(tmp_path / "r.jsonl", PEOPLE)
-    words = [
-        "data",
-        "targets",
-        "--records",
-        tmp_path / "r.jsonl",
-        "--outputs",
-        folder,
-        "--tool",
-        "smirk",
-        "--flame-version",
-        "flame2020",
-        "--to",
-        tmp_path / "t.npz",
-        "--json",
-    ]
-    assert main([str(word) for word in words]) == 0
+    words = import_words(folder, tmp_path, "smirk")
+    assert main(words) == 0
     shown = json.loads(capsys.readouterr().out)
     assert shown["n"] == 4
     assert sum(shown["left_out"].values()) == 4
@@ -163,23 +156,7 @@ def test_paths_from_the_annotations(outputs, tmp_path, capsys):
     rows = [{"image": "q/z.png", "emotion": "Sad", "quote": "Q", "expression": "/elsewhere/bare.npy"}]
     (tmp_path / "sfew_c.json").write_text(json.dumps(rows))
     write_jsonl(tmp_path / "r.jsonl", [person("sfew_c/q/z.png", "q/z.png")])
-    words = [
-        "data",
-        "targets",
-        "--records",
-        tmp_path / "r.jsonl",
-        "--outputs",
-        folder,
-        "--tool",
-        "emoca",
-        "--json",
-        "--flame-version",
-        "flame2020",
-        "--annotations",
-        tmp_path / "sfew_c.json",
-        "--to",
-        tmp_path / "t.npz",
-    ]
-    assert main([str(word) for word in words]) == 0
+    words = [*import_words(folder, tmp_path, "emoca"), "--annotations", str(tmp_path / "sfew_c.json")]
+    assert main(words) == 0
     target = ft.read(tmp_path / "t.npz").get("sfew_c/q/z.png")
     np.testing.assert_allclose(target.expression, truth[3], rtol=1e-6)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
+from arkit_values import arkit_values as face
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -23,14 +24,6 @@ BLINK = ARKIT_INDEX["eyeBlinkLeft"]
 SMILE = ARKIT_INDEX["mouthSmileLeft"]
 JAW = ARKIT_INDEX["jawOpen"]
 NAN = float("nan")
-
-
-def face(**channels: float) -> np.ndarray:
-    values = np.zeros(52)
-    for name, value in channels.items():
-        for full in [name] if name in ARKIT_INDEX else [f"{name}Left", f"{name}Right"]:
-            values[ARKIT_INDEX[full]] = value
-    return values
 
 
 def play(

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from arkit_values import arkit_values as values
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -20,15 +21,6 @@ from emo_face.face.pictures.sketch import draw_face
 ROOT = Path(__file__).resolve().parents[4]
 THEMES = theme_names()
 SIZE = (200, 208)
-
-
-def values(**channels: float) -> np.ndarray:
-    """(52,) from channel names; a name without a side sets both."""
-    result = np.zeros(52)
-    for name, value in channels.items():
-        for full in [name] if name in ARKIT_INDEX else [f"{name}Left", f"{name}Right"]:
-            result[ARKIT_INDEX[full]] = value
-    return result
 
 
 def mirrored(arkit: np.ndarray) -> np.ndarray:

@@ -11,12 +11,12 @@ import cv2
 import numpy as np
 import pytest
 import yaml
+from arkit_values import arkit_values as face
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import lsq_linear
 
 from emo_face.cli.main import main
-from emo_face.core.arkit import ARKIT_INDEX
 from emo_face.core.errors import ConfigError
 from emo_face.core.paths import share_dir
 from emo_face.face.expressions.facs import default_facs
@@ -55,14 +55,6 @@ def servo(name: str = "a", number: int = 1, **change: object) -> str:
 
 def rig_of(text: str) -> Rig:
     return Rig(*load_rig_file(Path("test.yaml"), text))
-
-
-def face(**channels: float) -> np.ndarray:
-    values = np.zeros(52)
-    for name, value in channels.items():
-        for full in [name] if name in ARKIT_INDEX else [f"{name}Left", f"{name}Right"]:
-            values[ARKIT_INDEX[full]] = value
-    return values
 
 
 def test_linear_scaling_uses_each_side_of_neutral() -> None:

@@ -7,20 +7,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from emo_face.bench.probes import limit_check
 from emo_face.face.safety.limiter import JerkLimiter
 
 DT = 0.01
 
 
 def random_limits(rng: np.random.Generator, n: int) -> tuple[np.ndarray, ...]:
-    """Limits over many orders of magnitude: slow and fast, stiff and soft, narrow and wide, radians and ticks."""
-    unit = 10.0 ** rng.choice([0.0, -2.0, 3.0], n)
-    lower = rng.uniform(-2, 1, n) * unit
-    upper = lower + 10.0 ** rng.uniform(-1, 0.6, n) * unit
-    velocity = 10.0 ** rng.uniform(-1, 1.3, n) * unit
-    acceleration = velocity * 10.0 ** rng.uniform(-0.5, 2, n)
-    jerk = acceleration * 10.0 ** rng.uniform(0, 2.5, n)
-    return lower, upper, velocity, acceleration, jerk
+    """Rows of :func:`limit_check.random_limits`."""
+    limits = limit_check.random_limits(rng, n)
+    return limits.lower, limits.upper, limits.velocity, limits.acceleration, limits.jerk
 
 
 class Watch:
