@@ -22,9 +22,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emo_face.core.arkit import ARKIT_52, ARKIT_INDEX
+from emo_face.core.types import Array
 from emo_face.face.expressions.ict import ICT_EXTRA, IctHead, arkit_from_ict, load_ict
 
-Array = NDArray[np.float64]
 COEFFICIENTS = 100
 ACTIVATION_RMS = 1 / 3
 """A fully active shape lies at three standard deviations: the range in which FLAME's components are used."""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from emo_face.api.say import SayResult, say
     from emo_face.core.errors import ConfigError, ModelError, UserError
     from emo_face.core.types import Box, Emotion, Face, Person
-    from emo_face.face.control.controller import BusHealth
+    from emo_face.face.control.bus_health import BusHealth
 
 __version__ = "0.1.0"
 
@@ -30,7 +30,7 @@ _HOMES = {
     "emo_face.api.say": ("SayResult", "say"),
     "emo_face.core.errors": ("ConfigError", "ModelError", "UserError"),
     "emo_face.core.types": ("Box", "Emotion", "Face", "Person"),
-    "emo_face.face.control.controller": ("BusHealth",),
+    "emo_face.face.control.bus_health": ("BusHealth",),
 }
 _WHERE = {name: module for module, names in _HOMES.items() for name in names}
 

@@ -16,7 +16,7 @@ from emo_face.face.drivers import open_driver
 from emo_face.face.drivers.mock import MockDriver
 from emo_face.face.motion.motion import FaceMotion
 from emo_face.face.rig.rig import Rig, load_rig
-from emo_face.face.safety.gate import GateState
+from emo_face.face.safety.state import GateState
 
 DT = 0.01
 SMILE = np.zeros(52)

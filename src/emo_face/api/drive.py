@@ -15,7 +15,8 @@ from emo_face.api.say import SayResult
 from emo_face.core.arkit import ARKIT_52, ARKIT_INDEX
 from emo_face.core.errors import UserError
 from emo_face.core.types import Array
-from emo_face.face.control.controller import BusHealth, FaceController
+from emo_face.face.control.bus_health import BusHealth
+from emo_face.face.control.controller import FaceController
 from emo_face.face.control.loop import FixedRateLoop
 from emo_face.face.drivers import open_driver
 from emo_face.face.motion.motion import FaceMotion

@@ -12,12 +12,11 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
+from emo_face.core.types import Array
 from emo_face.face.rig import load_rig
 from emo_face.face.safety import ActuatorLimits, EstopAction, GateState, SafetyGate
 
-Array = NDArray[np.float64]
 T = TypeVar("T")
 
 RIGS = ("minimal_4servo", "head_12servo", "head_25channel")

@@ -10,8 +10,9 @@ import numpy as np
 from emo_face.face.drivers.base import Driver
 from emo_face.face.drivers.stop import StopReport
 from emo_face.face.rig.rig import Rig
-from emo_face.face.safety.gate import EstopAction, SafetyGate
+from emo_face.face.safety.gate import SafetyGate
 from emo_face.face.safety.limits import ActuatorLimits
+from emo_face.face.safety.state import EstopAction
 
 OUTER = {"us": (500.0, 2500.0), "ticks": (0.0, 4095.0), "rad": (-math.pi, math.pi), "share": (-1.0, 1.0)}
 """What a unit allows at most, before anybody knows the head."""

@@ -6,42 +6,24 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from emo_face.core.arkit import ARKIT_52
+from emo_face.core.types import Array
+from emo_face.face.control.bus_health import BusHealth
 from emo_face.face.control.stopper import PATIENCE, Stopper
 from emo_face.face.drivers.base import Driver, DriverError, Feedback, Interrupted, unconfirmed
 from emo_face.face.drivers.stop import StopReport, StopState
 from emo_face.face.rig.rig import Rig
-from emo_face.face.safety.gate import EstopAction, GateOutput, GateState
+from emo_face.face.safety.state import EstopAction, GateOutput, GateState
 
-Array = NDArray[np.float64]
 log = logging.getLogger(__name__)
 
 FIRST_WAIT, LONGEST_WAIT = 0.25, 8.0
 BRAKING = 0.3
 """Seconds that a stop waits for a rig that holds to come to rest before it says what is true then."""
-
-
-@dataclass(frozen=True, slots=True)
-class BusHealth:
-    """State of the bus for diagnostics.
-
-    Attributes:
-        connected: whether it works now. error: last error, empty while connected.
-        failures: errors since the start. reconnects: successful connections after the first.
-        faults: actuator -> fault it reports.
-    """
-
-    connected: bool
-    error: str
-    failures: int
-    reconnects: int
-    faults: dict[str, str]
 
 
 class Face(Protocol):

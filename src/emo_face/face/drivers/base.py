@@ -6,13 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
 from emo_face.core.errors import ConfigError
+from emo_face.core.types import Array
 from emo_face.face.drivers.stop import StopReport
-
-Array = NDArray[np.float64]
 
 
 class DriverError(Exception):

@@ -24,12 +24,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from emo_face.core.arkit import ARKIT_52, ARKIT_INDEX
 from emo_face.core.errors import ConfigError
-
-Array = NDArray[np.float64]
+from emo_face.core.types import Array
 
 VERSION, VALUES, PORT = 6, 61, 11111
 _EYE_RANGE = math.radians(30.0)

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from emo_face.core.types import Array
 from emo_face.face.drivers.base import DriverError, Feedback
 from emo_face.face.drivers.stop import StopReport, StopState
-
-Array = NDArray[np.float64]
 
 
 class MockDriver:

@@ -6,13 +6,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from emo_face.core.errors import ConfigError
+from emo_face.core.types import Array
 from emo_face.face.drivers.base import DriverError, Feedback, MissingLibrary, check_number
 from emo_face.face.drivers.stop import StopReport, StopState
-
-Array = NDArray[np.float64]
 
 INSTALL = "the pca9685 driver needs its library: scripts/setup.sh pca9685"
 # what the libraries raise for a board or a bus that is not there

@@ -8,12 +8,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from emo_face.core.types import Array
 from emo_face.face.drivers.base import Driver, Feedback
 from emo_face.face.drivers.stop import StopReport, StopState
-
-Array = NDArray[np.float64]
 
 
 class RecorderDriver:

@@ -10,15 +10,14 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from emo_face.core.errors import ConfigError
+from emo_face.core.types import Array
 from emo_face.face.drivers.base import DriverError, Feedback, check_number, unconfirmed
 from emo_face.face.drivers.chain import Chain, Registers
 from emo_face.face.drivers.stop import StopReport, StopState
 from emo_face.face.drivers.wire import Framing, Line, Status, serial_library
-
-Array = NDArray[np.float64]
 
 TICKS, CENTRE = 4096, 2048
 """Both makers count 4096 ticks a turn, 2048 in the middle (control tables of X series and STS series)."""

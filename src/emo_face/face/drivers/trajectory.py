@@ -12,12 +12,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from emo_face.core.types import Array
 from emo_face.face.drivers.base import DriverError, Feedback
 from emo_face.face.drivers.stop import StopReport, StopState
-
-Array = NDArray[np.float64]
 
 LEAD = 1.5
 """Periods from now at which the pose of a tick is due."""

@@ -254,10 +254,8 @@ class FaceMotion:
     def _elapsed(self, now: float) -> float:
         before, self._now = self._now, now
         if now < before:  # the clock jumped back: deadlines move with it
-            shift = now - before
-            self._deadline += shift
-            self._look_until += shift
-            self._onset += shift
+            times = self._deadline, self._look_until, self._onset
+            self._deadline, self._look_until, self._onset = (time + now - before for time in times)
             return 0.0
         return min(now - before, _MAX_DT) if math.isfinite(before) else 0.0
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from emo_face.core.types import Array
 from emo_face.face.safety.stopping import CURVE, ROWS, FastestStop
 from emo_face.face.safety.tickpaths import PULSES, TERMS, tick_polynomial
-
-Array = NDArray[np.float64]
 
 KNOTS = np.array([0.0, 1 / 64, 1 / 12, 0.35, 1.0])
 STEPS = np.diff(KNOTS)

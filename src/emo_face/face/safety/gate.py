@@ -16,50 +16,20 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from enum import Enum
-from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from emo_face.core.types import Array
 from emo_face.face.expressions.easing import minimum_jerk
 from emo_face.face.safety.interlocks import Dwell, Interlock, RuleBook
 from emo_face.face.safety.limiter import JerkLimiter
 from emo_face.face.safety.limits import ActuatorLimits
-
-Array = NDArray[np.float64]
+from emo_face.face.safety.state import EstopAction, GateOutput, GateState
 
 CATCH_UP = 4
 """A tick that is late by more than this many periods finds the path braked as hard as its limits allow, all the way to
 rest if the gap is long enough: the motors stood still meanwhile and must not hurry after it."""
-
-
-class GateState(str, Enum):
-    """What the gate is doing."""
-
-    DISABLED = "disabled"
-    """Torque off; follows nothing."""
-    ACTIVE = "active"
-    """Follows commands."""
-    STALE = "stale"
-    """No fresh command: easing to, or resting at, neutral."""
-    ESTOP = "estop"
-    """Latched until :meth:`SafetyGate.clear_estop`."""
-
-
-class EstopAction(str, Enum):
-    """What an emergency stop does to the motors, chosen by the rig."""
-
-    TORQUE_OFF = "torque_off"
-    HOLD = "hold"
-
-
-class GateOutput(NamedTuple):
-    """What a driver is told at one tick: ``position`` (n,) in actuator units, ``torque`` on or off, and the state."""
-
-    position: Array
-    torque: bool
-    state: GateState
 
 
 class SafetyGate:

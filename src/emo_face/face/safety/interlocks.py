@@ -10,11 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from emo_face.core.types import Array
 from emo_face.face.safety.limits import ActuatorLimits
 
-Array = NDArray[np.float64]
 _HAIR = 1e-9
 
 

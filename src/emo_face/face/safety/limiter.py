@@ -26,12 +26,11 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from emo_face.core.types import Array
 from emo_face.face.safety.buffers import VARYING, LimiterBuffers
 from emo_face.face.safety.stopping import CURVE, PLACE, RATE, SCALES
-
-Array = NDArray[np.float64]
 
 _add, _subtract, _multiply, _divide = np.add, np.subtract, np.multiply, np.divide
 _maximum, _minimum, _copysign = np.maximum, np.minimum, np.copysign

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from emo_face.core.types import Array
 
 _add, _multiply, _divide, _copysign, _sqrt = np.add, np.multiply, np.divide, np.copysign, np.sqrt
 _minimum, _maximum = np.minimum, np.maximum

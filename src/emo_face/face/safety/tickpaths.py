@@ -7,11 +7,9 @@ constant matrix gives every blend of both paths at once.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from emo_face.core.types import Array
 from emo_face.face.safety.stopping import CURVE, PLACE, RATE, ROWS, SCALES
-
-Array = NDArray[np.float64]
 
 PULSES = 4
 """Switching times: the three of the fastest stop, and the end of full jerk towards the target."""

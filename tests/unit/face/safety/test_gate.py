@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emo_face.face.safety.gate import CATCH_UP, EstopAction, GateState, SafetyGate
+from emo_face.face.safety.gate import CATCH_UP, SafetyGate
 from emo_face.face.safety.interlocks import Dwell, Interlock
 from emo_face.face.safety.limits import ActuatorLimits
+from emo_face.face.safety.state import EstopAction, GateState
 
 DT = 0.01
 NAN, INF = float("nan"), float("inf")
