@@ -85,7 +85,7 @@ def test_words_and_a_picture_become_an_expression_and_services_answer(graph: Any
             image.publish(image_message(np.full((480, 640, 3), 90, np.uint8), now.header))
             out.publish(now)
         graph.executor.spin_once(timeout_sec=0.05)
-        return node._model._look is not None
+        return node._model.look.held is not None
 
     graph.until(seen, seconds=60)  # before the words, or they are answered as words from nowhere
     said.publish(String(data="We won the match <FACE>!"))

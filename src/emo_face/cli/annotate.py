@@ -20,6 +20,8 @@ import argparse
 import json
 import os
 import sys
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """``context``, ``multiview`` and ``judge``."""
     actions = parser.add_subparsers(dest="action", metavar="context|multiview|judge", required=True)
     context = actions.add_parser("context", help="situation and quote for each record (ContextFace)")
+    context.add_argument(
+        "--perspectives",
+        default="speaker,listener",
+        help="whose context (default speaker,listener); listener: of records that have situation and quote",
+    )
     context.add_argument("--reject", default="", metavar="FLAGS", help="flags that make an answer invalid, by commas")
     multiview = actions.add_parser("multiview", help="caption, pose, situation, rationale of each person")
     multiview.add_argument("--tasks", default="caption,pose,situation,rationale", help="by commas (default: all)")
@@ -70,6 +77,10 @@ def run(args: argparse.Namespace) -> int:
     from emo_face.datasets.annotate import quality
     from emo_face.datasets.records import read_jsonl
 
+    if args.action == "context":
+        args.perspectives = tuple(args.perspectives.split(","))
+        if unknown := sorted(set(args.perspectives) - {"speaker", "listener"}):
+            raise UserError(f"--perspectives: {unknown[0]!r}, expected speaker, listener or both by a comma")
     for name in ("workers", "tries"):
         if getattr(args, name) < 1:
             raise UserError(f"--{name}: expected at least 1, got {getattr(args, name)}")
@@ -85,12 +96,35 @@ def _context(args: argparse.Namespace, records: list[Any]) -> int:
     from emo_face.datasets.annotate import context
 
     records = records[: args.limit] if args.limit > 0 else records
-    jobs = context.jobs(records, args.root, args.model, args.temperature, args.reject)
-    outcomes, account, name = _collect(args, jobs)
-    annotated = context.gather(records, outcomes, name)
-    beside = context.write(args.out, annotated)
-    report = account | {"flags": dict(annotated.flags), "records": str(args.out), "provenance": str(beside)}
-    return _finish(args, report, len(annotated.records), len(records))
+    how = (args.root, args.model, args.temperature, args.reject)
+    made = context.Annotated(records, [], Counter())
+    report: dict[str, Any] = {}
+    if "speaker" in args.perspectives:
+        outcomes, report, name = _collect(args, context.jobs(records, *how))
+        made = context.gather(records, outcomes, name)
+    done = len(made.records)
+    if "listener" in args.perspectives:
+        if args.budget is not None:
+            args.budget -= report.get("spent", 0.0)
+        outcomes, account, name = _collect(args, context.listener_jobs(made.records, *how))
+        heard = context.gather_listeners(made.records, outcomes, name)
+        done = min(done, sum(outcome.value is not None for outcome in outcomes))
+        report = _together(report or {"rows": {}}, account) | {"listener_flags": dict(heard.flags)}
+        made = context.Annotated(heard.records, [*made.provenance, *heard.provenance], made.flags)
+    beside = context.write(args.out, made)
+    report |= {"flags": dict(made.flags), "records": str(args.out), "provenance": str(beside)}
+    return _finish(args, report, done, len(records))
+
+
+def _together(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
+    """The account of two rounds; rows of the second under a name of their own."""
+    summed = {
+        name: first.get(name, 0) + value
+        for name, value in second.items()
+        if name != "rows" and not name.startswith("in_doubt")
+    }
+    doubt = {"in_doubt_before": first.get("in_doubt_before", second["in_doubt_before"]), "in_doubt": second["in_doubt"]}
+    return {"rows": first["rows"], "listener_rows": second["rows"], **summed, **doubt}
 
 
 def _multiview(args: argparse.Namespace, records: list[Any]) -> int:
@@ -189,6 +223,7 @@ def _finish(args: argparse.Namespace, report: dict[str, Any], done: int, wanted:
     if args.json:
         print(json.dumps(report))
     else:
-        shown = {**report, "rows": ", ".join(f"{n} {status}" for status, n in report["rows"].items())}
+        kinds = {name: value for name, value in report.items() if name.endswith("rows")}
+        shown = {**report, **{k: ", ".join(f"{n} {status}" for status, n in v.items()) for k, v in kinds.items()}}
         print("\n".join(f"{key}: {value}" for key, value in shown.items() if key != "judged"))
     return 0 if done == wanted else 1

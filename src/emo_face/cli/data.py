@@ -219,7 +219,7 @@ def _qa(args: argparse.Namespace) -> int:
 
 
 def _targets(args: argparse.Namespace) -> int:
-    from emo_face.datasets.contexts import flame_targets
+    from emo_face.datasets.contexts import face_targets
     from emo_face.datasets.contexts import records as context
     from emo_face.datasets.records import read_jsonl
 
@@ -230,8 +230,8 @@ def _targets(args: argparse.Namespace) -> int:
     people = list(read_jsonl(args.records))
     if paths is not None:
         paths = {record.id: paths[key] for record in people if (key := record.id.partition("/")[2]) in paths}
-    found = flame_targets.import_outputs(people, args.outputs, args.flame_version, args.tool, paths)
-    flame_targets.write(args.to, found.targets)
-    summary = flame_targets.statistics(found.targets) | {"left_out": {k: len(v) for k, v in found.left_out.items()}}
+    found = face_targets.import_outputs(people, args.outputs, args.flame_version, args.tool, paths)
+    face_targets.write(args.to, found.targets)
+    summary = face_targets.statistics(found.targets) | {"left_out": {k: len(v) for k, v in found.left_out.items()}}
     print(json.dumps(summary) if args.json else "\n".join(f"{name}: {value}" for name, value in summary.items()))
     return 0

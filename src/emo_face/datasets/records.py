@@ -33,7 +33,7 @@ class Record:
 
     Attributes:
         id: unique in its file, stable between runs.
-        image: path relative to the root of the data set, forward slashes.
+        image: path relative to the root of the data set, forward slashes; empty for words without a picture.
         image_size: (width, height) in pixels as annotated, or None if the annotation has none.
         bbox_body, bbox_face: pixels of the picture, or None if there is none.
         body_found, face_found: the detector that the box comes from; None for an annotated one.
@@ -41,6 +41,7 @@ class Record:
         vad: valence, arousal, dominance, each in [1, 10] (EMOTIC's scale), or None.
         split: train, val, test or empty. source: which reader made it.
         group_id: pictures that must stay in one split (a clip, near-duplicates); defaults to the picture.
+        listener_situation: the situation of somebody who hears ``quote``. reaction: what they feel, a label of the set.
     """
 
     id: str
@@ -59,6 +60,8 @@ class Record:
     situation: str = ""
     rationale: str = ""
     quote: str = ""
+    listener_situation: str = ""
+    reaction: str = ""
     body_found: Detected | None = None
     face_found: Detected | None = None
 
@@ -81,7 +84,7 @@ class _Row(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     id: str = Field(min_length=1)
-    image: str = Field(min_length=1)
+    image: str
     label_set: str
     labels: list[str]
     split: str = ""
@@ -96,6 +99,8 @@ class _Row(BaseModel):
     situation: str = ""
     rationale: str = ""
     quote: str = ""
+    listener_situation: str = ""
+    reaction: str = ""
     body_found: _Found | None = None
     face_found: _Found | None = None
 
@@ -118,11 +123,15 @@ def from_row(row: dict[str, Any]) -> Record:
     for field in ("body_found", "face_found"):
         if values[field] is not None:
             values[field] = Detected(**values[field])
+    if not parsed.image and not (parsed.situation or parsed.quote):
+        raise ValueError("image: empty, and there are no words either")
     try:
         values["labels"] = ordered(values["labels"], parsed.label_set)
+        if parsed.reaction:
+            (values["reaction"],) = ordered([parsed.reaction], parsed.label_set)
     except KeyError as error:
         raise ValueError(f"label_set: {error.args[0]}") from None
-    values["group_id"] = values["group_id"] or parsed.image
+    values["group_id"] = values["group_id"] or parsed.image or parsed.id
     return Record(**values)
 
 

@@ -90,7 +90,7 @@ def picture_of_person(context: Context, person_id: str) -> tuple[ImageArray | No
         return None, None
     if seen is None:
         return scene.image, None
-    from emo_face.expression.contextface.backend import box_of
+    from emo_face.expression.contextface.picture import box_of
 
     return scene.image, box_of(seen, scene.image.shape[1] / max(scene.width, 1))
 

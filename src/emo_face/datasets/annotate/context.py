@@ -1,18 +1,20 @@
-"""Situation and quote for each record, with provenance and flags a row (paper, section 3.1)."""
+"""Situation and quote for each record (paper, section 3.1), then the listener's; provenance and flags a row."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from emo_face.datasets.annotate import quality
 from emo_face.datasets.annotate.collect import Job, Outcome
-from emo_face.datasets.annotate.prompts import context_request
-from emo_face.datasets.annotate.schema import Context, parse_context, table
+from emo_face.datasets.annotate.prompts import context_request, listener_request
+from emo_face.datasets.annotate.schema import Context, Listening, parse_context, parse_listening, table
 from emo_face.datasets.records import Record, write_jsonl
+from emo_face.expression.contextface.prompts import label_of
 from emo_face.runtime.files import write_json_lines
 
 
@@ -35,12 +37,45 @@ def jobs(
 def _job(record: Record, root: Path, model: str, temperature: float, reject: tuple[str, ...]) -> Job[Context]:
     def parse(text: str) -> Context:
         context = parse_context(text)
-        found = {name: hits for name, hits in quality.flags(context, record.labels[0]).items() if name in reject}
-        if found:
-            raise ValueError("; ".join(f"{name}: {', '.join(hits)}" for name, hits in found.items()))
+        _reject(quality.flags(context, record.labels[0]), reject)
         return context
 
     return Job(record.id, lambda attempt: context_request(record, root, model, temperature, attempt), parse)
+
+
+def listener_jobs(
+    records: Iterable[Record], root: Path, model: str, temperature: float = 1.0, reject: Sequence[str] = ()
+) -> list[Job[Listening]]:
+    """A job a record that has situation and quote; ``reject`` as for :func:`jobs`."""
+
+    def parse(text: str) -> Listening:
+        listening = parse_listening(text)
+        _reject(quality.listener_flags(listening), reject)
+        return listening
+
+    return [Job(f"{r.id}/listener", partial(listener_request, r, root, model, temperature), parse) for r in records]
+
+
+def _reject(flags: Mapping[str, list[str]], reject: Sequence[str]) -> None:
+    if found := {name: hits for name, hits in flags.items() if name in reject}:
+        raise ValueError("; ".join(f"{name}: {', '.join(hits)}" for name, hits in found.items()))
+
+
+def gather_listeners(records: Sequence[Record], outcomes: Sequence[Outcome[Listening]], provider: str) -> Annotated:
+    """As :func:`gather`; a record whose listener was not made stays as it is, for its speaker."""
+    done: list[Record] = []
+    rows: list[dict[str, Any]] = []
+    counts = Counter[str]()
+    for record, outcome in zip(records, outcomes, strict=True):
+        found: dict[str, list[str]] = {}
+        if outcome.value is not None:
+            heard = outcome.value
+            record = replace(record, listener_situation=heard.situation, reaction=label_of(heard.reaction))
+            found = quality.listener_flags(heard)
+            counts.update(list(found))
+        done.append(record)
+        rows.append(provenance(outcome, provider, table()["listener"]["version"]) | {"flags": found})
+    return Annotated(done, rows, counts)
 
 
 def gather(records: Sequence[Record], outcomes: Sequence[Outcome[Context]], provider: str) -> Annotated:

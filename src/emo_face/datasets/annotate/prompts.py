@@ -14,7 +14,7 @@ from emo_face.datasets.annotate.schema import table
 from emo_face.datasets.contexts.tasks import box_of
 from emo_face.datasets.records import Record
 from emo_face.expression.contextface.picture import fitted
-from emo_face.expression.contextface.prompts import safe, word_of
+from emo_face.expression.contextface.prompts import safe, word_of, words
 
 SIZE = 768
 """Pixels a side of the picture that is sent."""
@@ -26,11 +26,34 @@ def context_request(record: Record, root: Path, model: str, temperature: float, 
     """Ask for situation and quote of a record (supplement, section 1).
 
     Raises:
-        RowError: its picture is missing or does not decode, or its label is none of the seven; names the record.
+        RowError: its picture is missing or does not decode, its person has no box, or its label is none of the seven;
+            names the record.
     """
     prompt = table()["context"]
     user = prompt["user"].format(emotion=word(record))
-    return about_picture(record, root, Request(model, prompt["system"], user, temperature=temperature, attempt=attempt))
+    return about_boxed(record, root, Request(model, prompt["system"], user, temperature=temperature, attempt=attempt))
+
+
+def listener_request(record: Record, root: Path, model: str, temperature: float, attempt: int) -> Request:
+    """Ask for the situation and the reaction of somebody who hears the record's quote.
+
+    Raises:
+        RowError: as :func:`context_request`, or the record has no situation or no quote.
+    """
+    if not (safe(record.situation) and safe(record.quote)):
+        raise RowError(f"record {record.id}: no situation or no quote; add --perspectives speaker,listener")
+    prompt = table()["listener"]
+    user = prompt["user"].format(
+        emotion=word(record), situation=safe(record.situation), quote=safe(record.quote), options=", ".join(words())
+    )
+    return about_boxed(record, root, Request(model, prompt["system"], user, temperature=temperature, attempt=attempt))
+
+
+def about_boxed(record: Record, root: Path, request: Request) -> Request:
+    """As :func:`about_picture`, for texts that speak of the red box. Raises RowError where there is none, too."""
+    if box_of(record) is None:
+        raise RowError(f"record {record.id}: its person has no box; find boxes first: emo-face data boxes")
+    return about_picture(record, root, request)
 
 
 def about_picture(record: Record, root: Path, request: Request) -> Request:

@@ -6,11 +6,12 @@ import re
 from collections.abc import Iterable
 from functools import cache
 
-from emo_face.datasets.annotate.schema import Context, table
+from emo_face.datasets.annotate.schema import Context, Listening, table
 from emo_face.expression.contextface.prompts import word_of, words
 
 LEAKS = ("label_word", "synonym")
 FLAGS = (*LEAKS, "other_label", "task_word", "too_long", "same_text")
+"""Of a context; a listener's situation has all but ``same_text`` (with its own reaction as the label)."""
 
 
 @cache
@@ -47,17 +48,27 @@ def named_labels(text: str) -> set[str]:
 
 def flags(context: Context, label: str) -> dict[str, list[str]]:
     """Flag -> what caused it; empty for a clean context. Flags: :data:`FLAGS`."""
-    both, limits = f"{context.situation} {context.quote}", table()["quality"]
-    found = leaks(both, label)
-    others = [w for w in words() if w != word_of(label) and _found(both, limits["label"][w])]
+    found = _flags((context.situation, context.quote), label)
+    if context.situation.casefold().strip(" .!?") == context.quote.casefold().strip(" .!?"):
+        found["same_text"] = [context.quote]
+    return found
+
+
+def listener_flags(listening: Listening) -> dict[str, list[str]]:
+    """As :func:`flags`, of a listener's situation, whose label is the reaction."""
+    return _flags((listening.situation,), listening.reaction)
+
+
+def _flags(texts: tuple[str, ...], label: str) -> dict[str, list[str]]:
+    whole, limits = " ".join(texts), table()["quality"]
+    found = leaks(whole, label)
+    others = [w for w in words() if w != word_of(label) and _found(whole, limits["label"][w])]
     if others:
         found["other_label"] = others
-    if said := _found(both, limits["task"]):
+    if said := _found(whole, limits["task"]):
         found["task_word"] = said
-    for text in (context.situation, context.quote):
+    for text in texts:
         sentences = len(re.findall(r"[.!?…]+(?=\s|$|[\"”’'])", text)) or 1
         if len(text) > limits["max_characters"] or sentences > limits["max_sentences"]:
             found.setdefault("too_long", []).append(f"{len(text)} characters, {sentences} sentences")
-    if context.situation.casefold().strip(" .!?") == context.quote.casefold().strip(" .!?"):
-        found["same_text"] = [context.quote]
     return found

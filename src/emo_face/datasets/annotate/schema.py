@@ -11,6 +11,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from emo_face.core.paths import data_file
+from emo_face.expression.contextface.prompts import word_of
 
 Score = Annotated[float, Field(ge=0, le=5)]
 
@@ -21,6 +22,14 @@ class Context(BaseModel):
     model_config = ConfigDict(frozen=True)
     situation: str = Field(min_length=8, max_length=600)
     quote: str = Field(min_length=1, max_length=600)
+
+
+class Listening(BaseModel):
+    """What somebody who hears the quote is in, and feels: a word of the answers."""
+
+    model_config = ConfigDict(frozen=True)
+    situation: str = Field(min_length=8, max_length=600)
+    reaction: str
 
 
 class Judgement(BaseModel):
@@ -65,17 +74,34 @@ def parse_context(text: str) -> Context:
     Raises:
         ValueError: a key is missing or repeated, or a text is too short or long; says which.
     """
-    parts = re.split(r"[*_]*\[\s*expected\s+(situation|quote)\s*\][*_]*\s*[:\uff1a]?[*_]*", text, flags=re.I)
+    context: Context = _validated(Context, _expected(text, ("situation", "quote")))
+    return context
+
+
+def parse_listening(text: str) -> Listening:
+    """The listener's situation and reaction; the reaction is a word of the answers, in any of their spellings.
+
+    Raises:
+        ValueError: a key is missing or repeated, the situation is too short or long, the reaction is none of the seven.
+    """
+    found = _expected(text, ("situation", "reaction"))
+    found["reaction"] = word_of(found["reaction"].strip(" .!"))
+    listening: Listening = _validated(Listening, found)
+    return listening
+
+
+def _expected(text: str, names: tuple[str, ...]) -> dict[str, str]:
+    """The texts behind ``[Expected NAME]``. Raises ValueError for one that is missing or there twice."""
+    parts = re.split(rf"[*_]*\[\s*expected\s+({'|'.join(names)})\s*\][*_]*\s*[:\uff1a]?[*_]*", text, flags=re.I)
     found: dict[str, str] = {}
     for name, value in zip(parts[1::2], parts[2::2], strict=True):
         if name.lower() in found:
             raise ValueError(f"[Expected {name.lower()}] appears twice")
         found[name.lower()] = _clean(value, name.lower() == "quote")
-    for name in ("situation", "quote"):
+    for name in names:
         if not found.get(name):
             raise ValueError(f"[Expected {name}] is missing or empty")
-    context: Context = _validated(Context, found)
-    return context
+    return found
 
 
 def parse_judgement(text: str) -> Judgement:

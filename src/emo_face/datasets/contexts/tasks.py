@@ -1,105 +1,233 @@
-"""Training examples of the three tasks out of neutral records (paper, section 3.2)."""
+"""Training examples out of neutral records: the paper's tasks in every form that a backend asks (section 3.2)."""
 
 from __future__ import annotations
 
+import zlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import overload
 
 from emo_face.core.errors import UserError
 from emo_face.core.types import Box
-from emo_face.datasets.contexts.flame_targets import FlameTargets
+from emo_face.datasets.contexts.face_targets import FaceTargets
 from emo_face.datasets.records import Record
+from emo_face.expression.contextface.conditions import CONDITIONS, Condition, known
 from emo_face.expression.contextface.prompts import (
     Example,
+    FaceTarget,
+    Perspective,
     Turn,
+    context_kind,
     expression_answer,
-    expression_question,
     safe,
     situation_answer,
     situation_question,
     word_of,
 )
 
-Context = Literal["situation", "quote"]
-CONTEXTS: tuple[Context, ...] = ("situation", "quote")
+LISTENER = "/listener"
+"""What follows a record's id in the ids of targets: the face of who hears the quote."""
+
+
+class Made(Sequence[Example]):
+    """Examples that are built when they are asked for: a data set in every form would fill the memory."""
+
+    def __init__(self, records: Sequence[Record], make: Callable[[Record], Example]) -> None:
+        self.records, self._make = records, make
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    @overload
+    def __getitem__(self, index: int) -> Example: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Example]: ...
+
+    def __getitem__(self, index: int | slice) -> Example | Sequence[Example]:
+        return Made(self.records[index], self._make) if isinstance(index, slice) else self._make(self.records[index])
 
 
 @dataclass
 class Tasks:
-    """Examples by task and what was left out, by reason."""
+    """Examples by task (``situation/image+quote``, ``expression/listener/quote``), and what was left out, by reason."""
 
-    situation: list[Example] = field(default_factory=list)
-    expression: list[Example] = field(default_factory=list)
+    by_name: dict[str, Sequence[Example]] = field(default_factory=dict)
     dropped: Counter[str] = field(default_factory=Counter)
+
+    def of(self, kind: str) -> list[Example]:
+        """All examples of ``situation`` or of ``expression``."""
+        return [example for name, made in self.by_name.items() if kind_of(name) == kind for example in made]
+
+    def spread(self) -> list[Example]:
+        """Each record about once a kind, its form by turns: every form is in it, and it is not as large as all."""
+        kinds = Counter(kind_of(name) for name in self.by_name)
+        place = Counter[str]()
+        found: list[Example] = []
+        for name, made in self.by_name.items():
+            kind = kind_of(name)
+            found += made[place[kind] % len(made) :: kinds[kind]]
+            place[kind] += 1
+        return found
+
+
+def kind_of(task: str) -> str:
+    """The paper's task that a task's name belongs to (``expression/quote`` -> ``expression``)."""
+    return task.partition("/")[0]
 
 
 def build(
-    records: Sequence[Record],
-    root: Path,
-    targets: FlameTargets | None,
-    contexts: Sequence[Context] = CONTEXTS,
-    expression_image: bool = False,
+    records: Sequence[Record], root: Path, targets: FaceTargets | None, conditions: Sequence[str] = tuple(CONDITIONS)
 ) -> Tasks:
-    """Situation and expression examples of records with a situation and a quote.
+    """Situation and expression examples, one a record and form. Deterministic; the mixture does the shuffling.
 
-    A record gives one situation example (picture and quote in, situation and emotion out) and one expression example
-    for each of ``contexts`` (text in, emotion and face out). Deterministic; the mixture does the shuffling.
+    The situation task has the picture, as in the paper, and asks without it too if a form does. A record whose person
+    has no box is left out if a form has pictures, as the paper leaves out pictures without a person.
 
     Args:
         root: folder that picture paths are relative to. targets: None leaves the expression task empty.
-        expression_image: give the expression task the picture too (the paper's inputs are text alone).
+        conditions: names of :data:`~emo_face.expression.contextface.conditions.CONDITIONS`.
 
     Raises:
-        UserError: not one record has a face in ``targets``, whose ids are of another source.
+        UserError: no picture has a box, or no record has a face in ``targets``, whose ids are of another source.
     """
-    tasks = Tasks()
-    if targets is not None and records and not any(targets.get(record.id) for record in records):
-        theirs, mine = targets.ids[0], records[0].id
-        if theirs.partition("/")[0] != mine.partition("/")[0]:
-            raise UserError(
-                f"targets: none of {len(records)} records has a face; their ids are like {mine!r}, not {theirs!r}. "
-                "Make targets and training from one records file: emo-face data convert, then emo-face data targets"
-            )
-    for record in records:
-        if len(record.labels) != 1:
-            tasks.dropped["not one label"] += 1
-            continue
-        try:
-            label = word_of(record.labels[0])
-        except ValueError:
-            tasks.dropped["label is none of the seven"] += 1
-            continue
-        tasks.situation += _situation(record, root, label, tasks.dropped)
-        target = targets.get(record.id) if targets is not None else None
-        if target is None:
-            tasks.dropped["expression: no face target"] += targets is not None
-            continue
-        for context in contexts:
-            text = getattr(record, context)
-            if not safe(text):
-                tasks.dropped[f"expression: no {context}"] += 1
-                continue
-            question = expression_question(image=expression_image, **{context: text})
-            turn = Turn(question, expression_answer(context, label))
-            image = root / record.image if expression_image else None
-            tasks.expression.append(
-                Example(f"{record.id}/{context}", "expression", (turn,), image, box_of(record), label, target)
-            )
+    forms, tasks = known(conditions), Tasks()
+    if targets is not None:
+        _same_ids(records, targets)
+    people = _labelled(records, tasks.dropped)
+    if any(form.picture for form in forms):
+        people = boxed(people, tasks.dropped)
+    for picture in (True, False) if any(not form.picture for form in forms) else (True,):
+        told = [r for r in people if safe(r.situation) and safe(r.quote)]
+        chosen = [r for r in told if not picture or (r.image and box_of(r) is not None)]
+        name = f"situation/{'image+' * picture}quote"
+        tasks.dropped[f"{name}: no situation, no quote or no picture"] += len(people) - len(chosen)
+        tasks.by_name[name] = Made(chosen, partial(_situation, root=root, picture=picture))
+    if targets is not None:
+        faces = Faces(people, targets)
+        for form in forms:
+            chosen = [r for r in people if usable(r, form) and faces.of(r, form.perspective) is not None]
+            tasks.dropped[f"expression/{form.name}: no text, no reaction or no face"] += len(people) - len(chosen)
+            make = partial(_expression, root=root, form=form, faces=faces)
+            tasks.by_name[f"expression/{form.name}"] = Made(chosen, make)
+    tasks.by_name = {name: made for name, made in tasks.by_name.items() if len(made)}
+    tasks.dropped = +tasks.dropped
     return tasks
 
 
-def _situation(record: Record, root: Path, label: str, dropped: Counter[str]) -> list[Example]:
-    if not safe(record.situation) or not safe(record.quote):
-        dropped["situation: no situation or no quote"] += 1
-        return []
-    turn = Turn(situation_question(record.quote), situation_answer(record.situation, label))
-    example = Example(f"{record.id}/ask", "situation", (turn,), root / record.image, box_of(record), label)
-    return [example]
+class Faces:
+    """The face to learn for each side of a record.
+
+    The listener is not in the picture: without a target of their own (``<id>/listener``) they lend the face of another
+    record with their emotion, always the same one, so that the mean over many is the emotion's own.
+    """
+
+    def __init__(self, people: Sequence[Record], targets: FaceTargets) -> None:
+        self._targets = targets
+        self._by_word: dict[str, list[str]] = {}
+        for record in people:
+            if targets.get(record.id) is not None:
+                self._by_word.setdefault(word_of(record.labels[0]), []).append(record.id)
+
+    def of(self, record: Record, perspective: Perspective) -> FaceTarget | None:
+        """The face of a side, or None if nobody has one for it."""
+        if perspective == "speaker":
+            return self._targets.get(record.id)
+        own = self._targets.get(record.id + LISTENER)
+        if own is not None or not record.reaction:
+            return own
+        lenders = self._by_word.get(word_of(record.reaction), ())
+        return self._targets.get(lenders[zlib.crc32(record.id.encode()) % len(lenders)]) if lenders else None
+
+
+def texts_of(record: Record, form: Condition) -> tuple[str, str]:
+    """(quote, situation) of a form; a listener's situation is told from their side where somebody wrote it down."""
+    situation = record.situation
+    if form.perspective == "listener":
+        situation = record.listener_situation or situation
+    return form.texts(record.quote, situation)
+
+
+def label_of_side(record: Record, perspective: Perspective) -> str:
+    """The label of a side, or empty."""
+    if perspective == "listener":
+        return record.reaction
+    return record.labels[0] if len(record.labels) == 1 else ""
+
+
+def usable(record: Record, form: Condition) -> bool:
+    """Whether a record has what a form needs: its texts, its picture with a box, and that side's emotion."""
+    quote, situation = texts_of(record, form)
+    said = form.words not in ("quote", "both") or bool(safe(quote))
+    told = form.words not in ("situation", "both") or bool(safe(situation))
+    seen = not form.picture or (bool(record.image) and box_of(record) is not None)
+    return said and told and seen and bool(label_of_side(record, form.perspective))
 
 
 def box_of(record: Record) -> Box | None:
     """The box that marks the person: the body's, else the face's, else None."""
     return record.bbox_body or record.bbox_face
+
+
+def boxed(records: Sequence[Record], dropped: Counter[str]) -> list[Record]:
+    """Records without the pictures that show no person in a box; how many is counted.
+
+    Raises:
+        UserError: there are pictures and none has a box.
+    """
+    pictured = [r for r in records if r.image]
+    bare = [r for r in pictured if box_of(r) is None]
+    if pictured and len(bare) == len(pictured):
+        raise UserError(
+            f"records: none of {len(bare)} pictures has a box, and the questions are about the person in the red box; "
+            "find them: emo-face data boxes --records FILE --images DIR --to FILE"
+        )
+    dropped["no person in a box"] += len(bare)
+    return [r for r in records if not r.image or box_of(r) is not None]
+
+
+def _labelled(records: Sequence[Record], dropped: Counter[str]) -> list[Record]:
+    """Records with one label of the seven."""
+    found = []
+    for record in records:
+        if len(record.labels) != 1:
+            dropped["not one label"] += 1
+            continue
+        try:
+            word_of(record.labels[0])
+        except ValueError:
+            dropped["label is none of the seven"] += 1
+            continue
+        found.append(record)
+    return found
+
+
+def _same_ids(records: Sequence[Record], targets: FaceTargets) -> None:
+    if not records or any(targets.get(record.id) for record in records):
+        return
+    theirs, mine = targets.ids[0], records[0].id
+    if theirs.partition("/")[0] != mine.partition("/")[0]:
+        raise UserError(
+            f"targets: none of {len(records)} records has a face; their ids are like {mine!r}, not {theirs!r}. "
+            "Make targets and training from one records file: emo-face data convert, then emo-face data targets"
+        )
+
+
+def _situation(record: Record, root: Path, picture: bool) -> Example:
+    label = word_of(record.labels[0])
+    turn = Turn(situation_question(record.quote, picture), situation_answer(record.situation, label))
+    image = root / record.image if picture else None
+    name = f"{record.id}/ask" if picture else f"{record.id}/ask/quote"
+    return Example(name, "situation", (turn,), image, box_of(record) if picture else None, label)
+
+
+def _expression(record: Record, root: Path, form: Condition, faces: Faces) -> Example:
+    quote, situation = texts_of(record, form)
+    label = word_of(label_of_side(record, form.perspective))
+    answer = expression_answer(context_kind(quote, situation, form.picture), label)
+    image, box = (root / record.image, box_of(record)) if form.picture else (None, None)
+    turn, face = Turn(form.question(quote, situation), answer), faces.of(record, form.perspective)
+    return Example(f"{record.id}/{form.name}", "expression", (turn,), image, box, label, face)

@@ -3,7 +3,8 @@
   emo-face evaluate contextface --records sfew_c.jsonl --root SFEW-C/ --targets faces.npz --model out/best --out report/
   emo-face evaluate contextface --records sfew_c.jsonl --predictions report/predictions.npz --targets faces.npz
 
-Conditions: image, situation, quote, image+situation, image+quote, and the two texts with emotion words blanked.
+Conditions: every form of the question that a backend asks, what the robot asks by default (listener/image+quote) first,
+and situation and quote with emotion words blanked. Pictures without a person in a box are left out and counted.
 Training records in the same file (or in --train) give baselines and the bag-of-words probe.
 --also "table3/expression=DIR" adds models trained on fewer task sets or of another size, at the condition of
 the paper's table. --speak N lets the model answer N records freely, for the rates of emitted <FACE> and of answers
@@ -15,6 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import count
@@ -25,8 +27,10 @@ import numpy as np
 
 from emo_face.core.errors import UserError
 from emo_face.core.numeric import json_ready
+from emo_face.datasets.contexts.tasks import boxed
 from emo_face.evaluation.contextface import metrics
-from emo_face.evaluation.contextface.predict import CONDITIONS, ConditionPredictions, Run, load, usable
+from emo_face.evaluation.contextface.measure import expression, measure, truth_of
+from emo_face.evaluation.contextface.predict import CONDITIONS, Run, load, usable
 from emo_face.expression.contextface import prompts
 from emo_face.runtime.files import write_json
 from emo_face.runtime.progress import Tick, bar
@@ -79,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
 
 def evaluate(args: argparse.Namespace) -> dict[str, Any]:
     """The whole report. Raises UserError for missing data, an empty split, or targets of another basis."""
-    from emo_face.datasets.contexts import flame_targets
+    from emo_face.datasets.contexts import face_targets
     from emo_face.datasets.records import of_split, read_jsonl
 
     everyone = list(read_jsonl(args.records))
@@ -91,122 +95,10 @@ def evaluate(args: argparse.Namespace) -> dict[str, Any]:
     if unknown := sorted(set(names) - set(CONDITIONS)):
         raise UserError(f"--conditions: unknown {unknown[0]!r}; there are {', '.join(CONDITIONS)}")
     found = _predictions(args, people, names)
-    targets = flame_targets.read(args.targets, found.model.get("flame_version")) if args.targets else None
+    targets = face_targets.read(args.targets, found.model.get("flame_version")) if args.targets else None
     return measure(found, people, train, targets, args.rounds, args.seed, args.split) | _ablations(
         args, people, targets
     )
-
-
-def measure(
-    found: Run, people: Sequence[Any], train: Sequence[Any], targets: Any, rounds: int, seed: int, split: str = "test"
-) -> dict[str, Any]:
-    """Metrics of predictions. ``people``: the records they are about. ``targets``: true faces, or None."""
-    by_id = {record.id: record for record in people}
-    report: dict[str, Any] = {
-        "split": split,
-        "records": len(people),
-        "train_records": len(train),
-        "model": found.model,
-        "words": list(prompts.words()),
-        "sources": sorted({record.source for record in people}),
-        "emotion": {},
-        "expression": {},
-        "leak": {},
-    }
-    for name, said in found.conditions.items():
-        if missing := [i for i in said.ids if i not in by_id]:
-            raise UserError(
-                f"predictions of {name} are about {missing[0]!r}, which is not in the records' {split} split"
-            )
-        rows = [by_id[i] for i in said.ids]
-        rng = np.random.default_rng(seed)
-        report["emotion"][name] = emotion(said, rows, train, rng, rounds)
-        if targets is not None:
-            faces = expression(said, rows, train, targets, rng, rounds)
-            if faces:
-                report["expression"][name] = faces
-    report["leak"] = leak(found, people, train)
-    return report
-
-
-def truth_of(records: Sequence[Any]) -> Any:
-    """(n,) index of each record's emotion. Raises UserError for a record without one of the seven."""
-    names, found = prompts.words(), []
-    for record in records:
-        try:
-            (label,) = record.labels
-            found.append(names.index(prompts.word_of(label)))
-        except ValueError:
-            raise UserError(f"record {record.id}: labels {record.labels}: expected one of {', '.join(names)}") from None
-    return np.array(found, np.int64)
-
-
-def emotion(
-    said: ConditionPredictions, rows: Sequence[Any], train: Sequence[Any], rng: Any, rounds: int
-) -> dict[str, Any]:
-    """Scores of the one-pass emotions and of free answers, with intervals and baselines."""
-    truth, classes = truth_of(rows), len(prompts.words())
-    scores = metrics.emotion_scores(truth, said.guess, classes)
-    scores["interval"] = metrics.emotion_intervals(truth, said.guess, classes, rng, rounds)
-    prior = np.bincount(truth_of(train), minlength=classes).tolist() if train else None
-    scores["baselines"] = metrics.emotion_baselines(truth, classes, prior)
-    scores["form"] = 100 * float(said.form.mean())
-    if said.spoken is not None:
-        heard = said.spoken
-        spoken = metrics.emotion_scores(truth[: len(heard.guess)], heard.guess, classes)
-        scores["spoken"] = spoken | {"emitted": 100 * float(heard.emitted.mean())}
-    return scores
-
-
-def expression(
-    said: ConditionPredictions, rows: Sequence[Any], train: Sequence[Any], targets: Any, rng: Any, rounds: int
-) -> dict[str, Any]:
-    """L2 in three conventions and Frechet distances of both decisions and of baselines; empty under two faces."""
-    places = [place for place, record in enumerate(rows) if targets.get(record.id) is not None]
-    if len(places) < 2:
-        return {}
-    truth = np.stack([targets.get(rows[place].id).expression for place in places]).astype(np.float64)
-    labels = truth_of([rows[place] for place in places])
-    known = [record for record in train if targets.get(record.id) is not None]
-    reference = (np.stack([targets.get(r.id).expression for r in known]), truth_of(known)) if known else None
-    shown = metrics.baseline_faces(truth, labels, rng, reference)
-    shown |= {"ContextFace, map": said.map[places], "ContextFace, mean": said.mean[places]}
-    found = {name: metrics.intervals(faces, truth, rng, rounds) for name, faces in shown.items()}
-    floors = {"FD": truth, "FD_pca": metrics.projection(truth)(truth)}
-    return {
-        "n": len(places),
-        "baselines_from": f"{len(known)} training faces" if known else "the other faces of the split",
-        "rows": {name: {key: value.as_json() for key, value in row.items()} for name, row in found.items()},
-        "floor": {key: metrics.floor(faces, rng, min(50, rounds)).as_json() for key, faces in floors.items()},
-        "total_variance": float(truth.var(0, ddof=1).sum()),
-    }
-
-
-def leak(found: Run, people: Sequence[Any], train: Sequence[Any]) -> dict[str, Any]:
-    """What the words give away, and how the model does on contexts that name their emotion and on those that do not."""
-    from emo_face.evaluation.contextface.probe import leaky, probe
-
-    names, by_id, result = prompts.words(), {record.id: record for record in people}, {}
-    for text in ("situation", "quote"):
-        rows = usable(people, text)
-        if not rows:
-            continue
-        learned = usable(train, text)
-        labels = [names[i] for i in truth_of(rows)]
-        known = ([getattr(r, text) for r in learned], [names[i] for i in truth_of(learned)])
-        result[text] = probe([getattr(r, text) for r in rows], labels, known)
-        said = found.conditions.get(text)
-        if said is None:
-            continue
-        people_said = [by_id[i] for i in said.ids]
-        truth = truth_of(people_said)
-        kinds = leaky([getattr(r, text) for r in people_said], [names[i] for i in truth])
-        gives = np.any(list(kinds.values()), axis=0)
-        for part, chosen in (("leaking", gives), ("clean", ~gives)):
-            if chosen.any():
-                scores = metrics.emotion_scores(truth[chosen], said.guess[chosen], len(names))
-                result[text][part] = {key: scores[key] for key in ("n", "UAR", "WAR")}
-    return result
 
 
 def _predictions(args: argparse.Namespace, people: Sequence[Any], names: Sequence[str]) -> Run:
@@ -220,6 +112,12 @@ def _predictions(args: argparse.Namespace, people: Sequence[Any], names: Sequenc
         raise UserError("--model or --predictions is needed")
     from emo_face.evaluation.contextface.predict import save
 
+    pictured = [name for name in names if CONDITIONS[name][0].picture]
+    if pictured and args.root is not None:
+        dropped = Counter[str]()
+        people = boxed(people, dropped)
+        for reason, number in (+dropped).items():
+            print(f"left out: {number} records: {reason}", file=sys.stderr)
     found = _ask(args, args.model, people, [n for n in names if usable(people, n) and _seen(args, n)], args.speak)
     keep = args.save_predictions or (args.out / "predictions.npz" if args.out is not None else None)
     if keep is not None:
@@ -229,7 +127,7 @@ def _predictions(args: argparse.Namespace, people: Sequence[Any], names: Sequenc
 
 def _seen(args: argparse.Namespace, condition: str) -> bool:
     """Whether a condition's pictures are there; without --root they are left out, and that is said."""
-    if CONDITIONS[condition][0] and args.root is None:
+    if CONDITIONS[condition][0].picture and args.root is None:
         print(f"condition {condition} left out: it needs --root", file=sys.stderr)
         return False
     return True
@@ -246,7 +144,11 @@ def _ask(args: argparse.Namespace, folder: Path, people: Sequence[Any], names: S
     from emo_face.expression.contextface.engine import EngineSettings, load_engine
 
     engine = load_engine(EngineSettings(folder, args.backbone, device=args.device, quantisation=args.quantisation))
-    found = Run(model={"folder": folder.name, "flame_version": engine.model.config.flame_version, **engine.hashes})
+    config = engine.model.config
+    trained = list(config.conditions)
+    found = Run(
+        model={"folder": folder.name, "flame_version": config.flame_version, "trained": trained, **engine.hashes}
+    )
     for name in names:
         numbers = count(1)
         with bar(name, len(usable(people, name))) as tick:

@@ -15,22 +15,21 @@ from numpy.typing import NDArray
 from emo_face.core.errors import UserError
 from emo_face.core.types import FloatArray
 from emo_face.datasets.annotate.quality import masked
-from emo_face.datasets.contexts.tasks import box_of
+from emo_face.datasets.contexts.tasks import box_of, texts_of
+from emo_face.datasets.contexts.tasks import usable as fits
 from emo_face.datasets.records import Record
 from emo_face.expression.contextface import prompts
+from emo_face.expression.contextface.conditions import CONDITIONS as FORMS
+from emo_face.expression.contextface.conditions import SERVED, Condition
 from emo_face.runtime.files import replacing
 
 FORMAT = "emo-face-contextface-predictions-1"
-CONDITIONS: dict[str, tuple[bool, str, bool]] = {
-    "image": (True, "", False),
-    "situation": (False, "situation", False),
-    "quote": (False, "quote", False),
-    "image+situation": (True, "situation", False),
-    "image+quote": (True, "quote", False),
-    "situation masked": (False, "situation", True),
-    "quote masked": (False, "quote", True),
+MASKED = " masked"
+CONDITIONS: dict[str, tuple[Condition, bool]] = {
+    **{c.name: (c, False) for c in (SERVED, *FORMS.values())},
+    **{name + MASKED: (FORMS[name], True) for name in ("situation", "quote")},
 }
-"""Name -> (with picture, which text, emotion words blanked)."""
+"""Name -> (form of the question, emotion words blanked); what the robot asks by default comes first."""
 
 
 @dataclass
@@ -73,8 +72,8 @@ class Run:
 
 def usable(records: Sequence[Record], condition: str) -> list[Record]:
     """Records that have what a condition needs."""
-    _, text, blank = CONDITIONS[condition]
-    return [r for r in records if not text or prompts.safe(_text(r, text, blank))]
+    form, blank = CONDITIONS[condition]
+    return [r for r in records if fits(r, form) and (not blank or any(map(prompts.safe, _texts(r, form, True))))]
 
 
 def predict(
@@ -93,17 +92,18 @@ def predict(
     Raises:
         UserError: a picture is missing, or no record has the texts of the condition.
     """
-    with_image, text, blank = CONDITIONS[condition]
+    form, blank = CONDITIONS[condition]
     people = usable(records, condition)
     if not people:
-        raise UserError(f"condition {condition}: no record has a {text}")
+        raise UserError(f"condition {condition}: no record has its texts, its picture with a box and its emotion")
     answers, spoken = [], []
     for number, record in enumerate(people):
-        said = {text: _text(record, text, blank)} if text else {}
-        image = _picture(root, record) if with_image else None
-        answers.append(engine.answer(image=image, box=box_of(record), **said))
+        quote, situation = _texts(record, form, blank)
+        image, box = (_picture(root, record), box_of(record)) if form.picture else (None, None)
+        answers.append(engine.answer(quote, situation, image, box, form.perspective, exact=True))
         if number < speak:
-            spoken.append(_speak(engine, said, image, record))
+            picture = engine.eyes.fitted(image, box) if image is not None else None
+            spoken.append(_speak(engine, form.question(quote, situation), picture))
         tick()
     expression = engine.model.config.slices()["expression"]
     heard = None
@@ -120,9 +120,10 @@ def predict(
     )
 
 
-def _text(record: Record, name: str, blank: bool) -> str:
-    text = str(getattr(record, name))
-    return masked(text) if blank else text
+def _texts(record: Record, form: Condition, blank: bool) -> tuple[str, str]:
+    """(quote, situation) of a record under a form."""
+    quote, situation = texts_of(record, form)
+    return (masked(quote), masked(situation)) if blank else (quote, situation)
 
 
 def _picture(root: Path, record: Record) -> Any:
@@ -135,12 +136,10 @@ def _picture(root: Path, record: Record) -> Any:
     return image
 
 
-def _speak(engine: Any, said: dict[str, str], image: Any, record: Record) -> tuple[int, bool]:
+def _speak(engine: Any, question: prompts.Pieces, picture: Any) -> tuple[int, bool]:
     """Index of the emotion in a free answer or -1, and whether ``<FACE>`` is in it."""
     from emo_face.expression.contextface import talk
 
-    question = prompts.expression_question(said.get("quote", ""), said.get("situation", ""), image is not None)
-    picture = engine.eyes.fitted(image, box_of(record)) if image is not None else None
     answer = "".join(talk.stream(engine.model, engine.builder, engine.eyes, question, picture))
     word = prompts.parse_emotion(answer)
     return (-1 if word is None else prompts.words().index(word)), prompts.FACE in answer

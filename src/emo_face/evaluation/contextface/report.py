@@ -79,6 +79,8 @@ def _emotion_notes(scores: Mapping[str, Any]) -> list[str]:
         f"n = {scores['n']:,}; F1 by emotion; UAR 95 % bootstrap {low:.2f} to {high:.2f}; the model gives "
         f"{scores['form']:.1f} % of its probability to answers of the expected form."
     ]
+    if not scores.get("trained", True):
+        notes.append("The model was not trained on this form of the question; a robot does not ask it.")
     if "spoken" in scores:
         said = scores["spoken"]
         notes.append(

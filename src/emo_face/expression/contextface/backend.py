@@ -12,11 +12,13 @@ import numpy as np
 
 from emo_face.core.errors import ConfigError, UserError
 from emo_face.core.labels import label_set
-from emo_face.core.types import Box, Emotion, ExpressionTarget, FloatArray, ImageArray
+from emo_face.core.types import Emotion, ExpressionTarget, FloatArray
 from emo_face.expression.contextface import prompts
+from emo_face.expression.contextface.conditions import condition_of, known, nearest
 from emo_face.expression.contextface.config import ContextFaceConfig
 from emo_face.expression.contextface.onepass import DECISIONS, Answer
-from emo_face.expression.model import Context, ExpressionModel, SeenPerson
+from emo_face.expression.contextface.picture import HeldPicture, SeenPicture
+from emo_face.expression.model import Context, ExpressionModel
 from emo_face.expression.policy import Camera, eyes_of
 from emo_face.expression.prototypes import PrototypeExpression, PrototypeSettings, held
 from emo_face.expression.shown import shown_of
@@ -53,16 +55,6 @@ class ContextFaceSettings:
             raise ConfigError(f"contextface.image_period: {self.image_period} s, expected a finite number")
 
 
-@dataclass
-class _SeenPicture:
-    """The picture in use: kept for a while so that its tokens are computed once."""
-
-    stamp: float
-    person_id: str
-    image: ImageArray
-    box: Any
-
-
 class ContextFaceExpression(ExpressionModel):
     """A ContextFace engine behind the expression node.
 
@@ -87,21 +79,22 @@ class ContextFaceExpression(ExpressionModel):
         )
         # the emotion is the robot's already: it is shown, not answered once more
         self._mouth = PrototypeExpression(PrototypeSettings("mirror", own.intensity, own.valid_for))
-        self._look: _SeenPicture | None = None
+        self.look = HeldPicture()
         self._last: tuple[Any, Answer] | None = None
 
     def express(self, context: Context, now: float) -> ExpressionTarget:
         """See :meth:`emo_face.expression.model.ExpressionModel.express`.
 
-        Without words and without a picture the prototypes answer the emotion that was read from the person.
+        Without anything that the model learned to answer the prototypes answer the emotion that was read from the
+        person.
 
         Raises:
             ModelError: the model gave a number that is not finite; nothing may be shown then.
         """
         quote = prompts.safe(context.speech.text) if context.speech else ""
-        look = self._looked(context)
-        if not quote and look is None:
-            self.warning = ""
+        look = self.look.of(context, self.settings.image_period if self._sees else -1.0)
+        if not self._answers(quote, look):
+            self.warning = self._untrained
             return self._rest.express(context, now)
         key = (quote, id(look), self._side)
         if self._last is not None and self._last[0] == key:
@@ -112,7 +105,7 @@ class ContextFaceExpression(ExpressionModel):
         return self.target(answer, context, self._kind(quote, "", look))
 
     def ask(
-        self, quote: str = "", situation: str = "", look: _SeenPicture | None = None, perspective: str = ""
+        self, quote: str = "", situation: str = "", look: SeenPicture | None = None, perspective: str = ""
     ) -> Answer:
         """One pass; also for services that bring their own words. ``perspective`` empty takes the settings'."""
         image, box = (look.image, look.box) if look is not None else (None, None)
@@ -180,6 +173,28 @@ class ContextFaceExpression(ExpressionModel):
         return Emotion(labels.name, probabilities, active, valence, arousal, {}, 1.0)
 
     @property
+    def _sees(self) -> bool:
+        """Whether the model learned to use a picture for this side."""
+        return any(c.picture and c.perspective == self._side for c in known(self.config.conditions))
+
+    @property
+    def _untrained(self) -> str:
+        """What to say of a model that never learned to answer for this side, or an empty text."""
+        if any(c.perspective == self._side for c in known(self.config.conditions)):
+            return ""
+        return (
+            f"contextface.model was not trained for perspective {self.settings.perspective}: the prototypes answer; "
+            "train with --perspectives speaker,listener, or set perspective"
+        )
+
+    def _answers(self, quote: str, look: SeenPicture | None) -> bool:
+        """Whether the model learned to answer what is there; else the prototypes do."""
+        if not quote and look is None:
+            return False
+        wanted = condition_of(quote, "", look is not None, self._side)
+        return nearest(wanted, self.config.conditions) is not None
+
+    @property
     def _labels(self) -> Any:
         return label_set(prompts.LABEL_SET)
 
@@ -187,7 +202,7 @@ class ContextFaceExpression(ExpressionModel):
     def _side(self) -> prompts.Perspective:
         return side_of(self.settings.perspective)
 
-    def _kind(self, quote: str, situation: str, look: _SeenPicture | None) -> str:
+    def _kind(self, quote: str, situation: str, look: SeenPicture | None) -> str:
         return prompts.context_kind(quote, situation, look is not None)
 
     def _code(self, face: FloatArray, probabilities: FloatArray, strength: float) -> FaceCode:
@@ -210,30 +225,10 @@ class ContextFaceExpression(ExpressionModel):
             return np.zeros(2)
         return self.settings.camera.gaze(eyes, scene.width, scene.height)
 
-    def _looked(self, context: Context) -> _SeenPicture | None:
-        """The picture to use: the one held while it is young and shows the same person, else the newest."""
-        scene, seen = context.scene, context.followed
-        if self.settings.image_period < 0 or scene is None or scene.image is None or seen is None:
-            self._look = None
-            return None
-        held = self._look
-        person = seen.person.person_id
-        young = held is not None and 0 <= scene.stamp - held.stamp < self.settings.image_period
-        if held is None or not young or held.person_id != person:
-            scale = scene.image.shape[1] / max(scene.width, 1)
-            self._look = _SeenPicture(scene.stamp, person, scene.image, box_of(seen, scale))
-        return self._look
-
 
 def side_of(perspective: str) -> prompts.Perspective:
     """Whose face: a mirror shows the speaker's, any listener the other side's."""
     return "speaker" if perspective in ("mirror", "speaker") else "listener"
-
-
-def box_of(seen: SeenPerson, scale: float) -> Box | None:
-    """The person's box in pixels of a picture that is ``scale`` as wide as the one it was found in."""
-    box = seen.person.body or (seen.person.face.box if seen.person.face else None)
-    return None if box is None else Box(box.x * scale, box.y * scale, box.width * scale, box.height * scale)
 
 
 def _ordered(answer: Answer, labels: Any) -> FloatArray:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from emo_face.core.errors import ConfigError
+from emo_face.expression.contextface.conditions import CONDITIONS, known
 from emo_face.face.flame.model import VERSIONS
 
 GROUPS: Mapping[str, int] = {"expression": 100, "jaw": 3, "eyelids": 2}
@@ -29,6 +30,7 @@ class ContextFaceConfig:
         system: system prompt; empty for none. image_size: pixels a side; 0 takes the vision encoder's.
         max_tokens: longer prompts are refused, longer training dialogues cut at the end.
         temperature: of the distribution over emotions, fitted on validation data.
+        conditions: forms of the question that it was trained on; a robot asks no other.
     """
 
     hidden_offset: int = 0
@@ -43,6 +45,7 @@ class ContextFaceConfig:
     image_size: int = 0
     max_tokens: int = 1536
     temperature: float = 1.0
+    conditions: tuple[str, ...] = tuple(CONDITIONS)
 
     def __post_init__(self) -> None:
         if self.hidden_offset not in (0, -1):
@@ -52,6 +55,10 @@ class ContextFaceConfig:
             raise ConfigError(f"groups: expected expression and optionally jaw, eyelids, in order, got {self.groups}")
         if not self.temperature > 0:
             raise ConfigError(f"temperature: expected more than 0, got {self.temperature}")
+        try:
+            known(self.conditions)
+        except ValueError as error:
+            raise ConfigError(f"conditions: {error}") from None
         if self.flame_version not in VERSIONS:
             raise ConfigError(f"flame_version: expected one of {', '.join(VERSIONS)}, got {self.flame_version!r}")
 

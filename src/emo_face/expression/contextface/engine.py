@@ -14,6 +14,7 @@ import torch
 from emo_face.core.errors import UserError
 from emo_face.core.types import Box, ImageArray
 from emo_face.expression.contextface import checkpoint, prompts, talk
+from emo_face.expression.contextface.conditions import CONDITIONS, asked_of
 from emo_face.expression.contextface.model import ContextFace, merged
 from emo_face.expression.contextface.onepass import Answer, OnePass
 from emo_face.expression.contextface.prompts import Perspective
@@ -67,16 +68,24 @@ class Engine:
         image: ImageArray | None = None,
         box: Box | None = None,
         perspective: Perspective = "speaker",
+        exact: bool = False,
     ) -> Answer:
         """Emotions and faces that fit a situation; ``image`` BGR, ``box`` its person in pixels.
+
+        The question has a form that the model was trained on: what it cannot use is left out. ``exact`` asks with all
+        that is given, as an evaluation of an untrained form must.
 
         On a full GPU the prefix cache goes first, then the picture; what was left out is in :attr:`degraded`.
 
         Raises:
-            UserError: nothing is given, or the GPU is too full even for the words.
+            UserError: nothing is given, nothing that the model knows, the picture alone without a box, or the GPU is
+                too full even for the words.
             ModelError: the model gave a number that is not finite.
         """
-        picture = self.eyes.fitted(image, box) if image is not None else None
+        trained = tuple(CONDITIONS) if exact else self.model.config.conditions
+        form = asked_of(trained, quote, situation, image is not None, box is not None, perspective)
+        quote, situation = form.texts(quote, situation)
+        picture = self.eyes.fitted(image, box) if image is not None and form.picture else None
         self.degraded = ""
         for without in ("", "prefix cache", "picture"):
             if without:
@@ -114,7 +123,7 @@ class Engine:
             raise UserError("question: a question or a quote is needed, both are empty")
         has = image is not None
         pieces = (
-            prompts.chat_question(question, quote, has)
+            prompts.chat_question(question, quote, has, box is not None)
             if prompts.safe(question)
             else prompts.situation_question(quote, has)
         )

@@ -7,12 +7,14 @@ stays (a centre crop, CLIP's default, can lose the person who is asked about).
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
 from emo_face.core.errors import UserError
 from emo_face.core.types import Box, ImageArray
+from emo_face.expression.model import Context, SeenPerson
 
 RED = (0, 0, 255)
 """BGR."""
@@ -57,3 +59,42 @@ def _draw(canvas: ImageArray, corners: tuple[float, float, float, float]) -> Non
 def fingerprint(picture: ImageArray) -> str:
     """A hash of the pixels: equal pictures need not be encoded twice."""
     return hashlib.blake2b(picture.tobytes(), digest_size=16).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class SeenPicture:
+    """A picture with the person who is asked about. ``box``: in its pixels."""
+
+    stamp: float
+    person_id: str
+    image: ImageArray
+    box: Box
+
+
+class HeldPicture:
+    """The picture in use: kept for a while, so that its tokens are computed once."""
+
+    def __init__(self) -> None:
+        self.held: SeenPicture | None = None
+
+    def of(self, context: Context, period: float) -> SeenPicture | None:
+        """The one held while it is younger than ``period`` seconds and shows the same person, else the newest.
+
+        None if ``period`` is negative, or nothing is seen of the person who is followed.
+        """
+        scene, seen = context.scene, context.followed
+        if period < 0 or scene is None or scene.image is None or seen is None:
+            self.held = None
+            return None
+        held, person = self.held, seen.person.person_id
+        young = held is not None and 0 <= scene.stamp - held.stamp < period
+        if held is None or not young or held.person_id != person:
+            box = box_of(seen, scene.image.shape[1] / max(scene.width, 1))
+            self.held = None if box is None else SeenPicture(scene.stamp, person, scene.image, box)
+        return self.held
+
+
+def box_of(seen: SeenPerson, scale: float) -> Box | None:
+    """The person's box in pixels of a picture that is ``scale`` as wide as the one it was found in."""
+    box = seen.person.body or (seen.person.face.box if seen.person.face else None)
+    return None if box is None else Box(box.x * scale, box.y * scale, box.width * scale, box.height * scale)

@@ -245,8 +245,13 @@ def vqa_answer(answer: str) -> Pieces:
     return (Piece("slot", answer.strip()),)
 
 
-def chat_question(question: str, quote: str = "", image: bool = True) -> Pieces:
-    """A free question about what is seen and was said."""
-    name = "ask" if safe(quote) else "ask_silent"
-    pieces = fill(table()["chat"][name], quote=quote, question=question)
-    return pieces if image else tuple(p for p in pieces if p.kind != "image")
+def chat_question(question: str, quote: str = "", image: bool = True, boxed: bool = True) -> Pieces:
+    """A free question about what is seen and was said, in the form of the VQA task.
+
+    ``boxed``: the picture has a red box; without a picture there is none.
+    """
+    name = "boxed" if image and boxed else "unboxed"
+    asked, said = safe(question), safe(quote)
+    text = str(table()["chat"][name]).format(quote=said, question=asked) if said else asked
+    pieces = (Piece("slot", text),)
+    return (Piece("image"), *pieces) if image else pieces

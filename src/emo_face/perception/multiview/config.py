@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import types
 import typing
+from collections import abc
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
@@ -113,6 +114,10 @@ def _convert(value: Any, hint: Any, where: str) -> Any:
         if not isinstance(value, (list, tuple)):
             raise ConfigError(f"{where}: expected a list, got {value!r}")
         return tuple(_convert(item, arguments[0], where) for item in value)
+    if origin is abc.Mapping:
+        if not isinstance(value, abc.Mapping):
+            raise ConfigError(f"{where}: expected names with values, got {value!r}")
+        return {str(key): _convert(item, arguments[1], f"{where}: {key}") for key, item in value.items()}
     if origin in (typing.Union, types.UnionType):
         if value is None and type(None) in arguments:
             return None

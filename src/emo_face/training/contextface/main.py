@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     data.add_argument("--validation-share", type=float, default=0.05, help="of pictures, if no val split is named")
     data.add_argument("--out", type=Path, required=True, metavar="DIR")
     group = parser.add_argument_group("run")
-    group.add_argument("--ratios", default="0.3,0.4,0.3", help="situation,expression,vqa (default 0.3,0.4,0.3)")
+    group.add_argument("--recipe", type=Path, metavar="FILE", help="your own data/recipes/contextface.yaml")
+    group.add_argument("--perspectives", type=_list, help="of the recipe: whose faces (default speaker,listener)")
+    group.add_argument("--words", type=_list, help="of the recipe: from what (default quote,situation,both,none)")
+    group.add_argument("--pictures", type=_list, help="of the recipe: text, picture (default both)")
+    group.add_argument("--ratios", help="of the recipe: situation,expression,vqa (default 0.3,0.4,0.3)")
     group.add_argument("--device", default="", help="cpu or cuda (default: cuda if there is one)")
     group.add_argument("--quantisation", choices=("none", "4bit", "8bit"), default="none", help="4bit: QLoRA")
     add_fields(group, ContextFaceTraining, NOT_FLAGS)
@@ -63,6 +68,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         value = getattr(shape, name)
         model.add_argument(f"--{name.replace('_', '-')}", type=type(value), default=value, help=f"default {value!r}")
     model.add_argument("--lora-targets", default="q_proj,v_proj", help="layers of the language model (default q,v)")
+
+
+def _list(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(","))
 
 
 def run(args: argparse.Namespace) -> int:
@@ -83,9 +92,9 @@ def _train(args: argparse.Namespace) -> None:
     from emo_face.training.contextface.data import ContextFaceCollator
     from emo_face.training.contextface.run import ContextFaceRun, prepare_quantised
 
-    tasks, validation = load_tasks(args)
-    ratios = _ratios(args.ratios, tasks)
-    config = _model_config(args)
+    recipe = recipe_of(args)
+    tasks, validation = load_tasks(args, recipe)
+    config = _model_config(args, tasks)
     device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
     dtype = "bfloat16" if device.startswith("cuda") else "float32"
     base = load_backbone(args.backbone, dtype, args.quantisation, device)
@@ -97,7 +106,7 @@ def _train(args: argparse.Namespace) -> None:
     kind = str(base.config.model_type)
     builder = TokenBuilder(tokenizer, kind, model.image_id, eyes.tokens, config.chat, config.system)
     settings = config_of(ContextFaceTraining, args)
-    mixture = Mixture(tasks, ratios, args.batch_size, args.seed)
+    mixture = Mixture(tasks, recipe.shares(tasks), args.batch_size, args.seed)
     runner = ContextFaceRun(
         model, ContextFaceCollator(builder, eyes, config), mixture, validation, settings, args.out, str(args.backbone)
     )
@@ -105,7 +114,7 @@ def _train(args: argparse.Namespace) -> None:
     print(f"{args.out / 'best'}: joint validation loss {progress.best:.4f} at step {progress.best_step}")
 
 
-def load_tasks(args: argparse.Namespace) -> tuple[dict[str, list[Any]], list[Any]]:
+def load_tasks(args: argparse.Namespace, recipe: Any) -> tuple[dict[str, Sequence[Any]], list[Any]]:
     """Training examples by task and the validation examples; what was left out is said on stderr.
 
     Pictures of one clip stay in one split: without a named ``val`` split a share of the groups is held out.
@@ -113,22 +122,22 @@ def load_tasks(args: argparse.Namespace) -> tuple[dict[str, list[Any]], list[Any
     Raises:
         UserError: a file is missing or wrong, or nothing is left.
     """
-    from emo_face.datasets.contexts import flame_targets, llava_instruct
+    from emo_face.datasets.contexts import face_targets, llava_instruct
     from emo_face.datasets.contexts import records as context
     from emo_face.datasets.contexts import tasks as context_tasks
 
     records = context.read(args.contexts, "contexts", "train").records
-    targets = flame_targets.read(args.targets, args.flame_version) if args.targets else None
+    targets = face_targets.read(args.targets, args.flame_version) if args.targets else None
     train, held = hold_out(records, args.validation_share, args.seed)
-    made, kept = (context_tasks.build(part, args.images, targets) for part in (train, held))
+    made, kept = (context_tasks.build(part, args.images, targets, recipe.conditions) for part in (train, held))
     for reason, count in (made.dropped + kept.dropped).items():
         print(f"left out: {count} {reason}", file=sys.stderr)
-    tasks: dict[str, list[Any]] = {"situation": made.situation, "expression": made.expression, "vqa": []}
+    tasks = dict(made.by_name)
     if args.vqa:
         tasks["vqa"], dropped = llava_instruct.read(args.vqa, args.vqa_images or args.images, args.vqa_limit, args.seed)
         for reason, count in dropped.items():
             print(f"left out: {count} vqa: {reason}", file=sys.stderr)
-    return {name: rows for name, rows in tasks.items() if rows}, [*kept.situation, *kept.expression]
+    return tasks, kept.spread()
 
 
 def hold_out(records: Any, share: float, seed: int) -> tuple[list[Any], list[Any]]:
@@ -152,20 +161,30 @@ def hold_out(records: Any, share: float, seed: int) -> tuple[list[Any], list[Any
     )
 
 
-def _ratios(text: str, tasks: dict[str, list[Any]]) -> dict[str, float]:
+def recipe_of(args: argparse.Namespace) -> Any:
+    """The recipe with what the flags change. Raises UserError or ConfigError naming the field."""
+    from emo_face.training.common.recipes import read_recipe
+    from emo_face.training.contextface.recipe import TaskRecipe
+
+    changes = {name: getattr(args, name) for name in ("perspectives", "words", "pictures")}
+    ratios = _ratios(args.ratios) if args.ratios else None
+    return read_recipe(TaskRecipe, "contextface", args.recipe, ratios=ratios, **changes)
+
+
+def _ratios(text: str) -> dict[str, float]:
     from emo_face.expression.contextface.prompts import TASKS
 
     try:
         values = [float(part) for part in text.split(",")]
-        ratios = dict(zip(TASKS, values, strict=True))
+        return dict(zip(TASKS, values, strict=True))
     except ValueError:
         raise UserError(f"--ratios: expected {','.join(TASKS)}, for example 0.3,0.4,0.3, got {text!r}") from None
-    return {name: ratio for name, ratio in ratios.items() if name in tasks}
 
 
-def _model_config(args: argparse.Namespace) -> Any:
+def _model_config(args: argparse.Namespace, tasks: Mapping[str, Any]) -> Any:
     from emo_face.expression.contextface.config import ContextFaceConfig
 
+    conditions = tuple(name.partition("/")[2] for name in tasks if name.startswith("expression/"))
     flags = {name: getattr(args, name) for name in MODEL_FLAGS}
     groups, layers = tuple(args.groups.split(",")), tuple(args.lora_targets.split(","))
-    return ContextFaceConfig(groups=groups, lora_targets=layers, **flags)
+    return ContextFaceConfig(groups=groups, lora_targets=layers, conditions=conditions, **flags)

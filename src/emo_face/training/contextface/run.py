@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from emo_face.datasets.contexts.mixture import Mixture
+from emo_face.datasets.contexts.tasks import kind_of
 from emo_face.expression.contextface.checkpoint import adapter_state, put_adapter, save_model
 from emo_face.expression.contextface.model import ContextFace
 from emo_face.expression.contextface.prompts import Example
@@ -46,9 +47,10 @@ class ContextFaceRun(TrainingRun[Example]):
         self.rounds, self.length = 1, config.epochs * -(-len(train) // self.world)
 
     def trainable(self, model: ContextFace) -> list[dict[str, Any]]:
-        tasks, config = self.mixture.tasks, self.config
-        if not checkpoints.newest(self.out) and "expression" in tasks:
-            model.head.set_statistics(*all_targets(list(tasks["expression"]), model.config))
+        config = self.config
+        faces = [e for name, made in self.mixture.tasks.items() if kind_of(name) == "expression" for e in made]
+        if not checkpoints.newest(self.out) and faces:
+            model.head.set_statistics(*all_targets(faces, model.config))
         if config.checkpointing:
             model.base.get_decoder().gradient_checkpointing_enable({"use_reentrant": False})
         text = [p for p in model.vlm.parameters() if p.requires_grad]

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -49,6 +50,7 @@ def command(people, tmp_path, endpoint, *more, out="out.jsonl", action="context"
     records, root = people
     words = ["annotate", action, "--records", records, "--model", "m", "--out", tmp_path / out, "--json", *more]
     words += ["--root", root] if action == "context" else []
+    words += ["--perspectives", "speaker"] if action == "context" and "--perspectives" not in more else []
     words += ["--endpoint", endpoint] if endpoint else []
     return [str(word) for word in words]
 
@@ -85,6 +87,57 @@ def test_context_for_every_record(people, tmp_path, capsys, monkeypatch):
     shown = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR).astype(int)
     red = (shown[:, :, 2] > 180) & (shown[:, :, :2].max(2) < 90)
     assert red.sum() > 1000, "the person is in a red box"
+
+
+HEARD = "[Expected situation]: She hears him ask for the bus. [Expected reaction]: Surprised."
+
+
+def test_the_listener_is_asked_about_after_the_speaker(people, tmp_path, capsys):
+    where = people(3)
+
+    def answer(body, number):
+        text = body["messages"][1]["content"][1]["text"]
+        if "listener" not in text:
+            return GOOD
+        assert "“He waits for a bus that never comes.” and says: “Where is it, then?”" in text
+        return HEARD if len(bad) == 2 else bad.append(number) or "[Expected reaction]: Hungry"
+
+    bad = []
+    with FakeEndpoint(answer) as server:
+        both = command(where, tmp_path, server.url, "--perspectives", "speaker,listener", "--price-in", "3")
+        assert main([*both, "--workers", "1"]) == 0
+        report = json.loads(capsys.readouterr().out)
+        assert main(both) == 0
+        assert sum(server.calls.values()) == 8, "two answers were of no use, and nothing was asked twice"
+    assert (report["rows"], report["listener_rows"]) == ({"done": 3}, {"done": 3})
+    assert (report["requests"], report["spent"]) == (8, pytest.approx(8 * 3000 / 1e6))
+    made = list(read_jsonl(tmp_path / "out.jsonl"))
+    assert {(r.quote, r.listener_situation, r.reaction) for r in made} == {
+        ("Where is it, then?", "She hears him ask for the bus.", "Surprise")
+    }
+    versions = [row["prompt"] for row in rows(tmp_path / "out.provenance.jsonl")]
+    assert versions == ["paper-1"] * 3 + ["ours-1"] * 3
+
+
+def test_a_listener_that_is_junk_costs_its_speaker_nothing(people, tmp_path, capsys):
+    where = people(2)
+    with FakeEndpoint(lambda body, number: GOOD if number % 2 else "no idea") as server:
+        both = ("--perspectives", "speaker,listener", "--workers", "1", "--tries", "2")
+        assert main(command(where, tmp_path, server.url, *both)) == 1
+    assert json.loads(capsys.readouterr().out)["listener_rows"] == {"invalid": 2}
+    assert [(r.quote, r.reaction) for r in read_jsonl(tmp_path / "out.jsonl")] == [("Where is it, then?", "")] * 2
+
+
+def test_without_a_box_nothing_is_asked(people, tmp_path, capsys):
+    where = people(2)
+    one, two = read_jsonl(where[0])
+    write_jsonl(where[0], [replace(one, bbox_body=None), two])
+    with FakeEndpoint() as server:
+        assert main(command(where, tmp_path, server.url)) == 1
+        assert len(server.bodies) == 1
+    assert json.loads(capsys.readouterr().out)["rows"] == {"unusable": 1, "done": 1}
+    (row,) = [r for r in rows(tmp_path / "out.provenance.jsonl") if r["status"] == "unusable"]
+    assert "emo-face data boxes" in row["detail"]
 
 
 def test_a_second_run_asks_nothing_and_gives_the_same(people, tmp_path, capsys):

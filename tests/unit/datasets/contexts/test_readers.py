@@ -14,11 +14,13 @@ from emo_face.core.types import Box
 from emo_face.datasets.contexts import llava_instruct
 from emo_face.datasets.contexts import records as context
 from emo_face.datasets.contexts import tasks as context_tasks
-from emo_face.datasets.contexts.flame_targets import FlameTargets
+from emo_face.datasets.contexts.face_targets import FaceTargets
 from emo_face.datasets.pictures import sfew
 from emo_face.datasets.records import Record, read_jsonl, write_jsonl
+from emo_face.expression.contextface.conditions import CONDITIONS
 from emo_face.expression.contextface.prompts import plain
 
+PAPER = ("situation", "quote")
 GOLDEN = Path(__file__).parent / "golden"
 QUOTE = "I can't believe how therapeutic it is to turn these simple pieces of paper into beautiful little art pieces."
 SITUATION = "She's folding colorful origami while enjoying a relaxing afternoon coffee break at home."
@@ -27,7 +29,7 @@ SITUATION = "She's folding colorful origami while enjoying a relaxing afternoon 
 def targets(*ids):
     n = len(ids)
     numbers = np.arange(n * 100, dtype=np.float32).reshape(n, 100)
-    return FlameTargets("flame2020", "test", ids, numbers, np.full((n, 3), np.nan), np.full((n, 2), np.nan))
+    return FaceTargets("flame2020", "test", ids, numbers, np.full((n, 3), np.nan), np.full((n, 2), np.nan))
 
 
 def test_sfew_folders(tmp_path):
@@ -91,9 +93,9 @@ def test_flat_context_rows(tmp_path):
 
 def test_dialogues_of_the_released_code_give_the_same_records(tmp_path):
     record = Record("x", "a.png", "caers7", ("Happy",), situation=SITUATION, quote=QUOTE)
-    built = context_tasks.build([record], tmp_path, targets("x"))
+    built = context_tasks.build([record], tmp_path, targets("x"), PAPER)
     rows = []
-    for example in built.situation + built.expression:
+    for example in built.of("situation") + built.of("expression"):
         question, answer = plain(example.turns[0].question), plain(example.turns[0].answer)
         said = [{"from": "human", "value": question}, {"from": "gpt", "value": answer}]
         rows.append({"id": example.id, "image": "a.png", "conversations": said, "expression": "a.npy"})
@@ -200,16 +202,15 @@ def test_tasks_match_the_papers_examples(tmp_path):
     record = Record(
         "x", "a.png", "caers7", ("Happy",), bbox_face=Box(0, 0, 1, 1), bbox_body=box, situation=SITUATION, quote=QUOTE
     )
-    tasks = context_tasks.build([record], tmp_path, targets("x"))
+    tasks = context_tasks.build([record], tmp_path, targets("x"), PAPER)
     shown = []
-    for example in tasks.situation + tasks.expression:
+    for example in tasks.of("situation")[:1] + tasks.of("expression"):
         shown.append(f"== {example.task}: {example.id}, {example.label}, image {example.image is not None}")
         shown += [plain(part) for turn in example.turns for part in (turn.question, turn.answer)]
     assert "\n".join(shown) + "\n" == (GOLDEN / "tasks.txt").read_text(encoding="utf-8")
-    assert tasks.situation[0].image == tmp_path / "a.png"
-    assert tasks.situation[0].box == box
-    assert tasks.situation[0].target is None
-    np.testing.assert_array_equal(tasks.expression[0].target.expression, np.arange(100))
+    asked = tasks.by_name["situation/image+quote"][0]
+    assert (asked.image, asked.box, asked.target) == (tmp_path / "a.png", box, None)
+    np.testing.assert_array_equal(tasks.of("expression")[0].target.expression, np.arange(100))
     assert not tasks.dropped.total()
 
 
@@ -224,21 +225,57 @@ def test_records_that_lack_something_are_counted(tmp_path):
         Record("two", "a.png", "emotic26", ("Anger", "Fear")),
         Record("other", "a.png", "emotic26", ("Yearning",)),
     ]
-    tasks = context_tasks.build(records, tmp_path, targets("whole", "no quote"))
-    assert [e.id for e in tasks.situation] == ["whole/ask", "no target/ask"]
-    assert [e.id for e in tasks.expression] == ["whole/situation", "whole/quote", "no quote/situation"]
-    assert +tasks.dropped == {
-        "expression: no face target": 1,
-        "situation: no situation or no quote": 1,
-        "expression: no quote": 1,
+    tasks = context_tasks.build(records, tmp_path, targets("whole", "no quote"), PAPER)
+    assert [e.id for e in tasks.of("situation")] == ["whole/ask/quote", "no target/ask/quote"]
+    assert [e.id for e in tasks.of("expression")] == ["whole/situation", "no quote/situation", "whole/quote"]
+    assert tasks.dropped == {
+        "situation/image+quote: no situation, no quote or no picture": 3,
+        "situation/quote: no situation, no quote or no picture": 1,
+        "expression/situation: no text, no reaction or no face": 1,
+        "expression/quote: no text, no reaction or no face": 2,
         "not one label": 1,
         "label is none of the seven": 1,
     }
     with pytest.raises(UserError, match=r"'whole'.*'elsewhere/whole'"):
         context_tasks.build(records, tmp_path, targets("elsewhere/whole"))
-    only = context_tasks.build(records[:1], tmp_path, targets("whole"), contexts=("quote",), expression_image=True)
-    assert [e.id for e in only.expression] == ["whole/quote"]
-    assert only.expression[0].image is not None
+
+
+def moment(name, label="Sad", reaction="Surprise", **fields):
+    words = {"situation": "She waits.", "quote": "Where is it?", "listener_situation": "He hears her wait."}
+    fields = {"bbox_body": Box(1, 2, 3, 4), **words, **fields}
+    return Record(name, f"{name}.png", "caers7", (label,), "train", reaction=reaction, **fields)
+
+
+def test_every_form_is_trained_and_a_listener_lends_a_face(tmp_path):
+    records = [moment("a"), moment("b", "Surprise"), moment("c", reaction="")]
+    tasks = context_tasks.build(records, tmp_path, targets("a", "b", "c"))
+    assert set(tasks.by_name) == {f"expression/{name}" for name in CONDITIONS} | {
+        "situation/image+quote",
+        "situation/quote",
+    }
+    heard = tasks.by_name["expression/listener/image+situation+quote"]
+    assert [e.id.split("/")[0] for e in heard] == ["a", "b"], "without a reaction there is no listener"
+    assert "He hears her wait." in plain(heard[0].turns[0].question)
+    assert plain(heard[0].turns[0].answer).startswith("Considering the situation, the person expresses Surprise.")
+    np.testing.assert_array_equal(heard[0].target.expression, targets("a", "b").get("b").expression)  # b is surprised
+    assert (heard[0].image, heard[0].box) == (tmp_path / "a.png", Box(1, 2, 3, 4))
+    own = context_tasks.build(records, tmp_path, targets("a", "b", "a/listener"))
+    (face, *_) = own.by_name["expression/listener/quote"]
+    np.testing.assert_array_equal(face.target.expression, targets("x", "y", "z").get("z").expression)
+    spread = tasks.spread()
+    assert {e.id.split("/", 1)[1] for e in spread} > {"ask", "listener/quote"}
+    assert len(spread) < len(records) * 4
+
+
+def test_pictures_without_a_box_are_left_out_or_refused(tmp_path):
+    bare = moment("bare", bbox_body=None)
+    tasks = context_tasks.build([moment("a"), bare], tmp_path, targets("a", "bare"))
+    assert tasks.dropped["no person in a box"] == 1
+    assert not [e for e in tasks.of("expression") + tasks.of("situation") if e.id.startswith("bare")]
+    with pytest.raises(UserError, match=r"none of 1 pictures has a box.*emo-face data boxes"):
+        context_tasks.build([bare], tmp_path, targets("bare"))
+    words = context_tasks.build([bare], tmp_path, targets("bare"), ("quote", "listener/quote"))
+    assert len(words.by_name["expression/quote"]) == 1
 
 
 def test_convert_and_verify_by_command(tmp_path, capsys):

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from emo_face.cli.main import main
 from emo_face.core.errors import UserError
-from emo_face.datasets.contexts import flame_targets
+from emo_face.core.types import Box
+from emo_face.datasets.contexts import face_targets
 from emo_face.datasets.records import Record, write_jsonl
 from emo_face.evaluation.contextface import predict as cp
 from emo_face.evaluation.contextface.report import tables
@@ -47,13 +49,15 @@ def make(tmp_path, count=70, version="flame2020"):
                     "made",
                     situation=f"It is {EVENTS[word]}.{leak}",
                     quote=f"Oh, {EVENTS[word]}!",
+                    bbox_body=Box(5, 5, 20, 20),
+                    reaction=label_of(WORDS[(i + 1) % 7]),
                 )
             )
             faces.append(means[i % 7] + rng.normal(0, 0.1, 100))
     truth = np.array(faces, np.float32)
     nothing = np.full((2 * count, 3), np.nan, np.float32)
-    targets = flame_targets.FlameTargets(version, "made", tuple(r.id for r in records), truth, nothing, nothing[:, :2])
-    flame_targets.write(tmp_path / "targets.npz", targets)
+    targets = face_targets.FaceTargets(version, "made", tuple(r.id for r in records), truth, nothing, nothing[:, :2])
+    face_targets.write(tmp_path / "targets.npz", targets)
     write_jsonl(tmp_path / "records.jsonl", records)
     return records, truth
 
@@ -123,12 +127,32 @@ def test_a_report_of_known_predictions(tmp_path, capsys):
     assert "Table 1" not in capsys.readouterr().out, "no picture condition was measured"
 
 
+def test_a_listener_is_measured_by_the_reaction_and_by_faces_of_its_own(tmp_path):
+    from emo_face.evaluation.contextface.measure import measure
+
+    records, truth = make(tmp_path)
+    people = [r for r in records if r.split == "test"]
+    said = predictions(tmp_path, truth, wrong=0).conditions["quote"]
+    shifted = np.roll(said.probabilities, 1, axis=1)  # everybody reacts with the next emotion
+    run = cp.Run(model={"trained": ["quote"]})
+    run.conditions["listener/quote"] = cp.ConditionPredictions(said.ids, shifted, said.form, said.map, said.mean)
+    own = face_targets.read(tmp_path / "targets.npz")
+    report = measure(run, people, [], own, 3, 0)
+    assert report["emotion"]["listener/quote"]["WAR"] == 100
+    assert not report["emotion"]["listener/quote"]["trained"]
+    assert not report["expression"], "the speaker's face says nothing of the listener's"
+    heard = replace(own, ids=tuple(f"{name}/listener" for name in own.ids))
+    assert measure(run, people, [], heard, 3, 0)["expression"]["listener/quote"]["n"] == 70
+    (table,) = [t for t in tables(report) if t.title.startswith("Emotion, listener/quote")]
+    assert any("not trained on this form" in note for note in table.notes)
+
+
 def test_table_one_has_the_papers_columns(tmp_path):
     _, truth = make(tmp_path)
     run = predictions(tmp_path, truth)
     run.conditions["image+quote"] = run.conditions["quote"]
     from emo_face.datasets.records import read_jsonl
-    from emo_face.evaluation.contextface.main import measure
+    from emo_face.evaluation.contextface.measure import measure
 
     everyone = list(read_jsonl(tmp_path / "records.jsonl"))
     report = measure(run, [r for r in everyone if r.split == "test"], [], None, 5, 0)
@@ -234,7 +258,7 @@ def test_ablations_stand_in_the_papers_tables(tmp_path):
     _, truth = make(tmp_path)
     run = predictions(tmp_path, truth)
     from emo_face.datasets.records import read_jsonl
-    from emo_face.evaluation.contextface.main import measure
+    from emo_face.evaluation.contextface.measure import measure
 
     people = [r for r in read_jsonl(tmp_path / "records.jsonl") if r.split == "test"]
     report = measure(run, people, [], None, 3, 0)

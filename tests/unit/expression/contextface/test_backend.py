@@ -201,7 +201,7 @@ class TestTalk:
         pieces = list(engine.ask("What is it?", "oh", PICTURE, max_new_tokens=12))
         from emo_face.expression.contextface.prompts import chat_question
 
-        ids = torch.tensor([world.builder.prompt(chat_question("What is it?", "oh"))])
+        ids = torch.tensor([world.builder.prompt(chat_question("What is it?", "oh", boxed=False))])
         vision = world.eyes.tensors([world.eyes.fitted(PICTURE)])
         if family.startswith("qwen"):
             vision["mm_token_type_ids"] = (ids == world.model.image_id).int()

@@ -30,6 +30,7 @@ CASES = {
     "vqa_question": lambda: p.vqa_question("<image>\nWhat is on the table?"),
     "chat_question": lambda: p.chat_question("What would he feel?", QUOTE),
     "chat_question_silent": lambda: p.chat_question("What would he feel?"),
+    "chat_question_unboxed": lambda: p.chat_question("What would he feel?", QUOTE, boxed=False),
 }
 
 

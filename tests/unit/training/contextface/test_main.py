@@ -15,7 +15,7 @@ pytest.importorskip("accelerate")
 
 import cv2
 
-from emo_face.datasets.contexts import flame_targets
+from emo_face.datasets.contexts import face_targets
 from emo_face.datasets.contexts import records as context
 from emo_face.datasets.contexts import synthetic as synthetic_contexts
 from emo_face.expression.contextface import tiny as source
@@ -37,10 +37,10 @@ def files(tmp_path_factory):
     faces = {Path(r.image).stem: r.id for r in records}
     ids = tuple(faces[s.id] for s in samples)
     empty = {"jaw": np.full((14, 3), np.nan, np.float32), "eyelids": np.full((14, 2), np.nan, np.float32)}
-    targets = flame_targets.FlameTargets(
+    targets = face_targets.FaceTargets(
         "flame2020", "test", ids, expression=np.stack([s.face for s in samples]).astype(np.float32), **empty
     )
-    flame_targets.write(root / "targets.npz", targets)
+    face_targets.write(root / "targets.npz", targets)
     talk = [{"from": "human", "value": "<image>\nWhat is it?"}, {"from": "gpt", "value": "Some cups."}]
     vqa = [{"id": str(i), "image": rows[i]["image"], "conversations": talk} for i in range(4)]
     (root / "vqa.json").write_text(json.dumps(vqa))
@@ -87,6 +87,9 @@ def test_train_express_export(files, tmp_path, capsys):
 
     assert train(files, tmp_path / "run") == 0
     assert "joint validation loss" in capsys.readouterr().out
+    card = json.loads((tmp_path / "run" / "best" / "contextface.json").read_text())
+    assert "image+situation+quote" in card["config"]["conditions"]
+    assert not [name for name in card["config"]["conditions"] if name.startswith("listener")], "no reactions in it"
     assert main(["say", "--tier", "full", "--model", str(tmp_path / "run" / "best"), "We won!", "--json"]) == 0
     got = json.loads(capsys.readouterr().out)
     assert sum(got["probabilities"].values()) == pytest.approx(1.0)
@@ -131,6 +134,7 @@ def test_qlora_trains_and_answers(files, tmp_path, capsys, bits):
     ("more", "says"),
     [
         (["--ratios", "1,2"], "--ratios: expected situation,expression,vqa"),
+        (["--perspectives", "me"], "perspectives: 'me', expected some of speaker, listener"),
         (["--flame-version", "flame2023"], "targets are flame2020"),
         (["--validation-share", "0"], "validation: name a val split"),
         (["--groups", "jaw"], "groups: expected expression"),
@@ -141,6 +145,30 @@ def test_qlora_trains_and_answers(files, tmp_path, capsys, bits):
 def test_mistakes_are_one_line(files, tmp_path, capsys, more, says):
     assert train(files, tmp_path, *more) == 2
     assert says in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_the_recipe_says_what_is_asked(files, tmp_path):
+    import argparse
+
+    from emo_face.core.errors import ConfigError
+    from emo_face.training.contextface.main import recipe_of
+
+    def recipe(**given):
+        names = ("recipe", "perspectives", "words", "pictures", "ratios")
+        return recipe_of(argparse.Namespace(**{**dict.fromkeys(names), **given}))
+
+    every = recipe()
+    assert len(every.conditions) == 14
+    assert recipe(perspectives=("speaker",), words=("quote",)).conditions == ("quote", "image+quote")
+    shares = every.shares({"expression/quote": [], "expression/listener/image+quote": [], "vqa": []})
+    assert shares == pytest.approx({"expression/quote": 0.1, "expression/listener/image+quote": 0.3, "vqa": 0.3})
+    own = tmp_path / "own.yaml"
+    own.write_text("version: 1\nwords: [quote]\nratios: {expression: 1}\n")
+    assert recipe(recipe=own).shares({"expression/quote": [], "vqa": []}) == {"expression/quote": 1.0, "vqa": 0.0}
+    for text, says in (("weights: {quote: 1}", "weights: 'quote', expected one of"), ("ratios: {vqa: -1}", "got -1")):
+        own.write_text(f"version: 1\n{text}\n")
+        with pytest.raises(ConfigError, match=says):
+            recipe(recipe=own)
 
 
 def test_frames_of_a_group_stay_together():

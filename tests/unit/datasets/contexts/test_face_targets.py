@@ -10,7 +10,7 @@ import pytest
 
 from emo_face.cli.main import main
 from emo_face.core.errors import UserError
-from emo_face.datasets.contexts import flame_targets as ft
+from emo_face.datasets.contexts import face_targets as ft
 from emo_face.datasets.records import Record, write_jsonl
 
 RNG = np.random.default_rng(0)

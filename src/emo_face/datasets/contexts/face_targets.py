@@ -30,7 +30,7 @@ MAX_JAW = 1.0
 
 
 @dataclass(frozen=True)
-class FlameTargets:
+class FaceTargets:
     """Targets of many faces.
 
     Attributes:
@@ -73,11 +73,11 @@ class FlameTargets:
 class Imported:
     """What an import found: the targets, and record ids without a usable file, by reason."""
 
-    targets: FlameTargets
+    targets: FaceTargets
     left_out: dict[str, list[str]] = field(default_factory=dict)
 
 
-def write(path: Path, targets: FlameTargets) -> None:
+def write(path: Path, targets: FaceTargets) -> None:
     """Write targets, whole or not at all."""
     head = {"format": FORMAT, "flame_version": targets.version, "source": targets.source, "given": targets.given}
     faces: dict[str, Any] = {"expression": targets.expression, "jaw": targets.jaw, "eyelids": targets.eyelids}
@@ -86,7 +86,7 @@ def write(path: Path, targets: FlameTargets) -> None:
         np.savez_compressed(out, meta=np.array(json.dumps(head)), ids=ids, **faces)
 
 
-def read(path: Path, version: str | None = None) -> FlameTargets:
+def read(path: Path, version: str | None = None) -> FaceTargets:
     """Read targets and check every field.
 
     Args:
@@ -122,7 +122,7 @@ def read(path: Path, version: str | None = None) -> FlameTargets:
     if len(set(ids)) != len(ids):
         raise UserError(f"{path}: ids: some appear twice")
     given = int(head.get("given", EXPRESSIONS))
-    return FlameTargets(stated, str(head.get("source", "")), ids, given=given, **arrays)
+    return FaceTargets(stated, str(head.get("source", "")), ids, given=given, **arrays)
 
 
 def import_outputs(
@@ -163,10 +163,10 @@ def import_outputs(
         raise UserError(f"{folder}: no usable output for any of {len(records)} records: {reasons}")
     ids, expressions, jaws, eyelids = zip(*rows, strict=True)
     expression, jaw, lids = (np.asarray(np.stack(part), np.float32) for part in (expressions, jaws, eyelids))
-    return Imported(FlameTargets(version, source, ids, expression, jaw, lids, widest), left_out)
+    return Imported(FaceTargets(version, source, ids, expression, jaw, lids, widest), left_out)
 
 
-def statistics(targets: FlameTargets) -> dict[str, Any]:
+def statistics(targets: FaceTargets) -> dict[str, Any]:
     """Counts and spreads that show a wrong import at a glance."""
     spread = targets.expression.std(0)
     return {
