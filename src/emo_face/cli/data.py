@@ -120,15 +120,12 @@ def _read(args: argparse.Namespace) -> list[Any]:
 
 
 def _verify(args: argparse.Namespace) -> int:
-    from rich.console import Console
-    from rich.progress import Progress
-
     from emo_face.datasets.pictures.verify import verify
+    from emo_face.runtime.progress import bar
 
     people = _read(args)
     root = args.images or (args.root if args.root.is_dir() else args.root.parent)
-    with Progress(console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("pictures", total=len({record.image for record in people}))
+    with bar("pictures", len({record.image for record in people})) as tick:
         report = verify(
             args.dataset,
             people,
@@ -136,7 +133,7 @@ def _verify(args: argparse.Namespace) -> int:
             published=not args.no_counts,
             pictures=not args.no_pictures,
             distance=args.distance,
-            tick=lambda n: progress.update(task, advance=n),
+            tick=tick,
         )
     if args.json:
         print(json.dumps(report.to_json()))
@@ -159,12 +156,10 @@ def _convert(args: argparse.Namespace) -> int:
 
 
 def _boxes(args: argparse.Namespace) -> int:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
     from emo_face.datasets import shares
     from emo_face.datasets.pictures import detect
     from emo_face.datasets.records import read_jsonl, write_jsonl
+    from emo_face.runtime.progress import bar
     from emo_face.runtime.runners import run_shards
 
     people = list(read_jsonl(args.records))
@@ -173,12 +168,8 @@ def _boxes(args: argparse.Namespace) -> int:
         print(f"boxes: {warning}", file=sys.stderr)
     found = detect.pictures(people)
     folder = args.to.with_suffix(".shards")
-    columns = (TextColumn("pictures"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        task = progress.add_task("", total=len(found))
-        rows = run_shards(
-            job, found, folder, args.shards, _runner.chosen(args, folder), lambda n: progress.update(task, completed=n)
-        )
+    with bar("pictures", len(found)) as tick:
+        rows = run_shards(job, found, folder, args.shards, _runner.chosen(args, folder), tick)
     filled, bad = detect.records_of(rows)
     before, after = shares.view_shares(people), shares.view_shares(filled)
     write_jsonl(args.to, filled)

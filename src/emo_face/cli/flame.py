@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -71,14 +70,13 @@ def default_map(version: str) -> Path:
 
 def _import(args: argparse.Namespace) -> int:
     import numpy as np
-    from rich.console import Console
-    from rich.progress import Progress
 
     from emo_face.core.errors import ModelError
     from emo_face.face.expressions.ict import load_ict
     from emo_face.face.flame.map import fit_map, save_map
     from emo_face.face.flame.model import load_flame
     from emo_face.face.flame.register import ROUNDS, read_landmarks, register
+    from emo_face.runtime.progress import bar
 
     head = load_ict(args.head3d)
     indices = args.head3d / "vertex_indices.json"
@@ -89,11 +87,10 @@ def _import(args: argparse.Namespace) -> int:
     flame = load_flame(args.flame, args.version)
     landmarks = read_landmarks(args.landmarks) if args.landmarks else None
     out = args.out or default_map(flame.version)
-    with Progress(console=Console(stderr=True), disable=args.json or not sys.stderr.isatty()) as bar:
-        task = bar.add_task("registering", total=ROUNDS)
-        found = register(flame, head, marks, landmarks, lambda done: bar.update(task, completed=done))
-        task = bar.add_task("fitting shapes", total=52)
-        result = fit_map(flame, head, found, lambda done: bar.update(task, completed=done))
+    with bar("registering", ROUNDS, show=not args.json) as tick:
+        found = register(flame, head, marks, landmarks, tick)
+    with bar("fitting shapes", 52, show=not args.json) as tick:
+        result = fit_map(flame, head, found, tick)
     save_map(out, result)
     if args.out is None:
         _register(out, str(result.arrays["basis"]))

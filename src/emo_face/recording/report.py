@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from rich.progress import Progress
-
 from emo_face.recording.page import write_page
 from emo_face.recording.recording import load
 from emo_face.recording.summary import summarise
 from emo_face.recording.video import write_video
+from emo_face.runtime.progress import bar
 
 
 def write_report(bag: Path, out: Path, stem: str, peak_rss_mb: float | None = None, video: bool = True) -> list[Path]:
@@ -29,8 +28,7 @@ def write_report(bag: Path, out: Path, stem: str, peak_rss_mb: float | None = No
     written = [figures, page]
     if video and recording.frames:
         film = out / f"{stem}.mp4"
-        with Progress(transient=True) as progress:
-            task = progress.add_task(f"filming {film}", total=1.0)
-            write_video(recording, film, progress=lambda share: progress.update(task, completed=share))
+        with bar(f"filming {film} (%)", 100) as tick:
+            write_video(recording, film, progress=lambda share: tick(round(100 * share)))
         written.append(film)
     return written

@@ -72,7 +72,7 @@ def verify(
     Args:
         published: compare with the counts of ``data/datasets.yaml``.
         pictures: decode every file once. duplicates: hash them and look for pairs across splits (needs ``pictures``).
-        tick: called with 1 for each picture done.
+        tick: called with the number of pictures done.
     """
     report = Report(dataset)
     report.people.update(record.split for record in records)
@@ -157,10 +157,10 @@ def _check_pictures(
         by_image.setdefault(record.image, []).append(record)
     hashes: list[int] = []
     names: list[str] = []
-    for image, people in by_image.items():
+    for done, (image, people) in enumerate(by_image.items(), 1):
         picture = _decode(root / image, image, report)
         if tick is not None:
-            tick(1)
+            tick(done)
         if picture is None:
             continue
         _compare_size(report, people, (picture.shape[1], picture.shape[0]))
