@@ -6,6 +6,7 @@ PORT ?= 8765
 VENV ?= .venv
 EXTRAS ?=
 PYTEST_ARGS ?=
+WORKERS ?= 2
 
 export VENV
 BIN = $(VENV)/bin
@@ -20,9 +21,9 @@ demo:  ## camera -> perception -> expression -> face for SECONDS on SOURCE; resu
 	@scripts/setup.sh demo $(EXTRAS)
 	@$(OVERLAY); $(BIN)/emo-face demo --seconds $(SECONDS) --source "$(SOURCE)" --out "$(OUT)" --port $(PORT)
 
-test:  ## lint, then every test that the installed extras allow; EXTRAS=train adds torch's
+test:  ## lint, then every test that the installed extras allow, unit tests by WORKERS side by side; EXTRAS=train adds torch's
 	@scripts/setup.sh test demo $(EXTRAS)
-	@$(OVERLAY); $(LINT) && $(BIN)/python -m pytest -m "not slow" --durations=10 $(PYTEST_ARGS)
+	@$(OVERLAY); $(LINT) && OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n $(WORKERS) --no-loadscope-reorder --durations=10 $(PYTEST_ARGS)
 
 lint:  ## ruff check, ruff format, mypy: what `make test` begins with
 	@scripts/setup.sh test demo $(EXTRAS)

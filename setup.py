@@ -74,6 +74,7 @@ EXTRAS = {
         "pytest-cov",
         "pytest-timeout",
         "pytest-rerunfailures",
+        "pytest-xdist",
         "hypothesis>=6.100",
         "ruff~=0.17.5",
         "mypy~=2.4",

@@ -62,7 +62,20 @@ def process() -> Iterator[Callable[..., subprocess.Popen[str]]]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where other processes answer over a network, a busy machine may be late: such a test is tried once more."""
+    """Unit tests first. Where other processes answer over a network, a busy machine may be late: tried once more."""
+    items.sort(key=lambda item: not item.nodeid.startswith("tests/unit/"))
     for item in items:
         if item.path.parent.name in OTHER_PROCESSES:
             item.add_marker(pytest.mark.flaky(reruns=1))
+
+
+@pytest.hookimpl(optionalhook=True)  # of pytest-xdist
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Files of unit tests side by side; what runs nodes, servers and browsers one after the other, and last."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Scheduling(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return nodeid.split("::")[0] if nodeid.startswith("tests/unit/") else "nodes"
+
+    return Scheduling(config, log)
