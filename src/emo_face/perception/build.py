@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from emo_face.perception.cadence import AdaptiveCadence
 from emo_face.perception.detect_face import FaceDetector, HaarFaceDetector, YuNetFaceDetector
 from emo_face.perception.detect_yolo import YoloPersonDetector, plan
 from emo_face.perception.emotion import EmotionModel
@@ -26,6 +27,7 @@ class DetectorSettings:
         confidence, face_confidence: lowest scores, in [0, 1]. iou: overlap above which two boxes are one person.
         closer_look: search for the faces of people far away a second time, at the camera's own resolution.
         square: pad YOLO's input to a square.
+        cadence: ``every`` looks for bodies in every frame, ``adaptive`` where something moved or somebody is in doubt.
         memory: seconds that an unseen person keeps the id. min_hits: frames before a person is reported.
     """
 
@@ -40,6 +42,7 @@ class DetectorSettings:
     face_confidence: float = 0.6
     iou: float = 0.5
     square: bool = False
+    cadence: str = "every"
     max_people: int = 20
     memory: float = 1.5
     min_hits: int = 2
@@ -100,7 +103,10 @@ def build_pipeline(
     parts = build_detectors(store, settings, engines)
     tracker = PersonTracker(settings.memory, settings.min_hits)
     closer = settings.face_imgsz if settings.closer_look else 0
-    pipeline = PerceptionPipeline(parts.bodies, parts.faces, emotion, tracker, smoothing, parts.warnings, closer)
+    cadence = AdaptiveCadence() if settings.cadence == "adaptive" else None
+    pipeline = PerceptionPipeline(
+        parts.bodies, parts.faces, emotion, tracker, smoothing, parts.warnings, closer, cadence
+    )
     return pipeline, {**parts.hashes, **emotion.hashes}
 
 

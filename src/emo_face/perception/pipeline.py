@@ -14,6 +14,7 @@ from emo_face.core.geometry import clip
 from emo_face.core.labels import label_set
 from emo_face.core.types import Box, Detection, Emotion, Face, ImageArray, Person, Speech
 from emo_face.perception.associate import associate, body_from_face
+from emo_face.perception.cadence import AdaptiveCadence
 from emo_face.perception.closer import look_closer
 from emo_face.perception.detect_face import FaceDetector
 from emo_face.perception.detect_yolo import Body
@@ -41,6 +42,7 @@ class FrameResult:
     Attributes:
         people: tracked people seen in this frame. emotions: one per person, in the same order.
         timings: stage -> seconds (``bodies``, ``faces``, ``closer``, ``track``, ``emotion``, ``total``); two overlap.
+            Without ``bodies`` they were not looked for.
         detector: the detectors in use, for example ``yolo11n+yunet``.
         warnings: degradations in force, each with its fix; the node turns them into a diagnostic.
         room: what words say that nobody in view said; None if there are none.
@@ -66,6 +68,7 @@ class PerceptionPipeline:
         smoothing: float = 0.15,
         warnings: tuple[str, ...] = (),
         closer_look: int = 320,
+        cadence: AdaptiveCadence | None = None,
     ) -> None:
         """Put the parts together.
 
@@ -74,7 +77,9 @@ class PerceptionPipeline:
             smoothing: time constant of the emotions, seconds; 0 is off.
             warnings: degradations known since the parts were chosen; repeated in every result.
             closer_look: side of the second look's picture at people without a face, pixels; 0 does without.
+            cadence: decides which frames bodies are looked for in; None: in every one.
         """
+        self.cadence = cadence if bodies is not None else None
         self.closer_look = closer_look
         self.bodies, self.faces, self.emotion = bodies, faces, emotion
         self.tracker = tracker or PersonTracker()
@@ -89,6 +94,8 @@ class PerceptionPipeline:
     def reset(self) -> None:
         """Forget everybody: after activation, or when the clock jumped back."""
         self.tracker.reset()
+        if self.cadence is not None:
+            self.cadence.reset()
         self.mouths.reset()
         self.upright.reset()
         self.smoother.reset()
@@ -117,11 +124,33 @@ class PerceptionPipeline:
             height, width = frame.shape[:2]
             found = [Body(clip(body_from_face(face.box), width, height), face.score) for face in faces]
             return [Detection(b.score, b.box, face) for b, face in zip(found, faces, strict=True)]
-        people = associate(found, faces)
-        if self.closer_look:
+        return self._closer(frame, associate(found, faces), timings)
+
+    def _closer(self, frame: ImageArray, people: list[Detection], timings: dict[str, float]) -> list[Detection]:
+        if not self.closer_look:
+            return people
+        start = time.perf_counter()
+        people = look_closer(frame, people, self.faces, self.closer_look)
+        timings["closer"] = time.perf_counter() - start
+        return people
+
+    def _follow(
+        self, frame: ImageArray, now: float, cadence: AdaptiveCadence, timings: dict[str, float]
+    ) -> list[Detection]:
+        """People in the next frame: carried on by their faces where nobody is in doubt, else looked for."""
+        if cadence.due(frame, now):
+            people = self.detect(frame, timings)
+        else:
+            faces, timings["faces"] = _timed(self.faces.detect, frame)
+            carried = cadence.carry(faces, lambda people: self._closer(frame, people, timings))
+            if carried is not None:
+                return carried
+            assert self.bodies is not None
             start = time.perf_counter()
-            people = look_closer(frame, people, self.faces, self.closer_look)
-            timings["closer"] = time.perf_counter() - start
+            found = self.bodies.detect(frame)
+            timings["bodies"] = time.perf_counter() - start
+            people = self._closer(frame, associate(found, faces), timings)
+        cadence.looked(frame, people, now)
         return people
 
     def process(
@@ -145,7 +174,8 @@ class PerceptionPipeline:
             raise ValueError(f"expected an H x W x 3 uint8 image, got shape {frame.shape} of {frame.dtype}")
         timings: dict[str, float] = {}
         start = time.perf_counter()
-        detections = self.detect(frame, timings)
+        cadence = self.cadence
+        detections = self.detect(frame, timings) if cadence is None else self._follow(frame, now, cadence, timings)
         tracking = time.perf_counter()
         people = self.tracker.update(detections, now)
         self.mouths.update(frame, people, now)
