@@ -6,7 +6,8 @@
 Starts `emo-face up`, the one manager of the graph: it takes each node, a process of its own, through configure and
 activate, waits for what is not there yet, and replaces what dies or hangs. It hands on what this launch file is
 included with (namespaces, SetRemap, SetParameter), and keeps DDS on this host for its own nodes only, unless
-`network:=true`. `autostart:=false` leaves the lifecycle to a manager of yours.
+`network:=true`. `autostart:=false` leaves the lifecycle to a manager of yours; `compose:=true` puts all nodes but the
+face driver into one process.
 """
 
 import os
@@ -28,6 +29,7 @@ ARGUMENTS = {
     "image": ("camera/image_raw", "image topic"),
     "speech": ("speech/text", "topic of what was said"),
     "autostart": ("true", "configure and activate the nodes from here"),
+    "compose": ("false", "camera, perception and expression in one process: less memory, sooner"),
     "network": ("false", "let other hosts take part in the graph"),
     "exit_on_end": ("false", "end when the camera's source has ended"),
     "log_level": ("info", "debug, info, warn or error"),
@@ -52,6 +54,7 @@ def words_of(given: dict[str, str]) -> list[str]:
         words += [f"--{name}", given[name]] if given[name] else []
     for flag, wanted in (
         ("--network", is_true(given["network"])),
+        ("--compose", is_true(given["compose"])),
         ("--no-autostart", not is_true(given["autostart"])),
         ("--exit-on-end", is_true(given["exit_on_end"])),
     ):

@@ -10,8 +10,9 @@ input size of 640; `peer_same_input`, the peer at our input size of 320, so that
 the same with a camera that is faster than either, where throughput shows and a queue fills.
 
 keys: ours, peer {fps p50_ms p95_ms p99_ms dropped people}, peer_same_input and saturated likewise,
-six_people_cost_ratio (processor time of the perception process a frame, six people over one), rss_mb (all nodes),
-startup_s (`emo-face up` to the first person's score), machine, notes.
+six_people_cost_ratio (processor time of the perception process a frame, six people over one), rss_mb and pss_mb
+(all nodes; in the latter a page that several share counts once), startup_s (`emo-face up` to the first person's score),
+machine, notes.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from typing import IO, Any
 import cv2
 
 from emo_face.bench.probes.graph_probe import Probe, figures
+from emo_face.bench.probes.import_cost import memory_mb
 from emo_face.bench.probes.machine import command_of, cpu_seconds, descendants, machine, rss_mb
 from emo_face.core.errors import UserError
 from emo_face.runtime import samples
@@ -71,25 +73,31 @@ def _group(folder: Path) -> Path:
     return path
 
 
+def alone(domain: int | None) -> None:
+    """Let nobody else's graph answer: this process and its children take a domain of their own on this host."""
+    os.environ["ROS_DOMAIN_ID"] = str(40 + os.getpid() % 60 if domain is None else domain)
+    os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+
+
 def _measure(args: argparse.Namespace) -> dict[str, Any]:
     about = machine()
-    domain = 40 + os.getpid() % 60 if args.domain is None else args.domain
-    os.environ["ROS_DOMAIN_ID"] = str(domain)  # nobody else's graph may answer
-    os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+    alone(args.domain)
     notes: list[str] = []
-    one = _ours(args, args.one, args.rate)
+    one = ours(args, args.one, args.rate)
     result: dict[str, Any] = {"ours": one["figures"], "peer": None, "six_people_cost_ratio": None}
-    six = _ours(args, args.six, args.rate)
+    six = ours(args, args.six, args.rate)
     result["six_people"] = six["figures"]
     result["six_people_cost_ratio"] = round(six["cpu_ms"] / one["cpu_ms"], 2) if one["cpu_ms"] else None
-    result.update(rss_mb=one["rss_mb"], rss_mb_by_node=one["rss_by_node"], startup_s=one["startup_s"])
+    result.update(
+        rss_mb=one["rss_mb"], pss_mb=one["pss_mb"], rss_mb_by_node=one["rss_by_node"], startup_s=one["startup_s"]
+    )
     result["perception_cpu_ms_per_frame"] = one["cpu_ms"]
     if args.peer_python:
         result["peer"] = _peer(args, args.rate, imgsz=640)
         result["peer_same_input"] = _peer(args, args.rate, imgsz=320)
-        ours = _ours(args, args.one, args.saturate)["figures"]
-        saturated = {"rate": args.saturate, "ours": ours, "peer": _peer(args, args.saturate, imgsz=320)}
-        result["saturated"] = {**saturated, **_compare(ours, saturated["peer"])}
+        fast = ours(args, args.one, args.saturate)["figures"]
+        saturated = {"rate": args.saturate, "ours": fast, "peer": _peer(args, args.saturate, imgsz=320)}
+        result["saturated"] = {**saturated, **_compare(fast, saturated["peer"])}
         result.update(_compare(result["ours"], result["peer"]))
         result["peer_same_input"].update(_compare(result["ours"], result["peer_same_input"]))
     else:
@@ -103,31 +111,37 @@ def _camera_settings(args: argparse.Namespace, source: Path, rate: float) -> lis
     return ["--source", str(source), *(part for setting in settings for part in ("--set", setting))]
 
 
-def _ours(args: argparse.Namespace, source: Path, rate: float) -> dict[str, Any]:
-    """Start the graph on ``source`` and measure it."""
+def ours(args: argparse.Namespace, source: Path, rate: float, *words: str) -> dict[str, Any]:
+    """Start the graph on ``source``, with further ``words`` of `emo-face up`, and measure it."""
     from emo_face_msgs.msg import EmotionScoresArray
 
+    up = [sys.executable, "-m", "emo_face.cli.main", "up", *_camera_settings(args, source, rate), *words]
     with _probe() as probe:
         probe.listen(EmotionScoresArray, "/emotion/scores", lambda msg: (msg.header, len(msg.people)))
         start = time.time()
-        with _process(
-            [sys.executable, "-m", "emo_face.cli.main", "up", *_camera_settings(args, source, rate)]
-        ) as child:
+        with _process(up) as child:
             _first(probe, child, "emo-face up")
             startup = next(arrival for _, arrival, people in probe.rows if people) - start
             probe.spin(lambda: False, SETTLE)
             nodes = _nodes(child.pid)
-            used = cpu_seconds(nodes.get("perception", 0))
+            used = _cpu_seconds(nodes)
             rows = _stretch(probe, args.seconds)
-            used = cpu_seconds(nodes.get("perception", 0)) - used
-            memory = {name: round(rss_mb(pid), 1) for name, pid in nodes.items()}
+            used = {name: spent - used[name] for name, spent in _cpu_seconds(nodes).items()}
+            memory = {name: memory_mb(pid) for name, pid in nodes.items()}
+    frames = max(len(rows), 1)
     return {
         "figures": figures(rows, rate),
         "startup_s": round(startup, 2),
-        "rss_mb": round(sum(memory.values()), 1),
-        "rss_by_node": memory,
-        "cpu_ms": round(used * 1e3 / max(len(rows), 1), 2),
+        "rss_mb": round(sum(each["rss"] for each in memory.values()), 1),
+        "pss_mb": round(sum(each["pss"] for each in memory.values()), 1),
+        "rss_by_node": {name: round(each["rss"], 1) for name, each in memory.items()},
+        "cpu_ms": round(used.get("perception", 0.0) * 1e3 / frames, 2),
+        "cpu_ms_all": round(sum(used.values()) * 1e3 / frames, 2),
     }
+
+
+def _cpu_seconds(nodes: dict[str, int]) -> dict[str, float]:
+    return {name: cpu_seconds(pid) for name, pid in nodes.items()}
 
 
 def _peer(args: argparse.Namespace, rate: float, imgsz: int) -> dict[str, Any]:

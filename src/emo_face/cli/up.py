@@ -1,4 +1,4 @@
-"""Start the whole graph: camera, perception, expression and face driver as separate processes.
+"""Start the whole graph: camera, perception, expression and face driver as separate processes (--compose: as two).
 
 The same nodes with the same parameters as `ros2 launch emo_face bringup.launch.py`, for machines without launch.
 A node that dies or hangs is replaced, with growing delays; Ctrl-C eases the face to neutral and ends all.
@@ -9,6 +9,7 @@ examples:
   emo-face up                                          webcam 0 -> http://127.0.0.1:8765
   emo-face up --source talk.mp4 --exit-on-end          until the video ends
   emo-face up --set perception.detector.imgsz=416      one parameter of one node
+  emo-face up --compose                                all but the face driver in one process: less memory, sooner
   emo-face up --params my_robot.yaml --only perception,expression
 exit code: 0 ended as asked, 1 a node was given up, 2 wrong arguments
 """
@@ -32,6 +33,7 @@ from emo_face.runtime.process import Parent
 
 if TYPE_CHECKING:
     from emo_face.ros.parameters.schema import Parameter
+    from emo_face.ros.supervision.graph import NodeSpec
     from emo_face.ros.supervision.supervisor import Supervisor
 
 TICK, ECHO = 0.05, 1.0  # s
@@ -50,6 +52,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--only", metavar="NODES", help="comma-separated nodes to start (default: all)")
     parser.add_argument("--without", metavar="NODES", help="comma-separated nodes to leave out, e.g. camera")
+    parser.add_argument(
+        "--compose", action="store_true", help="camera, perception and expression as one process: less memory, sooner"
+    )
     parser.add_argument("--namespace", default="", help="ROS namespace of every node")
     parser.add_argument("--remap", action="append", default=[], metavar="FROM:=TO", help="remap a topic in every node")
     parser.add_argument("--log-level", default="", help="debug, info, warn, error")
@@ -128,7 +133,7 @@ def yaml_text(parameter: Parameter, text: str, setting: str) -> str:
 def commands(args: argparse.Namespace) -> list[tuple[tuple[str, ...], list[str]]]:
     """(names of its nodes, command line) of every process that ``args`` asks for."""
     from emo_face.core.paths import share_dir
-    from emo_face.ros.supervision.graph import GRAPH, command_line
+    from emo_face.ros.supervision.graph import COMPOSED, GRAPH, command_line, composed_command, node_words
 
     params = args.params or share_dir() / "config" / "emo_face.yaml"
     if not params.is_file():
@@ -138,11 +143,17 @@ def commands(args: argparse.Namespace) -> list[tuple[tuple[str, ...], list[str]]
         overrides.setdefault("camera", {})["source"] = json.dumps(args.source)
     wanted = node_names(args.only, args.without)
     words = ros_words(args)
-    return [
-        ((spec.name,), command_line(spec, params, args.namespace, overrides.get(spec.name), words))
-        for spec in GRAPH
-        if spec.name in wanted
-    ]
+    specs = [spec for spec in GRAPH if spec.name in wanted]
+    together = [spec for spec in specs if args.compose and spec.name in COMPOSED]
+
+    def own(spec: NodeSpec) -> tuple[NodeSpec, Path, str, dict[str, str] | None, list[str]]:
+        return spec, params, args.namespace, overrides.get(spec.name), words
+
+    if len(together) < 2:
+        return [((spec.name,), command_line(*own(spec))) for spec in specs]
+    alone = [((spec.name,), command_line(*own(spec))) for spec in specs if spec not in together]
+    composed = composed_command({spec.name: node_words(*own(spec)) for spec in together})
+    return [*alone, (tuple(spec.name for spec in together), composed)]
 
 
 def ros_words(args: argparse.Namespace) -> list[str]:

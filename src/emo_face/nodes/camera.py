@@ -1,8 +1,8 @@
 """Camera node: a webcam, video, folder or picture as stamped images.
 
-Publishes ``~/image_raw`` and ``~/image_raw/compressed``. Every image is stamped when it was taken (a webcam) or when it
-is due (a file). A file's end finalizes the node and ends the process with exit code 0; a webcam that is gone is
-reopened until it is back.
+Publishes ``~/image_raw`` and ``~/image_raw/compressed``; nodes of the same process get the picture by reference. Every
+image is stamped when it was taken (a webcam) or when it is due (a file). A file's end finalizes the node and ends the
+process with exit code 0; a webcam that is gone is reopened until it is back.
 """
 
 from __future__ import annotations
@@ -39,6 +39,9 @@ class CameraNode(EmoNode):
         self._jpeg = (
             self.publisher(CompressedImage, "~/image_raw/compressed", qos.reliable()) if kind != "raw" else None
         )
+        self._topics = [publisher.topic_name for publisher in (self._raw, self._jpeg) if publisher is not None]
+        for topic in self._topics:
+            self.pictures.offer(topic)
 
     def configure(self) -> None:
         """Open the source. Raises SourceError for one that cannot be read."""
@@ -115,6 +118,8 @@ class CameraNode(EmoNode):
         # a device's frame was taken before it was decoded, a file's is due now
         age = time.monotonic() - self._source.taken if self._source.live else 0.0
         header = Header(stamp=stamp_message(self.clock.now() - age), frame_id=self.params["frame_id"])
+        for topic in self._topics:
+            self.pictures.hand(topic, header, frame)
         if self._raw is not None and self._raw.get_subscription_count():
             self._raw.publish(image_message(frame, header))
         if self._jpeg is not None and self._jpeg.get_subscription_count():

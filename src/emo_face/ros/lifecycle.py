@@ -18,6 +18,7 @@ from emo_face.core.errors import UserError
 from emo_face.ros import diagnostics, network, qos
 from emo_face.ros.clock import NodeClock
 from emo_face.ros.diagnostics import ERROR, WARN, Health
+from emo_face.ros.images.local import LocalPictures
 from emo_face.ros.matching import PERIOD, MatchedSubscription
 from emo_face.ros.parameters.declare import Parameters
 from emo_face.ros.parameters.schema import NodeSchema, Value, load_schema
@@ -33,13 +34,17 @@ class EmoNode(TransitionsNode):
 
     Args:
         name: node name and, unless ``schema`` is given, its section in ``parameters.yaml``.
+        pictures: what the nodes of this process hand on by reference; None: it has no other node.
 
     Raises:
         ConfigError: a parameter given at start breaks the schema.
     """
 
-    def __init__(self, name: str, schema: NodeSchema | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self, name: str, schema: NodeSchema | None = None, pictures: LocalPictures | None = None, **kwargs: Any
+    ) -> None:
         super().__init__(name, **kwargs)
+        self.pictures = pictures or LocalPictures()
         self.health = Health()
         self.enabled = True
         self.threads = 1  # of the executor; callbacks of one group still exclude each other
@@ -153,9 +158,12 @@ class EmoNode(TransitionsNode):
         self._wake.trigger()
 
     def finish(self, code: int = 0) -> None:
-        """End the process with exit ``code`` (see :mod:`emo_face.ros.run`); any thread."""
-        self.exit_code = code
-        self._wake.trigger()
+        """End the node, and with it its process, with exit ``code`` (see :mod:`emo_face.ros.run`); any thread.
+
+        The first call counts."""
+        if self.exit_code is None:
+            self.exit_code = code
+            self._wake.trigger()
 
     def _run_soon(self) -> None:
         while self._soon:

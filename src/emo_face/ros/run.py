@@ -47,8 +47,8 @@ def run(create: Callable[[], EmoNode], args: Sequence[str] | None = None, remaps
     try:
         init(arguments(args, remaps))
         node = create()
-        _end_on_signals(node)
-        code = _spin(node, parent, Supervised([node], line) if line is not None else None)
+        end_on_signals([node])
+        code = spin(node, watching([node], parent, Supervised([node], line) if line is not None else None))
     except UserError as error:
         print(f"emo_face: {error}", file=sys.stderr)
         code = 2
@@ -59,6 +59,19 @@ def run(create: Callable[[], EmoNode], args: Sequence[str] | None = None, remaps
             end(node)
         rclpy.try_shutdown()
     return code
+
+
+def watching(nodes: Sequence[EmoNode], parent: Parent, supervised: Supervised | None) -> Callable[[], None]:
+    """A function to call often: it obeys the supervisor and finishes ``nodes`` when the parent is gone."""
+
+    def look() -> None:
+        if supervised is not None:
+            supervised.obey()
+        if parent.gone():
+            for node in nodes:
+                node.finish(0)
+
+    return look
 
 
 def init(args: Sequence[str], context: Any = None) -> None:
@@ -121,17 +134,22 @@ def arguments(args: Sequence[str] | None, remaps: Sequence[str]) -> list[str]:
     return [*(sys.argv if args is None else args), *(["--ros-args", *rules] if rules else [])]
 
 
-def _end_on_signals(node: EmoNode) -> None:
+def end_on_signals(nodes: Sequence[EmoNode]) -> None:
+    """SIGINT and SIGTERM finish every node; a second one raises KeyboardInterrupt."""
+
     def stop(number: int, frame: Any) -> None:
-        if node.exit_code is not None:
+        running = [node for node in nodes if node.exit_code is None]
+        if not running:
             raise KeyboardInterrupt
-        node.finish(0)
+        for node in running:
+            node.finish(0)
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
 
 
-def _spin(node: EmoNode, parent: Parent, supervised: Supervised | None) -> int:
+def spin(node: EmoNode, between: Callable[[], None] = lambda: None) -> int:
+    """Serve ``node`` until it finishes and call ``between`` ten times a second or oftener; returns its exit code."""
     executor: Executor = SingleThreadedExecutor() if node.threads == 1 else MultiThreadedExecutor(node.threads)
     executor.add_node(node)
     try:
@@ -140,10 +158,7 @@ def _spin(node: EmoNode, parent: Parent, supervised: Supervised | None) -> int:
             executor.spin_once(timeout_sec=0.1)
             if node.threads > 1:
                 time.sleep(HAND_OVER)
-            if supervised is not None:
-                supervised.obey()
-            if parent.gone():
-                node.finish(0)
+            between()
         return node.exit_code or 0
     finally:
         executor.remove_node(node)

@@ -19,6 +19,7 @@ from typing import Any
 
 VARIABLE = "EMO_FACE_SUPERVISOR_FD"
 PERIOD = 0.5  # s between heartbeats
+ENDED = "ended"  # the state of a node that has ended as it should in a process that goes on
 LONGEST = 4096  # bytes of a packet
 TRANSITIONS = ("configure", "activate", "deactivate", "cleanup", "shutdown")
 
@@ -28,7 +29,8 @@ class Report:
     """One word of a node.
 
     Attributes:
-        state: a primary state of the ROS 2 lifecycle, or the transition state (``configuring``) while it runs.
+        state: a primary state of the ROS 2 lifecycle, the transition state (``configuring``) while it runs, or
+            ``ended``.
         kind: after a transition that failed: ``unavailable`` (worth another try later), ``refused`` (a user's mistake)
             or ``error``; else empty.
         trouble: why it failed, or what a running transition is doing; one line.

@@ -32,6 +32,9 @@ GRAPH: tuple[NodeSpec, ...] = (
     NodeSpec("camera"),
 )
 NODE_NAMES: tuple[str, ...] = tuple(spec.name for spec in GRAPH)
+COMPOSED = ("camera", "perception", "expression")
+"""Nodes that can share a process, in the order of the picture's way; what drives a face stays apart."""
+NEXT_NODE = "--"  # parts the nodes of a composed command line
 
 
 def command_line(
@@ -47,12 +50,31 @@ def command_line(
         overrides: parameter -> YAML text of its value; they win over the file.
         ros_args: further words that follow ``--ros-args``; their parameter files win over ``params_file``.
     """
-    command = [sys.executable, "-m", spec.module, "--ros-args", "-r", f"__node:={spec.name}"]
+    return [sys.executable, "-m", spec.module, *node_words(spec, params_file, namespace, overrides, ros_args)]
+
+
+def node_words(
+    spec: NodeSpec,
+    params_file: Path | None = None,
+    namespace: str = "",
+    overrides: Mapping[str, str] | None = None,
+    ros_args: Sequence[str] = (),
+) -> list[str]:
+    """The arguments of one node, ``--ros-args`` first; as in :func:`command_line`."""
+    words = ["--ros-args", "-r", f"__node:={spec.name}"]
     if namespace:
-        command += ["-r", f"__ns:=/{namespace.strip('/')}"]
+        words += ["-r", f"__ns:=/{namespace.strip('/')}"]
     if params_file is not None:
-        command += ["--params-file", str(params_file)]
-    command += ros_args
+        words += ["--params-file", str(params_file)]
+    words += ros_args
     for name, value in (overrides or {}).items():
-        command += ["-p", f"{name}:={value}"]
+        words += ["-p", f"{name}:={value}"]
+    return words
+
+
+def composed_command(words: Mapping[str, Sequence[str]]) -> list[str]:
+    """Command that runs several nodes as one process; ``words``: name of the node -> its :func:`node_words`."""
+    command = [sys.executable, "-m", "emo_face.nodes.composed"]
+    for number, (name, own) in enumerate(words.items()):
+        command += [*([NEXT_NODE] if number else []), name, *own]
     return command

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
 
-from emo_face.ros.supervision.channel import Report
+from emo_face.ros.supervision.channel import ENDED, Report
 from emo_face.runtime.backoff import Backoff
 
 TRANSITION_IDLE = 60.0  # s that a start or a transition may go on without a word or processor time of its process
@@ -54,7 +54,11 @@ class Process(Protocol):
 
 @dataclass
 class NodeState:
-    """What is known of one node. Times in seconds of the supervisor's clock."""
+    """What is known of one node. Times in seconds of the supervisor's clock.
+
+    Attributes:
+        ended: it has done what it was for; where its process is replaced for another's sake, it stays unconfigured.
+    """
 
     name: str
     state: str = ""
@@ -65,6 +69,7 @@ class NodeState:
     trouble: str = ""
     waiting: bool = False
     was_active: bool = False
+    ended: bool = False
     try_at: float = 0.0
     tries: Backoff = field(default_factory=lambda: Backoff(first=1.0, healthy=math.inf))
 
@@ -74,6 +79,11 @@ class NodeState:
         self.asked = self.doing = ""
         self.waiting = self.was_active = False
         self.tries.started(now)
+
+
+def _passing(node: NodeState) -> bool:
+    """Whether it starts or is in a transition."""
+    return not node.state or node.state.endswith("ing")
 
 
 @dataclass
@@ -109,7 +119,7 @@ class ManagedProcess:
 
     def phase(self, name: str) -> Phase:
         """Where the node is."""
-        if self.failed or self.ended:
+        if self.failed or self.ended or self.nodes[name].ended:
             return Phase.FAILED if self.failed else Phase.ENDED
         if self.process is None or self.nodes[name].waiting:
             return Phase.WAITING
@@ -123,7 +133,10 @@ class ManagedProcess:
     @property
     def in_nobodys_way(self) -> bool:
         """Whether those after it need not wait for it."""
-        return all(self.phase(name) in (Phase.ACTIVE, Phase.ENDED, Phase.WAITING) for name in self.names)
+        return all(self._out_of_the_way(name) for name in self.names)
+
+    def _out_of_the_way(self, name: str) -> bool:
+        return self.phase(name) in (Phase.ACTIVE, Phase.ENDED, Phase.WAITING)
 
     # ---- one step ----------------------------------------------------------------------------------------------
 
@@ -142,12 +155,17 @@ class ManagedProcess:
             self._exited(code, now)
             return
         silence = self._silence(now)
+        passing = any(_passing(node) for node in self.nodes.values())
         for node in self.nodes.values():
-            node.silent += silence
+            if node.state == ENDED:
+                continue
+            # one that loads holds the interpreter that all of a process share: it is waited for, not they blamed
+            node.silent = 0.0 if passing and not _passing(node) else node.silent + silence
             if self._lost(node, now):
                 return
-            if self.autostart and not self.failed:
+            if self.autostart and not self.failed and not node.ended:
                 self._drive(node, now, turn)
+            turn = turn and self._out_of_the_way(node.name)
 
     def _begin(self, now: float) -> None:
         self.process = self.start()
@@ -166,6 +184,8 @@ class ManagedProcess:
         if node is None:
             return
         node.silent = 0.0
+        if report.state == ENDED:
+            node.ended = True
         if report.state != node.state:
             node.state, node.since, node.asked = report.state, now, ""
         elif now - node.since > ASK_AGAIN:
@@ -194,7 +214,7 @@ class ManagedProcess:
     def _lost(self, node: NodeState, now: float) -> bool:
         """Replace the process if ``node`` is stopped, hung or finalized; whether it was."""
         assert self.process is not None
-        if not node.state or node.state.endswith("ing"):
+        if _passing(node):
             why = self._stuck(node, now)
         elif node.state == "finalized":
             why = "is finalized but has not ended" if now - node.since > SETTLED else ""

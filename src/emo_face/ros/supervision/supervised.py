@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from emo_face.ros.supervision.channel import PERIOD, NodeEnd, Report
+from emo_face.ros.supervision.channel import ENDED, PERIOD, NodeEnd, Report
 
 if TYPE_CHECKING:
     from emo_face.ros.lifecycle import EmoNode
@@ -38,8 +38,13 @@ class Supervised:
             if name in self._nodes:
                 self._ask(self._nodes[name], transition)
         if self._end.closed:
-            for node in self._nodes.values():
+            for node in list(self._nodes.values()):
                 node.finish(0)
+
+    def ended(self, name: str) -> None:
+        """Tell that a node has ended as it should while others of the process go on."""
+        self._nodes.pop(name, None)
+        self._end.tell(Report(name, ENDED))
 
     def _ask(self, node: EmoNode, transition: str) -> None:
         def trigger() -> None:

@@ -195,3 +195,47 @@ def test_without_autostart_nothing_is_asked():
     world.managed.autostart = False
     world.run(10.0)
     assert world.started[0].states == {"camera": "unconfigured"}
+
+
+def test_nodes_of_one_process_become_active_in_their_order():
+    world = World("perception", "camera")
+    seen: list[tuple[Phase, ...]] = []
+    for _ in range(40):
+        world.run(0.1)
+        seen.append(tuple(phases(world)))
+    assert seen[-1] == (Phase.ACTIVE, Phase.ACTIVE)
+    assert (Phase.READY, Phase.ACTIVE) not in seen
+
+
+def test_a_node_that_has_ended_leaves_the_others_of_its_process_alone():
+    world = World("perception", "camera")
+    world.run(5.0)
+    del world.started[0].states["camera"]  # no beat any more
+    world.started[0].box.append(Report("camera", "ended"))
+    world.run(30.0)
+    assert phases(world) == [Phase.ACTIVE, Phase.ENDED]
+    assert len(world.started) == 1
+
+
+def test_a_film_that_has_ended_does_not_run_again_when_its_process_is_replaced():
+    world = World("perception", "camera")
+    world.run(5.0)
+    world.started[0].box.append(Report("camera", "ended"))
+    world.run(0.1)
+    world.started[0].stopped = True
+    world.run(10.0)
+    assert world.started[0].killed
+    assert phases(world) == [Phase.ACTIVE, Phase.ENDED]
+    assert world.started[-1].states["camera"] == "unconfigured"
+
+
+def test_a_node_is_not_blamed_for_silence_while_another_of_its_process_loads():
+    world = World("perception", "camera")
+    world.run(5.0)
+    process = world.started[0]
+    process.box.append(Report("perception", "configuring"))  # and holds the interpreter
+    process.stopped = True
+    for _ in range(100):
+        process.cpu += 0.1
+        world.run(0.1)
+    assert not process.killed
