@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from emo_face.perception.cadence import AdaptiveCadence
 from emo_face.perception.detect_face import FaceDetector, HaarFaceDetector, YuNetFaceDetector
 from emo_face.perception.detect_yolo import YoloPersonDetector, plan
+from emo_face.perception.detectors.cadence import AdaptiveCadence
 from emo_face.perception.emotion import EmotionModel
 from emo_face.perception.pipeline import PerceptionPipeline
 from emo_face.perception.track import PersonTracker

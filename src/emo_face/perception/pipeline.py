@@ -14,10 +14,10 @@ from emo_face.core.geometry import clip
 from emo_face.core.labels import label_set
 from emo_face.core.types import Box, Detection, Emotion, Face, ImageArray, Person, Speech
 from emo_face.perception.associate import associate, body_from_face
-from emo_face.perception.cadence import AdaptiveCadence
 from emo_face.perception.closer import look_closer
 from emo_face.perception.detect_face import FaceDetector
 from emo_face.perception.detect_yolo import Body
+from emo_face.perception.detectors.cadence import AdaptiveCadence
 from emo_face.perception.emotion import EmotionModel
 from emo_face.perception.nano.speaker import MouthMotion
 from emo_face.perception.nano.upright import Upright

@@ -10,7 +10,7 @@ import pytest
 from emo_face.bench.probes.cadence_check import Reading, compare, read_clip
 from emo_face.core.types import Box, Detection, Emotion, Face, ImageArray, Person
 from emo_face.perception.build import DetectorSettings, build_pipeline
-from emo_face.perception.cadence import LONGEST, AdaptiveCadence
+from emo_face.perception.detectors.cadence import LONGEST, AdaptiveCadence
 from emo_face.perception.nano.model import build_nano
 from emo_face.runtime.engines.select import Engines
 from emo_face.runtime.store import open_store
