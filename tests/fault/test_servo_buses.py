@@ -16,7 +16,7 @@ from emo_face.face.drivers.base import DriverError, Interrupted
 from emo_face.face.drivers.dynamixel import DynamixelDriver
 from emo_face.face.drivers.feetech import FeetechDriver
 from emo_face.face.drivers.serial_bus import SerialBusDriver
-from emo_face.face.drivers.stop import StopState
+from emo_face.face.drivers.stop_report import StopState
 
 pytest.importorskip("serial", reason="needs pyserial: scripts/setup.sh feetech")
 

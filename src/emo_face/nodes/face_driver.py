@@ -18,9 +18,9 @@ from emo_face.core.errors import UserError
 from emo_face.face.motion.motion import LAYERS
 from emo_face.face.motion.player import Shown
 from emo_face.nodes.face.configured import ConfiguredFace
+from emo_face.nodes.face.estop import EstopServices
 from emo_face.nodes.face.inputs import FaceInputs
 from emo_face.nodes.face.node import FaceNode
-from emo_face.nodes.face.stops import Stops
 from emo_face.nodes.face.targets import Targets
 from emo_face.ros import qos
 from emo_face.ros.diagnostics import ERROR, WARN
@@ -39,7 +39,7 @@ class FaceDriverNode(FaceNode):
         self.threads = 2  # the stop does not wait for a transition
         self._blendshapes = self.publisher(JointState, "face/blendshapes", qos.reliable())
         self._targets = Targets(self)
-        self._stops = Stops(self)
+        self._stops = EstopServices(self)
         FaceInputs(self)
 
     def configure(self) -> None:

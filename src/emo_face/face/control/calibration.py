@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from emo_face.face.drivers.base import Driver
-from emo_face.face.drivers.stop import StopReport
+from emo_face.face.drivers.stop_report import StopReport
 from emo_face.face.rig.rig import Rig
 from emo_face.face.safety.gate import SafetyGate
 from emo_face.face.safety.limits import ActuatorLimits

@@ -15,7 +15,7 @@ from emo_face.core.types import Array
 from emo_face.face.control.bus_health import BusHealth
 from emo_face.face.control.stopper import PATIENCE, Stopper
 from emo_face.face.drivers.base import Driver, DriverError, Feedback, Interrupted, unconfirmed
-from emo_face.face.drivers.stop import StopReport, StopState
+from emo_face.face.drivers.stop_report import StopReport, StopState
 from emo_face.face.rig.rig import Rig
 from emo_face.face.safety.state import EstopAction, GateOutput, GateState
 

@@ -6,7 +6,7 @@ import logging
 import threading
 from collections.abc import Callable
 
-from emo_face.face.drivers.stop import StopReport
+from emo_face.face.drivers.stop_report import StopReport
 
 log = logging.getLogger(__name__)
 

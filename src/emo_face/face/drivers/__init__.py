@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from emo_face.core.errors import ConfigError
 from emo_face.face.drivers.base import Driver, DriverError, Feedback, MissingLibrary
-from emo_face.face.drivers.stop import StopReport, StopState
+from emo_face.face.drivers.stop_report import StopReport, StopState
 
 if TYPE_CHECKING:
     from emo_face.face.rig.rig import Rig

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from emo_face.core.errors import ConfigError
 from emo_face.core.types import Array
-from emo_face.face.drivers.stop import StopReport
+from emo_face.face.drivers.stop_report import StopReport
 
 
 class DriverError(Exception):

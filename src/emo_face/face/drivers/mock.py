@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from emo_face.core.types import Array
 from emo_face.face.drivers.base import DriverError, Feedback
-from emo_face.face.drivers.stop import StopReport, StopState
+from emo_face.face.drivers.stop_report import StopReport, StopState
 
 
 class MockDriver:

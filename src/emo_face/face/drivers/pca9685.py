@@ -10,7 +10,7 @@ import numpy as np
 from emo_face.core.errors import ConfigError
 from emo_face.core.types import Array
 from emo_face.face.drivers.base import DriverError, Feedback, MissingLibrary, check_number
-from emo_face.face.drivers.stop import StopReport, StopState
+from emo_face.face.drivers.stop_report import StopReport, StopState
 
 INSTALL = "the pca9685 driver needs its library: scripts/setup.sh pca9685"
 # what the libraries raise for a board or a bus that is not there

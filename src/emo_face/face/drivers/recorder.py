@@ -11,7 +11,7 @@ import numpy as np
 
 from emo_face.core.types import Array
 from emo_face.face.drivers.base import Driver, Feedback
-from emo_face.face.drivers.stop import StopReport, StopState
+from emo_face.face.drivers.stop_report import StopReport, StopState
 
 
 class RecorderDriver:

@@ -16,7 +16,7 @@ from emo_face.core.errors import ConfigError
 from emo_face.core.types import Array
 from emo_face.face.drivers.base import DriverError, Feedback, check_number, unconfirmed
 from emo_face.face.drivers.chain import Chain, Registers
-from emo_face.face.drivers.stop import StopReport, StopState
+from emo_face.face.drivers.stop_report import StopReport, StopState
 from emo_face.face.drivers.wire import Framing, Line, Status, serial_library
 
 TICKS, CENTRE = 4096, 2048

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 
 from emo_face.core.types import Array
 from emo_face.face.drivers.base import DriverError, Feedback
-from emo_face.face.drivers.stop import StopReport, StopState
+from emo_face.face.drivers.stop_report import StopReport, StopState
 
 LEAD = 1.5
 """Periods from now at which the pose of a tick is due."""

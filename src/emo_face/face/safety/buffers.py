@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from emo_face.core.types import Array
-from emo_face.face.safety.stopping import CURVE, ROWS, FastestStop
+from emo_face.face.safety.fastest_stop import CURVE, ROWS, FastestStop
 from emo_face.face.safety.tickpaths import PULSES, TERMS, tick_polynomial
 
 KNOTS = np.array([0.0, 1 / 64, 1 / 12, 0.35, 1.0])

@@ -5,7 +5,7 @@ velocity, acceleration and jerk hold at *every* instant, not only at the ticks, 
 
 How it works (every quantity divided by the jerk limit, so that jerk is -1, 0 or +1):
 
-1.  From any state the fastest stop has a closed form (:mod:`emo_face.face.safety.stopping`): where it rests is S.
+1.  From any state the fastest stop has a closed form (:mod:`emo_face.face.safety.fastest_stop`): where it rests is S.
 2.  Every tick considers two admissible paths: B, the fastest stop itself (its resting place stays S), and E, full jerk
     towards the target until the acceleration limit. Every blend B + w (E - B), 0 <= w <= 1, is admissible too, because
     the dynamics are linear and the limits convex. The limiter takes the largest w that can still rest at or before the
@@ -30,7 +30,7 @@ from numpy.typing import ArrayLike
 
 from emo_face.core.types import Array
 from emo_face.face.safety.buffers import VARYING, LimiterBuffers
-from emo_face.face.safety.stopping import CURVE, PLACE, RATE, SCALES
+from emo_face.face.safety.fastest_stop import CURVE, PLACE, RATE, SCALES
 
 _add, _subtract, _multiply, _divide = np.add, np.subtract, np.multiply, np.divide
 _maximum, _minimum, _copysign = np.maximum, np.minimum, np.copysign

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from emo_face.core.types import Array
-from emo_face.face.safety.stopping import CURVE, PLACE, RATE, ROWS, SCALES
+from emo_face.face.safety.fastest_stop import CURVE, PLACE, RATE, ROWS, SCALES
 
 PULSES = 4
 """Switching times: the three of the fastest stop, and the end of full jerk towards the target."""
@@ -20,7 +20,7 @@ TERMS = 4 * PULSES + ROWS
 def tick_polynomial(blends: Array) -> Array:
     """(4, :data:`TERMS`, rows) P: the matrix of a tick of t seconds is P[0] + P[1] t + P[2] t^2 + P[3] t^3, transposed.
 
-    Its rows give, each for :data:`~emo_face.face.safety.stopping.SCALES`: k blends of both paths, in [0, 1] (6 rows of
+    Its rows give, each for :data:`~emo_face.face.safety.fastest_stop.SCALES`: k blends in [0, 1] (6 rows of
     k), the stop (7) and what full jerk is beyond the stop (7). The fastest stop starts with a jerk of -sigma and
     switches by +sigma, +sigma and -sigma; full jerk towards the target starts with +1 and switches off. A jerk that is
     on for a time t adds t^3 / 6, t^2 / 2 and t to position, velocity and acceleration. Only the terms from the signs

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from emo_face.core.labels import top_of
 from emo_face.core.types import ExpressionTarget
-from emo_face.face.drivers.stop import StopReport
+from emo_face.face.drivers.stop_report import StopReport
 from emo_face.ros.parameters.schema import Value
 from emo_face.web.server import Command, FaceServer
 

@@ -11,7 +11,7 @@ import pytest
 
 from emo_face.face.control.latch import Latch, Memory, state_file
 from emo_face.face.control.stopper import Stopper
-from emo_face.face.drivers.stop import StopReport, StopState
+from emo_face.face.drivers.stop_report import StopReport, StopState
 
 OFF, ON = StopReport(StopState.STOPPED), StopReport(StopState.NOT_OFF, ("jaw",), "no answer")
 

@@ -24,7 +24,7 @@ def kept_on_this_host() -> bool:
     return scope(os.environ).startswith("this host") and not os.environ.get("ROS_STATIC_PEERS", "").strip()
 
 
-class Stops:
+class EstopServices:
     """Creates both services in a callback group of their own, and tells diagnostics what a stop achieved."""
 
     def __init__(self, node: FaceNode) -> None:
