@@ -55,7 +55,7 @@ def test_the_face_blinks(graph: Any) -> None:
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"basis": "flame1999"}, "basis 'flame1999' is unknown here"),
+        ({"basis": "flame1999", "shown": "Hunger"}, "basis 'flame1999' is unknown here, and 'Hunger' has no prototype"),
         ({"keyframes": [Keyframe(coefficients=np.full(100, np.nan))]}, "keyframes[0]: expected finite numbers"),
         ({"keyframes": []}, "keyframes: expected 1 to 8, got 0"),
         ({"keyframes": [Keyframe()] * 2}, "keyframes[1].offset: expected rising from 0 s, got 0"),
@@ -68,6 +68,19 @@ def test_a_bad_expression_is_named_and_the_face_goes_on(graph: Any, changes: dic
     face.complaint(reason)
     assert face.smile() < 1e-9
     graph.until(face.smiling)
+
+
+def test_a_basis_that_nobody_can_decode_is_shown_by_the_prototype_with_a_warning(graph: Any) -> None:
+    face = Face(graph)
+
+    def smiling() -> bool:
+        face.show(basis="flame1999")
+        return face.smile() > 0.5
+
+    graph.until(smiling)
+    found = face.complaint("basis 'flame1999' is unknown here: the prototype of Happy is shown in its place")
+    assert found.level == b"\x01"
+    assert face.node.health.counts()["stand_ins"] > 0
 
 
 @pytest.mark.parametrize(

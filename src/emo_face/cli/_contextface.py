@@ -72,7 +72,7 @@ def summary(answer: Any, config: Any, decision: str) -> dict[str, Any]:
         "probabilities": {w: float(p) for w, p in zip(answer.words, answer.probabilities, strict=True)},
         "emission": answer.emission,
         "decision": decision,
-        "flame_version": config.flame_version,
+        "face_basis": config.face_basis,
         "face": {name: [float(v) for v in face[where]] for name, where in config.slices().items()},
         "tokens": answer.tokens,
         "reused": answer.reused,
@@ -107,15 +107,19 @@ def _write(path: Path, result: dict[str, Any]) -> None:
     """The face in the format of ``emo-face flame render``."""
     import numpy as np
 
+    from emo_face.core.errors import UserError
     from emo_face.face.flame.codes import FlameCodes, write_codes
+    from emo_face.face.flame.model import VERSIONS
 
-    write_codes(path, FlameCodes(result["flame_version"], **{name: np.array(v) for name, v in result["face"].items()}))
+    if result["face_basis"] not in VERSIONS:
+        raise UserError(f"--out: holds FLAME parameters, and this model speaks {result['face_basis']}; use --json")
+    write_codes(path, FlameCodes(result["face_basis"], **{name: np.array(v) for name, v in result["face"].items()}))
 
 
 def _print(result: dict[str, Any]) -> None:
     for word, probability in sorted(result["probabilities"].items(), key=lambda item: -item[1]):
         print(f"{word:<9} {probability:6.1%}  {'#' * round(40 * probability)}")
     strongest = sorted(enumerate(result["face"]["expression"]), key=lambda item: -abs(item[1]))[:5]
-    print(f"{result['flame_version']} expression, strongest: " + ", ".join(f"{i}: {v:+.2f}" for i, v in strongest))
+    print(f"{result['face_basis']} expression, strongest: " + ", ".join(f"{i}: {v:+.2f}" for i, v in strongest))
     note = f"; {result['degraded']}" if result["degraded"] else ""
     print(f"{result['seconds'] * 1000:.0f} ms, {result['tokens']} tokens{note}", file=sys.stderr)

@@ -7,7 +7,9 @@ emo-face data boxes --records heco.jsonl --images /data/HECO --to heco_boxes.jso
 emo-face data balance --records emotic.jsonl
 emo-face data qa --records emotic.jsonl --to qa.jsonl
 emo-face data convert --set sfew_c --root SFEW-C/ --to sfew_c.jsonl
-emo-face data targets --records sfew_c.jsonl --outputs smirk/ --tool smirk --flame-version flame2020 --to targets.npz
+emo-face data targets --records sfew_c.jsonl --outputs smirk/ --tool smirk --basis flame2020 --to targets.npz
+emo-face data targets --records sfew_c.jsonl --images SFEW-C/ --tool mediapipe --basis open-ict-1 --to targets.npz
+emo-face data targets --records sfew_c.jsonl --tool facs --basis arkit-52 --to targets.npz
 """
 
 from __future__ import annotations
@@ -58,15 +60,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             action.add_argument("--to", type=Path, required=True, help="corpus file (.jsonl) to write")
             action.add_argument("--tasks", default="", help="comma-separated tasks (default: all)")
             action.add_argument("--no-balance", action="store_true", help="ablation: neither drop nor duplicate rows")
-    targets = actions.add_parser("targets", help="collect a face tool's FLAME parameters into one targets file")
+    targets = actions.add_parser("targets", help="faces to learn: of a face tool, of MediaPipe, or FACS prototypes")
     targets.add_argument("--records", type=Path, required=True, help="records file (.jsonl)")
+    targets.add_argument("--outputs", type=Path, help="folder of a face tool's outputs, named as the pictures")
+    targets.add_argument("--images", type=Path, help="of --tool mediapipe: folder the picture paths are relative to")
     targets.add_argument(
-        "--outputs", type=Path, required=True, help="folder of the tool's outputs, named as the pictures"
+        "--tool", required=True, help="mediapipe, facs, or what made the outputs: emoca, inferno, deca, smirk ..."
     )
     targets.add_argument(
-        "--tool", required=True, help="what made them, for the record: emoca, inferno, deca, smirk ..."
+        "--basis", required=True, help="open-ict-1, arkit-52, or what the tool ran with: flame2020, flame2023, ..."
     )
-    targets.add_argument("--flame-version", required=True, help="basis the tool ran with: flame2020, flame2023, ...")
     targets.add_argument(
         "--annotations", type=Path, help="SFEW-C or CAER-S-C file that names each picture's parameters"
     )
@@ -211,18 +214,52 @@ def _qa(args: argparse.Namespace) -> int:
 
 def _targets(args: argparse.Namespace) -> int:
     from emo_face.datasets.contexts import face_targets
-    from emo_face.datasets.contexts import records as context
     from emo_face.datasets.records import read_jsonl
 
-    paths = None
-    if args.annotations is not None:
-        paths = context.read(args.annotations, args.annotations.stem).expressions
-        paths = {name.partition("/")[2]: path for name, path in paths.items()}
     people = list(read_jsonl(args.records))
-    if paths is not None:
-        paths = {record.id: paths[key] for record in people if (key := record.id.partition("/")[2]) in paths}
-    found = face_targets.import_outputs(people, args.outputs, args.flame_version, args.tool, paths)
+    found = _made(args, people) if args.tool in ("facs", "mediapipe") else _imported(args, people)
     face_targets.write(args.to, found.targets)
     summary = face_targets.statistics(found.targets) | {"left_out": {k: len(v) for k, v in found.left_out.items()}}
     print(json.dumps(summary) if args.json else "\n".join(f"{name}: {value}" for name, value in summary.items()))
     return 0
+
+
+def _made(args: argparse.Namespace, people: list[Any]) -> Any:
+    """Targets that need no face tool. Raises UserError for a missing flag, ModelError for a missing model."""
+    from emo_face.core.errors import UserError
+    from emo_face.datasets.contexts import made_faces
+    from emo_face.expression.contextface.config import BASES
+    from emo_face.face.expressions.facs import default_facs
+    from emo_face.runtime.progress import track
+    from emo_face.runtime.store import open_store
+
+    if args.basis not in BASES:
+        raise UserError(f"--basis {args.basis!r}: expected one of {', '.join(BASES)}")
+    if args.tool == "facs":
+        return made_faces.by_prototypes(people, args.basis, default_facs())
+    if args.images is None:
+        raise UserError("--tool mediapipe needs --images, the folder that the records' paths start from")
+    from emo_face.perception.build import DetectorSettings, build_detectors
+    from emo_face.perception.nano.blendshapes import NAME, BlendshapeReader
+
+    store = open_store()
+    reader = BlendshapeReader(store.resolve(NAME).path)
+    detector = build_detectors(store, DetectorSettings(face_imgsz=640)).faces
+    return made_faces.by_blendshapes(track(people, "faces"), args.images, reader, detector, args.basis)
+
+
+def _imported(args: argparse.Namespace, people: list[Any]) -> Any:
+    """Targets of a face tool's outputs. Raises UserError as :func:`face_targets.import_outputs`."""
+    from emo_face.core.errors import UserError
+    from emo_face.datasets.contexts import face_targets
+    from emo_face.datasets.contexts import records as context
+
+    if args.outputs is None:
+        raise UserError(f"--tool {args.tool} needs --outputs, the folder of what it wrote (facs, mediapipe: none)")
+    paths = None
+    if args.annotations is not None:
+        paths = context.read(args.annotations, args.annotations.stem).expressions
+        paths = {name.partition("/")[2]: path for name, path in paths.items()}
+    if paths is not None:
+        paths = {record.id: paths[key] for record in people if (key := record.id.partition("/")[2]) in paths}
+    return face_targets.import_outputs(people, args.outputs, args.basis, args.tool, paths)

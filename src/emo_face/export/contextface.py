@@ -40,18 +40,21 @@ def run(args: argparse.Namespace) -> list[Path]:
     from emo_face.expression.contextface.engine import EngineSettings, load_engine
     from emo_face.expression.contextface.plans import plans
     from emo_face.face.expressions.basis import OPEN_BASIS, find_basis
+    from emo_face.face.motion.keyframes import ARKIT_BASIS
     from emo_face.training.contextface import export
 
     if args.pictures and not args.prefill:
         raise UserError("--pictures needs --prefill N")
     engine = load_engine(EngineSettings(args.model, args.backbone))
     head = export.export_head(engine.model, args.out / "head.onnx")
-    try:
-        basis = find_basis(engine.model.config.basis)
-    except ModelError as error:
-        print(f"arkit.onnx is for {OPEN_BASIS}: {error}", file=sys.stderr)
-        basis = find_basis(OPEN_BASIS)
-    parts = [(head, ""), (export.export_arkit(basis, args.out / "arkit.onnx"), "mm of skin")]
+    parts = [(head, "")]
+    if engine.model.config.basis != ARKIT_BASIS:  # its head gives ARKit's values already
+        try:
+            basis = find_basis(engine.model.config.basis)
+        except ModelError as error:
+            print(f"arkit.onnx is for {OPEN_BASIS}: {error}", file=sys.stderr)
+            basis = find_basis(OPEN_BASIS)
+        parts.append((export.export_arkit(basis, args.out / "arkit.onnx"), "mm of skin"))
     if args.prefill:
         parts += [(parity, "") for parity in _prefill(args, engine)]
     rows = [{"file": str(parity.path), "worst": parity.worst, "unit": unit} for parity, unit in parts]

@@ -1,7 +1,8 @@
-"""Face targets of a data set in one file: FLAME expression, jaw and eyelids by record id, with the basis named.
+"""Face targets of a data set in one file: expression, jaw and eyelids by record id, with the basis named.
 
-The format (``emo-face-flame-targets-1``) is in ``docs/contextface_data.md``: an ``.npz`` without pickles. Made from
-the outputs of INFERNO/EMOCA, DECA and SMIRK by :func:`import_outputs` (``emo-face data targets``).
+The format (``emo-face-targets-2``) is in ``docs/contextface_data.md``: an ``.npz`` without pickles. Made from
+the outputs of INFERNO/EMOCA, DECA and SMIRK by :func:`import_outputs`, or without any of them by
+:mod:`emo_face.datasets.contexts.made_faces` (``emo-face data targets``).
 """
 
 from __future__ import annotations
@@ -18,13 +19,14 @@ from numpy.typing import NDArray
 from emo_face.core.errors import ModelError, UserError
 from emo_face.core.types import FloatArray
 from emo_face.datasets.records import Record
+from emo_face.expression.contextface.config import BASES, size_of
 from emo_face.expression.contextface.prompts import FaceTarget
 from emo_face.face.flame.codes import ALIASES, read_codes, read_fields
 from emo_face.face.flame.model import EXPRESSIONS, VERSIONS
 from emo_face.runtime.arrays import read_npy, read_npz
 from emo_face.runtime.files import replacing
 
-FORMAT = "emo-face-flame-targets-1"
+FORMAT, BEFORE = "emo-face-targets-2", "emo-face-flame-targets-1"
 MAX_JAW = 1.0
 """rad; a jaw cannot turn further, so a larger number means another convention or another field."""
 
@@ -34,13 +36,13 @@ class FaceTargets:
     """Targets of many faces.
 
     Attributes:
-        version: ``flame2020``, ``flame2023`` or ``flame2023_open``. source: tool that measured them.
-        ids: record ids. expression: (n, 100), zero behind what the tool gives. jaw: (n, 3) rad, eyelids: (n, 2) in
-            [0, 1]; rows of NaN if not measured.
+        basis: one of :data:`emo_face.expression.contextface.config.BASES`. source: tool that measured them.
+        ids: record ids. expression: (n, 100), zero behind what the tool gives, or (n, 52) ARKit activations.
+        jaw: (n, 3) rad, eyelids: (n, 2) in [0, 1]; rows of NaN if not measured.
         given: expression coefficients that the tool gives, 1..100.
     """
 
-    version: str
+    basis: str
     source: str
     ids: tuple[str, ...]
     expression: NDArray[np.float32]
@@ -65,7 +67,7 @@ class FaceTargets:
             self.expression[place],
             jaw if np.isfinite(jaw).all() else None,
             lids if np.isfinite(lids).all() else None,
-            self.version,
+            self.basis,
         )
 
 
@@ -79,42 +81,42 @@ class Imported:
 
 def write(path: Path, targets: FaceTargets) -> None:
     """Write targets, whole or not at all."""
-    head = {"format": FORMAT, "flame_version": targets.version, "source": targets.source, "given": targets.given}
+    head = {"format": FORMAT, "basis": targets.basis, "source": targets.source, "given": targets.given}
     faces: dict[str, Any] = {"expression": targets.expression, "jaw": targets.jaw, "eyelids": targets.eyelids}
     ids = np.array(targets.ids, dtype=np.str_)
     with replacing(path) as scratch, scratch.open("wb") as out:
         np.savez_compressed(out, meta=np.array(json.dumps(head)), ids=ids, **faces)
 
 
-def read(path: Path, version: str | None = None) -> FaceTargets:
+def read(path: Path, basis: str | None = None) -> FaceTargets:
     """Read targets and check every field.
 
     Args:
-        version: what the caller's model predicts; a file of another basis is refused.
+        basis: what the caller's model predicts; a file of another one is refused.
 
     Raises:
-        UserError: missing, not this format, another version, wrong shapes, numbers that are not finite, ids twice.
+        UserError: missing, not this format, another basis, wrong shapes, numbers that are not finite, ids twice.
     """
     if not path.is_file():
         raise UserError(f"{path}: no such targets file; make one with: emo-face data targets --help")
     try:
         raw = read_npz(path)
         head: dict[str, Any] = json.loads(str(raw["meta"]))
-        stated = str(head["flame_version"])
+        stated = str(head["basis"] if "basis" in head else head["flame_version"])
         ids = tuple(str(name) for name in raw["ids"])
         arrays = {name: np.asarray(raw[name], np.float32) for name in ("expression", "jaw", "eyelids")}
     except (OSError, ValueError, KeyError, TypeError, ModelError) as error:
         raise UserError(f"{path}: not a targets file ({error}); make one with: emo-face data targets --help") from None
-    if head.get("format") != FORMAT:
+    if head.get("format") not in (FORMAT, BEFORE):
         raise UserError(f"{path}: format {head.get('format')!r}, expected {FORMAT!r}")
-    if stated not in VERSIONS:
-        raise UserError(f"{path}: flame_version {stated!r}, expected one of {', '.join(VERSIONS)}")
-    if version is not None and stated != version:
+    if stated not in BASES:
+        raise UserError(f"{path}: basis {stated!r}, expected one of {', '.join(BASES)}")
+    if basis is not None and stated != basis:
         raise UserError(
-            f"{path}: targets are {stated}, the model predicts {version}; their numbers mean different faces. "
-            f"Import again with outputs of {version}, or convert them with: emo-face flame convert"
+            f"{path}: targets are {stated}, the model predicts {basis}; their numbers mean different faces. "
+            f"Import again with outputs of {basis}, or convert them with: emo-face flame convert"
         )
-    for name, width in (("expression", EXPRESSIONS), ("jaw", 3), ("eyelids", 2)):
+    for name, width in ((name, size_of(name, stated)) for name in ("expression", "jaw", "eyelids")):
         if arrays[name].shape != (len(ids), width):
             raise UserError(f"{path}: {name}: expected shape {(len(ids), width)}, got {arrays[name].shape}")
     if not np.isfinite(arrays["expression"]).all():
@@ -131,7 +133,8 @@ def import_outputs(
     """Collect what a face tool wrote for each record's picture.
 
     Looked for under ``folder``, for a picture ``a/b.png``: ``a/b`` (folder of .npy), ``a/b.npz``, ``a/b.json``,
-    ``a/b.frame``, ``a/b.npy`` (the expression alone), and EMOCA's ``a/b00`` (first face).
+    ``a/b.frame``, ``a/b.npy`` (the expression alone), and EMOCA's ``a/b00``, ``a/b01`` ... (faces that it found). Of
+    several faces nobody says which is the labelled person's, unless ``paths`` does: such a picture is left out.
 
     Args:
         version: basis that the tool was run with; its outputs do not say, so the caller must. A file that does say
@@ -150,6 +153,9 @@ def import_outputs(
         path = _find(folder, record, (paths or {}).get(record.id, ""))
         if path is None:
             left_out.setdefault("no file", []).append(record.id)
+            continue
+        if record.id not in (paths or {}) and _one_of_several(path):
+            left_out.setdefault("several faces, and none is named as the labelled person's", []).append(record.id)
             continue
         try:
             expression, jaw, lids, width = _one(path, version)
@@ -171,7 +177,7 @@ def statistics(targets: FaceTargets) -> dict[str, Any]:
     spread = targets.expression.std(0)
     return {
         "n": len(targets),
-        "version": targets.version,
+        "basis": targets.basis,
         "source": targets.source,
         "given": targets.given,
         "with_jaw": int(np.isfinite(targets.jaw).all(1).sum()),
@@ -192,6 +198,11 @@ def _find(folder: Path, record: Record, named: str) -> Path | None:
         choices = [stem.with_name(stem.name + end) for end in ends]
         choices += [folder / (stem.name + end) for end in ends]
     return next((path for path in choices if path.is_file() or (path.is_dir() and any(path.glob("*.npy")))), None)
+
+
+def _one_of_several(path: Path) -> bool:
+    """Whether EMOCA found more faces in the picture than this one, ``a/b00``."""
+    return path.is_dir() and path.name.endswith("00") and path.with_name(path.name[:-2] + "01").is_dir()
 
 
 def _one(path: Path, version: str) -> tuple[FloatArray, FloatArray, FloatArray, int]:

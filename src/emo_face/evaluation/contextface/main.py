@@ -95,7 +95,7 @@ def evaluate(args: argparse.Namespace) -> dict[str, Any]:
     if unknown := sorted(set(names) - set(CONDITIONS)):
         raise UserError(f"--conditions: unknown {unknown[0]!r}; there are {', '.join(CONDITIONS)}")
     found = _predictions(args, people, names)
-    targets = face_targets.read(args.targets, found.model.get("flame_version")) if args.targets else None
+    targets = face_targets.read(args.targets, found.model.get("face_basis")) if args.targets else None
     return measure(found, people, train, targets, args.rounds, args.seed, args.split) | _ablations(
         args, people, targets
     )
@@ -146,9 +146,7 @@ def _ask(args: argparse.Namespace, folder: Path, people: Sequence[Any], names: S
     engine = load_engine(EngineSettings(folder, args.backbone, device=args.device, quantisation=args.quantisation))
     config = engine.model.config
     trained = list(config.conditions)
-    found = Run(
-        model={"folder": folder.name, "flame_version": config.flame_version, "trained": trained, **engine.hashes}
-    )
+    found = Run(model={"folder": folder.name, "face_basis": config.face_basis, "trained": trained, **engine.hashes})
     for name in names:
         numbers = count(1)
         with bar(name, len(usable(people, name))) as tick:

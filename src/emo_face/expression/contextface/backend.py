@@ -23,6 +23,7 @@ from emo_face.expression.policy import Camera, eyes_of
 from emo_face.expression.prototypes import PrototypeExpression, PrototypeSettings, held
 from emo_face.expression.shown import shown_of
 from emo_face.face.expressions.basis import FaceCode, open_basis
+from emo_face.face.motion.keyframes import ARKIT_BASIS
 from emo_face.runtime.engines.select import Engines
 
 MAX_JAW = 0.6
@@ -207,6 +208,8 @@ class ContextFaceExpression(ExpressionModel):
 
     def _code(self, face: FloatArray, probabilities: FloatArray, strength: float) -> FaceCode:
         """Coefficients from the head; jaw and lids too where it has them, else from the emotions' prototypes."""
+        if self.basis == ARKIT_BASIS:
+            return FaceCode(np.clip(strength * face, 0.0, 1.0), np.zeros(3), np.zeros(2), np.zeros(2))
         parts = {name: np.asarray(face[where]) for name, where in self.config.slices().items()}
         labels = self._labels
         valence, arousal = labels.circumplex(probabilities)

@@ -98,7 +98,7 @@ def save_model(folder: Path, model: ContextFace, backbone: str = "", extra: dict
         "backbone": backbone,
         "shape": shape_of(model.base),
         "config": asdict(model.config),
-        "flame_version": model.config.flame_version,
+        "face_basis": model.config.face_basis,
         "face_token_id": model.face_id,
         "labels": dict(table()["labels"]["words"]),
         "sha256": {name: sha256_of(folder / name) for name in (ADAPTER, HEAD, PROMPTS)},

@@ -7,12 +7,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from emo_face.core.arkit import ARKIT_52
 from emo_face.core.errors import ConfigError
 from emo_face.expression.contextface.conditions import CONDITIONS, known
+from emo_face.face.expressions.basis import COEFFICIENTS, OPEN_BASIS
 from emo_face.face.flame.model import VERSIONS
+from emo_face.face.motion.keyframes import ARKIT_BASIS
 
-GROUPS: Mapping[str, int] = {"expression": 100, "jaw": 3, "eyelids": 2}
+GROUPS: Mapping[str, int] = {"expression": COEFFICIENTS, "jaw": 3, "eyelids": 2}
 """Groups of the face head and their sizes, in the order of its output."""
+BASES = (*VERSIONS, OPEN_BASIS, ARKIT_BASIS)
+"""What a head can speak: FLAME's coefficients, the open basis', or the 52 ARKit activations themselves."""
+
+
+def size_of(group: str, basis: str) -> int:
+    """Numbers of a group; of ARKit's activations there are 52."""
+    return len(ARKIT_52) if group == "expression" and basis == ARKIT_BASIS else GROUPS[group]
 
 
 @dataclass(frozen=True)
@@ -23,7 +33,7 @@ class ContextFaceConfig:
         hidden_offset: which state gives the face: 0 that of ``<FACE>`` itself (the paper, section 3.3), -1 that of the
             token before it, which predicts it (the released code). They are different vectors.
         groups: outputs of the head; expression alone cannot open the mouth (it does not turn the jaw).
-        flame_version: basis of the coefficients, published with every expression.
+        face_basis: one of :data:`BASES`; ARKit's activations hold jaw and lids, so that basis has one group.
         lora_rank, lora_alpha, lora_dropout, lora_targets: adapter on the language model alone; values of the released
             code (its lines 34 and 68 to 70).
         chat: how turns are wrapped: ``auto`` by the checkpoint's own chat template, or a name in the prompt table.
@@ -35,7 +45,7 @@ class ContextFaceConfig:
 
     hidden_offset: int = 0
     groups: tuple[str, ...] = ("expression",)
-    flame_version: str = "flame2020"
+    face_basis: str = "flame2020"
     lora_rank: int = 8
     lora_alpha: int = 16
     lora_dropout: float = 0.05
@@ -59,25 +69,27 @@ class ContextFaceConfig:
             known(self.conditions)
         except ValueError as error:
             raise ConfigError(f"conditions: {error}") from None
-        if self.flame_version not in VERSIONS:
-            raise ConfigError(f"flame_version: expected one of {', '.join(VERSIONS)}, got {self.flame_version!r}")
+        if self.face_basis not in BASES:
+            raise ConfigError(f"face_basis: expected one of {', '.join(BASES)}, got {self.face_basis!r}")
+        if self.face_basis == ARKIT_BASIS and self.groups != ("expression",):
+            raise ConfigError(f"groups: {ARKIT_BASIS} holds jaw and eyelids already, expected expression alone")
 
     @property
     def basis(self) -> str:
         """Name of the basis that messages carry: FLAME 2023 Open has FLAME 2023's expressions."""
-        return self.flame_version.removesuffix("_open")
+        return self.face_basis.removesuffix("_open")
 
     @property
     def outputs(self) -> int:
-        """Numbers that the head gives: 100 to 105."""
-        return sum(GROUPS[name] for name in self.groups)
+        """Numbers that the head gives: 52, or 100 to 105."""
+        return sum(size_of(name, self.face_basis) for name in self.groups)
 
     def slices(self) -> dict[str, slice]:
         """Group -> its place in the head's output."""
         result, start = {}, 0
         for name in self.groups:
-            result[name] = slice(start, start + GROUPS[name])
-            start += GROUPS[name]
+            result[name] = slice(start, start + size_of(name, self.face_basis))
+            start = result[name].stop
         return result
 
 

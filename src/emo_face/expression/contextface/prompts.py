@@ -53,14 +53,15 @@ class FaceTarget:
     """A face to learn.
 
     Attributes:
-        expression: (100,) coefficients. jaw: (3,) rad, axis-angle. eyelids: (2,) in [0, 1]; None if not measured.
-        version: basis of the coefficients, for example ``flame2020``.
+        expression: (100,) coefficients, or (52,) ARKit activations. jaw: (3,) rad, axis-angle. eyelids: (2,) in [0, 1];
+            None if not measured.
+        basis: of the coefficients, for example ``flame2020``.
     """
 
     expression: FloatArray
     jaw: FloatArray | None = None
     eyelids: FloatArray | None = None
-    version: str = "flame2020"
+    basis: str = "flame2020"
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ import numpy as np
 
 from emo_face.core.types import Array, ExpressionTarget, FloatArray, Keyframe
 from emo_face.face.expressions.basis import Basis, FaceCode
+from emo_face.face.expressions.facs import default_facs
 
 ARKIT_BASIS = "arkit-52"
 """Coefficients that are the 52 ARKit activations themselves: nothing to decode."""
@@ -87,6 +88,26 @@ class Decoder:
         flame = target.basis.startswith("flame")
         flames = tuple(np.asarray(key.coefficients, np.float64) for key in target.keyframes) if flame else ()
         return Keyframes(offsets, tuple(found), flames)
+
+
+def stand_in(target: ExpressionTarget) -> Keyframes:
+    """The FACS prototype of what a target says it shows, for coefficients that nobody here can decode.
+
+    Of several keyframes each is as strong as its coefficients are beside the strongest one's.
+
+    Raises:
+        KeyError: what is shown has no prototype either. ValueError: a number is not finite.
+    """
+    facs, shown = default_facs(), target.shown
+    if shown.name not in facs.expressions and shown.name != "Neutral":
+        raise KeyError(shown.name)
+    sizes = np.array([float(np.linalg.norm(key.coefficients)) for key in target.keyframes])
+    if not np.isfinite([*sizes, shown.strength]).all():
+        raise ValueError("a number is not finite")
+    shares = sizes / sizes.max() if sizes.max() > 0 else sizes
+    mixture = {shown.name: shown.strength} if shown.name != "Neutral" else {}
+    faces = tuple(np.asarray(facs.arkit(mixture, float(share)), np.float64) for share in shares)
+    return Keyframes(tuple(key.offset for key in target.keyframes), faces)
 
 
 def _bytes(key: Keyframe) -> bytes:

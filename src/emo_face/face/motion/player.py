@@ -19,7 +19,7 @@ from emo_face.core.errors import UserError
 from emo_face.core.types import Array, ExpressionTarget
 from emo_face.face.expressions.basis import Basis, find_basis
 from emo_face.face.expressions.facs import default_facs
-from emo_face.face.motion.keyframes import Decoder, Keyframes
+from emo_face.face.motion.keyframes import Decoder, Keyframes, stand_in
 from emo_face.face.motion.lips import VisemeTrack
 from emo_face.face.motion.motion import FaceMotion
 
@@ -34,11 +34,19 @@ WHY = {
     "neutral": "~/neutral was called just now",
     "hand": "the tuning page holds the face; press release there",
     "stale": "it was older than its valid_for when it came",
-    "basis": "basis {target.basis!r} is unknown here: make it by `emo-face flame import`, then configure again",
+    "basis": "basis {target.basis!r} is unknown here, and {target.shown.name!r} has no prototype: make the basis by "
+    "`emo-face flame import`, then configure again",
     "length": "a field has the wrong length",
     "nonfinite": "a value is not finite",
 }
 """Reason that :meth:`FacePlayer.show` gives -> sentence, to be formatted with ``target``."""
+
+
+STAND_IN = (
+    "basis {target.basis!r} is unknown here: the prototype of {target.shown.name} is shown in its place; make the "
+    "basis by `emo-face flame import`, then configure again, or train a model of open-ict-1 or arkit-52"
+)
+"""What to say of a target that is shown so (:attr:`FacePlayer.stand_in`), to be formatted with ``target``."""
 
 
 class Bases:
@@ -95,12 +103,14 @@ class FacePlayer:
         basis: finds the decoder of a basis by name, or raises KeyError.
         timeout: longest time in seconds that a target is shown without a newer one.
         neutral_hold: seconds that :meth:`neutral` keeps expressions away.
+        stand_in: whether the last target's basis was unknown, and a prototype stands in for its face.
     """
 
     motion: FaceMotion
     basis: Callable[[str], Basis]
     timeout: float = 1.0
     neutral_hold: float = 3.0
+    stand_in: bool = False
     _lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
     _hand: Array | None = None
     _estop: bool = False
@@ -121,7 +131,7 @@ class FacePlayer:
         if not left > 0:
             return "stale"
         try:
-            faces = self._decode(target)  # before the lock: the tick does not wait for it
+            faces = self._faces(target)  # before the lock: the tick does not wait for it
             gaze = (float(target.gaze[0]), float(target.gaze[1]))
         except KeyError:
             return "basis"
@@ -133,6 +143,14 @@ class FacePlayer:
                 return reason
             self._played = _Played(faces, start, now + left, target.shown.arousal, gaze)
             return "" if self._pose(now) else "length"
+
+    def _faces(self, target: ExpressionTarget) -> Keyframes:
+        """The target's faces, or prototypes if its basis is unknown. Raises KeyError, ValueError as both do."""
+        try:
+            found, self.stand_in = self._decode(target), False
+        except KeyError:
+            found, self.stand_in = stand_in(target), True
+        return found
 
     def _pose(self, now: float) -> bool:
         """Aim at where the expression should be; of several keyframes a little ahead, as far as the face lags."""

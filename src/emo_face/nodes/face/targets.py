@@ -6,12 +6,13 @@ import time
 
 from emo_face_msgs.msg import FaceExpression
 
-from emo_face.face.motion.player import WHY
+from emo_face.face.motion.player import STAND_IN, WHY
 from emo_face.nodes.face.node import FaceNode
 from emo_face.ros import qos
 from emo_face.ros.clock import StampGate
 from emo_face.ros.diagnostics import WARN
 from emo_face.ros.images.latest import Worker
+from emo_face.ros.lifecycle import HOLD
 from emo_face.ros.messages.convert import MessageError, read_expression
 
 TOPIC = "face/expression"
@@ -78,5 +79,8 @@ class Targets:
         if reason := face.player.show(target, verdict.age, time.monotonic()):
             node.drop(reason, f"expression not shown: {WHY[reason].format(target=target)}")
             return
+        if face.player.stand_in:
+            node.health.count("stand_ins")
+            node.report_problem("stand_in", WARN, STAND_IN.format(target=target), HOLD)
         node.health.latency("latency", max(verdict.age, 0.0))
         node.tell_pages(target, verdict.age)

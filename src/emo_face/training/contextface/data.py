@@ -78,9 +78,9 @@ def target_row(target: FaceTarget | None, config: ContextFaceConfig, name: str) 
     values, known = np.zeros(config.outputs, np.float32), np.zeros(config.outputs, bool)
     if target is None:
         return values, known
-    if target.version != config.flame_version:
+    if target.basis != config.face_basis:
         raise UserError(
-            f"example {name}: face target is in {target.version}, the model in {config.flame_version}; convert it: "
+            f"example {name}: face target is in {target.basis}, the model in {config.face_basis}; convert it: "
             "emo-face flame convert"
         )
     for group, where in config.slices().items():

@@ -204,7 +204,7 @@ def export_head(model: ContextFace, path: Path) -> Parity:
     parity = _export(model.head.eval().cpu(), (states,), ["state"], ["face"], path, ({0: batch},))
     card = {
         "groups": {n: [s.start, s.stop] for n, s in model.config.slices().items()},
-        "flame_version": model.config.flame_version,
+        "face_basis": model.config.face_basis,
         "sha256": sha256_of(path),
     }
     write_json(path.with_suffix(".json"), card)

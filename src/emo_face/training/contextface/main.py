@@ -26,7 +26,7 @@ from emo_face.training.contextface.config import ContextFaceTraining
 
 MODEL_FLAGS = (
     "hidden_offset",
-    "flame_version",
+    "face_basis",
     "lora_rank",
     "lora_alpha",
     "lora_dropout",
@@ -127,7 +127,7 @@ def load_tasks(args: argparse.Namespace, recipe: Any) -> tuple[dict[str, Sequenc
     from emo_face.datasets.contexts import tasks as context_tasks
 
     records = context.read(args.contexts, "contexts", "train").records
-    targets = face_targets.read(args.targets, args.flame_version) if args.targets else None
+    targets = face_targets.read(args.targets, args.face_basis) if args.targets else None
     train, held = hold_out(records, args.validation_share, args.seed)
     made, kept = (context_tasks.build(part, args.images, targets, recipe.conditions) for part in (train, held))
     for reason, count in (made.dropped + kept.dropped).items():

@@ -79,11 +79,29 @@ def test_outputs_of_each_tool(outputs, tmp_path):
     assert reasons["gone"] == "no file"
     ft.write(tmp_path / "t.npz", found.targets)
     back = ft.read(tmp_path / "t.npz", "flame2020")
-    assert (back.ids, back.version, back.source, back.given) == (found.targets.ids, "flame2020", "several", 100)
+    assert (back.ids, back.basis, back.source, back.given) == (found.targets.ids, "flame2020", "several", 100)
     for name in ("expression", "jaw", "eyelids"):
         np.testing.assert_array_equal(getattr(back, name), getattr(found.targets, name))
     shown = ft.statistics(back)
     assert (shown["n"], shown["with_jaw"], shown["with_eyelids"]) == (4, 2, 1)
+
+
+def test_of_several_faces_none_is_guessed(outputs):
+    folder, _ = outputs
+    second = folder / "emoca01"
+    second.mkdir()
+    np.save(second / "exp.npy", np.ones(50))
+    found = ft.import_outputs(PEOPLE[:2], folder, "flame2020", "emoca")
+    assert found.targets.ids == ("s",)
+    assert list(found.left_out) == ["several faces, and none is named as the labelled person's"]
+    named = ft.import_outputs(PEOPLE[1:2], folder, "flame2020", "emoca", {"e": "emoca01"})
+    np.testing.assert_allclose(named.targets.get("e").expression[:50], 1.0)
+
+
+def test_files_of_the_first_format_are_read(tmp_path):
+    head = {"format": ft.BEFORE, "flame_version": "flame2020"}
+    np.savez(tmp_path / "old.npz", **{**good(), "meta": np.array(json.dumps(head))})
+    assert ft.read(tmp_path / "old.npz").basis == "flame2020"
 
 
 def test_another_basis_is_refused(outputs, tmp_path):
@@ -98,7 +116,7 @@ def test_another_basis_is_refused(outputs, tmp_path):
 
 
 def good():
-    head = {"format": ft.FORMAT, "flame_version": "flame2020"}
+    head = {"format": ft.FORMAT, "basis": "flame2020"}
     return {
         "meta": np.array(json.dumps(head)),
         "ids": np.array(["a", "b"]),
@@ -113,7 +131,7 @@ def test_wrong_files_say_what_is_wrong(tmp_path):
     nan = np.full((2, 100), np.nan)
     for change, words in (
         ({"meta": np.array(json.dumps({"format": "x", "flame_version": "flame2020"}))}, "format 'x'"),
-        ({"meta": np.array(json.dumps({"format": ft.FORMAT, "flame_version": "flame1"}))}, "flame1"),
+        ({"meta": np.array(json.dumps({"format": ft.FORMAT, "basis": "flame1"}))}, "flame1"),
         ({"meta": np.array("{}")}, "not a targets file"),
         ({"meta": np.array("no json")}, "not a targets file"),
         ({"expression": np.zeros((2, 50))}, "expression: expected shape"),
@@ -137,7 +155,7 @@ def test_wrong_files_say_what_is_wrong(tmp_path):
 def import_words(folder: Path, tmp_path: Path, tool: str) -> list[str]:
     """The command that imports ``folder`` for r.jsonl into t.npz."""
     files = ["--records", tmp_path / "r.jsonl", "--outputs", folder, "--to", tmp_path / "t.npz"]
-    return ["data", "targets", *map(str, files), "--tool", tool, "--flame-version", "flame2020", "--json"]
+    return ["data", "targets", *map(str, files), "--tool", tool, "--basis", "flame2020", "--json"]
 
 
 def test_import_by_command(outputs, tmp_path, capsys):

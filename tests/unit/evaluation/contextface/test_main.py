@@ -65,7 +65,7 @@ def make(tmp_path, count=70, version="flame2020"):
 def predictions(tmp_path, truth, count=70, wrong=7, noise=0.05):
     """Right but for the first ``wrong``; faces near the true ones."""
     rng = np.random.default_rng(1)
-    run = cp.Run(model={"folder": "made", "flame_version": "flame2020"})
+    run = cp.Run(model={"folder": "made", "face_basis": "flame2020"})
     for name in ("quote", "situation", "situation masked"):
         guess = np.arange(count) % 7
         guess[:wrong] = (guess[:wrong] + 1) % 7

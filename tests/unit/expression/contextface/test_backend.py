@@ -134,6 +134,31 @@ class TestExpress:
         answer = replace(backend.ask("oh"), probabilities=np.array([0, 0, 1.0, 0, 0, 0, 0]))
         assert backend.target(answer, Context(1.0), "quote").keyframes[0].jaw_pose[0] > 0.02  # Surprise
 
+    @pytest.mark.parametrize("basis", ["open-ict-1", "arkit-52"])
+    def test_a_head_of_an_open_basis_is_shown_without_flame(self, basis):
+        """Through the message's own types to the driver's player: what the head gives is what the face shows."""
+        from emo_face.face.motion.motion import FaceMotion
+        from emo_face.face.motion.player import Bases, FacePlayer
+
+        world = tiny(config=ContextFaceConfig(face_basis=basis))
+        with torch.no_grad():
+            world.model.head.mean.fill_(0.5)
+            world.model.head.std.fill_(0.01)
+        backend = ContextFaceExpression(
+            Engine(world.model.eval(), world.builder, world.eyes), ContextFaceSettings(intensity=1.0)
+        )
+        target = backend.express(context("We won!"), 10.0)
+        assert (target.basis, target.source) == (basis, "contextface")
+        assert target.keyframes[0].coefficients.shape == ((52,) if basis == "arkit-52" else (100,))
+        player = FacePlayer(FaceMotion(0.02, layers=()), Bases())
+        assert player.show(target, 0.0, 1.0) == ""
+        assert not player.stand_in
+        for step in range(40):
+            face = player.tick(1.0 + 0.02 * step)
+        assert face.max() > 0.3
+        if basis == "arkit-52":
+            assert np.median(face) == pytest.approx(0.5, abs=0.1)
+
     def test_nan_is_not_published(self):
         world = tiny()
         backend = ContextFaceExpression(Engine(world.model.eval(), world.builder, world.eyes))

@@ -95,9 +95,9 @@ def test_merged_and_unmerged_agree(family):
 
 
 def test_the_folder_says_what_it_is(tmp_path):
-    checkpoint.save_model(tmp_path, tiny(config=ContextFaceConfig(flame_version="flame2023")).model, "llava-1.5-7b")
+    checkpoint.save_model(tmp_path, tiny(config=ContextFaceConfig(face_basis="flame2023")).model, "llava-1.5-7b")
     card = json.loads((tmp_path / checkpoint.CARD).read_text())
-    assert card["flame_version"] == "flame2023"
+    assert card["face_basis"] == "flame2023"
     assert card["backbone"] == "llava-1.5-7b"
     assert card["labels"]["Angry"] == "Anger"
     assert card["shape"]["hidden_size"] == 32

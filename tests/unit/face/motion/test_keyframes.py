@@ -10,6 +10,7 @@ import pytest
 from emo_face.core.arkit import ARKIT_INDEX
 from emo_face.core.types import Array, ExpressionTarget, Keyframe, Shown
 from emo_face.face.expressions.basis import Basis, open_basis
+from emo_face.face.expressions.facs import default_facs
 from emo_face.face.motion.keyframes import Decoder
 from emo_face.face.motion.motion import FaceMotion
 from emo_face.face.motion.player import FacePlayer
@@ -125,7 +126,25 @@ def test_arkits_own_activations_need_no_basis() -> None:
     assert play(one, 10.0, 1.0)[-1, ARKIT_INDEX["cheekPuff"]] == pytest.approx(0.7, abs=0.02)
     bad = Keyframe(0.0, np.zeros(100), np.zeros(3), np.zeros(2))
     assert one.show(target(keyframes=(bad,), basis="arkit-52"), 0.0, 10.0) == "nonfinite"
-    assert one.show(target((0.0, face()), basis="flame1999"), 0.0, 10.0) == "basis"
+
+
+def test_what_nobody_can_decode_is_shown_by_its_prototype() -> None:
+    one, smile = player(), {"mouthSmileLeft": 0.8, "mouthSmileRight": 0.8}
+    happy = Shown("Happy", 0.8, 0.8)
+    poses = ((0.0, face()), (0.5, face(**smile)), (1.5, face(mouthSmileLeft=0.4, mouthSmileRight=0.4)))
+    unknown = target(*poses, basis="flame1999", shown=happy)
+    assert one.show(unknown, 0.0, 10.0) == ""
+    assert one.stand_in
+    faces = play(one, 10.0, 2.2)
+    full = default_facs().arkit({"Happy": 0.8})[SMILE]
+    assert faces[:, SMILE].max() == pytest.approx(full, rel=0.15)  # the strongest keyframe is as strong as said
+    assert faces[-1, SMILE] == pytest.approx(full / 2, rel=0.25)  # and the others as they are beside it
+    assert one.show(target(*poses), 0.0, 20.0) == ""
+    assert not one.stand_in
+    rest = target((0.0, face(**smile)), basis="flame1999", shown=Shown())
+    assert one.show(rest, 0.0, 30.0) == ""
+    assert play(one, 30.0, 1.5)[-1].max() < 0.02
+    assert one.show(target(*poses, basis="flame1999", shown=Shown("Hunger", 1.0)), 0.0, 40.0) == "basis"
 
 
 def test_what_is_published_again_is_not_solved_again() -> None:

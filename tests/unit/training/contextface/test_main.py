@@ -135,7 +135,8 @@ def test_qlora_trains_and_answers(files, tmp_path, capsys, bits):
     [
         (["--ratios", "1,2"], "--ratios: expected situation,expression,vqa"),
         (["--perspectives", "me"], "perspectives: 'me', expected some of speaker, listener"),
-        (["--flame-version", "flame2023"], "targets are flame2020"),
+        (["--face-basis", "flame2023"], "targets are flame2020"),
+        (["--face-basis", "arkit-52", "--groups", "expression,jaw"], "arkit-52 holds jaw and eyelids already"),
         (["--validation-share", "0"], "validation: name a val split"),
         (["--groups", "jaw"], "groups: expected expression"),
         (["--groups", "expression,jaw"], "3 of 103 outputs have no target"),
