@@ -1,20 +1,27 @@
-"""Hours of a robot's life: people come and go, the camera is lost, a node hangs, pages are reloaded, stops are pressed.
+"""Hours of a robot's life: people come and go, cables are pulled, nodes hang or die, pages are reloaded, stops pressed.
 
-The whole graph runs as `emo-face up` starts it, the 12-servo rig on the mock driver. Meanwhile, over and over:
+The whole graph runs as `emo-face up` starts it, with a camera over HTTP and the 12-servo rig on an emulated Feetech
+bus, both in this process (emo_face.bench.probes.cables). Meanwhile, over and over:
 
-  every second        a page is loaded and its WebSocket opened and closed; a person comes or goes
-  every 20 s          an emergency stop by service, then its release and enable
-  every --trouble     in turn: the camera's process is killed, perception is stopped (SIGSTOP), the driver is killed
+  every second        a page is loaded and its WebSocket opened and closed; a person comes or goes every few seconds
+  every 20 s          an emergency stop by service, then its release and enable; what the servos hold is compared
+  every --trouble     the camera is unplugged for 10 s; a third later the bus, with a stop in between; then a process is
+                      harmed: the camera's killed, perception stopped (SIGSTOP), the driver killed, in turn
 
-keys: minutes, restarts, stops_tried, stops_missed, stop_ms {p50 max}, pages, scores, and for memory_mb, descriptors,
-threads (sums over the nodes) and disk_mb (logs and /dev/shm): first and last (medians of the second and the last fifth
-of the time) and growth_percent.
+keys: minutes, faults, restarts, stops_tried, stops_missed (not answered in 2 s, or torque on 15 s after the bus could
+be reached), stops_that_lied (said stopped, torque was on), stops_verified_at_once, stop_ms {p50 p99 max}, not_back
+(torque not on 15 s after the release), torque_after_kill (drivers that came back with torque on), camera_back (times,
+max_s: longest from its cable's return to the next scores), pages, scores; as sums over `emo-face up` and its nodes
+cores_used and, for memory_mb, descriptors, threads and disk_mb (logs, state, /dev/shm), first and last (medians of the
+second and the last fifth of the time) and growth_percent. A row a minute goes to stderr.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
+import sys
 import tempfile
 import time
 from dataclasses import dataclass, field
@@ -23,107 +30,121 @@ from typing import Any
 
 import numpy as np
 
-from emo_face.bench.probes.life import Visitor, resources, striker
-from emo_face.bench.probes.survival import Graph, graph
+from emo_face.bench.probes.cables import Head, NetworkEye
+from emo_face.bench.probes.life import Visitor, resources
+from emo_face.bench.probes.machine import cpu_seconds, machine
+from emo_face.bench.probes.survival import ALL_ACTIVE, Graph, graph
+from emo_face.bench.probes.troubles import Stops, Troubles
 from emo_face.core.errors import UserError
 from emo_face.runtime.samples import portrait
 
-LOOK, STOP = 5.0, 20.0  # s between two measurements, two stops
+LOOK, ROW = 5.0, 60.0  # s between two measurements, two rows on stderr
+QUIET = 60.0  # s without faults at the end: all must be back then
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Length and how often something breaks."""
     parser.add_argument("--minutes", type=float, default=10.0, help="how long (default 10; 120 for the record)")
-    parser.add_argument("--trouble", type=float, default=60.0, metavar="S", help="between two faults (default 60)")
+    parser.add_argument(
+        "--trouble", type=float, default=120.0, metavar="S", help="between two faults of one kind (default 120)"
+    )
+    parser.add_argument("--rate", type=float, default=8.0, metavar="HZ", help="of the camera (default 8)")
+    parser.add_argument("--set", action="append", default=[], metavar="NODE.PARAM=VALUE", help="as in `emo-face up`")
     parser.add_argument("--person", type=Path, help="a picture of a person (default: the packaged portrait)")
-
-
-@dataclass
-class Life:
-    """What was seen."""
-
-    rows: list[dict[str, float]] = field(default_factory=list)
-    stops: list[float | None] = field(default_factory=list)
-    pages = scores = 0
 
 
 def measure(args: argparse.Namespace) -> dict[str, Any]:
     """Run it. Raises UserError if the graph does not come up, or is not whole at the end."""
-    from emo_face.bench.probes.machine import machine
-
     os.environ.setdefault("ROS_DOMAIN_ID", str(40 + os.getpid() % 60))
     about = machine()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        people = _people(folder / "people", args.person)
-        words = ["--source", str(people), "--set", "camera.loop=true", "--set", "face_driver.rig=head_12servo"]
-        with graph(folder, [*words, "--set", "face_driver.rig_driver=mock"]) as up:
-            if up.wait("all 4 nodes active") is None:
+        head, eye = Head(folder), NetworkEye(_people(args.person, args.rate), args.rate)
+        settings = [f"face_driver.rig={head.rig}", *args.set]
+        words = ["--source", eye.url, *(word for setting in settings for word in ("--set", setting))]
+        with graph(folder, words) as up, Visitor(up) as visitor:
+            if up.wait(ALL_ACTIVE) is None:
                 raise UserError(f"the graph did not come up: {up.said()[-500:]}")
-            life = _live(up, folder, args.minutes * 60.0, args.trouble)
-            whole = up.wait("all 4 nodes active", up.said().count("waiting: ") and 1) is not None
+            stops = Stops(visitor, head)
+            troubles = Troubles(up, stops, head, eye, visitor, args.trouble)
+            seen = _live(up, folder, args.minutes * 60.0, visitor, stops, troubles)
             restarts = up.said().count("; restart in")
-    if not whole:
-        raise UserError("the graph was not whole at the end")
-    return {**_figures(life, args.minutes), "restarts": restarts, "machine": about}
+    if missing := {"camera", "perception", "expression", "face_driver"} - seen.nodes:
+        raise UserError(f"the graph was not whole at the end: no {', '.join(sorted(missing))}")
+    return {
+        "minutes": args.minutes,
+        "faults": troubles.done,
+        "restarts": restarts,
+        **stops.figures(),
+        "camera_back": {"times": len(troubles.blind), "max_s": max(troubles.blind, default=None)},
+        "torque_after_kill": troubles.torque_after_kill,
+        "pages": seen.pages,
+        "scores": visitor.scores,
+        "cores_used": round(sum(seen.cpu.values()) / (60.0 * args.minutes), 2),
+        **_flat(seen.rows),
+        "machine": about,
+    }
 
 
-def _people(folder: Path, person: Path | None) -> Path:
-    """A folder of pictures, one a second, in which somebody is there for three seconds and away for two."""
+def _people(person: Path | None, rate: float) -> list[bytes]:
+    """JPEGs of ten seconds, in which somebody is there for three seconds and away for two, twice."""
     import cv2
 
     picture = cv2.imread(str(person or portrait()))
     if picture is None:
         raise UserError(f"{person}: no picture that OpenCV can read")
-    folder.mkdir()
-    for number in range(10):
-        there = number % 5 < 3
-        shown = cv2.resize(picture, (640, 480)) if there else np.full((480, 640, 3), 90, np.uint8)
-        cv2.imwrite(str(folder / f"{number}.png"), shown)
-    return folder
+    there, away = cv2.resize(picture, (640, 480)), np.full((480, 640, 3), 90, np.uint8)
+    shown = [there if n / rate % 5 < 3 else away for n in range(round(10 * rate))]
+    return [cv2.imencode(".jpg", image)[1].tobytes() for image in shown]
 
 
-def _live(up: Graph, folder: Path, seconds: float, trouble: float) -> Life:
-    life, strike = Life(), striker()
-    with Visitor(up) as visitor:
-        start = time.monotonic()
-        looked = stopped = paged = start
-        broken = start
-        while (now := time.monotonic()) - start < seconds:
-            if up.process.poll() is not None:
-                raise UserError(f"the graph ended by itself: {up.said()[-500:]}")
-            visitor.spin(0.1)
-            if now - looked >= LOOK:
-                looked = now
-                life.rows.append({"at": now - start, **resources(up.nodes().values(), folder)})
-            if now - paged >= 1.0:
-                paged = now
-                life.pages += visitor.load_page()
-            if now - broken >= trouble and seconds - (now - start) > 30.0:
-                broken = stopped = now  # the driver may be on its way back: its stop is tried when it is there
-                strike(up)
-            elif now - stopped >= STOP and now - broken > 15.0:
-                stopped = now
-                life.stops.append(visitor.stop_and_release())
-        life.scores = visitor.scores
-    return life
+@dataclass
+class _Seen:
+    """Measurements every five seconds, pages loaded, processor seconds of each process, nodes at the end."""
+
+    rows: list[dict[str, float]] = field(default_factory=list)
+    pages: int = 0
+    cpu: dict[int, float] = field(default_factory=dict)
+    nodes: set[str] = field(default_factory=set)
+
+    def look(self, at: float, up: Graph, folder: Path) -> None:
+        nodes = up.nodes()
+        pids = [up.process.pid, *nodes.values()]
+        self.rows.append({"at": round(at, 1), **resources(pids, folder)})
+        self.cpu.update({pid: cpu_seconds(pid) for pid in pids})
+        self.nodes = set(nodes)
 
 
-def _figures(life: Life, minutes: float) -> dict[str, Any]:
-    answered = [seconds * 1e3 for seconds in life.stops if seconds is not None]
+def _live(up: Graph, folder: Path, seconds: float, visitor: Visitor, stops: Stops, troubles: Troubles) -> _Seen:
+    seen, start = _Seen(), time.monotonic()
+    looked = told = paged = start
+    while (now := time.monotonic()) - start < seconds:
+        if up.process.poll() is not None:
+            raise UserError(f"the graph ended by itself: {up.said()[-500:]}")
+        visitor.spin(0.1)
+        troubles.step(now, quiet=seconds - (now - start) < QUIET)
+        if now >= stops.next_at and stops.idle and troubles.driver_is_there:
+            stops.press()
+        stops.settle(time.monotonic())
+        if now - paged >= 1.0:
+            paged = now
+            seen.pages += visitor.load_page()
+        if now - looked >= LOOK:
+            looked = now
+            seen.look(now - start, up, folder)
+        if now - told >= ROW:
+            told = now
+            row = {**seen.rows[-1], **stops.figures(), "faults": troubles.done.total(), "scores": visitor.scores}
+            print(json.dumps(row), file=sys.stderr, flush=True)
+    return seen
+
+
+def _flat(rows: list[dict[str, float]]) -> dict[str, Any]:
     flat: dict[str, Any] = {}
-    fifth = max(1, len(life.rows) // 5)
+    fifth = max(1, len(rows) // 5)
     for key in ("memory_mb", "descriptors", "threads", "disk_mb"):
-        first = float(np.median([row[key] for row in life.rows[fifth : 2 * fifth]]))
-        last = float(np.median([row[key] for row in life.rows[-fifth:]]))
+        first = float(np.median([row[key] for row in rows[fifth : 2 * fifth]]))
+        last = float(np.median([row[key] for row in rows[-fifth:]]))
         flat[key] = {"first": round(first, 1), "last": round(last, 1)}
         flat[key]["growth_percent"] = round(100.0 * (last - first) / first, 1) if first else 0.0
-    return {
-        "minutes": minutes,
-        "stops_tried": len(life.stops),
-        "stops_missed": len(life.stops) - len(answered),
-        "stop_ms": {"p50": round(float(np.median(answered)), 1), "max": round(max(answered), 1)} if answered else None,
-        "pages": life.pages,
-        "scores": life.scores,
-        **flat,
-    }
+    return flat

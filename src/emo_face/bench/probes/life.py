@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-import signal
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -64,14 +63,16 @@ class Visitor:
             self.spin(0.05)
         return future.result() if future.done() else None
 
-    def stop_and_release(self) -> float | None:
-        """Seconds until the stop was answered with success, or None; releases and enables afterwards."""
+    def stop(self) -> tuple[float, Any]:
+        """(seconds until the stop was answered, the answer: ``success``, ``message``; None within two seconds)."""
         start = time.monotonic()
         answer = self._ask(self._estop, True)
-        taken = time.monotonic() - start
+        return time.monotonic() - start, answer
+
+    def release(self) -> None:
+        """Release the stop and switch the motors on."""
         self._ask(self._estop, False)
         self._ask(self._enable, True)
-        return taken if answer is not None and answer.success else None
 
     def load_page(self) -> int:
         """Load the page, open and close its WebSocket; 1 if both worked."""
@@ -96,20 +97,6 @@ class Visitor:
                 return 0  # the driver is on its way back
 
         return asyncio.run(visit())
-
-
-def striker() -> Callable[[Graph], None]:
-    """A function that harms the next node at each call."""
-    harms = (("camera", signal.SIGKILL), ("perception", signal.SIGSTOP), ("face_driver", signal.SIGKILL))
-    turn = iter(range(10**9))
-
-    def strike(up: Graph) -> None:
-        name, how = harms[next(turn) % len(harms)]
-        pid = up.nodes().get(name)
-        if pid is not None:
-            os.kill(pid, how)
-
-    return strike
 
 
 def resources(pids: Iterable[int], folder: Path) -> dict[str, float]:

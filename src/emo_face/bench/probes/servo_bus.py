@@ -182,11 +182,14 @@ class Xl320Servo(XServo):
         pass
 
 
+KEPT = 100_000
+
+
 class FakeBus:
     """A thread that serves servos on a pty; ``path`` is the port to open.
 
     Attributes:
-        packets: (id, instruction, parameters) of every well-formed packet, in order.
+        packets: (id, instruction, parameters) of well-formed packets, in order; the last 50,000 at least.
         garbage: bytes sent before each answer. damaged: packets with a wrong checksum.
         echo: returns every byte that is sent. babble: sends these bytes all the time. delay: seconds before an answer.
         chained: as with real sync reads, who comes behind a silent servo in the list does not answer either.
@@ -288,6 +291,11 @@ class FakeBus:
                     return
                 self._answer(i, self._data(i, address, size))
 
+    def _note(self, target: int, instruction: int, params: bytes) -> None:
+        if len(self.packets) >= KEPT:  # a soak lasts for hours
+            del self.packets[: KEPT // 2]
+        self.packets.append((target, instruction, params))
+
     def _data(self, i: int, address: int, size: int) -> bytes:
         return bytes(self.servos[i].table[address : address + size])
 
@@ -328,7 +336,7 @@ class FeetechBus(FakeBus):
             self.damaged += 1
             return True
         target, instruction, params = packet[2], packet[4], packet[5:-1]
-        self.packets.append((target, instruction, params))
+        self._note(target, instruction, params)
         if params:
             known = 1 if instruction == self.WRITE else 2
             self._handle(target, instruction, params[0], params[1] if known == 2 else 0, params[known:])
@@ -358,7 +366,7 @@ class DynamixelBus(FakeBus):
             return True
         target, instruction = packet[4], packet[7]
         params = packet[8:-2].replace(b"\xff\xff\xfd\xfd", b"\xff\xff\xfd")
-        self.packets.append((target, instruction, params))
+        self._note(target, instruction, params)
         if len(params) >= 2:
             known = 2 if instruction == self.WRITE else 4
             size = int.from_bytes(params[2:4], "little") if known == 4 else 0

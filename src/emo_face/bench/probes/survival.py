@@ -57,8 +57,9 @@ def graph(folder: Path, words: Sequence[str] = ()) -> Iterator[Graph]:
     cv2.imwrite(str(picture), np.full((48, 64, 3), 90, np.uint8))
     command = [sys.executable, "-m", "emo_face.cli.main", "up", "--source", str(picture)]
     command += ["--set", "face_driver.screen.port=0", *words]
+    own = {"XDG_STATE_HOME": str(folder / "state"), "ROS_LOG_DIR": str(folder / "ros_log")}  # not the user's
     with log.open("wb") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(command, env={**os.environ, **own}, stdout=output, stderr=subprocess.STDOUT)
     try:
         yield Graph(process, log)
     finally:
