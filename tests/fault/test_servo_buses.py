@@ -323,7 +323,22 @@ def test_estop_reads_back_and_no_goal_leaves_after_it(bench: Bench) -> None:
     assert bench.driver.estop().state is StopState.STOPPED
     bench.driver.write(np.array([1.0, 2.0, 3.0]))  # a goal switches the torque of some servos on
     assert bench.torques() == [0, 0, 0]
-    assert [p[:2] for p in bench.bus.packets] == [(0xFE, 0x03), (0xFE, 0x82)]
+    assert [p[:2] for p in bench.bus.packets] == [(0xFE, 0x03), (0xFE, 0x83), (0xFE, 0x82)]
+
+
+def test_a_silent_servo_costs_two_waits_when_it_falls_silent_and_one_afterwards(bench: Bench) -> None:
+    bench.driver.connect()
+    bench.driver.enable(True)
+    bench.settle()
+    middle = 2
+    bench[middle].mute = True
+    bench.bus.packets.clear()
+    assert np.isnan(bench.driver.torque()).sum() == 1, "nobody else is lost behind it"
+    assert [p[:2] for p in bench.bus.packets] == [(0xFE, 0x82), (0xFE, 0x82), (middle, 0x02)]
+    assert bench.driver.estop().state is StopState.NOT_OFF
+    bench.bus.packets.clear()
+    assert bench.driver.estop().state is StopState.NOT_OFF
+    assert [p[:2] for p in bench.bus.packets] == [(0xFE, 0x03), (0xFE, 0x83), (0xFE, 0x82), (middle, 0x02)]
 
 
 @pytest.mark.parametrize("lost", [1, 2, 3])

@@ -54,6 +54,10 @@ class Chain:
     def note(self, servo: int, answered: bool) -> bool:
         """Keep account of a question; returns whether the servo counts as silent now."""
         self._misses[servo] = 0 if answered else self._misses[servo] + 1
+        return self.is_silent(servo)
+
+    def is_silent(self, servo: int) -> bool:
+        """Whether a servo counts as silent."""
         return self._misses[servo] >= MISSES
 
     def silent(self, servo: int) -> None:
@@ -78,24 +82,33 @@ class Chain:
         return {servo: status.data for servo, status in self.statuses(register, size, servos).items()}
 
     def statuses(self, register: int, size: int, servos: Sequence[int], alone: int | None = None) -> dict[int, Status]:
-        """Answers to one sync read; who is missing is asked again alone.
+        """Answers to a sync read; who is missing is asked again alone.
 
         Each servo waits for the one before it, so a silent one may silence all behind it: known silent ones are left
-        out and asked alone, at most ``alone`` of them, in turn.
+        out and asked alone, at most ``alone`` of them, in turn, and after all who answer.
         """
         line, field = self._open(), self._framing.address(register) + self._framing.address(size)
-        together = [servo for servo in servos if self._misses[servo] < MISSES]
-        found: dict[int, Status] = {}
-        if together:
-            line.send(BROADCAST, SYNC_READ, field + bytes(together))
-            found = line.answers(together, size, self._timeout)
-        silent = [servo for servo in servos if self._misses[servo] >= MISSES]
+        found, missing = self._together(field, size, [servo for servo in servos if not self.is_silent(servo)])
+        silent = [servo for servo in servos if self.is_silent(servo)]
         self._turn += 1
         turn = self._turn % max(1, len(silent))
-        for servo in [s for s in together if s not in found] + (silent[turn:] + silent[:turn])[:alone]:
+        for servo in missing + (silent[turn:] + silent[:turn])[:alone]:
             line.send(servo, READ, field)
             found |= line.answers([servo], size, self._timeout)
         return found
+
+    def _together(self, field: bytes, size: int, servos: list[int]) -> tuple[dict[int, Status], list[int]]:
+        """(answers to sync reads, who did not answer): those behind a silent one are asked once more, without it."""
+        line, found = self._open(), dict[int, Status]()
+        missing, waiting, vain = list[int](), servos, 0
+        while waiting and vain < 2:  # a bus on which nobody answers has an end too
+            line.send(BROADCAST, SYNC_READ, field + bytes(waiting))
+            answers = line.answers(waiting, size, self._timeout)
+            found |= answers
+            vain = 0 if answers else vain + 1
+            waiting = [servo for servo in waiting if servo not in answers]
+            missing, waiting = missing + waiting[:1], waiting[1:]
+        return found, missing + waiting
 
     def _open(self) -> Line:
         if self.line is None:

@@ -184,25 +184,19 @@ class SerialBusDriver(ABC):
         return np.array([float(seen[s] != b"\0") if s in seen else np.nan for s in self._ids])
 
     def estop(self, patience: float = 0.15) -> StopReport:
-        """Torque off by broadcast and one by one, until each servo that answers reads back 0."""
+        """Torque off for everybody at once and by name, until each servo that answers reads back 0."""
         self._interrupted.clear()
         self._let_go()
-        end, rounds, before = time.monotonic() + patience, 0, tuple[str, ...]()
+        end, before = time.monotonic() + patience, tuple[str, ...]()
+        known = tuple(self._name(servo) for servo in self._ids if self._chain.is_silent(servo))
         torque = np.full(len(self._ids), np.nan)
         while True:
             why = ""
             try:
-                self._open()
-                self._chain.broadcast(self.registers.torque, 0)
-                if rounds:  # a servo may be deaf to one of the two
-                    self._chain.write(self.registers.torque, dict.fromkeys(self._ids, b"\0"))
-                # who has read off stays off: nobody switches on while this goes on
-                asked = [servo for servo, value in zip(self._ids, torque, strict=True) if value != 0]
-                torque = np.where(torque == 0, 0.0, self._switches(asked))
+                torque = self._switch_off(torque)
             except DriverError as error:
                 why, torque = str(error), np.full(len(self._ids), np.nan)
                 self.close()
-            rounds += 1
             left = unconfirmed(self._names, torque)
             if not left:
                 return StopReport(StopState.STOPPED)
@@ -210,10 +204,20 @@ class SerialBusDriver(ABC):
             for servo, value in zip(self._ids, torque, strict=True):
                 if some and np.isnan(value):
                     self._chain.silent(servo)  # keeps the others waiting no more
-            settled = left == before and some and not on  # the caller asks the silent ones again later
+            # the caller asks the silent ones again later; one that has just fallen silent is asked twice
+            settled = some and not on and left in (before, known)
             before = left
             if time.monotonic() > end or settled:
                 return StopReport(StopState.NOT_OFF, left, why or ("torque reads on" if on else "no answer"))
+
+    def _switch_off(self, torque: Array) -> Array:
+        """Send torque off; (n,) switches as they read now. Those that read 0 in ``torque`` are not asked again."""
+        self._open()
+        self._chain.broadcast(self.registers.torque, 0)
+        self._chain.write(self.registers.torque, dict.fromkeys(self._ids, b"\0"))  # one may be deaf to either
+        # who has read off stays off: nobody switches on while this goes on
+        asked = [servo for servo, value in zip(self._ids, torque, strict=True) if value != 0]
+        return np.where(torque == 0, 0.0, self._switches(asked))
 
     def interrupt(self) -> None:
         self._interrupted.set()
