@@ -20,27 +20,24 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
-import signal
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import cv2
 
+from emo_face.bench.probes.child import Child, child
 from emo_face.bench.probes.graph_probe import Probe, figures
 from emo_face.bench.probes.import_cost import memory_mb
-from emo_face.bench.probes.machine import command_of, cpu_seconds, descendants, machine, rss_mb
+from emo_face.bench.probes.machine import cpu_seconds, machine, rss_mb
 from emo_face.core.errors import UserError
 from emo_face.runtime import samples
 
 SETTLE = 3.0  # s after the first result before the stretch that is measured
 GIVE_UP = 90.0  # s without a result
-MODULE = "emo_face.nodes."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -115,15 +112,15 @@ def ours(args: argparse.Namespace, source: Path, rate: float, *words: str) -> di
     """Start the graph on ``source``, with further ``words`` of `emo-face up`, and measure it."""
     from emo_face_msgs.msg import EmotionScoresArray
 
-    up = [sys.executable, "-m", "emo_face.cli.main", "up", *_camera_settings(args, source, rate), *words]
+    command = [sys.executable, "-m", "emo_face.cli.main", "up", *_camera_settings(args, source, rate), *words]
     with _probe() as probe:
         probe.listen(EmotionScoresArray, "/emotion/scores", lambda msg: (msg.header, len(msg.people)))
         start = time.time()
-        with _process(up) as child:
-            _first(probe, child, "emo-face up")
+        with child(command) as up:
+            _first(probe, up, "emo-face up")
             startup = next(arrival for _, arrival, people in probe.rows if people) - start
             probe.spin(lambda: False, SETTLE)
-            nodes = _nodes(child.pid)
+            nodes = up.nodes()
             used = _cpu_seconds(nodes)
             rows = _stretch(probe, args.seconds)
             used = {name: spent - used[name] for name, spent in _cpu_seconds(nodes).items()}
@@ -157,7 +154,7 @@ def _peer(args: argparse.Namespace, rate: float, imgsz: int) -> dict[str, Any]:
     environment = {**os.environ, "EMO_FACE_PEER_PATH": os.pathsep.join(p for p in sys.path if p), "YOLO_OFFLINE": "1"}
     with _probe() as probe:
         probe.listen(Header, "/peer/detections", lambda msg: (msg, int(msg.frame_id)))
-        with _process(command, environment) as peer, _process(up):
+        with child(command, environment) as peer, child(up):
             _first(probe, peer, "the peer")
             probe.spin(lambda: False, SETTLE)
             rows = _stretch(probe, args.seconds)
@@ -176,26 +173,19 @@ def _compare(ours: dict[str, Any], peer: dict[str, Any]) -> dict[str, float | st
     return {"throughput_ratio": round(throughput, 2), "p95_ratio": round(latency, 3)}
 
 
-def _first(probe: Probe, child: _Child, who: str) -> None:
-    probe.spin(lambda: probe.seen() or child.process.poll() is not None, GIVE_UP)
+def _first(probe: Probe, program: Child, who: str) -> None:
+    probe.spin(lambda: probe.seen() or program.process.poll() is not None, GIVE_UP)
     if not probe.seen():
-        code = child.process.poll()
-        raise UserError(f"{who} gave no result with a person in it (exit code {code}); end of its log:\n{child.tail()}")
+        code = program.process.poll()
+        raise UserError(
+            f"{who} gave no result with a person in it (exit code {code}); end of its log:\n{program.tail()}"
+        )
 
 
 def _stretch(probe: Probe, seconds: float) -> list[tuple[float, float, int]]:
     first = len(probe.rows)
     probe.spin(lambda: False, seconds)
     return probe.rows[first:]
-
-
-def _nodes(pid: int) -> dict[str, int]:
-    """Node name -> process id, of the nodes below ``emo-face up``."""
-    found = {}
-    for child in descendants(pid):
-        words = command_of(child).split()
-        found.update({word.removeprefix(MODULE): child for word in words if word.startswith(MODULE)})
-    return found
 
 
 @contextlib.contextmanager
@@ -212,34 +202,3 @@ def _probe() -> Iterator[Probe]:
     finally:
         node.destroy_node()
         rclpy.shutdown()
-
-
-@dataclass(frozen=True, slots=True)
-class _Child:
-    process: subprocess.Popen[bytes]
-    log: IO[bytes]
-
-    @property
-    def pid(self) -> int:
-        return self.process.pid
-
-    def tail(self, size: int = 1500) -> str:
-        """The last of what it printed."""
-        self.log.seek(0)
-        return self.log.read()[-size:].decode(errors="replace")
-
-
-@contextlib.contextmanager
-def _process(command: Sequence[str], environment: dict[str, str] | None = None) -> Iterator[_Child]:
-    """A child process that is interrupted, then killed, at the end."""
-    with tempfile.TemporaryFile() as log:
-        process = subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT)
-        try:
-            yield _Child(process, log)
-        finally:
-            process.send_signal(signal.SIGINT)
-            try:
-                process.wait(15)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()

@@ -31,9 +31,10 @@ from typing import Any
 import numpy as np
 
 from emo_face.bench.probes.cables import Head, NetworkEye
+from emo_face.bench.probes.child import Child
 from emo_face.bench.probes.life import Visitor, resources
 from emo_face.bench.probes.machine import cpu_seconds, machine
-from emo_face.bench.probes.survival import ALL_ACTIVE, Graph, graph
+from emo_face.bench.probes.survival import ALL_ACTIVE, graph
 from emo_face.bench.probes.troubles import Stops, Troubles
 from emo_face.core.errors import UserError
 from emo_face.runtime.samples import portrait
@@ -107,15 +108,15 @@ class _Seen:
     cpu: dict[int, float] = field(default_factory=dict)
     nodes: set[str] = field(default_factory=set)
 
-    def look(self, at: float, up: Graph, folder: Path) -> None:
+    def look(self, at: float, up: Child, folder: Path) -> None:
         nodes = up.nodes()
-        pids = [up.process.pid, *nodes.values()]
+        pids = [up.pid, *nodes.values()]
         self.rows.append({"at": round(at, 1), **resources(pids, folder)})
         self.cpu.update({pid: cpu_seconds(pid) for pid in pids})
         self.nodes = set(nodes)
 
 
-def _live(up: Graph, folder: Path, seconds: float, visitor: Visitor, stops: Stops, troubles: Troubles) -> _Seen:
+def _live(up: Child, folder: Path, seconds: float, visitor: Visitor, stops: Stops, troubles: Troubles) -> _Seen:
     seen, start = _Seen(), time.monotonic()
     looked = told = paged = start
     while (now := time.monotonic()) - start < seconds:

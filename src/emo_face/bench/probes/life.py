@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from emo_face.bench.probes.child import Child
 from emo_face.bench.probes.machine import rss_mb
-from emo_face.bench.probes.survival import Graph
 
 ANSWER = 2.0  # s that a stop may take to be answered
 
@@ -18,7 +18,7 @@ ANSWER = 2.0  # s that a stop may take to be answered
 class Visitor:
     """Somebody beside the graph: listens to the scores, loads pages, presses the stop. Use as a context manager."""
 
-    def __init__(self, up: Graph) -> None:
+    def __init__(self, up: Child) -> None:
         self._up = up
         self.scores = 0
 

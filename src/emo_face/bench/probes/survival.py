@@ -15,60 +15,24 @@ from typing import Any
 
 import numpy as np
 
-from emo_face.bench.probes.machine import command_of, descendants
+from emo_face.bench.probes.child import Child, child
 from emo_face.core.errors import UserError
 
-PATIENCE = 120.0  # s that a bring-up may take on a busy machine before it counts as failed
-MODULE = "emo_face.nodes."
 ALL_ACTIVE = "all 4 nodes active"
 
 
-class Graph:
-    """A running `emo-face up` of all nodes on a grey picture."""
-
-    def __init__(self, process: subprocess.Popen[bytes], log: Path) -> None:
-        self.process, self._log = process, log
-
-    def said(self) -> str:
-        """All that it has printed."""
-        return self._log.read_text(errors="replace")
-
-    def nodes(self) -> dict[str, int]:
-        """Node name -> process id."""
-        words = {pid: command_of(pid).split() for pid in descendants(self.process.pid)}
-        return {w.removeprefix(MODULE): pid for pid, ws in words.items() for w in ws if w.startswith(MODULE)}
-
-    def wait(self, text: str, times: int = 1, seconds: float = PATIENCE) -> float | None:
-        """Seconds until ``text`` was printed so many times, or None."""
-        start = time.monotonic()
-        while time.monotonic() - start < seconds and self.process.poll() is None:
-            if self.said().count(text) >= times:
-                return time.monotonic() - start
-            time.sleep(0.02)
-        return None
-
-
 @contextlib.contextmanager
-def graph(folder: Path, words: Sequence[str] = ()) -> Iterator[Graph]:
-    """Start it in ``folder``, interrupt it at the end."""
+def graph(folder: Path, words: Sequence[str] = ()) -> Iterator[Child]:
+    """`emo-face up` of all nodes on a grey picture, or as ``words`` say; its state and logs are in ``folder``."""
     import cv2
 
-    picture, log = folder / "grey.png", folder / "up.log"
+    picture = folder / "grey.png"
     cv2.imwrite(str(picture), np.full((48, 64, 3), 90, np.uint8))
     command = [sys.executable, "-m", "emo_face.cli.main", "up", "--source", str(picture)]
     command += ["--set", "face_driver.screen.port=0", *words]
     own = {"XDG_STATE_HOME": str(folder / "state"), "ROS_LOG_DIR": str(folder / "ros_log")}  # not the user's
-    with log.open("wb") as output:
-        process = subprocess.Popen(command, env={**os.environ, **own}, stdout=output, stderr=subprocess.STDOUT)
-    try:
-        yield Graph(process, log)
-    finally:
-        process.send_signal(signal.SIGINT)
-        try:
-            process.wait(30)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+    with child(command, {**os.environ, **own}, folder) as up:
+        yield up
 
 
 @contextlib.contextmanager

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from emo_face.bench.probes.cables import Head, NetworkEye
+from emo_face.bench.probes.child import Child
 from emo_face.bench.probes.life import Visitor
-from emo_face.bench.probes.survival import Graph
 
 EVERY = 20.0
 """Seconds between two stops."""
@@ -100,7 +100,7 @@ class Troubles:
         blind: seconds from the camera's return to the next scores, of each time.
     """
 
-    def __init__(self, up: Graph, stops: Stops, head: Head, eye: NetworkEye, visitor: Visitor, every: float) -> None:
+    def __init__(self, up: Child, stops: Stops, head: Head, eye: NetworkEye, visitor: Visitor, every: float) -> None:
         self._up, self._stops, self._head, self._eye, self._visitor = up, stops, head, eye, visitor
         self._pause, self._next_at = every / 3.0, time.monotonic() + every / 3.0
         self._turn, self._mend_at = 0, float("inf")
