@@ -61,7 +61,6 @@ class ExpressionNode(EmoNode):
         self.subscription(speech_type(self.params["speech.type"]), "speech", self._on_speech, qos.reliable(10))
         serve_generation(self, lambda: self._model)
         if self._images is not None:
-            self.threads = 2  # an answer in words takes seconds
             serve_context_questions(self, lambda: self._model, self._current_context)
         self.watch_input("scores", "emotion/scores", self.params["input_timeout"])
 

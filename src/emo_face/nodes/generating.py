@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from typing import Any
 
@@ -21,8 +21,8 @@ from emo_face.expression.shown import shown_of
 from emo_face.expression.words import Manner, face_for
 from emo_face.face.expressions.basis import open_basis
 from emo_face.face.expressions.facs import default_facs
+from emo_face.nodes.answers import Answers
 from emo_face.perception.nano.text import TextStudent
-from emo_face.ros.clock import duration_message
 from emo_face.ros.lifecycle import EmoNode
 from emo_face.ros.messages.convert import expression_message
 from emo_face.ros.parameters.schema import Value
@@ -50,27 +50,22 @@ def serve_generation(node: EmoNode, model: Callable[[], Any]) -> None:
 def serve_context_questions(
     node: EmoNode, model: Callable[[], Any], look: Callable[[], Context], max_new_tokens: int = 96
 ) -> None:
-    """Create ``~/ask`` of ContextFace; ``look`` gives what is seen now, with the newest picture where there is one."""
+    """Create the service and the action ``~/ask`` of ContextFace.
 
-    def answer(request: AskContext.Request, response: AskContext.Response) -> AskContext.Response:
-        start = time.monotonic()
+    ``look`` gives what is seen now, with the newest picture where there is one.
+    """
 
-        def work() -> None:
-            from emo_face.expression.contextface.prompts import parse_emotion
+    def pieces(request: Any) -> Iterator[str]:
+        backend = model()
+        if backend is None:
+            raise UserError("the node is not configured")
+        image, box = picture_of_person(look(), request.person_id)
+        for piece in backend.engine.ask(request.question, request.quote, image, box, max_new_tokens):
+            if model() is not backend:
+                raise UserError("the node is being cleaned up; ask again when it is active")
+            yield piece
 
-            backend = model()
-            if backend is None:
-                raise UserError("the node is not configured")
-            image, box = picture_of_person(look(), request.person_id)
-            words = backend.engine.ask(request.question, request.quote, image, box, max_new_tokens)
-            response.answer = "".join(words).strip()
-            response.emotion = parse_emotion(response.answer) or ""
-
-        response.success, response.message = _attempt(node, work)
-        response.latency = duration_message(time.monotonic() - start)
-        return response
-
-    node.create_service(AskContext, "~/ask", answer, callback_group=MutuallyExclusiveCallbackGroup())
+    Answers(node, AskContext, pieces)
 
 
 def picture_of_person(context: Context, person_id: str) -> tuple[ImageArray | None, Box | None]:

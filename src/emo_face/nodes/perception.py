@@ -68,7 +68,6 @@ class PerceptionNode(EmoNode):
         self._open_inputs()
         self.subscription(speech_type(self.params["speech.type"]), "speech", self._on_speech, qos.reliable(10))
         if self.params["multiview.ask"]:
-            self.threads = 2  # an answer in words takes seconds
             limit = self.params["multiview.max_tokens"]
             serve_questions(self, lambda: self._asker, self._seen, limit)
 
