@@ -11,6 +11,7 @@ from pathlib import Path
 from emo_face.core.arkit import ARKIT_52
 from emo_face.core.errors import ConfigError
 from emo_face.core.labels import basic7, label_colour
+from emo_face.face.mesh.glb import check_container
 
 STATIC = Path(__file__).resolve().parent / "static"
 TYPES = {
@@ -71,7 +72,7 @@ def load_pages(theme: str, model: Path | None = None, folder: Path = STATIC) -> 
 
 
 def _model(path: Path, built: bool) -> Page:
-    """A user's GLB, checked as far as its header goes (Khronos, glTF 2.0, section 4.4)."""
+    """A user's GLB, checked as far as its sizes go: a browser would allocate what it claims."""
     if not built:
         raise ConfigError("screen.model needs the 3D view, which is not built: run python export/build_head3d.py")
     try:
@@ -80,6 +81,8 @@ def _model(path: Path, built: bool) -> Page:
         body = path.read_bytes()
     except OSError as error:
         raise ConfigError(f"screen.model {path} cannot be read: {error.strerror}") from None
-    if body[:8] != b"glTF\x02\0\0\0" or int.from_bytes(body[8:12], "little") != len(body):
-        raise ConfigError(f"screen.model {path} is not a whole binary glTF 2.0 file; make one with emo-face head3d")
+    try:
+        check_container(body)
+    except ValueError as error:
+        raise ConfigError(f"screen.model {path}: {error}; make one with emo-face head3d") from None
     return Page(body, body, "model/gltf-binary", hashlib.sha256(body).hexdigest()[:16])

@@ -1,4 +1,4 @@
-"""Write a head with morph targets as binary glTF 2.0, small enough to serve: offsets are stored sparsely."""
+"""Heads with morph targets as binary glTF 2.0: written small enough to serve (sparse offsets), checked for lies."""
 
 from __future__ import annotations
 
@@ -16,6 +16,10 @@ from emo_face.core.types import FloatArray
 from emo_face.face.mesh.surface import vertex_normals
 
 _FLOAT, _UINT = 5126, 5125
+_BYTES = {5120: 1, 5121: 1, 5122: 2, 5123: 2, 5125: 4, 5126: 4}  # by component type
+_WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT2": 4, "MAT3": 9, "MAT4": 16}
+MOST_ELEMENTS = 10_000_000
+"""Of an accessor: one without data is zeros, so its number is bounded by nothing else."""
 
 
 @dataclass(frozen=True)
@@ -123,6 +127,71 @@ def write_container(path: Path, document: dict[str, Any], body: bytes) -> None:
     body += b"\0" * (-len(body) % 4)
     chunks = struct.pack("<I4s", len(text), b"JSON") + text + struct.pack("<I4s", len(body), b"BIN\0") + body
     path.write_bytes(struct.pack("<4sII", b"glTF", 2, 12 + len(chunks)) + chunks)
+
+
+def check_container(data: bytes) -> None:
+    """Check that a GLB file holds what it says: chunks, buffer views and accessors inside what they are cut from.
+
+    Source: Khronos, glTF 2.0 specification, sections 4.4 (chunks) and 3.6 (buffer views, accessors).
+
+    Raises:
+        ValueError: says which part lies.
+    """
+    if data[:8] != b"glTF\x02\0\0\0" or int.from_bytes(data[8:12], "little") != len(data):
+        raise ValueError("is not a whole binary glTF 2.0 file")
+    chunks, at = [], 12
+    while at < len(data):
+        size, kind = int.from_bytes(data[at : at + 4], "little"), data[at + 4 : at + 8]
+        if at + 8 + size > len(data):
+            raise ValueError(f"a chunk of {size} bytes leaves the file")
+        chunks.append((kind, data[at + 8 : at + 8 + size]))
+        at += 8 + size
+    if not chunks or chunks[0][0] != b"JSON":
+        raise ValueError("does not begin with a JSON chunk")
+    try:
+        document = json.loads(chunks[0][1])
+        _check_extents(document, len(chunks[1][1]) if len(chunks) > 1 and chunks[1][0] == b"BIN\0" else 0)
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError, LookupError, TypeError, AttributeError) as error:
+        raise ValueError(f"its JSON is not that of glTF ({type(error).__name__}: {error})") from None
+
+
+def _check_extents(document: dict[str, Any], body: int) -> None:
+    sizes = []
+    for number, buffer in enumerate(document.get("buffers", ())):
+        if "uri" in buffer:
+            raise ValueError(f"buffer {number} lies in another file")
+        if not 0 <= buffer["byteLength"] <= body:
+            raise ValueError(f"buffer {number} claims {buffer['byteLength']} bytes, the file holds {body}")
+        sizes.append(buffer["byteLength"])
+    views = document.get("bufferViews", [])
+    for number, view in enumerate(views):
+        start, length = view.get("byteOffset", 0), view["byteLength"]
+        if not (view["buffer"] >= 0 <= start <= start + length <= sizes[view["buffer"]]):
+            raise ValueError(f"buffer view {number} leaves its buffer")
+    for number, accessor in enumerate(document.get("accessors", ())):
+        size = _WIDTHS[accessor["type"]] * _BYTES[accessor["componentType"]]
+        _check_reach(f"accessor {number}", accessor, accessor["count"], size, views)
+        if "sparse" in accessor:
+            sparse = accessor["sparse"]
+            if not 0 < sparse["count"] <= accessor["count"]:
+                raise ValueError(f"accessor {number} replaces {sparse['count']} of {accessor['count']} elements")
+            indices = sparse["indices"]
+            _check_reach(f"accessor {number}", indices, sparse["count"], _BYTES[indices["componentType"]], views)
+            _check_reach(f"accessor {number}", sparse["values"], sparse["count"], size, views)
+
+
+def _check_reach(name: str, part: dict[str, Any], count: int, size: int, views: Sequence[dict[str, Any]]) -> None:
+    """``count`` elements of ``size`` bytes must lie in the part's view; without a view they are zeros of any number."""
+    if not 0 < count <= MOST_ELEMENTS:
+        raise ValueError(f"{name} claims {count} elements, expected 1 to {MOST_ELEMENTS}")
+    if "bufferView" not in part:
+        return
+    view = views[part["bufferView"]]
+    offset, step = part.get("byteOffset", 0), view.get("byteStride", size)
+    if not (part["bufferView"] >= 0 <= offset and step >= size):
+        raise ValueError(f"{name} has a negative number, or elements that overlap")
+    if not offset + step * (count - 1) + size <= view["byteLength"]:
+        raise ValueError(f"{name} leaves its buffer view")
 
 
 def _primitive(buffer: _Buffer, part: HeadPart, material: int, least: float) -> dict[str, Any]:

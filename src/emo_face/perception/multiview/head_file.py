@@ -17,6 +17,7 @@ from emo_face.core.types import FloatArray
 from emo_face.perception.multiview.config import FusionConfig, from_dict, to_dict
 from emo_face.runtime.files import replacing, write_json
 from emo_face.runtime.store import sha256_of
+from emo_face.runtime.weights import read_tensors
 
 FORMAT = "emo_face.multiview.head/1"
 WEIGHTS, CARD = "head.safetensors", "head.json"
@@ -126,8 +127,6 @@ def read_card(folder: Path) -> tuple[HeadCard, dict[str, Any]]:
 
 def load(folder: Path) -> tuple[Any, HeadCard]:
     """The head (a torch module in eval mode) and its card. Raises ModelError for a wrong hash or other weights."""
-    from safetensors.torch import load_file
-
     from emo_face.perception.multiview.fusion_head import FusionHead
 
     card, content = read_card(folder)
@@ -136,7 +135,7 @@ def load(folder: Path) -> tuple[Any, HeadCard]:
         raise ModelError(f"{path}: missing, or its sha256 is not the card's {content.get('sha256')}; copy both again")
     head = FusionHead(card.fusion)
     try:
-        head.load_state_dict(load_file(str(path)))
+        head.load_state_dict(read_tensors(path))
     except RuntimeError as error:
         raise ModelError(f"{path}: does not fit its card: {' '.join(str(error).split())[:300]}") from None
     return head.eval(), card

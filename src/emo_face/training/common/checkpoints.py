@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from emo_face.core.errors import UserError
 from emo_face.core.versions import known_version
 from emo_face.runtime.files import replacing
+from emo_face.runtime.weights import read_tensors
 
 KEEP = 2
 VERSION = 1
@@ -85,13 +86,13 @@ def load(
             f"{folder}: made with {key}={content['config'].get(key)!r}, now {config[key]!r}; "
             "resume with the same settings or choose another --out"
         )
-    put(load_file(str(folder / "weights.safetensors")), folder / "weights.safetensors")
-    state = _unflatten(load_file(str(folder / "optimizer.safetensors")))
+    put(read_tensors(folder / "weights.safetensors"), folder / "weights.safetensors")
+    state = _unflatten(read_tensors(folder / "optimizer.safetensors"))
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
     path = folder / f"random-{rank}.safetensors"
     if not path.is_file():
         raise UserError(f"{path}: no random state for process {rank}; resume with as many processes as before")
-    restore_random(load_file(str(path)))
+    restore_random(read_tensors(path))
     return RunProgress(**content["progress"])
 
 

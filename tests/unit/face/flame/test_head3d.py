@@ -14,7 +14,7 @@ import pytest
 from emo_face.cli.main import main
 from emo_face.core.arkit import ARKIT_52
 from emo_face.core.errors import ConfigError
-from emo_face.face.mesh.glb import HeadPart, write_head
+from emo_face.face.mesh.glb import HeadPart, check_container, write_container, write_head
 from emo_face.web.pages import STATIC, load_pages
 
 
@@ -114,7 +114,79 @@ def test_the_3d_page_needs_bundle_and_a_whole_glb(tmp_path: Path) -> None:
     assert "/3d" in load_pages("robot", model, folder)
     assert "/3d" not in load_pages("robot", None, folder)
     model.write_bytes(model.read_bytes()[:-4])
-    with pytest.raises(ConfigError, match=r"head\.glb is not a whole binary glTF"):
+    with pytest.raises(ConfigError, match=r"head\.glb: is not a whole binary glTF"):
         load_pages("robot", model, folder)
     with pytest.raises(ConfigError, match="cannot be read"):
         load_pages("robot", tmp_path / "none.glb", folder)
+
+
+SAYS = "is not|claims|leaves|lies in|negative|replaces|does not begin"
+LIES: list[tuple[list[Any], Any]] = [
+    (["buffers", 0, "byteLength"], 10**12),
+    (["buffers", 0, "byteLength"], -1),
+    (["buffers", 0, "byteLength"], float("nan")),
+    (["buffers", 0, "uri"], "file:///etc/passwd"),
+    (["bufferViews", 0, "byteLength"], 10**9),
+    (["bufferViews", 0, "byteLength"], float("nan")),
+    (["bufferViews", 0, "byteOffset"], -8),
+    (["bufferViews", 0, "buffer"], 7),
+    (["bufferViews", 0, "buffer"], -1),
+    (["bufferViews", 0, "byteStride"], 0),
+    (["accessors", 0, "count"], 4_000_000_000),
+    (["accessors", 0, "count"], 4),
+    (["accessors", 0, "count"], "3"),
+    (["accessors", 0, "count"], float("inf")),
+    (["accessors", 0, "byteOffset"], 10**9),
+    (["accessors", 0, "bufferView"], -1),
+    (["accessors", 0, "componentType"], 5130),
+    (["accessors", 0, "type"], "VEC5"),
+    (["accessors", -1, "sparse", "count"], 10**9),
+    (["accessors", -1, "sparse", "indices", "bufferView"], 10**6),
+    (["accessors", -1, "sparse", "values", "byteOffset"], 10**9),
+    (["accessors"], [None]),
+    (["bufferViews"], 5),
+]
+
+
+@pytest.fixture
+def honest(tmp_path: Path) -> tuple[dict[str, Any], bytes]:
+    """(document, buffer) of a head of three corners with one sparse target."""
+    path = tmp_path / "honest.glb"
+    offsets = np.zeros((1, 3, 3))
+    offsets[0, 1] = 0.1
+    write_head(path, [HeadPart("s", np.eye(3), np.array([[0, 1, 2]]), np.ones(3), offsets)], ["jawOpen"])
+    glb = Glb(path)
+    check_container(path.read_bytes())
+    glb.json["accessors"].sort(key=lambda accessor: "sparse" in accessor)  # last, for the cases
+    return glb.json, glb.bin
+
+
+@pytest.mark.parametrize(("where", "lie"), LIES)
+def test_a_glb_that_lies_about_its_sizes_is_refused(
+    honest: tuple[dict[str, Any], bytes], tmp_path: Path, where: list[Any], lie: Any
+) -> None:
+    document, body = honest
+    part: Any = document
+    for key in where[:-1]:
+        part = part[key]
+    part[where[-1]] = lie
+    path = tmp_path / "liar.glb"
+    write_container(path, document, body)
+    with pytest.raises(ValueError, match=SAYS):
+        check_container(path.read_bytes())
+
+
+def test_chunks_that_lie_are_refused(honest: tuple[dict[str, Any], bytes], tmp_path: Path) -> None:
+    document, body = honest
+    path = tmp_path / "liar.glb"
+    write_container(path, document, body)
+    whole = path.read_bytes()
+    for at, number in ((12, 2**32 - 1), (12, 0), (12, len(whole)), (8, 12)):
+        lying = bytearray(whole)
+        lying[at : at + 4] = number.to_bytes(4, "little")
+        with pytest.raises(ValueError, match=SAYS):
+            check_container(bytes(lying))
+    for text in (b"[" * 100_000, b"[]", b"\xff", b"{", b'{"accessors": [{}]}'):
+        chunk = struct.pack("<I4s", len(text), b"JSON") + text
+        with pytest.raises(ValueError, match=SAYS):
+            check_container(struct.pack("<4sII", b"glTF", 2, 12 + len(chunk)) + chunk)
