@@ -19,9 +19,7 @@ Calls from other threads are safe: each swaps whole values that the loop reads o
 
 from __future__ import annotations
 
-import gc
 import logging
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -30,9 +28,6 @@ from emo_face.face.control.jitter import Jitter
 from emo_face.face.control.realtime import realtime_process
 
 log = logging.getLogger(__name__)
-
-GIL_SLICE = 0.0005
-"""Seconds after which another Python thread must let the loop in; Python's own default of 5 ms is half a period."""
 
 
 class FixedRateLoop:
@@ -46,7 +41,8 @@ class FixedRateLoop:
             the loop.
         rate: Hz, in 1..1000.
         clock: monotonic seconds; sleep: waits for seconds. Both are injected in tests.
-        realtime: ask the system for real-time scheduling while the loop runs (:mod:`emo_face.face.control.realtime`).
+        realtime: take over the process while the loop runs: scheduling, Python's switching and garbage collection
+            (:mod:`emo_face.face.control.realtime`). False where the process is somebody else's.
 
     Raises:
         ValueError: rate out of range.
@@ -77,9 +73,6 @@ class FixedRateLoop:
         """Run in a thread of its own. Does nothing if it runs already."""
         if self.running:
             return
-        sys.setswitchinterval(min(sys.getswitchinterval(), GIL_SLICE))
-        gc.collect()
-        gc.freeze()  # what exists now is never scanned again: shorter pauses
         self._stop.clear()
         self._thread = threading.Thread(target=self._run, name="face-loop", daemon=True)
         self._thread.start()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import os
 import socket
 import struct
+import sys
 import threading
 
 import numpy as np
@@ -187,6 +189,25 @@ def test_livelink_truncated_packets_are_refused(size: int) -> None:
     packet = encode(LiveLinkFrame("device", "face", 1, 0.0, (60, 1), np.zeros(61)))
     with pytest.raises(ValueError, match=r"Live Link|expected"):
         decode(packet[: min(size, len(packet) - 1)])
+
+
+@pytest.mark.parametrize("realtime", [True, False])
+def test_only_a_process_of_its_own_is_taken_over(realtime: bool) -> None:
+    """A library user's garbage collection and switching stay as they are; a node's are put back."""
+    seen, enough = list[tuple[int, float]](), threading.Event()
+
+    def step(now: float) -> None:
+        seen.append((gc.get_freeze_count(), sys.getswitchinterval()))
+        enough.set()
+
+    before = gc.get_freeze_count(), sys.getswitchinterval()
+    loop = FixedRateLoop(step, 200.0, realtime=realtime)
+    loop.start()
+    assert enough.wait(20.0)
+    loop.stop()
+    during = seen[0]
+    assert during == before if not realtime else during[0] > 0 and during[1] <= 0.0005
+    assert (gc.get_freeze_count(), sys.getswitchinterval()) == before
 
 
 def test_real_time_is_asked_for_and_given_back() -> None:
