@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,6 +14,8 @@ from emo_face.face.drivers.base import DriverError, Feedback, MissingLibrary, ch
 from emo_face.face.drivers.stop_report import StopReport, StopState
 
 INSTALL = "the pca9685 driver needs its library: scripts/setup.sh pca9685"
+SLEEP = 0x10
+"""Bit of register MODE1 (NXP PCA9685, table 5): oscillator off, no output can pulse until somebody wakes the chip."""
 # what the libraries raise for a board or a bus that is not there
 BUS_ERRORS = (OSError, ValueError, RuntimeError, NotImplementedError, AttributeError)
 
@@ -24,7 +27,7 @@ class Pca9685Driver:
     so give a board with many servos a 400 kHz bus. Torque off stops the pulses; what the servo does then is its own
     affair, so a stop cannot be verified. With no way to know where a servo is, the first pulse after power-on may move
     it at the servo's own speed: power up with the face at neutral. The chip has no watchdog: it repeats its last pulses
-    for ever when nobody talks to it.
+    for ever when nobody talks to it. A clean end, after torque off, puts it to sleep.
 
     Args:
         names, ids, units: of each actuator; the unit must be ``us``. Id 0 to 15 is a channel of the first board, 16 to
@@ -74,7 +77,7 @@ class Pca9685Driver:
         }  # fmt: skip
         self._cycle = 1e6 / frequency
         self._kits: dict[int, Any] = {}
-        self._on = False
+        self._on = self._free = False  # free: all pulses were stopped, and none begun since
         self._sent: list[int | None] = [None] * len(self._names)
 
     @property
@@ -90,6 +93,7 @@ class Pca9685Driver:
             raise DriverError(next(iter(missing.values())))
         if not keep_torque:
             self._pulse([None] * len(self._names))
+            self._free = True
 
     def enable(self, on: bool) -> None:
         """On: pulses start with the next write. Off: pulses stop, the servos are free."""
@@ -97,12 +101,14 @@ class Pca9685Driver:
         if not on:
             self._sent = [None] * len(self._names)  # whatever we believe: say it again
             self._pulse([None] * len(self._names))
+            self._free = True
 
     def write(self, position: Array) -> None:
         """Set pulse widths in microseconds."""
         if position.shape != (len(self._names),) or not np.isfinite(position).all():
             raise DriverError(f"pca9685: expected {len(self._names)} finite pulse widths")
         if self._on:
+            self._free = False
             self._pulse([float(us) / int(self._cycle) for us in position])
 
     def read(self) -> Feedback:
@@ -132,14 +138,18 @@ class Pca9685Driver:
         if left:
             self._kits = {address: kit for address, kit in self._kits.items() if address not in missing}
             return StopReport(StopState.NOT_OFF, tuple(left), "; ".join(missing.values()))
+        self._free = True
         return StopReport(StopState.SENT, detail="the pulses have stopped; hobby servos do not report their torque")
 
     def interrupt(self) -> None:
         pass
 
     def close(self) -> None:
-        """Forget the boards; an I2C bus given to the constructor stays open."""
-        self._kits, self._on = {}, False
+        """Put boards whose pulses have stopped to sleep, forget all; an I2C bus that was given stays open."""
+        for kit in self._kits.values() if self._free else ():
+            with contextlib.suppress(*BUS_ERRORS):  # unplugged
+                kit._pca.mode1_reg |= SLEEP  # ServoKit has no public way
+        self._kits, self._on, self._free = {}, False, False
         self._sent = [None] * len(self._names)
 
     def _open(self) -> dict[int, str]:

@@ -105,6 +105,40 @@ def test_pca9685_makes_the_pulses_it_is_told(pca: tuple[Any, FakeI2C]) -> None:
     assert np.isnan(driver.read().position).all()
 
 
+def test_pca9685_sleeps_after_a_clean_end_and_never_while_a_servo_is_held(pca: tuple[Any, FakeI2C]) -> None:
+    driver, i2c = pca
+
+    def asleep() -> bool:
+        return bool(i2c.boards[0x40][0x00] & 0x10)
+
+    assert not asleep()
+    driver.enable(True)
+    driver.write(np.full(4, 1500.0))
+    driver.close()
+    assert not asleep(), "a head that holds its pose"
+    driver.connect(keep_torque=True)
+    driver.close()
+    assert not asleep(), "nor one whose pulses came from a process before"
+    driver.connect()
+    driver.enable(True)
+    driver.write(np.full(4, 1500.0))
+    driver.enable(False)
+    driver.close()
+    assert asleep()
+    driver.connect()
+    assert not asleep()
+    driver.enable(True)
+    driver.write(np.full(4, 1500.0))
+    driver.estop()
+    i2c.gone.add(0x40)
+    driver.close()  # unplugged meanwhile
+    i2c.gone.clear()
+    driver.connect()
+    driver.estop()
+    driver.close()
+    assert asleep()
+
+
 def test_pca9685_estop_and_unplugged(pca: tuple[Any, FakeI2C]) -> None:
     driver, i2c = pca
     driver.enable(True)
