@@ -7,7 +7,8 @@ Starts `emo-face up`, the one manager of the graph: it takes each node, a proces
 activate, waits for what is not there yet, and replaces what dies or hangs. It hands on what this launch file is
 included with (namespaces, SetRemap, SetParameter), and keeps DDS on this host for its own nodes only, unless
 `network:=true`. `autostart:=false` leaves the lifecycle to a manager of yours; `compose:=true` puts all nodes but the
-face driver into one process.
+face driver into one process. A node that is given up, at once or later, makes `ros2 launch` end with 1 when it ends;
+`required:=true` makes it end then.
 """
 
 import os
@@ -75,6 +76,10 @@ def bring_up(context: LaunchContext) -> list:
             return [TimerAction(period=RESTART_DELAY, actions=[OpaqueFunction(function=bring_up)])]
         if event.returncode and is_true(given["required"]):
             raise RuntimeError("emo_face is required and has been given up; its log above says why")
+        if event.returncode and not context.is_shutdown:
+            # whatever else this launch runs goes on; `ros2 launch` ends with an error when it ends
+            text = "emo_face has been given up; its log above says why"
+            context.asyncio_loop.call_exception_handler({"message": text})
         return []
 
     return [

@@ -21,6 +21,7 @@ from emo_face.bench.probes.machine import command_of, descendants
 
 LAUNCH_FILE = Path(__file__).resolve().parents[2] / "launch" / "bringup.launch.py"
 DOMAIN = 62
+OTHER = "import os, time\nwhile not os.path.exists({!r}): time.sleep(0.1)\nprint('the other one ended by itself')"
 pytestmark = pytest.mark.ros
 
 
@@ -175,3 +176,27 @@ def test_an_including_launch_file_keeps_its_say_and_its_network(launch, tmp_path
     others = launch.log.read_text()
     assert "FASTDDS_DEFAULT_PROFILES_FILE" not in others
     assert "[env-" in others
+
+
+def test_a_node_that_is_given_up_later_is_an_error_too(launch, tmp_path):
+    """Not found by looking at the words: the node itself refuses its parameters. What else is launched goes on."""
+    bad, whole = tmp_path / "bad.yaml", tmp_path / "whole.launch.py"
+    bad.write_text("camera:\n  ros__parameters:\n    rate: -5.0\n")
+    whole.write_text(
+        "import sys\n"
+        "from launch import LaunchDescription\n"
+        "from launch.actions import ExecuteProcess, IncludeLaunchDescription\n"
+        "def generate_launch_description():\n"
+        f"    ours = IncludeLaunchDescription({str(LAUNCH_FILE)!r}, launch_arguments=[('source', '0'),\n"
+        f"        ('params_file', {str(bad)!r}), ('perception', 'false'), ('expression', 'false'), ('port', '0')])\n"
+        f"    cmd = [sys.executable, '-c', {OTHER.format(str(tmp_path / 'go'))!r}]\n"
+        "    other = ExecuteProcess(cmd=cmd, output='screen')\n"
+        "    return LaunchDescription([ours, other])\n"
+    )
+    process = launch(file=whole)
+    until(lambda: says(launch, "emo_face has been given up; its log above says why"), log=launch.log)
+    assert process.poll() is None, "the other one is still there"
+    (tmp_path / "go").touch()
+    assert process.wait(30) == 1
+    assert says(launch, "the other one ended by itself")
+    assert "Traceback" not in launch.log.read_text()
