@@ -24,6 +24,7 @@ from emo_face.core.errors import ConfigError
 from emo_face.core.paths import share_dir
 from emo_face.face.expressions.basis import find_basis
 from emo_face.nodes.face.inputs import FaceInputs, face_of, hri_faces
+from emo_face.nodes.face.look_at import rotated
 from emo_face.nodes.face_driver import FaceDriverNode
 from emo_face.ros import qos
 from emo_face.runtime.store import entry_of, register
@@ -114,9 +115,49 @@ def test_the_eyes_follow_look_at_points(graph: Any) -> None:
 
     graph.until(looking_left)
     look("map", 0.3)
-    face.complaint("point in frame 'map', expected 'sellion_link'")
+    face.complaint("point in frame 'map', expected 'sellion_link' (look_at.frame) or one that tf leads there")
     look("", float("nan"))
     graph.until(lambda: face.node.health.counts().get("dropped.look_at") == 2)
+
+
+def test_a_point_of_another_frame_is_looked_at_through_tf(graph: Any) -> None:
+    """tf2_ros is no wheel: built by hand here once (docs/ros4hri.md), there on every robot."""
+    pytest.importorskip("tf2_ros", reason="tf2_ros is not on PyPI: a ROS distribution has it")
+    from geometry_msgs.msg import TransformStamped
+    from rclpy.qos import DurabilityPolicy, QoSProfile
+    from tf2_msgs.msg import TFMessage
+
+    face = Face(graph)
+    out = graph.talk(PointStamped, "look_at")
+    frames = [TransformStamped(child_frame_id="base_link"), TransformStamped(child_frame_id="sellion_link")]
+    frames[0].header.frame_id, frames[1].header.frame_id = "map", "base_link"
+    frames[0].transform.translation.x, frames[0].transform.translation.y = 1.0, 2.0
+    frames[1].transform.translation.z = 0.5
+    frames[1].transform.rotation.z = frames[1].transform.rotation.w = 0.5**0.5  # looks along y of the map
+    latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+    graph.helper.create_publisher(TFMessage, "/tf_static", latched).publish(TFMessage(transforms=frames))
+    msg = PointStamped()
+    msg.header.frame_id = "map"
+    msg.point.x, msg.point.y, msg.point.z = 0.7, 3.0, 0.5  # 1 m ahead of the face, 0.3 m to its left
+    left, right = ARKIT_INDEX["eyeLookOutLeft"], ARKIT_INDEX["eyeLookOutRight"]
+
+    def looking_left() -> bool:
+        out.publish(msg)
+        return face.states[-1].position[left] > 0.3
+
+    graph.until(looking_left)
+    assert face.states[-1].position[right] < 0.1
+    dropped = face.node.health.counts().get("dropped.look_at", 0)
+    msg.header.frame_id = "nowhere"
+    out.publish(msg)
+    face.complaint("point in frame 'nowhere', expected 'sellion_link'")
+    assert face.node.health.counts()["dropped.look_at"] == dropped + 1
+
+
+def test_a_quaternion_turns_a_point() -> None:
+    half = 0.5**0.5
+    assert rotated(np.array([1.0, 2.0, 3.0]), np.array([0.0, 0.0, half]), half) == pytest.approx([-2.0, 1.0, 3.0])
+    assert rotated(np.array([1.0, 2.0, 3.0]), np.array([half, 0.0, 0.0]), half) == pytest.approx([1.0, -3.0, 2.0])
 
 
 def test_the_mouth_moves_while_the_robot_speaks(graph: Any) -> None:

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 from emo_face_msgs.msg import Visemes
-from geometry_msgs.msg import PointStamped
 from numpy.typing import NDArray
 from std_msgs.msg import Float32, String
 
@@ -20,6 +19,7 @@ from emo_face.face.expressions.facs import default_facs, read_table
 from emo_face.face.motion.data import motion_data
 from emo_face.face.motion.lips import track_of
 from emo_face.face.motion.player import FacePlayer
+from emo_face.nodes.face.look_at import LookAt
 from emo_face.nodes.face.node import FaceNode
 from emo_face.nodes.hri.installed import hri_messages
 from emo_face.ros import qos
@@ -49,36 +49,21 @@ class FaceInputs:
 
     def __init__(self, node: FaceNode) -> None:
         self._node = node
-        node.subscription(PointStamped, "look_at", self._look_at, qos.reliable())
         node.subscription(String, "face/viseme", self._viseme, qos.reliable(10))
         node.subscription(Visemes, "face/visemes", self._say, qos.reliable(10))
         node.subscription(Float32, "face/voice_level", self._level, qos.sensor())
-        if node.params["robot_face.enabled"]:
+        shown = node.params["robot_face.enabled"]
+        LookAt(node, "look_at", *(["/robot_face/look_at"] if shown else []))
+        if shown:
             # the names that ROS4HRI's faces have; absolute, as there
             node.subscription(
                 hri_messages("robot_face.enabled").Expression, "/robot_face/expression", self._express, qos.reliable()
             )
-            node.subscription(PointStamped, "/robot_face/look_at", self._look_at, qos.reliable())
             node.subscription(Visemes, "/tts/visemes", self._say, qos.reliable(10))
 
     def _ready(self) -> FacePlayer | None:
         face = self._node.face
         return face.player if face is not None and self._node.running else None
-
-    def _look_at(self, msg: PointStamped) -> None:
-        """Look at a point in the face's frame: x out of the face, y to its left, z up (REP-155, sellion_link)."""
-        player, wanted = self._ready(), self._node.params["look_at.frame"]
-        if player is None:
-            return
-        if msg.header.frame_id not in ("", wanted):
-            text = f"look_at not used: point in frame {msg.header.frame_id!r}, expected {wanted!r} (look_at.frame)"
-            self._node.drop("look_at", text)
-            return
-        x, y, z = msg.point.x, msg.point.y, msg.point.z
-        yaw, pitch = math.atan2(y, x), math.atan2(z, math.hypot(x, y))
-        hold = self._node.params["look_at.hold"]
-        if not math.hypot(x, y, z) > 0 or not player.look_at(yaw, pitch, time.monotonic(), hold):
-            self._node.drop("look_at", "look_at not used: expected a finite point away from the origin")
 
     def _viseme(self, msg: String) -> None:
         player = self._ready()

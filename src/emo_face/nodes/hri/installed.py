@@ -1,8 +1,10 @@
-"""ROS4HRI's messages, and tf2's, where they are installed; else what the user is told."""
+"""ROS4HRI's messages and tf2, where they are installed; else what the user is told."""
 
 from __future__ import annotations
 
 from typing import Any
+
+from rclpy.node import Node
 
 from emo_face.core.errors import ConfigError
 
@@ -26,3 +28,15 @@ def tf_message() -> Any:
     except ImportError:
         return None
     return TFMessage
+
+
+def tf_buffer(node: Node) -> Any:
+    """A tf2_ros buffer that ``node`` fills from now on. Raises LookupError naming the command that brings tf2_ros."""
+    try:
+        from tf2_ros import Buffer, TransformListener
+    except ImportError:
+        fix = "sudo apt-get install ros-$ROS_DISTRO-tf2-ros-py"
+        raise LookupError(f"tf2_ros is not installed: {fix}, or send points in that frame") from None
+    buffer = Buffer()
+    buffer.listener = TransformListener(buffer, node)  # ends its subscriptions when nobody holds it
+    return buffer
