@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from emo_face.bench.probes.servo_bus import DynamixelBus, FakeBus, FeetechBus
-from emo_face.bench.probes.servos import ScsServo, Servo, Xl320Servo, XServo
+from emo_face.bench.emulated.servo_bus import DynamixelBus, FakeBus, FeetechBus
+from emo_face.bench.emulated.servos import ScsServo, Servo, Xl320Servo, XServo
 from emo_face.core.errors import ConfigError
 from emo_face.face.drivers.base import DriverError, Interrupted
 from emo_face.face.drivers.dynamixel import DynamixelDriver

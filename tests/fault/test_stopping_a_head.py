@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from emo_face.bench.probes.servo_bus import DynamixelBus, FakeBus, FeetechBus
+from emo_face.bench.emulated.servo_bus import DynamixelBus, FakeBus, FeetechBus
 from emo_face.core.paths import share_dir
 from emo_face.face.control.controller import FaceController
 from emo_face.face.drivers import StopReport, StopState, open_driver

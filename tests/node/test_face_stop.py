@@ -17,7 +17,7 @@ pytest.importorskip("serial", reason="needs pyserial: scripts/setup.sh feetech")
 from facing import Face
 from std_srvs.srv import SetBool
 
-from emo_face.bench.probes.servo_bus import FeetechBus
+from emo_face.bench.emulated.servo_bus import FeetechBus
 from emo_face.core.paths import share_dir
 from emo_face.nodes.face_driver import FaceDriverNode
 

@@ -1,7 +1,7 @@
 """Hours of a robot's life: people come and go, cables are pulled, nodes hang or die, pages are reloaded, stops pressed.
 
 The whole graph runs as `emo-face up` starts it, with a camera over HTTP and the 12-servo rig on an emulated Feetech
-bus, both in this process (emo_face.bench.probes.cables). Meanwhile, over and over:
+bus, both in this process (emo_face.bench.emulated.cables). Meanwhile, over and over:
 
   every second        a page is loaded and its WebSocket opened and closed; a person comes or goes every few seconds
   every 20 s          an emergency stop by service, then its release and enable; what the servos hold is compared
@@ -30,7 +30,7 @@ from typing import Any
 
 import numpy as np
 
-from emo_face.bench.probes.cables import Head, NetworkEye
+from emo_face.bench.emulated.cables import Head, NetworkEye
 from emo_face.bench.probes.child import Child
 from emo_face.bench.probes.life import Visitor, resources
 from emo_face.bench.probes.machine import cpu_seconds, machine

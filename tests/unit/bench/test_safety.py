@@ -7,8 +7,8 @@ import json
 import numpy as np
 import pytest
 
+from emo_face.bench.emulated.servo_bus import FeetechBus
 from emo_face.bench.probes.bad_inputs import try_bad_inputs
-from emo_face.bench.probes.servo_bus import FeetechBus
 from emo_face.bench.probes.stops import trouble
 from emo_face.cli.main import main
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from emo_face.bench.probes.servo_bus import DynamixelBus, FakeBus, FeetechBus
+from emo_face.bench.emulated.servo_bus import DynamixelBus, FakeBus, FeetechBus
 from emo_face.core.paths import share_dir
 from emo_face.face.control.controller import FaceController
 from emo_face.face.control.loop import FixedRateLoop

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from emo_face.bench.probes.cables import Head, NetworkEye
+from emo_face.bench.emulated.cables import Head, NetworkEye
 from emo_face.bench.probes.child import Child
 from emo_face.bench.probes.life import Visitor
 

@@ -16,7 +16,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from functools import cache
 
-from emo_face.bench.probes.servos import ScsServo, Servo, StsServo, XServo
+from emo_face.bench.emulated.servos import ScsServo, Servo, StsServo, XServo
 
 KEPT = 100_000
 

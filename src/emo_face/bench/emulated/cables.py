@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from emo_face.bench.probes.servo_bus import FakeBus, FeetechBus
+from emo_face.bench.emulated.servo_bus import FakeBus, FeetechBus
 from emo_face.core.paths import share_dir
 from emo_face.face.rig import load_rig
 
