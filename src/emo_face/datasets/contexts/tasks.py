@@ -230,4 +230,4 @@ def _expression(record: Record, root: Path, form: Condition, faces: Faces) -> Ex
     answer = expression_answer(context_kind(quote, situation, form.picture), label)
     image, box = (root / record.image, box_of(record)) if form.picture else (None, None)
     turn, face = Turn(form.question(quote, situation), answer), faces.of(record, form.perspective)
-    return Example(f"{record.id}/{form.name}", "expression", (turn,), image, box, label, face)
+    return Example(f"{record.id}/{form.name}", "expression", (turn,), image, box, label, face, form.perspective)

@@ -11,6 +11,7 @@ from emo_face.core.errors import UserError
 from emo_face.datasets.contexts.tasks import LISTENER, label_of_side
 from emo_face.evaluation.contextface import metrics
 from emo_face.evaluation.contextface.predict import CONDITIONS, MASKED, ConditionPredictions, Run, usable
+from emo_face.evaluation.metrics.calibration import top_label
 from emo_face.expression.contextface import prompts
 from emo_face.expression.contextface.prompts import Perspective
 
@@ -76,11 +77,24 @@ def emotion(
     prior = np.bincount(truth_of(train, side), minlength=classes).tolist() if train else None
     scores["baselines"] = metrics.emotion_baselines(truth, classes, prior)
     scores["form"] = 100 * float(said.form.mean())
+    scores["flat"] = 100 * float((said.guess < 0).mean())
+    scores["calibration"] = calibration(truth, said)
     if said.spoken is not None:
         heard = said.spoken
         spoken = metrics.emotion_scores(truth[: len(heard.guess)], heard.guess, classes)
         scores["spoken"] = spoken | {"emitted": 100 * float(heard.emitted.mean())}
     return scores
+
+
+def calibration(truth: Any, said: ConditionPredictions) -> dict[str, Any]:
+    """ECE and reliability bins of the answers that say something; empty if none does."""
+    sure = said.guess >= 0
+    if not sure.any():
+        return {}
+    bins = top_label(truth[sure], said.probabilities[sure])
+    full = bins.count > 0
+    parts = {name: getattr(bins, name)[full].tolist() for name in ("score", "share", "count")}
+    return {"ECE": bins.ece, **parts}
 
 
 def expression(

@@ -25,6 +25,8 @@ from emo_face.runtime.files import replacing
 
 FORMAT = "emo-face-contextface-predictions-1"
 MASKED = " masked"
+FLAT = 1e-9
+"""Probabilities that differ by less are equal."""
 CONDITIONS: dict[str, tuple[Condition, bool]] = {
     **{c.name: (c, False) for c in (SERVED, *FORMS.values())},
     **{name + MASKED: (FORMS[name], True) for name in ("situation", "quote")},
@@ -58,8 +60,9 @@ class ConditionPredictions:
 
     @property
     def guess(self) -> NDArray[np.int64]:
-        """(n,) index of the most likely emotion."""
-        return np.asarray(self.probabilities.argmax(1), np.int64)
+        """(n,) index of the most likely emotion; -1 for a flat answer, which says nothing."""
+        flat = np.ptp(self.probabilities, axis=1) < FLAT
+        return np.where(flat, -1, self.probabilities.argmax(1)).astype(np.int64)
 
 
 @dataclass

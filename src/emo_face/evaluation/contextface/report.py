@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from emo_face.evaluation.contextface.tables import SHORT, paper
-from emo_face.evaluation.multiview.report import STYLE
+from emo_face.evaluation.multiview.report import STYLE, reliability
 
 Row = Sequence[Any]
 
@@ -79,6 +79,10 @@ def _emotion_notes(scores: Mapping[str, Any]) -> list[str]:
         f"n = {scores['n']:,}; F1 by emotion; UAR 95 % bootstrap {low:.2f} to {high:.2f}; the model gives "
         f"{scores['form']:.1f} % of its probability to answers of the expected form."
     ]
+    if scores.get("calibration"):
+        notes.append(f"Expected calibration error of the top emotion {scores['calibration']['ECE']:.3f}.")
+    if scores.get("flat"):
+        notes.append(f"{scores['flat']:.1f} % of the answers are flat (their form is unlikely) and count as wrong.")
     if not scores.get("trained", True):
         notes.append("The model was not trained on this form of the question; a robot does not ask it.")
     if "spoken" in scores:
@@ -181,6 +185,9 @@ def write_html(report: Mapping[str, Any], path: Path) -> Path:
                 body += f"<tr{kind}><td>{html.escape(name)}</td>{cells}</tr>"
         parts.append(f"<table><caption>{html.escape(table.title)}</caption><tr>{head}</tr>{body}</table>")
         parts += [f'<p class="note">{html.escape(note)}</p>' for note in table.notes]
+    for name, scores in report["emotion"].items():
+        if scores.get("calibration"):
+            parts.append(f"<h2>Reliability, {html.escape(name)}</h2>" + reliability(scores["calibration"]))
     parts.append(f'<p class="note">Paper: {html.escape(paper()["source"])}. Marked rows are of this run.</p>')
     path.parent.mkdir(parents=True, exist_ok=True)
     title = "<title>ContextFace evaluation</title>"

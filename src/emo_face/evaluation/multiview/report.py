@@ -42,7 +42,7 @@ def write_html(report: Mapping[str, Any], path: Path) -> Path:
         parts.append(_ablation(tables[key], result, metric))
     sizes = tables["table10"]
     parts.append(_table(sizes["title"], sizes["columns"], sizes["rows"], {"This run": report["data"]}))
-    parts.append("<h2>Calibration</h2>" + _reliability(report["calibration"]["bins"]))
+    parts.append("<h2>Calibration</h2>" + reliability(report["calibration"]["bins"]))
     source = html.escape(tables["source"])
     parts.append(f'<p class="note">Paper: <a href="{source}">{source}</a>.</p>')
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -116,7 +116,7 @@ def _ablation(table: Mapping[str, Any], result: Mapping[str, Sequence[Any]], met
     return _table(table["title"], heads, rows, {})
 
 
-def _reliability(bins: Mapping[str, Sequence[float]]) -> str:
+def reliability(bins: Mapping[str, Sequence[float]]) -> str:
     """An inline SVG: share of positives over mean score, all labels pooled."""
     side = 300
     points = [(40 + side * x, 10 + side * (1 - y)) for x, y in zip(bins["score"], bins["share"], strict=True)]

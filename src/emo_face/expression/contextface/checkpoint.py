@@ -143,6 +143,17 @@ def load_model(folder: Path, base: Any, tokenizer: Any) -> ContextFace:
     return model
 
 
+def put_back(folder: Path, model: ContextFace) -> None:
+    """Load the adapter and head of a saved model into the model that was trained. Raises ModelError if they differ."""
+    put_adapter(model, weights.read_tensors(folder / ADAPTER), folder / ADAPTER)
+    model.head.load_state_dict(weights.read_tensors(folder / HEAD))
+
+
+def set_config(folder: Path, config: ContextFaceConfig, extra: dict[str, Any] | None = None) -> None:
+    """Give a saved model another config (what was fitted after it was trained), and ``extra`` fields of its card."""
+    write_json(folder / CARD, {**read_card(folder), "config": asdict(config), **(extra or {})})
+
+
 def adapter_state(model: ContextFace) -> dict[str, torch.Tensor]:
     """LoRA matrices and token rows, on the CPU."""
     return weights.cpu_copies({n: p for n, p in model.vlm.named_parameters() if p.requires_grad or _is_adapter(n)})

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
+
+import numpy as np
 
 from emo_face.core.arkit import ARKIT_52
 from emo_face.core.errors import ConfigError
+from emo_face.core.numeric import softmax
+from emo_face.core.types import FloatArray
 from emo_face.expression.contextface.conditions import CONDITIONS, known
+from emo_face.expression.contextface.prompts import PERSPECTIVES, Perspective
 from emo_face.face.expressions.basis import COEFFICIENTS, OPEN_BASIS
 from emo_face.face.flame.model import VERSIONS
 from emo_face.face.motion.keyframes import ARKIT_BASIS
@@ -39,7 +45,9 @@ class ContextFaceConfig:
         chat: how turns are wrapped: ``auto`` by the checkpoint's own chat template, or a name in the prompt table.
         system: system prompt; empty for none. image_size: pixels a side; 0 takes the vision encoder's.
         max_tokens: longer prompts are refused, longer training dialogues cut at the end.
-        temperature: of the distribution over emotions, fitted on validation data.
+        temperatures: of the distribution over emotions by perspective, fitted on validation data; 1 if not named.
+        least_emissions: by perspective, the probability of the expected form of answer below which an answer says
+            nothing: what was asked is unlike anything that was validated. 0 if not named.
         conditions: forms of the question that it was trained on; a robot asks no other.
     """
 
@@ -54,7 +62,8 @@ class ContextFaceConfig:
     system: str = ""
     image_size: int = 0
     max_tokens: int = 1536
-    temperature: float = 1.0
+    temperatures: Mapping[str, float] = field(default_factory=dict)
+    least_emissions: Mapping[str, float] = field(default_factory=dict)
     conditions: tuple[str, ...] = tuple(CONDITIONS)
 
     def __post_init__(self) -> None:
@@ -63,8 +72,12 @@ class ContextFaceConfig:
         wanted = tuple(name for name in GROUPS if name in self.groups)
         if "expression" not in self.groups or len(wanted) != len(self.groups) or wanted != tuple(self.groups):
             raise ConfigError(f"groups: expected expression and optionally jaw, eyelids, in order, got {self.groups}")
-        if not self.temperature > 0:
-            raise ConfigError(f"temperature: expected more than 0, got {self.temperature}")
+        for name, values in (("temperatures", self.temperatures), ("least_emissions", self.least_emissions)):
+            for side, value in values.items():
+                if side not in PERSPECTIVES or not (math.isfinite(value) and value >= 0):
+                    raise ConfigError(f"{name}: {side}: expected a perspective and a number from 0, got {value}")
+        if not all(value > 0 for value in self.temperatures.values()):
+            raise ConfigError(f"temperatures: expected more than 0, got {dict(self.temperatures)}")
         try:
             known(self.conditions)
         except ValueError as error:
@@ -73,6 +86,12 @@ class ContextFaceConfig:
             raise ConfigError(f"face_basis: expected one of {', '.join(BASES)}, got {self.face_basis!r}")
         if self.face_basis == ARKIT_BASIS and self.groups != ("expression",):
             raise ConfigError(f"groups: {ARKIT_BASIS} holds jaw and eyelids already, expected expression alone")
+
+    def probabilities(self, log_probs: FloatArray, perspective: Perspective) -> FloatArray:
+        """(k,) calibrated, of the log-probabilities (k,) of whole endings; flat if the form itself is unlikely."""
+        if min(1.0, float(np.exp(log_probs).sum())) < self.least_emissions.get(perspective, 0.0):
+            return np.full(len(log_probs), 1.0 / len(log_probs))
+        return softmax(np.asarray(log_probs, np.float64) / self.temperatures.get(perspective, 1.0))
 
     @property
     def basis(self) -> str:

@@ -18,11 +18,18 @@ import torch
 from torch import Tensor
 
 from emo_face.core.errors import ModelError, UserError
-from emo_face.core.numeric import softmax
 from emo_face.core.types import FloatArray, ImageArray
 from emo_face.expression.contextface.model import ContextFace
 from emo_face.expression.contextface.picture import fingerprint
-from emo_face.expression.contextface.prompts import Perspective, branch_parts, context_kind, expression_question, words
+from emo_face.expression.contextface.prompts import (
+    Perspective,
+    Pieces,
+    Source,
+    branch_parts,
+    context_kind,
+    expression_question,
+    words,
+)
 from emo_face.expression.contextface.tokens import TokenBuilder
 from emo_face.expression.contextface.vision import Eyes
 
@@ -54,7 +61,7 @@ class Answer:
 
     Attributes:
         words: emotion words, in the order of the arrays. log_probs: (k,) of each whole ending, natural logarithm.
-        probabilities: (k,) given that the answer has this form, at the model's temperature; sums to 1.
+        probabilities: (k,) given that the answer has this form, calibrated; sums to 1. Flat if the form is unlikely.
         faces: (k, outputs) true values of each branch.
         tokens: run through the model. reused: taken from the prefix cache.
     """
@@ -140,22 +147,30 @@ class OnePass:
             UserError: nothing is given or the prompt is longer than the model's ``max_tokens``.
             ModelError: the model gave a number that is not finite.
         """
-        image = picture is not None
         try:
-            question = expression_question(quote, situation, image, perspective)
-            source = context_kind(quote, situation, image)
+            question = expression_question(quote, situation, picture is not None, perspective)
+            source = context_kind(quote, situation, picture is not None)
         except ValueError as error:
             raise UserError(str(error)) from None
-        parts = [branch_parts(source, word) for word in words()]
-        prompt = self.builder.prompt(question, parts[0][0])
-        branches = [(*self.builder.body(word), *self.builder.body(tail)) for _, word, tail in parts]
-        branches = [branch[: branch.index(self.model.face_id) + 1] for branch in branches]
-        result: Answer = self.run(prompt, branches, words(), picture)
+        prompt, branches = self.endings(question, source)
+        result: Answer = self.run(prompt, branches, words(), picture, perspective)
         return result
+
+    def endings(self, question: Pieces, source: Source) -> tuple[tuple[int, ...], list[tuple[int, ...]]]:
+        """Ids of the prompt with the lead of the answer, and of each emotion's ending up to ``<FACE>``."""
+        parts = [branch_parts(source, word) for word in words()]
+        branches = [(*self.builder.body(word), *self.builder.body(tail)) for _, word, tail in parts]
+        ends = [branch[: branch.index(self.model.face_id) + 1] for branch in branches]
+        return self.builder.prompt(question, parts[0][0]), ends
 
     @torch.inference_mode()  # type: ignore[untyped-decorator, unused-ignore]
     def run(
-        self, prompt: Sequence[int], branches: Sequence[Sequence[int]], names: Sequence[str], picture: ImageArray | None
+        self,
+        prompt: Sequence[int],
+        branches: Sequence[Sequence[int]],
+        names: Sequence[str],
+        picture: ImageArray | None,
+        perspective: Perspective = "speaker",
     ) -> Answer:
         """One pass over a tokenised prompt and branches that each end in ``<FACE>``; see :meth:`answer`."""
         packed = pack(prompt, branches)
@@ -174,7 +189,7 @@ class OnePass:
         if not (np.isfinite(log_probs).all() and np.isfinite(faces).all()):
             self.forget()
             raise ModelError("ContextFace gave a number that is not finite; check the checkpoint and its precision")
-        weights = softmax(log_probs / self.model.config.temperature)
+        weights = self.model.config.probabilities(log_probs, perspective)
         return Answer(tuple(names), log_probs, weights, faces, tokens=len(packed.ids) - skip, reused=skip)
 
     def forget(self) -> None:

@@ -71,6 +71,7 @@ class Example:
     Attributes:
         task: one of :data:`TASKS`. image: the picture that an image piece stands for. box: the person asked about, px.
         label: of the set :data:`LABEL_SET`, empty if the task has none. target: for the ``<FACE>`` of the answer.
+        perspective: whose emotion and face the answer is about.
     """
 
     id: str
@@ -80,6 +81,7 @@ class Example:
     box: Box | None = None
     label: str = ""
     target: FaceTarget | None = None
+    perspective: Perspective = "speaker"
 
 
 @cache

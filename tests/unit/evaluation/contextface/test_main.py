@@ -106,6 +106,7 @@ def test_a_report_of_known_predictions(tmp_path, capsys):
     assert quote["interval"]["WAR"][0] <= 90 <= quote["interval"]["WAR"][1]
     assert quote["baselines"]["majority"]["WAR"] == pytest.approx(100 / 7)
     assert (quote["spoken"]["n"], quote["spoken"]["emitted"], quote["spoken"]["unparsed"]) == (20, 90, 5)
+    assert quote["calibration"]["ECE"] == pytest.approx(0.2, abs=0.01), "90 % right at a confidence of 70 %"
     rows = report["expression"]["quote"]["rows"]
     errors = {name: row["per_dim_mse"]["value"] for name, row in rows.items()}
     assert errors["ContextFace, map"] == pytest.approx(0.05**2, rel=0.1)
@@ -119,7 +120,17 @@ def test_a_report_of_known_predictions(tmp_path, capsys):
     assert leak["clean"]["WAR"] == 100
     assert leak["bag_of_words"]["UAR"] == 100
     page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
-    for text in ("ContextFace", "Floor (same distribution)", "Leakage", "0.81", "93.21", "4.83", "97.32"):
+    for text in (
+        "Reliability, quote",
+        "reliability diagram",
+        "ContextFace",
+        "Floor (same distribution)",
+        "Leakage",
+        "0.81",
+        "93.21",
+        "4.83",
+        "97.32",
+    ):
         assert text in page, text
     assert "http" not in page, "nothing is fetched"
     assert json.loads((tmp_path / "out" / "report.json").read_text())["split"] == "test"

@@ -119,7 +119,7 @@ def test_hidden_offsets_select_different_states():
 
 def test_temperature_flattens_the_distribution():
     sharp = tiny(config=ContextFaceConfig())
-    flat = tiny(config=ContextFaceConfig(temperature=4.0))
+    flat = tiny(config=ContextFaceConfig(temperatures={"speaker": 4.0}))
     p, q = (world.onepass().answer(quote=QUOTE).probabilities for world in (sharp, flat))
     assert q.max() < p.max()
     np.testing.assert_allclose(q, p**0.25 / (p**0.25).sum(), atol=1e-6)

@@ -86,7 +86,9 @@ def test_train_express_export(files, tmp_path, capsys):
     from emo_face.cli.main import main
 
     assert train(files, tmp_path / "run") == 0
-    assert "joint validation loss" in capsys.readouterr().out
+    said = capsys.readouterr()
+    assert "joint validation loss" in said.out
+    assert "validation answers are too few to calibrate" in said.err
     card = json.loads((tmp_path / "run" / "best" / "contextface.json").read_text())
     assert "image+situation+quote" in card["config"]["conditions"]
     assert not [name for name in card["config"]["conditions"] if name.startswith("listener")], "no reactions in it"

@@ -1,0 +1,106 @@
+"""Temperatures and least emissions are fitted by side, written into the model, and reach what a robot shows."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("transformers")
+pytest.importorskip("peft")
+
+from tinyworld import tiny
+
+from emo_face.core.errors import ConfigError
+from emo_face.core.types import Speech
+from emo_face.evaluation.contextface import predict as cp
+from emo_face.evaluation.contextface.measure import calibration
+from emo_face.expression.contextface import checkpoint
+from emo_face.expression.contextface.backend import ContextFaceExpression
+from emo_face.expression.contextface.config import ContextFaceConfig, from_dict
+from emo_face.expression.contextface.engine import Engine
+from emo_face.expression.contextface.prompts import Example, Turn, expression_answer, expression_question, words
+from emo_face.expression.model import Context
+from emo_face.training.contextface.calibration import Heard, fitted, listen
+
+
+def heard(side, warmth, n=4000, emission=0.9, seed=0):
+    """Answers whose truth is drawn from their distribution at temperature ``warmth``."""
+    rng = np.random.default_rng(seed)
+    logits = rng.normal(0, 3, (n, 7))
+    p = np.exp(logits / warmth)
+    truth = (p.cumsum(1) / p.sum(1, keepdims=True) > rng.random((n, 1))).argmax(1)
+    logs = logits - np.log(np.exp(logits).sum(1, keepdims=True)) + np.log(emission)
+    return Heard(side, logs, truth)
+
+
+def test_each_side_gets_its_own():
+    config, found = fitted(ContextFaceConfig(), [heard("speaker", 2.0), heard("listener", 0.5, emission=0.02)])
+    assert config.temperatures["speaker"] == pytest.approx(2.0, rel=0.05)
+    assert config.temperatures["listener"] == pytest.approx(0.5, rel=0.05)
+    for side in ("speaker", "listener"):
+        assert found[side]["ece_after"] < 0.02 < found[side]["ece_before"]
+    assert config.least_emissions == pytest.approx({"speaker": 0.09, "listener": 0.002})
+    few, said = fitted(ContextFaceConfig(), [heard("speaker", 2.0, n=19)])
+    assert few == ContextFaceConfig()
+    assert said == {"speaker": {"n": 19, "fitted": False}}
+
+
+def test_an_unlikely_form_is_no_answer():
+    config = ContextFaceConfig(temperatures={"listener": 2.0}, least_emissions={"listener": 0.1})
+    likely, unlikely = np.log(np.full(7, 0.1)), np.log(np.full(7, 0.01))
+    likely[2] = unlikely[2] = np.log(0.03)
+    assert np.ptp(config.probabilities(unlikely, "listener")) == 0
+    assert config.probabilities(unlikely, "speaker")[2] == pytest.approx(0.03 / 0.09)
+    p = np.sqrt(np.exp(likely))
+    np.testing.assert_allclose(config.probabilities(likely, "listener"), p / p.sum())
+    for wrong in ({"temperatures": {"speaker": 0.0}}, {"least_emissions": {"me": 0.1}}, {"temperatures": {"me": 1.0}}):
+        with pytest.raises(ConfigError, match=r"temperatures|least_emissions"):
+            ContextFaceConfig(**wrong)
+
+
+def example(side, number):
+    label = words()[number % 7]
+    turn = Turn(expression_question(f"oh {number}", perspective=side), expression_answer("quote", label))
+    return Example(f"{side}{number}", "expression", (turn,), label=label, perspective=side)
+
+
+def test_a_model_listens_to_its_own_questions_and_keeps_what_was_found(tmp_path):
+    world = tiny(config=ContextFaceConfig())
+    examples = [example(side, number) for side in ("speaker", "listener") for number in range(25)]
+    onepass = world.onepass(cache=False)
+    found = listen(onepass, [*examples, Example("s", "situation", ())])
+    assert [(part.side, len(part.truth)) for part in found] == [("speaker", 25), ("listener", 25)]
+    served = onepass.answer("oh 3", perspective="listener")
+    np.testing.assert_allclose(found[1].log_probs[3], served.log_probs, atol=1e-5)
+    folder = checkpoint.save_model(tmp_path / "m", world.model, "backbone")
+    config, report = fitted(world.model.config, found)
+    checkpoint.set_config(folder, config, {"calibration": report})
+    card = checkpoint.read_card(folder)
+    assert card["calibration"]["listener"]["fitted"]
+    assert from_dict(card["config"], "card") == config
+    assert json.dumps(card)
+    again = tiny(config=ContextFaceConfig(), stir=False)
+    checkpoint.put_back(folder, again.model)
+    assert torch.equal(again.model.head.outer.weight, world.model.head.outer.weight)
+
+
+def test_a_flat_answer_leaves_the_face_at_rest_and_counts_as_none():
+    world = tiny(config=ContextFaceConfig(least_emissions={"listener": 0.99}))
+    backend = ContextFaceExpression(Engine(world.model.eval(), world.builder, world.eyes))
+    target = backend.express(Context(1.0, speech=Speech("oh dear", 1.0)), 1.0)
+    assert (target.shown.name, target.confidence, target.text) == ("Neutral", 0.0, "")
+    assert np.abs(target.keyframes[0].coefficients).max() == 0
+    assert np.abs(target.keyframes[0].jaw_pose).max() < 1e-6
+    engine = backend.engine
+    engine.model.config = replace(engine.model.config, least_emissions={})
+    sure = ContextFaceExpression(engine).express(Context(1.0, speech=Speech("oh dear", 1.0)), 1.0)
+    assert sure.confidence > 1 / 7
+    flat = np.full((2, 7), 1 / 7)
+    flat[1] = np.eye(7)[3]
+    said = cp.ConditionPredictions(("a", "b"), flat, flat[:, 0], flat, flat)
+    assert said.guess.tolist() == [-1, 3]
+    assert calibration(np.array([0, 3]), said)["ECE"] == 0
