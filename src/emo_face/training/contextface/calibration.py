@@ -40,7 +40,7 @@ class Heard:
     @property
     def emissions(self) -> FloatArray:
         """(n,) probability of the expected form, in [0, 1]."""
-        return np.minimum(1.0, np.exp(self.log_probs).sum(1))
+        return np.asarray(np.minimum(1.0, np.exp(self.log_probs).sum(1)))
 
 
 def listen(onepass: OnePass, examples: Iterable[Example], wrap: Callable[[Any], Any] = iter) -> list[Heard]:
