@@ -93,6 +93,7 @@ def _train(args: argparse.Namespace) -> None:
     from emo_face.training.contextface.run import ContextFaceRun, prepare_quantised
 
     recipe = recipe_of(args)
+    _model_config(args, {})  # a wrong flag is named before the data are read
     tasks, validation = load_tasks(args, recipe)
     config = _model_config(args, tasks)
     device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
