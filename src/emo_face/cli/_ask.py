@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from emo_face.cli._person import box
 from emo_face.core.errors import UserError
+from emo_face.core.install import how_to_install
 from emo_face.core.types import Face, ImageArray, Person
 
 
@@ -23,7 +24,9 @@ def answer(args: argparse.Namespace, image: ImageArray, people: Sequence[Person]
         raise UserError(f"--max-tokens: expected at least 1, got {args.max_tokens}")
     person = chosen(args, people)
     if find_spec("torch") is None or find_spec("transformers") is None:
-        raise UserError("--ask needs torch and transformers, which the nano tier does not bring: scripts/setup.sh full")
+        raise UserError(
+            f"--ask needs torch and transformers, which the nano tier does not bring: {how_to_install('full')}"
+        )
     from emo_face.perception.multiview.ask import load
 
     asker = load(args.base, args.stage1, args.device)

@@ -9,6 +9,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from emo_face.core.install import how_to_install
+
 ONLY = ("model", "backbone", "image", "box", "situation", "decision", "ask", "quantisation")
 
 
@@ -86,7 +88,7 @@ def _engine(args: argparse.Namespace) -> Any:
 
     absent = [name for name in ("torch", "transformers", "peft") if find_spec(name) is None]
     if absent:
-        raise UserError(f"--tier full needs {absent[0]}, which the nano tier does not bring: scripts/setup.sh full")
+        raise UserError(f"--tier full needs {absent[0]}, which the nano tier does not bring: {how_to_install('full')}")
     from emo_face.expression.contextface.engine import EngineSettings, load_engine
 
     return load_engine(EngineSettings(args.model, args.backbone or "", args.device, "", args.quantisation or "none"))

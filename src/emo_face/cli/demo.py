@@ -4,7 +4,7 @@ camera -> perception -> expression -> face driver run as real lifecycle nodes ov
 http://127.0.0.1:8765. DDS stays on this host; --network opens it.
 
 examples:
-  emo-face demo                                   a portrait that moves, 30 s, results in out/
+  emo-face demo                                   a drawn visitor with three moods and a voice, 30 s, results in out/
   emo-face demo --source 0 --seconds 0            your webcam until Ctrl-C
   emo-face demo --source talk.mp4 --out results   a video; results/demo.{mp4,html,mcap,json}
 """
@@ -16,11 +16,12 @@ import contextlib
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from emo_face.core.errors import ConfigError
-from emo_face.runtime.samples import portrait
+from emo_face.runtime.samples import visitor
 
 IMAGE_TOPIC = "camera/image_raw"
 
@@ -29,7 +30,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--source",
         default="",
-        help="webcam index or device, rtsp:// camera, video, picture or folder (default: a portrait that moves)",
+        help="webcam index or device, rtsp:// camera, video, picture, folder, or a .url file with the address of a "
+        "camera that has a password (default: a drawn visitor)",
     )
     parser.add_argument("--seconds", type=float, default=30.0, help="how long; 0 runs until Ctrl-C (default: 30)")
     parser.add_argument("--out", type=Path, default=Path("out"), help="folder of the results (default: out)")
@@ -37,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--speech",
         type=Path,
-        help="YAML timeline of spoken lines; 'none' for silence (default: config/demo_speech.yaml with the portrait)",
+        help="YAML timeline of spoken lines; 'none' for silence (default: config/demo_scene.yaml with the visitor)",
     )
     parser.add_argument(
         "--set", action="append", default=[], metavar="NODE.PARAM=VALUE", help="set one parameter of one node"
@@ -55,8 +57,8 @@ def up_arguments(args: argparse.Namespace) -> argparse.Namespace:
     settings = [f"face_driver.screen.port={args.port}"]
     source = args.source
     if not source:
-        source = str(portrait())
-        settings.append("camera.picture.pan_zoom=true")
+        source = str(visitor())
+        settings.append("camera.loop=true")
     words = ["--source", source]
     for setting in [*settings, *args.set]:
         words += ["--set", setting]
@@ -64,14 +66,14 @@ def up_arguments(args: argparse.Namespace) -> argparse.Namespace:
 
 
 def load_timeline(path: Path | None, source: str) -> Timeline:
-    """The spoken lines. A real source brings its own speech or silence, so only the portrait has lines by default."""
+    """The spoken lines. A real source brings its own speech or silence, so only the visitor has lines by default."""
     import yaml
 
     from emo_face.core.paths import share_dir
 
     if (path is None and source) or (path is not None and str(path) == "none"):
         return Timeline([], 0.0)
-    path = path or share_dir() / "config" / "demo_speech.yaml"
+    path = path or share_dir() / "config" / "demo_scene.yaml"
     try:
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
         lines = sorted((float(entry["at"]), str(entry["text"])) for entry in raw["lines"])
@@ -186,7 +188,8 @@ def _loop(
             say(line)
         if now - shown >= 0.25:
             shown = now
-            show(view.render(elapsed, seconds, {m.name: m.phase.value for m in supervisor.nodes}))
+            phases = {m.name: m.phase.value for m in supervisor.nodes}
+            show(partial(view.render, elapsed, seconds, phases))
         if supervisor.failed:
             return 1
         if (seconds and elapsed >= seconds) or supervisor.ended("camera"):
@@ -195,22 +198,25 @@ def _loop(
 
 @contextlib.contextmanager
 def _screen() -> Iterator[Any]:
-    """Yields ``show(renderable)``: a live screen in a terminal, one line every five seconds elsewhere."""
+    """Yields ``show(draw)``: a live screen in a terminal, one line every five seconds elsewhere.
+
+    ``draw`` makes what is shown for a width in columns.
+    """
     from rich.console import Console
     from rich.live import Live
 
     console = Console()
     if console.is_terminal:
         with Live(console=console, screen=True, auto_refresh=False) as live:
-            yield lambda picture: live.update(picture, refresh=True)
+            yield lambda draw: live.update(draw(console.width), refresh=True)
         return
     last = float("-inf")
 
-    def show(picture: Any) -> None:
+    def show(draw: Any) -> None:
         nonlocal last
         if time.monotonic() - last >= 5.0:
             last = time.monotonic()
-            console.print(picture)
+            console.print(draw(console.width))
 
     yield show
 

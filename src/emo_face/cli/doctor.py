@@ -17,7 +17,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-OK, NOTE, BAD = "ok", "note", "bad"
+from emo_face.core.install import how_to_install
+
+OK, NOTE, BAD = LEVELS = ("ok", "note", "bad")
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ def libraries() -> Iterator[Finding]:
             version = getattr(importlib.import_module(module), "__version__", "present")
             yield Finding(module, OK, str(version))
         except Exception as error:  # an installed library may fail to import in any way, and that is what we report
-            fix = f"scripts/setup.sh {extra}" if extra else "scripts/setup.sh"
+            fix = how_to_install(extra)
             yield Finding(module, NOTE if extra else BAD, f"does not import ({error})", fix)
 
 
@@ -84,29 +86,25 @@ def ros() -> Iterator[Finding]:
                 module,
                 BAD,
                 f"does not import ({error})",
-                "scripts/setup.sh, or source your ROS and ros2_ws/install/setup.bash",
+                f"{how_to_install()}, or source your ROS and ros2_ws/install/setup.bash",
             )
 
 
 def models() -> Iterator[Finding]:
     """Models: which detector and which emotion model the perception node would use."""
-    from emo_face.core.errors import ModelError
     from emo_face.runtime.store import open_store
 
     store = open_store()
-    for name, essential in (
-        ("nano_face", True),
-        ("nano_text", True),
-        ("open-ict-1", True),
-        ("yolo11n", False),
-        ("yunet", False),
-    ):
-        try:
-            yield Finding(f"model {name}", OK, str(store.resolve(name).path))
-        except ModelError as error:
-            yield Finding(
-                f"model {name}", BAD if essential else NOTE, str(error).split("\n")[0], f"emo-face models pull {name}"
-            )
+    wanted = {"nano_face": BAD, "nano_text": BAD, "open-ict-1": BAD, "yolo11n": NOTE, "yunet": NOTE, "centerface": OK}
+    for name, level in wanted.items():
+        state = store.status(name)
+        if state.state == "ok":
+            yield Finding(f"model {name}", OK, str(state.path))
+        elif level != OK or state.state == "wrong hash":
+            entry = state.entry
+            get = f"emo-face models pull {name}" if entry.url else entry.how
+            found = "not on this machine" if state.state == "missing" else f"{state.path} has the wrong hash: delete it"
+            yield Finding(f"model {name}", max(level, NOTE, key=LEVELS.index), found, get)
 
 
 def gpu() -> Iterator[Finding]:
@@ -138,7 +136,7 @@ def gpu() -> Iterator[Finding]:
 
 
 def _engine_fix(topic: str) -> str:
-    return "pip install 'emo_face[gpu]'" if topic == "engine cuda" else "pip install 'emo_face[tensorrt]'"
+    return how_to_install("gpu" if topic == "engine cuda" else "tensorrt")
 
 
 def _choices() -> Iterator[Finding]:
@@ -185,7 +183,7 @@ def network() -> Iterator[Finding]:
     environment = dict(os.environ)
     keep_local(environment)
     who = scope(environment)
-    fix = "" if who == "this host only" else "unset ROS_* and DDS settings that you do not need; see docs/ros.md"
+    fix = "" if who == "this host only" else "unset ROS_* and DDS settings that you do not need"
     yield Finding("network", NOTE if fix else OK, f"`emo-face up` lets in: {who}", fix)
     for folder in sorted(Path("/proc").glob("[0-9]*"), key=lambda path: int(path.name)):
         try:

@@ -42,6 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--seconds", type=float, default=0.0, help="of a film or camera (default: all of it; camera 10)"
     )
     parser.add_argument("--json", action="store_true", help="print only JSON; draw only with --out")
+    parser.add_argument("--verbose", action="store_true", help="say which optional models are missing, and the fix")
     parser.add_argument("--tier", choices=TIERS, default="nano", help="nano: packaged; full: multi-view (default nano)")
     parser.add_argument("--model", type=Path, metavar="DIR", help="of --tier full: Stage 2 or its export")
     parser.add_argument("--base", type=Path, metavar="DIR", help="InstructBLIP checkpoint, of --tier full and --ask")
@@ -76,6 +77,8 @@ def run(args: argparse.Namespace) -> int:
     seen = look_with(_pipeline(args), image, args.said)
     if not args.json:
         _print(source, seen)
+    for warning in seen.warnings if args.verbose else ():
+        print(f"look: {warning}", file=sys.stderr)
     _draw(args, seen, source)
     if args.ask:
         return _answer(args, image, seen)
@@ -136,8 +139,6 @@ def _print(source: str, seen: LookResult) -> None:
             continue
         for label, p in list(one.probabilities.items())[:SHOWN]:
             print(f"  {label:<14} {p:6.1%}  {'█' * round(BAR * p)}")
-    for warning in seen.warnings:
-        print(f"look: {warning}", file=sys.stderr)
 
 
 def _draw(args: argparse.Namespace, seen: LookResult, source: str) -> None:

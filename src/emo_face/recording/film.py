@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Any
 
 from emo_face.core.errors import UserError
+from emo_face.core.install import how_to_install
 from emo_face.core.types import ImageArray
 
 
@@ -30,7 +31,7 @@ class FilmWriter:
         try:
             import av
         except ImportError:
-            raise UserError(f"{self._path}: a film needs PyAV: scripts/setup.sh demo") from None
+            raise UserError(f"{self._path}: a film needs PyAV: {how_to_install('demo')}") from None
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._container = av.open(str(self._path), "w", format="mp4")

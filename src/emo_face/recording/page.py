@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import textwrap
 from bisect import bisect_right
 from pathlib import Path
 from typing import Any
@@ -11,28 +12,33 @@ import numpy as np
 
 from emo_face.core.arkit import ARKIT_52
 from emo_face.core.errors import UserError
+from emo_face.core.install import how_to_install
 from emo_face.core.labels import label_colour
 from emo_face.core.types import FloatArray
+from emo_face.recording.document import document
+from emo_face.recording.moments import moments
 from emo_face.recording.recording import Recording
 
+LINE = 30  # characters of a spoken line before it is broken
 SHAPE_PERIOD = 0.1  # s; blendshapes are drawn at 10 Hz, else the page grows by megabytes
 
 
-def write_page(recording: Recording, path: Path, summary: dict[str, Any]) -> None:
-    """Write the page. Raises UserError when plotly is missing."""
+def write_page(recording: Recording, path: Path, summary: dict[str, Any], film: str = "") -> None:
+    """Write the page; ``film`` is a file beside it to play in it. Raises UserError when plotly is missing."""
     try:
         import plotly.graph_objects as go
         from plotly.subplots import make_subplots
     except ImportError:
-        raise UserError("the page needs plotly: scripts/setup.sh demo") from None
+        raise UserError(f"the page needs plotly: {how_to_install('demo')}") from None
     start = recording.start
     figure = make_subplots(
-        rows=5,
+        rows=6,
         cols=1,
         shared_xaxes=True,
-        vertical_spacing=0.035,
-        row_heights=[0.17, 0.14, 0.47, 0.12, 0.10],
+        vertical_spacing=0.03,
+        row_heights=[0.07, 0.16, 0.13, 0.44, 0.11, 0.09],
         subplot_titles=(
+            "What was heard",
             "What the person attended to feels (calibrated probability)",
             "What the face shows (strength)",
             "Blendshapes of the robot's face (ARKit-52)",
@@ -40,28 +46,47 @@ def write_page(recording: Recording, path: Path, summary: dict[str, Any]) -> Non
             "Frames dropped in favour of a newer one",
         ),
     )
+    _heard(figure, go, recording, start)
     _person(figure, go, recording, start)
     _shown(figure, go, recording, start)
     _shapes(figure, go, recording, start)
     _latency(figure, go, recording, start)
     _drops(figure, go, recording, start)
-    for said, text in recording.speech:
-        figure.add_vline(x=said - start, line={"width": 1, "dash": "dot", "color": "#888"})
-        figure.add_annotation(
-            x=said - start,
-            y=1.0,
-            yref="y domain",
-            text="“",
-            hovertext=html.escape(text),
-            showarrow=False,
-            font={"size": 22},
-        )
-    figure.update_xaxes(title_text="seconds", row=5, col=1)
+    figure.update_xaxes(title_text="seconds", row=6, col=1)
+    see_through = "rgba(0,0,0,0)"
     figure.update_layout(
-        height=1750, template="plotly_white", margin={"l": 150, "r": 30, "t": 50}, hovermode="x unified"
+        height=1850,
+        template="plotly_white",
+        margin={"l": 150, "r": 30, "t": 50},
+        hovermode="x unified",
+        paper_bgcolor=see_through,
+        plot_bgcolor=see_through,
     )
-    body = figure.to_html(full_html=False, include_plotlyjs=True)
-    path.write_text(_document(body, summary), encoding="utf-8")
+    body = figure.to_html(full_html=False, include_plotlyjs=True, div_id="plots", config={"responsive": True})
+    path.write_text(document(body, summary, moments(recording), film), encoding="utf-8")
+
+
+def _heard(figure: Any, go: Any, recording: Recording, start: float) -> None:
+    """The lines in full, on three levels so that they do not run into each other."""
+    times = [said - start for said, _ in recording.speech]
+    texts = ["<br>".join(textwrap.wrap(html.escape(text, quote=False), LINE)[:3]) for _, text in recording.speech]
+    levels = [-(number % 3) for number in range(len(times))]
+    marks = {"size": 7, "symbol": "triangle-right"}
+    trace = go.Scatter(
+        x=times,
+        y=levels,
+        text=texts,
+        mode="markers+text",
+        textposition="middle right",
+        marker=marks,
+        hoverinfo="skip",
+        showlegend=False,
+        cliponaxis=False,
+    )
+    figure.add_trace(trace, row=1, col=1)
+    figure.update_yaxes(range=[-2.6, 0.6], visible=False, row=1, col=1)
+    for said in times:
+        figure.add_vline(x=said, line={"width": 1, "dash": "dot", "color": "#888"})
 
 
 def _attended(recording: Recording) -> list[tuple[float, FloatArray | None]]:
@@ -96,7 +121,7 @@ def _person(figure: Any, go: Any, recording: Recording, start: float) -> None:
     if any(p is not None for _, p in rows):
         gap = np.full(len(labels), np.nan)  # a hole in the lines
         values = np.array([gap if p is None else p for _, p in rows])
-        _lines(figure, go, 1, labels, [t - start for t, _ in rows], values, legend=True)
+        _lines(figure, go, 2, labels, [t - start for t, _ in rows], values, legend=True)
 
 
 def _shown(figure: Any, go: Any, recording: Recording, start: float) -> None:
@@ -107,8 +132,8 @@ def _shown(figure: Any, go: Any, recording: Recording, start: float) -> None:
         values = [e.strength if e.shown == name else None for e in track]
         times = [e.stamp - start for e in track]
         trace = go.Scatter(x=times, y=values, name=f"shows {name}", mode="lines", line=style)
-        figure.add_trace(trace, row=2, col=1)
-    figure.update_yaxes(range=[0, 1], row=2, col=1)
+        figure.add_trace(trace, row=3, col=1)
+    figure.update_yaxes(range=[0, 1], row=3, col=1)
 
 
 def _shapes(figure: Any, go: Any, recording: Recording, start: float) -> None:
@@ -126,8 +151,8 @@ def _shapes(figure: Any, go: Any, recording: Recording, start: float) -> None:
         colorscale="Magma",
         showscale=False,
     )
-    figure.add_trace(trace, row=3, col=1)
-    figure.update_yaxes(tickfont={"size": 9}, dtick=1, row=3, col=1)
+    figure.add_trace(trace, row=4, col=1)
+    figure.update_yaxes(tickfont={"size": 9}, dtick=1, row=4, col=1)
 
 
 def _latency(figure: Any, go: Any, recording: Recording, start: float) -> None:
@@ -138,8 +163,8 @@ def _latency(figure: Any, go: Any, recording: Recording, start: float) -> None:
             name=name,
             line={"width": 1},
         )
-        figure.add_trace(trace, row=4, col=1)
-    figure.update_yaxes(rangemode="tozero", row=4, col=1)
+        figure.add_trace(trace, row=5, col=1)
+    figure.update_yaxes(rangemode="tozero", row=5, col=1)
 
 
 def _drops(figure: Any, go: Any, recording: Recording, start: float) -> None:
@@ -149,25 +174,7 @@ def _drops(figure: Any, go: Any, recording: Recording, start: float) -> None:
         go.Scatter(
             x=times, y=[int(v.get("frames_dropped", 0)) for _, v in track], name="dropped", line={"shape": "hv"}
         ),
-        row=5,
+        row=6,
         col=1,
     )
-    figure.update_yaxes(rangemode="tozero", row=5, col=1)
-
-
-def _document(body: str, summary: dict[str, Any]) -> str:
-    rows = "".join(f"<tr><th>{html.escape(k)}</th><td>{html.escape(_short(v))}</td></tr>" for k, v in summary.items())
-    return (
-        "<!doctype html><html lang='en'><head><meta charset='utf-8'><title>emo_face: a run</title><style>"
-        "body{font:15px/1.45 system-ui,sans-serif;max-width:1200px;margin:2rem auto;padding:0 1rem;color:#222}"
-        "table{border-collapse:collapse}th{text-align:left;font-weight:600;padding:.15rem 1.2rem .15rem 0;"
-        "vertical-align:top}"
-        "td{font-variant-numeric:tabular-nums;overflow-wrap:anywhere}</style></head><body>"
-        f"<h1>emo_face: a run</h1><table>{rows}</table>{body}</body></html>"
-    )
-
-
-def _short(value: Any) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{k} {v[:12] + '…' if isinstance(v, str) and len(v) > 20 else v}" for k, v in value.items())
-    return str(value)
+    figure.update_yaxes(rangemode="tozero", row=6, col=1)

@@ -23,11 +23,11 @@ def write_report(bag: Path, out: Path, stem: str, peak_rss_mb: float | None = No
     summary = summarise(recording, peak_rss_mb)
     figures = out / f"{stem}.json"
     figures.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
-    page = out / f"{stem}.html"
-    write_page(recording, page, summary)
+    page, film = out / f"{stem}.html", out / f"{stem}.mp4"
+    filmed = video and bool(recording.frames)
+    write_page(recording, page, summary, film.name if filmed else "")
     written = [figures, page]
-    if video and recording.frames:
-        film = out / f"{stem}.mp4"
+    if filmed:
         with bar(f"filming {film} (%)", 100) as tick:
             write_video(recording, film, progress=lambda share: tick(round(100 * share)))
         written.append(film)

@@ -18,6 +18,7 @@ from emo_face.core.types import ImageArray
 from emo_face.face.pictures.sketch import draw_face
 from emo_face.perception.debug import draw
 from emo_face.recording.film import FilmWriter
+from emo_face.recording.moments import teller
 from emo_face.recording.recording import Recording, Scores
 
 HEIGHT = 540  # of the film; the camera side keeps its own aspect
@@ -68,8 +69,8 @@ class Film:
         if shown is not None:
             feels = f"{shown.person_emotion} {shown.confidence:.0%}" if shown.person_emotion else "unknown"
             shows = f"{shown.shown} {shown.strength:.0%}" if shown.strength > 0 else shown.shown
-            if shown.person_id:
-                _write(picture, f"the person feels: {feels}", (left_width + 16, HEIGHT - 44))
+            if who := teller(shown):
+                _write(picture, f"{who} feels: {feels}", (left_width + 16, HEIGHT - 44))
             _write(picture, f"the face shows: {shows}", (left_width + 16, HEIGHT - 16))
         if scores is not None:
             _write(picture, f"camera to scores {scores.latency * 1e3:.0f} ms", (left_width + 16, 30), 0.5)

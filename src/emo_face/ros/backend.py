@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from emo_face.core.errors import ConfigError
+from emo_face.core.install import how_to_install
 
 
 @contextmanager
@@ -21,5 +22,5 @@ def needs_extra(extra: str) -> Iterator[None]:
         if (error.name or "").startswith("emo_face"):
             raise
         raise ConfigError(
-            f"this backend needs {error.name}: scripts/setup.sh {extra}, or choose the nano backend"
+            f"this backend needs {error.name}: {how_to_install(extra)}, or choose the nano backend"
         ) from None

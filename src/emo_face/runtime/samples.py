@@ -1,6 +1,7 @@
 """Pictures that are in the package, so that every example and benchmark runs anywhere.
 
-Eileen Collins, NASA, public domain (also scikit-image's ``data.astronaut``).
+``astronaut.jpg``: Eileen Collins, NASA, public domain (also scikit-image's ``data.astronaut``). ``visitor.mp4``: drawn
+by ``export/build_visitor.py`` from ICT-FaceKit light (USC ICT, MIT).
 """
 
 from __future__ import annotations
@@ -20,6 +21,11 @@ COLUMNS, ROWS, WIDTH, HEIGHT = 3, 2, 640, 480
 def portrait() -> Path:
     """A picture file with one person, 512 x 512."""
     return data_file("samples/astronaut.jpg")
+
+
+def visitor() -> Path:
+    """A film of 30 s, 640 x 480, of one drawn person who does what ``config/demo_scene.yaml`` says."""
+    return data_file("samples/visitor.mp4")
 
 
 def group() -> ImageArray:

@@ -45,6 +45,8 @@ def open_source(
 ) -> Source:
     """Open a webcam index or device, a network camera, a video, a picture, or a folder of pictures.
 
+    A file ``NAME.url`` holds the address of a network camera: a password in it is in no process list.
+
     Args:
         width, height: pixels asked of a webcam or scaled and cut to; 0 follows from the other or the source.
         pan_zoom: move over a picture.
@@ -57,6 +59,8 @@ def open_source(
     if is_network(text):
         return NetworkCamera(text, size)
     path = Path(text).expanduser()
+    if path.suffix.lower() == ".url" and path.is_file():
+        return NetworkCamera(_address(path), size)
     if text.isdecimal() or text.startswith("/dev/") or path.is_char_device():
         return Webcam(text if text.isdecimal() else str(path), width, height)
     if not path.exists():
@@ -69,3 +73,12 @@ def open_source(
     if is_picture(path):
         return Still(path, size, pan_zoom, frame_rate or PICTURE_RATE)
     return Video(path, size)
+
+
+def _address(path: Path) -> str:
+    """The address in a ``.url`` file: its first line, or the ``URL=`` of a desktop's shortcut."""
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    found = next((line.removeprefix("URL=").strip() for line in lines if is_network(line.removeprefix("URL="))), "")
+    if not found:
+        raise SourceError(f"source {path}: expected the address of a network camera in it, such as rtsp://...")
+    return found

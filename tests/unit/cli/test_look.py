@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 
 import cv2
 import numpy as np
 import pytest
 
-from emo_face.api.look import look
+from emo_face.api.look import look, nano_model, nano_pipeline
 from emo_face.cli.main import main
 from emo_face.runtime import samples
 
@@ -34,6 +35,15 @@ def test_without_a_source_the_packaged_portrait_is_read_and_drawn(tmp_path, caps
     drawn, plain = cv2.imread(str(tmp_path / "astronaut_look.png")), cv2.imread(str(samples.portrait()))
     assert drawn.shape == plain.shape
     assert (drawn != plain).any()
+
+
+def test_what_is_optional_is_told_when_asked(monkeypatch, tmp_path, capsys):
+    monkeypatch.delenv("EMO_FACE_MODELS")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    for kept in (nano_pipeline, nano_model):
+        monkeypatch.setattr(f"emo_face.api.look.{kept.__name__}", cache(kept.__wrapped__))
+    assert said(capsys)[2] == "drawn: astronaut_look.png\n"
+    assert "look: no YuNet" in said(capsys, "--verbose")[2]
 
 
 def test_json_is_what_the_library_says_and_draws_nothing(tmp_path, assets, capsys):

@@ -90,7 +90,7 @@ def test_without_model_files_the_cascade_stands_in_and_says_so(assets: Path, tmp
     parts = build_detectors(ModelStore(entries, tmp_path))
     assert parts.bodies is None
     assert parts.faces.name == "haar"
-    assert any("emo-face export yolo" in text for text in parts.warnings)
+    assert any("emo-face models pull yolo11n" in text for text in parts.warnings)
     assert any("emo-face models pull yunet" in text for text in parts.warnings)
     frame = cv2.imread(str(assets / "images/london/001_neutral.jpg"))
     faces = parts.faces.detect(frame)

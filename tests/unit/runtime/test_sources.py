@@ -239,3 +239,16 @@ def test_a_copied_folder_plays(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"a_broken\.jpg"):
         source.read()
     assert [source.read() is None for _ in range(3)] == [False, False, True]
+
+
+@pytest.mark.parametrize(
+    "text", ["rtsp://me:sesame@127.0.0.1:9/1\n", "[InternetShortcut]\nURL=rtsp://me:sesame@127.0.0.1:9/1"]
+)
+def test_an_address_with_a_password_is_read_from_a_file(tmp_path, text):
+    path = tmp_path / "camera.url"
+    path.write_text(text)
+    with pytest.raises(SourceError, match=r"network camera rtsp://me:\*\*\*@127\.0\.0\.1:9/1:"):
+        open_source(str(path))
+    path.write_text("talk.mp4")
+    with pytest.raises(SourceError, match=r"camera\.url: expected the address of a network camera in it"):
+        open_source(str(path))

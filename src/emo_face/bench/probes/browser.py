@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from emo_face.core.errors import UserError
+from emo_face.core.install import how_to_install
 from emo_face.core.labels import basic7
 from emo_face.core.types import FloatArray
 
@@ -86,7 +87,7 @@ def browser() -> Iterator[Any]:
     try:
         from selenium import webdriver
     except ImportError:
-        raise UserError("selenium is missing: scripts/setup.sh test") from None
+        raise UserError(f"selenium is missing: {how_to_install('test')}") from None
     options = webdriver.ChromeOptions()
     options.binary_location = chromium
     for flag in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from emo_face.core.errors import UserError
+from emo_face.core.install import how_to_install
 from emo_face.datasets.annotate.provider import Reply, Request
 
 
@@ -28,7 +29,7 @@ class LocalProvider:
             import torch
             from transformers import AutoModelForImageTextToText, AutoProcessor
         except ImportError:
-            raise UserError("--provider local needs torch and transformers: scripts/setup.sh train") from None
+            raise UserError(f"--provider local needs torch and transformers: {how_to_install('train')}") from None
         if not (folder / "config.json").is_file():
             raise UserError(f"{folder}: no config.json; --model must be the folder of a saved image-text model")
         try:

@@ -7,6 +7,7 @@ pose and background are random. How the randomness is drawn lives in :mod:`emo_f
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -52,18 +53,19 @@ class Render:
 class HeadRenderer:
     """Draws the ICT head; one instance is reused for all pictures."""
 
-    def __init__(self, folder: Path, size: int = 128) -> None:
+    def __init__(self, folder: Path, size: int = 128, without: Sequence[str] = SKIPPED) -> None:
         """Load the head.
 
         Args:
             folder: holds ``ict_facekit_light_expressions.npz``.
             size: side of the square picture in pixels.
+            without: materials that are not drawn.
 
         Raises:
             ModelError: the head file is missing or damaged.
         """
         head = load_ict(folder)
-        keep = ~np.isin(head.quad_material, [head.materials.index(name) for name in SKIPPED])
+        keep = ~np.isin(head.quad_material, [head.materials.index(name) for name in without])
         self.size = size
         self.rest = head.vertices.astype(np.float32)
         self.quads = head.quads[keep]

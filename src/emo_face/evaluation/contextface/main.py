@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 
 from emo_face.core.errors import UserError
+from emo_face.core.install import how_to_install
 from emo_face.core.numeric import json_ready
 from emo_face.datasets.contexts.tasks import boxed
 from emo_face.evaluation.contextface import metrics
@@ -137,7 +138,7 @@ def _ask(args: argparse.Namespace, folder: Path, people: Sequence[Any], names: S
     from importlib.util import find_spec
 
     if find_spec("torch") is None:
-        raise UserError("evaluating ContextFace needs torch: scripts/setup.sh train")
+        raise UserError(f"evaluating ContextFace needs torch: {how_to_install('train')}")
     if not names:
         raise UserError("no condition can be evaluated: the records have neither texts nor (with --root) pictures")
     from emo_face.evaluation.contextface.predict import predict

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from emo_face.core.errors import UserError
+from emo_face.core.install import how_to_install
 from emo_face.core.types import FloatArray
 from emo_face.evaluation.metrics.calibration import top_label
 from emo_face.evaluation.metrics.single_label import Labels, accuracy, confusion, macro_f1
@@ -104,5 +105,5 @@ def _pyplot() -> Any:
     try:
         from matplotlib import figure
     except ImportError:
-        raise UserError("reports need matplotlib: install it by `scripts/setup.sh eval`") from None
+        raise UserError(f"reports need matplotlib: {how_to_install('eval')}") from None
     return figure

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emo_face.core.errors import UserError
+from emo_face.core.install import how_to_install
 from emo_face.core.types import Array, FloatArray
 
 Labels = NDArray[np.integer[Any]]
@@ -70,7 +71,7 @@ def sklearn_metrics() -> Any:
     try:
         from sklearn import metrics
     except ImportError:
-        raise UserError("evaluation needs scikit-learn: scripts/setup.sh eval") from None
+        raise UserError(f"evaluation needs scikit-learn: {how_to_install('eval')}") from None
     return metrics
 
 

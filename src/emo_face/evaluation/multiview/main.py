@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from emo_face.core.errors import UserError
+from emo_face.core.install import how_to_install
 from emo_face.core.labels import label_set
 from emo_face.core.numeric import json_ready
 from emo_face.evaluation.metrics import multilabel
@@ -66,7 +67,7 @@ def run(args: argparse.Namespace, ablate: Ablate | None = None) -> int:
     from importlib.util import find_spec
 
     if find_spec("torch") is None:
-        raise UserError("evaluating the multi-view head needs torch: scripts/setup.sh full")
+        raise UserError(f"evaluating the multi-view head needs torch: {how_to_install('full')}")
     report = evaluate(args, ablate)
     if args.out is not None:
         from emo_face.evaluation.multiview.report import write_html

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 
 from emo_face.core.errors import ConfigError
+from emo_face.core.install import how_to_install
 from emo_face.core.types import Array
 from emo_face.face.drivers.base import DriverError, Feedback, MissingLibrary, check_number
 from emo_face.face.drivers.stop_report import StopReport, StopState
 
-INSTALL = "the pca9685 driver needs its library: scripts/setup.sh pca9685"
+INSTALL = f"the pca9685 driver needs its library: {how_to_install('pca9685')}"
 SLEEP = 0x10
 """Bit of register MODE1 (NXP PCA9685, table 5): oscillator off, no output can pulse until somebody wakes the chip."""
 # what the libraries raise for a board or a bus that is not there

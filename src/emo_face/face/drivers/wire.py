@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from emo_face.core.install import how_to_install
 from emo_face.face.drivers.base import DriverError, Interrupted, MissingLibrary
 
 READ, WRITE, SYNC_READ, SYNC_WRITE = 0x02, 0x03, 0x82, 0x83
@@ -234,7 +235,7 @@ def serial_library() -> Any:
     try:
         import serial
     except ImportError:
-        raise MissingLibrary("servo buses need pyserial: scripts/setup.sh feetech (or dynamixel)") from None
+        raise MissingLibrary(f"servo buses need pyserial: {how_to_install('feetech')}") from None
     return serial
 
 

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from emo_face.core.arkit import ARKIT_52, ARKIT_INDEX
 from emo_face.core.errors import ModelError, UserError
+from emo_face.core.install import how_to_install
 from emo_face.core.labels import basic7
 from emo_face.core.numeric import softmax
 from emo_face.core.paths import share_dir
@@ -165,7 +166,7 @@ class BlendshapeReader:
             import mediapipe as mp
             from mediapipe.tasks.python import BaseOptions, vision
         except ImportError:
-            raise UserError("blendshapes need MediaPipe: scripts/setup.sh mediapipe") from None
+            raise UserError(f"blendshapes need MediaPipe: {how_to_install('mediapipe')}") from None
         self._image: Any = mp.Image
         self._format: Any = mp.ImageFormat.SRGB
         options = vision.FaceLandmarkerOptions(

@@ -11,6 +11,7 @@ import importlib
 from dataclasses import dataclass
 from typing import Any
 
+from emo_face.core.install import how_to_install
 from emo_face.runtime.engines.base import DeviceError, EngineUnavailable, OutOfMemory
 
 DRIVER = "libcuda.so.1"
@@ -35,7 +36,7 @@ def bindings() -> Any:
     try:
         return importlib.import_module("cuda.bindings.runtime")
     except ImportError:
-        raise EngineUnavailable("cuda-python is not installed: pip install 'emo_face[tensorrt]'") from None
+        raise EngineUnavailable(f"cuda-python is not installed: {how_to_install('tensorrt')}") from None
 
 
 def driver() -> None:

@@ -13,10 +13,13 @@ Change = Callable[[bytes], bytes]
 GRAPH, INPUT, OUTPUT, VALUE_INFO = 7, 11, 12, 13
 SHAPE = (2, 1, 2)  # from a ValueInfoProto to its shape
 LENGTH, DIM = 2, 1
+ONE = b"\x08\x01"  # a dimension of 1
 
 
 def free_sides(model: bytes) -> bytes:
-    """The same model whose (n, c, h, w) inputs take any height and width; its outputs' middle axes follow.
+    """The same model whose (n, c, h, w) inputs take any height and width, and any number if more than one was fixed.
+
+    Its outputs' axes follow: height and width of a map, the middle ones of other outputs.
 
     Raises:
         ValueError: these are not the bytes of an ONNX model.
@@ -32,12 +35,17 @@ def free_sides(model: bytes) -> bytes:
 
 def _free_input(shape: bytes) -> bytes:
     dims = _dims(shape)
-    return shape if len(dims) != 4 else _shape([*dims[:2], b"\x12\x06height", b"\x12\x05width"])
+    if len(dims) != 4:
+        return shape
+    number = dims[0] if dims[0] == ONE else b"\x12\x05batch"
+    return _shape([number, dims[1], b"\x12\x06height", b"\x12\x05width"])
 
 
 def _free_output(shape: bytes) -> bytes:
     """What a fixed export states is wrong once its input is free; an empty dimension is an unknown one."""
     dims = _dims(shape)
+    if len(dims) == 4:
+        return _shape([b"", dims[1], b"", b""])
     return shape if len(dims) < 3 else _shape([dims[0], *[b""] * (len(dims) - 2), dims[-1]])
 
 

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from emo_face.core.errors import ModelError
+from emo_face.core.install import how_to_install
 from emo_face.runtime.engines.base import Array, DeviceError, EngineUnavailable, OutOfMemory, TensorSpec
 from emo_face.runtime.engines.libraries import missing
 from emo_face.runtime.engines.onnx_bytes import free_sides as free
@@ -171,7 +172,7 @@ def check_provider(provider: Provider) -> None:
     """Raises EngineUnavailable where this onnxruntime was built without ``provider`` or libraries are missing."""
     if _full(provider) not in available_providers():
         raise EngineUnavailable(
-            f"this onnxruntime is built without {provider}: pip uninstall onnxruntime; pip install 'emo_face[gpu]'"
+            f"this onnxruntime is built without {provider}: pip uninstall onnxruntime; {how_to_install('gpu')}"
         )
     if absent := lacking(provider):
         raise EngineUnavailable(f"onnxruntime's {provider} provider lacks {', '.join(absent)}")

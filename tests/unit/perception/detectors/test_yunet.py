@@ -14,9 +14,12 @@ import pytest
 
 from emo_face.cli import doctor
 from emo_face.core.errors import ModelError
+from emo_face.core.types import Box
 from emo_face.perception import detect_face
 from emo_face.perception.build import DetectorSettings, build_detectors
-from emo_face.perception.detect_face import HaarFaceDetector, YuNetFaceDetector
+from emo_face.perception.detect_face import HaarFaceDetector, YuNetFaceDetector, one_each
+from emo_face.runtime.samples import portrait
+from emo_face.runtime.stills import PanZoom, Still
 from emo_face.runtime.store import ModelStore, open_store
 
 PICTURES = (
@@ -89,3 +92,22 @@ def test_doctor_names_what_is_missing_and_the_command(old: None) -> None:
 
 def test_doctor_is_content_with_a_wheel() -> None:
     assert {finding.level for finding in doctor.opencv()} == {doctor.OK}
+
+
+def test_a_pattern_on_the_shirt_is_no_second_person() -> None:
+    """Weights and boxes that OpenCV 4's cascade gave for a portrait (one person) and for three astronauts."""
+    one = [(Box(128, 53, 114, 114), 4.23), (Box(254, 125, 146, 146), 1.62)]
+    assert one_each(one) == [one[0][0]]
+    beside = [(Box(210, 59, 114, 114), 7.35), (Box(334, 126, 160, 160), 2.52)]
+    assert one_each(beside[::-1]) == [beside[0][0]]
+    crew = [(Box(60, 90, 80, 80), 4.28), (Box(260, 60, 80, 80), 5.52), (Box(440, 100, 80, 80), 3.58)]
+    assert len(one_each(crew)) == 3, "people beside each other are as sure as each other"
+    assert one_each([]) == []
+
+
+def test_a_portrait_is_one_person_wherever_the_camera_pans() -> None:
+    source = Still(portrait(), (0, 0), PanZoom(), 30.0)
+    views = [source.read() for _ in range(360)][::18]
+    counts = [len(HaarFaceDetector().detect(view)) for view in views]
+    assert max(counts) == 1
+    assert sum(counts) >= 18

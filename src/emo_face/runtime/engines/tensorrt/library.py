@@ -8,6 +8,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Any
 
+from emo_face.core.install import how_to_install
 from emo_face.runtime.engines.base import EngineUnavailable
 from emo_face.runtime.engines.cuda import Device, device
 
@@ -41,7 +42,7 @@ def tensorrt() -> TensorRT:
     try:
         module = importlib.import_module("tensorrt")
     except ModuleNotFoundError:
-        raise EngineUnavailable("tensorrt is not installed: pip install 'emo_face[tensorrt]'") from None
+        raise EngineUnavailable(f"tensorrt is not installed: {how_to_install('tensorrt')}") from None
     except (ImportError, OSError) as error:  # a library that the wheel links
         raise EngineUnavailable(f"tensorrt does not load: {error}") from None
     version = str(module.__version__)
