@@ -16,7 +16,8 @@ from emo_face.core.types import Emotion, ExpressionTarget, FloatArray, Keyframe
 from emo_face.expression.model import Context, ExpressionModel
 from emo_face.expression.policy import Camera, Perspective, eyes_of, load_perspectives
 from emo_face.expression.shown import shown_of
-from emo_face.expression.words import BASIC_OF, FINE, felt, strength_of
+from emo_face.expression.timed import Onset, lasting, timed
+from emo_face.expression.words import BASIC_OF, FINE, felt, strength_of, timing_of
 from emo_face.face.expressions.basis import Basis, FaceCode, open_basis
 from emo_face.face.expressions.facs import Facs, default_facs, load_facs
 
@@ -34,6 +35,7 @@ class PrototypeSettings:
         intensity: [0, 1] factor on every expression; 0 keeps the face at rest.
         valid_for: seconds after the stamp for which a driver may show the target.
         mirror_person: copy the person's own ARKit activations in ``mirror`` where they are measured.
+        timed: words are answered by a face that comes, stays and goes.
         camera: for the gaze towards the person.
         facs_file, perspectives_file: the user's own tables; the packaged ones if empty.
     """
@@ -45,6 +47,7 @@ class PrototypeSettings:
     camera: Camera = field(default_factory=Camera)
     facs_file: str = ""
     perspectives_file: str = ""
+    timed: bool = False
 
     def __post_init__(self) -> None:
         if not 0 <= self.intensity <= 1:
@@ -78,6 +81,7 @@ class PrototypeExpression(ExpressionModel):
         self._basis = basis or open_basis()
         self.basis = self._basis.name
         self.hashes: Mapping[str, str] = self._basis.hashes
+        self._onset = Onset()
 
     def express(self, context: Context, now: float) -> ExpressionTarget:
         """See :meth:`emo_face.expression.model.ExpressionModel.express`.
@@ -90,19 +94,25 @@ class PrototypeExpression(ExpressionModel):
         shown = shown_of(mixture, self.settings.intensity)
         face = self._face(mixture, feels, seen.arkit if seen is not None else None)
         code = self._basis.encode(face)
+        frames: tuple[Keyframe, ...] = (held(code),)
+        start, valid_for = None, self.settings.valid_for
+        if self.settings.timed and context.speech is not None:
+            frames, start = timed(code, timing_of(mixture)), self._onset.of(context.speech, now)
+            valid_for = lasting(start, frames, context.stamp, valid_for)
         return ExpressionTarget(
             stamp=context.stamp,
             person_id=seen.person.person_id if seen is not None else "",
             perspective=self.settings.perspective,
             feels=feels,
             shown=shown,
-            keyframes=(held(code),),
+            keyframes=frames,
             basis=self.basis,
-            gaze=self._gaze(context),
+            gaze=gaze_at(context, self.settings.camera),
             confidence=self._confidence(feels),
-            valid_for=self.settings.valid_for,
+            valid_for=valid_for,
             source=self.name,
             words=context.speech,
+            start=start,
         )
 
     def arkit(self, emotion: Emotion, spoken: bool = False, own: FloatArray | None = None) -> FloatArray:
@@ -162,11 +172,12 @@ class PrototypeExpression(ExpressionModel):
             return 0.0
         return float(_usable(feels.probabilities).max()) * self._trust(feels)
 
-    def _gaze(self, context: Context) -> FloatArray:
-        eyes = eyes_of(context.followed.person) if context.followed is not None else None
-        if eyes is None or context.scene is None:
-            return np.zeros(2)
-        return self.settings.camera.gaze(eyes, context.scene.width, context.scene.height)
+
+def gaze_at(context: Context, camera: Camera) -> FloatArray:
+    """(2,) rad, yaw and pitch towards the eyes of the person who is followed; ahead if nobody is."""
+    seen, scene = context.followed, context.scene
+    eyes = eyes_of(seen.person) if seen is not None else None
+    return np.zeros(2) if eyes is None or scene is None else camera.gaze(eyes, scene.width, scene.height)
 
 
 def held(code: FaceCode) -> Keyframe:

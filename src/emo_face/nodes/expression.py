@@ -102,7 +102,7 @@ class ExpressionNode(EmoNode):
         if isinstance(self._model, PrototypeExpression):
             self._model = expression_model(values, self._engines)
         elif self._model is not None:  # ContextFace's weights stay
-            manners = {name: values[name] for name in ("perspective", "intensity", "valid_for")}
+            manners = {name: values[name] for name in ("perspective", "intensity", "valid_for", "timed")}
             self._model.settings = replace(self._model.settings, **manners)  # type: ignore[attr-defined]
         self._limits, self._window.settings = limits, window
 

@@ -458,3 +458,30 @@ def test_a_mistake_in_the_table_is_named(tmp_path: Path, old: str, new: str, mes
     path.write_text(before + new + after)
     with pytest.raises(ConfigError, match=message):
         load_perspectives(default_facs(), path)
+
+
+# --- timed ----------------------------------------------------------------------------------------------------------
+
+
+def test_words_are_answered_by_a_face_that_comes_and_goes() -> None:
+    from emo_face.face.motion.motion import FaceMotion
+    from emo_face.face.motion.player import Bases, FacePlayer
+
+    model = PrototypeExpression(PrototypeSettings("mirror", timed=True, intensity=1.0))
+    speech = Speech("We won!", 9.9)
+    context = Context(10.0, scene(10.0, seen("p1", "Happy")), seen("p1", "Happy"), speech)
+    target = model.express(context, 10.0)
+    assert target.start == 10.0
+    player, smile = FacePlayer(FaceMotion(0.02, layers=()), Bases()), ARKIT_INDEX["mouthSmileLeft"]
+    faces = []
+    for step in range(220):  # the node publishes ten times a second, and the driver goes on
+        now = 10.0 + 0.02 * step
+        if step % 5 == 0:
+            later = model.express(replace(context, stamp=now), now)
+            assert later.start == 10.0
+            assert player.show(later, 0.0, now) == ""
+        faces.append(player.tick(now)[smile])
+    assert np.argmax(faces) * 0.02 < 2.5
+    assert faces[-1] < 0.5 * max(faces)
+    assert max(faces) > 0.4
+    assert len(model.express(replace(context, speech=None), 15.0).keyframes) == 1

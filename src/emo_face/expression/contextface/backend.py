@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,11 @@ from emo_face.expression.contextface.config import ContextFaceConfig
 from emo_face.expression.contextface.onepass import DECISIONS, Answer
 from emo_face.expression.contextface.picture import HeldPicture, SeenPicture
 from emo_face.expression.model import Context, ExpressionModel
-from emo_face.expression.policy import Camera, eyes_of
-from emo_face.expression.prototypes import PrototypeExpression, PrototypeSettings, held
+from emo_face.expression.policy import Camera
+from emo_face.expression.prototypes import PrototypeExpression, PrototypeSettings, gaze_at, held
 from emo_face.expression.shown import shown_of
+from emo_face.expression.timed import Onset, lasting, timed
+from emo_face.expression.words import timing_of
 from emo_face.face.expressions.basis import FaceCode, open_basis
 from emo_face.face.motion.keyframes import ARKIT_BASIS
 from emo_face.runtime.engines.select import Engines
@@ -39,7 +41,7 @@ class ContextFaceSettings:
         decision: ``map`` the most likely emotion's face, ``mean`` all weighted.
         image_period: seconds between two pictures; in between the scene's tokens are reused and only speech is new.
             0 takes every picture, a negative number none.
-        intensity, valid_for, camera: as for the prototypes.
+        intensity, valid_for, timed, camera: as for the prototypes.
     """
 
     perspective: str = "listener"
@@ -47,6 +49,7 @@ class ContextFaceSettings:
     image_period: float = 2.0
     intensity: float = 0.8
     valid_for: float = 1.0
+    timed: bool = False
     camera: Camera = field(default_factory=Camera)
 
     def __post_init__(self) -> None:
@@ -76,12 +79,13 @@ class ContextFaceExpression(ExpressionModel):
         self.warning = ""
         own = self.settings
         self._rest = rest or PrototypeExpression(
-            PrototypeSettings(own.perspective, own.intensity, own.valid_for, camera=own.camera)
+            PrototypeSettings(own.perspective, own.intensity, own.valid_for, camera=own.camera, timed=own.timed)
         )
         # the emotion is the robot's already: it is shown, not answered once more
         self._mouth = PrototypeExpression(PrototypeSettings("mirror", own.intensity, own.valid_for))
         self.look = HeldPicture()
         self._last: tuple[Any, Answer] | None = None
+        self._onset = Onset()
 
     def express(self, context: Context, now: float) -> ExpressionTarget:
         """See :meth:`emo_face.expression.model.ExpressionModel.express`.
@@ -103,7 +107,11 @@ class ContextFaceExpression(ExpressionModel):
         else:
             answer = self.ask(quote, look=look)
             self._last = (key, answer)
-        return self.target(answer, context, self._kind(quote, "", look))
+        target = self.target(answer, context, prompts.context_kind(quote, "", look is not None))
+        if not self.settings.timed or context.speech is None:
+            return target
+        start = self._onset.of(context.speech, now)
+        return replace(target, start=start, valid_for=lasting(start, target.keyframes, context.stamp, target.valid_for))
 
     def ask(
         self, quote: str = "", situation: str = "", look: SeenPicture | None = None, perspective: str = ""
@@ -147,15 +155,17 @@ class ContextFaceExpression(ExpressionModel):
         strength = strength if shares else 0.0  # a flat answer has no face
         code = self._code(face, probabilities if not emotion else _one(self._labels.labels, top), strength)
         feels = self._feels(side, probabilities, context)
+        wanted = self.settings.timed and context.speech is not None
+        frames = timed(code, timing_of(shares)) if wanted else (held(code),)
         return ExpressionTarget(
             stamp=context.stamp,
             person_id=context.followed.person.person_id if context.followed else "",
             perspective=side,
             feels=feels,
             shown=shown_of(shares, strength),
-            keyframes=(held(code),),
+            keyframes=frames,
             basis=self.basis,
-            gaze=self._gaze(context),
+            gaze=gaze_at(context, self.settings.camera),
             confidence=float(probabilities[self._labels.index(top)]) if top else 0.0,
             valid_for=self.settings.valid_for,
             source=self.name,
@@ -203,9 +213,6 @@ class ContextFaceExpression(ExpressionModel):
     def _side(self) -> prompts.Perspective:
         return side_of(self.settings.perspective)
 
-    def _kind(self, quote: str, situation: str, look: SeenPicture | None) -> str:
-        return prompts.context_kind(quote, situation, look is not None)
-
     def _code(self, face: FloatArray, probabilities: FloatArray, strength: float) -> FaceCode:
         """Coefficients from the head; jaw and lids too where it has them, else from the emotions' prototypes."""
         if self.basis == ARKIT_BASIS:
@@ -220,13 +227,6 @@ class ContextFaceExpression(ExpressionModel):
         angle = float(np.linalg.norm(jaw))
         jaw = jaw * min(1.0, MAX_JAW / angle) if angle > 0 else jaw
         return FaceCode(strength * parts["expression"], jaw, np.clip(lids, 0.0, 1.0), np.zeros(2))
-
-    def _gaze(self, context: Context) -> FloatArray:
-        seen, scene = context.followed, context.scene
-        eyes = eyes_of(seen.person) if seen is not None else None
-        if eyes is None or scene is None:
-            return np.zeros(2)
-        return self.settings.camera.gaze(eyes, scene.width, scene.height)
 
 
 def side_of(perspective: str) -> prompts.Perspective:
@@ -284,6 +284,7 @@ def build_backend(values: Mapping[str, Any], engines: Engines) -> ContextFaceExp
         image_period=float(values["contextface.image_period"]),
         intensity=float(values["intensity"]),
         valid_for=float(values["valid_for"]),
+        timed=bool(values["timed"]),
         camera=camera,
     )
     rest = PrototypeExpression(
@@ -295,6 +296,7 @@ def build_backend(values: Mapping[str, Any], engines: Engines) -> ContextFaceExp
             camera,
             str(values["facs_file"]),
             str(values["perspectives_file"]),
+            settings.timed,
         )
     )
     return ContextFaceExpression(engine, settings, rest)

@@ -159,6 +159,27 @@ class TestExpress:
         if basis == "arkit-52":
             assert np.median(face) == pytest.approx(0.5, abs=0.1)
 
+    def test_a_timed_face_comes_stays_and_goes_on_when_it_is_published_again(self, engine):
+        settings = ContextFaceSettings(timed=True, intensity=1.0)
+        backend, still = (
+            ContextFaceExpression(engine, settings),
+            ContextFaceExpression(engine, replace(settings, timed=False)),
+        )
+        first, again = backend.express(context("oh", 10.0), 10.2), backend.express(context("oh", 10.5), 10.6)
+        apex = still.express(context("oh", 10.0), 10.2).keyframes[0]
+        frames = first.keyframes
+        assert [frame.offset for frame in frames] == sorted(frame.offset for frame in frames)
+        assert np.abs(frames[0].coefficients).max() == 0
+        np.testing.assert_array_equal(frames[1].coefficients, apex.coefficients)
+        assert 0 < np.linalg.norm(frames[-1].jaw_pose) < np.linalg.norm(apex.jaw_pose)
+        other = replace(context("oh", 11.0), speech=Speech("oh", 11.0))
+        assert (first.start, again.start) == (10.2, 10.6), "the second was said half a second later"
+        same = backend.express(replace(context("oh", 10.9), speech=Speech("oh", 10.5)), 10.9)
+        assert same.start == 10.6
+        assert same.stamp + same.valid_for >= same.start + frames[-1].offset
+        assert backend.express(other, 11.0).start == 11.0
+        assert backend.express(context("", 12.0), 12.0).keyframes[0].offset == 0
+
     def test_nan_is_not_published(self):
         world = tiny()
         backend = ContextFaceExpression(Engine(world.model.eval(), world.builder, world.eyes))
