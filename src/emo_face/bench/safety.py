@@ -28,6 +28,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--ticks", type=int, default=1_000_000, help="ticks of the gate (default 1000000)")
     parser.add_argument("--inputs", type=int, default=30_000, help="bad inputs (default 30000)")
     parser.add_argument("--graph", action="store_true", help="also bring whole graphs up and break them")
+    parser.add_argument("--bringups", type=int, default=50, help="of --graph (default 50)")
+    parser.add_argument("--loops", type=int, help="busy loops beside the bring-ups (default: two for each core)")
 
 
 def measure(args: argparse.Namespace) -> dict[str, Any]:
@@ -79,4 +81,4 @@ def _graph(args: argparse.Namespace) -> dict[str, Any]:
         survival = import_module("emo_face.bench.probes.survival")
     except ImportError as error:
         raise UserError(f"--graph: {error}; it needs ROS 2, see README") from None
-    return dict(survival.figures(args))
+    return dict(survival.figures(bringups=args.bringups, loops=args.loops))

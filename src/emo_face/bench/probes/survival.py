@@ -86,13 +86,10 @@ def strike(number: int, how: signal.Signals, victims: Sequence[str]) -> list[tup
     return found
 
 
-def figures(
-    args: object = None, *, bringups: int = 50, loops: int | None = None, hangs: int = 4, kills: int = 4
-) -> dict[str, Any]:
+def figures(*, bringups: int = 50, loops: int | None = None, hangs: int = 4, kills: int = 4) -> dict[str, Any]:
     """What `emo-face bench safety --graph` prints.
 
     Args:
-        args: the benchmark's arguments; of them ``bringups``, where there is such a one.
         bringups: how many to try. loops: busy loops beside them; None is two for each core.
         hangs, kills: SIGSTOPs and SIGKILLs of running nodes, in turn.
 
@@ -105,7 +102,7 @@ def figures(
     """
     os.environ.setdefault("ROS_DOMAIN_ID", str(40 + os.getpid() % 60))
     loops = 2 * (os.cpu_count() or 1) if loops is None else loops
-    taken, load = bring_ups(int(getattr(args, "bringups", bringups)), loops)
+    taken, load = bring_ups(bringups, loops)
     active = [seconds for seconds in taken if seconds is not None]
     hung = strike(hangs, signal.SIGSTOP, ("perception", "face_driver", "expression", "camera"))
     killed = strike(kills, signal.SIGKILL, ("camera", "perception", "expression", "face_driver"))
