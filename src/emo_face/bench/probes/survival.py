@@ -19,6 +19,8 @@ from emo_face.bench.probes.child import Child, child
 from emo_face.core.errors import UserError
 
 ALL_ACTIVE = "all 4 nodes active"
+NODES = ("camera", "perception", "expression", "face_driver")
+HEALTHY = 31.0  # s after which the failures of a node are forgiven: no node is struck often in short time
 
 
 @contextlib.contextmanager
@@ -61,8 +63,10 @@ def bring_ups(number: int, loops: int) -> tuple[list[float | None], float]:
     return taken, float(np.mean(load)) if load else 0.0
 
 
-def strike(number: int, how: signal.Signals, victims: Sequence[str]) -> list[tuple[float, float]]:
-    """(seconds until the supervisor named the victim, until all nodes were active again) of each strike.
+def strike(strikes: Sequence[tuple[signal.Signals, str]]) -> list[tuple[float, float]]:
+    """(seconds until the supervisor named the victim, until all nodes were active again) of each (signal, victim).
+
+    All on one graph, one after the other.
 
     Raises:
         UserError: one was not noticed, or not all came back; says which.
@@ -71,8 +75,7 @@ def strike(number: int, how: signal.Signals, victims: Sequence[str]) -> list[tup
     with tempfile.TemporaryDirectory() as folder, graph(Path(folder)) as up:
         if up.wait(ALL_ACTIVE) is None:
             raise UserError(f"the graph did not come up: {up.said()[-500:]}")
-        for turn in range(number):
-            victim = victims[turn % len(victims)]
+        for how, victim in strikes:
             sentence = f"{victim}: waiting: {'gave no heartbeat' if how == signal.SIGSTOP else 'was ended by signal 9'}"
             before, whole = up.said().count(sentence), up.said().count(ALL_ACTIVE)
             os.kill(up.nodes()[victim], how)
@@ -82,7 +85,8 @@ def strike(number: int, how: signal.Signals, victims: Sequence[str]) -> list[tup
             if noticed is None or back is None:
                 raise UserError(f"{victim} after {how.name}: {'not noticed' if noticed is None else 'not back'}")
             found.append((noticed, time.monotonic() - start))
-            time.sleep(31.0 if number > 4 else 1.0)  # a healthy while, after which failures are forgiven
+            if len(strikes) > len(NODES):
+                time.sleep(HEALTHY)
     return found
 
 
@@ -104,8 +108,9 @@ def figures(*, bringups: int = 50, loops: int | None = None, hangs: int = 4, kil
     loops = 2 * (os.cpu_count() or 1) if loops is None else loops
     taken, load = bring_ups(bringups, loops)
     active = [seconds for seconds in taken if seconds is not None]
-    hung = strike(hangs, signal.SIGSTOP, ("perception", "face_driver", "expression", "camera"))
-    killed = strike(kills, signal.SIGKILL, ("camera", "perception", "expression", "face_driver"))
+    plan = [(signal.SIGSTOP, NODES[n % 4]) for n in range(1, 1 + hangs)]
+    struck = strike([*plan, *((signal.SIGKILL, NODES[n % 4]) for n in range(kills))])
+    hung, killed = struck[:hangs], struck[hangs:]
     return {
         "bringups": len(taken),
         "bringups_all_active": len(active),
