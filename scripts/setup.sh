@@ -106,7 +106,9 @@ hri() { "$PY" -c 'import hri_msgs.msg, tf2_msgs.msg' 2>/dev/null; }
 if [ -n "$ROS4HRI" ] && ! hri; then
   [ -n "${ROS4HRI_SOURCE:-}" ] || die "ros4hri needs hri_msgs and tf2_msgs: sudo apt-get install ros-\$ROS_DISTRO-hri-msgs ros-\$ROS_DISTRO-tf2-msgs, or set ROS4HRI_SOURCE to a folder with the sources of both (github.com/ros4hri/hri_msgs branch humble-devel, github.com/ros2/geometry2)"
   for package in hri_msgs tf2_msgs; do
-    grep -rqs --include=package.xml "<name>$package</name>" "$ROS4HRI_SOURCE" || die "no package $package below ROS4HRI_SOURCE=$ROS4HRI_SOURCE"
+    found=$(grep -rls --include=package.xml "<name>$package</name>" "$ROS4HRI_SOURCE" | head -n 1) || true
+    [ -n "$found" ] || die "no package $package below ROS4HRI_SOURCE=$ROS4HRI_SOURCE"
+    ! grep -q "<buildtool_depend>catkin" "$found" || die "$found is for ROS 1: check out the branch for ROS 2 (of hri_msgs humble-devel)"
   done
   say "colcon build of hri_msgs and tf2_msgs from $ROS4HRI_SOURCE"
   (
