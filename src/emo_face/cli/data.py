@@ -10,6 +10,8 @@ emo-face data convert --set sfew_c --root SFEW-C/ --to sfew_c.jsonl
 emo-face data targets --records sfew_c.jsonl --outputs smirk/ --tool smirk --basis flame2020 --to targets.npz
 emo-face data targets --records sfew_c.jsonl --images SFEW-C/ --tool mediapipe --basis open-ict-1 --to targets.npz
 emo-face data targets --records sfew_c.jsonl --tool facs --basis arkit-52 --to targets.npz
+emo-face data contexts --count 6000 --to moments.jsonl
+emo-face data quotes --root /data/text --to quotes.jsonl
 """
 
 from __future__ import annotations
@@ -76,6 +78,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     targets.add_argument("--to", type=Path, required=True, help="targets file (.npz) to write")
     targets.add_argument("--json", action="store_true", help="print only JSON")
 
+    contexts = actions.add_parser("contexts", help="synthetic moments from a grammar: situation, quote and a listener")
+    contexts.add_argument("--count", type=int, default=6000, help="different moments (default 6000)")
+    contexts.add_argument("--seed", type=int, default=0)
+    contexts.add_argument("--to", type=Path, required=True, help="records file (.jsonl) to write")
+    quotes = actions.add_parser("quotes", help="lines that people wrote, with their emotion: GoEmotions as records")
+    quotes.add_argument("--root", type=Path, required=True, metavar="DIR", help="folder that holds goemotions_ekman/")
+    quotes.add_argument("--to", type=Path, required=True, help="records file (.jsonl) to write")
+
 
 def _source(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--set", dest="dataset", choices=READERS, required=True)
@@ -93,6 +103,8 @@ def run(args: argparse.Namespace) -> int:
         "balance": _balance,
         "qa": _qa,
         "targets": _targets,
+        "contexts": _contexts,
+        "quotes": _quotes,
     }
     return actions[args.action](args)
 
@@ -221,6 +233,28 @@ def _targets(args: argparse.Namespace) -> int:
     face_targets.write(args.to, found.targets)
     summary = face_targets.statistics(found.targets) | {"left_out": {k: len(v) for k, v in found.left_out.items()}}
     print(json.dumps(summary) if args.json else "\n".join(f"{name}: {value}" for name, value in summary.items()))
+    return 0
+
+
+def _contexts(args: argparse.Namespace) -> int:
+    from emo_face.datasets.contexts import appraisal
+    from emo_face.datasets.records import write_jsonl
+
+    records = appraisal.moments(args.count, args.seed)
+    write_jsonl(args.to, records)
+    shares = Counter(record.split for record in records)
+    print(f"{args.to}: {len(records)} synthetic moments, {dict(shares)}; nobody felt them", file=sys.stderr)
+    return 0
+
+
+def _quotes(args: argparse.Namespace) -> int:
+    from emo_face.datasets.contexts import quotes
+    from emo_face.datasets.records import write_jsonl
+
+    records = quotes.read(args.root)
+    write_jsonl(args.to, records)
+    shares = Counter(record.split for record in records)
+    print(f"{args.to}: {len(records)} lines, {dict(shares)}", file=sys.stderr)
     return 0
 
 

@@ -141,7 +141,7 @@ def to_row(record: Record) -> dict[str, Any]:
     for field in ("bbox_body", "bbox_face"):
         box = getattr(record, field)
         row[field] = None if box is None else [box.x, box.y, box.width, box.height]
-    return {key: value for key, value in row.items() if value not in (None, "") or key in ("labels",)}
+    return {key: value for key, value in row.items() if value not in (None, "") or key in ("image", "labels")}
 
 
 def read_jsonl(path: Path) -> Iterator[Record]:
