@@ -133,6 +133,10 @@ def test_an_answer_streams_one_goal_at_a_time_and_can_be_cancelled(streaming: An
     assert wrong.result().status == GoalStatus.STATUS_ABORTED
     assert "'p9' is not in view; there are p1" in wrong.result().result.message
 
+    unasked = send("").get_result_async()
+    until(unasked.done)
+    assert "Describe the situation" in unasked.result().result.answer
+
     model.go_on.clear()
     goal = send("Why?")
     until(lambda: heard)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from emo_face_msgs.action import Ask
 from emo_face_msgs.srv import AskEmotion
 
 from emo_face.core.errors import UserError
@@ -13,6 +14,9 @@ from emo_face.core.geometry import apparent_size
 from emo_face.core.types import ImageArray, Person
 from emo_face.nodes.answers import Answers
 from emo_face.ros.lifecycle import EmoNode
+
+SITUATION = "Describe the situation involving the person. What might they be experiencing or doing?"
+"""What the action asks if it is given no question: a form that the training has (``data/qa_prompts.yaml``)."""
 
 
 class Answering(Protocol):
@@ -59,7 +63,8 @@ def serve_questions(
             raise UserError("nobody is in view")
         person = _person(seen.people, request.person_id)
         others = [other for other in seen.people if other is not person]
-        for piece in model.ask(seen.frame, person, request.question, others, max_new_tokens):
+        question = request.question.strip() or (SITUATION if isinstance(request, Ask.Goal) else "")
+        for piece in model.ask(seen.frame, person, question, others, max_new_tokens):
             if answering() is not model:
                 raise UserError("the node is being cleaned up; ask again when it is active")
             yield piece
