@@ -124,7 +124,7 @@ def main(kind: str, folder: Path) -> None:
         while not out.with_suffix(".digest").is_file():
             before = kept(out)
             pid = attempt(work, out)
-            end = time.monotonic() + rng.uniform(0.0, 0.6 * longest) if kills < KILLS else float("inf")
+            end = time.monotonic() + rng.uniform(0.0, 1.1 * longest) if kills < KILLS else float("inf")
             while (state := os.waitpid(pid, os.WNOHANG)) == (0, 0) and time.monotonic() < end:
                 time.sleep(0.002)
             if state == (0, 0):
