@@ -234,7 +234,7 @@ class TestBatches:
         [
             ({"target": FaceTarget(np.zeros(50))}, r"e1: field 'expression': expected 100 finite numbers, got \(50,\)"),
             ({"target": FaceTarget(np.full(100, np.nan))}, "expected 100 finite"),
-            ({"target": FaceTarget(np.zeros(100), version="flame2023")}, "face target is in flame2023"),
+            ({"target": FaceTarget(np.zeros(100), basis="flame2023")}, "face target is in flame2023"),
             ({"turns": (Turn(vqa_question("a", False), vqa_answer("b")),)}, "0 <FACE> in its answers, expected 1"),
             ({"turns": (Turn(vqa_question("a"), expression_answer("quote", "Sad")),)}, "none is given"),
         ],
