@@ -17,6 +17,8 @@ CHECKPOINT = "nano_face.pt"
 OPSET = 17
 TOLERANCE = 1e-3
 LIMIT = 4_000_000
+VERSION = 1
+"""Of the file; :class:`~emo_face.perception.nano.face.FaceStudent` refuses others."""
 
 
 def load_trained(run: Path) -> Exported:
@@ -38,6 +40,7 @@ def export(model: Exported, path: Path) -> Path:
     Raises:
         ModelError: the file is over 4 MB, or onnxruntime does not reproduce torch's numbers.
     """
+    import onnx
     import onnxruntime as ort
 
     model.eval()
@@ -54,6 +57,9 @@ def export(model: Exported, path: Path) -> Path:
         dynamic_axes={name: {0: "n"} for name in ("crops", *outputs)},
         dynamo=False,
     )
+    graph = onnx.load(path)
+    onnx.helper.set_model_props(graph, {"version": str(VERSION)})
+    onnx.save(graph, path)
     size = path.stat().st_size
     if size > LIMIT:
         raise ModelError(f"{path}: {size} bytes, expected at most {LIMIT}")

@@ -46,7 +46,9 @@ def test_from_bank_to_onnx(tmp_path: Path) -> None:
     assert not torch.equal(net.emotion.weight, hidden.emotion.weight)
     path = export(Exported(net, 1.1, torch.zeros(7), reject_shift(net, [], 0)), tmp_path / "net.onnx")
     crops = np.random.default_rng(1).normal(size=(3, 1, 48, 48)).astype(np.float32)
-    probabilities, face = ort.InferenceSession(str(path)).run(None, {"crops": crops})
+    session = ort.InferenceSession(str(path))
+    assert session.get_modelmeta().custom_metadata_map == {"version": "1"}
+    probabilities, face = session.run(None, {"crops": crops})
     assert np.allclose(probabilities.sum(axis=1), 1, atol=1e-5)
     assert face.shape == (3,)
     assert predict_crops(net, np.zeros((2, 48, 48), np.uint8), 0.0)[0].shape == (2, 7)
