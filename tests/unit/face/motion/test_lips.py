@@ -64,7 +64,7 @@ def test_lips_close_on_p_b_and_m(expression: str) -> None:
         hits += met(times, jaws, row)
         opened = row["names"].count("aa") > 0
         assert not opened or jaws.max() > 0.3  # they do not close by staying shut
-    assert len(hits) >= 90
+    assert len(hits) >= 100
     assert np.mean(hits) >= 0.93
 
 
@@ -78,29 +78,66 @@ def test_an_output_that_lags_gets_the_same_lips_earlier() -> None:
     np.testing.assert_array_equal(alone, same)
 
 
-@pytest.mark.parametrize(("name", "least"), [("head_12servo", 0.7), ("minimal_4servo", 0.6)])
-def test_a_servo_head_closes_more_often_by_its_lead(name: str, least: float) -> None:
-    rig, wide = load_rig(name), np.zeros(52)
-    wide[JAW] = 0.6
-    closed = rig.targets(np.zeros(52))
-    jaw = int(np.argmax(np.abs(rig.targets(wide) - closed)))
-    reach = (rig.targets(wide) - closed)[jaw] / 0.6
-    shares = []
-    for lead in (0.0, 0.07):
-        hits: list[bool] = []
-        for row in SPOKEN[:5]:
-            motion, gate = FaceMotion(DT, layers=("lips",), slow_lip_lead=lead), rig.gate(DT)
-            motion.say(said(row, 1.0))
-            gate.enable(closed, 0.0)
-            times, jaws = np.arange(0, 1.5 + row["duration"], DT), []
-            for now in times:
-                motion.tick(now)
-                gate.command(rig.targets(motion.ahead), now, now, smooth=True)
-                jaws.append((gate.tick(now).position[jaw] - closed[jaw]) / reach)
-            hits += met(times, np.array(jaws), row)
-        shares.append(np.mean(hits))
-    assert shares[1] >= least
-    assert shares[1] > shares[0] + 0.2
+class Jaw:
+    """The jaw of a rig behind its gate, as jawOpen."""
+
+    def __init__(self, name: str) -> None:
+        self.rig, wide = load_rig(name), np.zeros(52)
+        wide[JAW] = 0.6
+        self.closed = self.rig.targets(np.zeros(52))
+        self.index = int(np.argmax(np.abs(self.rig.targets(wide) - self.closed)))
+        self.reach = (self.rig.targets(wide) - self.closed)[self.index] / 0.6
+
+    def follow(self, row: dict[str, Any], lead: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Times, jaws that are asked for, jaws that the limits make of them ``lead`` seconds ahead."""
+        motion, gate = FaceMotion(DT, layers=("lips",), slow_lip_lead=lead), self.rig.gate(DT)
+        motion.say(said(row, 1.0))
+        gate.enable(self.closed, 0.0)
+        times, asked, jaws = np.arange(0, 1.5 + row["duration"], DT), [], []
+        for now in times:
+            asked.append(motion.tick(now)[JAW])
+            gate.command(self.rig.targets(motion.ahead), now, now, smooth=True)
+            jaws.append((gate.tick(now).position[self.index] - self.closed[self.index]) / self.reach)
+        return times, np.array(asked), np.array(jaws)
+
+    def closing_time(self, opening: float) -> float:
+        """Seconds in which the limits let it close from rest at ``opening``."""
+        gate, start, now, opened = self.rig.gate(DT), np.zeros(52), 0.0, opening
+        start[JAW] = opening
+        gate.enable(self.rig.targets(start), 0.0)
+        while opened > CLOSED:
+            now += DT
+            gate.command(self.closed, now, now, smooth=True)
+            opened = (gate.tick(now).position[self.index] - self.closed[self.index]) / self.reach
+        return now
+
+    def permitted(self, times: np.ndarray, asked: np.ndarray, row: dict[str, Any]) -> list[bool]:
+        """Whether the limits permit each closure at all: from the widest opening since the one before, at rest."""
+        found, last = [], 0.9
+        for begin, end in closures(row):
+            since = (times >= last) & (times <= begin + 1e-9)
+            widest = int(np.argmax(np.where(since, asked, -1.0)))
+            found.append(times[widest] + self.closing_time(float(asked[widest])) <= end + DT + 1e-9)
+            last = end
+        return found
+
+
+@pytest.mark.parametrize(
+    ("name", "least"), [("head_12servo", 0.85), pytest.param("minimal_4servo", 0.8, marks=pytest.mark.slow)]
+)
+def test_a_servo_head_closes_where_its_limits_permit_it(name: str, least: float) -> None:
+    jaw = Jaw(name)
+    hits: list[bool] = []
+    permitted: list[bool] = []
+    for row in SPOKEN:
+        times, asked, jaws = jaw.follow(row, 0.07)
+        hits += met(times, jaws, row)
+        permitted += jaw.permitted(times, asked, row)
+    assert len(hits) >= 100
+    assert 0.5 < np.mean(permitted) < 0.9  # the limits matter, and do not forbid speech
+    assert np.mean(np.array(hits)[permitted]) >= least
+    without = [hit for row in SPOKEN[:4] for hit in met(*jaw.follow(row, 0.0)[::2], row)]
+    assert np.mean(hits) > np.mean(without) + 0.2
 
 
 def test_a_track_begins_with_its_sound_ends_with_it_and_an_empty_one_stops_it() -> None:
