@@ -67,6 +67,8 @@ EXTRAS = {
     # Clusters for `--runner submitit` and `--runner ray`; processes of this machine need neither.
     "cluster": ["submitit>=1.5"],
     "ray": ["ray[data]>=2.40"],
+    # What examples/talk wants: a voice, an ear for few phrases, a sound card. espeak-ng is GPL-3.0.
+    "talk": ["espeakng-loader>=0.2.4", "pocketsphinx>=5.1", "sounddevice>=0.4", "scipy>=1.10"],
     # `make docs`: pages and the reference from docstrings.
     "docs": ["mkdocs>=1.6,<2", "mkdocs-material>=9.5,<10", "mkdocstrings>=0.29", "mkdocstrings-python>=1.16"],
     "test": [
@@ -87,6 +89,9 @@ EXTRAS = {
         # what our packets are compared with
         "dynamixel-sdk>=3.7",
         "feetech-servo-sdk>=1.0",
+        # the spoken scene of examples/talk: a voice with the times of its phonemes, and an aligner that judges it
+        "espeakng-loader>=0.2.4",
+        "pocketsphinx>=5.1",
     ],
 }
 
