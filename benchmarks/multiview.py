@@ -24,6 +24,7 @@ from typing import Any
 import torch
 
 from emo_face.perception.multiview.config import VIEWS, EncoderConfig, FusionConfig
+from emo_face.perception.multiview.cost import picture_flops
 from emo_face.perception.multiview.encoder import MultiViewEncoder, gather
 from emo_face.perception.multiview.fusion_head import FusionHead
 
@@ -47,20 +48,8 @@ def build(size: str, device: str, dtype: torch.dtype) -> tuple[Any, Any, Any]:
 
 
 def flops(base: Any, pictures: int) -> float:
-    """Multiply-adds times two of image encoder and Q-Former for so many pictures, with a 40-token instruction."""
-    vision, qformer = base.config.vision_config, base.config.qformer_config
-    tokens = (vision.image_size // vision.patch_size) ** 2 + 1
-    width = vision.hidden_size
-    layer = tokens * (4 * width * width + 2 * width * vision.intermediate_size) + 2 * tokens * tokens * width
-    total = vision.num_hidden_layers * layer + tokens * 3 * vision.patch_size**2 * width
-    rows, size = base.config.num_query_tokens + 40, qformer.hidden_size
-    own = rows * (4 * size * size + 2 * size * qformer.intermediate_size) + 2 * rows * rows * size
-    queries = base.config.num_query_tokens
-    cross = 2 * queries * size * size + 2 * tokens * width * size + 2 * queries * tokens * size
-    total += (
-        qformer.num_hidden_layers * own + -(-qformer.num_hidden_layers // qformer.cross_attention_frequency) * cross
-    )
-    return 2.0 * total * pictures
+    """FLOPs of image encoder and Q-Former for so many pictures, with a 40-token instruction."""
+    return pictures * sum(picture_flops(base.config))
 
 
 def seconds(

@@ -24,7 +24,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from emo_face.cli import _runner
+from emo_face.core.errors import UserError
+from emo_face.runtime.runners import arguments as _runner
 
 READERS = ("emotic", "caer_s", "heco", "sfew", "sfew_c", "caer_s_c", "records")
 
@@ -62,6 +63,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             action.add_argument("--to", type=Path, required=True, help="corpus file (.jsonl) to write")
             action.add_argument("--tasks", default="", help="comma-separated tasks (default: all)")
             action.add_argument("--no-balance", action="store_true", help="ablation: neither drop nor duplicate rows")
+            action.add_argument(
+                "--other-share", type=float, default=1.0, help="rows of other tasks per classification row (default 1)"
+            )
     targets = actions.add_parser("targets", help="faces to learn: of a face tool, of MediaPipe, or FACS prototypes")
     targets.add_argument("--records", type=Path, required=True, help="records file (.jsonl)")
     targets.add_argument("--outputs", type=Path, help="folder of a face tool's outputs, named as the pictures")
@@ -214,8 +218,15 @@ def _qa(args: argparse.Namespace) -> int:
     from emo_face.datasets.records import read_jsonl
 
     tasks = tuple(name.strip() for name in args.tasks.split(",") if name.strip()) or TASKS
+    if args.other_share < 0:
+        raise UserError(f"--other-share: expected at least 0, got {args.other_share:g}")
     corpus = build(
-        list(read_jsonl(args.records)), seed=args.seed, tasks=tasks, reading=args.reading, balance=not args.no_balance
+        list(read_jsonl(args.records)),
+        seed=args.seed,
+        tasks=tasks,
+        reading=args.reading,
+        balance=not args.no_balance,
+        other_share=args.other_share,
     )
     summary = write_corpus(args.to, corpus)
     print(

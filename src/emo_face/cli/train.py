@@ -7,6 +7,7 @@ Examples:
   emo-face train text --data DATA --out out/train/text                       words to emotion, 35 min on one core
   emo-face train fusion --data DATA --out out/train                          how much each of the two counts, no torch
   emo-face train blendshapes --data DATA --out out/train                     second opinion on MediaPipe's blendshapes
+  emo-face train multiview --recipe emotic.yaml --set data.root=EMOTIC --set run.base=BLIP --set run.out=out/emotic
   emo-face train multiview stage1 --base BLIP --images EMOTIC --corpus qa.jsonl --out out/stage1
   emo-face train contextface --backbone LLAVA --contexts CAER_S_C --images CAER_S --out out/contextface
 
@@ -46,4 +47,8 @@ def run(args: argparse.Namespace) -> int:
     """Train the chosen model. Raises UserError if torch is missing."""
     if args.model_kind not in WITHOUT_TORCH and find_spec("torch") is None:
         raise UserError(f"training needs torch, which the nano tier does not bring: {how_to_install('train')}")
+    if args.model_kind == "multiview" and args.recipe:  # its steps are verbs, which training does not know
+        from emo_face.cli import _recipe
+
+        return _recipe.run(args)
     return int(module_of(args.model_kind).run(args) or 0)

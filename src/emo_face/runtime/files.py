@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import shutil
 from collections.abc import Iterable, Iterator
@@ -40,6 +41,14 @@ def replacing(path: Path, need: int = 0) -> Iterator[Path]:
         raise UserError(f"{path}: the disk is full; free space and rerun, finished parts are kept") from None
     finally:
         _remove(scratch)
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Alone with ``folder`` among the processes that ask; the folder must be there."""
+    with (folder / ".lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def write_text(path: Path, text: str) -> Path:

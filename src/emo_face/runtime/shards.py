@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from emo_face.core.errors import UserError
 from emo_face.runtime.files import replacing
@@ -25,6 +25,45 @@ Row = dict[str, Any]
 LOCKS = ".locks"
 LOCK_RANGE = 1 << 31  # one byte of the lock file per shard
 END = "end of shard"
+CUT = (OSError, ValueError, KeyError, TypeError)
+"""What reading a shard that is missing or cut raises."""
+
+
+class RowFile(Protocol):
+    """How the rows of a shard lie in a file. What reads raises one of :data:`CUT` if it is missing or cut."""
+
+    suffix: str
+
+    def write(self, path: Path, rows: Sequence[Row]) -> None: ...
+
+    def read(self, path: Path) -> list[Row]: ...
+
+    def failed(self, path: Path) -> int:
+        """How many rows of a whole file have the key ``error``."""
+        ...
+
+
+class JsonLines:
+    """One JSON object per row, and a last line that counts them."""
+
+    suffix = ".jsonl"
+
+    def write(self, path: Path, rows: Sequence[Row]) -> None:
+        """See :class:`RowFile`."""
+        lines = [*rows, {END: len(rows), "errors": sum("error" in row for row in rows)}]
+        path.write_text("".join(json.dumps(row) + "\n" for row in lines), encoding="utf-8")
+
+    def read(self, path: Path) -> list[Row]:
+        """See :class:`RowFile`."""
+        with path.open(encoding="utf-8") as lines:
+            *rows, last = map(json.loads, lines)
+        if last[END] != len(rows):
+            raise ValueError(f"{path}: {len(rows)} rows of {last[END]}")
+        return rows
+
+    def failed(self, path: Path) -> int:
+        """See :class:`RowFile`."""
+        return sum("error" in row for row in self.read(path))
 
 
 class Job(ABC, Generic[Item]):
@@ -32,6 +71,8 @@ class Job(ABC, Generic[Item]):
 
     ``key`` names everything that results depend on besides the items. A subclass is a frozen dataclass.
     """
+
+    form: ClassVar[RowFile] = JsonLines()
 
     @property
     @abstractmethod
@@ -56,6 +97,7 @@ class Shard(Generic[Item]):
 
     path: Path
     items: tuple[Item, ...]
+    form: RowFile
 
 
 def plan(job: Job[Item], items: Sequence[Item], folder: Path, count: int) -> list[Shard[Item]]:
@@ -67,29 +109,26 @@ def plan(job: Job[Item], items: Sequence[Item], folder: Path, count: int) -> lis
     for start in range(0, len(items), size):
         part = tuple(items[start : start + size])
         digest = hashlib.sha256(json.dumps([job.key, *map(job.item_key, part)]).encode()).hexdigest()
-        shards.append(Shard(folder / f"{digest[:24]}.jsonl", part))
+        shards.append(Shard(folder / f"{digest[:24]}{job.form.suffix}", part, job.form))
     return shards
 
 
 def compute(work: Callable[[Sequence[Item]], Sequence[Row]], shard: Shard[Item]) -> None:
     """Write the shard's file unless it is complete; a second worker on the same shard waits for the first."""
-    if is_complete(shard.path):
+    if is_complete(shard):
         return
     with _locked(shard.path):
-        if not is_complete(shard.path):
+        if not is_complete(shard):
             rows = work(shard.items)
-            errors = sum("error" in row for row in rows)
-            lines = [*rows, {END: len(rows), "errors": errors}]
             with replacing(shard.path) as scratch:
-                scratch.write_text("".join(json.dumps(row) + "\n" for row in lines), encoding="utf-8")
+                shard.form.write(scratch, rows)
 
 
-def is_complete(path: Path) -> bool:
+def is_complete(shard: Shard[Any]) -> bool:
     """Whether the file holds every row and none that failed: a file cut by a full disk or a crash does not."""
     try:
-        *_, last = _lines(path)
-        return bool(last[END] == sum(1 for _ in _lines(path)) - 1 and last["errors"] == 0)
-    except (OSError, ValueError, KeyError, TypeError):
+        return shard.form.failed(shard.path) == 0
+    except CUT:
         return False
 
 
@@ -97,19 +136,12 @@ def read(shards: Sequence[Shard[Any]]) -> Iterator[Row]:
     """The rows of all shards in the items' order. Raises UserError naming a shard that is missing or cut."""
     for shard in shards:
         try:
-            *rows, last = _lines(shard.path)
-            whole = last[END] == len(rows)
-        except (OSError, ValueError, KeyError, TypeError):
-            whole = False
-        if not whole:
-            raise UserError(f"{shard.path}: missing or cut; run the same command again, finished shards are kept")
+            rows = shard.form.read(shard.path)
+        except CUT:
+            raise UserError(
+                f"{shard.path}: missing or cut; run the same command again, finished shards are kept"
+            ) from None
         yield from rows
-
-
-def _lines(path: Path) -> Iterator[Row]:
-    with path.open(encoding="utf-8") as lines:
-        for line in lines:
-            yield json.loads(line)
 
 
 @contextmanager

@@ -70,6 +70,11 @@ def read_card(folder: Path) -> dict[str, Any]:
     return weights.read_card(folder / CARD, FORMAT, "train Stage 1 or export again")
 
 
+def config_of_card(folder: Path) -> EncoderConfig:
+    """The configuration of the encoder in ``folder``. Raises ModelError naming file and field."""
+    return from_dict(EncoderConfig, read_card(folder)["config"], str(folder / CARD))
+
+
 def load_encoder(folder: Path, base: Any) -> Any:
     """The multi-view encoder of ``folder`` around a loaded base model.
 
@@ -78,7 +83,7 @@ def load_encoder(folder: Path, base: Any) -> Any:
     from emo_face.perception.multiview.encoder import MultiViewEncoder
 
     card = read_card(folder)
-    config = from_dict(EncoderConfig, card["config"], str(folder / CARD))
+    config = config_of_card(folder)
     path = folder / WEIGHTS
     state = weights.read_tensors(path, card["sha256"])
     encoder = MultiViewEncoder(base, config)

@@ -85,23 +85,33 @@ class FusionConfig:
 
     def __post_init__(self) -> None:
         if self.width % self.heads:
-            raise ConfigError(f"width {self.width} is not a multiple of heads {self.heads}")
+            raise ConfigError(f"width: expected a multiple of heads ({self.heads}), got {self.width}")
         for name in ("dropout", "view_dropout"):
             if not 0 <= getattr(self, name) < 1:
                 raise ConfigError(f"{name}: expected 0 <= value < 1, got {getattr(self, name)}")
 
 
-def from_dict(kind: type[T], values: dict[str, Any], where: str) -> T:
-    """Build a config dataclass from JSON. Raises ConfigError naming ``where``, the field, expected and got."""
-    hints = typing.get_type_hints(kind)
+def from_dict(kind: type[T], values: dict[str, Any], where: str | abc.Callable[[str], str]) -> T:
+    """Build a config dataclass from plain values.
+
+    Args:
+        where: the file, or what gives file, line and section of a field.
+
+    Raises:
+        ConfigError: names where, the field, expected and got.
+    """
+    at = where if callable(where) else lambda _: where
+    hints = {field.name: typing.get_type_hints(kind)[field.name] for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
     unknown = sorted(set(values) - set(hints))
     if unknown:
-        raise ConfigError(f"{where}: unknown field {unknown[0]!r}; expected some of {', '.join(hints)}")
-    made = {name: _convert(value, hints[name], f"{where}: {name}") for name, value in values.items()}
+        raise ConfigError(f"{at(unknown[0])}: unknown field {unknown[0]!r}; expected some of {', '.join(hints)}")
+    made = {name: _convert(value, hints[name], f"{at(name)}: {name}") for name, value in values.items()}
     try:
         return kind(**made)
     except TypeError as error:
-        raise ConfigError(f"{where}: {error}") from None
+        raise ConfigError(f"{at('')}: {error}") from None
+    except ConfigError as error:  # a value that no field allows by itself or beside another
+        raise ConfigError(f"{at(str(error).partition(':')[0].split()[0])}: {error}") from None
 
 
 def _convert(value: Any, hint: Any, where: str) -> Any:

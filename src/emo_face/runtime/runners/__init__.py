@@ -48,7 +48,7 @@ def run_shards(
         count: shards at most. tick: called with the number of items that are done by now.
     """
     shards = plan(job, items, folder, count)
-    missing = [shard for shard in shards if not is_complete(shard.path)]
+    missing = [shard for shard in shards if not is_complete(shard)]
     finished = len(items) - sum(len(shard.items) for shard in missing)
     tick(finished)
 

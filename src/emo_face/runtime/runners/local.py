@@ -17,6 +17,8 @@ from emo_face.runtime.shards import Job, Shard, compute, is_complete
 
 TRIES = 3  # a worker that is killed again and again, by the same picture say, must end with a name
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+WORKER = "EMO_FACE_WORKER"
+"""Environment variable of a worker process: its number, from 0. Several GPUs are shared out by it."""
 
 _work: Callable[[Sequence[Any]], Sequence[Any]] | None = None  # of this worker process, loaded once
 
@@ -48,7 +50,10 @@ class LocalRunner:
     ) -> bool:
         """Compute what is left; False if a worker was killed meanwhile."""
         context = get_context("spawn")  # a fork would share the parent's threads and GPU
-        with _one_thread(), ProcessPoolExecutor(self.workers, context, _load, (job,)) as pool:
+        numbers = context.SimpleQueue()
+        for number in range(self.workers):
+            numbers.put(number)
+        with _one_thread(), ProcessPoolExecutor(self.workers, context, _load, (job, numbers)) as pool:
             pending = {pool.submit(_compute, shard): shard for shard in shards}
             try:
                 for future in as_completed(pending):
@@ -57,7 +62,7 @@ class LocalRunner:
                     done(pending[future])
             except BrokenProcessPool:
                 for shard in shards:  # finished between the kill and our hearing of it
-                    if shard.path not in told and is_complete(shard.path):
+                    if shard.path not in told and is_complete(shard):
                         told.add(shard.path)
                         done(shard)
                 return False
@@ -72,8 +77,9 @@ def make(workers: int, folder: Path) -> LocalRunner:
     return LocalRunner(workers)
 
 
-def _load(job: Job[Any]) -> None:
+def _load(job: Job[Any], numbers: Any) -> None:
     global _work
+    os.environ[WORKER] = str(numbers.get())
     _work = job.worker()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import typing
 from pathlib import Path
 from typing import Any
 
@@ -17,18 +18,43 @@ def add_common(parser: argparse.ArgumentParser, data: str) -> None:
 
 
 def add_fields(parser: Any, kind: Any, without: tuple[str, ...] = ()) -> None:
-    """One flag per field of a config dataclass, with its default; booleans get a ``--no-`` form."""
+    """One flag per field of a config dataclass, with its default; booleans get a ``--no-`` form, tuples take words."""
+    hints = typing.get_type_hints(kind)
     for field in dataclasses.fields(kind):
         if field.name in without:
             continue
-        flag, default = "--" + field.name.replace("_", "-"), field.default
+        flag, default, hint = flag_of(field.name), field.default, hints[field.name]
         if isinstance(default, bool):
             parser.add_argument(flag, action=argparse.BooleanOptionalAction, default=default)
+        elif typing.get_origin(hint) is typing.Literal:
+            parser.add_argument(flag, choices=typing.get_args(hint), default=default, help=f"default {default}")
+        elif isinstance(default, tuple):
+            parser.add_argument(flag, nargs="+", default=default, help=f"default {' '.join(default)}")
         else:
             parser.add_argument(flag, type=type(default), default=default, help=f"default {default!r}")
+
+
+def flag_of(name: str) -> str:
+    """``--batch-size`` of ``batch_size``."""
+    return "--" + name.replace("_", "-")
+
+
+def words_of(config: Any, without: tuple[str, ...] = ()) -> list[str]:
+    """The command line that :func:`add_fields` reads back as ``config``; fields at their default are left out."""
+    words: list[str] = []
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if field.name in without or value == field.default:
+            continue
+        if isinstance(value, bool):
+            words.append(flag_of(field.name) if value else flag_of(f"no_{field.name}"))
+        else:
+            words += [flag_of(field.name), *map(str, value if isinstance(value, tuple) else (value,))]
+    return words
 
 
 def config_of(kind: Any, args: argparse.Namespace, **given: Any) -> Any:
     """The dataclass ``kind`` from parsed flags; ``given`` fields are taken as they are."""
     names = {field.name for field in dataclasses.fields(kind)} - set(given)
-    return kind(**{name: getattr(args, name) for name in names if hasattr(args, name)}, **given)
+    found = {name: getattr(args, name) for name in names if hasattr(args, name)}
+    return kind(**{name: tuple(v) if isinstance(v, list) else v for name, v in found.items()}, **given)

@@ -1,29 +1,11 @@
-"""Which rows each micro-batch takes, and batches collated ahead of their turn."""
+"""Which rows each micro-batch takes."""
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
-
-Row = TypeVar("Row")
-Rows = TypeVar("Rows")
-
-
-def prefetch(collate: Callable[[Sequence[Row]], Rows], batches: Iterable[Sequence[Row]], depth: int) -> Iterator[Rows]:
-    """Collate ``depth`` batches ahead in threads (decoding releases the interpreter lock); the order stays."""
-    with ThreadPoolExecutor(max_workers=max(1, depth)) as pool:
-        waiting: deque[Future[Rows]] = deque()
-        for rows in batches:
-            waiting.append(pool.submit(collate, rows))
-            if len(waiting) > depth:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,10 @@
-"""Recipes: the numbers of a training as a YAML file, packaged (``data/recipes``) or the user's own."""
+"""Recipes: the settings of a training as a YAML file, packaged (``data/recipes``) or the user's own."""
 
 from __future__ import annotations
 
+import typing
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,6 +18,33 @@ VERSION = 1
 Recipe = TypeVar("Recipe")
 
 
+@dataclass
+class Fields:
+    """The fields of a recipe as plain values, and where each one stands. A field's path: ``stage1.epochs``."""
+
+    source: str
+    values: dict[str, Any]
+    lines: dict[str, int] = field(default_factory=dict)
+    given: dict[str, str] = field(default_factory=dict)
+    """Fields that the command line set -> how."""
+
+    def where(self, path: str) -> str:
+        """File and line of a field, or the flag that set it; the file alone for one that is not written."""
+        if path in self.given:
+            return self.given[path]
+        line = self.lines.get(path)
+        return f"{self.source}:{line}" if line else self.source
+
+    def put(self, path: str, value: Any, how: str) -> None:
+        """Set a field from the command line."""
+        *sections, name = path.split(".")
+        target = self.values
+        for section in sections:
+            target = target.setdefault(section, {})
+        target[name] = value
+        self.given[path] = how
+
+
 def read_recipe(kind: type[Recipe], name: str, own: Path | None = None, **changes: Any) -> Recipe:
     """The packaged recipe ``name`` as a dataclass, with the fields of the file ``own`` and ``changes`` on top.
 
@@ -23,17 +53,19 @@ def read_recipe(kind: type[Recipe], name: str, own: Path | None = None, **change
     Raises:
         UserError: ``own`` cannot be read or is of another version. ConfigError: a field is unknown, missing or wrong.
     """
-    packaged = data_file(f"recipes/{name}.yaml")
-    values, where = _read(packaged), str(packaged)
+    found = read_fields(data_file(f"recipes/{name}.yaml"))
     if own is not None:
-        values, where = {**values, **_read(own)}, str(own)
+        top = read_fields(own)
+        found = Fields(top.source, {**found.values, **top.values}, top.lines)
     changed = {key: value for key, value in changes.items() if value is not None}
-    return from_dict(kind, {**values, **changed}, where)
+    return from_dict(kind, {**found.values, **changed}, found.where)
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_fields(path: Path) -> Fields:
+    """The fields of a recipe file. Raises UserError if it cannot be read, is no mapping or of another version."""
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        node, values = yaml.compose(text, Loader=yaml.SafeLoader), yaml.safe_load(text)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise UserError(f"{path}: cannot be read as a recipe: {' '.join(str(error).split())}") from None
     if not isinstance(values, dict):
@@ -41,4 +73,55 @@ def _read(path: Path) -> dict[str, Any]:
     version = values.pop("version", None)
     if version != VERSION:
         raise UserError(f"{path}: field version: expected {VERSION}, got {version!r}; start from a packaged recipe")
-    return values
+    lines: dict[str, int] = {}
+    for name, line in _marks(node, ""):
+        if name in lines:
+            raise ConfigError(f"{path}:{line}: {name}: is written twice, first in line {lines[name]}")
+        lines[name] = line
+    return Fields(str(path), values, lines)
+
+
+def of_sections(kind: type[Recipe], found: Fields) -> Recipe:
+    """A dataclass whose fields are dataclasses, each a section of the file.
+
+    Raises:
+        ConfigError: a section or field is unknown or wrong; names file, line, field, expected and got.
+    """
+    hints = typing.get_type_hints(kind)
+    made = {}
+    for name, value in found.values.items():
+        if name not in hints:
+            raise ConfigError(f"{found.where(name)}: unknown section {name!r}; expected some of {', '.join(hints)}")
+        if not isinstance(value, dict):
+            raise ConfigError(f"{found.where(name)}: {name}: expected fields, got {value!r}")
+        made[name] = from_dict(hints[name], value, _Section(found, name))
+    return kind(**made)
+
+
+@dataclass(frozen=True)
+class _Section:
+    found: Fields
+    name: str
+
+    def __call__(self, field_name: str) -> str:
+        path = f"{self.name}.{field_name}" if field_name else self.name
+        return f"{self.found.where(path)}: {self.name}"
+
+
+def _marks(node: Any, above: str) -> Iterator[tuple[str, int]]:
+    """Path and line of every key, in order; lines count from 1."""
+    if not isinstance(node, yaml.MappingNode):
+        return
+    for key, value in node.value:
+        path = f"{above}{key.value}"
+        yield path, key.start_mark.line + 1
+        yield from _marks(value, f"{path}.")
+
+
+def named(own: str, packaged: Sequence[str]) -> Path:
+    """The file ``own``, or the packaged recipe of that name. Raises UserError with the packaged ones."""
+    if Path(own).is_file():
+        return Path(own)
+    if Path(own).name == own and Path(own).stem in packaged:
+        return data_file(f"recipes/{Path(own).stem}.yaml")
+    raise UserError(f"--recipe {own}: no such file; packaged recipes: {', '.join(f'{name}.yaml' for name in packaged)}")

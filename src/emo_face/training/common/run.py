@@ -17,11 +17,11 @@ from typing import Any, ClassVar, Generic, TypeVar
 import torch
 
 from emo_face.core.errors import UserError
+from emo_face.runtime.prefetch import prefetch
 from emo_face.runtime.progress import bar
 from emo_face.training.common import checkpoints
 from emo_face.training.common.board import board
 from emo_face.training.common.config import RunConfig
-from emo_face.training.common.order import prefetch
 from emo_face.training.common.schedule import learning_rate_at
 
 Example = TypeVar("Example")

@@ -16,6 +16,7 @@ class Stage1Config(RunConfig):
 
     Attributes:
         validation_rows: at most so many, evenly spread.
+        max_question, max_answer: tokens; what is longer is cut at its end.
     """
 
     epochs: int = 3
@@ -23,8 +24,15 @@ class Stage1Config(RunConfig):
     warmup: int = 1000
     weight_decay: float = 0.05
     validation_rows: int = 1000
+    max_question: int = 256
+    max_answer: int = 128
 
-    AT_LEAST_ONE: ClassVar[tuple[str, ...]] = (*RunConfig.AT_LEAST_ONE, "validation_rows")
+    AT_LEAST_ONE: ClassVar[tuple[str, ...]] = (
+        *RunConfig.AT_LEAST_ONE,
+        "validation_rows",
+        "max_question",
+        "max_answer",
+    )
 
 
 @dataclass(frozen=True)
@@ -51,5 +59,6 @@ class Stage2Config:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.epochs < 1 or self.batch_size < 1:
-            raise ConfigError("epochs and batch_size: expected at least 1")
+        for name in ("epochs", "batch_size"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name}: expected at least 1, got {getattr(self, name)}")

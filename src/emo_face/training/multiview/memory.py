@@ -9,6 +9,8 @@ from emo_face.core.errors import UserError
 
 RESERVE = 1.5e9
 """Bytes of CUDA context and allocator slack."""
+TEXT_TOKENS = 256 + 128
+"""Longest question and answer by default."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,7 @@ class Need:
         return self.weights + batch * self.person + RESERVE
 
 
-def estimate(vlm: Any, text_tokens: int = 384, checkpointing: bool = False, precision: str = "bf16") -> Need:
+def estimate(vlm: Any, text_tokens: int = TEXT_TOKENS, checkpointing: bool = False, precision: str = "bf16") -> Need:
     """Estimate from the model's shapes.
 
     Weights as they are; trained ones with gradient and two float32 moments. Activations of a decoder layer are about
@@ -47,19 +49,21 @@ def estimate(vlm: Any, text_tokens: int = 384, checkpointing: bool = False, prec
     return Need(float(weights), float(person))
 
 
-def check(free: float, vlm: Any, batch: int, checkpointing: bool, precision: str) -> None:
+def check(
+    free: float, vlm: Any, batch: int, checkpointing: bool, precision: str, text_tokens: int = TEXT_TOKENS
+) -> None:
     """Raise UserError where ``free`` bytes will not do, and say which batch and settings would."""
-    need = estimate(vlm, checkpointing=checkpointing, precision=precision)
+    need = estimate(vlm, text_tokens, checkpointing, precision)
     if need.total(batch) <= free:
         return
     options = []
     for recompute in (checkpointing, True):
-        found = estimate(vlm, checkpointing=recompute, precision="bf16")
+        found = estimate(vlm, text_tokens, recompute, "bf16")
         fits = int((free - found.weights - RESERVE) // found.person)
         if fits >= 1:
             more = (" --checkpointing" if recompute else "") + ("" if precision == "bf16" else " --precision bf16")
             options.append(f"--batch-size {min(fits, batch)}{more}")
-    least = estimate(vlm, checkpointing=True).total(1) / 1e9
+    least = estimate(vlm, text_tokens, True).total(1) / 1e9
     advice = f"even one person needs {least:.1f} GB; use a larger GPU or a smaller language model"
     if options:
         advice = f"try {' or '.join(dict.fromkeys(options))}"

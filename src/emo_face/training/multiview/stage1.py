@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -67,7 +69,10 @@ class Stage1(TrainingRun[QARow]):
         return (len(examples),)
 
     def identity(self) -> dict[str, Any]:
-        return {"rows": len(self.train_rows)}
+        digest = hashlib.sha256()
+        for row in self.train_rows:
+            digest.update(json.dumps([row.id, row.question, row.answer]).encode())
+        return {"rows": len(self.train_rows), "corpus": digest.hexdigest()[:16]}
 
     def own_state(self) -> dict[str, torch.Tensor]:
         return own_state(self.encoder)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import pickle
+import shutil
 import time
 from pathlib import Path
 
@@ -17,7 +19,7 @@ from safetensors import SafetensorError
 from emo_face.core.errors import ModelError, UserError
 from emo_face.core.labels import label_set
 from emo_face.core.types import Box
-from emo_face.datasets import features as feature_cache
+from emo_face.datasets import encode
 from emo_face.datasets.features import FeatureCache, Features
 from emo_face.datasets.labelled import Labelled, labelled, predict, with_views
 from emo_face.datasets.records import Record
@@ -34,45 +36,96 @@ def encoder(world, seed=0):
     return world.vlm(seed).encoder.eval()
 
 
-def test_cache_is_what_the_encoder_says_and_resumes(world, tmp_path, monkeypatch):
+def counted(model):
+    """The numbers of scenes, bodies and faces that each pass of the image encoder sees, as they come."""
+    seen = []
+    original = model.vision.forward
+    model.vision.forward = lambda **k: seen.append(len(k["pixel_values"])) or original(**k)
+    return seen
+
+
+def test_cache_is_what_the_encoder_says_and_resumes(world, tmp_path):
     pictures = Pictures.of(world.root, world.config, world.records)
-    cache = FeatureCache(tmp_path, encoder(world), shard=8)
-    first = cache.build(world.records[:20], pictures, batch=4)
+    model = encoder(world)
+    first = FeatureCache(tmp_path, model).build(world.records[:20], pictures, batch=4, shards=3)
     assert first.features.shape == (20, 3, 32)
     assert first.features.dtype == np.float16
-    calls = []
-    original = FeatureCache._encode
-    monkeypatch.setattr(
-        FeatureCache, "_encode", lambda self, people, *a: calls.extend(people) or original(self, people, *a)
-    )
-    again = FeatureCache(tmp_path, encoder(world), shard=8).build(world.records, pictures, batch=4)
-    assert [record.id for record in calls] == [record.id for record in world.records[20:]]
+    seen = counted(model)
+    again = FeatureCache(tmp_path, model).build(world.records, pictures, batch=4, shards=5)
+    assert sum(seen) == 3 * 20  # the other 20 people; those of before are copied out of their shards
     np.testing.assert_array_equal(again.features[:20], first.features)
+    seen.clear()
+    FeatureCache(tmp_path, model).build(world.records, pictures, batch=4, shards=5)
+    assert seen == []
     whole = FeatureCache(tmp_path / "whole", encoder(world)).build(world.records, pictures, batch=7)
     np.testing.assert_allclose(again.features.astype(float), whole.features.astype(float), atol=2e-3)
 
 
+@pytest.mark.parametrize(
+    "workers",
+    [1, pytest.param(2, marks=pytest.mark.slow)],  # two more imports of torch
+)
+def test_workers_load_the_encoder_and_find_the_same_features(world, tmp_path, workers):
+    from emo_face.datasets.encode import OnDisk
+    from emo_face.perception.multiview.checkpoint import save_encoder
+    from emo_face.perception.multiview.fingerprint import fingerprint
+    from emo_face.runtime.runners.local import LocalRunner
+
+    vlm = world.vlm()
+    vlm.base.save_pretrained(tmp_path / "base")
+    save_encoder(tmp_path / "s1", vlm.encoder)
+    source = OnDisk(
+        tmp_path / "s1", tmp_path / "base", "float32", "cpu", fingerprint(tmp_path / "s1", tmp_path / "base")
+    )
+    pictures = Pictures.of(world.root, world.config, world.records)
+    done = []
+    cache, handed_over = FeatureCache(tmp_path / "there", source), pickle.loads(pickle.dumps(source))
+    assert handed_over.key == source.key
+    there = cache.build(world.records, pictures, shards=4, runner=LocalRunner(workers), tick=done.append)
+    here = FeatureCache(tmp_path / "here", encoder(world)).build(world.records, pictures, shards=4)
+    np.testing.assert_allclose(there.features.astype(float), here.features.astype(float), atol=2e-3)
+    assert there.ids == here.ids == tuple(record.id for record in world.records)
+    assert done == [0, 10, 20, 30, 40]
+
+
+def test_pictures_that_are_gone_are_named_and_the_others_kept(world, tmp_path):
+    root = shutil.copytree(world.root / "frames", tmp_path / "d" / "frames").parent
+    (root / world.records[3].image).rename(tmp_path / "away.png")
+    model = encoder(world)
+    pictures = Pictures.of(root, world.config, world.records)
+    with pytest.raises(UserError, match=r"1 people could not be encoded: .*missing or not a picture"):
+        FeatureCache(tmp_path / "c", model).build(world.records, pictures, shards=4)
+    with pytest.raises(UserError, match="empty or unfinished"):
+        FeatureCache.reading(tmp_path / "c").load()
+    (tmp_path / "away.png").rename(root / world.records[3].image)
+    seen = counted(model)
+    assert len(FeatureCache(tmp_path / "c", model).build(world.records, pictures, shards=4).ids) == 40
+    assert sum(seen) == 3
+
+
 def test_cache_after_a_kill_and_with_a_moved_box(world, tmp_path):
     pictures = Pictures.of(world.root, world.config, world.records)
-    cache = FeatureCache(tmp_path, encoder(world), shard=8)
-    cache.build(world.records[:16], pictures, batch=8)
-    index = tmp_path / "index.jsonl"
-    index.write_text(index.read_text()[:-40])  # killed while writing the last line
-    found = cache.build(world.records[:16], pictures, batch=8)
-    assert len(found.ids) == 16
+    model = encoder(world)
+    cache = FeatureCache(tmp_path, model)
+    cache.build(world.records[:16], pictures, batch=8, shards=2)
+    (tmp_path / "index.json").unlink()  # killed before it was written
+    first, second = sorted(tmp_path.glob("*.safetensors"))
+    second.write_bytes(second.read_bytes()[:-40])  # and a disk that lost a tail
+    seen = counted(model)
+    found = cache.build(world.records[:16], pictures, batch=8, shards=2)
+    assert sum(seen) == 3 * 8
     moved = dataclasses.replace(world.records[0], bbox_face=Box(0, 0, 30, 30))
     changed = cache.build([moved], pictures)
     assert not np.array_equal(changed.features[0, 2], found.features[0, 2])
-    shard = next(tmp_path.glob("features-*.safetensors"))
-    shard.write_bytes(shard.read_bytes()[:-8] + b"12345678")
+    assert set(cache.load().ids) == set(found.ids)
+    np.testing.assert_array_equal(cache.load().of([moved]).features, changed.features)
+    first.write_bytes(first.read_bytes()[:-8] + b"12345678")
     with pytest.raises(UserError, match="changed since"):
         cache.load()
 
 
 def test_cache_sees_new_pixels_and_a_neighbours_new_box(world, tmp_path):
     """Same path and boxes, other picture; or somebody else in it whose red box moved: both change what is seen."""
-    import shutil
-
     import cv2
 
     root = shutil.copytree(world.root / "frames", tmp_path / "d" / "frames").parent
@@ -80,23 +133,23 @@ def test_cache_sees_new_pixels_and_a_neighbours_new_box(world, tmp_path):
     other = dataclasses.replace(one, id="other", bbox_body=Box(2, 2, 30, 60))
     model = encoder(world)
 
+    seen = counted(model)
+
     def build(*people):
-        done = []
-        found = FeatureCache(tmp_path / "c", model).build(
-            people, Pictures.of(root, world.config, people), tick=done.append
-        )
-        return sum(done), found.of([one]).features
+        seen.clear()
+        found = FeatureCache(tmp_path / "c", model).build(people, Pictures.of(root, world.config, people))
+        return sum(seen), found.of([one]).features
 
     encoded, first = build(one, other)
-    assert encoded == 2
+    assert encoded == 5  # the scene once, two bodies, the face of both
     assert build(one, other)[0] == 0
     encoded, moved = build(one, dataclasses.replace(other, bbox_body=Box(90, 2, 30, 60)))
-    assert encoded == 2
+    assert encoded == 5
     assert not np.array_equal(moved[0, 0], first[0, 0])
     np.testing.assert_array_equal(moved[0, 1:], first[0, 1:])
     cv2.imwrite(str(root / one.image), 255 - cv2.imread(str(root / one.image)))
     encoded, inverted = build(one, dataclasses.replace(other, bbox_body=Box(90, 2, 30, 60)))
-    assert encoded == 2
+    assert encoded == 5
     assert not np.array_equal(inverted[0, 1], moved[0, 1])
 
 
@@ -119,9 +172,7 @@ def test_people_of_one_picture_share_its_scene(world, tmp_path):
     record = world.records[0]
     two = [record, dataclasses.replace(record, id="other", bbox_body=Box(0, 0, 50, 90))]
     model = encoder(world)
-    seen = []
-    original = model.vision.forward
-    model.vision.forward = lambda **k: seen.append(len(k["pixel_values"])) or original(**k)
+    seen = counted(model)
     FeatureCache(tmp_path, model).build(two, Pictures.of(world.root, world.config, two))
     assert seen == [1 + 2 + 2]
 
@@ -135,14 +186,14 @@ def test_people_of_one_picture_share_its_scene(world, tmp_path):
 )
 def test_full_disk_says_so_and_keeps_finished_shards(world, tmp_path, monkeypatch, error):
     pictures = Pictures.of(world.root, world.config, world.records)
-    cache = FeatureCache(tmp_path, encoder(world), shard=8)
+    cache = FeatureCache(tmp_path, encoder(world))
     cache.build(world.records[:8], pictures)
 
-    def full(tensors, path):
+    def full(tensors, path, metadata):
         Path(path).write_bytes(b"half")
         raise error
 
-    monkeypatch.setattr(feature_cache, "save_file", full)
+    monkeypatch.setattr(encode, "save_file", full)
     with pytest.raises(UserError, match="disk is full"):
         cache.build(world.records[:16], pictures)
     monkeypatch.undo()

@@ -1,0 +1,157 @@
+"""How long a recipe will take and what it needs, before it starts: from shapes, counts and this machine's speed.
+
+Estimates, not promises: arithmetic at half the rate of a large matrix product, plus what was measured for the rest
+(commands in docs/multiview.md). Texts are not estimated: their time is the annotating model's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from emo_face.core.errors import ModelError
+from emo_face.datasets.records import Record
+from emo_face.perception.multiview.cost import picture_flops
+from emo_face.training.multiview import memory
+from emo_face.training.multiview.recipe import MultiViewRecipe
+
+EFFICIENCY = 0.5  # of a large matrix product's rate
+TEXT = 160  # tokens of a usual question and answer
+BOXES = 0.15  # s a picture, one core: YOLO11n at 640 and YuNet
+HEAD = 1.5e-4  # s a person and epoch, one core, 3 views x 768 -> 256
+EXPORT = 5.4e-7  # s a parameter
+BOOTSTRAP = 2e-6  # s a person, label and round
+ABLATIONS = 7  # heads of tables 6, 11 and 12
+
+
+@dataclass(frozen=True)
+class Need:
+    """Of one step: seconds, bytes of memory (GPU or not) and bytes that it leaves on the disk."""
+
+    seconds: float = 0.0
+    memory: float = 0.0
+    disk: float = 0.0
+
+
+@dataclass(frozen=True)
+class Shapes:
+    """Of the model that a checkpoint's configuration describes; no weights are read.
+
+    Attributes:
+        vision, qformer: FLOPs a picture. encoder, language, trained: parameters. size: of one view's feature.
+        stage1: bytes of Stage 1.
+    """
+
+    vision: float
+    qformer: float
+    encoder: int
+    language: int
+    trained: int
+    size: int
+    queries: int
+    stage1: float
+
+
+def shapes(recipe: MultiViewRecipe, base: Path) -> Shapes:
+    """Read the configuration of ``base``. Raises ModelError if it is none of InstructBLIP."""
+    import torch
+    from transformers import AutoConfig, InstructBlipForConditionalGeneration
+
+    from emo_face.perception.multiview.vlm import MultiViewVLM
+
+    try:
+        config = AutoConfig.from_pretrained(base, local_files_only=True)
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{base}: no checkpoint here ({str(error).splitlines()[0]}); see docs/multiview.md") from None
+    if config.model_type != "instructblip":
+        raise ModelError(
+            f"{base / 'config.json'}: field 'model_type': expected 'instructblip', got {config.model_type}"
+        )
+    with torch.device("meta"):
+        model = InstructBlipForConditionalGeneration(config)
+        size = int(config.vision_config.image_size)
+        vlm = MultiViewVLM(model, _with(recipe.encoder, image_size=size))
+    half = recipe.run.device != "cpu" and torch.cuda.is_available()
+    (vlm.to(torch.bfloat16) if half else vlm).set_trainable()
+    settings = recipe.stage1
+    text = settings.max_question + settings.max_answer
+    need = memory.estimate(vlm, text, settings.checkpointing, settings.precision)
+    vision, qformer = picture_flops(config)
+    return Shapes(
+        vision,
+        qformer,
+        sum(p.numel() for p in vlm.encoder.parameters()),
+        sum(p.numel() for p in model.language_model.parameters()),
+        sum(p.numel() for p in vlm.parameters() if p.requires_grad),
+        vlm.encoder.feature_size,
+        vlm.encoder.tokens_per_view,
+        need.total(settings.batch_size),
+    )
+
+
+def _with(config: Any, **changes: Any) -> Any:
+    from dataclasses import replace
+
+    return replace(config, **changes)
+
+
+def estimate(
+    recipe: MultiViewRecipe, records: Sequence[Record], shape: Shapes, rate: float, labels: int
+) -> dict[str, Need]:
+    """Step -> what it needs.
+
+    Args:
+        rate: FLOP/s of a large matrix product on one device. labels: of the label set.
+    """
+    run, views = recipe.run, len(recipe.encoder.views)
+    pictures, people = len({record.image for record in records}), len(records)
+    fast = EFFICIENCY * rate
+    seen = pictures + people * (views - 1)
+    cache = seen * (shape.vision + shape.qformer) / fast / run.workers
+    trained_people = sum(record.split in ("train", "") for record in records)
+    head = recipe.stage2.epochs * trained_people * HEAD * views * shape.size * recipe.head.width / (3 * 768 * 256)
+    judged = sum(record.split == recipe.report.split for record in records)
+    report = 2 * recipe.report.rounds * judged * labels * BOOTSTRAP + ABLATIONS * head * recipe.report.ablations
+    features = 2.0 * people * views * shape.size
+    weights = 4.0 * shape.encoder
+    found = {
+        "boxes": Need(pictures * BOXES / run.workers, 1e9),
+        "stage1": Need(*_stage1(recipe, trained_people, shape, fast)),
+        "cache": Need(cache, weights + recipe.cache.batch_size * 5e7, features),
+        "stage2": Need(head, 3 * features),
+        "report": Need(report, 3 * features),
+        "export": Need(EXPORT * shape.encoder, 2.1 * weights, weights / (2 if recipe.export.fp16 else 1)),
+    }
+    return found
+
+
+def _stage1(recipe: MultiViewRecipe, people: int, shape: Shapes, fast: float) -> tuple[float, float, float]:
+    """Seconds, memory and disk. The image encoder only forwards; the language model hands gradients through."""
+    views, settings, corpus = len(recipe.encoder.views), recipe.stage1, recipe.corpus
+    described = len({"pose", "situation", "rationale"} & set(corpus.tasks))
+    classified = "classification" in corpus.tasks
+    other = min(described, corpus.other_share) if classified else described
+    rows = people * (classified + other)
+    tokens = views * shape.queries + TEXT
+    passes = 3 if settings.checkpointing else 2
+    work = views * (shape.vision + 3 * shape.qformer) + passes * 2.0 * shape.language * tokens
+    seconds = settings.epochs * rows * work / fast / recipe.run.processes
+    return seconds, shape.stage1, 4.0 * shape.trained * (2 * 3 + 1)
+
+
+def matrix_rate(device: str, seconds: float = 0.3) -> float:
+    """FLOP/s of a large matrix product on ``device``, measured for about so long."""
+    import time
+
+    import torch
+
+    n, half = (4096, torch.bfloat16) if device.startswith("cuda") else (1024, torch.float32)
+    a = torch.randn(n, n, device=device, dtype=half)
+    (a @ a).sum().item()
+    start, count = time.perf_counter(), 0
+    while time.perf_counter() - start < seconds:
+        (a @ a).sum().item()
+        count += 1
+    return count * 2.0 * n**3 / (time.perf_counter() - start)
