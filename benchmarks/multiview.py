@@ -24,8 +24,8 @@ from typing import Any
 import torch
 
 from emo_face.perception.multiview.config import VIEWS, EncoderConfig, FusionConfig
-from emo_face.perception.multiview.cost import picture_flops
-from emo_face.perception.multiview.encoder import MultiViewEncoder, gather
+from emo_face.perception.multiview.encoders.cost import picture_flops
+from emo_face.perception.multiview.encoders.instructblip import MultiViewEncoder, gather
 from emo_face.perception.multiview.fusion_head import FusionHead
 
 Clock = Callable[[], float]
@@ -33,7 +33,7 @@ Clock = Callable[[], float]
 
 def build(size: str, device: str, dtype: torch.dtype) -> tuple[Any, Any, Any]:
     """(library model, our encoder, head): they share one copy of the weights."""
-    from emo_face.perception.multiview.tiny import full_base, tiny_base
+    from emo_face.perception.multiview.encoders.tiny import full_base, tiny_base
 
     torch.manual_seed(0)
     if size == "full":

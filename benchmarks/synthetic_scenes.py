@@ -47,7 +47,7 @@ ABLATIONS: dict[str, dict[str, Any]] = {
 
 def tokenizer(more: Sequence[str] = ()) -> Any:
     """Word-level, over every word that any question or answer of the benchmark can hold, and those of ``more``."""
-    from emo_face.perception.multiview.tiny import word_tokenizer
+    from emo_face.perception.multiview.encoders.tiny import word_tokenizer
 
     texts = [q for task in ("pose", "situation", "rationale") for q in templates.prompts()[task]["ask"]]
     texts += [templates.classification_question(templates.options_of("emotic26")), "What is shown? Name some emotions."]
@@ -65,7 +65,7 @@ def pretrain(folder: Path, words: Any, steps: int, seed: int = 0, log: Callable[
     """
     import torch
 
-    from emo_face.perception.multiview.tiny import tiny_base
+    from emo_face.perception.multiview.encoders.tiny import tiny_base
     from emo_face.perception.multiview.vlm import IGNORED
 
     rng = np.random.default_rng([seed, 99])

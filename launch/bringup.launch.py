@@ -27,6 +27,7 @@ ARGUMENTS = {
     "params_file": (str(share_dir() / "config" / "emo_face.yaml"), "ROS parameter file of all nodes"),
     "namespace": ("", "namespace of all nodes"),
     "source": ("", "what the camera node reads: webcam index, video, picture or folder; empty: as in params_file"),
+    "tier": ("", "nano, medium or full, of the whole graph; empty: as in params_file"),
     "image": ("camera/image_raw", "image topic"),
     "speech": ("speech/text", "topic of what was said"),
     "autostart": ("true", "configure and activate the nodes from here"),
@@ -51,7 +52,7 @@ def words_of(given: dict[str, str]) -> list[str]:
     without = [name for name in NODE_NAMES if not is_true(given[name])]
     words = ["--params", given["params_file"], *(["--without", ",".join(without)] if without else [])]
     words += ["--log-level", given["log_level"]]
-    for name in ("namespace", "source"):
+    for name in ("namespace", "source", "tier"):
         words += [f"--{name}", given[name]] if given[name] else []
     for flag, wanted in (
         ("--network", is_true(given["network"])),

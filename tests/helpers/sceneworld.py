@@ -6,7 +6,7 @@ from emo_face.datasets import synthetic_scenes
 from emo_face.datasets.qa import corpus
 from emo_face.datasets.views import MultiViewCollator, Pictures
 from emo_face.perception.multiview.config import EncoderConfig
-from emo_face.perception.multiview.tiny import tiny_base, word_tokenizer
+from emo_face.perception.multiview.encoders.tiny import tiny_base, word_tokenizer
 from emo_face.perception.multiview.vlm import MultiViewVLM
 
 

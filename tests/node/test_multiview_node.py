@@ -26,10 +26,10 @@ from emo_face.nodes.backends import asker
 from emo_face.nodes.perception import PerceptionNode
 from emo_face.perception.multiview import ask, checkpoint, head_file
 from emo_face.perception.multiview.config import EncoderConfig, FusionConfig
-from emo_face.perception.multiview.encoder import MultiViewEncoder
+from emo_face.perception.multiview.encoders.instructblip import MultiViewEncoder
+from emo_face.perception.multiview.encoders.tiny import tiny_base, word_tokenizer
 from emo_face.perception.multiview.fingerprint import fingerprint
 from emo_face.perception.multiview.fusion_head import FusionHead
-from emo_face.perception.multiview.tiny import tiny_base, word_tokenizer
 from emo_face.ros.clock import stamp_message
 from emo_face.ros.images.convert import image_message
 from emo_face.runtime.engines.select import Engines
@@ -68,7 +68,7 @@ class Asked:
         given = {"multiview__folder": str(folders / "model"), "multiview__base": str(folders / "base")}
         self.node = graph.start(
             PerceptionNode,
-            emotion__backend="multiview",
+            tier="full",
             image_reliability="best_effort",
             multiview__ask=True,
             multiview__max_tokens=12,

@@ -88,7 +88,7 @@ def _step(recipe: MultiViewRecipe, step: Step, journal: Journal, number: int, co
     command = step.command
     print(f"[{number}/{count}] emo-face {' '.join(map(shlex.quote, command))}", file=sys.stderr, flush=True)
     start = time.monotonic()
-    if step.name == "stage1" and recipe.run.processes > 1:
+    if step.name in ("stage1", "adapt") and recipe.run.processes > 1:
         words = [
             "-m",
             "torch.distributed.run",

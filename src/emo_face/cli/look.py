@@ -9,9 +9,9 @@
   emo-face look photo.jpg --ask "Why is the person feeling this way?" --base BLIP --stage1 out/stage1/best
 
 People, probabilities and evidence are printed and drawn into OUT (default: the source's name with _look, in this
-folder). --tier full is the multi-view model, --ask its words about one person: --person p00001 (default: the nearest),
-or --box X,Y,WIDTH,HEIGHT in pixels. Both need torch and weights of yours: scripts/setup.sh full. Nothing leaves this
-machine.
+folder). --tier medium and full are the multi-view model, --ask words about one person: --person p00001 (default: the
+nearest), or --box X,Y,WIDTH,HEIGHT in pixels. They need torch and weights of yours: scripts/setup.sh full. Nothing
+leaves this machine.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from emo_face.api.look import LookResult, PersonReading
     from emo_face.perception.pipeline import PerceptionPipeline
 
-TIERS = ("nano", "full")
+TIERS = ("nano", "medium", "full")
 SHOWN = 3  # emotions per person in the text
 BAR = 30  # characters of a full bar
 
@@ -43,9 +43,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--json", action="store_true", help="print only JSON; draw only with --out")
     parser.add_argument("--verbose", action="store_true", help="say which optional models are missing, and the fix")
-    parser.add_argument("--tier", choices=TIERS, default="nano", help="nano: packaged; full: multi-view (default nano)")
-    parser.add_argument("--model", type=Path, metavar="DIR", help="of --tier full: Stage 2 or its export")
-    parser.add_argument("--base", type=Path, metavar="DIR", help="InstructBLIP checkpoint, of --tier full and --ask")
+    parser.add_argument(
+        "--tier",
+        choices=TIERS,
+        default="nano",
+        help="nano (default): packaged; the others: multi-view",
+    )
+    parser.add_argument("--model", type=Path, metavar="DIR", help="of --tier medium, full: Stage 2 or its export")
+    parser.add_argument("--base", type=Path, metavar="DIR", help="checkpoint of --model, or the one that answers")
     parser.add_argument("--ask", default="", metavar="QUESTION", help="answer in words about one person")
     parser.add_argument("--stage1", type=Path, metavar="DIR", help="of --ask: trained encoder (default: untrained)")
     parser.add_argument("--person", default="", metavar="ID", help="of --ask (default: the nearest)")
@@ -121,10 +126,9 @@ def _pipeline(args: argparse.Namespace) -> PerceptionPipeline:
     from emo_face.runtime.store import open_store
 
     if args.model is None:
-        raise UserError("--tier full: needs --model, the folder of `emo-face train multiview` or of its export")
-    return build_pipeline(
-        open_store(), load(args.model, args.base, engines=Engines(args.device, threads=0)), smoothing=0.0
-    )[0]
+        raise UserError(f"--tier {args.tier}: needs --model, a folder of `emo-face train multiview` or its export")
+    engines = Engines(args.device, threads=0)
+    return build_pipeline(open_store(), load(args.model, args.base, engines=engines, tier=args.tier), smoothing=0.0)[0]
 
 
 def _print(source: str, seen: LookResult) -> None:

@@ -10,6 +10,7 @@ examples:
   emo-face up --source talk.mp4 --exit-on-end          until the video ends
   emo-face up --set perception.detector.imgsz=416      one parameter of one node
   emo-face up --compose                                all but the face driver in one process: less memory, sooner
+  emo-face up --tier medium --set perception.multiview.folder=out/export
   emo-face up --params my_robot.yaml --only perception,expression
 exit code: 0 ended as asked, 1 a node was given up, 2 wrong arguments
 """
@@ -37,6 +38,12 @@ if TYPE_CHECKING:
     from emo_face.ros.supervision.supervisor import Supervisor
 
 TICK, ECHO = 0.05, 1.0  # s
+TIER_SETTINGS = {
+    "nano": ("perception.tier=nano", "expression.backend=prototypes"),
+    "medium": ("perception.tier=medium", "expression.backend=prototypes"),
+    "full": ("perception.tier=full", "expression.backend=contextface"),
+}
+"""What one word sets in the nodes; --set wins."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -50,6 +57,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--source",
         help="what the camera node reads: webcam index or device, rtsp:// or http:// camera, video, picture, folder, "
         "or a .url file that holds a camera's address with its password",
+    )
+    parser.add_argument(
+        "--tier",
+        choices=tuple(TIER_SETTINGS),
+        help="of the whole graph: nano is packaged, medium and full need models of yours (default: as in the file)",
     )
     parser.add_argument("--only", metavar="NODES", help="comma-separated nodes to start (default: all)")
     parser.add_argument("--without", metavar="NODES", help="comma-separated nodes to leave out, e.g. camera")
@@ -139,7 +151,7 @@ def commands(args: argparse.Namespace) -> list[tuple[tuple[str, ...], list[str]]
     params = args.params or share_dir() / "config" / "emo_face.yaml"
     if not params.is_file():
         raise ConfigError(f"parameter file {params} does not exist; `emo-face params --write` makes a commented one")
-    overrides = parse_overrides(args.set)
+    overrides = parse_overrides([*TIER_SETTINGS.get(args.tier or "", ()), *args.set])
     if args.source is not None:
         warn_of_password(args.source)
         overrides.setdefault("camera", {})["source"] = json.dumps(args.source)

@@ -97,12 +97,12 @@ class OnDisk:
 
     def load(self) -> Any:
         """See :class:`Source`."""
-        from emo_face.perception.multiview.checkpoint import load_base, load_encoder
+        from emo_face.perception.multiview.checkpoint import load_encoder
+        from emo_face.perception.multiview.encoders import load_eyes
         from emo_face.perception.multiview.place import place
 
-        base = load_base(self.base, self.dtype)
-        base.language_model = None  # features need no language model
-        return place(load_encoder(self.folder, base), own_device(self.device), "the encoder")
+        eyes = load_eyes(self.base, self.config, self.dtype)
+        return place(load_encoder(self.folder, eyes), own_device(self.device), "the encoder")
 
 
 def own_device(device: str) -> str:
@@ -269,7 +269,7 @@ class _Worker:
 
     @torch.no_grad()  # type: ignore[untyped-decorator]
     def _pass(self, some: Sequence[Group], views: Sequence[ViewBatch]) -> list[Row]:
-        from emo_face.perception.multiview.encoder import gather
+        from emo_face.perception.multiview.encoders.instructblip import gather
 
         pixels, index = stack_views(views, self.encoder.config.views)
         device = next(self.encoder.parameters()).device

@@ -61,10 +61,10 @@ def _random(size: str) -> tuple[Any, Any, Any]:
     import numpy as np
 
     from emo_face.perception.multiview.config import EncoderConfig, FusionConfig
-    from emo_face.perception.multiview.encoder import MultiViewEncoder
+    from emo_face.perception.multiview.encoders.instructblip import MultiViewEncoder
+    from emo_face.perception.multiview.encoders.tiny import full_base, tiny_base
     from emo_face.perception.multiview.fusion_head import FusionHead
     from emo_face.perception.multiview.head_file import HeadCard
-    from emo_face.perception.multiview.tiny import full_base, tiny_base
 
     base = full_base() if size == "full" else tiny_base()
     side = int(base.config.vision_config.image_size)

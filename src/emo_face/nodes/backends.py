@@ -16,9 +16,9 @@ from emo_face.runtime.store import ModelStore
 
 
 def emotion_model(values: Mapping[str, Value], store: ModelStore, engines: Engines) -> EmotionModel:
-    """Load the emotion backend: ``nano`` (onnxruntime) or ``multiview`` (the full tier)."""
+    """Load the emotion model of a tier: ``nano`` (onnxruntime), or the multi-view one of ``medium`` and ``full``."""
     p: Mapping[str, Any] = values
-    if p["emotion.backend"] == "nano":
+    if p["tier"] == "nano":
         from emo_face.perception.nano.model import build_nano
 
         return build_nano(store, p["speech.ttl"], engines)
@@ -28,7 +28,8 @@ def emotion_model(values: Mapping[str, Value], store: ModelStore, engines: Engin
     with needs_extra("full"):
         from emo_face.perception.multiview.model import load
 
-        return load(Path(folder).expanduser(), Path(base).expanduser() if base else None, engines=engines)
+        root = Path(base).expanduser() if base else None
+        return load(Path(folder).expanduser(), root, engines=engines, tier=str(p["tier"]))
 
 
 def perception_models(values: Mapping[str, Value], store: ModelStore, engines: Engines) -> tuple[EmotionModel, Any]:
@@ -44,7 +45,7 @@ def perception_models(values: Mapping[str, Value], store: ModelStore, engines: E
         return emotion_model(values, store, engines), None
     folder, base = _folder(p["multiview.folder"]), _folder(p["multiview.base"])
     exported = folder is not None and (folder / "export.json").is_file()
-    if p["emotion.backend"] != "multiview" or folder is None or base is None or exported:
+    if p["tier"] != "full" or folder is None or base is None or exported:
         return emotion_model(values, store, engines), asker(values, engines)
     with needs_extra("full"):
         from emo_face.perception.multiview import shared

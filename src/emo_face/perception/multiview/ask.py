@@ -77,10 +77,11 @@ def load(base: Path, folder: Path | None = None, device: str = "cpu") -> Asker:
     """
     from emo_face.perception.multiview import checkpoint
     from emo_face.perception.multiview.model import precision
+    from emo_face.perception.multiview.vlm import load_vlm
 
     model = checkpoint.load_base(base, precision(device))
     tokenizers = load_tokenizers(base)
-    return Asker(checkpoint.load_vlm(folder, model), *tokenizers, device)
+    return Asker(load_vlm(folder, model), *tokenizers, device)
 
 
 def load_tokenizers(base: Path) -> tuple[Any, Any]:

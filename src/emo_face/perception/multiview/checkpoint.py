@@ -13,8 +13,6 @@ from emo_face.runtime.store import sha256_of
 
 FORMAT = "emo_face.multiview.encoder/1"
 WEIGHTS, CARD = "encoder.safetensors", "encoder.json"
-OWN = ("qformers.", "queries.", "projections.")
-"""Prefixes of what an adapter file holds: everything of the encoder but the frozen image encoder."""
 
 
 def load_base(path: str | Path, dtype: str = "float32") -> Any:
@@ -45,7 +43,7 @@ def load_base(path: str | Path, dtype: str = "float32") -> Any:
 def own_state(encoder: Any) -> dict[str, Any]:
     """The encoder's own tensors, contiguous and on the CPU."""
     state = encoder.state_dict()
-    return {name: state[name].detach().cpu().contiguous() for name in state if name.startswith(OWN)}
+    return {name: state[name].detach().cpu().contiguous() for name in state if encoder.owns(name)}
 
 
 def save_encoder(folder: Path, encoder: Any, base: str = "", extra: dict[str, Any] | None = None) -> Path:
@@ -76,34 +74,19 @@ def config_of_card(folder: Path) -> EncoderConfig:
 
 
 def load_encoder(folder: Path, base: Any) -> Any:
-    """The multi-view encoder of ``folder`` around a loaded base model.
+    """The multi-view encoder of ``folder`` around a loaded base model (:func:`.encoders.load_eyes`).
 
     Raises ModelError for a wrong hash, missing or unexpected weights, or another shape; names them.
     """
-    from emo_face.perception.multiview.encoder import MultiViewEncoder
+    from emo_face.perception.multiview.encoders import FAMILIES
 
     card = read_card(folder)
     config = config_of_card(folder)
     path = folder / WEIGHTS
     state = weights.read_tensors(path, card["sha256"])
-    encoder = MultiViewEncoder(base, config)
+    encoder = FAMILIES[config.kind].build(base, config)
     load_own(encoder, state, path)
     return encoder.eval()
-
-
-def load_vlm(folder: Path | None, base: Any) -> Any:
-    """What answers questions: a loaded base model behind the Stage-1 encoder of ``folder``.
-
-    Without ``folder`` the untrained three-view model answers: the original InstructBLIP on three pictures.
-
-    Raises ModelError as :func:`load_encoder`.
-    """
-    from emo_face.perception.multiview.vlm import MultiViewVLM
-
-    if folder is None:
-        return MultiViewVLM(base, EncoderConfig(image_size=int(base.config.vision_config.image_size)))
-    encoder = load_encoder(folder, base)
-    return MultiViewVLM(base, encoder.config, encoder)
 
 
 def load_own(encoder: Any, state: dict[str, Any], path: Path) -> None:

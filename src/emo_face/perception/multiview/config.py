@@ -7,11 +7,14 @@ import types
 import typing
 from collections import abc
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar
 
 from emo_face.core.errors import ConfigError
 
 VIEWS = ("scene", "body", "face")
+CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+"""RGB statistics of BLIP's image processor."""
 Sharing = Literal["all", "body_face", "none"]
 T = TypeVar("T")
 
@@ -21,6 +24,9 @@ class EncoderConfig:
     """The multi-view encoder.
 
     Attributes:
+        kind: ``instructblip`` (the paper's, research only) or ``siglip2`` (:mod:`.encoders`).
+        lora_rank: of SigLIP2's adapters, 0 for none.
+        mean, std: RGB statistics of the checkpoint. resample: its filter.
         qformer_sharing: one Q-Former for all views, one for the scene and one for body and face, or one per view.
         train: what Stage 1 trains, out of ``qformer``, ``queries``, ``projection``.
         feature: Stage 2 reads the Q-Former's outputs, or their projection into the language model.
@@ -32,6 +38,7 @@ class EncoderConfig:
         instruction_ids: Q-Former token ids of the fixed Stage-2 instruction; empty = queries only.
     """
 
+    kind: Literal["instructblip", "siglip2"] = "instructblip"
     views: tuple[str, ...] = VIEWS
     qformer_sharing: Sharing = "all"
     train: tuple[str, ...] = ("qformer", "queries", "projection")
@@ -42,8 +49,19 @@ class EncoderConfig:
     image_size: int = 224
     instruction: str = ""
     instruction_ids: tuple[int, ...] = ()
+    lora_rank: int = 0
+    mean: tuple[float, ...] = CLIP_MEAN
+    std: tuple[float, ...] = CLIP_STD
+    resample: Literal["bicubic", "bilinear"] = "bicubic"
+
+    LATER: ClassVar[tuple[str, ...]] = ("kind", "lora_rank", "mean", "std", "resample")
+    """Fields that older encoders do not know: at their default they are no part of a fingerprint."""
 
     def __post_init__(self) -> None:
+        if self.kind == "siglip2":
+            self._check_siglip2()
+        elif self.lora_rank:
+            raise ConfigError(f"lora_rank: is SigLIP2's, expected 0 for {self.kind}, got {self.lora_rank}")
         if not self.views or any(view not in VIEWS for view in self.views) or len(set(self.views)) != len(self.views):
             raise ConfigError(f"views: expected some of {', '.join(VIEWS)}, each once, got {self.views}")
         unknown = set(self.train) - {"qformer", "queries", "projection"}
@@ -51,6 +69,14 @@ class EncoderConfig:
             raise ConfigError(f"train: expected some of qformer, queries, projection, got {', '.join(sorted(unknown))}")
         if self.image_size < 1:
             raise ConfigError(f"image_size: expected a positive number of pixels, got {self.image_size}")
+
+    def _check_siglip2(self) -> None:
+        for name, only in (("feature", ("qformer",)), ("pool", ("mean", "cls_query")), ("instruction", ("",))):
+            if getattr(self, name) not in only:
+                wanted = " or ".join(map(repr, only))
+                raise ConfigError(f"{name}: expected {wanted} for siglip2, got {getattr(self, name)!r}")
+        if self.lora_rank < 0:
+            raise ConfigError(f"lora_rank: expected at least 0, got {self.lora_rank}")
 
     def group(self, view: str) -> str:
         """Name of the Q-Former that ``view`` goes through."""
@@ -137,6 +163,13 @@ def _convert(value: Any, hint: Any, where: str) -> Any:
     if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
         raise ConfigError(f"{where}: expected {hint.__name__}, got {value!r}")
     return value
+
+
+def of_fingerprint(config: EncoderConfig) -> dict[str, Any]:
+    """What of the configuration decides the features."""
+    fields = {field.name: field.default for field in dataclasses.fields(config)}
+    later = {name for name in config.LATER if getattr(config, name) == fields[name]}
+    return {name: value for name, value in to_dict(config).items() if name not in later}
 
 
 def to_dict(config: Any) -> dict[str, Any]:

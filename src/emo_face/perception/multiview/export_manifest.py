@@ -57,7 +57,7 @@ def read(folder: Path) -> ExportManifest:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, json.JSONDecodeError) as error:
-        raise ModelError(f"{path}: cannot be read ({error}); export again: export/export_multiview.py") from None
+        raise ModelError(f"{path}: cannot be read ({error}); export again: emo-face export multiview --help") from None
     if content.get("format") != FORMAT:
         raise ModelError(f"{path}: field 'format': expected {FORMAT!r}, got {content.get('format')!r}")
     for graph in ("encoder", "head"):

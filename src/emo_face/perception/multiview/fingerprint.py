@@ -14,12 +14,12 @@ from typing import Any, BinaryIO
 
 from emo_face.core.errors import ModelError
 from emo_face.perception.multiview import checkpoint
-from emo_face.perception.multiview.config import EncoderConfig, from_dict, to_dict
+from emo_face.perception.multiview.config import EncoderConfig, from_dict, of_fingerprint
 
 ADAPTER, VISION = "adapter", "image_encoder"
 _NAMES = {
     ADAPTER: f"Stage-1 weights or configuration ({checkpoint.WEIGHTS}, {checkpoint.CARD})",
-    VISION: "image encoder (vision_model.* of the InstructBLIP checkpoint)",
+    VISION: "image encoder (vision_model.* of the checkpoint)",
 }
 _CHUNK, _MAX_HEADER = 1 << 24, 100_000_000
 
@@ -38,7 +38,7 @@ def fingerprint(folder: Path, base: Path) -> dict[str, str]:
 def adapter_key(folder: Path) -> str:
     """sha256 over the encoder's configuration and the sha256 of its weights file, which ``load_encoder`` checks."""
     card = checkpoint.read_card(folder)
-    config = to_dict(from_dict(EncoderConfig, card["config"], str(folder / checkpoint.CARD)))
+    config = of_fingerprint(from_dict(EncoderConfig, card["config"], str(folder / checkpoint.CARD)))
     text = json.dumps({"config": config, checkpoint.WEIGHTS: card["sha256"]}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -74,7 +74,7 @@ def check(
             raise ModelError(
                 f"{where}: {what} another {_NAMES.get(part, part)}: expected {expected[:12]}, "
                 f"got {found[part][:12]}; put the right files there, or cache features with this encoder and train "
-                "Stage 2 again: export/train_multiview.py"
+                "Stage 2 again: emo-face train multiview --help"
             )
 
 

@@ -12,6 +12,9 @@ from emo_face.core.errors import ModelError
 from emo_face.core.labels import label_set
 from emo_face.core.types import Emotion, FloatArray, ImageArray, Person, Speech
 from emo_face.perception.emotion import EmotionModel
+from emo_face.perception.multiview import checkpoint
+from emo_face.perception.multiview.config import EncoderConfig
+from emo_face.perception.multiview.encoders import FAMILIES
 from emo_face.perception.multiview.head_file import HeadCard
 from emo_face.perception.multiview.parts import EncoderPart, HeadPart, pool
 from emo_face.perception.multiview.preprocess import view_batch
@@ -120,6 +123,7 @@ def load(
     base: Path | None = None,
     backend: Literal["auto", "torch", "onnx"] = "auto",
     engines: Engines | None = None,
+    tier: str = "",
 ) -> MultiViewEmotion:
     """Load a trained model.
 
@@ -127,6 +131,7 @@ def load(
         folder: of Stage 2 (``encoder.*``, ``head.*``) or of an export (``*.onnx``, ``export.json``).
         base: folder of the InstructBLIP checkpoint, for torch. backend: ``auto`` takes the export where there is one.
         engines: chooses what it runs on; None takes the CPU with every core.
+        tier: ``medium`` or ``full``, if only a model of that tier will do.
 
     Raises:
         ModelError: something is missing or does not fit; says what and the fix.
@@ -134,11 +139,12 @@ def load(
     engines = engines or Engines("cpu", threads=0)
     exported = (folder / "export.json").is_file()
     if backend == "onnx" or (backend == "auto" and exported):
-        return _load_onnx(folder, engines)
+        return _load_onnx(folder, engines, tier)
     if base is None:
         raise ModelError(
-            f"{folder}: no exported graphs here; give the folder of the InstructBLIP checkpoint, or export"
+            f"{folder}: no exported graphs here; give the folder of the checkpoint it was made on, or export"
         )
+    check_tier(checkpoint.config_of_card(folder), tier, folder)
     device = engines.torch_device("multiview")
     encoder, head, card = load_torch(folder, base, precision(device))
     return emotion_model_of(encoder, head, card, folder, device)
@@ -153,7 +159,7 @@ def emotion_model_of(
     encoder: Any, head: Any, card: HeadCard, folder: Path, device: str = "cpu", alone: bool = True
 ) -> MultiViewEmotion:
     """The emotion model of loaded torch modules; ``alone`` is False if something else holds the encoder too."""
-    from emo_face.perception.multiview import checkpoint, head_file
+    from emo_face.perception.multiview import head_file
     from emo_face.perception.multiview.parts import TorchEncoder, TorchHead
     from emo_face.runtime.store import sha256_of
 
@@ -178,20 +184,28 @@ def load_torch(folder: Path, base: Path, dtype: str = "float32") -> tuple[Any, A
     Raises:
         ModelError: something is missing, or the head was trained on features of another encoder or checkpoint.
     """
-    from emo_face.perception.multiview import checkpoint, head_file
+    from emo_face.perception.multiview import head_file
+    from emo_face.perception.multiview.encoders import load_eyes
 
     head, card = head_file.load(folder)
     check_encoder(card, folder, base)  # before the checkpoint, which takes much longer
-    loaded = checkpoint.load_base(base, dtype)
-    loaded.language_model = None  # by far the largest part, and no part of the encoder
-    return checkpoint.load_encoder(folder, loaded), head, card
+    eyes = load_eyes(base, checkpoint.config_of_card(folder), dtype)
+    return checkpoint.load_encoder(folder, eyes), head, card
 
 
-def _load_onnx(folder: Path, engines: Engines) -> MultiViewEmotion:
+def check_tier(config: EncoderConfig, tier: str, folder: Path) -> None:
+    """Refuse (ModelError) a model of another tier; an empty ``tier`` takes any."""
+    own = FAMILIES[config.kind].tier
+    if tier and own != tier:
+        raise ModelError(f"{folder}: its encoder is {config.kind}, of tier {own}; expected {tier}: say tier {own}")
+
+
+def _load_onnx(folder: Path, engines: Engines, tier: str) -> MultiViewEmotion:
     from emo_face.perception.multiview.export_manifest import read
     from emo_face.perception.multiview.parts import GraphEncoder, GraphHead, encoder_plan, head_plan
 
     manifest = read(folder)
+    check_tier(manifest.encoder, tier, folder)
     loaded = engines.load(folder / "encoder.onnx", encoder_plan(manifest.encoder))
     encoder = GraphEncoder(loaded, manifest.encoder, manifest.files("encoder"))
     head = GraphHead(engines.load(folder / "head.onnx", head_plan(manifest.head), threads=1), manifest.files("head"))

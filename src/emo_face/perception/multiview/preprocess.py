@@ -13,9 +13,6 @@ from emo_face.core.types import Box, FloatArray, ImageArray, Person
 from emo_face.perception.multiview.config import EncoderConfig
 from emo_face.perception.views import views
 
-CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
-CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
-"""RGB statistics of BLIP's image processor."""
 RED_BGR = (0, 0, 255)
 
 
@@ -56,7 +53,7 @@ def view_batch(
             picture = cut.body if view == "body" else cut.face
             if picture is not None and min(picture.shape[:2]) > 0:
                 rows[i, v] = len(crops[view])
-                crops[view].append(normalise(resize(picture, config)))
+                crops[view].append(normalise(resize(picture, config), config))
     size = config.image_size
     empty = np.zeros((0, 3, size, size), np.float32)
     return ViewBatch({view: np.stack(found) if found else empty for view, found in crops.items()}, rows)
@@ -72,16 +69,16 @@ def _scene(
 ) -> int:
     """Row of the scene view of person ``i``; made once a frame unless each person needs an own box."""
     if config.scene_box == "target":
-        found.append(normalise(mark(resize(frame, config), [people[i]], frame, config)))
+        found.append(normalise(mark(resize(frame, config), [people[i]], frame, config), config))
         return len(found) - 1
     if not found:
         boxed = [*people, *others] if config.scene_box == "all" else []
-        found.append(normalise(mark(resize(frame, config), boxed, frame, config)))
+        found.append(normalise(mark(resize(frame, config), boxed, frame, config), config))
     return 0
 
 
 def resize(picture: ImageArray, config: EncoderConfig) -> ImageArray:
-    """To a square of the encoder's size by Pillow's antialiased bicubic filter, as BLIP's image processor does.
+    """To a square of the encoder's size by Pillow's antialiased filter, as the checkpoints' image processors do.
 
     OpenCV has no such filter: its area averaging differs by 0.7 to 1.0 grey levels on average, by 5 to 8 at p99.
     """
@@ -91,7 +88,7 @@ def resize(picture: ImageArray, config: EncoderConfig) -> ImageArray:
     height, width = picture.shape[:2]
     scale_x, scale_y, _, _ = placement(picture, config)
     target = (max(1, round(width * scale_x)), max(1, round(height * scale_y)))
-    small = np.asarray(Image.fromarray(picture).resize(target, Image.Resampling.BICUBIC), np.uint8)
+    small = np.asarray(Image.fromarray(picture).resize(target, Image.Resampling[config.resample.upper()]), np.uint8)
     if config.resize == "stretch":
         return small
     canvas = np.zeros((size, size, 3), np.uint8)
@@ -135,8 +132,8 @@ def _corners(
     return (x1, y1), (max(x2, x1 + line), max(y2, y1 + line))
 
 
-def normalise(picture: ImageArray) -> FloatArray:
-    """(h, w, 3) BGR uint8 -> (3, h, w) float32 RGB with CLIP's statistics."""
+def normalise(picture: ImageArray, config: EncoderConfig) -> FloatArray:
+    """(h, w, 3) BGR uint8 -> (3, h, w) float32 RGB with the checkpoint's statistics."""
     rgb = picture[:, :, ::-1].astype(np.float32) / 255.0
-    scaled = (rgb - np.array(CLIP_MEAN, np.float32)) / np.array(CLIP_STD, np.float32)
+    scaled = (rgb - np.array(config.mean, np.float32)) / np.array(config.std, np.float32)
     return np.ascontiguousarray(scaled.transpose(2, 0, 1))

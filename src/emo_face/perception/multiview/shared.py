@@ -26,7 +26,7 @@ def load(folder: Path, base: Path, stage1: Path | None, device: str = "cpu") -> 
     Raises:
         ModelError: something is missing or does not fit; says what and the fix.
     """
-    from emo_face.perception.multiview.vlm import MultiViewVLM
+    from emo_face.perception.multiview.vlm import MultiViewVLM, load_vlm
 
     head, card = head_file.load(folder)
     check_encoder(card, folder, base)
@@ -36,7 +36,7 @@ def load(folder: Path, base: Path, stage1: Path | None, device: str = "cpu") -> 
         vlm = MultiViewVLM(loaded, encoder.config, encoder)
     else:
         encoder = checkpoint.load_encoder(folder, lend(loaded))
-        vlm = checkpoint.load_vlm(stage1, loaded)
+        vlm = load_vlm(stage1, loaded)
     answering = Asker(vlm, *load_tokenizers(base), device)
     return emotion_model_of(encoder, head, card, folder, device, alone=False), answering
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from emo_face.core.errors import ModelError
+from emo_face.perception.multiview.checkpoint import load_encoder
 from emo_face.perception.multiview.config import EncoderConfig
-from emo_face.perception.multiview.encoder import MultiViewEncoder, gather
+from emo_face.perception.multiview.encoders.instructblip import MultiViewEncoder, gather
 
 IGNORED = -100
 """Label of tokens that the loss leaves out."""
@@ -156,6 +158,19 @@ class MultiViewVLM(nn.Module):
             worker.join()
         if failure:
             raise failure[0]
+
+
+def load_vlm(folder: Path | None, base: Any) -> Any:
+    """What answers questions: a loaded base model behind the Stage-1 encoder of ``folder``.
+
+    Without ``folder`` the untrained three-view model answers: the original InstructBLIP on three pictures.
+
+    Raises ModelError as :func:`.checkpoint.load_encoder`.
+    """
+    if folder is None:
+        return MultiViewVLM(base, EncoderConfig(image_size=int(base.config.vision_config.image_size)))
+    encoder = load_encoder(folder, base)
+    return MultiViewVLM(base, encoder.config, encoder)
 
 
 def _positions(attention: Tensor) -> Tensor:

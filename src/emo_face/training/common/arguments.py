@@ -53,7 +53,7 @@ def words_of(config: Any, without: tuple[str, ...] = ()) -> list[str]:
     return words
 
 
-def config_of(kind: Any, args: argparse.Namespace, **given: Any) -> Any:
+def config_of(kind: Any, args: argparse.Namespace, /, **given: Any) -> Any:
     """The dataclass ``kind`` from parsed flags; ``given`` fields are taken as they are."""
     names = {field.name for field in dataclasses.fields(kind)} - set(given)
     found = {name: getattr(args, name) for name in names if hasattr(args, name)}

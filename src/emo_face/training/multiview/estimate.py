@@ -7,13 +7,14 @@ Estimates, not promises: arithmetic at half the rate of a large matrix product, 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from emo_face.core.errors import ModelError
 from emo_face.datasets.records import Record
-from emo_face.perception.multiview.cost import picture_flops
+from emo_face.perception.multiview.encoders import family_of
+from emo_face.perception.multiview.encoders.cost import picture_flops
 from emo_face.training.multiview import memory
 from emo_face.training.multiview.recipe import MultiViewRecipe
 
@@ -55,46 +56,61 @@ class Shapes:
 
 
 def shapes(recipe: MultiViewRecipe, base: Path) -> Shapes:
-    """Read the configuration of ``base``. Raises ModelError if it is none of InstructBLIP."""
+    """Read the configuration of ``base``. Raises ModelError if it is of another family than ``encoder.kind``."""
     import torch
-    from transformers import AutoConfig, InstructBlipForConditionalGeneration
+    from transformers import AutoConfig
+
+    family = family_of(base)
+    if family.kind != recipe.encoder.kind:
+        raise ModelError(
+            f"{base}: is a checkpoint of {family.kind}; the recipe's encoder.kind is {recipe.encoder.kind}"
+        )
+    config = AutoConfig.from_pretrained(base, local_files_only=True)
+    half = recipe.run.device != "cpu" and torch.cuda.is_available()
+    with torch.device("meta"):
+        made = _instructblip if family.kind == "instructblip" else _siglip2
+        return made(recipe, config, torch.bfloat16 if half else torch.float32)
+
+
+def _instructblip(recipe: MultiViewRecipe, config: Any, dtype: Any) -> Shapes:
+    from transformers import InstructBlipForConditionalGeneration
 
     from emo_face.perception.multiview.vlm import MultiViewVLM
 
-    try:
-        config = AutoConfig.from_pretrained(base, local_files_only=True)
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{base}: no checkpoint here ({str(error).splitlines()[0]}); see docs/multiview.md") from None
-    if config.model_type != "instructblip":
-        raise ModelError(
-            f"{base / 'config.json'}: field 'model_type': expected 'instructblip', got {config.model_type}"
-        )
-    with torch.device("meta"):
-        model = InstructBlipForConditionalGeneration(config)
-        size = int(config.vision_config.image_size)
-        vlm = MultiViewVLM(model, _with(recipe.encoder, image_size=size))
-    half = recipe.run.device != "cpu" and torch.cuda.is_available()
-    (vlm.to(torch.bfloat16) if half else vlm).set_trainable()
+    model = InstructBlipForConditionalGeneration(config)
+    vlm = MultiViewVLM(model, replace(recipe.encoder, image_size=int(config.vision_config.image_size))).to(dtype)
+    vlm.set_trainable()
     settings = recipe.stage1
     text = settings.max_question + settings.max_answer
     need = memory.estimate(vlm, text, settings.checkpointing, settings.precision)
     vision, qformer = picture_flops(config)
-    return Shapes(
-        vision,
-        qformer,
-        sum(p.numel() for p in vlm.encoder.parameters()),
-        sum(p.numel() for p in model.language_model.parameters()),
-        sum(p.numel() for p in vlm.parameters() if p.requires_grad),
-        vlm.encoder.feature_size,
-        vlm.encoder.tokens_per_view,
-        need.total(settings.batch_size),
-    )
+    language = sum(p.numel() for p in model.language_model.parameters())
+    return _shapes(vlm.encoder, vision, qformer, language, need.total(settings.batch_size))
 
 
-def _with(config: Any, **changes: Any) -> Any:
-    from dataclasses import replace
+def _siglip2(recipe: MultiViewRecipe, config: Any, dtype: Any) -> Shapes:
+    from transformers import SiglipVisionModel
 
-    return replace(config, **changes)
+    from emo_face.perception.multiview.encoders.siglip2 import build
+
+    vision = getattr(config, "vision_config", config)
+    encoder = build(SiglipVisionModel(vision), replace(recipe.encoder, image_size=int(vision.image_size))).to(dtype)
+    encoder.set_trainable()
+    seen = picture_flops(config)[0]
+    tokens = (vision.image_size // vision.patch_size) ** 2
+    size = 2 if recipe.stage1.precision == "bf16" else 4
+    kept = 2 if recipe.stage1.checkpointing else 17  # values per token and width, as in memory.estimate
+    views = len(recipe.encoder.views) * recipe.stage1.batch_size
+    held = kept * size * views * tokens * vision.hidden_size * vision.num_hidden_layers
+    weights = sum(p.numel() * p.element_size() for p in encoder.parameters())
+    return _shapes(encoder, seen, 0.0, 0, weights + held)
+
+
+def _shapes(encoder: Any, vision: float, qformer: float, language: int, stage1: float) -> Shapes:
+    trained = sum(p.numel() for p in encoder.parameters() if p.requires_grad)
+    count = sum(p.numel() for p in encoder.parameters())
+    size, queries = encoder.feature_size, encoder.tokens_per_view
+    return Shapes(vision, qformer, count, language, trained, size, queries, stage1)
 
 
 def estimate(
@@ -119,6 +135,7 @@ def estimate(
     found = {
         "boxes": Need(pictures * BOXES / run.workers, 1e9),
         "stage1": Need(*_stage1(recipe, trained_people, shape, fast)),
+        "adapt": Need(*_adapt(recipe, trained_people, shape, fast)),
         "cache": Need(cache, weights + recipe.cache.batch_size * 5e7, features),
         "stage2": Need(head, 3 * features),
         "report": Need(report, 3 * features),
@@ -139,6 +156,15 @@ def _stage1(recipe: MultiViewRecipe, people: int, shape: Shapes, fast: float) ->
     work = views * (shape.vision + 3 * shape.qformer) + passes * 2.0 * shape.language * tokens
     seconds = settings.epochs * rows * work / fast / recipe.run.processes
     return seconds, shape.stage1, 4.0 * shape.trained * (2 * 3 + 1)
+
+
+def _adapt(recipe: MultiViewRecipe, people: int, shape: Shapes, fast: float) -> tuple[float, float, float]:
+    """Seconds, memory and disk; nothing but reading the checkpoint without LoRA."""
+    if not recipe.encoder.lora_rank:
+        return 0.0, 4.0 * shape.encoder, 0.0
+    passes = 4 if recipe.stage1.checkpointing else 3
+    work = passes * len(recipe.encoder.views) * shape.vision
+    return recipe.stage1.epochs * people * work / fast / recipe.run.processes, shape.stage1, 28.0 * shape.trained
 
 
 def matrix_rate(device: str, seconds: float = 0.3) -> float:

@@ -85,7 +85,7 @@ def export(
         ModelError: the checker, a structural rule or parity fails; nothing calls such a graph done.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    encoder, head = encoder.float().eval(), head.float().eval()
+    encoder, head = encoder.float().eval().folded(), head.float().eval()
     size, views = encoder.config.image_size, encoder.config.views
     batch = torch.export.Dim("people", min=1, max=MAX_BATCH)
     dims = [torch.export.Dim(view, min=1, max=MAX_BATCH) for view in views]

@@ -31,8 +31,10 @@ from emo_face.training.common.processes import process_group
 from emo_face.training.multiview import steps
 from emo_face.training.multiview.config import Stage1Config, Stage2Config
 
-OF_CHECKPOINT = ("image_size", "instruction_ids")
+OF_CHECKPOINT = ("kind", "image_size", "instruction_ids", "mean", "std", "resample")
 """Fields of the encoder that follow from the checkpoint."""
+OF_LANGUAGE = ("qformer_sharing", "train", "feature", "instruction")
+"""Fields that only an encoder with a language model has."""
 OF_FEATURES = ("label_set", "views", "in_features")
 """Fields of the head that follow from records and features."""
 
@@ -44,12 +46,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--set", action="append", default=[], metavar="SECTION.FIELD=VALUE", help="one field of the recipe"
     )
     parser.add_argument("--dry-run", action="store_true", help="check the recipe and print its commands")
-    actions = parser.add_subparsers(dest="step", metavar="stage1|cache|stage2")
+    actions = parser.add_subparsers(dest="step", metavar="stage1|adapt|cache|stage2")
     stage1 = actions.add_parser("stage1", help="instruction tuning of the encoder")
     _add_base(stage1)
     stage1.add_argument("--corpus", type=Path, required=True, help="from: emo-face data qa")
-    add_fields(stage1, EncoderConfig, OF_CHECKPOINT)
+    add_fields(stage1, EncoderConfig, (*OF_CHECKPOINT, "lora_rank"))
     add_fields(stage1, Stage1Config)
+    adapt = actions.add_parser("adapt", help="the encoder of a SigLIP2 checkpoint, with LoRA if asked (tier medium)")
+    _add_base(adapt)
+    adapt.add_argument("--records", type=Path, required=True, help="from: emo-face data convert")
+    add_fields(adapt, EncoderConfig, (*OF_CHECKPOINT, *OF_LANGUAGE))
+    add_fields(adapt, Stage1Config, ("max_question", "max_answer"))
     cache = actions.add_parser("cache", help="frozen features of all people, once")
     _add_base(cache)
     cache.add_argument("--records", type=Path, required=True, help="from: emo-face data convert")
@@ -66,7 +73,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_base(step: argparse.ArgumentParser) -> None:
-    step.add_argument("--base", type=Path, required=True, help="InstructBLIP checkpoint (7B: 32 GB on disk)")
+    step.add_argument("--base", type=Path, required=True, help="checkpoint: InstructBLIP (7B: 32 GB) or SigLIP2")
     step.add_argument("--images", type=Path, required=True, help="folder the picture paths are relative to")
     step.add_argument("--out", type=Path, required=True)
     step.add_argument("--device", default="", help="cpu or cuda (default: cuda if there is one)")
@@ -76,10 +83,10 @@ def _add_base(step: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run one step. Raises UserError for a user's mistake or a full disk."""
     if args.step is None:
-        raise UserError("train multiview: name a step (stage1, cache, stage2) or a --recipe; --help shows both")
+        raise UserError("train multiview: name a step (stage1 or adapt, cache, stage2) or a --recipe; see --help")
     try:
         with process_group():
-            {"stage1": steps.stage1, "cache": steps.cache, "stage2": steps.stage2}[args.step](args)
+            getattr(steps, args.step)(args)
     except Exception as error:
         if not is_full(error):
             raise

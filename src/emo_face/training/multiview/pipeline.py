@@ -16,7 +16,7 @@ from emo_face.training.multiview.recipe import MultiViewRecipe
 
 VERSION = 1
 """Of what the steps do; another one runs every step anew."""
-DERIVED = ("image_size", "instruction_ids")
+DERIVED = ("kind", "image_size", "instruction_ids", "mean", "std", "resample")
 FOLDER = "steps"
 
 
@@ -82,8 +82,8 @@ def plan(recipe: MultiViewRecipe) -> list[Step]:
         if wanted:
             steps.append(make(recipe, records, out))
             records = steps[-1].outputs[0]
-    steps.append(_corpus(recipe, records, out / "corpus.jsonl"))
-    later: list[Callable[[MultiViewRecipe, Path, Path], Step]] = [_stage1, _cache, _stage2, _report]
+    later: list[Callable[[MultiViewRecipe, Path, Path], Step]] = [_cache, _stage2, _report]
+    later[:0] = [_corpus, _stage1] if recipe.encoder.kind == "instructblip" else [_adapt]
     if recipe.export.write:
         later.append(_export)
     return [*steps, *(make(recipe, records, out) for make in later)]
@@ -114,8 +114,8 @@ def _texts(recipe: MultiViewRecipe, records: Path, out: Path) -> Step:
     return Step("texts", tuple(words), (records,), (to,), (*flags, *_device(recipe)))
 
 
-def _corpus(recipe: MultiViewRecipe, records: Path, to: Path) -> Step:
-    corpus = recipe.corpus
+def _corpus(recipe: MultiViewRecipe, records: Path, out: Path) -> Step:
+    corpus, to = recipe.corpus, out / "corpus.jsonl"
     words = ["data", "qa", "--records", str(records), "--to", str(to), "--tasks", ",".join(corpus.tasks)]
     words += ["--reading", corpus.reading, "--seed", str(corpus.seed), "--other-share", str(corpus.other_share)]
     return Step("corpus", (*words, *(() if corpus.balance else ("--no-balance",))), (records,), (to,))
@@ -127,6 +127,15 @@ def _stage1(recipe: MultiViewRecipe, records: Path, out: Path) -> Step:
     words += [*words_of(recipe.encoder, DERIVED), *words_of(recipe.stage1), *_dtype(recipe)]
     how = _device(recipe)
     return Step("stage1", tuple(words), (corpus, _config(recipe)), (to / "best" / checkpoint.CARD,), how)
+
+
+def _adapt(recipe: MultiViewRecipe, records: Path, out: Path) -> Step:
+    to = out / "stage1"
+    words = ["train", "multiview", "adapt", *_base(recipe), "--records", str(records), "--out", str(to)]
+    encoder = words_of(recipe.encoder, (*DERIVED, "qformer_sharing", "train", "feature", "instruction"))
+    words += [*encoder, *words_of(recipe.stage1, ("max_question", "max_answer")), *_dtype(recipe)]
+    outputs = (to / "best" / checkpoint.CARD,)
+    return Step("adapt", tuple(words), (records, _config(recipe)), outputs, _device(recipe))
 
 
 def _cache(recipe: MultiViewRecipe, records: Path, out: Path) -> Step:

@@ -21,6 +21,7 @@ from emo_face.training.common.recipes import Fields, named, of_sections, read_fi
 from emo_face.training.multiview.config import Stage1Config, Stage2Config
 
 PACKAGED = ("emotic", "caer_s", "heco")
+OF_CHECKPOINT = ("image_size", "mean", "std", "resample")
 LABELS = {"emotic": "emotic26", "caer_s": "caers7", "heco": "heco8"}
 Split = Literal["official", "random_70_10_20", "clip_grouped"]
 
@@ -171,7 +172,7 @@ def read(own: str, changes: dict[str, str]) -> MultiViewRecipe:
 def _refuse_derived(found: Fields) -> None:
     """Fields of the dataclasses that follow from others."""
     derived = {
-        "encoder": {"image_size": "the checkpoint", "instruction_ids": "encoder.instruction"},
+        "encoder": {**dict.fromkeys(OF_CHECKPOINT, "the checkpoint"), "instruction_ids": "encoder.instruction"},
         "head": {"label_set": "data.set", "views": "encoder.views", "in_features": "the features"},
     }
     for section, names in derived.items():
@@ -228,6 +229,10 @@ def _of_data(recipe: MultiViewRecipe) -> Iterator[tuple[str, str]]:
 
 def _of_texts(recipe: MultiViewRecipe) -> Iterator[tuple[str, str]]:
     texts, corpus = recipe.texts, recipe.corpus
+    if recipe.encoder.kind == "siglip2":
+        if texts.tasks:
+            yield "texts.tasks", "are for a language model, but encoder.kind is siglip2"
+        return
     for path, given, known in (("texts.tasks", texts.tasks, TEXTS), ("corpus.tasks", corpus.tasks, TASKS)):
         for task in given:
             if task not in known:
@@ -244,7 +249,10 @@ def _of_texts(recipe: MultiViewRecipe) -> Iterator[tuple[str, str]]:
 
 
 def _of_model(recipe: MultiViewRecipe) -> Iterator[tuple[str, str]]:
-    head, stage2 = recipe.head, recipe.stage2
+    head, stage2, encoder = recipe.head, recipe.stage2, recipe.encoder
+    for name in ("qformer_sharing", "train"):
+        if encoder.kind == "siglip2" and getattr(encoder, name) != getattr(EncoderConfig(), name):
+            yield f"encoder.{name}", "is InstructBLIP's, but encoder.kind is siglip2"
     multi = label_set(head.label_set).multi
     if head.vad and recipe.data.set in ("caer_s", "heco"):
         yield "head.vad", f"is true, but {recipe.data.set} has no valence, arousal and dominance"

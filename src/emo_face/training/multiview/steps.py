@@ -83,6 +83,37 @@ def _check_memory(vlm: Any, settings: Stage1Config) -> None:
     memory.check(free, vlm, settings.batch_size, settings.checkpointing, settings.precision, text)
 
 
+def adapt(args: argparse.Namespace) -> None:
+    """Make the encoder of a checkpoint without a language model; with ``--lora-rank`` it learns from labels."""
+    from emo_face.datasets.records import read_jsonl
+    from emo_face.datasets.views import Pictures
+    from emo_face.perception.multiview.checkpoint import save_encoder
+    from emo_face.perception.multiview.encoders import FAMILIES, family_of
+    from emo_face.perception.multiview.encoders.siglip2 import preprocessing
+    from emo_face.training.multiview.adapt import Adapt
+
+    family = family_of(args.base)
+    if family is not FAMILIES["siglip2"]:
+        raise UserError(f"{args.base}: is a checkpoint of {family.kind}, which stage1 tunes; adapt takes siglip2")
+    records = list(read_jsonl(args.records))
+    shares = need_views(records, args.views, args.records)
+    device, dtype = _device(args)
+    eyes = family.load(args.base, dtype)
+    size = int(eyes.config.image_size)
+    made = config_of(EncoderConfig, args, kind=family.kind, image_size=size, instruction="", **preprocessing(args.base))
+    encoder, settings = family.build(eyes, made), config_of(Stage1Config, args)
+    done: dict[str, Any] = {"steps": 0}
+    if not made.lora_rank:
+        save_encoder(args.out / "best", encoder, str(args.base))
+    else:
+        if device == "cpu":
+            os.environ["ACCELERATE_USE_CPU"] = "true"
+        pictures = Pictures.of(args.images, made, records)
+        progress = Adapt(encoder, pictures, records, settings, args.out, str(args.base)).run()
+        done = {"steps": progress.step, "best_step": progress.best_step, "validation_loss": progress.best}
+    print(json.dumps({"encoder": str(args.out / "best"), "terms": family.terms, **done, "views": shares}))
+
+
 def cache(args: argparse.Namespace) -> None:
     """Encode everybody once."""
     from emo_face.datasets.encode import OnDisk

@@ -15,9 +15,9 @@ from emo_face.core.errors import ModelError
 from emo_face.core.types import Box, Face, Person
 from emo_face.perception.multiview import checkpoint
 from emo_face.perception.multiview.config import VIEWS, EncoderConfig
-from emo_face.perception.multiview.encoder import MultiViewEncoder, gather
+from emo_face.perception.multiview.encoders.instructblip import MultiViewEncoder, gather
+from emo_face.perception.multiview.encoders.tiny import tiny_base
 from emo_face.perception.multiview.preprocess import view_batch
-from emo_face.perception.multiview.tiny import tiny_base
 
 SMALL = EncoderConfig(image_size=28, instruction_ids=(5, 6, 7))
 

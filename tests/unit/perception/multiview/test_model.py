@@ -19,10 +19,10 @@ from emo_face.core.types import Box, Face, Person
 from emo_face.perception.multiview import checkpoint, head_file, model
 from emo_face.perception.multiview.ask import Asker
 from emo_face.perception.multiview.config import EncoderConfig, FusionConfig
-from emo_face.perception.multiview.encoder import MultiViewEncoder
+from emo_face.perception.multiview.encoders.instructblip import MultiViewEncoder
+from emo_face.perception.multiview.encoders.tiny import tiny_base
 from emo_face.perception.multiview.fusion_head import FusionHead
 from emo_face.perception.multiview.parts import TorchEncoder, TorchHead
-from emo_face.perception.multiview.tiny import tiny_base
 from emo_face.training.multiview import export as export_multiview
 
 CONFIG = EncoderConfig(image_size=28, instruction_ids=(4, 5, 6), qformer_sharing="body_face")

@@ -108,7 +108,7 @@ def test_a_shared_encoder_stays_on_the_full_gpu(folders, frame):
 def test_tokenizers_that_are_not_the_checkpoints_are_refused(world, folders, tmp_path):
     import shutil
 
-    from emo_face.perception.multiview.tiny import word_tokenizer
+    from emo_face.perception.multiview.encoders.tiny import word_tokenizer
 
     base = shutil.copytree(folders / "base", tmp_path / "base")
     for file in base.glob("tokenizer*"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -118,6 +119,15 @@ class MultiViewEncoder(nn.Module):
             return {view: value.float().mean(1) for view, value in found.items()}
         return {view: (value.flatten(1) if how == "flatten" else value[:, 0]).float() for view, value in found.items()}
 
+    @staticmethod
+    def owns(name: str) -> bool:
+        """Whether a tensor is the encoder's own and not the frozen image encoder's."""
+        return name.startswith(("qformers.", "queries.", "projections."))
+
+    def folded(self) -> MultiViewEncoder:
+        """Itself: nothing is added to other weights."""
+        return self
+
     def set_trainable(self) -> list[str]:
         """Freeze all but what the config trains; returns the names of the trainable parameters."""
         self.requires_grad_(False)
@@ -129,10 +139,10 @@ class MultiViewEncoder(nn.Module):
 
 def check_base(base: Any, config: EncoderConfig) -> None:
     """Assert the checkpoint's picture size. Raises ModelError with expected and got."""
-    size = base.config.vision_config.image_size
+    size = getattr(base.config, "vision_config", base.config).image_size
     if size != config.image_size:
         raise ModelError(
-            f"checkpoint: vision_config.image_size is {size}, the encoder is configured for {config.image_size}; "
+            f"checkpoint: image_size is {size}, the encoder is configured for {config.image_size}; "
             "set image_size to the checkpoint's"
         )
 
@@ -153,3 +163,17 @@ def gather(features: Mapping[str, Tensor], rows: Tensor, views: tuple[str, ...])
         if view in features and bool(seen.any()):
             out[seen, v] = features[view][rows[seen, v]]
     return out
+
+
+def load(base: Path, dtype: str = "float32") -> Any:
+    """The checkpoint without its language model. Raises ModelError as :func:`.checkpoint.load_base`."""
+    from emo_face.perception.multiview.checkpoint import load_base
+
+    loaded = load_base(base, dtype)
+    loaded.language_model = None  # by far the largest part, and no part of the encoder
+    return loaded
+
+
+def build(base: Any, config: EncoderConfig) -> MultiViewEncoder:
+    """The encoder around a loaded checkpoint."""
+    return MultiViewEncoder(base, config)

@@ -1,4 +1,4 @@
-"""Tiny random InstructBLIP of the true architecture: for tests, benchmarks and a first try without weights."""
+"""Tiny random models of the true architectures: for tests, benchmarks and a first try without weights."""
 
 from __future__ import annotations
 
@@ -58,6 +58,17 @@ def tiny_base(seed: int = 0, **options: Any) -> Any:
     with torch.no_grad():
         model.query_tokens.normal_(0, 0.5)
     return model.eval()
+
+
+def tiny_siglip(seed: int = 0, image_size: int = 28, patch: int = 14, width: int = 32) -> Any:
+    """A random SigLIP of both towers, as its publisher saves it, small and in eval mode."""
+    import torch
+    from transformers import SiglipConfig, SiglipModel
+
+    shape = {"hidden_size": width, "intermediate_size": 2 * width, "num_hidden_layers": 2, "num_attention_heads": 4}
+    vision = {**shape, "image_size": image_size, "patch_size": patch}
+    torch.manual_seed(seed)
+    return SiglipModel(SiglipConfig(text_config={**shape, "vocab_size": 64}, vision_config=vision)).eval()
 
 
 def full_base(seed: int = 0, device: str = "cpu", dtype: str = "float32") -> Any:
