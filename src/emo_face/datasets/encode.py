@@ -28,6 +28,7 @@ from emo_face.runtime.shards import CUT, Job, Row, RowFile
 from emo_face.runtime.store import sha256_of
 
 FORMAT = "emo_face.multiview.features/3"  # 3: shards by hash, any number of workers
+HEADER = "emo_face"
 AHEAD = 2
 """Batches of pictures that are decoded while one is encoded."""
 
@@ -153,7 +154,8 @@ class FeatureFile:
         """See :class:`~emo_face.runtime.shards.RowFile`."""
         tensors = {name: torch.from_numpy(np.stack([row[name] for row in rows])) for name in ("features", "present")}
         people = [[row["id"], row["key"], row.get("error", "")] for row in rows]
-        save_file(tensors, str(path), metadata={"format": FORMAT, "rows": json.dumps(people)})
+        header = json.dumps({"format": FORMAT, "people": people})  # one key: safetensors writes several in any order
+        save_file(tensors, str(path), metadata={HEADER: header})
 
     def read(self, path: Path) -> list[Row]:
         """See :class:`~emo_face.runtime.shards.RowFile`."""
@@ -176,7 +178,7 @@ class FeatureFile:
         """Id, key and error of every row; only the header is read. Raises ValueError for a file that is cut."""
         try:
             with safe_open(str(path), framework="pt") as file:
-                found: list[list[str]] = json.loads(file.metadata()["rows"])
+                found: list[list[str]] = json.loads(file.metadata()[HEADER])["people"]
                 return found
         except SafetensorError as error:
             raise ValueError(f"{path}: {error}") from None

@@ -157,7 +157,7 @@ def read(own: str, changes: dict[str, str]) -> MultiViewRecipe:
         if path.count(".") != 1:
             raise ConfigError(f"--set {path}={text}: expected SECTION.FIELD=VALUE")
         try:
-            value = yaml.safe_load(text)
+            value = yaml.safe_load(text) if text else ""
         except yaml.YAMLError:
             value = text
         found.put(path, value, f"--set {path}={text}")

@@ -153,7 +153,7 @@ def test_twenty_kills_lose_nothing(world, base, whole, tmp_path):
         ("boxes:", "box:", r"tiny.yaml:3: unknown section 'box'"),
         ("width: 16", "width: 18", r"tiny.yaml:6: head: width: expected a multiple of heads \(4\), got 18"),
         ("width: 16", "views: [scene]", r"tiny.yaml:6: head.views: follows from encoder.views; leave it out"),
-        ("boxes:", "export: {write: true}\nboxes:", r"tiny.yaml:10: export: is written twice, first in line 3"),
+        ("boxes:", "export: {{write: true}}\nboxes:", r"tiny.yaml:10: export: is written twice, first in line 3"),
         ("set: records", "set: raf", r"tiny.yaml:2: data: set: expected one of emotic, caer_s, heco, records"),
         ("version: 1", "version: 7", r"field version: expected 1, got 7"),
         ("[classification, pose]", "[caption]", r"tiny.yaml:4: corpus.tasks: asks no question"),
@@ -274,7 +274,7 @@ def test_two_runs_of_one_folder_do_not_meet(world, base, tmp_path, capsys):
 
 def test_a_recipe_without_a_checkpoint_says_so_before_it_works(world, tmp_path, capsys):
     assert run(written(world, tmp_path / "none", tmp_path)) == 2
-    assert "no checkpoint here" in capsys.readouterr().err
+    assert "fetch a checkpoint" in capsys.readouterr().err
     assert not (tmp_path / "out" / "stage1").exists()
 
 
