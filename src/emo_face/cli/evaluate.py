@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
     """Evaluate the chosen target."""
     if args.target == "multiview":  # its ablations train heads, which evaluation does not import
         from emo_face.evaluation.multiview.main import run as evaluate_multiview
-        from emo_face.training.multiview.ablations import ablations
+        from emo_face.training.multiview.ablations import of_run
 
-        return evaluate_multiview(args, ablations)
+        return evaluate_multiview(args, of_run)
     return int(module_of(args.target).run(args) or 0)

@@ -163,10 +163,12 @@ def summary(
     return out
 
 
-def map_interval(scores: Array, truth: NDArray[Any], seed: Seed, rounds: int = 200) -> Interval:
-    """mAP (sklearn mode) with its 95 % bootstrap interval, in [0, 1]."""
+def map_interval(
+    scores: Array, truth: NDArray[Any], seed: Seed, rounds: int = 200, mode: APMode = "sklearn"
+) -> Interval:
+    """mAP with its 95 % bootstrap interval, in [0, 1]; ``scores`` are what the printed mAP ranks by."""
     scores, truth = _check(scores, truth)
-    return bootstrap(lambda r: mean_average_precision(scores[r], truth[r]).value, len(scores), seed, rounds)
+    return bootstrap(lambda r: mean_average_precision(scores[r], truth[r], mode).value, len(scores), seed, rounds)
 
 
 def intervals(predicted: NDArray[Any], truth: NDArray[Any], seed: Seed, rounds: int = 200) -> dict[str, Interval]:

@@ -16,8 +16,10 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +32,13 @@ from emo_face.core.numeric import json_ready
 from emo_face.evaluation.metrics import multilabel
 from emo_face.evaluation.metrics.calibration import brier_per_label, ece_per_label, reliability
 from emo_face.runtime.files import write_json
+from emo_face.runtime.progress import bar
+from emo_face.runtime.runners import arguments as runners
+from emo_face.runtime.runners import run_shards
+from emo_face.runtime.shards import Job, Row
 
 Ablate = Callable[..., dict[str, Any]]
-"""``emo_face.training.multiview.ablations.ablations``. It trains heads, so whoever may import training hands it in."""
+"""``emo_face.training.multiview.ablations.of_run``. It trains heads, so whoever may import training hands it in."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -57,6 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--base", type=Path, metavar="DIR", help="InstructBLIP checkpoint, for --vlm")
     parser.add_argument("--images", type=Path, metavar="DIR", help="folder of the pictures, for --vlm")
     parser.add_argument("--device", default="cpu", help="of --vlm (default cpu)")
+    runners.add_arguments(parser)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, help="write report.html and report.json here")
     parser.add_argument("--json", action="store_true", help="print JSON on stdout and nothing else")
@@ -116,10 +123,17 @@ def evaluate(args: argparse.Namespace, ablate: Ablate | None = None) -> dict[str
     if args.vlm:
         from emo_face.evaluation.multiview.vlm import steps
 
-        report["vlm"] = steps(args.vlm, args.base, args.images, people, args.device)
+        report["vlm"] = steps(args.vlm, args.base, args.images, people, args.device, partial(_by_runner, args))
     if ablate is not None and (args.ablations or args.also):
-        report["ablations"] = ablate(card, records, args.cache, args.split, args.ap_mode, args.ablations, args.also)
+        report["ablations"] = ablate(args, partial(_by_runner, args))
     return report
+
+
+def _by_runner(args: argparse.Namespace, job: Job[Any], items: Sequence[Any], name: str) -> Sequence[Row]:
+    """Rows of a job's items; they are kept beside the report, so a killed evaluation goes on."""
+    with tempfile.TemporaryDirectory() as scratch, bar(name, len(items)) as tick:
+        folder = (Path(scratch) if args.out is None else args.out) / name
+        return run_shards(job, items, folder, args.shards, runners.chosen(args, folder), tick)
 
 
 def measure(logits: Any, truth: Any, card: Any, mode: multilabel.APMode, rounds: int, seed: int) -> dict[str, Any]:
@@ -127,12 +141,13 @@ def measure(logits: Any, truth: Any, card: Any, mode: multilabel.APMode, rounds:
     multi = label_set(card.fusion.label_set).multi
     probabilities = card.probabilities(logits)
     plain = replace(card, scale=np.ones_like(card.scale), shift=np.zeros_like(card.shift)).probabilities(logits)
+    ranking = logits if multi else probabilities  # of one label, softmax compares people; logits alone do not
     predicted = multilabel.decide(probabilities, card.thresholds, multi)
     others = multilabel.intervals(predicted, truth, seed, rounds)
     bins = reliability(np.ravel(probabilities), np.ravel(truth), kind="mass")
     return {
-        "result": multilabel.summary(probabilities, truth, card.thresholds, multi, mode, logits if multi else None),
-        "mAP_interval": multilabel.map_interval(logits, truth, seed, rounds).times(100),
+        "result": multilabel.summary(probabilities, truth, card.thresholds, multi, mode, ranking),
+        "mAP_interval": multilabel.map_interval(ranking, truth, seed, rounds, mode).times(100),
         "intervals": {key: found.times(100) for key, found in others.items() if key != "accuracy" or not multi},
         "positives": multilabel.frequencies(truth, label_set(card.fusion.label_set).labels),
         "calibration": {

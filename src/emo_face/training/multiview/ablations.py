@@ -5,17 +5,24 @@ Every head is trained with the settings of the head that is evaluated (``trainin
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+import argparse
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from emo_face.core.errors import UserError
 from emo_face.core.labels import label_set
 from emo_face.evaluation.metrics import multilabel
+from emo_face.perception.multiview import head_file
+from emo_face.runtime.shards import Job, Row
+from emo_face.runtime.store import sha256_of
 
 Rows = dict[str, list[float | None]]
 """Row of a table -> values in the order of its columns."""
+RunJob = Callable[[Job[Any], Sequence[Any], str], Sequence[Row]]
+"""Rows of a job's items, by the runner that the user chose; the name is that of a folder."""
 
 OF_HEAD: dict[str, dict[str, dict[str, Any]]] = {
     "table6": {
@@ -47,19 +54,59 @@ def pairs(items: Sequence[str], tables: Mapping[str, Any]) -> list[tuple[str, st
     return found
 
 
-def ablations(
-    card: Any,
-    records: Sequence[Any],
-    cache: Path,
-    split: str,
-    mode: multilabel.APMode,
-    heads: bool,
-    also: Sequence[str],
-) -> dict[str, Rows]:
+@dataclass(frozen=True)
+class Ablation:
+    """One head to train: a row of a table, on the features of ``cache``, with ``change``."""
+
+    table: str
+    row: str
+    cache: Path
+    change: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class AblationJob(Job[Ablation]):
+    """Train heads as the one in ``model`` was, each changed in one place, and judge them on ``split``."""
+
+    model: Path
+    records: Path
+    split: str
+    mode: multilabel.APMode
+
+    @property
+    def key(self) -> str:
+        """See :class:`~emo_face.runtime.shards.Job`."""
+        files = [sha256_of(path) for path in (self.model / head_file.CARD, self.records)]
+        return json.dumps(["ablation", 1, *files, self.split, self.mode])
+
+    def item_key(self, item: Ablation) -> str:
+        """See :class:`~emo_face.runtime.shards.Job`."""
+        from emo_face.datasets.features import INDEX
+
+        index = item.cache / INDEX
+        return json.dumps([item.table, item.row, dict(item.change), sha256_of(index) if index.is_file() else ""])
+
+    def worker(self) -> Callable[[Sequence[Ablation]], Sequence[Row]]:
+        """Read card and records."""
+        from emo_face.datasets.records import read_jsonl
+
+        card, records = head_file.read_card(self.model)[0], list(read_jsonl(self.records))
+
+        def train(items: Sequence[Ablation]) -> list[Row]:
+            rows = []
+            for item in items:
+                value, ap = _retrain(card, records, item.cache, self.split, self.mode, item.change)
+                rows.append({"table": item.table, "row": item.row, "value": value, "AP": ap})
+            return rows
+
+        return train
+
+
+def ablations(job: AblationJob, cache: Path, heads: bool, also: Sequence[str], run: RunJob) -> dict[str, Rows]:
     """Tables of the paper's ablations with this run's values, in percent.
 
     Args:
-        card: of the evaluated head. cache: its features. heads: train :data:`OF_HEAD`. also: see :func:`pairs`.
+        cache: features of the evaluated head. heads: train :data:`OF_HEAD`. also: see :func:`pairs`. run: who trains.
 
     Raises:
         UserError: an argument names no table or row of the paper, or a folder holds no features of these records.
@@ -67,23 +114,28 @@ def ablations(
     from emo_face.evaluation.multiview.tables import paper
 
     tables = paper()
-    given = pairs(also, tables)
-    found: dict[str, Rows] = {}
+    wanted = [Ablation(table, row, folder, {}) for table, row, folder in pairs(also, tables)]
     if heads:
-        for table, changes in OF_HEAD.items():
-            found[table] = {
-                row: [_retrain(card, records, cache, split, mode, change)[0]] for row, change in changes.items()
-            }
+        changes = [(table, row, change) for table, rows in OF_HEAD.items() for row, change in rows.items()]
+        wanted[:0] = [Ablation(table, row, cache, change) for table, row, change in changes]
+    found: dict[str, Rows] = {}
     labels: dict[str, list[float]] = {}
-    for table, row, folder in given:
-        value, labels[row] = _retrain(card, records, folder, split, mode, {})
-        found.setdefault(table, {})[row] = [value]
+    for made in run(job, wanted, "ablations"):
+        found.setdefault(made["table"], {})[made["row"]] = [made["value"]]
+        if made["table"] in OF_STAGE1:
+            labels[made["row"]] = made["AP"]
     if {"without balancing", "with balancing"} <= set(labels):
-        names = label_set(card.fusion.label_set)
-        wanted = [label for label in tables["table9"]["rows"] if label in names.labels]
+        names = label_set(head_file.read_card(job.model)[0].fusion.label_set)
+        rare = [label for label in tables["table9"]["rows"] if label in names.labels]
         rows = ("without balancing", "with balancing")
-        found["table9"] = {label: [labels[row][names.index(label)] for row in rows] for label in wanted}
+        found["table9"] = {label: [labels[row][names.index(label)] for row in rows] for label in rare}
     return found
+
+
+def of_run(args: argparse.Namespace, run: RunJob) -> dict[str, Rows]:
+    """:func:`ablations` as the flags of ``emo-face evaluate multiview`` ask."""
+    job = AblationJob(args.model, args.records, args.split, args.ap_mode)
+    return ablations(job, args.cache, args.ablations, args.also, run)
 
 
 def _retrain(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from functools import partial
 
 import numpy as np
 import pytest
@@ -24,8 +25,10 @@ from emo_face.evaluation.metrics import multilabel
 from emo_face.evaluation.metrics.calibration import brier_per_label, ece_per_label, reliability
 from emo_face.evaluation.multiview import main as multiview
 from emo_face.perception.multiview import checkpoint, head_file, model
+from emo_face.runtime.runners import run_shards
+from emo_face.runtime.runners.local import LocalRunner
 from emo_face.training.multiview import memory
-from emo_face.training.multiview.ablations import ablations
+from emo_face.training.multiview.ablations import of_run
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +69,10 @@ def arguments(world, trained, *more):
     multiview.add_arguments(parser)
     given = ["--records", str(world.root / "records.jsonl"), "--cache", str(trained / "features")]
     return parser.parse_args([*given, "--model", str(trained / "model"), "--rounds", "20", *more])
+
+
+def run_here(folder, job, items, name):
+    return run_shards(job, items, folder / name, 4, LocalRunner(1), lambda done: None)
 
 
 def test_one_folder_is_the_whole_model(world, trained):
@@ -121,7 +128,7 @@ def test_report_is_the_librarys_numbers(world, trained, tmp_path, capsys):
     vlm = ["--vlm", str(trained / "s1" / "best"), "--base", str(trained / "base"), "--images", str(world.root)]
     args = arguments(world, trained, "--out", str(tmp_path), "--json", "--ablations", *vlm)
     capsys.readouterr()
-    assert multiview.run(args, ablations) == 0
+    assert multiview.run(args, of_run) == 0
     report = json.loads(capsys.readouterr().out)
     assert report == json.loads((tmp_path / "report.json").read_text())
     people = [r for r in read_jsonl(world.root / "records.jsonl") if r.split == "test"]
@@ -158,8 +165,11 @@ def test_answers_in_words_are_measured(world, trained, monkeypatch):
 
     people = [r for r in world.records if r.split == "test"]
     vlm, collate = world.vlm().eval(), world.collator()
-    real = multiview_vlm.measure(vlm, collate, people)
-    assert real["n"] == len(people)
+
+    def measured():
+        return multiview_vlm.measure(multiview_vlm.answers(vlm, collate, people), people)
+
+    assert measured()["n"] == len(people)
     order = iter(people)
 
     def truth(batch, tokenizer, **_):
@@ -167,12 +177,12 @@ def test_answers_in_words_are_measured(world, trained, monkeypatch):
         return world.tokenizer(texts, padding=True, return_tensors="pt")["input_ids"]
 
     monkeypatch.setattr(vlm, "generate", truth)
-    told = multiview_vlm.measure(vlm, collate, people)
+    told = measured()
     assert told["hamming"] == 0
     assert told["unparseable"] == 0
     nothing = torch.zeros((len(people), 2), dtype=torch.long)
     monkeypatch.setattr(vlm, "generate", lambda batch, tokenizer, **_: nothing[: len(batch.rows)])
-    silent = multiview_vlm.measure(vlm, collate, people)
+    silent = measured()
     assert silent["unparseable"] == 100
     assert silent["recall"] == 0
 
@@ -184,6 +194,26 @@ def test_the_verb_finds_this_target(world, trained, capsys):
     capsys.readouterr()
     assert cli.main(["evaluate", "multiview", *given, "--model", str(trained / "model"), "--rounds", "5"]) == 0
     assert "Yang et al. 2022" in capsys.readouterr().out
+
+
+def test_the_interval_of_one_label_is_of_the_softmax_that_is_printed():
+    """Logits of a person share an offset that says nothing: softmax takes it out, and so must the interval."""
+    from emo_face.perception.multiview.config import FusionConfig
+    from emo_face.perception.multiview.head_file import HeadCard
+
+    rng = np.random.default_rng(0)
+    classes = rng.integers(0, 7, 200)
+    truth = np.eye(7, dtype=np.uint8)[classes]
+    logits = 2.0 * truth + rng.normal(size=(200, 7)) + 30 * rng.normal(size=(200, 1))
+    card = HeadCard(FusionConfig("caers7"), np.full(7, 0.5), np.ones(7), np.zeros(7))
+    found = multiview.measure(logits, truth, card, "voc_all", 50, 0)
+    low, high = found["mAP_interval"]
+    assert low < found["result"]["mAP"] < high
+    assert found["result"]["mAP"] == pytest.approx(
+        100 * multilabel.mean_average_precision(card.probabilities(logits), truth, "voc_all").value
+    )
+    assert high < 100
+    assert low > 30  # raw logits rank these people at random: about 14
 
 
 def test_wrong_inputs_are_named(world, trained, tmp_path):
@@ -200,7 +230,7 @@ def test_wrong_inputs_are_named(world, trained, tmp_path):
         ("table8/none=x", "expected one of without balancing, with balancing"),
     ):
         with pytest.raises(UserError, match=words):
-            multiview.evaluate(arguments(world, trained, "--also", wrong), ablations)
+            multiview.evaluate(arguments(world, trained, "--also", wrong), of_run)
     with pytest.raises(UserError, match="row of table 13: expected one of Category"):
         multiview.evaluate(arguments(world, trained, "--vlm", f"x={tmp_path}"))
 
@@ -214,7 +244,7 @@ def test_ablations_of_stage1_stand_beside_the_papers(world, trained, tmp_path):
     also = [part for table, row in rows for part in ("--also", f"{table}/{row}={features}")]
     step = "+ face module"
     vlm = ["--vlm", f"{step}={trained / 's1' / 'best'}", "--base", str(trained / "base"), "--images", str(world.root)]
-    report = multiview.evaluate(arguments(world, trained, *also, *vlm), ablations)
+    report = multiview.evaluate(arguments(world, trained, *also, *vlm), of_run)
     value = pytest.approx(report["result"]["mAP"])
     assert report["ablations"]["table7"] == {"+ rationale": [value]}
     assert report["ablations"]["table8"] == {"without balancing": [value], "with balancing": [value]}
@@ -230,7 +260,7 @@ def test_ablations_of_stage1_stand_beside_the_papers(world, trained, tmp_path):
     assert wanted + f"<td>{report['vlm'][step]['precision']:.2f}</td>" in page
 
 
-def test_the_vlm_is_asked_as_it_was_tuned(world, trained, monkeypatch):
+def test_the_vlm_is_asked_as_it_was_tuned(world, trained, monkeypatch, tmp_path):
     """Captions go into the question only where Stage 1 saw caption-guided questions."""
     import dataclasses
 
@@ -245,10 +275,11 @@ def test_the_vlm_is_asked_as_it_was_tuned(world, trained, monkeypatch):
     best = trained / "s1" / "best"
     card = json.loads((best / "encoder.json").read_text())
     assert card["tasks"] == ["classification", "pose"]
-    multiview_vlm.evaluate_vlm(best, trained / "base", world.root, people)
+    here = partial(run_here, tmp_path)
+    multiview_vlm.steps([str(best)], trained / "base", world.root, people, "cpu", here)
     tuned = shutil.copytree(best, trained / "captioned")
     (tuned / "encoder.json").write_text(json.dumps({**card, "tasks": ["caption"]}))
-    multiview_vlm.evaluate_vlm(tuned, trained / "base", world.root, people)
+    multiview_vlm.steps([str(tuned)], trained / "base", world.root, people, "cpu", here)
     assert ["A person in a park." in question for question in asked] == [False, True]
 
 
