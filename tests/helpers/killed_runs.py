@@ -78,7 +78,7 @@ def features(folder: Path) -> Callable[[Path], dict[str, Any]]:
     pictures = Pictures.of(world.root, world.config, world.records)
 
     def work(out: Path) -> dict[str, Any]:
-        made = FeatureCache(out, encoder, shard=3).build(world.records, pictures, batch=1)
+        made = FeatureCache(out, encoder).build(world.records, pictures, batch=1, shards=14)
         return {"features": torch.from_numpy(made.features), "present": torch.from_numpy(made.present)}
 
     return work
@@ -107,9 +107,9 @@ def attempt(work: Callable[[Path], dict[str, Any]], out: Path) -> int:
 
 
 def kept(out: Path) -> set[str]:
-    """Whole checkpoints, or the lines of the cache's index."""
-    index = [line for path in out.glob("*.jsonl") for line in path.read_text().splitlines()] if out.is_dir() else []
-    return {path.parent.name for path in out.glob("*/progress.json")} | set(index)
+    """Whole checkpoints, or shards of the cache."""
+    shards = {path.name for path in out.glob("*.safetensors")}
+    return {path.parent.name for path in out.glob("*/progress.json")} | shards
 
 
 def main(kind: str, folder: Path) -> None:

@@ -339,8 +339,8 @@ def test_diagnostics_carry_what_the_figures_need(graph: Any, pilots: np.ndarray)
 @pytest.mark.parametrize(
     ("params", "says"),
     [
-        ({"emotion__backend": "multiview"}, "multiview.folder is empty"),
-        ({"emotion__backend": "multiview", "multiview__folder": "/nowhere"}, "/nowhere"),
+        ({"tier": "full"}, "multiview.folder is empty"),
+        ({"tier": "full", "multiview__folder": "/nowhere"}, "/nowhere"),
         ({"multiview__ask": True}, "multiview.ask needs multiview.base"),
         ({"multiview__ask": True, "multiview__base": "/nowhere"}, "/nowhere"),
     ],

@@ -21,9 +21,12 @@ import json
 import os
 import sys
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from emo_face.runtime.runners import arguments as runners
 
 PROVIDERS = ("http", "local", "replay")
 
@@ -45,6 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         pictured.add_argument("--root", type=Path, required=True, help="folder that picture paths are relative to")
         pictured.add_argument("--temperature", type=float, default=1.0, help="of the sampling (default 1.0)")
         pictured.add_argument("--limit", type=int, default=0, help="only the first N records (default: all)")
+        runners.add_arguments(pictured, "--processes")
         _common(pictured)
     judge = actions.add_parser("judge", help="the four metrics of the paper's supplement on a sample")
     judge.add_argument("--sample", type=int, default=1000, help="records to judge, 0 for all (default 1000)")
@@ -96,17 +100,16 @@ def _context(args: argparse.Namespace, records: list[Any]) -> int:
     from emo_face.datasets.annotate import context
 
     records = records[: args.limit] if args.limit > 0 else records
-    how = (args.root, args.model, args.temperature, args.reject)
     made = context.Annotated(records, [], Counter())
     report: dict[str, Any] = {}
     if "speaker" in args.perspectives:
-        outcomes, report, name = _collect(args, context.jobs(records, *how))
+        outcomes, report, name = _asked(args, "context", records)
         made = context.gather(records, outcomes, name)
     done = len(made.records)
     if "listener" in args.perspectives:
         if args.budget is not None:
             args.budget -= report.get("spent", 0.0)
-        outcomes, account, name = _collect(args, context.listener_jobs(made.records, *how))
+        outcomes, account, name = _asked(args, "listener", made.records)
         heard = context.gather_listeners(made.records, outcomes, name)
         done = min(done, sum(outcome.value is not None for outcome in outcomes))
         report = _together(report or {"rows": {}}, account) | {"listener_flags": dict(heard.flags)}
@@ -136,7 +139,8 @@ def _multiview(args: argparse.Namespace, records: list[Any]) -> int:
         records = boxed
     records = records[: args.limit] if args.limit > 0 else records
     tasks = tuple(name.strip() for name in args.tasks.split(",") if name.strip())
-    outcomes, account, name = _collect(args, multiview.jobs(records, args.root, args.model, tasks, args.temperature))
+    args.tasks = tasks
+    outcomes, account, name = _asked(args, "multiview", records)
     annotated = multiview.gather(records, tasks, outcomes, name)
     beside = context.write(args.out, annotated)
     report = account | {"missing": dict(annotated.flags), "records": str(args.out), "provenance": str(beside)}
@@ -149,7 +153,7 @@ def _judge(args: argparse.Namespace, records: list[Any]) -> int:
     from emo_face.runtime.files import write_json_lines
 
     chosen = judge.sample(records, args.sample, args.seed)
-    outcomes, account, name = _collect(args, judge.jobs(chosen, args.model))
+    outcomes, account, name = _collect(args, judge.jobs(chosen, args.model), _provider(args))
     write_json_lines(args.out, judge.rows(outcomes, name))
     found = judge.summary(outcomes, args.seed)
     report = account | {"judged": found, "rows_file": str(args.out)}
@@ -169,24 +173,90 @@ def _titles() -> dict[str, str]:
     return titles
 
 
-def _collect(args: argparse.Namespace, jobs: list[Any]) -> tuple[list[Any], dict[str, Any], str]:
+@dataclass(frozen=True)
+class _Questions:
+    """What the flags ask; picklable, so that a shard may ask it elsewhere. The key itself stays in the environment."""
+
+    action: str
+    root: Path
+    model: str
+    temperature: float
+    tasks: tuple[str, ...]
+    reject: tuple[str, ...]
+    provider_name: str
+    endpoint: str | None
+    key_env: str
+    device: str
+    timeout: float
+
+    @staticmethod
+    def of(args: argparse.Namespace, action: str) -> _Questions:
+        where = (args.provider, args.endpoint, args.key_env, args.device, args.timeout)
+        tasks, reject = getattr(args, "tasks", ()), getattr(args, "reject", ())
+        return _Questions(action, args.root, args.model, args.temperature, tuple(tasks), tuple(reject), *where)
+
+    def jobs(self, records: Sequence[Any]) -> Sequence[Any]:
+        from emo_face.datasets.annotate import context, multiview
+
+        if self.action in ("context", "listener"):
+            ask = context.jobs if self.action == "context" else context.listener_jobs
+            return ask(records, self.root, self.model, self.temperature, self.reject)
+        return multiview.jobs(records, self.root, self.model, self.tasks, self.temperature)
+
+    def provider(self) -> Any:
+        return _provider(self)
+
+
+def _asked(args: argparse.Namespace, action: str, records: list[Any]) -> tuple[list[Any], dict[str, Any], str]:
+    """Outcomes, the account, and who answered; in this process or by a runner."""
+    questions = _Questions.of(args, action)
+    jobs = list(questions.jobs(records))  # a mistake is said before anybody is asked
+    if args.provider == "replay" or (args.runner == "local" and args.processes == 1):
+        return _collect(args, jobs, questions.provider())
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from emo_face.datasets.annotate import spread
+    from emo_face.datasets.annotate.cache import ReplyCache
+    from emo_face.datasets.annotate.provider import Replay
+    from emo_face.runtime.runners import run_shards
+    from emo_face.runtime.shards import is_complete, plan, read
+
+    folder = args.cache or args.out.with_suffix(".cache")
+    with ReplyCache(folder) as cache:
+        spread.merge(cache)
+    job = spread.AskJob(questions, _settings(args), folder, len(records))
+    new = [shard for shard in plan(job, records, folder / "shards", args.shards) if not is_complete(shard)]
+    with Progress(console=Console(stderr=True)) as bar:
+        task = bar.add_task("asking", total=len(records))
+        who = runners.chosen(args, folder)
+        rows = run_shards(
+            job, records, folder / "shards", args.shards, who, lambda done: bar.update(task, completed=done)
+        )
+    with ReplyCache(folder) as cache:
+        spread.merge(cache)
+    outcomes, _, _ = _collect(args, jobs, Replay())
+    outcomes = spread.statuses(rows, outcomes)
+    account = spread.account(list(read(new)), outcomes).as_json()
+    return outcomes, account, next(row["provider"] for row in rows if "provider" in row)
+
+
+def _settings(args: argparse.Namespace) -> Any:
+    from emo_face.datasets.annotate.collect import Settings
+
+    prices = {"price_in": args.price_in, "price_out": args.price_out, "budget": args.budget}
+    return Settings(args.workers, args.tries, args.retries, **prices, seed=args.seed)
+
+
+def _collect(args: argparse.Namespace, jobs: list[Any], provider: Any) -> tuple[list[Any], dict[str, Any], str]:
     """Outcomes, the account, and who answered."""
     from rich.console import Console
     from rich.progress import Progress
 
     from emo_face.datasets.annotate.cache import ReplyCache
-    from emo_face.datasets.annotate.collect import Collector, Settings
+    from emo_face.datasets.annotate.collect import Collector
 
-    provider = _provider(args)
-    settings = Settings(
-        args.workers,
-        args.tries,
-        args.retries,
-        price_in=args.price_in,
-        price_out=args.price_out,
-        budget=args.budget,
-        seed=args.seed,
-    )
+    settings = _settings(args)
     with (
         ReplyCache(args.cache or args.out.with_suffix(".cache")) as cache,
         Progress(console=Console(stderr=True)) as bar,
@@ -199,13 +269,15 @@ def _collect(args: argparse.Namespace, jobs: list[Any]) -> tuple[list[Any], dict
     return outcomes, collector.account.as_json(), provider.name
 
 
-def _provider(args: argparse.Namespace) -> Any:
+def _provider(args: Any) -> Any:
+    """Who answers, by the flags or by :class:`_Questions`."""
     from emo_face.core.errors import UserError
     from emo_face.datasets.annotate.provider import Replay
 
-    if args.provider == "replay":
+    chosen = args.provider_name if isinstance(args, _Questions) else args.provider
+    if chosen == "replay":
         return Replay()
-    if args.provider == "local":
+    if chosen == "local":
         from emo_face.datasets.annotate.local import LocalProvider
 
         return LocalProvider(Path(args.model), args.device)

@@ -7,6 +7,7 @@ import json
 import os
 import threading
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -25,7 +26,8 @@ class ReplyCache:
         UserError: another process writes into the folder, or a line in the middle is broken.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, known: Mapping[str, Reply] | None = None) -> None:
+        """Open or start a cache; ``known`` answers of elsewhere are given, not written."""
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self._guard = (folder / "lock").open("w")
@@ -38,7 +40,7 @@ class ReplyCache:
             ) from None
         self._mutex = threading.Lock()
         self._open: dict[str, IO[str]] = {}
-        self._replies = {row["key"]: Reply(**row["reply"]) for row in self._load("replies.jsonl")}
+        self._replies = dict(known or {}) | {r["key"]: Reply(**r["reply"]) for r in self._load("replies.jsonl")}
         self._under_way = Counter[str]()
         for row in self._load("sent.jsonl"):
             self._under_way[row["key"]] += 1 if row["event"] == "sent" else -1
@@ -113,3 +115,16 @@ class ReplyCache:
             except (ValueError, KeyError, TypeError):
                 raise UserError(f"{path}:{number}: broken line; delete it (its row will be asked again)") from None
         return rows
+
+
+def replies_of(folder: Path) -> dict[str, Reply]:
+    """The answers in a folder, only read: whoever writes there may go on, and a line in the making is left out."""
+    path = folder / "replies.jsonl"
+    found = {}
+    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
+        try:
+            row = json.loads(line)
+            found[str(row["key"])] = Reply(**row["reply"])
+        except (ValueError, KeyError, TypeError):
+            continue
+    return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import pickle
 
 import cv2
 import numpy as np
@@ -15,6 +16,8 @@ from emo_face.core.types import Box
 from emo_face.datasets.qa import quality, templates
 from emo_face.datasets.qa.corpus import build
 from emo_face.datasets.records import Record, read_jsonl, write_jsonl
+from emo_face.runtime.runners.local import LocalRunner
+from emo_face.runtime.shards import compute
 
 TEXTS = {
     "caption": "A man in a grey coat waits beside a bus stop.",
@@ -165,3 +168,40 @@ def test_captions(text, fault):
     found = quality.caption_fault(text)
     assert fault in found
     assert bool(fault) == bool(found)
+
+
+def test_processes_ask_each_question_once_and_make_the_same_records(people, capsys, monkeypatch):
+    """Shards with a cache of their own each, merged; a server that fails is asked again for what is missing only."""
+    down = {"left": 2}
+
+    def sometimes(body, number):
+        if asked_task(body) == "pose" and down["left"]:
+            down["left"] -= 1
+            return (500, {}, "down")
+        return good(body, number)
+
+    class Here(LocalRunner):  # a second process, without its start
+        def run(self, job, shards, done):
+            job = pickle.loads(pickle.dumps(job))
+            for shard in shards:  # two workers: each loads its own provider
+                compute(job.worker(), shard)
+                done(shard)
+
+    monkeypatch.setattr("emo_face.runtime.runners.local.make", lambda workers, folder: Here(workers))
+    many = ("--processes", "2", "--shards", "2", "--retries", "0", "--workers", "1", "--json")
+    with FakeEndpoint(sometimes) as server:
+        assert annotate(people, server, *many) == 1
+        first = json.loads(capsys.readouterr().out)
+        assert first["rows"] == {"done": 6, "unreachable": 2}
+        assert first["requests"] == 6
+        assert annotate(people, server, *many) == 0
+        second = json.loads(capsys.readouterr().out)
+        assert second["rows"] == {"done": 8}
+        assert second["requests"] == 2
+        assert len(server.bodies) == 10
+        assert not list((people / "out.cache" / "parts").glob("*"))
+    shared = (people / "out.jsonl").read_bytes()
+    with FakeEndpoint(good) as server:  # the ordinary way finds every answer in the merged cache
+        assert annotate(people, server) == 0
+        assert not server.bodies
+    assert (people / "out.jsonl").read_bytes() == shared
