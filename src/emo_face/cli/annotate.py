@@ -18,14 +18,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from emo_face.cli import _asking
 from emo_face.runtime.runners import arguments as runners
 
 PROVIDERS = ("http", "local", "replay")
@@ -103,13 +102,13 @@ def _context(args: argparse.Namespace, records: list[Any]) -> int:
     made = context.Annotated(records, [], Counter())
     report: dict[str, Any] = {}
     if "speaker" in args.perspectives:
-        outcomes, report, name = _asked(args, "context", records)
+        outcomes, report, name = _asking.asked(args, "context", records)
         made = context.gather(records, outcomes, name)
     done = len(made.records)
     if "listener" in args.perspectives:
         if args.budget is not None:
             args.budget -= report.get("spent", 0.0)
-        outcomes, account, name = _asked(args, "listener", made.records)
+        outcomes, account, name = _asking.asked(args, "listener", made.records)
         heard = context.gather_listeners(made.records, outcomes, name)
         done = min(done, sum(outcome.value is not None for outcome in outcomes))
         report = _together(report or {"rows": {}}, account) | {"listener_flags": dict(heard.flags)}
@@ -140,7 +139,7 @@ def _multiview(args: argparse.Namespace, records: list[Any]) -> int:
     records = records[: args.limit] if args.limit > 0 else records
     tasks = tuple(name.strip() for name in args.tasks.split(",") if name.strip())
     args.tasks = tasks
-    outcomes, account, name = _asked(args, "multiview", records)
+    outcomes, account, name = _asking.asked(args, "multiview", records)
     annotated = multiview.gather(records, tasks, outcomes, name)
     beside = context.write(args.out, annotated)
     report = account | {"missing": dict(annotated.flags), "records": str(args.out), "provenance": str(beside)}
@@ -153,7 +152,7 @@ def _judge(args: argparse.Namespace, records: list[Any]) -> int:
     from emo_face.runtime.files import write_json_lines
 
     chosen = judge.sample(records, args.sample, args.seed)
-    outcomes, account, name = _collect(args, judge.jobs(chosen, args.model), _provider(args))
+    outcomes, account, name = _asking.collect(args, judge.jobs(chosen, args.model), _asking.provider_of(args))
     write_json_lines(args.out, judge.rows(outcomes, name))
     found = judge.summary(outcomes, args.seed)
     report = account | {"judged": found, "rows_file": str(args.out)}
@@ -171,124 +170,6 @@ def _titles() -> dict[str, str]:
 
     titles: dict[str, str] = table()["judge"]["metrics"]
     return titles
-
-
-@dataclass(frozen=True)
-class _Questions:
-    """What the flags ask; picklable, so that a shard may ask it elsewhere. The key itself stays in the environment."""
-
-    action: str
-    root: Path
-    model: str
-    temperature: float
-    tasks: tuple[str, ...]
-    reject: tuple[str, ...]
-    provider_name: str
-    endpoint: str | None
-    key_env: str
-    device: str
-    timeout: float
-
-    @staticmethod
-    def of(args: argparse.Namespace, action: str) -> _Questions:
-        where = (args.provider, args.endpoint, args.key_env, args.device, args.timeout)
-        tasks, reject = getattr(args, "tasks", ()), getattr(args, "reject", ())
-        return _Questions(action, args.root, args.model, args.temperature, tuple(tasks), tuple(reject), *where)
-
-    def jobs(self, records: Sequence[Any]) -> Sequence[Any]:
-        from emo_face.datasets.annotate import context, multiview
-
-        if self.action in ("context", "listener"):
-            ask = context.jobs if self.action == "context" else context.listener_jobs
-            return ask(records, self.root, self.model, self.temperature, self.reject)
-        return multiview.jobs(records, self.root, self.model, self.tasks, self.temperature)
-
-    def provider(self) -> Any:
-        return _provider(self)
-
-
-def _asked(args: argparse.Namespace, action: str, records: list[Any]) -> tuple[list[Any], dict[str, Any], str]:
-    """Outcomes, the account, and who answered; in this process or by a runner."""
-    questions = _Questions.of(args, action)
-    jobs = list(questions.jobs(records))  # a mistake is said before anybody is asked
-    if args.provider == "replay" or (args.runner == "local" and args.processes == 1):
-        return _collect(args, jobs, questions.provider())
-    from rich.console import Console
-    from rich.progress import Progress
-
-    from emo_face.datasets.annotate import spread
-    from emo_face.datasets.annotate.cache import ReplyCache
-    from emo_face.datasets.annotate.provider import Replay
-    from emo_face.runtime.runners import run_shards
-    from emo_face.runtime.shards import is_complete, plan, read
-
-    folder = args.cache or args.out.with_suffix(".cache")
-    with ReplyCache(folder) as cache:
-        spread.merge(cache)
-    job = spread.AskJob(questions, _settings(args), folder, len(records))
-    new = [shard for shard in plan(job, records, folder / "shards", args.shards) if not is_complete(shard)]
-    with Progress(console=Console(stderr=True)) as bar:
-        task = bar.add_task("asking", total=len(records))
-        who = runners.chosen(args, folder)
-        rows = run_shards(
-            job, records, folder / "shards", args.shards, who, lambda done: bar.update(task, completed=done)
-        )
-    with ReplyCache(folder) as cache:
-        spread.merge(cache)
-    outcomes, _, _ = _collect(args, jobs, Replay())
-    outcomes = spread.statuses(rows, outcomes)
-    account = spread.account(list(read(new)), outcomes).as_json()
-    return outcomes, account, next(row["provider"] for row in rows if "provider" in row)
-
-
-def _settings(args: argparse.Namespace) -> Any:
-    from emo_face.datasets.annotate.collect import Settings
-
-    prices = {"price_in": args.price_in, "price_out": args.price_out, "budget": args.budget}
-    return Settings(args.workers, args.tries, args.retries, **prices, seed=args.seed)
-
-
-def _collect(args: argparse.Namespace, jobs: list[Any], provider: Any) -> tuple[list[Any], dict[str, Any], str]:
-    """Outcomes, the account, and who answered."""
-    from rich.console import Console
-    from rich.progress import Progress
-
-    from emo_face.datasets.annotate.cache import ReplyCache
-    from emo_face.datasets.annotate.collect import Collector
-
-    settings = _settings(args)
-    with (
-        ReplyCache(args.cache or args.out.with_suffix(".cache")) as cache,
-        Progress(console=Console(stderr=True)) as bar,
-    ):
-        task = bar.add_task(f"asking {provider.name}", total=len(jobs))
-        collector: Collector[Any] = Collector(provider, cache, settings, lambda outcome: bar.update(task, advance=1))
-        if cache.in_doubt:
-            print(f"{cache.in_doubt} calls of earlier runs may have been charged for nothing", file=sys.stderr)
-        outcomes = collector.run(jobs)
-    return outcomes, collector.account.as_json(), provider.name
-
-
-def _provider(args: Any) -> Any:
-    """Who answers, by the flags or by :class:`_Questions`."""
-    from emo_face.core.errors import UserError
-    from emo_face.datasets.annotate.provider import Replay
-
-    chosen = args.provider_name if isinstance(args, _Questions) else args.provider
-    if chosen == "replay":
-        return Replay()
-    if chosen == "local":
-        from emo_face.datasets.annotate.local import LocalProvider
-
-        return LocalProvider(Path(args.model), args.device)
-    from emo_face.datasets.annotate.http import HttpProvider
-
-    if not args.endpoint:
-        raise UserError("--endpoint is needed with --provider http, for example --endpoint https://host/v1")
-    key = os.environ.get(args.key_env, "") if args.key_env else ""
-    if args.key_env and not key:
-        raise UserError(f"--key-env: the environment variable {args.key_env} is empty")
-    return HttpProvider(args.endpoint, key, args.timeout)
 
 
 def _finish(args: argparse.Namespace, report: dict[str, Any], done: int, wanted: int) -> int:
