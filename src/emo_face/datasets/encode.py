@@ -22,8 +22,8 @@ from emo_face.datasets.records import Record
 from emo_face.datasets.views import Pictures, person_of, read_image, stack_views
 from emo_face.perception.multiview.config import EncoderConfig, to_dict
 from emo_face.perception.multiview.preprocess import ViewBatch, view_batch
-from emo_face.runtime.prefetch import prefetch
 from emo_face.runtime.runners.local import WORKER
+from emo_face.runtime.runners.prefetch import prefetch
 from emo_face.runtime.shards import CUT, Job, Row, RowFile
 from emo_face.runtime.store import sha256_of
 

@@ -17,8 +17,8 @@ from typing import Any, ClassVar, Generic, TypeVar
 import torch
 
 from emo_face.core.errors import UserError
-from emo_face.runtime.prefetch import prefetch
 from emo_face.runtime.progress import bar
+from emo_face.runtime.runners.prefetch import prefetch
 from emo_face.training.common import checkpoints
 from emo_face.training.common.board import board
 from emo_face.training.common.config import RunConfig
