@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--decision", choices=("map", "mean"), help="best emotion's face, or all weighted (mean)")
     parser.add_argument("--ask", metavar="TEXT", help="also answer in words; empty: the situation behind the quote")
     parser.add_argument("--max-tokens", type=int, default=96, help="of the words (default 96)")
-    parser.add_argument("--device", default="cpu", help="of torch: cpu or cuda (default cpu)")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda (default cpu); graphs: also tensorrt")
     parser.add_argument("--quantisation", choices=("none", "4bit", "8bit"))
 
 
@@ -37,6 +37,7 @@ def run(args: argparse.Namespace, quote: str) -> int:
     """One answer. Raises UserError for a bad box, picture, model or if there is nothing to go by."""
     from emo_face.api.look import read_image
     from emo_face.cli import _person
+    from emo_face.core.arkit import ARKIT_52
     from emo_face.core.errors import UserError
 
     if args.model is None:
@@ -53,7 +54,10 @@ def run(args: argparse.Namespace, quote: str) -> int:
     start = time.perf_counter()
     situation = args.situation or ""
     answer = engine.answer(quote, situation, image, box, args.perspective)
-    result = summary(answer, engine.model.config, args.decision or "mean")
+    result = summary(answer, engine.config, args.decision or "mean")
+    activations = engine.arkit(answer.face(args.decision or "mean")) if hasattr(engine, "arkit") else None
+    if activations is not None:
+        result["arkit"] = dict(zip(ARKIT_52, map(float, activations), strict=True))
     result |= {"perspective": args.perspective, "seconds": time.perf_counter() - start, "degraded": engine.degraded}
     if args.out:
         _write(args.out, result)
@@ -85,10 +89,16 @@ def _engine(args: argparse.Namespace) -> Any:
     from importlib.util import find_spec
 
     from emo_face.core.errors import UserError
+    from emo_face.expression.contextface.exported.engine import is_exported, load_exported
+    from emo_face.runtime.engines.select import REQUESTS, Engines
 
-    absent = [name for name in ("torch", "transformers", "peft") if find_spec(name) is None]
+    exported = is_exported(args.model)
+    needed = ("tokenizers",) if exported else ("torch", "transformers", "peft")
+    absent = [name for name in needed if find_spec(name) is None]
     if absent:
         raise UserError(f"--tier full needs {absent[0]}, which the nano tier does not bring: {how_to_install('full')}")
+    if exported:
+        return load_exported(args.model, Engines(args.device if args.device in REQUESTS else "cuda", threads=0))
     from emo_face.expression.contextface.engine import EngineSettings, load_engine
 
     return load_engine(EngineSettings(args.model, args.backbone or "", args.device, "", args.quantisation or "none"))

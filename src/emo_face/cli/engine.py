@@ -66,7 +66,7 @@ def targets(args: argparse.Namespace) -> list[Target]:
     if args.multiview is not None:
         found += multiview_targets(args.multiview)
     if args.contextface is not None:
-        from emo_face.expression.contextface.plans import plans
+        from emo_face.expression.contextface.exported.plans import plans
 
         found += [Target(path, plan) for path, plan in plans(args.contextface)]
     if not found or args.names:

@@ -9,6 +9,9 @@ this machine (emo-face flame import), else for open-ict-1. prefill.onnx: the who
 so many prompt tokens, float32, for backbones that fit a CPU (SmolVLM's size); a language model of 7B stays in torch.
 With --pictures it takes a picture's embeddings as well, and vision.onnx makes them of pixels (LLaVA and SmolVLM;
 Qwen-VL places a picture's tokens in three dimensions and stays with words).
+
+A folder with a prefill serves without torch, on any engine:
+`emo-face up --set expression.backend=contextface --set expression.contextface.model=out/export`.
 """
 
 from __future__ import annotations
@@ -38,25 +41,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> list[Path]:
     """Export and print the comparison; the files written. Raises UserError if something is missing or differs."""
     from emo_face.expression.contextface.engine import EngineSettings, load_engine
-    from emo_face.expression.contextface.plans import plans
-    from emo_face.face.expressions.basis import OPEN_BASIS, find_basis
-    from emo_face.face.motion.keyframes import ARKIT_BASIS
+    from emo_face.expression.contextface.exported.plans import plans
+    from emo_face.expression.contextface.exported.table import write_card
     from emo_face.training.contextface import export
 
     if args.pictures and not args.prefill:
         raise UserError("--pictures needs --prefill N")
     engine = load_engine(EngineSettings(args.model, args.backbone))
     head = export.export_head(engine.model, args.out / "head.onnx")
+    basis = _basis(engine.config.basis)
     parts = [(head, "")]
-    if engine.model.config.basis != ARKIT_BASIS:  # its head gives ARKit's values already
-        try:
-            basis = find_basis(engine.model.config.basis)
-        except ModelError as error:
-            print(f"arkit.onnx is for {OPEN_BASIS}: {error}", file=sys.stderr)
-            basis = find_basis(OPEN_BASIS)
+    if basis is not None:
         parts.append((export.export_arkit(basis, args.out / "arkit.onnx"), "mm of skin"))
     if args.prefill:
         parts += [(parity, "") for parity in _prefill(args, engine)]
+        eyes = engine.eyes if args.pictures else None
+        write_card(args.out, engine.builder, engine.config, args.prefill, eyes, basis.name if basis else "")
     rows = [{"file": str(parity.path), "worst": parity.worst, "unit": unit} for parity, unit in parts]
     if not args.json:
         for row in rows:
@@ -70,11 +70,28 @@ def run(args: argparse.Namespace) -> list[Path]:
     return [parity.path for parity, _ in parts]
 
 
+def _basis(name: str) -> Any:
+    """What ``arkit.onnx`` decodes: the model's own basis if it is on this machine, else the open one.
+
+    None if the head gives ARKit's values already.
+    """
+    from emo_face.face.expressions.basis import OPEN_BASIS, find_basis
+    from emo_face.face.motion.keyframes import ARKIT_BASIS
+
+    if name == ARKIT_BASIS:
+        return None
+    try:
+        return find_basis(name)
+    except ModelError as error:
+        print(f"arkit.onnx is for {OPEN_BASIS}: {error}", file=sys.stderr)
+        return find_basis(OPEN_BASIS)
+
+
 def _prefill(args: argparse.Namespace, engine: Any) -> list[Any]:
     """prefill.onnx, and with pictures vision.onnx."""
     import numpy as np
 
-    from emo_face.expression.contextface.prompts import branch_parts, words
+    from emo_face.expression.contextface.prompts import expression_question
     from emo_face.training.contextface import export
 
     made, picture = [], None
@@ -83,7 +100,5 @@ def _prefill(args: argparse.Namespace, engine: Any) -> list[Any]:
         pixels = engine.eyes.tensors([grey])["pixel_values"]
         parity, picture = export.export_vision(engine.model, pixels, args.out / "vision.onnx")
         made.append(parity)
-    parts = [branch_parts("quote", word) for word in words()]
-    ends = [[*engine.builder.body(word), *engine.builder.body(tail)] for _, word, tail in parts]
-    ends = [end[: end.index(engine.model.face_id) + 1] for end in ends]
+    _, ends = engine.onepass.endings(expression_question("words"), "quote")
     return [*made, export.export_prefill(engine.model, ends, args.prefill, args.out / "prefill.onnx", picture)]

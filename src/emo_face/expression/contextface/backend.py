@@ -14,9 +14,10 @@ from emo_face.core.errors import ConfigError, UserError
 from emo_face.core.labels import label_set
 from emo_face.core.types import Emotion, ExpressionTarget, FloatArray
 from emo_face.expression.contextface import prompts
+from emo_face.expression.contextface.answer import DECISIONS, Answer
 from emo_face.expression.contextface.conditions import condition_of, known, nearest
 from emo_face.expression.contextface.config import ContextFaceConfig
-from emo_face.expression.contextface.onepass import DECISIONS, Answer
+from emo_face.expression.contextface.exported.engine import is_exported, load_exported
 from emo_face.expression.contextface.picture import HeldPicture, SeenPicture
 from emo_face.expression.model import Context, ExpressionModel
 from emo_face.expression.policy import Camera
@@ -73,7 +74,7 @@ class ContextFaceExpression(ExpressionModel):
         self, engine: Any, settings: ContextFaceSettings | None = None, rest: PrototypeExpression | None = None
     ) -> None:
         self.engine, self.settings = engine, settings or ContextFaceSettings()
-        self.config: ContextFaceConfig = engine.model.config
+        self.config: ContextFaceConfig = engine.config
         self.basis = self.config.basis
         self.hashes: Mapping[str, str] = engine.hashes
         self.warning = ""
@@ -253,28 +254,36 @@ def _one(labels: tuple[str, ...], top: str) -> FloatArray:
     return np.array([float(label == top) for label in labels])
 
 
-def build_backend(values: Mapping[str, Any], engines: Engines) -> ContextFaceExpression:
-    """The backend from the node's parameters (``contextface.*``, ``perspective``, ``intensity``, ...).
-
-    Raises:
-        ConfigError: no model folder is named. ModelError: it, or its backbone, does not load.
-    """
-    from emo_face.expression.contextface.engine import EngineSettings, load_engine
-
+def _engine(values: Mapping[str, Any], engines: Engines) -> Any:
+    """Weights in torch, or a folder of exported graphs, which needs none."""
     if not values["contextface.model"]:
         raise ConfigError(
             "contextface.model: is empty; give the folder of a trained model (python export/train_contextface.py "
             "--help), or set backend: prototypes"
         )
-    engine = load_engine(
+    folder = Path(str(values["contextface.model"])).expanduser()
+    if is_exported(folder):
+        return load_exported(folder, engines)
+    from emo_face.expression.contextface.engine import EngineSettings, load_engine
+
+    return load_engine(
         EngineSettings(
-            Path(str(values["contextface.model"])),
+            folder,
             str(values["contextface.backbone"]),
             engines.torch_device("contextface"),
             str(values["contextface.dtype"]),
             str(values["contextface.quantisation"]),
         )
     )
+
+
+def build_backend(values: Mapping[str, Any], engines: Engines) -> ContextFaceExpression:
+    """The backend from the node's parameters (``contextface.*``, ``perspective``, ``intensity``, ...).
+
+    Raises:
+        ConfigError: no model folder is named. ModelError: it, or its backbone, does not load.
+    """
+    engine = _engine(values, engines)
     camera = Camera(
         **{name: float(values[f"camera.{name}"]) for name in ("horizontal_fov", "yaw", "pitch", "max_yaw", "max_pitch")}
     )

@@ -14,9 +14,10 @@ import torch
 from emo_face.core.errors import UserError
 from emo_face.core.types import Box, ImageArray
 from emo_face.expression.contextface import checkpoint, prompts, talk
+from emo_face.expression.contextface.answer import Answer
 from emo_face.expression.contextface.conditions import CONDITIONS, asked_of
 from emo_face.expression.contextface.model import ContextFace, merged
-from emo_face.expression.contextface.onepass import Answer, OnePass
+from emo_face.expression.contextface.onepass import OnePass
 from emo_face.expression.contextface.prompts import Perspective
 from emo_face.expression.contextface.tokens import TokenBuilder
 from emo_face.expression.contextface.vision import Eyes
@@ -54,6 +55,7 @@ class Engine:
         self, model: ContextFace, builder: TokenBuilder, eyes: Eyes, hashes: Mapping[str, str] | None = None
     ) -> None:
         self.model, self.builder, self.eyes = model, builder, eyes
+        self.config = model.config
         self.onepass = OnePass(model, builder, eyes)
         self.hashes: Mapping[str, str] = dict(hashes or {})
         self.degraded = ""

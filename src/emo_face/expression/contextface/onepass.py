@@ -11,14 +11,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from emo_face.core.errors import ModelError, UserError
 from emo_face.core.types import FloatArray, ImageArray
+from emo_face.expression.contextface.answer import Answer, answer_of
 from emo_face.expression.contextface.model import ContextFace
 from emo_face.expression.contextface.picture import fingerprint
 from emo_face.expression.contextface.prompts import (
@@ -32,9 +32,6 @@ from emo_face.expression.contextface.prompts import (
 )
 from emo_face.expression.contextface.tokens import TokenBuilder
 from emo_face.expression.contextface.vision import Eyes
-
-Decision = Literal["map", "mean"]
-DECISIONS: tuple[Decision, ...] = ("map", "mean")
 
 
 @dataclass(frozen=True)
@@ -53,43 +50,6 @@ class Packed:
     branch: tuple[int, ...]
     starts: tuple[int, ...]
     lengths: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What one pass gives.
-
-    Attributes:
-        words: emotion words, in the order of the arrays. log_probs: (k,) of each whole ending, natural logarithm.
-        probabilities: (k,) given that the answer has this form, calibrated; sums to 1. Flat if the form is unlikely.
-        faces: (k, outputs) true values of each branch.
-        tokens: run through the model. reused: taken from the prefix cache.
-    """
-
-    words: tuple[str, ...]
-    log_probs: FloatArray
-    probabilities: FloatArray
-    faces: FloatArray
-    tokens: int
-    reused: int
-
-    @property
-    def emission(self) -> float:
-        """The probability that the model answers in this form at all, in [0, 1]."""
-        return float(min(1.0, np.exp(self.log_probs).sum()))
-
-    @property
-    def word(self) -> str:
-        """The most likely emotion."""
-        return self.words[int(np.argmax(self.probabilities))]
-
-    def face(self, decision: Decision = "map") -> FloatArray:
-        """(outputs,) the most likely branch's face, or the mean of all, weighted (the one of least squared error)."""
-        if decision not in DECISIONS:
-            raise ValueError(f"decision: {decision!r}, expected one of {', '.join(DECISIONS)}")
-        if decision == "map":
-            return np.asarray(self.faces[int(np.argmax(self.probabilities))])
-        return np.asarray(self.probabilities @ self.faces)
 
 
 def pack(prompt: Sequence[int], branches: Sequence[Sequence[int]]) -> Packed:
@@ -186,11 +146,12 @@ class OnePass:
                 raise
             self._keys = keys if self._keep else ()
             log_probs, faces = self._read(packed, skip, states)
-        if not (np.isfinite(log_probs).all() and np.isfinite(faces).all()):
+        try:
+            given = (self.model.config, perspective, log_probs, faces)
+            return answer_of(tuple(names), *given, tokens=len(packed.ids) - skip, reused=skip)
+        except ModelError:
             self.forget()
-            raise ModelError("ContextFace gave a number that is not finite; check the checkpoint and its precision")
-        weights = self.model.config.probabilities(log_probs, perspective)
-        return Answer(tuple(names), log_probs, weights, faces, tokens=len(packed.ids) - skip, reused=skip)
+            raise
 
     def forget(self) -> None:
         """Drop the prefix cache and its memory."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -57,7 +57,7 @@ class TokenBuilder:
             raise ConfigError(f"chat: expected auto or one of {', '.join(self._formats)}, got {chat!r}")
         self._chat = chat
         added = {i for i, token in tokenizer.added_tokens_decoder.items() if token.special}
-        self._special = (added | set(tokenizer.all_special_ids) | {image_id}) - {tokenizer.unk_token_id}
+        self.special = (added | set(tokenizer.all_special_ids) | {image_id}) - {tokenizer.unk_token_id}
         self._end = tokenizer.eos_token_id
         start = tokenizer.bos_token_id
         self._start = (start,) if start is not None and tokenizer("a")["input_ids"][:1] == [start] else ()
@@ -66,12 +66,21 @@ class TokenBuilder:
 
     def prompt(self, question: Pieces, lead: Pieces = ()) -> tuple[int, ...]:
         """Ids up to where the answer begins, and ``lead``, the part of the answer that is already known."""
+        return tuple(
+            i
+            for part in self.template(question, lead)
+            for i in (self._piece(part)[:MAX_SLOT_TOKENS] if isinstance(part, Piece) else part)
+        )
+
+    def template(self, question: Pieces, lead: Pieces = ()) -> tuple[tuple[int, ...] | Piece, ...]:
+        """The parts of :meth:`prompt`: runs of ids, and between them the slots as they are."""
         before, after, _ = self._fixed(1, _pictures(question) > 0)
+        # the question's picture is already in the text of the format
+        pieces = [piece for piece in _blanks_first(question) if piece.kind != "image"]
         return (
-            *self._start_of(before),
-            *self._body(question, MAX_SLOT_TOKENS),
-            *self._format(after.rstrip(" ")),
-            *self.body(_spaced(lead, after)),
+            tuple(self._start_of(before)),
+            *(piece if piece.kind == "slot" else self._piece(piece) for piece in pieces),
+            (*self._format(after.rstrip(" ")), *self.body(_spaced(lead, after))),
         )
 
     def dialogue(self, turns: Sequence[Turn]) -> Tokens:
@@ -85,7 +94,7 @@ class TokenBuilder:
             question = (*self._body(turn.question), *self._format(after.rstrip(" ")))
             answer = self.body(_spaced(turn.answer, after))
             closing = self._format(closing_text)
-            if self._end not in closing and not self._special.intersection(closing[:1]):
+            if self._end not in closing and not self.special.intersection(closing[:1]):
                 closing = (self._end, *closing)
             ends = closing.index(self._end) + 1 if self._end in closing else 1
             ids += [*question, *answer, *closing]
@@ -96,13 +105,9 @@ class TokenBuilder:
         """Ids of an answer's pieces."""
         return tuple(i for piece in _blanks_first(pieces) for i in self._piece(piece))
 
-    def _body(self, pieces: Pieces, limit: int | None = None) -> tuple[int, ...]:
-        """Ids of a question's pieces; its picture is already in the text of the format. ``limit`` cuts each slot."""
-        ids: list[int] = []
-        for piece in _blanks_first(pieces):
-            if piece.kind != "image":
-                ids += self._piece(piece)[: limit if piece.kind == "slot" else None]
-        return tuple(ids)
+    def _body(self, pieces: Pieces) -> tuple[int, ...]:
+        """Ids of a question's pieces, slots whole; its picture is already in the text of the format."""
+        return tuple(i for piece in _blanks_first(pieces) if piece.kind != "image" for i in self._piece(piece))
 
     def _piece(self, piece: Piece) -> tuple[int, ...]:
         if piece.kind == "face":
@@ -110,7 +115,7 @@ class TokenBuilder:
         if piece.kind == "image":
             return self._picture()
         # nothing from outside is special, whatever a tokenizer makes of it
-        return tuple(i for i in self.continuation(piece.text) if i not in self._special)
+        return tuple(i for i in self.continuation(piece.text) if i not in self.special)
 
     def _picture(self) -> tuple[int, ...]:
         return (self.image_id,) * self.image_tokens
@@ -120,13 +125,7 @@ class TokenBuilder:
 
         ``special``: markers in it become special tokens; only ever for text of the format.
         """
-        if not text:
-            return ()
-        for anchor in (":", "a", "\n"):
-            start, both = self._ids(anchor, special), self._ids(anchor + text, special)
-            if both[: len(start)] == start:
-                return both[len(start) :]
-        return self._ids(text, special)
+        return continued(lambda words: self._ids(words, special), text)
 
     def _ids(self, text: str, special: bool) -> tuple[int, ...]:
         return tuple(self.tokenizer(text, add_special_tokens=False, split_special_tokens=not special)["input_ids"])
@@ -175,6 +174,17 @@ class TokenBuilder:
             messages.append({"role": "assistant", "content": [{"type": "text", "text": _ANSWER}]})
         text: str = self.tokenizer.apply_chat_template(messages, tokenize=False)
         return text
+
+
+def continued(ids_of: Callable[[str], tuple[int, ...]], text: str) -> tuple[int, ...]:
+    """Ids of ``text`` behind other text, by what ``ids_of`` makes of a text that stands alone."""
+    if not text:
+        return ()
+    for anchor in (":", "a", "\n"):
+        start, both = ids_of(anchor), ids_of(anchor + text)
+        if both[: len(start)] == start:
+            return both[len(start) :]
+    return ids_of(text)
 
 
 def _spaced(answer: Pieces, before: str) -> Pieces:

@@ -22,8 +22,8 @@ from emo_face.expression.contextface.onepass import pack
 from emo_face.face.expressions.basis import RIDGE, Basis
 from emo_face.runtime.files import write_json
 from emo_face.runtime.store import sha256_of
+from emo_face.training.contextface.arkit_graph import OPSET, arkit_graph
 
-OPSET = 18
 TOLERANCE = 1e-4
 """Largest difference that is rounding, float32."""
 SKIN_MM = 0.01
@@ -36,73 +36,6 @@ class Parity:
 
     path: Path
     worst: float
-
-
-def arkit_graph(basis: Basis, steps: int) -> Any:
-    """Face code (b, 107) -> ARKit (b, 52) in [0, 1] as an ONNX model: accelerated projected gradient in a loop.
-
-    The same least squares with bounds as :meth:`emo_face.face.expressions.basis.Basis.decode`, whose exact solver has
-    branches that no graph has. Nesterov's rule for strongly convex functions converges geometrically; in double, as
-    the map's condition number is large.
-    """
-    from onnx import TensorProto, helper, numpy_helper
-
-    values = np.linalg.eigvalsh(basis._hessian)
-    root = float(np.sqrt(values[0] / values[-1]))
-    constants = {
-        "hessian": basis._hessian,
-        "gather": basis._gather.T,
-        "rate": np.array(1.0 / values[-1]),
-        "momentum": np.array((1 - root) / (1 + root)),
-        "low": np.array(0.0),
-        "high": np.array(1.0),
-        "no_start": np.zeros((107, 52)),
-    }
-    tables = [numpy_helper.from_array(np.asarray(v, np.float64), n) for n, v in constants.items()]
-    tables.append(numpy_helper.from_array(np.array(steps, np.int64), "steps"))
-    tables.append(numpy_helper.from_array(np.array(True), "yes"))
-    kind = TensorProto.DOUBLE
-    node = helper.make_node
-    loop = helper.make_graph(
-        [
-            node("MatMul", ["ahead_in", "hessian"], ["pull"]),
-            node("Sub", ["pull", "wanted"], ["slope"]),
-            node("Mul", ["slope", "rate"], ["step"]),
-            node("Sub", ["ahead_in", "step"], ["free"]),
-            node("Clip", ["free", "low", "high"], ["now_out"]),
-            node("Sub", ["now_out", "now_in"], ["moved"]),
-            node("Mul", ["moved", "momentum"], ["more"]),
-            node("Add", ["now_out", "more"], ["ahead_out"]),
-            node("Identity", ["go_in"], ["go_out"]),
-        ],
-        "solve",
-        [
-            helper.make_tensor_value_info("count", TensorProto.INT64, []),
-            helper.make_tensor_value_info("go_in", TensorProto.BOOL, []),
-            helper.make_tensor_value_info("now_in", kind, [None, 52]),
-            helper.make_tensor_value_info("ahead_in", kind, [None, 52]),
-        ],
-        [
-            helper.make_tensor_value_info("go_out", TensorProto.BOOL, []),
-            helper.make_tensor_value_info("now_out", kind, [None, 52]),
-            helper.make_tensor_value_info("ahead_out", kind, [None, 52]),
-        ],
-    )
-    graph = helper.make_graph(
-        [
-            node("Cast", ["code"], ["exact"], to=kind),
-            node("MatMul", ["exact", "gather"], ["wanted"]),
-            node("MatMul", ["exact", "no_start"], ["zero"]),
-            node("Loop", ["steps", "yes", "zero", "zero"], ["found", "last"], body=loop),
-            node("Cast", ["found"], ["arkit"], to=TensorProto.FLOAT),
-        ],
-        "arkit",
-        [helper.make_tensor_value_info("code", TensorProto.FLOAT, ["batch", 107])],
-        [helper.make_tensor_value_info("arkit", TensorProto.FLOAT, ["batch", 52])],
-        tables,
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=9)
-    return model
 
 
 class Prefill(nn.Module):
@@ -186,15 +119,6 @@ def _reading(packed: Any, offset: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     ends = [start + length - 1 + offset for start, length in zip(packed.starts, packed.lengths, strict=True)]
     mixing = nn.functional.one_hot(torch.tensor(owners)).T.float()
     return torch.tensor(sources), torch.tensor(targets), torch.tensor(ends), mixing
-
-
-def padded_prompt(prompt: Sequence[int], size: int) -> tuple[np.ndarray, np.ndarray]:
-    """(ids, length) of :class:`Prefill`. Raises ModelError if the prompt is longer than the graph's."""
-    if len(prompt) > size:
-        raise ModelError(f"prompt: {len(prompt)} tokens, the graph takes {size}; export it with a larger prompt")
-    ids = np.zeros((1, size), np.int64)
-    ids[0, size - len(prompt) :] = prompt
-    return ids, np.array([len(prompt)], np.int64)
 
 
 def export_head(model: ContextFace, path: Path) -> Parity:

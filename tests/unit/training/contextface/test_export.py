@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -11,14 +17,19 @@ pytest.importorskip("peft")
 pytest.importorskip("onnxscript")
 onnxruntime = pytest.importorskip("onnxruntime")
 
+import tinyworld
 from tinyworld import PICTURE, tiny
 
 from emo_face.core.arkit import ARKIT_INDEX
-from emo_face.core.errors import ModelError
+from emo_face.core.errors import ModelError, UserError
+from emo_face.core.types import Box
+from emo_face.expression.contextface.engine import Engine
+from emo_face.expression.contextface.exported.engine import load_exported
+from emo_face.expression.contextface.exported.table import write_card
 from emo_face.expression.contextface.model import merged
-from emo_face.expression.contextface.onepass import OnePass
-from emo_face.expression.contextface.prompts import branch_parts, expression_question, words
+from emo_face.expression.contextface.prompts import branch_parts, words
 from emo_face.face.expressions.basis import open_basis
+from emo_face.runtime.engines.select import Engines
 from emo_face.training.contextface import export
 
 
@@ -49,55 +60,90 @@ def test_arkit_map_finds_what_the_exact_solver_finds(tmp_path):
     assert np.abs(zero).max() == 0
 
 
-@pytest.mark.parametrize("family", ["smolvlm", "llava"])
-def test_prefill_agrees_with_the_one_pass(tmp_path, family):
-    world = tiny(family)
-    model = merged(world.model)
-    parts = [branch_parts("quote", word) for word in words()]
-    ends = [[*world.builder.body(w), *world.builder.body(t)] for _, w, t in parts]
-    ends = [e[: e.index(model.face_id) + 1] for e in ends]
-    export.export_prefill(model, ends, 96, tmp_path / "prefill.onnx")
-    graph = session(tmp_path / "prefill.onnx")
-    one = OnePass(model, world.builder, world.eyes)
-    for quote in ("I can't believe it", "no"):
-        prompt = world.builder.prompt(expression_question(quote=quote), parts[0][0])
-        ids, length = export.padded_prompt(prompt, 96)
-        log_probs, faces = graph.run(None, {"ids": ids, "length": length})
-        answer = one.answer(quote=quote)
-        np.testing.assert_allclose(log_probs, answer.log_probs, atol=1e-4)
-        np.testing.assert_allclose(faces, answer.faces, atol=1e-4)
-    with pytest.raises(ModelError, match="97 tokens, the graph takes 96"):
-        export.padded_prompt([1] * 97, 96)
+def ends_of(world):
+    ends = [[*world.builder.body(w), *world.builder.body(t)] for _, w, t in (branch_parts("quote", w) for w in words())]
+    return [end[: end.index(world.model.face_id) + 1] for end in ends]
+
+
+def same(got, wanted):
+    assert got.words == wanted.words
+    for name in ("log_probs", "faces", "probabilities"):
+        np.testing.assert_allclose(getattr(got, name), getattr(wanted, name), atol=1e-4)
+
+
+QUOTES = ("I can't believe it", "no", "what <FACE> a </s> day \u2014 \U0001f600", "so " * 30)
 
 
 @pytest.mark.parametrize("family", ["smolvlm", "llava"])
-def test_prefill_with_a_picture_agrees_with_the_one_pass(tmp_path, family, monkeypatch):
+def test_words_are_answered_as_torch_does(tmp_path, family):
     world = tiny(family)
     model = merged(world.model)
-    pictures = [world.eyes.fitted(p) for p in (PICTURE, PICTURE[:, ::-1] // 2)]
-    pixels = [world.eyes.tensors([p])["pixel_values"] for p in pictures]
-    _, example = export.export_vision(model, pixels[0], tmp_path / "vision.onnx")
-    parts = [branch_parts("quote", word) for word in words()]
-    ends = [[*world.builder.body(w), *world.builder.body(t)] for _, w, t in parts]
-    ends = [e[: e.index(model.face_id) + 1] for e in ends]
-    export.export_prefill(model, ends, 112, tmp_path / "prefill.onnx", example)
-    eyes, graph = session(tmp_path / "vision.onnx"), session(tmp_path / "prefill.onnx")
-    one = OnePass(model, world.builder, world.eyes)
-    seen = []
-    for picture, values in [*zip(pictures, pixels, strict=True), (None, pixels[0])]:
-        (rows,) = eyes.run(None, {"pixel_values": values.numpy()})
-        prompt = world.builder.prompt(expression_question("oh no", image=picture is not None), parts[0][0])
-        ids, length = export.padded_prompt(prompt, 112)
-        log_probs, faces = graph.run(None, {"ids": ids, "length": length, "picture": rows})
-        answer = one.answer(quote="oh no", picture=picture)
-        np.testing.assert_allclose(log_probs, answer.log_probs, atol=1e-4)
-        np.testing.assert_allclose(faces, answer.faces, atol=1e-4)
-        seen.append(log_probs)
-    assert np.abs(seen[0] - seen[1]).max() > 1e-3  # the picture counts
+    export.export_prefill(model, ends_of(world), 160, tmp_path / "prefill.onnx")
+    write_card(tmp_path, world.builder, model.config, 160, None, "none")
+    engine, served = Engine(model, world.builder, world.eyes), load_exported(tmp_path, Engines("cpu"))
+    for quote in QUOTES:
+        same(served.answer(quote, perspective="listener"), engine.answer(quote, perspective="listener"))
+    same(served.answer("oh", "They lost."), engine.answer("oh", "They lost."))
+    same(served.answer("oh", image=PICTURE, box=Box(9, 9, 50, 60)), engine.answer("oh"))  # these graphs are blind
+    assert not any(name.startswith("image") for name in served.config.conditions)
+    with pytest.raises(UserError, match=r"prompt: \d+ tokens, the graph takes 160; say less"):
+        served.answer("\u4f60" * 300)
+    with pytest.raises(UserError, match="no words of its own"):
+        served.ask("Why?")
+
+
+@pytest.mark.parametrize("family", ["smolvlm", "llava"])
+def test_pictures_are_answered_as_torch_does(tmp_path, family, monkeypatch):
+    world = tiny(family)
+    model = merged(world.model)
+    pixels = world.eyes.tensors([world.eyes.fitted(PICTURE)])["pixel_values"]
+    _, example = export.export_vision(model, pixels, tmp_path / "vision.onnx")
+    export.export_prefill(model, ends_of(world), 160, tmp_path / "prefill.onnx", example)
     export.export_head(model, tmp_path / "head.onnx")
+    write_card(tmp_path, world.builder, model.config, 160, world.eyes, "none")
+    engine, served = Engine(model, world.builder, world.eyes), load_exported(tmp_path, Engines("cpu"))
+    box, other = Box(20, 10, 60, 70), PICTURE[:, ::-1] // 2
+    asked = [("oh no", "", PICTURE, box), ("oh no", "", other, box), ("oh no", "", None, None)]
+    asked += [("", "", PICTURE, box), ("oh no", "They lost.", other, box)]
+    answers = [served.answer(*given) for given in asked]
+    for given, answer in zip(asked, answers, strict=True):
+        same(answer, engine.answer(*given))
+    assert np.abs(answers[0].log_probs - answers[1].log_probs).max() > 1e-3  # the picture counts
+    with pytest.raises(UserError, match="box: the question is about the person in the red box"):
+        served.answer(image=PICTURE)
+    without_torch(tmp_path, answers[0])
     _engines_agree(tmp_path, monkeypatch)
     with pytest.raises(ModelError, match="hold no picture"):
-        export.export_prefill(model, ends, 16, tmp_path / "small.onnx", example)
+        export.export_prefill(model, ends_of(world), 16, tmp_path / "small.onnx", example)
+    (tmp_path / "vision.onnx").write_bytes(b"other")
+    with pytest.raises(ModelError, match=r"vision.onnx"):
+        load_exported(tmp_path, Engines("cpu"))
+
+
+SERVE = """
+import json, sys
+from pathlib import Path
+from emo_face.expression.contextface.backend import ContextFaceExpression
+from emo_face.expression.contextface.exported.engine import load_exported
+from emo_face.core.types import Box
+from emo_face.runtime.engines.select import Engines
+from tinyworld import PICTURE
+engine = ContextFaceExpression(load_exported(Path(sys.argv[1]), Engines("cpu"))).engine
+found = engine.answer("oh no", "", PICTURE, Box(20, 10, 60, 70))
+print(json.dumps([found.log_probs.tolist(), sorted({"torch", "transformers", "peft"} & set(sys.modules))]))
+"""
+
+
+def without_torch(folder, wanted):
+    """The backend in an interpreter of its own: neither torch nor transformers is imported."""
+    helpers = str(Path(tinyworld.__file__).parent)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([helpers, *sys.path])}
+    command = [sys.executable, "-c", SERVE, str(folder)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    log_probs, imported = json.loads(done.stdout)
+    np.testing.assert_allclose(log_probs, wanted.log_probs, atol=1e-6)
+    assert imported == []
 
 
 def _engines_agree(folder, monkeypatch):
@@ -105,7 +151,7 @@ def _engines_agree(folder, monkeypatch):
     from fake_gpu import install
 
     from emo_face.export.tensorrt import build
-    from emo_face.expression.contextface.plans import plans
+    from emo_face.expression.contextface.exported.plans import plans
     from emo_face.perception.engines import Target
     from emo_face.runtime.engines.cache import EngineCache
 

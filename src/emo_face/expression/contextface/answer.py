@@ -1,0 +1,72 @@
+"""What one pass of ContextFace gives, whatever it ran on. No torch here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from emo_face.core.errors import ModelError
+from emo_face.core.types import FloatArray
+from emo_face.expression.contextface.config import ContextFaceConfig
+from emo_face.expression.contextface.prompts import Perspective
+
+Decision = Literal["map", "mean"]
+DECISIONS: tuple[Decision, ...] = ("map", "mean")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one pass gives.
+
+    Attributes:
+        words: emotion words, in the order of the arrays. log_probs: (k,) of each whole ending, natural logarithm.
+        probabilities: (k,) given that the answer has this form, calibrated; sums to 1. Flat if the form is unlikely.
+        faces: (k, outputs) true values of each branch.
+        tokens: run through the model. reused: taken from the prefix cache.
+    """
+
+    words: tuple[str, ...]
+    log_probs: FloatArray
+    probabilities: FloatArray
+    faces: FloatArray
+    tokens: int
+    reused: int
+
+    @property
+    def emission(self) -> float:
+        """The probability that the model answers in this form at all, in [0, 1]."""
+        return float(min(1.0, np.exp(self.log_probs).sum()))
+
+    @property
+    def word(self) -> str:
+        """The most likely emotion."""
+        return self.words[int(np.argmax(self.probabilities))]
+
+    def face(self, decision: Decision = "map") -> FloatArray:
+        """(outputs,) the most likely branch's face, or the mean of all, weighted (the one of least squared error)."""
+        if decision not in DECISIONS:
+            raise ValueError(f"decision: {decision!r}, expected one of {', '.join(DECISIONS)}")
+        if decision == "map":
+            return np.asarray(self.faces[int(np.argmax(self.probabilities))])
+        return np.asarray(self.probabilities @ self.faces)
+
+
+def answer_of(
+    names: tuple[str, ...],
+    config: ContextFaceConfig,
+    perspective: Perspective,
+    log_probs: FloatArray,
+    faces: FloatArray,
+    tokens: int,
+    reused: int = 0,
+) -> Answer:
+    """A calibrated answer from the log-probabilities (k,) and the faces (k, outputs) of one pass.
+
+    Raises:
+        ModelError: a number is not finite.
+    """
+    if not (np.isfinite(log_probs).all() and np.isfinite(faces).all()):
+        raise ModelError("ContextFace gave a number that is not finite; check the checkpoint and its precision")
+    return Answer(names, log_probs, config.probabilities(log_probs, perspective), faces, tokens, reused)

@@ -1,0 +1,1 @@
+"""ContextFace from its exported graphs: without torch, on any engine."""
