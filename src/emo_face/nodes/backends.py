@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -75,12 +76,31 @@ def asker(values: Mapping[str, Value], engines: Engines) -> Any:
 
 
 def expression_model(values: Mapping[str, Value], engines: Engines) -> ExpressionModel:
-    """Load the expression backend: ``prototypes`` (nano) or ``contextface`` (the full tier)."""
+    """Load the expression backend: ``prototypes`` (nano), or ``contextface``: the full tier, or a server instead."""
     if values["backend"] == "prototypes":
         from emo_face.expression.prototypes import PrototypeExpression, PrototypeSettings
 
         return PrototypeExpression(build(PrototypeSettings, values))
+    if values["contextface.endpoint"]:
+        return endpoint_model(values)
     with needs_extra("full"):
         from emo_face.expression.contextface.backend import build_backend
 
         return build_backend(values, engines)
+
+
+def endpoint_model(values: Mapping[str, Value]) -> ExpressionModel:
+    """What asks the server that ``contextface.endpoint`` names. Raises ConfigError for a wrong address or no model.
+
+    A key is taken from the environment (``EMO_FACE_ENDPOINT_KEY``): parameters can be read by everybody in the graph.
+    """
+    from emo_face.expression.endpoint.backend import EndpointExpression
+    from emo_face.expression.endpoint.client import EndpointClient, EndpointSettings
+    from emo_face.expression.prototypes import PrototypeSettings
+
+    p: Mapping[str, Any] = values
+    key = os.environ.get("EMO_FACE_ENDPOINT_KEY", "")
+    url, model = p["contextface.endpoint"], p["contextface.endpoint_model"]
+    timeout, remote = p["contextface.endpoint_timeout"], p["contextface.endpoint_remote"]
+    client = EndpointClient(EndpointSettings(url, model, key, timeout, remote))
+    return EndpointExpression(client, build(PrototypeSettings, values), p["contextface.image_period"])

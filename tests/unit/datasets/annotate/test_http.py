@@ -14,9 +14,10 @@ import pytest
 from emo_face.core.errors import UserError
 from emo_face.datasets.annotate.cache import ReplyCache
 from emo_face.datasets.annotate.collect import Collector, Job, Settings
-from emo_face.datasets.annotate.http import MAX_BODY, HttpProvider, renamed
+from emo_face.datasets.annotate.http import HttpProvider, renamed
 from emo_face.datasets.annotate.provider import Request, TransientError
 from emo_face.datasets.annotate.schema import is_refusal, parse_context, without_thinking
+from emo_face.runtime.endpoint import MAX_BODY
 
 KEY = "sk-0123-secret"
 ASKED = Request("m", "", "hello")
