@@ -25,11 +25,23 @@ OTHER = "import os, time\nwhile not os.path.exists({!r}): time.sleep(0.1)\nprint
 pytestmark = pytest.mark.ros
 
 
-def description():
+def bringup():
     spec = importlib.util.spec_from_file_location("bringup", LAUNCH_FILE)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return module.generate_launch_description()
+    return module
+
+
+def description():
+    return bringup().generate_launch_description()
+
+
+def test_arguments_become_words_of_emo_face_up():
+    module = bringup()
+    given = {name: default for name, (default, _) in module.ARGUMENTS.items()} | dict.fromkeys(module.SHORTHANDS, "")
+    assert "--compose" not in module.words_of(given)
+    words = module.words_of(given | {"compose": "true", "camera": "false", "port": "0"})
+    assert {"--compose", "--without", "camera", "face_driver.screen.port=0"} <= set(words)
 
 
 def test_every_argument_explains_itself():

@@ -9,7 +9,7 @@ from typing import Any
 
 from emo_face.core.errors import UserError
 from emo_face.datasets.annotate.provider import Reply, Request, TransientError
-from emo_face.runtime.endpoint import JsonEndpoint, NoAnswer, masked
+from emo_face.runtime.net.endpoint import JsonEndpoint, NoAnswer, masked
 
 RETRY = (408, 409, 425, 429)
 FILTERED = ("content_filter", "content_policy", "safety", "moderation")

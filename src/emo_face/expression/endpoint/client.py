@@ -15,7 +15,7 @@ from emo_face.core.types import Box, FloatArray, ImageArray
 from emo_face.expression.contextface import prompts
 from emo_face.expression.contextface.picture import fitted
 from emo_face.expression.endpoint.logprobs import NO_ANSWER, TOP, read_answer
-from emo_face.runtime.endpoint import JsonEndpoint, NoAnswer
+from emo_face.runtime.net.endpoint import JsonEndpoint, NoAnswer
 
 PARAMETER = "contextface.endpoint"
 SYSTEM = "You read emotions. Answer with one word of the list and nothing else."

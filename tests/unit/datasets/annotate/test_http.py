@@ -17,7 +17,7 @@ from emo_face.datasets.annotate.collect import Collector, Job, Settings
 from emo_face.datasets.annotate.http import HttpProvider, renamed
 from emo_face.datasets.annotate.provider import Request, TransientError
 from emo_face.datasets.annotate.schema import is_refusal, parse_context, without_thinking
-from emo_face.runtime.endpoint import MAX_BODY
+from emo_face.runtime.net.endpoint import MAX_BODY
 
 KEY = "sk-0123-secret"
 ASKED = Request("m", "", "hello")

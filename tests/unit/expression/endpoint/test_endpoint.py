@@ -23,7 +23,7 @@ from emo_face.expression.endpoint.client import EndpointClient, EndpointSettings
 from emo_face.expression.endpoint.logprobs import read_answer
 from emo_face.expression.model import Context, Scene, SeenPerson
 from emo_face.expression.prototypes import PrototypeSettings
-from emo_face.runtime.endpoint import MAX_BODY
+from emo_face.runtime.net.endpoint import MAX_BODY
 
 Tokens = dict[str, float]
 

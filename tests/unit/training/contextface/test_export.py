@@ -20,6 +20,7 @@ onnxruntime = pytest.importorskip("onnxruntime")
 import tinyworld
 from tinyworld import PICTURE, tiny
 
+from emo_face.cli.main import main
 from emo_face.core.arkit import ARKIT_INDEX
 from emo_face.core.errors import ModelError, UserError
 from emo_face.core.types import Box
@@ -75,7 +76,7 @@ QUOTES = ("I can't believe it", "no", "what <FACE> a </s> day \u2014 \U0001f600"
 
 
 @pytest.mark.parametrize("family", ["smolvlm", "llava"])
-def test_words_are_answered_as_torch_does(tmp_path, family):
+def test_words_are_answered_as_torch_does(tmp_path, family, capsys):
     world = tiny(family)
     model = merged(world.model)
     export.export_prefill(model, ends_of(world), 160, tmp_path / "prefill.onnx")
@@ -90,6 +91,9 @@ def test_words_are_answered_as_torch_does(tmp_path, family):
         served.answer("\u4f60" * 300)
     with pytest.raises(UserError, match="no words of its own"):
         served.ask("Why?")
+    assert main(["say", "--tier", "full", "--model", str(tmp_path), "--json", "oh"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert list(said["probabilities"].values()) == pytest.approx(served.answer("oh").probabilities.tolist(), abs=1e-6)
 
 
 @pytest.mark.parametrize("family", ["smolvlm", "llava"])
