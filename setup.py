@@ -87,6 +87,7 @@ EXTRAS = {
         "adafruit-circuitpython-servokit>=1.3",
         "pyserial>=3.5",
         # what our packets are compared with
+        "python-osc>=1.8",
         "dynamixel-sdk>=3.7",
         "feetech-servo-sdk>=1.0",
         # the spoken scene of examples/talk: a voice with the times of its phonemes, and an aligner that judges it
@@ -157,6 +158,7 @@ setup(
         "console_scripts": [
             "emo-face = emo_face.cli.main:main",
             "bringup = emo_face.cli.up:main",
+            "dashboard = emo_face.cli.dashboard:main",
             *(f"{node}_node = emo_face.nodes.{node}:main" for node in NODES),
         ]
     },

@@ -127,6 +127,13 @@ def test_partial_painting_leaves_no_trace(page: Page) -> None:
     assert np.mean(np.abs(kept.astype(int) - fresh).max(axis=2) > 24) < 2e-4
 
 
+def test_people_are_told_that_they_are_read(page: Page) -> None:
+    page.meta = {**META, "notice": "I read faces and words here"}
+    page.until("return document.getElementById('notice').innerText === 'I read faces and words here'")
+    page.meta = META
+    page.until("return document.getElementById('notice').hidden")
+
+
 WANDER = """
   const canvas = document.createElement('canvas');
   canvas.style.cssText = 'position: fixed; inset: 0; width: 640px; height: 480px';

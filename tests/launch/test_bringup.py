@@ -46,7 +46,19 @@ def test_arguments_become_words_of_emo_face_up():
 
 def test_every_argument_explains_itself():
     arguments = {argument.name: argument for argument in description().get_launch_arguments()}
-    assert {"params_file", "source", "image", "speech", "namespace", "autostart", "camera", "port"} <= set(arguments)
+    named = {
+        "params_file",
+        "source",
+        "image",
+        "speech",
+        "namespace",
+        "autostart",
+        "camera",
+        "port",
+        "tier",
+        "dashboard",
+    }
+    assert named <= set(arguments)
     assert all(argument.description for argument in arguments.values())
 
 

@@ -17,12 +17,14 @@ pytest.importorskip("rclpy")
 pytest.importorskip("emo_face_msgs", reason="needs the messages: run scripts/setup.sh")
 import aiohttp
 from builtin_interfaces.msg import Time
-from emo_face_msgs.msg import FaceExpression, Keyframe, Visemes
+from emo_face_msgs.msg import Consent, FaceExpression, Keyframe, Visemes
 from facing import SMILE, Face, expression
 from std_srvs.srv import SetBool, Trigger
 
 from emo_face.core.arkit import ARKIT_52, ARKIT_INDEX
+from emo_face.nodes.face.inputs import ASKED, READ
 from emo_face.nodes.face_driver import FaceDriverNode
+from emo_face.ros import qos
 
 
 def test_an_expression_is_eased_into_and_out_of(graph: Any) -> None:
@@ -174,6 +176,18 @@ def test_the_page_shows_the_same_face(graph: Any) -> None:
         assert json.load(answer)["status"] == "ok"
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5) as answer:
         assert b"<html" in answer.read().lower()
+
+
+@pytest.mark.parametrize(
+    ("mode", "granted", "notice"),
+    [("off", False, ""), ("notice", False, READ), ("ask", False, ASKED), ("ask", True, READ)],
+)
+def test_the_screen_tells_people_whether_they_are_read(graph: Any, mode: str, granted: bool, notice: str) -> None:
+    face = Face(graph, screen__enabled=True, screen__port=0)
+    face.node.notice = "nothing yet"
+    graph.talk(Consent, "perception/consent", qos.latched()).publish(Consent(mode=mode, granted=granted))
+    graph.until(lambda: face.node.notice == notice)
+    graph.until(lambda: face.node.face.screen._server.hub._meta.get("notice") == notice)
 
 
 def test_what_the_page_refused_is_told(graph: Any) -> None:

@@ -209,7 +209,7 @@ def test_faces_that_do_not_leave_for_the_avatar_are_told(graph: Any) -> None:
     assert not any(key.startswith(("gate.", "screen.")) for key in face.values())
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as avatar:
         avatar.bind(("127.0.0.1", 0))
-        face.node.face.live_link._address = avatar.getsockname()
+        face.node.face.avatars["live_link"]._address = avatar.getsockname()
         graph.until(lambda: "do not leave" not in face.status[-1].status[0].message)
 
 

@@ -27,6 +27,8 @@ IMAGE_TOPIC = "camera/image_raw"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    from emo_face.cli import up
+
     parser.add_argument(
         "--source",
         default="",
@@ -44,6 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--set", action="append", default=[], metavar="NODE.PARAM=VALUE", help="set one parameter of one node"
     )
+    up.add_dashboard_argument(parser)
     parser.add_argument("--network", action="store_true", help="let other hosts take part (default: this host only)")
     parser.add_argument(
         "--no-video", action="store_true", help="skip demo.mp4, which takes about half as long as the run"
@@ -59,10 +62,10 @@ def up_arguments(args: argparse.Namespace) -> argparse.Namespace:
     if not source:
         source = str(visitor())
         settings.append("camera.loop=true")
-    words = ["--source", source]
+    words = ["--source", source, *(["--dashboard", str(args.dashboard)] if args.dashboard is not None else [])]
     for setting in [*settings, *args.set]:
         words += ["--set", setting]
-    return up.parse(words)
+    return up.parse([*words, *(["--network"] if args.network else [])])
 
 
 def load_timeline(path: Path | None, source: str) -> Timeline:
@@ -137,7 +140,8 @@ def _record(args: argparse.Namespace, timeline: Timeline, log: Any) -> tuple[int
     from emo_face.ros.supervision.supervisor import Supervisor
 
     view = LiveView("emo_face demo", f"http://127.0.0.1:{args.port}")
-    commands = up.commands(up_arguments(args))
+    started = up_arguments(args)
+    commands = up.commands(started)
     node = rclpy.create_node("emo_face_demo")
     speech = node.create_publisher(String, "speech/text", 10)
     executor = rclpy.executors.SingleThreadedExecutor()
@@ -146,7 +150,7 @@ def _record(args: argparse.Namespace, timeline: Timeline, log: Any) -> tuple[int
         recorder = Recorder(node, bag, IMAGE_TOPIC, on_message=view.on_message)
         supervisor = Supervisor(commands, log, output=output)
         try:
-            with _screen() as show:
+            with up.dashboard_beside(started, output), _screen() as show:
                 code = _loop(
                     args.seconds,
                     supervisor,

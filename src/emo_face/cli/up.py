@@ -12,6 +12,7 @@ examples:
   emo-face up --compose                                all but the face driver in one process: less memory, sooner
   emo-face up --tier medium --set perception.multiview.folder=out/export
   emo-face up --params my_robot.yaml --only perception,expression
+  emo-face up --dashboard                              and http://127.0.0.1:8766: what it sees, hears, thinks and shows
 exit code: 0 ended as asked, 1 a node was given up, 2 wrong arguments
 """
 
@@ -24,8 +25,9 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import yaml
 
@@ -71,6 +73,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--namespace", default="", help="ROS namespace of every node")
     parser.add_argument("--remap", action="append", default=[], metavar="FROM:=TO", help="remap a topic in every node")
     parser.add_argument("--log-level", default="", help="debug, info, warn, error")
+    add_dashboard_argument(parser)
     parser.add_argument("--network", action="store_true", help="let other hosts take part (default: this host only)")
     parser.add_argument("--no-autostart", action="store_true", help="leave the lifecycle to a manager of yours")
     parser.add_argument("--exit-on-end", action="store_true", help="stop all when the camera's source has ended")
@@ -83,6 +86,42 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="replace a node that gives no heartbeat for so long (default: 2.5; 0: never, for a debugger)",
     )
     parser.add_argument("--ros-args", nargs=argparse.REMAINDER, default=[], help="all that follows goes to every node")
+
+
+def add_dashboard_argument(parser: argparse.ArgumentParser) -> None:
+    """``--dashboard [PORT]``."""
+    parser.add_argument(
+        "--dashboard",
+        nargs="?",
+        type=int,
+        const=8766,
+        metavar="PORT",
+        help="a page with camera, scores and answers, in a process of its own (default port: 8766)",
+    )
+
+
+def dashboard_words(args: argparse.Namespace) -> list[str]:
+    """Command line of the dashboard beside the graph; empty without ``--dashboard``."""
+    if args.dashboard is None:
+        return []
+    words = [sys.executable, "-m", "emo_face.cli.main", "dashboard", "--port", str(args.dashboard)]
+    words += ["--namespace", args.namespace] if args.namespace else []
+    return [*words, *(["--network"] if args.network else [])]
+
+
+@contextlib.contextmanager
+def dashboard_beside(args: argparse.Namespace, log: IO[bytes] | None = None) -> Iterator[None]:
+    """The dashboard's process while the graph runs, if it is asked for; its end is no end of the graph."""
+    from emo_face.runtime.process import PARENT, Child
+
+    words = dashboard_words(args)
+    child = Child(words, log, {PARENT: str(os.getpid())}) if words else None
+    try:
+        yield
+    finally:
+        if child is not None:
+            child.interrupt()
+            child.end(5.0)
 
 
 def parse(words: list[str]) -> argparse.Namespace:
@@ -152,6 +191,9 @@ def commands(args: argparse.Namespace) -> list[tuple[tuple[str, ...], list[str]]
     if not params.is_file():
         raise ConfigError(f"parameter file {params} does not exist; `emo-face params --write` makes a commented one")
     overrides = parse_overrides([*TIER_SETTINGS.get(args.tier or "", ()), *args.set])
+    if args.dashboard:
+        address = json.dumps(f"http://127.0.0.1:{args.dashboard}/")
+        overrides.setdefault("face_driver", {}).setdefault("screen.dashboard", address)
     if args.source is not None:
         warn_of_password(args.source)
         overrides.setdefault("camera", {})["source"] = json.dumps(args.source)
@@ -216,7 +258,8 @@ def run(args: argparse.Namespace) -> int:
 
     supervisor = Supervisor(to_start, log, patience=args.watchdog, autostart=not args.no_autostart)
     try:
-        return watch(supervisor, parent, args.seconds, args.exit_on_end)
+        with dashboard_beside(args):
+            return watch(supervisor, parent, args.seconds, args.exit_on_end)
     finally:
         with contextlib.suppress(KeyboardInterrupt):
             supervisor.stop()

@@ -133,9 +133,9 @@ class FaceDriverNode(FaceNode):
     def _show(self, face: ConfiguredFace, shown: Shown) -> None:
         self.health.tick("face", time.monotonic())
         if face.screen is not None:
-            face.screen.show(shown, face.stop_report)
-        if face.live_link is not None:
-            face.live_link.send(shown.arkit, time.monotonic())
+            face.screen.show(shown, face.stop_report, self.notice)
+        for avatar in face.avatars.values():
+            avatar.send(shown.arkit, time.monotonic())
         if self._blendshapes.get_subscription_count():
             msg = JointState(name=list(ARKIT_52), position=np.asarray(shown.arkit, np.float64))
             msg.header.stamp = self.get_clock().now().to_msg()
@@ -164,18 +164,18 @@ class FaceDriverNode(FaceNode):
         self._observe_outputs(face)
 
     def _observe_outputs(self, face: ConfiguredFace) -> None:
-        screen, sender = face.screen, face.live_link
+        screen = face.screen
         if screen is not None:
             for name, number in screen.counters.items():
                 self.health.fact(f"screen.{name}", number)
-        if sender is not None:
-            self.health.fact("live_link.dropped", sender.dropped)
-        if sender is not None and sender.error:
-            where = f"{self.params['live_link.host']}:{self.params['live_link.port']}"
-            text = f"faces do not leave for {where}: {sender.error}; check live_link.host and the network"
-            self.report_problem("live_link", WARN, text)
-        else:
-            self.health.clear_condition("live_link")
+        for name, sender in face.avatars.items():
+            self.health.fact(f"{name}.dropped", sender.dropped)
+            if not sender.error:
+                self.health.clear_condition(name)
+                continue
+            where = f"{self.params[f'{name}.host']}:{self.params[f'{name}.port']}"
+            text = f"faces do not leave for {where}: {sender.error}; check {name}.host and the network"
+            self.report_problem(name, WARN, text)
 
 
 def main() -> int:

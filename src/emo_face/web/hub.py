@@ -39,6 +39,7 @@ class Hub:
         self._values: bytes | None = None
         self._meta: dict[str, Any] = {}
         self._published = float("-inf")
+        self._report: str | None = None
         self._pending = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._wake: asyncio.Event | None = None
@@ -62,6 +63,17 @@ class Hub:
             self._values, self._published = values, time.monotonic()
             if meta is not None:
                 self._meta = clean_meta(meta)
+        self._ring()
+
+    def report(self, text: str) -> None:
+        """Replace what every page is told beside the face, a JSON object; from any thread, never blocks."""
+        with self._lock:
+            self._report = text
+        self._ring()
+
+    def _ring(self) -> None:
+        """Wake the loop, once for all that came meanwhile."""
+        with self._lock:
             loop, wake = self._loop, self._wake
             if self._pending or loop is None or wake is None:
                 return
@@ -84,6 +96,7 @@ class Hub:
 
     async def _send_changes(self, wake: asyncio.Event) -> None:
         sequence, last_values, last_meta, meta_at = 0, None, None, 0.0
+        last_report: str | None = None
         while True:
             with suppress(asyncio.TimeoutError):  # nothing new: time for a sign of life
                 await asyncio.wait_for(wake.wait(), ALIVE_S)
@@ -98,6 +111,9 @@ class Hub:
             if not told or _texts(meta) != _texts(last_meta) or (meta != last_meta and now - meta_at > META_S):
                 await self._tell(list(self._pages), meta)
                 last_meta, meta_at = meta, now
+            if (report := self._report) is not None and report is not last_report:
+                last_report = report
+                await self._say(list(self._pages), report)
             await asyncio.sleep(self._period)
 
     async def join(self, page: web.WebSocketResponse, transport: asyncio.Transport) -> None:
@@ -109,6 +125,8 @@ class Hub:
         await self._tell([page], meta)
         if values is not None:
             await if_still_there(page.send_bytes(pack_frame(values, 0, int(time.monotonic() * 1000))))
+        if self._report is not None:
+            await self._say([page], self._report)
 
     def leave(self, page: web.WebSocketResponse) -> None:
         """Forget a page."""
@@ -134,6 +152,11 @@ class Hub:
         for page in pages:
             if self._keeps_up(page):
                 await if_still_there(page.send_json({"type": "meta", **meta}))
+
+    async def _say(self, pages: Sequence[web.WebSocketResponse], text: str) -> None:
+        for page in pages:
+            if self._keeps_up(page):
+                await if_still_there(page.send_str(text))
 
     def _keeps_up(self, page: web.WebSocketResponse) -> bool:
         """Whether a page reads; one that lags is cut off."""

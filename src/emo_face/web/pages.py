@@ -21,7 +21,8 @@ TYPES = {
     ".json": "application/json",
     ".svg": "image/svg+xml",
 }
-ROUTES = {"index.html": "/", "tune.html": "/tune", "3d.html": "/3d"}
+HOME = "index.html"
+ROUTES = {"tune.html": "/tune", "3d.html": "/3d"}  # of the pages beside the face
 MODEL_MB = 100
 
 
@@ -39,8 +40,12 @@ def _page(body: bytes, content_type: str) -> Page:
     return Page(body, gzip.compress(body, 9, mtime=0), content_type, hashlib.sha256(body).hexdigest()[:16])
 
 
-def load_pages(theme: str, model: Path | None = None, folder: Path = STATIC) -> dict[str, Page]:
+def load_pages(
+    theme: str, model: Path | None = None, folder: Path = STATIC, home: str = HOME, dashboard: str = ""
+) -> dict[str, Page]:
     """Every page by its route; ``theme`` is the face shown unless the page asks for another, ``model`` a GLB for /3d.
+
+    ``home`` is the page at ``/``; only the face has others beside it. ``dashboard``: its address, for a link.
 
     Raises:
         ConfigError: no such theme, no GLB, the 3D view is not built, or the page itself is missing from the install.
@@ -53,9 +58,11 @@ def load_pages(theme: str, model: Path | None = None, folder: Path = STATIC) -> 
     pages = {}
     for path in sorted(p for p in folder.rglob("*") if p.suffix in TYPES):
         name = path.relative_to(folder).as_posix()
-        pages[ROUTES.get(name, f"/{name}")] = _page(path.read_bytes(), TYPES[path.suffix])
+        routes = {home: "/", **(ROUTES if home == HOME else {})}
+        if path.suffix != ".html" or name in routes:
+            pages[routes.get(name, f"/{name}")] = _page(path.read_bytes(), TYPES[path.suffix])
     if "/" not in pages:
-        raise ConfigError(f"{folder / 'index.html'} is missing; reinstall emo_face")
+        raise ConfigError(f"{folder / home} is missing; reinstall emo_face")
     if model is None:
         pages.pop("/3d", None)
     else:
@@ -66,6 +73,7 @@ def load_pages(theme: str, model: Path | None = None, folder: Path = STATIC) -> 
         "theme": theme,
         "themes": titles,
         "model": model is not None,
+        "dashboard": dashboard,
     }
     pages["/config.json"] = _page(json.dumps(config).encode(), TYPES[".json"])
     return pages

@@ -44,17 +44,17 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def check_binding(host: str, token: str | None) -> None:
-    """Refuse to be reachable from outside without a token.
+def check_binding(host: str, token: str | None, options: str = "screen.") -> None:
+    """Refuse to be reachable from outside without a token; ``options`` stands before the options' names in errors.
 
     Raises:
         UserError: ``host`` is not loopback and there is no token, or the token is too short.
     """
     if token is not None and len(token) < MIN_TOKEN:
-        raise UserError(f"screen.token has {len(token)} characters, expected at least {MIN_TOKEN}; {_MAKE_TOKEN}")
+        raise UserError(f"{options}token has {len(token)} characters, expected at least {MIN_TOKEN}; {_MAKE_TOKEN}")
     if token is None and not is_loopback(host):
         raise UserError(
-            f"screen.host {host!r} is reachable from other machines, so screen.token must be set; {_MAKE_TOKEN}"
+            f"{options}host {host!r} is reachable from other machines, so {options}token must be set; {_MAKE_TOKEN}"
         )
 
 

@@ -20,7 +20,7 @@ from emo_face.core.errors import Unavailable, UserError
 from emo_face.web import security
 from emo_face.web.door import Door
 from emo_face.web.hub import Hub, if_still_there
-from emo_face.web.pages import load_pages
+from emo_face.web.pages import HOME, load_pages
 from emo_face.web.protocol import MAX_COMMAND, CommandError, parse_command
 
 log = logging.getLogger(__name__)
@@ -46,6 +46,10 @@ class FaceServer:
         max_clients: connections beyond this are refused with 503.
         rate: frames a second at most; the page draws 60 in between.
         model: a GLB with ARKit morph targets to show at ``/3d``; needs the 3D view (``export/build_head3d.py``).
+        home: the page at ``/``, a file of ``static/``.
+        pictures: path -> what gives a JPEG to show there now, or None if there is none.
+        parse: reads a command of a page. options: what stands before the names of the options in errors.
+        dashboard: address of the dashboard for a link on the face page; empty for none.
 
     Raises:
         UserError: a token is needed or too short. ConfigError: unknown theme, or ``model`` cannot be shown.
@@ -63,13 +67,19 @@ class FaceServer:
         max_clients: int = 128,
         rate: float = 30.0,
         model: Path | None = None,
+        home: str = HOME,
+        pictures: Mapping[str, Callable[[], bytes | None]] | None = None,
+        parse: Callable[[str], dict[str, Any]] = parse_command,
+        options: str = "screen.",
+        dashboard: str = "",
     ) -> None:
         self.host, self.port, self.token = host, port, token or None
-        security.check_binding(host, self.token)
+        security.check_binding(host, self.token, options)
+        self._pictures, self._parse, self._options = dict(pictures or {}), parse, options
         self.on_command, self.origins, self.max_clients = on_command, tuple(origins), max_clients
         self.hub = Hub(rate)
         self.refused_commands = 0
-        self._pages = load_pages(theme, model)
+        self._pages = load_pages(theme, model, home=home, dashboard=dashboard)
         self.door: Door | None = None
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -123,7 +133,9 @@ class FaceServer:
         try:
             family, kind, proto, _, address = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)[0]
         except (OSError, OverflowError) as error:
-            raise UserError(f"screen.host {self.host!r}, screen.port {self.port} is no address: {error}") from None
+            raise UserError(
+                f"{self._options}host {self.host!r}, {self._options}port {self.port} is no address: {error}"
+            ) from None
         listener = socket.socket(family, kind, proto)
         try:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -133,9 +145,10 @@ class FaceServer:
             listener.close()
             where = f"port {self.port} on {self.host}"
             if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
-                hint = "stop the other program or set screen.port to a free one (0 picks one)"
+                hint = f"stop the other program or set {self._options}port to a free one (0 picks one)"
                 raise Unavailable(f"{where} is in use: {hint}") from None
-            raise UserError(f"cannot open {where} (parameters screen.port and screen.host): {error}") from None
+            names = f"{self._options}port and {self._options}host"
+            raise UserError(f"cannot open {where} ({names}): {error}") from None
         self.port = int(listener.getsockname()[1])
         return listener
 
@@ -171,6 +184,9 @@ class FaceServer:
             await runner.cleanup()
 
     async def _page(self, request: web.Request) -> web.StreamResponse:
+        if (take := self._pictures.get(request.path)) is not None:
+            jpeg = take()
+            return web.Response(status=204) if jpeg is None else web.Response(body=jpeg, content_type="image/jpeg")
         page = self._pages.get(request.path)
         if page is None:
             raise web.HTTPNotFound(text="no such page\n")
@@ -222,7 +238,7 @@ class FaceServer:
                 await page.close(code=WSCloseCode.POLICY_VIOLATION, message=b"too many commands")
                 return
             try:
-                command = parse_command(message.data)
+                command = self._parse(message.data)
             except CommandError as error:
                 self.refused_commands += 1
                 await page.close(code=WSCloseCode.POLICY_VIOLATION, message=_close_reason(str(error)))

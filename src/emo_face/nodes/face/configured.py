@@ -14,6 +14,7 @@ from emo_face.face.control.loop import FixedRateLoop
 from emo_face.face.drivers import SIMULATED, StopReport, StopState, open_driver
 from emo_face.face.drivers.livelink import LiveLinkSender
 from emo_face.face.drivers.trajectory import TrajectoryDriver
+from emo_face.face.drivers.vmc import VmcSender
 from emo_face.face.motion.motion import LAYERS, FaceMotion
 from emo_face.face.motion.player import Bases, FacePlayer
 from emo_face.face.rig.rig import Rig, load_rig
@@ -60,11 +61,14 @@ class ConfiguredFace:
         if topics is not None:
             self._open_motors(p, name, topics)
         self.loop = FixedRateLoop(tick, p["rate"])
-        self.live_link: LiveLinkSender | None = None
+        self.avatars: dict[str, LiveLinkSender | VmcSender] = {}
         self.screen: Screen | None = None
         try:
             if p["live_link.host"]:
-                self.live_link = LiveLinkSender(p["live_link.host"], p["live_link.port"], fps=round(p["rate"]))
+                fps = round(p["rate"])
+                self.avatars["live_link"] = LiveLinkSender(p["live_link.host"], p["live_link.port"], fps=fps)
+            if p["vmc.host"]:
+                self.avatars["vmc"] = VmcSender(p["vmc.host"], p["vmc.port"])
             if p["screen.enabled"]:
                 self.screen = Screen(p.values, obey)
         except Exception:
@@ -144,13 +148,13 @@ class ConfiguredFace:
         return STILL if self.player.stopped else None
 
     def close(self) -> None:
-        """Close the page, the avatars' socket and the bus."""
+        """Close the page, the avatars' sockets and the bus."""
         self.loop.stop()
         if self.control is not None:
             self.control.close()
             if self.latch is not None and not self.control.stopped:
                 self.latch.note(driving=False)
-        for output in (self.screen, self.live_link):
+        for output in (self.screen, *self.avatars.values()):
             if output is not None:
                 output.close()
 

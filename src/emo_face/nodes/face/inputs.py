@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from emo_face_msgs.msg import Visemes
+from emo_face_msgs.msg import Consent, Visemes
 from numpy.typing import NDArray
 from std_msgs.msg import Float32, String
 
@@ -27,6 +27,8 @@ from emo_face.ros.clock import seconds
 
 MOST_WAIT = 60.0
 """Seconds ahead of its sound that a track may come."""
+READ, ASKED = "I read faces and words here", "I read nobody until you agree"
+"""Notices on the screen (Regulation (EU) 2024/1689, Article 50(3): people exposed to it are told)."""
 VISEMES = " ".join(motion_data().visemes)
 
 
@@ -52,6 +54,7 @@ class FaceInputs:
         node.subscription(String, "face/viseme", self._viseme, qos.reliable(10))
         node.subscription(Visemes, "face/visemes", self._say, qos.reliable(10))
         node.subscription(Float32, "face/voice_level", self._level, qos.sensor())
+        node.subscription(Consent, "perception/consent", self._consent, qos.latched())
         shown = node.params["robot_face.enabled"]
         LookAt(node, "look_at", *(["/robot_face/look_at"] if shown else []))
         if shown:
@@ -60,6 +63,12 @@ class FaceInputs:
                 hri_messages("robot_face.enabled").Expression, "/robot_face/expression", self._express, qos.reliable()
             )
             node.subscription(Visemes, "/tts/visemes", self._say, qos.reliable(10))
+
+    def _consent(self, msg: Consent) -> None:
+        """What the screen tells people about being read; mode ``off`` tells nothing."""
+        asks = msg.mode == Consent.MODE_ASK
+        reads = msg.mode == Consent.MODE_NOTICE or (asks and msg.granted)
+        self._node.notice = READ if reads else ASKED if asks else ""
 
     def _ready(self) -> FacePlayer | None:
         face = self._node.face

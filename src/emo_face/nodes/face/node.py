@@ -21,11 +21,13 @@ class FaceNode(EmoNode):
 
     Attributes:
         face: everything that moves and shows it, from configure to cleanup. topics: of its motors, if it has a rig.
+        notice: what the screen tells people about being read; empty for nothing.
     """
 
     def __init__(self, name: str, **kwargs: Any) -> None:
         super().__init__(name, **kwargs)
         self.face: ConfiguredFace | None = None
+        self.notice = ""
         self.topics = MotorTopics(self) if self.params["rig"] else None
         self._bare: tuple[FaceController, Latch] | None = None  # motors stopped while there was no face
 

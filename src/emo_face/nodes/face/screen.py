@@ -38,6 +38,7 @@ class Screen:
             max_clients=p["screen.max_clients"],
             rate=p["screen.rate"],
             model=Path(p["screen.model"]).expanduser() if p["screen.model"] else None,
+            dashboard=p["screen.dashboard"],
         )
         self._server.start()
 
@@ -70,11 +71,11 @@ class Screen:
             "latency_ms": age * 1e3,
         }
 
-    def show(self, shown: Shown, stop: StopReport | None) -> None:
-        """Put a face on every page, and what a latched stop has achieved."""
+    def show(self, shown: Shown, stop: StopReport | None, notice: str = "") -> None:
+        """Put a face on every page, what a latched stop has achieved, and what people are told about being read."""
         about = self._about if shown.by == "expression" else {"shown": "", "person": "", "person_emotion": ""}
         stopped = {"estop": stop is not None, "stop": str(stop or "")}
-        self._server.publish(shown.arkit.tolist(), {**about, "by": shown.by, **stopped})
+        self._server.publish(shown.arkit.tolist(), {**about, "by": shown.by, "notice": notice, **stopped})
 
     def close(self) -> None:
         """Say good-bye to every page and free the port."""

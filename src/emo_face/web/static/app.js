@@ -3,7 +3,7 @@ import { StopButton } from './estop.js';
 import { Stage, badge, remember } from './stage.js';
 
 const $ = (id) => document.getElementById(id);
-function showMeta({ person, person_emotion: feels, shown, strength, latency_ms: latency }) {
+function showMeta({ person, person_emotion: feels, shown, strength, latency_ms: latency, notice }) {
   const share = Number.isFinite(strength) && strength > 0 ? ` ${Math.round(100 * strength)} %` : '';
   const parts = [
     person && `${person} feels ${feels || '?'}`,
@@ -11,6 +11,7 @@ function showMeta({ person, person_emotion: feels, shown, strength, latency_ms: 
     Number.isFinite(latency) ? `${Math.round(latency)} ms` : '',
   ];
   $('status').textContent = parts.filter(Boolean).join(' · ');
+  if ($('notice').textContent !== (notice ?? '')) Object.assign($('notice'), { textContent: notice ?? '', hidden: !notice });
 }
 
 function hideWhenStill() {
@@ -38,6 +39,7 @@ function settings(stage) {
   $('mode').value = stage.mode;
   $('theme').onchange = ({ target }) => { stage.setTheme(target.value); remember('theme', target.value); };
   $('mode').onchange = ({ target }) => { stage.setMode(target.value); remember('mode', target.value); };
+  if (stage.config.dashboard) Object.assign($('dashboard'), { hidden: false, href: stage.config.dashboard });
   if (stage.config.model) Object.assign($('model'), { hidden: false, href: '3d' });
   $('full').onclick = fullScreen;
   addEventListener('keydown', (event) => {
