@@ -13,7 +13,9 @@ examples:
 from __future__ import annotations
 
 import argparse
+import json
 import os
+import sys
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,44 +33,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main() -> int:
     """Entry point of ``ros2 run emo_face dashboard``."""
-    import sys
-
     from emo_face.cli.main import main as verbs
 
     return verbs(["dashboard", *sys.argv[1:]])
 
 
 def run(args: argparse.Namespace) -> int:
-    """Serve until Ctrl-C, or until the process that started us is gone."""
+    """Become the dashboard's process. Its settings go by the environment: a token is in no process list then."""
     from emo_face.cli import up
-    from emo_face.runtime.process import Parent
 
-    parent = Parent.from_environment(os.environ)
-    up.start_ros(args.network)
-    import rclpy
-    from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+    up.ros_is_there()
+    if not args.network:
+        from emo_face.ros.network import keep_local
 
-    from emo_face.nodes.dashboard import DashboardNode, DashboardSettings
-    from emo_face.ros.run import init
-
+        keep_local(os.environ)
+    settings = {"host": args.host, "port": args.port, "token": args.token, "theme": args.theme}
+    settings |= {"origins": args.origin, "image": args.image, "pictures": not args.no_pictures}
     space = args.namespace.strip("/")
-    init(["dashboard", *(["--ros-args", "-r", f"__ns:=/{space}"] if space else [])])
-    node = None
-    try:
-        node = DashboardNode(
-            DashboardSettings(
-                args.host, args.port, args.token, args.theme, args.origin, args.image, not args.no_pictures
-            )
-        )
-        print(f"dashboard: {node.server.url}", flush=True)
-        executor = SingleThreadedExecutor()
-        executor.add_node(node)
-        while not parent.gone():
-            executor.spin_once(timeout_sec=0.5)
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
-    finally:
-        if node is not None:
-            node.destroy_node()
-        rclpy.try_shutdown()
-    return 0
+    words = ["--ros-args", "-r", f"__ns:=/{space}"] if space else []
+    os.environ["EMO_FACE_DASHBOARD"] = json.dumps(settings)
+    os.execv(sys.executable, [sys.executable, "-m", "emo_face.nodes.dashboard", *words])
