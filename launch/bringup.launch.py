@@ -18,7 +18,6 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
 from emo_face.cli import up
-from emo_face.core.errors import ConfigError
 from emo_face.core.paths import share_dir
 from emo_face.ros.supervision.graph import NODE_NAMES
 from emo_face.runtime.process import PARENT
@@ -34,7 +33,6 @@ ARGUMENTS = {
     "autostart": ("true", "configure and activate the nodes from here"),
     "compose": ("false", "camera, perception and expression in one process: less memory, sooner"),
     "network": ("false", "let other hosts take part in the graph"),
-    "tier": ("", "nano: the package's models; full: multi-view and ContextFace; empty: as in params_file"),
     "dashboard": ("", "port of the dashboard; empty: none"),
     "exit_on_end": ("false", "end when the camera's source has ended"),
     "log_level": ("info", "debug, info, warn or error"),
@@ -46,10 +44,6 @@ SHORTHANDS = {
     "theme": ("face_driver.screen.theme", "face on the page"),
     "rig": ("face_driver.rig", "motors of the face"),
     "perspective": ("expression.perspective", "mirror or listener"),
-}
-TIERS = {
-    "nano": ("perception.emotion.backend=nano", "expression.backend=prototypes"),
-    "full": ("perception.emotion.backend=multiview", "expression.backend=contextface"),
 }
 RESTART_DELAY = 2.0  # s
 
@@ -68,8 +62,6 @@ def words_of(given: dict[str, str]) -> list[str]:
         ("--exit-on-end", is_true(given["exit_on_end"])),
     ):
         words += [flag] if wanted else []
-    if given["tier"]:
-        words += [word for setting in TIERS[given["tier"]] for word in ("--set", setting)]
     words += ["--dashboard", given["dashboard"]] if given["dashboard"] else []
     for name, (parameter, _) in SHORTHANDS.items():
         words += ["--set", f"{parameter}={given[name]}"] if given[name] else []
@@ -79,8 +71,6 @@ def words_of(given: dict[str, str]) -> list[str]:
 def bring_up(context: LaunchContext) -> list:
     """The manager, started again if it is killed."""
     given = {name: LaunchConfiguration(name).perform(context) for name in (*ARGUMENTS, *SHORTHANDS)}
-    if given["tier"] not in ("", *TIERS):
-        raise ConfigError(f"tier:={given['tier']}: expected one of {', '.join(TIERS)}")
     words = words_of(given)
     up.commands(up.parse(words))  # a mistake is named before anything starts, and ends the launch with an error
 
