@@ -34,13 +34,13 @@ def tiny(family="llava", config=None, tied=False, seed=0, stir=True, width=32, l
     from emo_face.expression.contextface.config import ContextFaceConfig
     from emo_face.expression.contextface.model import build_model
     from emo_face.expression.contextface.tokens import TokenBuilder
-    from emo_face.expression.contextface.vision import Eyes
+    from emo_face.expression.contextface.vision import eyes_of
 
     torch.set_num_threads(1)
     config = config or ContextFaceConfig(groups=("expression", "jaw"))
     tokenizer = source.tiny_tokenizer(family, texts)
     base = source.tiny_base(family, tokenizer, width, layers, seed, tied)
-    eyes = Eyes(base, source.tiny_image_processor(family))
+    eyes = eyes_of(base, source.tiny_image_processor(family))
     model = build_model(base, tokenizer, config, seed)
     if stir:
         generator = torch.Generator().manual_seed(seed + 1)
@@ -52,3 +52,27 @@ def tiny(family="llava", config=None, tied=False, seed=0, stir=True, width=32, l
             model.head.std.uniform_(0.5, 2.0, generator=generator)
     builder = TokenBuilder(tokenizer, family, model.image_id, eyes.tokens, config.chat, config.system)
     return Tiny(family, model, tokenizer, eyes, builder)
+
+
+def separately(world, quote="", situation="", picture=None, perspective="speaker"):
+    """The reference of one pass: every branch alone behind the prompt, causal attention, the model's own positions."""
+    import torch
+
+    from emo_face.expression.contextface.prompts import expression_question, words
+
+    style = world.model.config.style
+    question = expression_question(quote, situation, picture is not None, perspective, style)
+    source = "situation" if situation else "quote" if quote else "image"
+    prompt, endings = world.onepass().endings(question, source)
+    log_probs, faces = [], []
+    with torch.inference_mode():
+        for ending in endings:
+            ids = torch.tensor([[*prompt, *ending]])
+            vision = {} if picture is None else world.eyes.tensors([picture])
+            states = world.model.hidden(ids, vision, attention_mask=torch.ones_like(ids)).last_hidden_state[0]
+            scores = torch.log_softmax(world.model.logits(states), -1)
+            places = range(len(prompt), ids.shape[1])
+            log_probs.append(float(sum(scores[i - 1, ids[0, i]] for i in places)))
+            faces.append(world.model.head(states[None, -1 + world.model.config.hidden_offset])[0].numpy())
+    assert len(endings) == len(words())
+    return np.array(log_probs), np.array(faces)

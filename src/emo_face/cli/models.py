@@ -10,6 +10,7 @@
   emo-face models pull yolo11n          AGPL-3.0; exported here by ultralytics, if that is installed
   emo-face models bundle models.zip     what is here beyond the package, for a machine without network
   emo-face models unbundle models.zip   there: into the user cache, every hash checked
+  emo-face models backbone --gguf FILE --to DIR   a small language model for ContextFace out of llama.cpp's format
   emo-face models add mine ./mine.onnx  trust your own file: its hash goes into your overlay manifest
 
 Lookup order: explicit path, the folders in EMO_FACE_MODELS (searched with their subfolders), the user
@@ -49,6 +50,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     sub.add_argument("names", nargs="*", metavar="NAME", help="default: all that are here and not in the package")
     sub = actions.add_parser("unbundle", help="take the models out of such a file")
     sub.add_argument("path", metavar="FILE.zip", type=Path)
+    sub = actions.add_parser("backbone", help="convert a GGUF file to a folder that ContextFace trains on")
+    sub.add_argument("--gguf", type=Path, required=True, metavar="FILE")
+    sub.add_argument("--to", type=Path, required=True, metavar="DIR")
     sub = actions.add_parser("add", help="trust a file of your own")
     sub.add_argument("name", metavar="NAME")
     sub.add_argument("path", metavar="PATH", type=Path)
@@ -60,6 +64,11 @@ def run(args: argparse.Namespace) -> int:
     """Run one action; exit code 1 says that a named model is missing or damaged."""
     from emo_face.runtime.store import open_store
 
+    if args.action == "backbone":
+        from emo_face.runtime.gguf import convert
+
+        print(convert(args.gguf, args.to))
+        return 0
     store = open_store()
     if args.action == "pull":
         return _pull(store, args)

@@ -100,5 +100,5 @@ def _prefill(args: argparse.Namespace, engine: Any) -> list[Any]:
         pixels = engine.eyes.tensors([grey])["pixel_values"]
         parity, picture = export.export_vision(engine.model, pixels, args.out / "vision.onnx")
         made.append(parity)
-    _, ends = engine.onepass.endings(expression_question("words"), "quote")
+    _, ends = engine.onepass.endings(expression_question("words", style=engine.model.config.style), "quote")
     return [*made, export.export_prefill(engine.model, ends, args.prefill, args.out / "prefill.onnx", picture)]

@@ -8,6 +8,7 @@ the outputs of INFERNO/EMOCA, DECA and SMIRK by :func:`import_outputs`, or witho
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -125,6 +126,18 @@ def read(path: Path, basis: str | None = None) -> FaceTargets:
         raise UserError(f"{path}: ids: some appear twice")
     given = int(head.get("given", EXPRESSIONS))
     return FaceTargets(stated, str(head.get("source", "")), ids, given=given, **arrays)
+
+
+def joined(parts: Sequence[FaceTargets]) -> FaceTargets | None:
+    """Several files' targets as one; None for none. Raises UserError if an id is in two of them."""
+    if len(parts) < 2:
+        return parts[0] if parts else None
+    ids = tuple(name for part in parts for name in part.ids)
+    if len(set(ids)) != len(ids):
+        raise UserError(f"targets: {next(n for n, k in Counter(ids).items() if k > 1)!r} is in two files")
+    arrays = {name: np.concatenate([getattr(p, name) for p in parts]) for name in ("expression", "jaw", "eyelids")}
+    source = ", ".join(dict.fromkeys(part.source for part in parts))
+    return FaceTargets(parts[0].basis, source, ids, given=max(p.given for p in parts), **arrays)
 
 
 def import_outputs(

@@ -163,7 +163,7 @@ def _take_record(
         found.dropped[reason] = found.dropped.get(reason, 0) + 1
         return
     kept = replace(record, label_set=LABEL_SET, labels=(label,), split=record.split or split)
-    merged.setdefault((record.image, record.bbox_body), kept)
+    merged.setdefault((record.image or record.id, record.bbox_body), kept)
 
 
 def _unquoted(text: str) -> str:

@@ -19,6 +19,7 @@ from emo_face.expression.contextface.prompts import (
     Example,
     FaceTarget,
     Perspective,
+    Style,
     Turn,
     context_kind,
     expression_answer,
@@ -80,7 +81,11 @@ def kind_of(task: str) -> str:
 
 
 def build(
-    records: Sequence[Record], root: Path, targets: FaceTargets | None, conditions: Sequence[str] = tuple(CONDITIONS)
+    records: Sequence[Record],
+    root: Path,
+    targets: FaceTargets | None,
+    conditions: Sequence[str] = tuple(CONDITIONS),
+    style: Style = "paper",
 ) -> Tasks:
     """Situation and expression examples, one a record and form. Deterministic; the mixture does the shuffling.
 
@@ -89,7 +94,7 @@ def build(
 
     Args:
         root: folder that picture paths are relative to. targets: None leaves the expression task empty.
-        conditions: names of :data:`~emo_face.expression.contextface.conditions.CONDITIONS`.
+        conditions: names of :data:`~emo_face.expression.contextface.conditions.CONDITIONS`. style: wording.
 
     Raises:
         UserError: no picture has a box, or no record has a face in ``targets``, whose ids are of another source.
@@ -111,7 +116,7 @@ def build(
         for form in forms:
             chosen = [r for r in people if usable(r, form) and faces.of(r, form.perspective) is not None]
             tasks.dropped[f"expression/{form.name}: no text, no reaction or no face"] += len(people) - len(chosen)
-            make = partial(_expression, root=root, form=form, faces=faces)
+            make = partial(_expression, root=root, form=form, faces=faces, style=style)
             tasks.by_name[f"expression/{form.name}"] = Made(chosen, make)
     tasks.by_name = {name: made for name, made in tasks.by_name.items() if len(made)}
     tasks.dropped = +tasks.dropped
@@ -224,10 +229,10 @@ def _situation(record: Record, root: Path, picture: bool) -> Example:
     return Example(name, "situation", (turn,), image, box_of(record) if picture else None, label)
 
 
-def _expression(record: Record, root: Path, form: Condition, faces: Faces) -> Example:
+def _expression(record: Record, root: Path, form: Condition, faces: Faces, style: Style) -> Example:
     quote, situation = texts_of(record, form)
     label = word_of(label_of_side(record, form.perspective))
-    answer = expression_answer(context_kind(quote, situation, form.picture), label)
+    answer = expression_answer(context_kind(quote, situation, form.picture), label, style)
     image, box = (root / record.image, box_of(record)) if form.picture else (None, None)
-    turn, face = Turn(form.question(quote, situation), answer), faces.of(record, form.perspective)
+    turn, face = Turn(form.question(quote, situation, style), answer), faces.of(record, form.perspective)
     return Example(f"{record.id}/{form.name}", "expression", (turn,), image, box, label, face, form.perspective)

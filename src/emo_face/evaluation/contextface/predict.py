@@ -106,7 +106,7 @@ def predict(
         answers.append(engine.answer(quote, situation, image, box, form.perspective, exact=True))
         if number < speak:
             picture = engine.eyes.fitted(image, box) if image is not None else None
-            spoken.append(_speak(engine, form.question(quote, situation), picture))
+            spoken.append(_speak(engine, form.question(quote, situation, engine.model.config.style), picture))
         tick()
     expression = engine.model.config.slices()["expression"]
     heard = None

@@ -6,6 +6,7 @@ FLAME version. The backbone stays where it is; its shape is checked when they me
 
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import asdict
 from pathlib import Path
@@ -31,7 +32,7 @@ QUANTISATIONS = ("none", "4bit", "8bit")
 
 
 def load_backbone(path: str | Path, dtype: str = "float32", quantisation: str = "none", device: str = "cpu") -> Any:
-    """A transformers image-text model from a local folder, never from the network.
+    """A transformers image-text model, or a language model of text alone, from a local folder, never from the network.
 
     Args:
         quantisation: ``4bit`` (NF4) or ``8bit`` by bitsandbytes, on a GPU.
@@ -40,19 +41,21 @@ def load_backbone(path: str | Path, dtype: str = "float32", quantisation: str = 
         ModelError: no such folder, or weights are missing or of another shape; names them. A part that is not in the
             checkpoint is never made up (a random frozen projector would train and never see).
     """
-    from transformers import AutoModelForImageTextToText
+    import transformers
 
     folder = Path(path).expanduser()
     if not (folder / "config.json").is_file():
         raise ModelError(
             f"{folder}: no config.json; put an image-text checkpoint there, for example "
-            f"huggingface-cli download llava-hf/llava-1.5-7b-hf --local-dir {folder}"
+            f"huggingface-cli download llava-hf/llava-1.5-7b-hf --local-dir {folder}, or a text-only one: "
+            f"emo-face models backbone --gguf FILE --to {folder}"
         )
+    kind = "AutoModelForImageTextToText" if sees(folder) else "AutoModelForCausalLM"
     options: dict[str, Any] = {"dtype": getattr(torch, dtype), "attn_implementation": "sdpa"}
     if quantisation != "none":
         options |= {"quantization_config": _quantisation(quantisation, dtype), "device_map": {"": device}}
     try:
-        model, info = AutoModelForImageTextToText.from_pretrained(
+        model, info = getattr(transformers, kind).from_pretrained(
             folder,
             output_loading_info=True,
             local_files_only=True,
@@ -61,19 +64,31 @@ def load_backbone(path: str | Path, dtype: str = "float32", quantisation: str = 
             **options,
         )
     except (OSError, ValueError, RuntimeError, ImportError, KeyError, SafetensorError) as error:
-        raise ModelError(f"{folder}: does not load as an image-text model: {str(error).splitlines()[0]}") from None
+        raise ModelError(f"{folder}: does not load by {kind}: {str(error).splitlines()[0]}") from None
     weights.check_loading_info(info, folder, "fetch the checkpoint again, or one whose projector has this shape")
     return model.eval() if quantisation != "none" else model.to(device).eval()
 
 
+def sees(folder: Path) -> bool:
+    """Whether a checkpoint has a vision part. Raises ModelError if its config is no JSON."""
+    try:
+        return "vision_config" in json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{folder / 'config.json'}: cannot be read ({error}); fetch the checkpoint again") from None
+
+
 def load_tools(path: str | Path) -> tuple[Any, Any]:
-    """Tokenizer and image processor of a backbone's folder. Raises ModelError naming what is missing."""
+    """Tokenizer and image processor (None for a text-only model) of a backbone's folder.
+
+    Raises:
+        ModelError: one is missing or does not load; names it.
+    """
     from transformers import AutoImageProcessor, AutoTokenizer
 
     folder = Path(path).expanduser()
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        processor = AutoImageProcessor.from_pretrained(folder, local_files_only=True)
+        processor = AutoImageProcessor.from_pretrained(folder, local_files_only=True) if sees(folder) else None
     except (OSError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise ModelError(f"{folder}: tokenizer or image processor does not load ({reason}); fetch it again") from None

@@ -15,6 +15,7 @@ from emo_face.expression.contextface.prompts import (
     PERSPECTIVES,
     Perspective,
     Pieces,
+    Style,
     expression_question,
     safe,
 )
@@ -53,9 +54,9 @@ class Condition:
         said, told = self.words in ("quote", "both"), self.words in ("situation", "both")
         return quote if said else "", situation if told else ""
 
-    def question(self, quote: str, situation: str) -> Pieces:
+    def question(self, quote: str, situation: str, style: Style = "paper") -> Pieces:
         """The question; texts that this form does not give are left out."""
-        return expression_question(*self.texts(quote, situation), self.picture, self.perspective)
+        return expression_question(*self.texts(quote, situation), self.picture, self.perspective, style)
 
 
 CONDITIONS: dict[str, Condition] = {

@@ -15,7 +15,7 @@ from emo_face.core.errors import ConfigError
 from emo_face.core.numeric import softmax
 from emo_face.core.types import FloatArray
 from emo_face.expression.contextface.conditions import CONDITIONS, known
-from emo_face.expression.contextface.prompts import PERSPECTIVES, Perspective
+from emo_face.expression.contextface.prompts import PERSPECTIVES, STYLES, Perspective, Style
 from emo_face.face.expressions.basis import COEFFICIENTS, OPEN_BASIS
 from emo_face.face.flame.model import VERSIONS
 from emo_face.face.motion.keyframes import ARKIT_BASIS
@@ -48,6 +48,7 @@ class ContextFaceConfig:
         temperatures: of the distribution over emotions by perspective, fitted on validation data; 1 if not named.
         least_emissions: by perspective, the probability of the expected form of answer below which an answer says
             nothing: what was asked is unlike anything that was validated. 0 if not named.
+        style: wording of the expression task, :data:`~emo_face.expression.contextface.prompts.STYLES`.
         conditions: forms of the question that it was trained on; a robot asks no other.
     """
 
@@ -64,6 +65,7 @@ class ContextFaceConfig:
     max_tokens: int = 1536
     temperatures: Mapping[str, float] = field(default_factory=dict)
     least_emissions: Mapping[str, float] = field(default_factory=dict)
+    style: Style = "paper"
     conditions: tuple[str, ...] = tuple(CONDITIONS)
 
     def __post_init__(self) -> None:
@@ -78,6 +80,8 @@ class ContextFaceConfig:
                     raise ConfigError(f"{name}: {side}: expected a perspective and a number from 0, got {value}")
         if not all(value > 0 for value in self.temperatures.values()):
             raise ConfigError(f"temperatures: expected more than 0, got {dict(self.temperatures)}")
+        if self.style not in STYLES:
+            raise ConfigError(f"style: expected one of {', '.join(STYLES)}, got {self.style!r}")
         try:
             known(self.conditions)
         except ValueError as error:

@@ -20,7 +20,7 @@ from emo_face.expression.contextface.model import ContextFace, merged
 from emo_face.expression.contextface.onepass import OnePass
 from emo_face.expression.contextface.prompts import Perspective
 from emo_face.expression.contextface.tokens import TokenBuilder
-from emo_face.expression.contextface.vision import Eyes
+from emo_face.expression.contextface.vision import Eyes, NoEyes, eyes_of
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ class Engine:
     """
 
     def __init__(
-        self, model: ContextFace, builder: TokenBuilder, eyes: Eyes, hashes: Mapping[str, str] | None = None
+        self, model: ContextFace, builder: TokenBuilder, eyes: Eyes | NoEyes, hashes: Mapping[str, str] | None = None
     ) -> None:
         self.model, self.builder, self.eyes = model, builder, eyes
         self.config = model.config
@@ -174,7 +174,7 @@ def load_engine(settings: EngineSettings) -> Engine:
     tokenizer, processor = checkpoint.load_tools(backbone)
     model = merged(checkpoint.load_model(folder, base, tokenizer))
     config = model.config
-    eyes = Eyes(model.base, processor, config.image_size)
+    eyes = eyes_of(model.base, processor, config.image_size)
     kind = str(model.base.config.model_type)
     builder = TokenBuilder(tokenizer, kind, model.image_id, eyes.tokens, config.chat, config.system)
     return Engine(model, builder, eyes, {f"contextface/{name}": digest for name, digest in card["sha256"].items()})

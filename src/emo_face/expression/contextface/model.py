@@ -1,6 +1,7 @@
 """ContextFace: a vision-language model with a ``<FACE>`` token and a face head (paper, section 3.3).
 
-Any transformers image-text model serves: its text width, decoder and embeddings are found, not assumed.
+Any transformers image-text model serves, and for words alone any causal language model: its text width, decoder and
+embeddings are found, not assumed.
 """
 
 from __future__ import annotations
@@ -57,8 +58,8 @@ class ContextFace(nn.Module):  # type: ignore[misc, unused-ignore]
     """The language model with its adapter, and the head.
 
     Attributes:
-        vlm: a transformers image-text model, bare, merged, or wrapped by peft.
-        face_id, image_id: token ids of ``<FACE>`` and of the picture placeholder.
+        vlm: a transformers image-text or causal language model, bare, merged, or wrapped by peft.
+        face_id, image_id: token ids of ``<FACE>`` and of the picture placeholder (:data:`NO_PICTURES`: it has none).
     """
 
     def __init__(self, vlm: nn.Module, head: FaceHead, config: ContextFaceConfig, face_id: int) -> None:
@@ -119,8 +120,18 @@ class ContextFace(nn.Module):  # type: ignore[misc, unused-ignore]
         return rows, places + self.config.hidden_offset
 
 
+NO_PICTURES = -1
+"""In place of the picture placeholder's id: a language model of text alone."""
+
+
 def image_token_id(config: Any) -> int:
-    """Id of the picture placeholder. Raises ModelError if the config names none."""
+    """Id of the picture placeholder; :data:`NO_PICTURES` for a text-only model.
+
+    Raises:
+        ModelError: it sees, and its config names no placeholder.
+    """
+    if getattr(config, "vision_config", None) is None:
+        return NO_PICTURES
     for name in ("image_token_id", "image_token_index"):
         if getattr(config, name, None) is not None:
             return int(getattr(config, name))

@@ -31,7 +31,7 @@ from emo_face.expression.contextface.prompts import (
     words,
 )
 from emo_face.expression.contextface.tokens import TokenBuilder
-from emo_face.expression.contextface.vision import Eyes
+from emo_face.expression.contextface.vision import Eyes, NoEyes
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class OnePass:
             system prompt and picture cost nothing while only the speech changes.
     """
 
-    def __init__(self, model: ContextFace, builder: TokenBuilder, eyes: Eyes, cache: bool = True) -> None:
+    def __init__(self, model: ContextFace, builder: TokenBuilder, eyes: Eyes | NoEyes, cache: bool = True) -> None:
         self.model, self.builder, self.eyes = model, builder, eyes
         self._keep = cache
         self._keys: tuple[Any, ...] = ()
@@ -108,7 +108,8 @@ class OnePass:
             ModelError: the model gave a number that is not finite.
         """
         try:
-            question = expression_question(quote, situation, picture is not None, perspective)
+            style = self.model.config.style
+            question = expression_question(quote, situation, picture is not None, perspective, style)
             source = context_kind(quote, situation, picture is not None)
         except ValueError as error:
             raise UserError(str(error)) from None
@@ -118,8 +119,12 @@ class OnePass:
 
     def endings(self, question: Pieces, source: Source) -> tuple[tuple[int, ...], list[tuple[int, ...]]]:
         """Ids of the prompt with the lead of the answer, and of each emotion's ending up to ``<FACE>``."""
-        parts = [branch_parts(source, word) for word in words()]
-        branches = [(*self.builder.body(word), *self.builder.body(tail)) for _, word, tail in parts]
+        parts = [branch_parts(source, word, self.model.config.style) for word in words()]
+        # an answer that begins with the word has the format's blank before it
+        said = [word if lead else self.builder.opening(word) for lead, word, _ in parts]
+        branches = [
+            (*self.builder.body(w), *self.builder.body(tail)) for w, (_, _, tail) in zip(said, parts, strict=True)
+        ]
         ends = [branch[: branch.index(self.model.face_id) + 1] for branch in branches]
         return self.builder.prompt(question, parts[0][0]), ends
 

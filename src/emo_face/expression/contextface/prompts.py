@@ -27,6 +27,9 @@ MAX_SLOT = 600
 Perspective = Literal["speaker", "listener"]
 Source = Literal["situation", "quote", "image"]
 PERSPECTIVES: tuple[Perspective, ...] = ("speaker", "listener")
+Style = Literal["paper", "short"]
+STYLES: tuple[Style, ...] = ("paper", "short")
+"""Wording of the expression task: the paper's, or one as short as can be for small models of text alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +182,10 @@ def plain(pieces: Sequence[Piece]) -> str:
     return "".join("<image>\n" if p.kind == "image" else p.text for p in pieces)
 
 
+_SECTIONS: Mapping[Style, str] = {"paper": "expression", "short": "short"}
+"""Style -> section of the templates."""
+
+
 def _text(value: str) -> Pieces:
     return (Piece("text", value),)
 
@@ -195,20 +202,26 @@ def situation_answer(situation: str, label: str) -> Pieces:
 
 
 def expression_question(
-    quote: str = "", situation: str = "", image: bool = False, perspective: Perspective = "speaker"
+    quote: str = "",
+    situation: str = "",
+    image: bool = False,
+    perspective: Perspective = "speaker",
+    style: Style = "paper",
 ) -> Pieces:
     """Ask for the face that fits a situation, a quote or a picture (Expression Generation).
 
     Where both are given the situation leads and the quote stands before its instruction.
 
     Raises:
-        ValueError: nothing is given, or the perspective is unknown.
+        ValueError: nothing is given, the perspective is unknown, or a short question is to have a picture.
     """
     if perspective not in PERSPECTIVES:
         raise ValueError(f"perspective: {perspective!r}, expected one of {', '.join(PERSPECTIVES)}")
     source = context_kind(quote, situation, image)
     name = f"from_{source}" + ("_listener" if perspective == "listener" else "")
-    pieces = fill(table()["expression"][name], quote=quote, situation=situation)
+    if style == "short" and image:
+        raise ValueError("style short: has no picture; train with the paper's style")
+    pieces = fill(table()[_SECTIONS[style]][name], quote=quote, situation=situation)
     if source == "situation" and safe(quote):
         pieces = (Piece("text", "“"), Piece("slot", safe(quote)), Piece("text", "” "), *pieces)
     return (Piece("image"), *pieces) if image else pieces
@@ -225,16 +238,17 @@ def context_kind(quote: str, situation: str, image: bool) -> Source:
     raise ValueError("context: a quote, a situation or an image is needed, all are empty")
 
 
-def expression_answer(source: Source, label: str) -> Pieces:
+def expression_answer(source: Source, label: str, style: Style = "paper") -> Pieces:
     """The answer to :func:`expression_question`, with the ``<FACE>`` token."""
-    lead, word, tail = branch_parts(source, label)
+    lead, word, tail = branch_parts(source, label, style)
     return (*lead, *word, *tail)
 
 
-def branch_parts(source: Source, label: str) -> tuple[Pieces, Pieces, Pieces]:
+def branch_parts(source: Source, label: str, style: Style = "paper") -> tuple[Pieces, Pieces, Pieces]:
     """The answer in three: what all branches share, the emotion word with its space, and what follows it."""
-    lead, tail = table()["expression"]["answer"].split("{emotion}")
-    return fill(lead.rstrip(" "), context=_text(source)), _text(f" {word_of(label)}"), fill(tail)
+    lead, tail = table()[_SECTIONS[style]]["answer"].split("{emotion}")
+    space = " " if lead else ""
+    return fill(lead.rstrip(" "), context=_text(source)), _text(f"{space}{word_of(label)}"), fill(tail)
 
 
 def vqa_question(question: str, image: bool = True) -> Pieces:

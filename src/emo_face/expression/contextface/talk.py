@@ -12,13 +12,13 @@ from emo_face.core.types import ImageArray
 from emo_face.expression.contextface.model import ContextFace
 from emo_face.expression.contextface.prompts import Pieces
 from emo_face.expression.contextface.tokens import TokenBuilder
-from emo_face.expression.contextface.vision import Eyes
+from emo_face.expression.contextface.vision import Eyes, NoEyes
 
 
 def stream(
     model: ContextFace,
     builder: TokenBuilder,
-    eyes: Eyes,
+    eyes: Eyes | NoEyes,
     question: Pieces,
     picture: ImageArray | None = None,
     max_new_tokens: int = 96,
@@ -49,7 +49,7 @@ def stream(
 
 def _tokens(
     model: ContextFace,
-    eyes: Eyes,
+    eyes: Eyes | NoEyes,
     prompt: tuple[int, ...],
     picture: ImageArray | None,
     limit: int,

@@ -7,6 +7,7 @@ from typing import Any
 from emo_face.expression.contextface.prompts import plain, situation_question, table, words
 
 FAMILIES = ("llava", "qwen2_5_vl", "qwen3_vl", "smolvlm")
+"""Families that see; ``llama`` reads text alone."""
 _MARKS = {
     "llava": ["<image>"],
     "qwen2_5_vl": [
@@ -20,6 +21,7 @@ _MARKS = {
     "smolvlm": ["<image>", "<fake_token_around_image>", "<global-img>", "<|im_start|>", "<end_of_utterance>"],
 }
 _MARKS["qwen3_vl"] = _MARKS["qwen2_5_vl"]
+_MARKS["llama"] = ["<|im_start|>", "<|im_end|>"]
 _EACH = "{% for m in messages %}"
 _PARTS = "{% for c in m.content %}"
 _ASK = "{% if add_generation_prompt %}"
@@ -40,6 +42,14 @@ _TEMPLATES = {
     + "{{ 'Assistant:' }}{% endif %}",
 }
 _TEMPLATES["qwen3_vl"] = _TEMPLATES["qwen2_5_vl"]
+# as SmolLM2's: content is text, and a system prompt of its own comes where none is given
+_TEMPLATES["llama"] = (
+    _EACH
+    + "{% if loop.first and m.role != 'system' %}{{ '<|im_start|>system\nYou are a helpful AI assistant<|im_end|>\n' }}"
+    "{% endif %}{{ '<|im_start|>' + m.role + '\n' + m.content + '<|im_end|>\n' }}{% endfor %}"
+    + _ASK
+    + "{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
 
 
 def tiny_tokenizer(family: str = "llava", texts: tuple[str, ...] = (), vocabulary: int = 700) -> Any:
@@ -70,21 +80,17 @@ def tiny_tokenizer(family: str = "llava", texts: tuple[str, ...] = (), vocabular
 def tiny_base(
     family: str, tokenizer: Any, width: int = 32, layers: int = 2, seed: int = 0, tied: bool = False, heads: int = 4
 ) -> Any:
-    """A random image-text model of ``family`` for ``tokenizer``, in eval mode."""
+    """A random model of ``family`` for ``tokenizer``, in eval mode."""
     import torch
-    from transformers import AutoModelForImageTextToText
+    import transformers as hf
 
     torch.manual_seed(seed)
-    return AutoModelForImageTextToText.from_config(tiny_config(family, tokenizer, width, layers, tied, heads)).eval()
+    kind = hf.AutoModelForCausalLM if family == "llama" else hf.AutoModelForImageTextToText
+    return kind.from_config(tiny_config(family, tokenizer, width, layers, tied, heads)).eval()
 
 
 def tiny_config(family: str, tokenizer: Any, width: int, layers: int, tied: bool = False, heads: int = 4) -> Any:
-    """The config of a tiny model: every part of the true one, small."""
-    import transformers as hf
-
-    def token(text: str) -> int:
-        return int(tokenizer.convert_tokens_to_ids(text))
-
+    """The config of a tiny model: every part of the true one, small. Raises ValueError for an unknown family."""
     text = {
         "vocab_size": len(tokenizer),
         "hidden_size": width,
@@ -98,65 +104,83 @@ def tiny_config(family: str, tokenizer: Any, width: int, layers: int, tied: bool
         "eos_token_id": tokenizer.eos_token_id,
         "tie_word_embeddings": tied,
     }
-    vision = {
-        "hidden_size": 32,
-        "intermediate_size": 64,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 4,
-        "image_size": 56,
-        "patch_size": 14,
-    }
-    if family == "llava":
-        return hf.LlavaConfig(
-            vision_config={"model_type": "clip_vision_model", **vision},
-            text_config={"model_type": "llama", **text},
-            image_token_index=token("<image>"),
-            tie_word_embeddings=tied,
-        )
-    if family == "smolvlm":
-        return hf.SmolVLMConfig(
-            vision_config=vision,
-            text_config={"model_type": "llama", **text},
-            scale_factor=2,
-            image_token_id=token("<image>"),
-            pad_token_id=0,
-            tie_word_embeddings=tied,
-        )
-    ids: dict[str, Any] = {
-        "image_token_id": token("<|image_pad|>"),
-        "video_token_id": token("<|video_pad|>"),
-        "vision_start_token_id": token("<|vision_start|>"),
-        "vision_end_token_id": token("<|vision_end|>"),
-    }
+    makers = {"llama": _llama, "llava": _llava, "smolvlm": _smolvlm, "qwen2_5_vl": _qwen, "qwen3_vl": _qwen}
+    if family not in makers:
+        raise ValueError(f"family {family!r}: expected one of {', '.join(makers)}")
+    return makers[family](text, tokenizer, family)
+
+
+_VISION: dict[str, Any] = {
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "image_size": 56,
+    "patch_size": 14,
+}
+
+
+def _llama(text: dict[str, Any], tokenizer: Any, family: str) -> Any:
+    import transformers as hf
+
+    return hf.LlamaConfig(**text)
+
+
+def _llava(text: dict[str, Any], tokenizer: Any, family: str) -> Any:
+    import transformers as hf
+
+    return hf.LlavaConfig(
+        vision_config={"model_type": "clip_vision_model", **_VISION},
+        text_config={"model_type": "llama", **text},
+        image_token_index=_token(tokenizer, "<image>"),
+        tie_word_embeddings=text["tie_word_embeddings"],
+    )
+
+
+def _smolvlm(text: dict[str, Any], tokenizer: Any, family: str) -> Any:
+    import transformers as hf
+
+    return hf.SmolVLMConfig(
+        vision_config=dict(_VISION),
+        text_config={"model_type": "llama", **text},
+        scale_factor=2,
+        image_token_id=_token(tokenizer, "<image>"),
+        pad_token_id=0,
+        tie_word_embeddings=text["tie_word_embeddings"],
+    )
+
+
+def _qwen(text: dict[str, Any], tokenizer: Any, family: str) -> Any:
+    import transformers as hf
+
+    names = {"image_token_id": "image_pad", "video_token_id": "video_pad"}
+    names |= {"vision_start_token_id": "vision_start", "vision_end_token_id": "vision_end"}
+    ids: dict[str, Any] = {key: _token(tokenizer, f"<|{name}|>") for key, name in names.items()}
+    ids["tie_word_embeddings"] = text["tie_word_embeddings"]
+    width, heads = text["hidden_size"], text["num_attention_heads"]
     part = width // heads // 2
-    rope = {
-        "rope_type": "default",
-        "rope_theta": 10000.0,
-        "mrope_section": [part - 2 * (part // 3), part // 3, part // 3],
-    }
-    eye: dict[str, Any] = {
-        "hidden_size": 32,
-        "intermediate_size": 64,
-        "depth": 2,
-        "num_heads": 4,
-        "patch_size": 14,
-        "spatial_merge_size": 2,
-        "out_hidden_size": width,
-    }
-    text["rope_parameters"] = rope
+    sections = [part - 2 * (part // 3), part // 3, part // 3]
+    text["rope_parameters"] = {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": sections}
+    eye: dict[str, Any] = {name: _VISION[name] for name in ("hidden_size", "intermediate_size", "patch_size")}
+    eye |= {"depth": 2, "num_heads": 4, "spatial_merge_size": 2, "out_hidden_size": width}
     if family == "qwen2_5_vl":
         eye |= {"fullatt_block_indexes": [1], "window_size": 56}
-        return hf.Qwen2_5_VLConfig(vision_config=eye, text_config=text, tie_word_embeddings=tied, **ids)
-    if family == "qwen3_vl":
-        text["head_dim"] = width // heads
-        eye |= {"deepstack_visual_indexes": [0, 1], "num_position_embeddings": 16}
-        return hf.Qwen3VLConfig(vision_config=eye, text_config=text, tie_word_embeddings=tied, **ids)
-    raise ValueError(f"family {family!r}: expected one of {', '.join(FAMILIES)}")
+        return hf.Qwen2_5_VLConfig(vision_config=eye, text_config=text, **ids)
+    text["head_dim"] = width // heads
+    eye |= {"deepstack_visual_indexes": [0, 1], "num_position_embeddings": 16}
+    return hf.Qwen3VLConfig(vision_config=eye, text_config=text, **ids)
+
+
+def _token(tokenizer: Any, text: str) -> int:
+    return int(tokenizer.convert_tokens_to_ids(text))
 
 
 def tiny_image_processor(family: str) -> Any:
-    """The family's image processor at the tiny size."""
+    """The family's image processor at the tiny size; None for a family that reads text alone."""
     import transformers as hf
+
+    if family == "llama":
+        return None
 
     if family == "llava":
         return hf.CLIPImageProcessor(size={"shortest_edge": 56}, crop_size={"height": 56, "width": 56})

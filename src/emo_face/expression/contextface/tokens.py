@@ -35,7 +35,7 @@ class TokenBuilder:
 
     Args:
         tokenizer: fast tokenizer that knows ``<FACE>``. model_type: of the checkpoint's config.
-        image_id: id of the image placeholder. image_tokens: how many a picture takes.
+        image_id: id of the image placeholder, negative if the model has none. image_tokens: how many a picture takes.
         chat, system: see :class:`~emo_face.expression.contextface.config.ContextFaceConfig`.
     """
 
@@ -44,7 +44,7 @@ class TokenBuilder:
     ) -> None:
         self.tokenizer, self.image_id, self.image_tokens = tokenizer, image_id, image_tokens
         self.face_id = int(tokenizer.convert_tokens_to_ids(FACE))
-        self.image_text = str(tokenizer.convert_ids_to_tokens(image_id))
+        self.image_text = str(tokenizer.convert_ids_to_tokens(image_id)) if image_id >= 0 else ""
         self._wrap = IMAGE_WRAP.get(model_type, ("", ""))
         self._system = system
         self._formats = table()["formats"]
@@ -74,7 +74,7 @@ class TokenBuilder:
 
     def template(self, question: Pieces, lead: Pieces = ()) -> tuple[tuple[int, ...] | Piece, ...]:
         """The parts of :meth:`prompt`: runs of ids, and between them the slots as they are."""
-        before, after, _ = self._fixed(1, _pictures(question) > 0)
+        before, after, _ = self._fixed(1, self._shows(question))
         # the question's picture is already in the text of the format
         pieces = [piece for piece in _blanks_first(question) if piece.kind != "image"]
         return (
@@ -87,7 +87,7 @@ class TokenBuilder:
         """Ids of whole turns for training; answers and the end of each are learned."""
         if not turns:
             raise UserError("dialogue: expected at least one question and answer")
-        fixed = self._fixed(len(turns), any(_pictures(t.question) for t in turns))
+        fixed = self._fixed(len(turns), self._shows(*(t.question for t in turns)))
         ids = list(self._start_of(fixed[0]))
         learned = [False] * len(ids)
         for turn, after, closing_text in zip(turns, fixed[1::2], fixed[2::2], strict=True):
@@ -104,6 +104,17 @@ class TokenBuilder:
     def body(self, pieces: Pieces) -> tuple[int, ...]:
         """Ids of an answer's pieces."""
         return tuple(i for piece in _blanks_first(pieces) for i in self._piece(piece))
+
+    def opening(self, pieces: Pieces) -> Pieces:
+        """The first pieces of an answer, with the blank that the format puts before them."""
+        return _spaced(pieces, self._fixed(1, False)[1])
+
+    def _shows(self, *questions: Pieces) -> bool:
+        """Whether there is a picture. Raises UserError if this model has no eyes: it would be left out in silence."""
+        shown = any(_pictures(question) for question in questions)
+        if shown and not self.image_text:
+            raise UserError("picture: this language model reads text alone; leave the picture out")
+        return shown
 
     def _body(self, pieces: Pieces) -> tuple[int, ...]:
         """Ids of a question's pieces, slots whole; its picture is already in the text of the format."""
@@ -138,7 +149,7 @@ class TokenBuilder:
     def _format(self, text: str, first: bool = False) -> tuple[int, ...]:
         """Ids of text of the format, in which special tokens count and a picture is a run of image tokens."""
         ids: list[int] = []
-        for number, part in enumerate(text.split(self.image_text)):
+        for number, part in enumerate(text.split(self.image_text) if self.image_text else [text]):
             if number:
                 open_, close = (self._ids(text, True) for text in self._wrap)
                 ids += [*open_, *self._picture(), *close]
@@ -165,15 +176,22 @@ class TokenBuilder:
     def _by_template(self, turns: int, image: bool) -> str:
         messages: list[dict[str, Any]] = []
         if self._system:
-            messages.append({"role": "system", "content": [{"type": "text", "text": self._system}]})
+            messages.append({"role": "system", "content": self._content(self._system)})
         for number in range(turns):
-            content: list[dict[str, str]] = [{"type": "text", "text": _QUESTION}]
-            if image and not number:
-                content.insert(0, {"type": "image"})
-            messages.append({"role": "user", "content": content})
-            messages.append({"role": "assistant", "content": [{"type": "text", "text": _ANSWER}]})
+            messages.append({"role": "user", "content": self._content(_QUESTION, image and not number)})
+            messages.append({"role": "assistant", "content": self._content(_ANSWER)})
         text: str = self.tokenizer.apply_chat_template(messages, tokenize=False)
         return text
+
+    def _content(self, text: str, image: bool = False) -> Any:
+        """A message's content as templates expect it: parts for models that see, plain text for those that do not."""
+        if not self.image_text:
+            return text
+        return [{"type": "image"}] * image + [{"type": "text", "text": text}]
+
+
+def _pictures(pieces: Pieces) -> int:
+    return sum(piece.kind == "image" for piece in pieces)
 
 
 def continued(ids_of: Callable[[str], tuple[int, ...]], text: str) -> tuple[int, ...]:
@@ -205,7 +223,3 @@ def _blanks_first(pieces: Pieces) -> Pieces:
             piece = Piece(piece.kind, " " + piece.text)
         result.append(piece)
     return tuple(result)
-
-
-def _pictures(pieces: Pieces) -> int:
-    return sum(piece.kind == "image" for piece in pieces)

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from emo_face.core.errors import ModelError
+from emo_face.core.errors import ModelError, UserError
 from emo_face.core.types import Box, ImageArray
 from emo_face.expression.contextface.picture import fitted
 
@@ -40,6 +40,25 @@ class Eyes:
         made = self.processor(images=images, return_tensors="pt", **options)
         names = ("pixel_values", "pixel_attention_mask", "image_grid_thw", "image_sizes")
         return {name: made[name] for name in names if name in made}
+
+
+class NoEyes:
+    """In place of :class:`Eyes` for a language model of text alone."""
+
+    tokens = 0
+
+    def fitted(self, image: ImageArray, box: Box | None = None) -> ImageArray:
+        """Raises UserError: there is nothing to see with."""
+        raise UserError("picture: this language model reads text alone; leave the picture out")
+
+    def tensors(self, pictures: list[ImageArray]) -> dict[str, Tensor]:
+        """Nothing; pictures are refused before."""
+        return {}
+
+
+def eyes_of(base: Any, processor: Any, image_size: int = 0) -> Eyes | NoEyes:
+    """The eyes of a loaded backbone; ``processor`` is None where it has none."""
+    return NoEyes() if processor is None else Eyes(base, processor, image_size)
 
 
 def _grey() -> ImageArray:

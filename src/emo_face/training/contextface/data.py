@@ -15,7 +15,7 @@ from emo_face.expression.contextface.config import ContextFaceConfig
 from emo_face.expression.contextface.model import IGNORED, ContextBatch
 from emo_face.expression.contextface.prompts import Example, FaceTarget
 from emo_face.expression.contextface.tokens import TokenBuilder
-from emo_face.expression.contextface.vision import Eyes
+from emo_face.expression.contextface.vision import Eyes, NoEyes
 
 
 @dataclass
@@ -23,7 +23,7 @@ class ContextFaceCollator:
     """Makes batches. A dialogue that is too long is cut at its end; a ``<FACE>`` cut off takes its target along."""
 
     builder: TokenBuilder
-    eyes: Eyes
+    eyes: Eyes | NoEyes
     config: ContextFaceConfig
 
     def __call__(self, examples: Sequence[Example]) -> ContextBatch:

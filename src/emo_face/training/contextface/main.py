@@ -31,6 +31,7 @@ MODEL_FLAGS = (
     "lora_alpha",
     "lora_dropout",
     "chat",
+    "style",
     "image_size",
     "max_tokens",
 )
@@ -43,10 +44,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     from emo_face.expression.contextface.config import ContextFaceConfig
 
     data = parser.add_argument_group("data")
-    data.add_argument("--backbone", type=Path, required=True, metavar="DIR", help="image-text checkpoint")
-    data.add_argument("--contexts", type=Path, required=True, help="CAER-S-C: file, or folder of splits")
-    data.add_argument("--images", type=Path, required=True, metavar="DIR", help="folder of its picture paths")
-    data.add_argument("--targets", type=Path, help="from: emo-face data targets; none: no expression task")
+    data.add_argument("--backbone", type=Path, required=True, metavar="DIR", help="image-text or text-only checkpoint")
+    data.add_argument("--contexts", type=Path, required=True, nargs="+", help="CAER-S-C: files, or folders of splits")
+    data.add_argument("--images", type=Path, default=Path(), metavar="DIR", help="folder of its picture paths")
+    data.add_argument("--targets", type=Path, nargs="+", help="from: emo-face data targets; none: no expression task")
     data.add_argument("--vqa", type=Path, metavar="JSON", help="LLaVA-Instruct; none: no VQA task")
     data.add_argument("--vqa-images", type=Path, metavar="DIR", help="COCO train2017")
     data.add_argument("--vqa-limit", type=int, default=0, help="a random part of that size (default 0: all)")
@@ -88,7 +89,7 @@ def _train(args: argparse.Namespace) -> None:
     from emo_face.expression.contextface.checkpoint import load_backbone, load_tools
     from emo_face.expression.contextface.model import build_model
     from emo_face.expression.contextface.tokens import TokenBuilder
-    from emo_face.expression.contextface.vision import Eyes
+    from emo_face.expression.contextface.vision import eyes_of
     from emo_face.training.contextface.data import ContextFaceCollator
     from emo_face.training.contextface.run import ContextFaceRun, prepare_quantised
 
@@ -103,7 +104,7 @@ def _train(args: argparse.Namespace) -> None:
     if args.quantisation != "none":
         base = prepare_quantised(base)
     model = build_model(base, tokenizer, config, args.seed)
-    eyes = Eyes(model.base, processor, config.image_size)
+    eyes = eyes_of(model.base, processor, config.image_size)
     kind = str(base.config.model_type)
     builder = TokenBuilder(tokenizer, kind, model.image_id, eyes.tokens, config.chat, config.system)
     settings = config_of(ContextFaceTraining, args)
@@ -150,10 +151,12 @@ def load_tasks(args: argparse.Namespace, recipe: Any) -> tuple[dict[str, Sequenc
     from emo_face.datasets.contexts import records as context
     from emo_face.datasets.contexts import tasks as context_tasks
 
-    records = context.read(args.contexts, "contexts", "train").records
-    targets = face_targets.read(args.targets, args.face_basis) if args.targets else None
+    records = [r for path in args.contexts for r in context.read(path, "contexts", "train").records]
+    targets = face_targets.joined([face_targets.read(p, args.face_basis) for p in args.targets or ()])
     train, held = hold_out(records, args.validation_share, args.seed)
-    made, kept = (context_tasks.build(part, args.images, targets, recipe.conditions) for part in (train, held))
+    made, kept = (
+        context_tasks.build(part, args.images, targets, recipe.conditions, args.style) for part in (train, held)
+    )
     for reason, count in (made.dropped + kept.dropped).items():
         print(f"left out: {count} {reason}", file=sys.stderr)
     tasks = dict(made.by_name)

@@ -9,37 +9,16 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 pytest.importorskip("peft")
 
-from tinyworld import PICTURE, tiny
+from tinyworld import PICTURE, separately, tiny
 
 from emo_face.core.errors import ModelError, UserError
 from emo_face.core.types import Box
 from emo_face.expression.contextface.config import ContextFaceConfig
 from emo_face.expression.contextface.onepass import pack, tree_mask
-from emo_face.expression.contextface.prompts import branch_parts, expression_question, words
+from emo_face.expression.contextface.prompts import words
 from emo_face.expression.contextface.tiny import FAMILIES
 
 QUOTE = "I can't believe how therapeutic it is"
-
-
-@torch.inference_mode()
-def separately(world, quote="", situation="", picture=None, perspective="speaker"):
-    """The reference: every branch alone behind the prompt, causal attention, the model's own positions."""
-    question = expression_question(quote, situation, picture is not None, perspective)
-    source = "situation" if situation else "quote" if quote else "image"
-    log_probs, faces = [], []
-    for word in words():
-        lead, name, tail = branch_parts(source, word)
-        prompt = world.builder.prompt(question, lead)
-        ending = [*world.builder.body(name), *world.builder.body(tail)]
-        ending = ending[: ending.index(world.model.face_id) + 1]
-        ids = torch.tensor([[*prompt, *ending]])
-        vision = {} if picture is None else world.eyes.tensors([picture])
-        states = world.model.hidden(ids, vision, attention_mask=torch.ones_like(ids)).last_hidden_state[0]
-        scores = torch.log_softmax(world.model.logits(states), -1)
-        places = range(len(prompt), ids.shape[1])
-        log_probs.append(float(sum(scores[i - 1, ids[0, i]] for i in places)))
-        faces.append(world.model.head(states[None, -1 + world.model.config.hidden_offset])[0].numpy())
-    return np.array(log_probs), np.array(faces)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
