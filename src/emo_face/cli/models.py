@@ -65,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
     from emo_face.runtime.store import open_store
 
     if args.action == "backbone":
-        from emo_face.runtime.gguf import convert
+        from emo_face.export.gguf import convert
 
         print(convert(args.gguf, args.to))
         return 0
