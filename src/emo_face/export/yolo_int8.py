@@ -13,7 +13,6 @@ The file goes to the user cache and its hash into the overlay manifest there, as
 from __future__ import annotations
 
 import argparse
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,8 +22,8 @@ import numpy as np
 
 from emo_face.core.errors import UserError
 from emo_face.core.geometry import Letterbox, iou
-from emo_face.core.install import how_to_install
 from emo_face.core.types import ImageArray
+from emo_face.export import int8
 from emo_face.perception.detect_yolo import Body, YoloPersonDetector, preprocess
 from emo_face.runtime.engines.ort import OrtEngine
 from emo_face.runtime.files import replacing
@@ -49,35 +48,7 @@ def read_pictures(folder: Path) -> list[ImageArray]:
 
 def quantise(source: Path, target: Path, frames: Sequence[ImageArray], imgsz: int) -> None:
     """Write the int8 form of ``source``, calibrated on ``frames``. Raises UserError without the package onnx."""
-    try:
-        import onnx
-        from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
-        from onnxruntime.quantization.shape_inference import quant_pre_process
-    except ImportError:
-        raise UserError(f"onnx is not installed: {how_to_install('ultralytics')}") from None
-
-    class Reader(CalibrationDataReader):
-        def __init__(self) -> None:
-            self._inputs = _inputs(frames, imgsz)
-
-        def get_next(self) -> dict[str, Any] | None:
-            return next(self._inputs, None)
-
-    with tempfile.TemporaryDirectory() as folder:
-        prepared = Path(folder) / "prepared.onnx"
-        quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
-        graph = onnx.load(str(prepared)).graph
-        quantize_static(
-            str(prepared),
-            str(target),
-            Reader(),
-            quant_format=QuantFormat.QDQ,
-            per_channel=True,
-            activation_type=QuantType.QUInt8,
-            weight_type=QuantType.QInt8,
-            op_types_to_quantize=QUANTISED,
-            nodes_to_exclude=_head(graph),
-        )
+    int8.quantise(source, target, lambda: _inputs(frames, imgsz), QUANTISED, _head)
 
 
 def _inputs(frames: Sequence[ImageArray], imgsz: int) -> Iterator[dict[str, Any]]:

@@ -22,7 +22,7 @@ def emotion_model(values: Mapping[str, Value], store: ModelStore, engines: Engin
     if p["tier"] == "nano":
         from emo_face.perception.nano.model import build_nano
 
-        return build_nano(store, p["speech.ttl"], engines)
+        return build_nano(store, p["speech.ttl"], engines, face=p["emotion.face"])
     folder, base = p["multiview.folder"], p["multiview.base"]
     if not folder:
         raise ConfigError("multiview.folder is empty: name the folder of a trained or exported multi-view model")

@@ -212,25 +212,29 @@ class NanoEmotion(EmotionModel):
 
 
 def build_nano(
-    store: ModelStore, speech_ttl: float = 8.0, engines: Engines | None = None, fusion: Path | None = None
+    store: ModelStore,
+    speech_ttl: float = 8.0,
+    engines: Engines | None = None,
+    fusion: Path | None = None,
+    face: str = "nano_face",
 ) -> NanoEmotion:
     """Load the nano models that the store has.
 
     Args:
         engines: chooses what they run on; None takes one thread of the CPU.
-        fusion: parameter file; None takes the packaged one.
+        fusion: parameter file; None takes the packaged one. face: name of the face student in the store.
 
     Raises:
         ModelError: a student's file has a wrong hash or is damaged. ConfigError: the fusion file is wrong.
     """
     path = fusion or share_dir() / "models" / FUSION_FILE
     warnings: list[str] = []
-    face: FaceReader | None = None
+    reader: FaceReader | None = None
     text: TextReader | None = None
-    if found := _find(store, "nano_face", "faces are not read", warnings):
+    if found := _find(store, face, "faces are not read", warnings):
         from emo_face.perception.nano.face import FaceStudent
 
-        face = FaceStudent(found, engines)
+        reader = FaceStudent(found, engines)
     if found := _find(store, "nano_text", "speech is not read", warnings):
         from emo_face.perception.nano.text import TextStudent
 
@@ -239,13 +243,13 @@ def build_nano(
 
     shapes = build_blendshapes(store, warnings)
     hashes = {path.name: sha256_of(path)} if path.is_file() else {}
-    return NanoEmotion(face, text, read_fusion(path), speech_ttl, tuple(warnings), hashes, shapes)
+    return NanoEmotion(reader, text, read_fusion(path), speech_ttl, tuple(warnings), hashes, shapes)
 
 
 def _find(store: ModelStore, name: str, loss: str, warnings: list[str]) -> Path | None:
     found = store.find(name) if name in store.entries else None
     if found is None:
-        get = fix(store.entries[name]) if name in store.entries else "reinstall the package"
+        get = fix(store.entries[name]) if name in store.entries else "`emo-face models list` says what is there"
         warnings.append(f"no {name}: {loss}. {get}")
         return None
     return found.path

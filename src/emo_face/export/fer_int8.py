@@ -1,0 +1,88 @@
+"""The face student in int8 by calibration on your own faces, no training; refused if it reads other emotions.
+
+Convolutions become int8, the last layers stay float. The result is compared with the float student on faces kept aside.
+
+  scripts/setup.sh ultralytics                    # for onnx
+  emo-face export fer-int8 PICTURES             # folder of pictures with faces like those the robot sees
+  emo-face up --set perception.emotion.face=nano_face_int8
+
+The file goes to the user cache and its hash into the overlay manifest there, as with emo-face export yolo-int8.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emo_face.core.errors import UserError
+from emo_face.core.types import ImageArray
+from emo_face.export.int8 import quantise
+from emo_face.export.yolo_int8 import read_pictures
+from emo_face.perception.build import build_detectors
+from emo_face.perception.nano.face import FaceStudent
+from emo_face.perception.nano.facecrop import cut, grey, normalise, usable
+from emo_face.runtime.files import replacing
+from emo_face.runtime.store import ModelStore, entry_of, open_store, register, user_cache
+
+Crops = NDArray[np.uint8]
+NAME = "nano_face"
+QUANTISED = ("Conv",)
+LEAST = 30  # faces: a third of them judges
+CLEAR = 0.1  # a winner this far ahead of the next must stay the winner; nearer ones may change
+MIN_SAME = 0.97  # share of the clear faces kept aside whose emotion stays
+MAX_DISTANCE = 0.03  # mean total variation between both distributions, in [0, 1]
+
+
+def read_crops(store: ModelStore, frames: Sequence[ImageArray]) -> Crops:
+    """(n, 48, 48) aligned grey crops of every usable face. Raises UserError if there are too few."""
+    detector = build_detectors(store).faces
+    crops = [cut(grey(frame), face) for frame in frames for face in detector.detect(frame) if usable(face)]
+    if len(crops) < LEAST:
+        raise UserError(f"{len(crops)} faces in {len(frames)} pictures, expected {LEAST} or more; give more pictures")
+    return np.stack(crops)
+
+
+def feeds(crops: Crops) -> Iterator[dict[str, Any]]:
+    """Inputs of the student, one face at a time."""
+    for crop in crops:
+        yield {"crops": normalise(crop[None])}
+
+
+def compare(source: Path, target: Path, crops: Crops) -> tuple[float, float]:
+    """Share of the clear faces whose emotion stays, and the mean total variation of all."""
+    before, after = (FaceStudent(path).classify(crops)[0] for path in (source, target))
+    ranked = np.sort(before, axis=1)
+    clear = ranked[:, -1] - ranked[:, -2] >= CLEAR
+    same = before.argmax(1) == after.argmax(1)
+    share = float(same[clear].mean()) if clear.any() else 0.0
+    return share, float(np.abs(before - after).sum(1).mean() / 2)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Pictures."""
+    parser.add_argument("pictures", type=Path, help="folder of pictures; every third face is kept aside")
+
+
+def run(args: argparse.Namespace) -> list[Path]:
+    """Quantise, compare, register; the file written. Raises UserError if int8 reads other emotions."""
+    store, name = open_store(), f"{NAME}_int8"
+    source, crops = store.resolve(NAME), read_crops(store, read_pictures(args.pictures))
+    aside, target = np.arange(len(crops)) % 3 == 0, user_cache() / f"{name}.onnx"
+    with replacing(target) as partial:
+        quantise(source.path, partial, lambda: feeds(crops[~aside]), QUANTISED)
+        same, distance = compare(source.path, partial, crops[aside])
+        print(f"same emotion of {same:.0%} of the clear faces, mean difference {distance:.3f}, {aside.sum()} faces")
+        if same < MIN_SAME or distance > MAX_DISTANCE:
+            raise UserError(
+                f"int8 reads other emotions than {NAME} (at least {MIN_SAME:.0%} the same, at most {MAX_DISTANCE} "
+                "different): not kept; give more pictures of your camera"
+            )
+    purpose = f"{NAME} in int8, by emo-face export fer-int8"
+    register(entry_of(target, name, licence=source.entry.licence, purpose=purpose))
+    print(f"{name}: {target}; use it by the parameter emotion.face: {name}")
+    return [target]
