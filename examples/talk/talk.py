@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Talk with the robot: what is heard goes to `speech`, what comes on `say` is spoken, the lips in time with the sound.
+"""Talk with the robot: what is heard goes to `speech/text`, what comes on `say` is spoken with lips in time.
 
     emo-face up &
     python examples/talk/talk.py                                    # microphone, Whisper server on port 8000
@@ -7,8 +7,8 @@
     python examples/talk/talk.py --wav hello.wav --ear pocketsphinx --phrase "i am so happy to see you"
     ros2 topic pub --once /say std_msgs/msg/String "{data: 'I am glad to hear that.'}"
 
-Topics: `speech` (std_msgs/String, out), `say` (std_msgs/String, in: what your dialogue system answers), `face/visemes`
-(emo_face_msgs/Visemes, out). While the robot speaks it does not listen.
+Topics: `speech/text` (std_msgs/String, out), `say` (std_msgs/String, in: what your dialogue system answers),
+`face/visemes` (emo_face_msgs/Visemes, out). While the robot speaks it does not listen.
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ def main() -> int:
     except OSError as error:
         print(f"talk: {error}", file=sys.stderr)
         return 2
-    rclpy.init(args=ros)
+    rclpy.init(args=[*ros, "--ros-args", "-r", "speech:=speech/text"])  # the first rule for a name holds: yours
     node = Talk(voice, to_file(args.sound) if args.sound else loudspeaker)
     blocks = from_wav(args.wav) if args.wav else from_microphone(args.microphone)
     failed: list[OSError] = []

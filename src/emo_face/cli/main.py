@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import errno
 import importlib
+import os
 import pkgutil
 import sys
 from collections.abc import Iterable, Sequence
@@ -12,10 +13,11 @@ from types import ModuleType
 
 import emo_face
 from emo_face import cli
-from emo_face.cli._verb import add_verb
+from emo_face.cli._verb import add_verb, summary
 
 OUTSIDE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 """Faults of a disk, which no program can mend; they may come without a file name."""
+EPILOG = "`emo-face VERB --help` shows examples. To begin: `emo-face doctor`, then `emo-face demo` or `emo-face up`."
 
 
 def verbs() -> list[str]:
@@ -31,7 +33,7 @@ def load(verb: str) -> ModuleType:
 
 def build_parser(names: Iterable[str]) -> argparse.ArgumentParser:
     """The command line with the verbs ``names``; each verb's module documents itself by its docstring."""
-    parser = argparse.ArgumentParser(prog="emo-face", description=emo_face.__doc__)
+    parser = argparse.ArgumentParser(prog="emo-face", description=summary(emo_face), epilog=EPILOG)
     parser.add_argument("--version", action="version", version=emo_face.__version__)
     commands = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
     for name in names:
@@ -53,6 +55,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(f"emo-face {words[0]}: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # `emo-face ... | head`: who read has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains at its end
+        return 141
     except OSError as error:
         if error.filename is None and error.errno not in OUTSIDE:
             raise

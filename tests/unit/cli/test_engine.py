@@ -77,7 +77,7 @@ def test_doctor_says_what_each_model_runs_on(gpu, capsys) -> None:
     assert found["gpu"]["found"].startswith("Orin (compute 8.7")
     assert found["engine tensorrt"]["level"] == "ok"
     assert "without CUDA" in found["engine cuda"]["found"]
-    assert found["engine cuda"]["fix"] == "pip install 'emo_face[gpu]'"
+    assert found["engine cuda"]["fix"] == "scripts/setup.sh gpu"
     assert found["runs on: nano_face"]["found"] == "tensorrt/Orin"
     assert "int8" in found["runs on: nano_text"]["found"]
 
