@@ -121,7 +121,7 @@ def utterances(blocks: Iterable[Samples], pause: float = 0.7, longest: float = 1
         pause: seconds of silence that end an utterance. longest: seconds after which one is cut.
     """
     held: list[Samples] = []
-    loud: list[float] = []
+    loud = [20.0] * 20  # a second of silence before, so that somebody may speak at once
     quiet, speaking = 0.0, False
     for block in blocks:
         level = float(np.sqrt(np.mean(np.square(block, dtype=np.float64))))

@@ -127,6 +127,7 @@ def test_utterances_end_at_pauses_and_silence_is_none() -> None:
     found = list(hear.utterances(hear._blocks(np.concatenate([quiet, word, quiet, word, quiet]))))
     assert len(found) == 2
     assert all(len(word) <= len(one) <= len(word) + hear.RATE * 1.2 for one in found)
+    assert len(list(hear.utterances(hear._blocks(np.concatenate([word, quiet]))))) == 1  # from the first moment
     cut = list(hear.utterances(hear._blocks(np.concatenate([quiet, *[word] * 9, quiet])), longest=2.0))
     assert len(cut) >= 2
 
