@@ -17,8 +17,10 @@ class ContextFaceTraining(RunConfig):
     """Settings of a run; defaults are the released code's, if it has them.
 
     Attributes:
-        epochs: passes over the largest task, every sample of it once each. gradient_accumulation: micro-batches per
-            step, each of one task, drawn anew, so that a step's gradient is of all tasks.
+        epochs: times ``epoch_batches`` micro-batches, the released code's 10,000; fewer if every sample of every task
+            was seen before, and 0 for as many as that takes. Orders go on from epoch to epoch: no sample is left out.
+        gradient_accumulation: micro-batches per step, each of one task, drawn anew, so that a step's gradient is of all
+            tasks.
         batch_size: examples per process and micro-batch. validation_batch: examples that are validated at once.
         head_rate_share: of the learning rate, for the face head.
         face_weight: lambda; 10 goes with ``mse``. face_loss: one of :data:`FACE_LOSSES`.
@@ -26,6 +28,7 @@ class ContextFaceTraining(RunConfig):
     """
 
     epochs: int = 10
+    epoch_batches: int = 10_000
     batch_size: int = 4
     gradient_accumulation: int = 10
     learning_rate: float = 5e-5
@@ -43,5 +46,7 @@ class ContextFaceTraining(RunConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.epoch_batches < 0:
+            raise ConfigError(f"epoch_batches: expected 0 or more, got {self.epoch_batches}")
         if self.face_loss not in FACE_LOSSES:
             raise ConfigError(f"face_loss: expected one of {', '.join(FACE_LOSSES)}, got {self.face_loss!r}")

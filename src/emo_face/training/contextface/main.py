@@ -14,6 +14,7 @@ A run that was killed goes on when it is started again with the same arguments.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,6 +23,7 @@ from typing import Any
 from emo_face.core.errors import UserError
 from emo_face.training.common.arguments import add_fields, config_of
 from emo_face.training.common.processes import process_group
+from emo_face.training.common.ranks import rank_device
 from emo_face.training.contextface.config import ContextFaceTraining
 
 MODEL_FLAGS = (
@@ -97,7 +99,7 @@ def _train(args: argparse.Namespace) -> None:
     _model_config(args, {})  # a wrong flag is named before the data are read
     tasks, validation = load_tasks(args, recipe)
     config = _model_config(args, tasks)
-    device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    device = rank_device(args.device, torch.cuda.device_count(), os.environ)
     dtype = "bfloat16" if device.startswith("cuda") else "float32"
     base = load_backbone(args.backbone, dtype, args.quantisation, device)
     tokenizer, processor = load_tools(args.backbone)
@@ -112,10 +114,25 @@ def _train(args: argparse.Namespace) -> None:
     runner = ContextFaceRun(
         model, ContextFaceCollator(builder, eyes, config), mixture, validation, settings, args.out, str(args.backbone)
     )
+    tell_estimate(runner)
     progress = runner.run()
     print(f"{args.out / 'best'}: joint validation loss {progress.best:.4f} at step {progress.best_step}")
     if runner.accelerator.is_main_process:
         calibrate(runner.bare, builder, eyes, validation, args.out / "best")
+
+
+def tell_estimate(runner: Any) -> None:
+    """Say what the run will take. Raises UserError if its GPU is too small."""
+    import torch
+
+    from emo_face.training.contextface.estimate import GB, check, estimate
+
+    model, batch = runner.bare, runner.collate(runner.mixture[0])
+    found = estimate(model, batch, runner.length, runner.config.checkpointing)
+    if model.device.type == "cuda":
+        check(found, torch.cuda.mem_get_info(model.device)[0] / GB)
+    if runner.accelerator.is_main_process:
+        print(f"{runner.total} steps of {runner.config.gradient_accumulation} micro-batches: {found}", file=sys.stderr)
 
 
 def calibrate(model: Any, builder: Any, eyes: Any, validation: Sequence[Any], folder: Path) -> None:

@@ -44,7 +44,8 @@ class ContextFaceRun(TrainingRun[Example]):
         """Prepare. Raises UserError if there are no validation examples."""
         self.mixture, self.backbone = train, backbone
         super().__init__(model, collate, validation, config, out)
-        self.rounds, self.length = 1, config.epochs * -(-len(train) // self.world)
+        epoch = min(len(train), config.epoch_batches) if config.epoch_batches else len(train)
+        self.rounds, self.length = 1, config.epochs * -(-epoch // self.world)
 
     def trainable(self, model: ContextFace) -> list[dict[str, Any]]:
         config = self.config

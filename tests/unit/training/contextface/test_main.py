@@ -89,6 +89,7 @@ def test_train_express_export(files, tmp_path, capsys):
     said = capsys.readouterr()
     assert "joint validation loss" in said.out
     assert "validation answers are too few to calibrate" in said.err
+    assert "micro-batches: about 0.0 GB (weights" in said.err
     card = json.loads((tmp_path / "run" / "best" / "contextface.json").read_text())
     assert "image+situation+quote" in card["config"]["conditions"]
     assert not [name for name in card["config"]["conditions"] if name.startswith("listener")], "no reactions in it"

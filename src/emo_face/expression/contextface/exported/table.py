@@ -18,7 +18,7 @@ from emo_face.core.errors import ConfigError, ModelError
 from emo_face.core.types import FloatArray, ImageArray
 from emo_face.expression.contextface.conditions import CONDITIONS, Condition
 from emo_face.expression.contextface.config import ContextFaceConfig
-from emo_face.expression.contextface.prompts import Piece, branch_parts, context_kind, safe, words
+from emo_face.expression.contextface.prompts import Piece, Style, branch_parts, context_kind, safe, words
 from emo_face.expression.contextface.tokens import MAX_SLOT_TOKENS, TokenBuilder, continued
 from emo_face.runtime.files import write_json
 from emo_face.runtime.store import sha256_of
@@ -86,7 +86,11 @@ def write_card(
         ModelError: see :func:`measured`.
     """
     builder.tokenizer.backend_tokenizer.save(str(folder / TOKENIZER))
-    forms = {name: _open_form(builder, form) for name, form in CONDITIONS.items() if eyes or not form.picture}
+    forms = {
+        name: _open_form(builder, form, config.style)
+        for name, form in CONDITIONS.items()
+        if not form.picture or (eyes and config.style == "paper")
+    }
     files = [name for name in (*GRAPHS, TOKENIZER) if (folder / name).is_file()]
     card = {
         "format": FORMAT,
@@ -102,15 +106,15 @@ def write_card(
     return folder / CARD
 
 
-def _open_form(builder: TokenBuilder, form: Condition) -> list[Any]:
+def _open_form(builder: TokenBuilder, form: Condition, style: Style) -> list[Any]:
     """Runs of ids, and ``{"slot": name, "before": text}`` where the texts of a question go."""
     quote, situation = form.texts(QUOTE, SITUATION)
-    lead = branch_parts(context_kind(quote, situation, form.picture), words()[0])[0]
+    lead = branch_parts(context_kind(quote, situation, form.picture), words()[0], style)[0]
     return [
         {"slot": part.text.strip(), "before": part.text[: len(part.text) - len(part.text.lstrip())]}
         if isinstance(part, Piece)
         else list(part)
-        for part in builder.template(form.question(quote, situation), lead)
+        for part in builder.template(form.question(quote, situation, style), lead)
     ]
 
 
