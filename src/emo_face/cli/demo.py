@@ -6,6 +6,7 @@ http://127.0.0.1:8765. DDS stays on this host; --network opens it.
 examples:
   emo-face demo                                   a drawn visitor with three moods and a voice, 30 s, results in out/
   emo-face demo --source 0 --seconds 0            your webcam until Ctrl-C
+  emo-face demo --rig head_12servo                a servo head, simulated by MuJoCo, in the film too
   emo-face demo --source talk.mp4 --out results   a video; results/demo.{mp4,html,mcap,json}
 """
 
@@ -44,6 +45,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="YAML timeline of spoken lines; 'none' for silence (default: config/demo_scene.yaml with the visitor)",
     )
     parser.add_argument(
+        "--rig", default="", help="a servo head, simulated, in the film: head_12servo or a rig file of yours"
+    )
+    parser.add_argument(
         "--set", action="append", default=[], metavar="NODE.PARAM=VALUE", help="set one parameter of one node"
     )
     up.add_dashboard_argument(parser)
@@ -58,6 +62,8 @@ def up_arguments(args: argparse.Namespace) -> argparse.Namespace:
     from emo_face.cli import up
 
     settings = [f"face_driver.screen.port={args.port}"]
+    if args.rig:
+        settings += [f"face_driver.rig={args.rig}", "face_driver.rig_driver=sim"]
     source = args.source
     if not source:
         source = str(visitor())
@@ -229,5 +235,5 @@ def _report(args: argparse.Namespace, peak_rss_mb: float) -> None:
     """demo.json, demo.html and demo.mp4 from demo.mcap."""
     from emo_face.recording.report import write_report
 
-    written = write_report(args.out / "demo.mcap", args.out, "demo", peak_rss_mb=peak_rss_mb, video=not args.no_video)
+    written = write_report(args.out / "demo.mcap", args.out, "demo", peak_rss_mb, not args.no_video, args.rig)
     print("\n".join(["", *(f"  {path}" for path in [args.out / "demo.mcap", *written])]))

@@ -12,8 +12,12 @@ from emo_face.recording.video import write_video
 from emo_face.runtime.progress import bar
 
 
-def write_report(bag: Path, out: Path, stem: str, peak_rss_mb: float | None = None, video: bool = True) -> list[Path]:
+def write_report(
+    bag: Path, out: Path, stem: str, peak_rss_mb: float | None = None, video: bool = True, rig: str = ""
+) -> list[Path]:
     """Write ``stem.json``, ``stem.html`` and, unless told not to, ``stem.mp4`` into ``out``; returns their paths.
+
+    ``rig``: the film shows this servo head, simulated, instead of the screen face.
 
     Raises:
         UserError: the bag is missing or empty, or an extra is not installed.
@@ -29,6 +33,6 @@ def write_report(bag: Path, out: Path, stem: str, peak_rss_mb: float | None = No
     written = [figures, page]
     if filmed:
         with bar(f"filming {film} (%)", 100) as tick:
-            write_video(recording, film, progress=lambda share: tick(round(100 * share)))
+            write_video(recording, film, progress=lambda share: tick(round(100 * share)), rig=rig)
         written.append(film)
     return written

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import bisect
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -20,6 +21,9 @@ from emo_face.perception.debug import draw
 from emo_face.recording.film import FilmWriter
 from emo_face.recording.moments import teller
 from emo_face.recording.recording import Recording, Scores
+
+if TYPE_CHECKING:
+    from emo_face.face.sim.picture import SimHead
 
 HEIGHT = 540  # of the film; the camera side keeps its own aspect
 FACE_WIDTH = 540
@@ -36,14 +40,16 @@ class Film:
     score_stamps: list[float]
     shape_stamps: list[float]
     shown_stamps: list[float]
+    head: SimHead | None = None
 
     @classmethod
-    def of(cls, recording: Recording) -> Film:
+    def of(cls, recording: Recording, head: SimHead | None = None) -> Film:
         return cls(
             recording,
             [s.stamp for s in recording.scores],
             [stamp for stamp, _ in recording.blendshapes],
             [e.stamp for e in recording.expressions],
+            head,
         )
 
     def frame(self, stamp: float, jpeg: bytes) -> ImageArray:
@@ -61,7 +67,10 @@ class Film:
     def _face(self, stamp: float) -> ImageArray:
         entry = _at(self.recording.blendshapes, self.shape_stamps, stamp)
         shapes = np.zeros(52, np.float32) if entry is None else entry[1]
-        return draw_face(shapes, (FACE_WIDTH, HEIGHT))
+        if self.head is None:
+            return draw_face(shapes, (FACE_WIDTH, HEIGHT))
+        self.head.until(shapes, stamp)
+        return np.asarray(cv2.resize(self.head.draw(), (FACE_WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC), np.uint8)
 
     def _caption(self, picture: ImageArray, stamp: float, scores: Scores | None) -> None:
         shown = _at(self.recording.expressions, self.shown_stamps, stamp)
@@ -102,9 +111,9 @@ def _write(picture: NDArray[np.uint8], text: str, origin: tuple[int, int], scale
     cv2.putText(picture, printable, origin, cv2.FONT_HERSHEY_SIMPLEX, scale, INK, 1, cv2.LINE_AA)
 
 
-def frames(recording: Recording, fps: float) -> Iterator[ImageArray]:
+def frames(recording: Recording, fps: float, head: SimHead | None = None) -> Iterator[ImageArray]:
     """The film at a constant ``fps``: the camera's own stamps set the pace, gaps repeat the last frame."""
-    film = Film.of(recording)
+    film = Film.of(recording, head)
     stamps = [stamp for stamp, _ in recording.frames]
     clock = stamps[0]
     if recording.scores:  # the camera starts first; a film of the others loading interests nobody
@@ -115,11 +124,22 @@ def frames(recording: Recording, fps: float) -> Iterator[ImageArray]:
         clock += 1.0 / fps
 
 
-def write_video(recording: Recording, path: Path, fps: float = 15.0, progress: Any = None) -> None:
+def _head(rig: str) -> AbstractContextManager[SimHead | None]:
+    """The simulated head of ``rig``; None without one. Its library is loaded only then."""
+    if not rig:
+        return nullcontext()
+    from emo_face.face.rig.rig import load_rig
+    from emo_face.face.sim.picture import SimHead
+
+    return SimHead(load_rig(rig), (2 * FACE_WIDTH // 3, 2 * HEIGHT // 3))  # a software renderer draws it
+
+
+def write_video(recording: Recording, path: Path, fps: float = 15.0, progress: Any = None, rig: str = "") -> None:
     """Write the film.
 
     Args:
         progress: called with the share done in [0, 1].
+        rig: a servo head to show, simulated by MuJoCo, instead of the screen face; its name or file.
 
     Raises:
         UserError: PyAV is missing, or there is no image in the recording.
@@ -127,8 +147,8 @@ def write_video(recording: Recording, path: Path, fps: float = 15.0, progress: A
     if not recording.frames:
         raise UserError("the recording holds no images: nothing to film")
     total = max(1.0, (recording.frames[-1][0] - recording.frames[0][0]) * fps)
-    with FilmWriter(path, fps) as film:
-        for number, picture in enumerate(frames(recording, fps)):
+    with FilmWriter(path, fps) as film, _head(rig) as head:
+        for number, picture in enumerate(frames(recording, fps, head)):
             film.add(picture)
             if progress is not None:
                 progress(min(1.0, number / total))

@@ -47,11 +47,12 @@ def test_a_password_on_the_command_line_is_told_of_and_not_repeated(capsys):
 
 
 def test_the_demo_shows_the_packaged_scene_again_and_again():
-    args = argparse.Namespace(port=0, source="", set=[], dashboard=8766, network=False)
+    args = argparse.Namespace(port=0, source="", set=[], dashboard=8766, network=False, rig="head_12servo")
     given = demo.up_arguments(args)
     assert Path(given.source).name == "visitor.mp4"
     assert Path(given.source).is_file()
     assert "camera.loop=true" in given.set
+    assert "face_driver.rig_driver=sim" in given.set
     assert up.dashboard_words(given)[-3:] == ["dashboard", "--port", "8766"]
     film = open_source(given.source)
     rate, seen = film.rate, 0

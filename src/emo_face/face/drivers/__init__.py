@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Driver", "DriverError", "Feedback", "MissingLibrary", "StopReport", "StopState", "open_driver"]
 
-SIMULATED = frozenset({"mock", "recorder"})
+SIMULATED = frozenset({"mock", "recorder", "sim"})
 """Drivers without motors behind them."""
 SPEED_ROOM = 1.1
 """Goal speed over the velocity limit: room to catch up with a goal, and a bound on every step."""
@@ -56,6 +56,10 @@ def _build(kind: str, rig: Rig, period: float, options: dict[str, Any]) -> Drive
         from emo_face.face.drivers.recorder import RecorderDriver
 
         return RecorderDriver(rig.names, **options)
+    if kind == "sim":
+        from emo_face.face.drivers.sim import SimDriver
+
+        return SimDriver(rig, period, **options)
     if kind == "trajectory":
         from emo_face.face.drivers.trajectory import TrajectoryDriver
 
@@ -74,4 +78,6 @@ def _build(kind: str, rig: Rig, period: float, options: dict[str, Any]) -> Drive
         from emo_face.face.drivers.feetech import FeetechDriver
 
         return FeetechDriver(rig.names, rig.ids, rig.units, **{"speed": speed, **options})
-    raise ConfigError(f"unknown driver {kind!r}: expected mock, recorder, trajectory, pca9685, dynamixel or feetech")
+    raise ConfigError(
+        f"unknown driver {kind!r}: expected mock, recorder, sim, trajectory, pca9685, dynamixel or feetech"
+    )

@@ -121,8 +121,12 @@ class Rig:
 
     def shown(self, arkit: Array) -> Array:
         """(52,) how much of a face (52,) the rig shows: each channel as the actuators that serve it give it."""
+        return self.shown_at(self.mixer.drive(self.bank.evaluate(arkit)))
+
+    def shown_at(self, drive: Array) -> Array:
+        """(52,) the face that actuators at drives (n,) in [-1, 1] show."""
         weights = self.bank.matrix()
-        shown = self.mixer.shown(self.mixer.drive(self.bank.evaluate(arkit)))
+        shown = self.mixer.shown(drive)
         serving = (weights != 0).sum(axis=0)
         back = np.divide(weights != 0, serving, out=np.zeros_like(weights), where=serving > 0)
         return np.asarray(np.clip(back.T @ shown, 0.0, 1.0))

@@ -85,7 +85,7 @@ class DwellRule(_Strict):
 class DriverModel(_Strict):
     """Which bus, and how to reach it. ``options`` go to the driver's constructor, which checks them."""
 
-    kind: Literal["mock", "recorder", "trajectory", "pca9685", "dynamixel", "feetech"] = "mock"
+    kind: Literal["mock", "recorder", "sim", "trajectory", "pca9685", "dynamixel", "feetech"] = "mock"
     options: dict[str, str | int | float | bool | tuple[int, ...]] = {}
 
 

@@ -1,0 +1,1 @@
+"""A head simulated by MuJoCo: try a rig without motors."""
