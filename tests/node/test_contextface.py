@@ -110,12 +110,19 @@ def test_words_and_a_picture_become_an_expression_and_services_answer(graph: Any
     assert words.success, words.message
     asked, answer = [], node._model.engine.ask
     node._model.engine.ask = lambda *given: asked.append(given) or answer(*given)
+
+    def in_view() -> bool:
+        seen()
+        scene = node._current_context().scene
+        return scene is not None and bool(scene.people)
+
     shown.clear()
-    seen()
+    graph.until(in_view, seconds=60)
     assert graph.call(AskContext, "/expression/ask", quote="oh no", person_id="p00001").success
     _, _, picture, box, _ = asked[-1]
     assert picture.shape == (480, 640, 3)
     assert box == Box(300, 100, 200, 380)
+    graph.until(in_view, seconds=60)  # the answer took its time
     nobody = graph.call(AskContext, "/expression/ask", quote="oh no", person_id="p00009")
     assert not nobody.success
     assert "person_id: 'p00009' is not in view; there are p00001" in nobody.message
