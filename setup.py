@@ -151,7 +151,7 @@ setup(
         (SHARE, ["package.xml"]),
         (f"{SHARE}/launch", sorted(glob("launch/*.launch.py"))),
         *data_tree("models", ("*.yaml", "*.onnx", "*.npz", "*.json", "*.md")),
-        *data_tree("config", ("*.yaml", "*.xml", "*.urdf")),
+        *data_tree("config", ("*.yaml", "*.xml", "*.urdf", "*.json")),
     ],
     install_requires=RUNTIME,
     extras_require=EXTRAS,

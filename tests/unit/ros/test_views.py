@@ -1,0 +1,71 @@
+"""config/views: every topic and field that they name exists, in the structure of the tools' own files.
+
+Foxglove: studio-base, ``defaultLayout.ts``; diagnostic_aggregator: ``example/example_analyzers.yaml``.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+pytest.importorskip("emo_face_msgs", reason="needs the messages: run scripts/setup.sh")
+from diagnostic_msgs.msg import DiagnosticArray
+from emo_face_msgs.msg import EmotionScoresArray, FaceExpression
+from rosidl_parser.definition import AbstractNestedType, NamespacedType
+from sensor_msgs.msg import CompressedImage
+from std_msgs.msg import String
+
+from emo_face.core.labels import basic7
+from emo_face.ros.supervision.graph import NODE_NAMES
+
+VIEWS = Path(__file__).resolve().parents[3] / "config" / "views"
+TOPICS = {
+    "/emotion/scores": EmotionScoresArray,
+    "/face/expression": FaceExpression,
+    "/speech/text": String,
+    "/diagnostics": DiagnosticArray,
+    "/camera/image_raw/compressed": CompressedImage,
+}
+
+
+def leads_to_a_field(path: str) -> bool:
+    """Whether ``/topic.field[0].field`` exists."""
+    topic, *fields = re.sub(r"\[\d+\]", "", path).split(".")
+    kind: Any = TOPICS[topic]
+    for name in fields:
+        of = dict(zip(kind.get_fields_and_field_types(), kind.SLOT_TYPES, strict=True)).get(name)
+        if of is None:
+            return False
+        of = of.value_type if isinstance(of, AbstractNestedType) else of
+        kind = getattr(import_module(".".join(of.namespaces)), of.name) if isinstance(of, NamespacedType) else None
+    return True
+
+
+def leaves(layout: Any) -> list[str]:
+    return [layout] if isinstance(layout, str) else [*leaves(layout["first"]), *leaves(layout["second"])]
+
+
+def test_the_foxglove_layout_shows_what_is_there() -> None:
+    layout = json.loads((VIEWS / "foxglove.json").read_text())
+    assert set(layout) == {"configById", "globalVariables", "userNodes", "playbackConfig", "layout"}
+    assert sorted(leaves(layout["layout"])) == sorted(layout["configById"])
+    paths = [path["value"] for panel in layout["configById"].values() for path in panel.get("paths", ())]
+    paths += [panel["topicPath"] for panel in layout["configById"].values() if "topicPath" in panel]
+    paths += [layout["configById"]["Image!camera"]["imageMode"]["imageTopic"]]
+    assert [path for path in paths if not leads_to_a_field(path)] == []
+    assert not leads_to_a_field("/face/expression.smile")
+    names = [path["label"] for path in layout["configById"]["Plot!scores"]["paths"]]
+    assert tuple(names) == basic7().labels
+
+
+def test_every_node_has_its_place_in_the_aggregator() -> None:
+    told = yaml.safe_load((VIEWS / "diagnostics.yaml").read_text())["analyzers"]["ros__parameters"]
+    groups = {name: group for name, group in told.items() if isinstance(group, dict)}
+    assert {start for group in groups.values() for start in group["startswith"]} == set(NODE_NAMES)
+    assert {group["type"] for group in groups.values()} == {"diagnostic_aggregator/GenericAnalyzer"}
