@@ -75,10 +75,9 @@ class TokenBuilder:
     def template(self, question: Pieces, lead: Pieces = ()) -> tuple[tuple[int, ...] | Piece, ...]:
         """The parts of :meth:`prompt`: runs of ids, and between them the slots as they are."""
         before, after, _ = self._fixed(1, self._shows(question))
-        # the question's picture is already in the text of the format
-        pieces = [piece for piece in _blanks_first(question) if piece.kind != "image"]
+        pieces = _blanks_first(_spaced(_unpictured(question), before))
         return (
-            tuple(self._start_of(before)),
+            tuple(self._start_of(before.rstrip(" "))),
             *(piece if piece.kind == "slot" else self._piece(piece) for piece in pieces),
             (*self._format(after.rstrip(" ")), *self.body(_spaced(lead, after))),
         )
@@ -88,12 +87,13 @@ class TokenBuilder:
         if not turns:
             raise UserError("dialogue: expected at least one question and answer")
         fixed = self._fixed(len(turns), self._shows(*(t.question for t in turns)))
-        ids = list(self._start_of(fixed[0]))
+        ids = list(self._start_of(fixed[0].rstrip(" ")))
         learned = [False] * len(ids)
-        for turn, after, closing_text in zip(turns, fixed[1::2], fixed[2::2], strict=True):
-            question = (*self._body(turn.question), *self._format(after.rstrip(" ")))
+        for turn, before, after, behind in zip(turns, fixed[::2], fixed[1::2], fixed[2::2], strict=False):
+            asked = self.body(_spaced(_unpictured(turn.question), before))
+            question = (*asked, *self._format(after.rstrip(" ")))
             answer = self.body(_spaced(turn.answer, after))
-            closing = self._format(closing_text)
+            closing = self._format(behind.rstrip(" "))
             if self._end not in closing and not self.special.intersection(closing[:1]):
                 closing = (self._end, *closing)
             ends = closing.index(self._end) + 1 if self._end in closing else 1
@@ -102,7 +102,7 @@ class TokenBuilder:
         return Tokens(tuple(ids), tuple(learned))
 
     def body(self, pieces: Pieces) -> tuple[int, ...]:
-        """Ids of an answer's pieces."""
+        """Ids of the pieces of an answer, or of a question whose picture is in the text of the format; slots whole."""
         return tuple(i for piece in _blanks_first(pieces) for i in self._piece(piece))
 
     def opening(self, pieces: Pieces) -> Pieces:
@@ -115,10 +115,6 @@ class TokenBuilder:
         if shown and not self.image_text:
             raise UserError("picture: this language model reads text alone; leave the picture out")
         return shown
-
-    def _body(self, pieces: Pieces) -> tuple[int, ...]:
-        """Ids of a question's pieces, slots whole; its picture is already in the text of the format."""
-        return tuple(i for piece in _blanks_first(pieces) if piece.kind != "image" for i in self._piece(piece))
 
     def _piece(self, piece: Piece) -> tuple[int, ...]:
         if piece.kind == "face":
@@ -159,6 +155,11 @@ class TokenBuilder:
     def _render(self, turns: int, image: bool) -> tuple[str, ...]:
         """The text around ``turns`` questions and answers: one more part than there are of both."""
         text = self._by_hand(turns, image) if self._chat != "auto" else self._by_template(turns, image)
+        if image and text.count(self.image_text) != 1:
+            raise ModelError(
+                f"chat template: shows a picture by {text.count(self.image_text)} x {self.image_text!r}, expected 1: "
+                "the model would not see it; set chat by name, or take another backbone"
+            )
         parts: list[str] = []
         for mark in [_QUESTION, _ANSWER] * turns:
             before, found, text = text.partition(mark)
@@ -205,9 +206,18 @@ def continued(ids_of: Callable[[str], tuple[int, ...]], text: str) -> tuple[int,
     return ids_of(text)
 
 
-def _spaced(answer: Pieces, before: str) -> Pieces:
-    """The answer with the blank that its format puts before it: words and their blank are one token."""
-    return (Piece("text", " " + answer[0].text), *answer[1:]) if answer and before.endswith(" ") else answer
+def _unpictured(question: Pieces) -> Pieces:
+    """A question without its picture, which the text of the format holds already."""
+    return tuple(piece for piece in question if piece.kind != "image")
+
+
+def _spaced(pieces: Pieces, before: str) -> Pieces:
+    """A question or answer with the blank that its format puts before it: words and their blank are one token."""
+    if not pieces or not before.endswith(" "):
+        return pieces
+    if pieces[0].kind == "face":
+        return (Piece("text", " "), *pieces)
+    return (Piece(pieces[0].kind, " " + pieces[0].text), *pieces[1:])
 
 
 def _blanks_first(pieces: Pieces) -> Pieces:

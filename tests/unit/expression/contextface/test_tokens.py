@@ -7,7 +7,7 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from emo_face.core.errors import ConfigError
+from emo_face.core.errors import ConfigError, ModelError
 from emo_face.expression.contextface import prompts as p
 from emo_face.expression.contextface import tiny as source
 from emo_face.expression.contextface.model import add_face_token
@@ -117,3 +117,34 @@ def test_a_checkpoint_without_template_asks_for_a_format():
     with pytest.raises(ConfigError, match="expected auto or one of llama2, vicuna, chatml, got 'gpt'"):
         builder(chat="gpt")
     assert builder(chat="vicuna", template=False).prompt(TURN.question)
+
+
+@pytest.mark.parametrize("family", [*source.FAMILIES, "llama"])
+@pytest.mark.parametrize("chat", ["auto", "vicuna", "llama2"])
+def test_ids_are_those_of_the_whole_text(family, chat):
+    """A tokenizer given the whole text at once makes the same ids: no blank is a token of its own anywhere."""
+    tokenizer = source.tiny_tokenizer(family)
+    add_face_token(source.tiny_base(family, tokenizer), tokenizer)
+    marks = {"llava": "<image>", "smolvlm": "<image>", "llama": ""}
+    mark = marks.get(family, "<|image_pad|>")
+    build = TokenBuilder(tokenizer, family, tokenizer.convert_tokens_to_ids(mark) if mark else -1, 9, chat)
+    two = p.Turn(p.vqa_question("Why?", image=False), p.vqa_answer("So."))
+    for turn in (
+        p.Turn(p.expression_question(quote="oh dear"), p.expression_answer("quote", "Sad")),
+        p.Turn(p.expression_question(situation="She waits."), p.expression_answer("situation", "Fear")),
+        p.Turn(p.situation_question("oh dear", image=False), p.situation_answer("She waits.", "Sad")),
+    ):
+        for ids in (build.prompt(turn.question), build.dialogue([turn]).ids, build.dialogue([turn, two]).ids):
+            text = tokenizer.decode(ids, skip_special_tokens=False)
+            assert list(ids) == tokenizer(text, add_special_tokens=False)["input_ids"], text
+
+
+def test_a_template_that_hides_the_picture_is_refused():
+    """Gemma-3 writes <start_of_image>, its config names another token: the picture was silently absent."""
+    tokenizer = source.tiny_tokenizer("llava")
+    add_face_token(source.tiny_base("llava", tokenizer), tokenizer)
+    tokenizer.chat_template = tokenizer.chat_template.replace("<image>", "<start_of_image>")
+    build = TokenBuilder(tokenizer, "gemma3", tokenizer.convert_tokens_to_ids("<image>"), 9)
+    with pytest.raises(ModelError, match=r"0 x '<image>', expected 1: the model would not see it"):
+        build.prompt(TURN.question)
+    assert build.prompt(p.expression_question(quote="oh"))
