@@ -59,7 +59,7 @@ def test_the_text_reads_as_the_template_says():
     assert build.tokenizer.decode(ids) == (
         "<s>USER: \n“oh dear” Please analyze the speaker's emotional state from this quote and generate a "
         "corresponding 3D facial mesh. ASSISTANT: Considering the quote, the person expresses Sad. The 3D facial "
-        "mesh is <FACE>.</s> "
+        "mesh is <FACE>.</s>"
     )
 
 
