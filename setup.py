@@ -66,6 +66,8 @@ EXTRAS = {
     ],
     # A simulated head: `rig_driver: sim`, `make demo RIG=head_12servo`.
     "sim": ["mujoco>=3.3"],
+    # `emo-face models push` and `pull hf://...`; asked by nothing else.
+    "hub": ["huggingface_hub>=1.0,<3"],
     # Clusters for `--runner submitit` and `--runner ray`; processes of this machine need neither.
     "cluster": ["submitit>=1.5"],
     "ray": ["ray[data]>=2.40"],

@@ -12,6 +12,8 @@
   emo-face models unbundle models.zip   there: into the user cache, every hash checked
   emo-face models backbone --gguf FILE --to DIR   a small language model for ContextFace out of llama.cpp's format
   emo-face models add mine ./mine.onnx  trust your own file: its hash goes into your overlay manifest
+  emo-face models push hf://me/emotic --folder out/export --licence other --data EMOTIC   publish, with a card
+  emo-face models pull hf://me/emotic --to model   fetch and check; nothing else here asks that hub anything
 
 Lookup order: explicit path, the folders in EMO_FACE_MODELS (searched with their subfolders), the user
 cache (~/.cache/emo_face), the package. A file with the wrong hash is refused, never used.
@@ -26,6 +28,9 @@ import sys
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from emo_face.cli import _hub
+from emo_face.core.errors import UserError
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -43,6 +48,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     sub = actions.add_parser("pull", help="download models")
     sub.add_argument("names", nargs="*", metavar="NAME")
     sub.add_argument("--all", action="store_true", help="every model that has a public address and is missing")
+    sub.add_argument("--to", type=Path, metavar="DIR", help="of hf://OWNER/NAME: the folder to fetch it into")
+    sub.add_argument("--revision", help="of hf://OWNER/NAME: branch, tag or commit (default: its newest)")
+    _hub.add_push(actions)
     sub.add_argument("--first", action="store_true", help="only the first that is here or can be had")
     sub.add_argument("--timeout", type=float, default=30.0, help="seconds without a byte (default: 30)")
     sub = actions.add_parser("bundle", help="write models into one file for a machine without network")
@@ -69,6 +77,12 @@ def run(args: argparse.Namespace) -> int:
 
         print(convert(args.gguf, args.to))
         return 0
+    if args.action == "push":
+        return _hub.push(args)
+    if args.action == "pull" and any(map(_hub.is_address, args.names)):
+        if len(args.names) > 1 or args.all:
+            raise UserError(f"{args.names[0]}: give one address of the hub at a time")
+        return _hub.pull(args.names[0], args.to, args.revision)
     store = open_store()
     if args.action == "pull":
         return _pull(store, args)
@@ -192,7 +206,6 @@ def _advance(bar: Progress, task: TaskID, done: int, _total: int) -> None:
 
 
 def _add(store: ModelStore, args: argparse.Namespace) -> int:
-    from emo_face.core.errors import UserError
     from emo_face.runtime.store import entry_of, register
 
     if not args.path.is_file():

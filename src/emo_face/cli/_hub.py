@@ -1,0 +1,114 @@
+"""`emo-face models push|pull hf://owner/name`: folders of the Hugging Face hub; nothing else ever goes there."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from emo_face.core.errors import UserError
+from emo_face.runtime.files import write_json
+
+SCHEME = "hf://"
+SOURCE = "source.json"
+"""Beside what was pulled: repository and commit."""
+
+
+def add_push(actions: Any) -> None:
+    """Declare ``push``."""
+    sub = actions.add_parser("push", help="publish a multi-view model of yours on the Hugging Face hub")
+    sub.add_argument("address", metavar="hf://OWNER/NAME")
+    sub.add_argument("--folder", type=Path, required=True, help="of `emo-face train multiview` or its export")
+    sub.add_argument("--licence", required=True, help="SPDX in lower case (apache-2.0), or other: you must know it")
+    sub.add_argument("--data", required=True, metavar="NAME", help="what it was trained on, for the card: EMOTIC")
+    sub.add_argument("--public", action="store_true", help="let everybody see it (default: only you)")
+    sub.add_argument("--dry-run", action="store_true", help="write and print the card, send nothing")
+
+
+def push(args: argparse.Namespace) -> int:
+    """Check the folder, write its card, send both. Raises UserError or ModelError before anything is sent."""
+    from emo_face.perception.multiview import card
+
+    repository = repository_of(args.address)
+    path = card.write(args.folder, repository, args.licence, args.data)
+    if args.dry_run:
+        print(path.read_text(encoding="utf-8"))
+        return 0
+    hub = _hub()
+    with _told(args.address):
+        api = hub.HfApi()
+        api.create_repo(repository, private=not args.public, exist_ok=True)
+        sent = api.upload_folder(
+            repo_id=repository,
+            folder_path=args.folder,
+            allow_patterns=list(card.FILES),
+            commit_message="Model of emo_face",
+        )
+    print(f"{args.address}: commit {sent.oid}, {'public' if args.public else 'private'}")
+    return 0
+
+
+def pull(address: str, to: Path | None, revision: str | None) -> int:
+    """Fetch a folder and check every file against its own cards. Raises UserError or ModelError."""
+    from emo_face.perception.multiview import card
+
+    repository = repository_of(address)
+    if to is None:
+        raise UserError(f"{address}: needs --to, the folder to fetch it into")
+    if to.is_dir() and any(to.iterdir()) and not (to / SOURCE).is_file():
+        raise UserError(f"--to {to}: holds other files; name an empty folder or one that was pulled before")
+    hub = _hub()
+    with _told(address):
+        api = hub.HfApi()
+        commit = api.model_info(repository, revision=revision).sha
+        api.snapshot_download(repository, revision=commit, local_dir=to, allow_patterns=list(card.FILES))
+    found = card.described(to)
+    write_json(to / SOURCE, {"repository": repository, "commit": commit})
+    kind = "exported" if found.exported else "trained; it runs on its checkpoint, --base"
+    print(f"{to}: {found.encoder.kind}, {found.head.fusion.label_set}, {kind} (commit {commit})")
+    return 0
+
+
+def is_address(name: str) -> bool:
+    """Whether a name means the hub."""
+    return name.startswith(SCHEME)
+
+
+def repository_of(address: str) -> str:
+    """``owner/name`` of an address. Raises UserError for another form."""
+    owner, slash, name = address.removeprefix(SCHEME).partition("/")
+    if not is_address(address) or not slash or not owner or not name or "/" in name:
+        raise UserError(f"{address}: expected {SCHEME}OWNER/NAME")
+    return f"{owner}/{name}"
+
+
+def _hub() -> Any:
+    try:
+        import huggingface_hub
+    except ImportError:
+        raise UserError("the Hugging Face hub needs huggingface_hub: scripts/setup.sh hub") from None
+    return huggingface_hub
+
+
+class _told:
+    """What the hub refuses is one line."""
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+
+    def __enter__(self) -> None:
+        print(f"{self._address}: asking the hub", file=sys.stderr)
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        from huggingface_hub import errors
+
+        known = (
+            errors.HfHubHTTPError,
+            errors.HFValidationError,
+            errors.LocalTokenNotFoundError,
+            errors.OfflineModeIsEnabled,
+        )
+        if isinstance(error, (*known, OSError)):
+            said = " ".join(str(error).split())[:300]
+            raise UserError(f"{self._address}: {said}; log in by `hf auth login` if it is private") from None
