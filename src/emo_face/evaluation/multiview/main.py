@@ -61,7 +61,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="also let Stage 1 answer in words: its folder (best/), and its row of the paper's table 13",
     )
     parser.add_argument("--base", type=Path, metavar="DIR", help="InstructBLIP checkpoint, for --vlm")
-    parser.add_argument("--images", type=Path, metavar="DIR", help="folder of the pictures, for --vlm")
+    parser.add_argument(
+        "--images", type=Path, metavar="DIR", help="folder of the pictures, for --vlm and example people"
+    )
     parser.add_argument("--device", default="cpu", help="of --vlm (default cpu)")
     runners.add_arguments(parser)
     parser.add_argument("--seed", type=int, default=0)
@@ -93,6 +95,7 @@ def evaluate(args: argparse.Namespace, ablate: Ablate | None = None) -> dict[str
     from emo_face.datasets.features import FeatureCache
     from emo_face.datasets.labelled import labelled, predict
     from emo_face.datasets.records import of_split, read_jsonl
+    from emo_face.evaluation.multiview import views
     from emo_face.perception.multiview import fingerprint, head_file
 
     head, card = head_file.load(args.model)
@@ -117,6 +120,10 @@ def evaluate(args: argparse.Namespace, ablate: Ablate | None = None) -> dict[str
         split_note=_split_note(people),
         data=[len({record.image for record in records}), len(records), len(label_set(name))],
         missing_views=_missing(data.features.present, card.fusion.views),
+        hidden_views=views.hidden(head, card, data, args.ap_mode),
+        attention=views.attention(head, data),
+        examples=views.examples(head, card, data, people, args.images),
+        view_shares=card.metrics.get("views", {}),
     )
     if vad is not None:
         report["vad_error"] = _vad_error(vad, data.vad)
@@ -138,7 +145,9 @@ def _by_runner(args: argparse.Namespace, job: Job[Any], items: Sequence[Any], na
 
 def measure(logits: Any, truth: Any, card: Any, mode: multilabel.APMode, rounds: int, seed: int) -> dict[str, Any]:
     """Metrics of (n, classes) logits under a card's calibration and thresholds."""
-    multi = label_set(card.fusion.label_set).multi
+    from emo_face.evaluation.multiview import views
+
+    multi, names = label_set(card.fusion.label_set).multi, label_set(card.fusion.label_set).labels
     probabilities = card.probabilities(logits)
     plain = replace(card, scale=np.ones_like(card.scale), shift=np.zeros_like(card.shift)).probabilities(logits)
     ranking = logits if multi else probabilities  # of one label, softmax compares people; logits alone do not
@@ -149,7 +158,10 @@ def measure(logits: Any, truth: Any, card: Any, mode: multilabel.APMode, rounds:
         "result": multilabel.summary(probabilities, truth, card.thresholds, multi, mode, ranking),
         "mAP_interval": multilabel.map_interval(ranking, truth, seed, rounds, mode).times(100),
         "intervals": {key: found.times(100) for key, found in others.items() if key != "accuracy" or not multi},
-        "positives": multilabel.frequencies(truth, label_set(card.fusion.label_set).labels),
+        "curves": views.curves(probabilities, truth, names),
+        "confusion": views.confusion(predicted, truth),
+        "thresholds": dict(zip(names, np.asarray(card.thresholds).tolist(), strict=True)),
+        "positives": multilabel.frequencies(truth, names),
         "calibration": {
             "ece": float(ece_per_label(probabilities, truth).mean()),
             "ece_raw": float(ece_per_label(plain, truth).mean()),

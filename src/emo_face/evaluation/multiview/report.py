@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from emo_face.core.labels import label_set
+from emo_face.evaluation.multiview import figures
 from emo_face.evaluation.multiview.tables import UNNAMED, main_table, paper
 
 LAST_STEP = "+ final instruction tuning"
@@ -16,6 +17,9 @@ STYLE = (
     "body{font:15px system-ui;margin:2em auto;max-width:62em;color:#222}table{border-collapse:collapse;margin:1em 0}"
     "td,th{padding:.25em .8em;text-align:right;border-bottom:1px solid #ddd}"
     "td:first-child,th:first-child{text-align:left;white-space:nowrap}"
+    ".grid{display:flex;flex-wrap:wrap;gap:1em}figure{margin:0;max-width:16em}figcaption{font-weight:600}"
+    ".matrix{font-size:11px}.matrix td,.matrix th{padding:.15em .3em}"
+    ".turned span{writing-mode:vertical-rl;transform:rotate(180deg)}"
     ".ours{background:#eef6ff;font-weight:600}caption{text-align:left;font-weight:600}.note{color:#555}"
 )
 
@@ -43,6 +47,11 @@ def write_html(report: Mapping[str, Any], path: Path) -> Path:
     sizes = tables["table10"]
     parts.append(_table(sizes["title"], sizes["columns"], sizes["rows"], {"This run": report["data"]}))
     parts.append("<h2>Calibration</h2>" + reliability(report["calibration"]["bins"]))
+    parts.append("<h2>Labels</h2>" + figures.small_curves(report["curves"], report["thresholds"]))
+    names = report["labels"]
+    title = "Of people with the label of the row, percent that were given the label of the column"
+    parts.append(figures.matrix(title, names, names, report["confusion"]))
+    parts.append("<h2>Views</h2>" + _views(report))
     source = html.escape(tables["source"])
     parts.append(f'<p class="note">Paper: <a href="{source}">{source}</a>.</p>')
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -50,6 +59,23 @@ def write_html(report: Mapping[str, Any], path: Path) -> Path:
     page = f'<!doctype html><html lang="en"><meta charset="utf-8">{title}<style>{STYLE}</style>'
     path.write_text(page + "".join(parts) + "</html>", encoding="utf-8")
     return path
+
+
+def _views(report: Mapping[str, Any]) -> str:
+    """Who had which view, what is left without it, attention, valence and arousal, single people."""
+    hidden, n = report["hidden_views"], report["result"]["n"]
+    columns = ["people without it", *(f"{key} with it hidden from all" for key in hidden["none"])]
+    rows = {view: [report["missing_views"].get(view, 0), *hidden[view].values()] for view in hidden if view != "none"}
+    parts = [_table(f"Views of {n:,} people", columns, rows, {"nothing hidden": [0, *hidden["none"].values()]})]
+    names = list(rows)
+    if report["attention"] is not None:
+        parts.append(figures.matrix("Attention of a view (row) to each, percent", names, names, report["attention"]))
+    if "vad_error" in report:
+        error = report["vad_error"]
+        parts.append(
+            _table("Mean absolute error on the scale 1 to 10", list(error), {}, {"This run": list(error.values())})
+        )
+    return "".join(parts) + "<h2>People</h2>" + figures.people(report["examples"])
 
 
 def _number(value: Any) -> str:

@@ -23,14 +23,20 @@ class ViewAttention(nn.Module):
         self.drop = nn.Dropout(dropout)
         self.norm = nn.LayerNorm(width)
 
-    def forward(self, views: Tensor, present: Tensor) -> Tensor:
-        """(b, v, width) and (b, v) of 0/1 -> (b, v, width)."""
+    def weights(self, views: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
+        """(b, heads, v, v) attention, rows summing to 1, and the values it mixes, (b, heads, v, width / heads)."""
         b, v, width = views.shape
         query, key, value = (
             part.reshape(b, v, self.heads, width // self.heads).transpose(1, 2) for part in self.qkv(views).chunk(3, -1)
         )
         scores = query @ key.transpose(2, 3) * (width // self.heads) ** -0.5
         weights = torch.softmax((scores + ((1 - present) * MASKED)[:, None, None, :]).float(), -1).to(value.dtype)
+        return weights, value
+
+    def forward(self, views: Tensor, present: Tensor) -> Tensor:
+        """(b, v, width) and (b, v) of 0/1 -> (b, v, width)."""
+        b, v, width = views.shape
+        weights, value = self.weights(views, present)
         mixed = (self.drop(weights) @ value).transpose(1, 2).reshape(b, v, width)
         return self.norm(views + self.out(mixed))
 
@@ -65,15 +71,23 @@ class FusionHead(nn.Module):
             logits (b, classes) and VAD (b, 3) in [-1, 1] or None.
         """
         seen = present.to(features.dtype)
-        mapped = torch.stack([layer(features[:, i]) for i, layer in enumerate(self.inputs)], 1)
-        mapped = self.drop(self.activation(mapped))
         keep = seen[:, :, None]
-        mapped = mapped * keep + self.missing * (1 - keep)
+        mapped = self._mapped(features, keep)
         if self.attention is not None:
             attended = self.attention(mapped, seen)
             mapped = attended * keep + self.missing * (1 - keep)
         flat = mapped.flatten(1)
         return self.classifier(flat), None if self.affect is None else torch.tanh(self.affect(flat))
+
+    def attention_weights(self, features: Tensor, present: Tensor) -> Tensor:
+        """(b, heads, v, v): what each view attends to. The head must have an attention."""
+        seen = present.to(features.dtype)
+        assert self.attention is not None
+        return self.attention.weights(self._mapped(features, seen[:, :, None]), seen)[0]
+
+    def _mapped(self, features: Tensor, keep: Tensor) -> Tensor:
+        mapped = torch.stack([layer(features[:, i]) for i, layer in enumerate(self.inputs)], 1)
+        return self.drop(self.activation(mapped)) * keep + self.missing * (1 - keep)
 
 
 def drop_views(present: Tensor, chance: float, generator: torch.Generator | None = None) -> Tensor:

@@ -163,9 +163,10 @@ def _report(recipe: MultiViewRecipe, records: Path, out: Path) -> Step:
     report, to = recipe.report, out / "report"
     words = ["evaluate", "multiview", "--records", str(records), "--cache", str(out / "features")]
     words += ["--model", str(out / "model"), "--out", str(to), "--split", report.split, "--ap-mode", report.ap_mode]
-    words += ["--rounds", str(report.rounds), *(["--ablations"] if report.ablations else [])]
-    inputs = (records, out / "model" / head_file.CARD)
-    return Step("report", tuple(words), inputs, (to / "report.html", to / "report.json"))
+    words += ["--rounds", str(report.rounds), "--images", str(recipe.images)]
+    words += ["--ablations"] if report.ablations else []
+    inputs, how = (records, out / "model" / head_file.CARD), _shards(recipe)
+    return Step("report", tuple(words), inputs, (to / "report.html", to / "report.json"), how)
 
 
 def _export(recipe: MultiViewRecipe, records: Path, out: Path) -> Step:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from functools import partial
 
@@ -69,6 +70,11 @@ def arguments(world, trained, *more):
     multiview.add_arguments(parser)
     given = ["--records", str(world.root / "records.jsonl"), "--cache", str(trained / "features")]
     return parser.parse_args([*given, "--model", str(trained / "model"), "--rounds", "20", *more])
+
+
+def probabilities_of(data, trained):
+    head, card = head_file.load(trained / "model")
+    return card.probabilities(predict(head, data.features)[0])
 
 
 def run_here(folder, job, items, name):
@@ -156,7 +162,25 @@ def test_report_is_the_librarys_numbers(world, trained, tmp_path, capsys):
         assert text in page
     assert "<td>This run</td><td>40</td><td>40</td><td>26</td>" in page
     assert "Data and splits: synthetic." in page
-    assert "http" not in page.replace("https://openreview.net", "")
+    hidden = report["hidden_views"]
+    assert hidden["none"]["mAP"] == pytest.approx(report["result"]["mAP"])
+    assert set(hidden) == {"none", "scene", "body", "face"}
+    for row in report["attention"]:
+        assert sum(row) == pytest.approx(1.0, abs=1e-4)  # everybody has every view here
+    for one in report["examples"]:
+        assert one["picture"]
+        assert set(one["evidence"]) == {"scene", "body", "face"}
+    seen = [label for label, count in report["positives"].items() if count]
+    assert list(report["curves"]) == seen
+    assert page.count('aria-label="precision over recall of') == len(seen)
+    assert page.count("data:image/jpeg;base64,") == len(report["examples"]) == 6
+    decided = np.array(report["confusion"])
+    recall = multilabel.precision_recall_f1(
+        multilabel.decide(probabilities_of(data, trained), np.array(list(report["thresholds"].values())), True),
+        data.truth,
+    )[1]
+    np.testing.assert_allclose(np.diag(decided), recall)
+    assert "http" not in re.sub('base64,[^"]*', "", page.replace("https://openreview.net", ""))
 
 
 def test_answers_in_words_are_measured(world, trained, monkeypatch):
