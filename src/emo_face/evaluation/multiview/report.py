@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ STYLE = (
     "body{font:15px system-ui;margin:2em auto;max-width:62em;color:#222}table{border-collapse:collapse;margin:1em 0}"
     "td,th{padding:.25em .8em;text-align:right;border-bottom:1px solid #ddd}"
     "td:first-child,th:first-child{text-align:left;white-space:nowrap}"
+    "table{display:block;overflow-x:auto}caption{white-space:nowrap}"
     ".grid{display:flex;flex-wrap:wrap;gap:1em}figure{margin:0;max-width:16em}figcaption{font-weight:600}"
     ".matrix{font-size:11px}.matrix td,.matrix th{padding:.15em .3em}"
     ".turned span{writing-mode:vertical-rl;transform:rotate(180deg)}"
@@ -70,8 +72,8 @@ def _views(report: Mapping[str, Any]) -> str:
     names = list(rows)
     if report["attention"] is not None:
         parts.append(figures.matrix("Attention of a view (row) to each, percent", names, names, report["attention"]))
-    if "vad_error" in report:
-        error = report["vad_error"]
+    if any(map(math.isfinite, report.get("vad_error", {}).values())):
+        error = {name: value for name, value in report["vad_error"].items() if math.isfinite(value)}
         parts.append(
             _table("Mean absolute error on the scale 1 to 10", list(error), {}, {"This run": list(error.values())})
         )
