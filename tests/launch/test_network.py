@@ -56,7 +56,7 @@ SCRIPT = f"LEASE = {LEASE}" + textwrap.dedent("""
     listener, log, last, *words = sys.argv[1:]
     plain = {k: v for k, v in os.environ.items() if not k.startswith("ROS_AUTOMATIC")}
     command = [sys.executable, "-m", "emo_face.cli.main", "up", *words]
-    up = subprocess.Popen(command, stdout=open(log, "w"), stderr=2, env=plain)
+    up = subprocess.Popen(command, stdout=open(log, "w"), stderr=subprocess.STDOUT, env=plain)
     run = [sys.executable, listener]
     elsewhere = ["nsenter", "-t", os.environ["OTHER"], "-n", "-i", "-m"]
     informed = plain | {"ROS_STATIC_PEERS": "10.9.0.1"}
