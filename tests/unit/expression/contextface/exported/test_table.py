@@ -33,8 +33,16 @@ TEXTS = (
 
 
 @pytest.mark.parametrize("family", ["llava", "smolvlm", "qwen2_5_vl"])
-def test_every_form_has_the_builder_s_ids(tmp_path, family):
+def test_every_form_has_the_builder_s_ids_and_the_processor_s_pixels(tmp_path, family):
     world = tiny(family)
+    if family == "qwen2_5_vl":
+        with pytest.raises(ModelError, match="does more than scale; export without --pictures"):
+            measured(world.eyes)
+    else:
+        picture = world.eyes.fitted(PICTURE)
+        got, wanted = measured(world.eyes).pixels(picture), world.eyes.tensors([picture])["pixel_values"].numpy()
+        assert got.shape == wanted.shape
+        np.testing.assert_allclose(got, wanted, atol=1e-5)
     eyes = world.eyes if family != "qwen2_5_vl" else None
     card = json.loads(write_card(tmp_path, world.builder, world.model.config, 64, eyes, "none").read_text())
     table = PromptTable(card, tokenizers.Tokenizer.from_file(str(tmp_path / "tokenizer.json")))
@@ -45,20 +53,6 @@ def test_every_form_has_the_builder_s_ids(tmp_path, family):
             quote, situation = form.texts(text, f"They said {text}")
             lead = branch_parts(context_kind(quote, situation, form.picture), words()[0])[0]
             assert table.ids(form, quote, situation) == world.builder.prompt(form.question(quote, situation), lead)
-
-
-@pytest.mark.parametrize("family", ["llava", "smolvlm"])
-def test_pictures_become_what_the_processor_makes(family):
-    eyes = tiny(family).eyes
-    picture = eyes.fitted(PICTURE)
-    got, wanted = measured(eyes).pixels(picture), eyes.tensors([picture])["pixel_values"].numpy()
-    assert got.shape == wanted.shape
-    np.testing.assert_allclose(got, wanted, atol=1e-5)
-
-
-def test_a_processor_that_does_more_is_refused():
-    with pytest.raises(ModelError, match="does more than scale; export without --pictures"):
-        measured(tiny("qwen2_5_vl").eyes)
 
 
 def test_the_arkit_graph_decodes_an_answer_s_face():
