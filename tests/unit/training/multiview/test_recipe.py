@@ -28,7 +28,7 @@ version: 1
 data: {{set: records, root: {root}/records.jsonl}}
 boxes: {{find: false}}
 corpus: {{tasks: [classification, pose], balance: false}}
-stage1: {{epochs: 2, batch_size: 4, learning_rate: 1.0e-3, save_every: 2, validate_every: 4}}
+stage1: {{epochs: 1, batch_size: 4, learning_rate: 1.0e-3, save_every: 2, validate_every: 4}}
 head: {{width: 16, vad: false}}
 stage2: {{epochs: 2, batch_size: 8}}
 report: {{rounds: 5, ablations: false}}
@@ -99,7 +99,7 @@ def test_a_changed_field_runs_what_depends_on_it(whole, world, base, tmp_path, c
     assert results(out)["stage1/best/encoder.safetensors"] == results(whole)["stage1/best/encoder.safetensors"]
     assert results(out)["model/head.safetensors"] != results(whole)["model/head.safetensors"]
     assert run(path, "--set", "stage1.epochs=3") == 2
-    assert "made with epochs=2, now 3" in capsys.readouterr().err
+    assert "made with epochs=1, now 3" in capsys.readouterr().err
 
 
 def _killable(path: str) -> None:
@@ -136,7 +136,7 @@ def progress(out: Path) -> tuple[str, ...]:
 
 
 def test_kills_lose_nothing(world, base, whole, tmp_path):
-    assert results(killed(world, base, tmp_path, 3)) == results(whole)
+    assert results(killed(world, base, tmp_path, 2)) == results(whole)
 
 
 @pytest.mark.slow
@@ -147,9 +147,9 @@ def test_twenty_kills_lose_nothing(world, base, whole, tmp_path):
 @pytest.mark.parametrize(
     ("old", "new", "text"),
     [
-        ("epochs: 2, batch_size: 4", "epochs: 2, batch: 4", r"tiny.yaml:5: stage1: unknown field 'batch'"),
-        ("epochs: 2, batch_size: 4", "epochs: two", r"tiny.yaml:5: stage1: epochs: expected int, got 'two'"),
-        ("epochs: 2, batch_size: 4", "epochs: 0", r"tiny.yaml:5: stage1: epochs: expected at least 1, got 0"),
+        ("epochs: 1, batch_size: 4", "epochs: 2, batch: 4", r"tiny.yaml:5: stage1: unknown field 'batch'"),
+        ("epochs: 1, batch_size: 4", "epochs: two", r"tiny.yaml:5: stage1: epochs: expected int, got 'two'"),
+        ("epochs: 1, batch_size: 4", "epochs: 0", r"tiny.yaml:5: stage1: epochs: expected at least 1, got 0"),
         ("boxes:", "box:", r"tiny.yaml:3: unknown section 'box'"),
         ("width: 16", "width: 18", r"tiny.yaml:6: head: width: expected a multiple of heads \(4\), got 18"),
         ("width: 16", "views: [scene]", r"tiny.yaml:6: head.views: follows from encoder.views; leave it out"),
