@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +29,15 @@ GOEMOTIONS_28_FOLDER = "goemotions_28"
 CALM = {"Neutral", "Curious to dive deeper"}
 """What Topical-Chat's writers choose for a line without emotion. Their other choices are about the topic as often as
 about the line ("I like the original trilogy": Surprised), so those lines are not used."""
+
+TOPICAL_CHAT_FEELINGS = {
+    "Angry": "Anger",
+    "Disgusted": "Disgust",
+    "Fearful": "Fear",
+    "Happy": "Happy",
+    "Sad": "Sad",
+    "Surprised": "Surprise",
+}
 
 NOT_NEUTRAL_INTENTS = {
     "oos",
@@ -96,23 +106,31 @@ def read_topical_chat(folder: Path) -> list[TextRow]:
     Raises:
         UserError: a file is missing or is not Topical-Chat's structure.
     """
-    neutral, seen = basic7().index("Neutral"), set()
-    rows = []
+    return _messages(folder, dict.fromkeys(CALM, "Neutral"))
+
+
+def read_topical_chat_feelings(folder: Path) -> list[TextRow]:
+    """The other lines, each with the feeling that its writer chose. Raises UserError as :func:`read_topical_chat`."""
+    return _messages(folder, TOPICAL_CHAT_FEELINGS)
+
+
+def _messages(folder: Path, label_of: Mapping[str, str]) -> list[TextRow]:
+    """Messages whose writer's choice is in ``label_of``, once each."""
+    rows: dict[str, TextRow] = {}
     for name in TOPICAL_CHAT_FILES:
         path = folder / name
         try:
             conversations = json.loads(path.read_text(encoding="utf-8"))
             turns = [turn for talk in conversations.values() for turn in talk["content"]]
-            calm = [str(turn["message"]).strip() for turn in turns if turn["sentiment"] in CALM]
+            chosen = [(str(turn["message"]).strip(), label_of.get(turn["sentiment"])) for turn in turns]
         except OSError:
             raise UserError(f"{path} not found: copy conversations/{name} of alexa/Topical-Chat there") from None
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise UserError(f"{path}: not a file of Topical-Chat's conversations: {error!r}") from None
-        for text in calm:
-            if text and text not in seen:
-                seen.add(text)
-                rows.append(TextRow(text, (neutral,), TOPICAL_CHAT, True))
-    return rows
+        for text, label in chosen:
+            if text and label is not None:
+                rows.setdefault(text, TextRow(text, (basic7().index(label),), TOPICAL_CHAT, True))
+    return list(rows.values())
 
 
 def read_commands(folder: Path, held_out: bool = False) -> list[TextRow]:

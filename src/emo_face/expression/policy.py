@@ -28,6 +28,7 @@ class Perspective(BaseModel):
     same: Strength
     answers: dict[str, dict[str, Strength]]
     on_speech: dict[str, Strength]
+    grave: tuple[str, ...] = ()
 
     def answer(self, seen: Mapping[str, float], spoken: bool) -> dict[str, float]:
         """Expression -> strength of the robot for expression -> strength of the person."""
@@ -55,7 +56,8 @@ def load_perspectives(facs: Facs, path: Path | None = None) -> dict[str, Perspec
             result[str(name)] = perspective = Perspective.model_validate(body)
         except ValidationError as error:
             raise ConfigError(f"{path}: perspectives.{name}.{explain(error)}") from None
-        used = [*perspective.answers, *perspective.on_speech, *(e for row in perspective.answers.values() for e in row)]
+        answers = (e for row in perspective.answers.values() for e in row)
+        used = [*perspective.answers, *perspective.on_speech, *perspective.grave, *answers]
         for expression in used:
             if expression not in facs.expressions:
                 known = f"expected one of {', '.join(facs.expressions)}"

@@ -17,7 +17,7 @@ from emo_face.expression.model import Context, ExpressionModel
 from emo_face.expression.policy import Camera, Perspective, eyes_of, load_perspectives
 from emo_face.expression.shown import shown_of
 from emo_face.expression.timed import Onset, lasting, timed
-from emo_face.expression.words import BASIC_OF, FINE, felt, strength_of, timing_of
+from emo_face.expression.words import BASIC_OF, FINE, felt, grave_news, strength_of, timing_of
 from emo_face.face.expressions.basis import Basis, FaceCode, open_basis
 from emo_face.face.expressions.facs import Facs, default_facs, load_facs
 
@@ -140,14 +140,19 @@ class PrototypeExpression(ExpressionModel):
         return answer
 
     def _words(self, feels: Emotion) -> dict[str, float] | None:
-        """What words say finer than the basic label, and how strongly; None if they do not speak for that label."""
+        """What words say finer than the basic label, and how strongly; None if they do not speak for that label.
+
+        Bad news said with a smile speak for themselves (``grave`` of the perspective): nobody smiles back at them.
+        """
         words, fine = feels.words, feels.fine_probabilities
-        if words is None or fine is None or feels.fine_label_set != FINE or not top_of(feels):
+        if words is None or fine is None or feels.fine_label_set != FINE or feels.label_set != "basic7":
             return None
-        label = label_set(FINE).labels[int(np.argmax(_usable(fine)))]
-        if feels.label_set != "basic7" or BASIC_OF.get(label) != top_of(feels):
-            return None
-        mixture = felt(self._facs, fine, feels.probabilities)
+        top, label = top_of(feels), label_set(FINE).labels[int(np.argmax(_usable(fine)))]
+        mixture: dict[str, float] = {}
+        if top == "Happy":
+            mixture = grave_news(self._facs, fine, self._answers.grave)
+        if top and not mixture and BASIC_OF.get(label) == top:
+            mixture = felt(self._facs, fine, feels.probabilities)
         return {name: strength_of(words.text, 0.0) * share for name, share in mixture.items()} or None
 
     def _face(self, mixture: Mapping[str, float], feels: Emotion | None, own: FloatArray | None) -> FloatArray:

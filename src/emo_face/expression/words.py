@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -37,6 +37,8 @@ BESIDE = 0.25
 USABLE_QUALITY = 0.3
 CALM = 0.5
 """P(Neutral) from which nothing moves, whatever the fine emotions say."""
+GRAVE_LEAST = 0.25
+"""P(any grave emotion) from which bad news said with a smile is answered as bad news."""
 HEDGES = re.compile(
     r"\b(a (bit|little)|slightly|kind of|kinda|sort of|somewhat|rather|not very|mildly)\b", re.IGNORECASE
 )
@@ -75,15 +77,33 @@ def felt(facs: Facs, emotions: FloatArray, probabilities: FloatArray) -> dict[st
         return {}
     p = np.nan_to_num(np.asarray(emotions, dtype=np.float64)).copy()
     p[fine.index("neutral")] = 0.0
-    shares: dict[str, float] = {}
     if p.max() >= LEAST:
-        for index in np.flatnonzero(p >= max(LEAST, BESIDE * p.max())):
-            for name, share in facs.mixture_of_label(fine[index]).items():
+        return _blend(facs, p)
+    top = int(np.argmax(said))
+    return {} if basics[top] == "Neutral" or said[top] <= 0 else {basics[top]: 1.0}
+
+
+def grave_news(facs: Facs, emotions: FloatArray, grave: Collection[str]) -> dict[str, float]:
+    """Expression -> share of the grave ones in what words say; empty unless the words are rather grave than glad.
+
+    Args:
+        emotions: (28,) as in :func:`felt`. grave: expressions of bad news (``perspectives.yaml``).
+    """
+    p = np.nan_to_num(np.asarray(emotions, dtype=np.float64))
+    labels = label_set(FINE).labels
+    bad = np.array([bool(grave) and set(facs.mixture_of_label(name)) <= set(grave) for name in labels])
+    glad = np.array([BASIC_OF.get(name) == "Happy" for name in labels])
+    any_bad, any_glad = (1.0 - np.prod(1.0 - np.clip(p[which], 0.0, 1.0)) for which in (bad, glad))
+    return _blend(facs, np.where(bad, p, 0.0)) if any_bad >= GRAVE_LEAST and any_bad > any_glad else {}
+
+
+def _blend(facs: Facs, p: FloatArray) -> dict[str, float]:
+    """Expression -> share, of the strongest of (28,) probabilities and those that show beside it."""
+    shares: dict[str, float] = {}
+    for index in np.flatnonzero(p >= BESIDE * p.max()):
+        if p[index] >= min(LEAST, p.max()):
+            for name, share in facs.mixture_of_label(label_set(FINE).labels[index]).items():
                 shares[name] = shares.get(name, 0.0) + share * float(p[index])
-    else:
-        top = int(np.argmax(said))
-        if basics[top] != "Neutral":
-            shares[basics[top]] = float(said[top])
     total = sum(shares.values())
     return {name: share / total for name, share in shares.items()} if total > 0 else {}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,11 @@ import pytest
 
 from emo_face.core.arkit import ARKIT_INDEX
 from emo_face.core.labels import basic7, label_set
+from emo_face.core.types import Box, Emotion, Face, Person, Speech
+from emo_face.expression.model import Context, Scene, SeenPerson
 from emo_face.expression.policy import load_perspectives
-from emo_face.expression.words import Manner, face_for, felt, keyframes, strength_of, timing_of
+from emo_face.expression.prototypes import PrototypeExpression, PrototypeSettings
+from emo_face.expression.words import Manner, face_for, felt, grave_news, keyframes, strength_of, timing_of
 from emo_face.face.expressions.basis import open_basis
 from emo_face.face.expressions.facs import default_facs
 from emo_face.perception.nano.text import TextReading, TextStudent
@@ -88,6 +92,43 @@ def test_a_listener_answers_instead_of_copying() -> None:
 @pytest.fixture(scope="module")
 def student() -> TextStudent:
     return TextStudent.from_store(open_store(extra=()))
+
+
+GRAVE = load_perspectives(FACS)["listener"].grave
+
+
+def test_only_words_that_are_rather_grave_than_glad_are_bad_news() -> None:
+    assert set(grave_news(FACS, reading(sadness=0.6, fear=0.3).emotions, GRAVE)) == {"Sad", "Fear"}
+    assert grave_news(FACS, reading(sadness=0.15, fear=0.1, disappointment=0.08).emotions, GRAVE)
+    for words in (reading(sadness=0.1), reading(sadness=0.4, joy=0.8), reading(annoyance=0.8), reading()):
+        assert grave_news(FACS, words.emotions, GRAVE) == {}
+    assert grave_news(FACS, reading(sadness=0.9).emotions, ()) == {}
+    assert grave_news(FACS, np.full(28, np.nan), GRAVE) == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "grave"),
+    [
+        ("My grandmother is in hospital.", True),
+        ("They found a tumour in my lung.", True),
+        ("My dog died last night.", True),
+        ("We won the match!", False),
+        ("My sister is in Paris.", False),
+    ],
+)
+def test_nobody_smiles_back_at_bad_news(student: TextStudent, text: str, grave: bool) -> None:
+    said = student.read(text)
+    smile = np.full(7, 0.02)
+    smile[basic7().index("Happy")] = 0.88
+    feels = Emotion("basic7", smile, smile > 0.5, 0.7, 0.3, quality=1.0)
+    feels = replace(feels, fine_label_set="goemotions28", fine_probabilities=said.emotions, words=Speech(text, 0.0))
+    box = Box(270.0, 190.0, 100.0, 100.0)
+    person = SeenPerson(Person("p", 0.9, face=Face(box, 0.9)), feels)
+    context = Context(0.0, Scene(0.0, 640, 480, (person,)), person, Speech(text, 0.0))
+    target = PrototypeExpression(PrototypeSettings(perspective="listener"), basis=open_basis()).express(context, 0.0)
+    assert target.shown.valence < 0.1 if grave else target.shown.valence > 0.15
+    mirror = PrototypeExpression(PrototypeSettings(perspective="mirror"), basis=open_basis()).express(context, 0.0)
+    assert mirror.shown.valence > 0.3
 
 
 def test_forty_pairs_with_one_basic_emotion_differ_as_was_said_before(student: TextStudent) -> None:

@@ -1,9 +1,11 @@
 """Post-hoc calibration of the speech student on validation outputs: one scale and a bias a label.
 
 Seven basics: a temperature (Guo et al., "On calibration of modern neural networks", ICML 2017, section 4.2) and class
-biases (vector scaling without its matrix, same section), fitted on dialogue with the shares of a conversation and, with
-half the weight, on comments. 28 labels: Platt scaling (Platt 1999) a label and the threshold with the best F1. Valence
-and arousal: least squares. Some dozen numbers against thousands of rows.
+biases (vector scaling without its matrix, same section), fitted twice: on comments as they are, and on dialogue with
+the shares of a conversation. What people write in a forum and what they say to each other have other shares of
+feelings, so no one set of biases is right for both; how much a line is like either is read from the line itself, by a
+logistic regression on the pooled vector, and mixes the two answers. 28 labels: Platt scaling (Platt 1999) a label and
+the threshold with the best F1. Valence and arousal: least squares.
 """
 
 from __future__ import annotations
@@ -24,9 +26,9 @@ from emo_face.evaluation.metrics.single_label import macro_f1
 
 NEUTRAL_SHARE = 0.5
 """Of what people say to each other; emotions keep their shares among themselves."""
-COMMENTS_WEIGHT = 0.5
 RIDGE = 0.02
-THRESHOLDS = np.round(np.arange(0.1, 0.61, 0.02), 2)
+REGISTER_RIDGE = 1e-3
+THRESHOLDS = np.round(np.arange(0.04, 0.61, 0.02), 2)
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ def as_conversation(truth: NDArray[np.integer], total: float = 1.0) -> NDArray[n
 
 
 def fit_seven(parts: Mapping[str, Part]) -> Scaling:
-    """Temperature and class biases by weighted log-loss, biases drawn towards 0."""
+    """Temperature and class biases by weighted log-loss, biases drawn towards 0; figures with the part's weights."""
     logits = np.concatenate([part.logits for part in parts.values()])
     truth = np.concatenate([part.truth for part in parts.values()])
     weight = np.concatenate([part.weight for part in parts.values()])
@@ -80,6 +82,30 @@ def fit_seven(parts: Mapping[str, Part]) -> Scaling:
         figures[f"{name}_macro_f1"] = round(macro_f1(part.truth, said), 4)
         figures[f"{name}_ece"] = round(ece(part.truth, said), 4)
     return Scaling(np.full(len(bias), scale), bias, {"temperature": round(1 / scale, 4), **figures})
+
+
+def fit_register(comments: FloatArray, talk: FloatArray) -> tuple[FloatArray, float]:
+    """Weights (d,) and bias of the log-odds that a pooled vector is of talk; ridge-penalised logistic regression.
+
+    Args:
+        comments, talk: (n, d) and (m, d) pooled vectors; both sides weigh the same.
+    """
+    rows = np.concatenate([comments, talk])
+    mean, deviation = rows.mean(0), np.maximum(rows.std(0), 1e-6)
+    rows = (rows - mean) / deviation
+    truth = np.r_[np.zeros(len(comments)), np.ones(len(talk))]
+    share = np.where(truth == 1, 0.5 / len(talk), 0.5 / len(comments))
+
+    def loss(x: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        score = rows @ x[:-1] + x[-1]
+        slope = share * (expit(score) - truth)
+        value = (share * np.logaddexp(0, np.where(truth == 1, -score, score))).sum()
+        penalty = REGISTER_RIDGE / 2 * (x[:-1] ** 2).sum()
+        return float(value + penalty), np.r_[rows.T @ slope + REGISTER_RIDGE * x[:-1], slope.sum()]
+
+    found = minimize(loss, np.zeros(rows.shape[1] + 1), jac=True, method="L-BFGS-B").x
+    weight = found[:-1] / deviation
+    return weight, float(found[-1] - weight @ mean)
 
 
 def fit_labels(logits: FloatArray, truth: FloatArray) -> Scaling:
@@ -116,6 +142,13 @@ def best_thresholds(probabilities: FloatArray, truth: FloatArray) -> NDArray[np.
             f1 = 2 * (said & real).sum(1) / np.maximum(said.sum(1) + real.sum(), 1)
             out[index] = float(THRESHOLDS[int(np.argmax(f1))])
     return out
+
+
+def fine_macro_f1(probabilities: FloatArray, truth: FloatArray, thresholds: NDArray[np.float64]) -> float:
+    """Mean F1 of k independent labels; ``truth`` (n, k) holds 0 and 1."""
+    active, real = probabilities >= thresholds, truth > 0
+    f1 = 2 * (active & real).sum(0) / np.maximum(active.sum(0) + real.sum(0), 1)
+    return float(f1.mean())
 
 
 def fit_affect(said: FloatArray, truth: FloatArray) -> Scaling:

@@ -10,38 +10,25 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
 from emo_face.core.errors import UserError
 from emo_face.core.labels import basic7, label_set
-from emo_face.core.numeric import softmax
 from emo_face.core.types import FloatArray
-from emo_face.datasets.text import GOEMOTIONS, text_folder
-from emo_face.evaluation.metrics.single_label import macro_f1
+from emo_face.datasets.text import text_folder
 from emo_face.perception.nano.text import VERSION
-from emo_face.perception.nano.wordpiece import WordPiece, clean
+from emo_face.perception.nano.wordpiece import WordPiece
 from emo_face.runtime.files import replacing, write_json
 from emo_face.training.text import language
-from emo_face.training.text.calibration import (
-    COMMENTS_WEIGHT,
-    Part,
-    Scaling,
-    as_conversation,
-    best_thresholds,
-    fit_affect,
-    fit_labels,
-    fit_seven,
-)
-from emo_face.training.text.examples import Sources, read_sources
+from emo_face.training.text.examples import read_sources
 from emo_face.training.text.model import CHECKPOINT, ENCODER_SOURCE, FINE, SEVEN, TextNet, encoder_folder, load_encoder
+from emo_face.training.text.validation import Calibration, Outputs, agreement, calibrate, figures, register_of
 
 MAX_BYTES = 30_000_000
 MAX_CHANGED = 0.05
@@ -49,7 +36,6 @@ MAX_CHANGED = 0.05
 MAX_F1_LOSS = 0.01
 """Largest macro-F1 that quantisation may cost on the validation rows of either corpus."""
 OPSET = 17
-CALM = "calm"
 
 
 class RowQuantisedEmbedding(nn.Module):
@@ -69,9 +55,14 @@ class RowQuantisedEmbedding(nn.Module):
 
 
 class ExportNet(nn.Module):
-    """The student as it ships: rows of equal length in, calibrated outputs ``head * scale + bias`` out."""
+    """The student as it ships: rows of equal length in, calibrated outputs ``head * scale + bias`` out.
 
-    def __init__(self, net: TextNet, max_length: int) -> None:
+    Args:
+        register: weights (width,) and bias of the log-odds that a line is talk and no comment; the seven have a scale
+            and a bias for each of the two, and the answers are mixed.
+    """
+
+    def __init__(self, net: TextNet, max_length: int, register: tuple[FloatArray, float]) -> None:
         super().__init__()
         embeddings: Any = net.encoder.embeddings
         self.words = RowQuantisedEmbedding(embeddings.word_embeddings.weight.detach())
@@ -80,14 +71,25 @@ class ExportNet(nn.Module):
         self.norm, self.layers, self.head = embeddings.LayerNorm, net.encoder.encoder.layer, net.head
         self.register_buffer("calibration_scale", torch.ones(net.head.out_features))
         self.register_buffer("calibration_bias", torch.zeros(net.head.out_features))
+        self.register_buffer("talk_scale", torch.ones(SEVEN))
+        self.register_buffer("talk_bias", torch.zeros(SEVEN))
+        self.register_buffer("register_weight", torch.from_numpy(register[0]).float())
+        self.register_buffer("register_bias", torch.tensor([register[1]]).float())
 
     def forward(self, ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Probabilities (n, 7), fine emotions (n, 28), valence and arousal (n, 2) of ids (n, t) without padding."""
         hidden = self.norm(self.words(ids) + self.get_buffer("positions")[: ids.shape[1]])
         for layer in self.layers:
             hidden = _layer(layer, hidden)
-        said = self.head(hidden.mean(1)) * self.get_buffer("calibration_scale") + self.get_buffer("calibration_bias")
-        return said[:, :SEVEN].softmax(-1), said[:, SEVEN : SEVEN + FINE].sigmoid(), said[:, SEVEN + FINE :]
+        pooled = hidden.mean(1)
+        raw = self.head(pooled)
+        said = raw * self.get_buffer("calibration_scale") + self.get_buffer("calibration_bias")
+        talk = (raw[:, :SEVEN] * self.get_buffer("talk_scale") + self.get_buffer("talk_bias")).softmax(-1)
+        like_talk = (pooled * self.get_buffer("register_weight")).sum(-1, keepdim=True) + self.get_buffer(
+            "register_bias"
+        )
+        seven = torch.lerp(said[:, :SEVEN].softmax(-1), talk, like_talk.sigmoid())
+        return seven, said[:, SEVEN : SEVEN + FINE].sigmoid(), said[:, SEVEN + FINE :]
 
 
 def _layer(layer: Any, hidden: torch.Tensor) -> torch.Tensor:
@@ -129,22 +131,27 @@ def export(run: Path, data: Path, target: Path, encoder: Path | None = None, thr
     sources, tokens = read_sources(data), WordPiece(vocabulary)
     with tempfile.TemporaryDirectory() as scratch:
         plain, small = Path(scratch, "plain.onnx"), Path(scratch, "small.onnx")
-        _to_onnx(ExportNet(net, config["max_length"]).eval(), plain)
+        register = register_of(net, tokens, sources, int(config["seed"]), config["max_length"])
+        _to_onnx(ExportNet(net, config["max_length"], register).eval(), plain)
         _quantise(plain, small)
-        exact, rough = (Outputs.of(path, tokens, sources, config["max_length"], threads) for path in (plain, small))
-        report = _agreement(exact, rough)
-        scaling, thresholds = _calibrate(rough, sources, report)
+        length = int(config["max_length"])
+        exact = Outputs.of(plain, tokens, sources, length, threads)
+        rough = Outputs.of(small, tokens, sources, length, threads, whole=True)
+        report = agreement(exact, rough)
+        calibration = calibrate(rough, sources)
         english = [*sources.quotable, *(text for pool in sources.drawn.values() for text in pool.texts)]
         detector = language.train(text_folder(data), english, int(config["seed"]))
         finished = Path(scratch, "finished.onnx")
         meta = {
             "vocabulary": "\n".join(vocabulary),
             "max_length": str(config["max_length"]),
-            "thresholds": json.dumps([round(float(t), 3) for t in thresholds]),
+            "thresholds": json.dumps([round(float(t), 3) for t in calibration.thresholds]),
             "language": detector.to_text(),
             "training": json.dumps({**config, "sources": sources.hashes}, sort_keys=True),
         }
-        _finish(small, finished, scaling, meta)
+        _finish(small, finished, calibration, meta)
+        report |= calibration.figures
+        report["validation"] = figures(Outputs.of(finished, tokens, sources, length, threads))
         _keep(finished, target, run, report)
     return target
 
@@ -162,80 +169,6 @@ def _keep(finished: Path, target: Path, run: Path, report: dict[str, Any]) -> No
         )
     with replacing(target, size) as scratch:
         shutil.copyfile(finished, scratch)
-
-
-@dataclass(frozen=True)
-class Outputs:
-    """Uncalibrated outputs of one file on the validation rows.
-
-    Attributes:
-        seven: corpus -> logits (n, 7) and truth (n,), calm lines among them. fine: (n, 28) logits. affect: (n, 2).
-    """
-
-    seven: dict[str, tuple[FloatArray, NDArray[np.int64]]]
-    fine: FloatArray
-    affect: FloatArray
-
-    @classmethod
-    def of(cls, path: Path, tokens: WordPiece, sources: Sources, max_length: int, threads: int) -> Outputs:
-        """Run the file over the validation rows, one at a time as at run time."""
-        from emo_face.runtime.engines.ort import OrtEngine
-
-        backend = OrtEngine(path, threads=threads)
-
-        def run(texts: Sequence[str], output: int) -> FloatArray:
-            ids = (np.asarray([tokens.encode(clean(text), max_length)], np.int64) for text in texts)
-            return np.concatenate([backend.run({"ids": row})[output] for row in ids]).astype(np.float64)
-
-        seven = {}
-        for name, rows in sources.splits.validation.items():
-            logits = np.log(np.maximum(run([row.text for row in rows], 0), 1e-12))
-            seven[name] = (logits, np.array([row.labels[0] for row in rows]))
-        calm = sources.calm_validation
-        if calm.texts:
-            seven[CALM] = (np.log(np.maximum(run(calm.texts, 0), 1e-12)), calm.seven.argmax(1))
-        said = np.clip(run(sources.fine_validation.texts, 1), 1e-9, 1 - 1e-9)
-        return cls(seven, np.log(said / (1 - said)), run(sources.affect_validation.texts, 2))
-
-
-def _agreement(exact: Outputs, rough: Outputs) -> dict[str, Any]:
-    """What quantisation changes on the validation rows."""
-    differ = [exact.seven[k][0].argmax(1) != rough.seven[k][0].argmax(1) for k in exact.seven]
-    losses = [_macro_f1(exact.seven[k]) - _macro_f1(rough.seven[k]) for k in _labelled(exact)]
-    return {"changed_by_quantisation": float(np.concatenate(differ).mean()), "macro_f1_loss": float(max(losses))}
-
-
-def _labelled(said: Outputs) -> list[str]:
-    """Corpora that have all seven labels."""
-    return [name for name in said.seven if name != CALM]
-
-
-def _macro_f1(part: tuple[FloatArray, NDArray[np.int64]]) -> float:
-    return macro_f1(part[1], softmax(part[0]))
-
-
-def _calibrate(said: Outputs, sources: Sources, report: dict[str, Any]) -> tuple[Scaling, NDArray[np.float64]]:
-    """Scale and bias of all 37 outputs, thresholds of the 28; figures go into ``report``."""
-    talk = [name for name in said.seven if name != GOEMOTIONS]
-    logits = np.concatenate([said.seven[name][0] for name in talk])
-    truth = np.concatenate([said.seven[name][1] for name in talk])
-    comments = said.seven[GOEMOTIONS]
-    seven = fit_seven(
-        {
-            "dialogue": Part(logits, truth, as_conversation(truth)),
-            "comments": Part(*comments, np.full(len(comments[1]), COMMENTS_WEIGHT / len(comments[1]))),
-        }
-    )
-    fine = fit_labels(said.fine, sources.fine_validation.fine)
-    probabilities = 1 / (1 + np.exp(-(said.fine * fine.scale + fine.bias)))
-    thresholds = best_thresholds(probabilities, sources.fine_validation.fine)
-    active, real = probabilities >= thresholds, sources.fine_validation.fine > 0
-    f1 = 2 * (active & real).sum(0) / np.maximum(active.sum(0) + real.sum(0), 1)
-    affect = fit_affect(said.affect, sources.affect_validation.affect.astype(np.float64))
-    report.update(**seven.figures, fine_macro_f1=round(float(f1.mean()), 4), **affect.figures)
-    scale = np.concatenate([part.scale for part in (seven, fine, affect)])
-    bias = np.concatenate([part.bias for part in (seven, fine, affect)])
-    return Scaling(scale, bias, {}), thresholds
 
 
 def _to_onnx(net: ExportNet, path: Path) -> None:
@@ -268,13 +201,18 @@ def _quantise(source: Path, target: Path) -> None:
     )
 
 
-def _finish(source: Path, target: Path, scaling: Scaling, meta: Mapping[str, str]) -> None:
+def _finish(source: Path, target: Path, calibration: Calibration, meta: Mapping[str, str]) -> None:
     """Write the calibration into the graph, and vocabulary, labels, detector and origin into its metadata."""
     import onnx
     from onnx import numpy_helper
 
     model = onnx.load(str(source))
-    values = {"calibration_scale": scaling.scale, "calibration_bias": scaling.bias}
+    values = {
+        "calibration_scale": calibration.scale,
+        "calibration_bias": calibration.bias,
+        "talk_scale": calibration.talk.scale,
+        "talk_bias": calibration.talk.bias,
+    }
     for tensor in model.graph.initializer:
         if tensor.name in values:
             value = np.asarray(values.pop(tensor.name), np.float32)

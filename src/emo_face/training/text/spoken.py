@@ -31,8 +31,8 @@ KINDS: dict[str, tuple[float, dict[str, float] | None]] = {
     "never_so": (0.04, None),
     "quoted": (0.12, {"Neutral": 0.95}),
     "quoted_felt": (0.06, None),
-    "ironic": (0.07, {"Anger": 0.7, "Sad": 0.2}),
-    "sincere": (0.03, {"Happy": 0.95}),
+    "ironic": (0.11, {"Anger": 0.7, "Sad": 0.2}),
+    "sincere": (0.05, {"Happy": 0.95}),
     "robot": (0.1, {"Neutral": 0.98}),
 }
 """Kind -> share of the lines, and the target (the rest is spread evenly); None: the feeling that was drawn."""

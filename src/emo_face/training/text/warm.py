@@ -6,6 +6,7 @@ upper layers and the new head learn for one epoch, a sixth of the time of a trai
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +28,34 @@ _MATRICES = (
 """Weights of a layer in the order in which its graph uses them."""
 
 
-def start_from(net: TextNet, path: Path) -> None:
-    """Copy encoder and heads of the student in ``path`` into ``net`` (same encoder).
+def start_from(net: TextNet, paths: Sequence[Path]) -> None:
+    """Give ``net`` the mean weights of the students in ``paths``; an output that only some have is theirs.
+
+    Students of one encoder that learned from one another lie in one valley of the loss, and the middle is better than
+    either end (Wortsman et al., "Model soups", ICML 2022).
 
     Raises:
-        UserError: the file is not a speech student of this encoder.
+        UserError: a file is not a speech student of this encoder.
     """
+    states = [_state(net, path) for path in paths]
+    outputs = max(len(state["head.bias"]) for state in states)
+    mean = {}
+    for name in states[0]:
+        parts = [state[name] for state in states]
+        if name.startswith("head."):
+            mean[name] = torch.stack(
+                [torch.stack([part[row] for part in parts if len(part) > row]).mean(0) for row in range(outputs)]
+            )
+        else:
+            mean[name] = torch.stack(parts).mean(0)
+    whole = net.state_dict()
+    for name in ("head.weight", "head.bias"):
+        mean[name] = torch.cat([mean[name], whole[name][outputs:]])
+    net.load_state_dict({**whole, **mean})
+
+
+def _state(net: TextNet, path: Path) -> dict[str, torch.Tensor]:
+    """Encoder and head of a student under the names of ``net.state_dict()``; the head has its own outputs only."""
     import onnx
     from onnx import numpy_helper
 
@@ -41,13 +64,15 @@ def start_from(net: TextNet, path: Path) -> None:
         stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
         used = [node.input[1] for node in graph.node if node.op_type == "MatMulInteger"]
         state = _encoder(net, stored, used)
-        head = net.head.weight.detach().clone(), net.head.bias.detach().clone()
-        weight = _whole(stored, used[-1]).T
-        rows = len(weight)
-        if rows not in (SEVEN, len(head[0])):
-            raise ValueError(f"a head of {rows} outputs")
-        head[0][:rows], head[1][:rows] = torch.from_numpy(weight), torch.from_numpy(stored["head.bias"].copy())
-        net.load_state_dict({**net.state_dict(), **state, "head.weight": head[0], "head.bias": head[1]})
+        weight = torch.from_numpy(np.ascontiguousarray(_whole(stored, used[-1]).T))
+        if len(weight) not in (SEVEN, len(net.head.bias)):
+            raise ValueError(f"a head of {len(weight)} outputs")
+        state |= {"head.weight": weight, "head.bias": torch.from_numpy(stored["head.bias"].copy())}
+        whole = net.state_dict()
+        for name, value in state.items():
+            if value.shape[-1:] != whole[name].shape[-1:] and name != "head.bias":
+                raise ValueError(f"{name} is {tuple(value.shape)} instead of {tuple(whole[name].shape)}")
+        return state
     except (OSError, KeyError, ValueError, IndexError, RuntimeError) as error:
         raise UserError(f"--start {path}: expected a nano_text.onnx of the same encoder: {error}") from None
 

@@ -145,7 +145,7 @@ def test_a_shipped_student_is_a_start(data: Path, encoder: Path, tmp_path: Path)
     shipped = tmp_path / "first/nano_text.onnx"
     loaded = load_encoder(encoder)
     net = TextNet(loaded.module, loaded.width)
-    start_from(net, shipped)
+    start_from(net, [shipped])
     from safetensors.torch import load_file
 
     trained = load_file(tmp_path / "first/text/text_student.safetensors")
