@@ -7,14 +7,16 @@ Each source s says a distribution p_s with a reliability r_s in [0, 1] (image qu
 
     log p = sum_s  r_s * e_s * h_s * log(p_s) / T_s  + constant,    e_s = 1 + (w_s - 1) * c_s,
     c_s = 1 - prod over other sources j of (1 - r_j * i_j),         i_j = 1 - entropy(p_j) / log n,
-    h_s = 1 - (1 - k_s) * p_s(Neutral) * a_s,    a_s = 1 - prod over j of (1 - r_j * i_j * (1 - p_j(Neutral))).
+    h_s = 1 - (1 - k_s) * p_s(Neutral) * a_s,               a_s = 1 - prod over j of (1 - r_j * f_j),
+    f_j = (the largest p_j of an emotion - 1/n) / (1 - 1/n), at least 0.
 
 T_s calibrates a source on its own. w_s is its learned weight in company: because c_s is how much the others really have
 to say, a source that is missing, stale, worthless (r = 0) or knows nothing (uniform) changes nothing at all.
 
 k_s is what a source's *silence* is worth against a feeling that another one reports: people who speak of their fear
 often keep a still face, and people who smile say ordinary things, so "neutral" is weaker evidence than an emotion. At
-k = 1 the pool is the ordinary one; a_s, how much feeling the others report, leaves neutral with neutral as it is.
+k = 1 the pool is the ordinary one; a_s, how much feeling the others report, leaves neutral with neutral as it is. Its
+f_j asks how plain the feeling is and not how little else there is: a smile of 0.8 is no half-feeling.
 """
 
 from __future__ import annotations
@@ -189,9 +191,10 @@ def pool_log(
         information = 1.0 + (np.exp(log_p) * log_p).sum(-1, keepdims=True) / math.log(n)
         calibrated[name] = log_p
         said[name] = min(reliability[name], 1.0) * np.clip(information, 0.0, 1.0)
-        calm = np.exp(log_p[..., neutral, None]) if neutral is not None else np.zeros_like(information)
-        felt[name] = said[name] * (1.0 - calm)
-        silent[name] = calm
+        q = np.exp(log_p)
+        silent[name] = q[..., neutral, None] if neutral is not None else np.zeros_like(information)
+        plain = np.where(np.arange(n) == neutral, 0.0, q).max(-1, keepdims=True)
+        felt[name] = min(reliability[name], 1.0) * np.clip((plain - 1 / n) / (1 - 1 / n), 0.0, 1.0)
     logits = np.zeros(n)
     for name, log_p in calibrated.items():
         source = parameters.source(name)

@@ -62,6 +62,32 @@ def test_group_photo(assets: Path, pipeline: PerceptionPipeline) -> None:
     assert model.calls == [6]  # one call for all people
 
 
+def test_a_hundred_people_at_once_have_a_name_and_an_emotion_each(assets: Path, pipeline: PerceptionPipeline) -> None:
+    pictures = [cv2.resize(cv2.imread(str(p)), (128, 128)) for p in sorted((assets / "images/london").glob("*.jpg"))]
+    rows = [np.hstack([pictures[(10 * row + k) % len(pictures)] for k in range(10)]) for row in range(10)]
+    crowd = np.vstack(rows)
+    for k in range(2):
+        result = pipeline.process(crowd, k / 30)
+    assert len({person.person_id for person in result.people}) == len(result.emotions) >= 95
+    model = pipeline.emotion
+    assert isinstance(model, Brightness)
+    assert model.calls == [len(result.people)]
+
+
+def test_faces_at_the_border_are_inside_or_left_out(assets: Path, pipeline: PerceptionPipeline) -> None:
+    portrait = cv2.resize(cv2.imread(str(assets / "images/london/001_smiling.jpg")), (360, 360))
+    for dx, dy in ((0, 180), (180, 0), (0, -180), (-180, 0), (150, 150)):
+        shifted = cv2.warpAffine(portrait, np.array([[1, 0, dx], [0, 1, dy]], np.float32), (360, 360))
+        pipeline.reset()
+        for k in range(2):
+            result = pipeline.process(shifted, k / 30)
+        for person in result.people:
+            assert person.face is None or person.face.box.width > 0
+        assert len(result.emotions) == len(result.people)
+        for emotion in result.emotions:
+            assert np.isfinite(emotion.probabilities).all()
+
+
 def test_without_models_haar_sees_a_person_with_a_body(assets: Path, tmp_path: Path) -> None:
     store = ModelStore(open_store([]).entries, tmp_path)
     pipeline, hashes = build_pipeline(store, Brightness())

@@ -94,12 +94,50 @@ def test_one_answer_whatever_the_company(student: TextStudent) -> None:
     assert student.probabilities([]).shape == (0, 7)
 
 
-def test_a_hundred_kilobytes_cost_no_more_than_a_paragraph(student: TextStudent) -> None:
+@pytest.mark.parametrize("size", [100_000, 1_000_000])
+def test_a_megabyte_costs_no_more_than_a_paragraph(student: TextStudent, size: int) -> None:
+    line = "I am furious with you! "
     started = time.process_time()
-    reading = student.read("I am furious with you! " * 4500)
+    reading = student.read(line * (size // len(line) + 1))
     assert time.process_time() - started < 0.2
     assert basic7().labels[int(reading.probabilities.argmax())] == "Anger"
-    assert student.read("x" * 100_000).probabilities.sum() == pytest.approx(1)
+    for rubbish in ("x" * size, "\n" * size, "😂" * (size // 4), "か" * (size // 3)):
+        assert student.read(rubbish).probabilities.sum() == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ("emoji", "labels"),
+    [
+        ("😂", {"Happy"}),
+        ("❤️❤️❤️", {"Happy"}),
+        ("🎉🥳", {"Happy"}),
+        ("😡🤬", {"Anger"}),
+        ("😱", {"Fear", "Surprise"}),
+        ("🤢🤮", {"Disgust"}),
+        ("👍🏽", {"Happy", "Neutral"}),
+        ("👨‍👩‍👧‍👦", {"Neutral", "Happy"}),
+    ],
+)
+def test_a_line_of_emoji_only_is_read(student: TextStudent, emoji: str, labels: set[str]) -> None:
+    reading = student.read(emoji)
+    assert reading.quality > 0.5
+    assert basic7().labels[int(reading.probabilities.argmax())] in labels
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "I am so happy Я очень рад today",
+        "ｉ ａｍ ｈａｐｐｙ 幸せ",
+        "شكرا thank you merci",
+        "h3ll0 w0rld ½ ²",
+        "a\u202eb\u0301\u0301\u0301",
+    ],
+)
+def test_mixed_scripts_are_never_surer_than_their_readable_share(student: TextStudent, text: str) -> None:
+    reading = student.read(text)
+    assert 0.0 <= reading.quality <= 1.0
+    assert reading.probabilities.max() <= UNIFORM + reading.quality * (1 - UNIFORM) + 1e-9
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
