@@ -31,6 +31,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-peers", action="store_true", help="skip the peers (half a minute of training)")
     parser.add_argument("--ferplus", type=Path, metavar="DIR", help="also judge the test faces of FER+ in DIR")
     parser.add_argument("--out", type=Path, metavar="DIR", help="write PNG and HTML reports here (needs matplotlib)")
+    parser.add_argument(
+        "--cards", type=Path, metavar="DIR", help="write the tables of the model cards in DIR (models/)"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON on stdout and nothing else")
 
 
@@ -40,6 +43,11 @@ def run(args: argparse.Namespace) -> int:
     result, predictions = evaluate(args.data, parts, not args.no_peers, args.ferplus)
     if args.out is not None:
         for path in report(result, predictions, args.out):
+            print(f"wrote {path}", file=sys.stderr)
+    if args.cards is not None:
+        from emo_face.evaluation.cards import write_cards
+
+        for path in write_cards(result, args.cards):
             print(f"wrote {path}", file=sys.stderr)
     if args.json:
         print(json.dumps(result, indent=2, allow_nan=False))
