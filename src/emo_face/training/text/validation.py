@@ -33,6 +33,8 @@ from emo_face.training.text.model import FINE, TextNet, pooled_of
 
 MESSAGES = "messages"
 """Typed conversation and commands, beside XED's subtitles the other half of dialogue."""
+CHECKED_ROWS = 1500
+"""Of each corpus, where quantisation is checked and the finished file is judged."""
 REGISTER_ROWS = 2000
 """Training lines of comments, and of talk, that tell the two apart."""
 
@@ -56,7 +58,7 @@ class Outputs:
         """Run the file over the validation rows, one at a time as at run time; XED's without its typing.
 
         Args:
-            whole: also the rows of the 28 labels and of valence and arousal; without, there are none of them.
+            whole: all rows, also those of the 28 labels and of valence and arousal; else the first of each corpus.
         """
         from emo_face.runtime.engines.ort import OrtEngine
 
@@ -73,9 +75,10 @@ class Outputs:
         messages = sources.message_validation
         if messages.texts:
             lines[MESSAGES] = (messages.texts, messages.seven.argmax(1).tolist())
-        seven = {
-            name: (np.log(np.maximum(run(texts, 0), 1e-12)), np.array(truth)) for name, (texts, truth) in lines.items()
-        }
+        seven = {}
+        for name, (texts, truth) in lines.items():
+            count = len(texts) if whole else CHECKED_ROWS
+            seven[name] = (np.log(np.maximum(run(texts[:count], 0), 1e-12)), np.array(truth[:count]))
         if not whole:
             return cls(seven, np.zeros((0, FINE)), np.zeros((0, 2)))
         said = np.clip(run(sources.fine_validation.texts, 1), 1e-9, 1 - 1e-9)
@@ -112,8 +115,9 @@ def register_of(
 
 def agreement(exact: Outputs, rough: Outputs) -> dict[str, Any]:
     """What quantisation changes on the validation rows."""
-    differ = [exact.seven[k][0].argmax(1) != rough.seven[k][0].argmax(1) for k in exact.seven]
-    losses = [_macro_f1(exact.seven[k]) - _macro_f1(rough.seven[k]) for k in exact.seven if k != MESSAGES]
+    same = {name: tuple(part[: len(exact.seven[name][1])] for part in rough.seven[name]) for name in exact.seven}
+    differ = [exact.seven[k][0].argmax(1) != same[k][0].argmax(1) for k in exact.seven]
+    losses = [_macro_f1(exact.seven[k]) - _macro_f1((same[k][0], same[k][1])) for k in exact.seven if k != MESSAGES]
     return {"changed_by_quantisation": float(np.concatenate(differ).mean()), "macro_f1_loss": float(max(losses))}
 
 
