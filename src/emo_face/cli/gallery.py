@@ -3,6 +3,7 @@
 emo-face gallery                                   # docs/gallery.png
 emo-face gallery --out out/human.png --theme human --cell 320
 emo-face gallery --words --theme human --out docs/gallery_words.png --cell 110
+emo-face gallery --words --theme human --shuffle 7 --out blind.png   # numbers; the names are in blind.key.json
 """
 
 from __future__ import annotations
@@ -25,6 +26,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="instead: what words are answered with, 28 emotions and a listener's answers",
     )
+    parser.add_argument(
+        "--shuffle", type=int, metavar="SEED", help="with --words: numbers instead of names, the key in OUT.key.json"
+    )
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
 
 
@@ -35,19 +39,26 @@ def run(args: argparse.Namespace) -> int:
     from emo_face.core.errors import UserError
     from emo_face.core.paths import share_dir
     from emo_face.face.pictures.facedata import load_face, theme_names
-    from emo_face.face.pictures.gallery import draw_expressions, draw_gallery, spoken_expressions
+    from emo_face.face.pictures.gallery import draw_expressions, draw_gallery, draw_shuffled, spoken_expressions
     from emo_face.face.rig.rig import load_rig
+    from emo_face.runtime.files import write_json
 
     if not 32 <= args.cell <= 1000:
         raise UserError(f"--cell {args.cell}: expected 32 to 1000 pixels")
     if args.out.suffix.lower() != ".png":
         raise UserError(f"--out {args.out}: expected a name that ends in .png")
+    if args.shuffle is not None and not args.words:
+        raise UserError("--shuffle: only together with --words")
     themes = args.theme or list(theme_names())
     files = args.rig or ([] if args.theme else sorted((share_dir() / "config" / "rigs").glob("*.yaml")))
     rigs = [load_rig(path) for path in files]
     for theme in themes:
         load_face(theme)  # complains before the work starts
-    if args.words:
+    names: list[str] = []
+    if args.words and args.shuffle is not None:
+        themes, rigs = themes[:1], []
+        picture, names = draw_shuffled(themes[0], spoken_expressions(), args.cell, args.shuffle)
+    elif args.words:
         themes, rigs = themes[:1], []
         picture = draw_expressions(themes[0], spoken_expressions(), args.cell)
     else:
@@ -55,6 +66,8 @@ def run(args: argparse.Namespace) -> int:
     args.out.parent.mkdir(parents=True, exist_ok=True)
     if not cv2.imwrite(str(args.out), picture, [cv2.IMWRITE_PNG_COMPRESSION, 9]):
         raise UserError(f"cannot write {args.out}")
+    if names:
+        write_json(args.out.with_suffix(".key.json"), dict(enumerate(names, 1)))
     height, width = picture.shape[:2]
     if args.json:
         print(

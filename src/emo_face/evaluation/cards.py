@@ -39,7 +39,7 @@ ROWS: dict[str, dict[str, str]] = {
         "commands_neutral": "commands not trained on, called Neutral",
         "lines_accuracy": "hand-made lines right",
         "foreign_right_or_refused": "lines in es, de, fr, it refused or right, of 20",
-        "ms_per_utterance": "ms an utterance, one core",
+        "ms_per_utterance": "CPU ms an utterance, one thread",
         "bytes": "bytes",
     },
     "fer": {
@@ -52,7 +52,7 @@ ROWS: dict[str, dict[str, str]] = {
         "ece": "calibration error (CMU, London, MAX)",
         "clip_phases": "clip, phases of the top emotion",
         "noise_top": "highest top probability on 400 non-faces",
-        "ms_batch8": "ms, batch of 8, one core",
+        "ms_batch8": "CPU ms, batch of 8, one thread",
         "bytes": "bytes",
     },
 }

@@ -1,8 +1,8 @@
 """Scores of the speech student on the held-out splits, beside TF-IDF + logistic regression peers.
 
 Keys of a model's figures: ``goemotions_macro_f1``, ``xed_macro_f1`` (lines as they stand in the corpus), ``ece`` (the
-worse of the two corpora), ``ms_per_utterance`` (median, one core, tokenising included), ``bytes``; then 95 % bootstrap
-intervals, accuracy, ECE and class F1 of each corpus, and two readings of XED's typing leak
+worse of the two corpora), ``ms_per_utterance`` (median CPU time of one thread, tokenising included), ``bytes``; then
+95 % bootstrap intervals, accuracy, ECE and class F1 of each corpus, and two readings of XED's typing leak
 (:mod:`emo_face.evaluation.text.leak`): ``xed_macro_f1_leak_removed``, the figure to believe, and
 ``xed_macro_f1_leak_used``, to compare with models that see spelling.
 """
@@ -218,10 +218,10 @@ def _predict(rows: Sequence[TextRow], source: str, predict: Predict) -> Predicti
 
 
 def _milliseconds(splits: TextSplits, predict: Predict) -> float:
-    """Median milliseconds of one utterance over the first test rows of GoEmotions, one call each."""
+    """Median CPU milliseconds of one utterance over the first test rows of GoEmotions, one call each."""
     spent = []
     for row in splits.test[GOEMOTIONS][:TIMED_UTTERANCES]:
-        start = time.perf_counter()
+        start = time.process_time()
         predict([row.text], GOEMOTIONS)
-        spent.append(time.perf_counter() - start)
+        spent.append(time.process_time() - start)
     return float(np.median(spent)) * 1000

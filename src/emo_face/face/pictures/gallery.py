@@ -84,6 +84,20 @@ def draw_expressions(
     return np.vstack(blocks)
 
 
+def draw_shuffled(theme: str, labels: Sequence[str], cell: int, seed: int) -> tuple[ImageArray, list[str]]:
+    """Every label once at full strength, shuffled, with numbers from 1 instead of names; and the names in that order.
+
+    For naming a face blind: look at the picture, write the names down, then read the key.
+    """
+    names = [labels[i] for i in np.random.default_rng(seed).permutation(len(labels))]
+    faces = [draw_cells(theme, cell, (1.0,), labels=[name]) for name in names]
+    for number, face in enumerate(faces, 1):
+        _write(face, str(number), (6, 18), 0.5, SOFT)
+    faces += [np.full_like(faces[0], PAPER)] * (-len(faces) % len(basic7()))
+    rows = [np.hstack(faces[start : start + len(basic7())]) for start in range(0, len(faces), len(basic7()))]
+    return np.vstack(rows), names
+
+
 def _block(
     title: str, cells: ImageArray, cell: int, intensities: Sequence[float], labels: Sequence[str] | None = None
 ) -> ImageArray:

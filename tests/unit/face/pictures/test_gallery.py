@@ -18,7 +18,7 @@ from emo_face.core.arkit import ARKIT_INDEX
 from emo_face.core.labels import basic7
 from emo_face.core.paths import share_dir
 from emo_face.face.pictures.facedata import theme_names
-from emo_face.face.pictures.gallery import INTENSITIES, draw_cells, draw_gallery, expression
+from emo_face.face.pictures.gallery import INTENSITIES, draw_cells, draw_gallery, expression, spoken_expressions
 from emo_face.face.rig.rig import load_rig
 
 REFERENCE = Path(__file__).resolve().parents[3] / "data" / "gallery_reference.png"
@@ -114,6 +114,18 @@ def test_rigs_are_drawn_below_the_themes() -> None:
 def test_command_refuses(arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["gallery", *arguments]) == 2
     assert says in capsys.readouterr().err
+
+
+def test_a_shuffled_sheet_has_numbers_and_its_key_beside_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sheet = tmp_path / "blind.png"
+    command = ["gallery", "--words", "--theme", "robot", "--cell", "40", "--out", str(sheet)]
+    assert main([*command, "--shuffle", "3"]) == 0
+    key = json.loads((tmp_path / "blind.key.json").read_text())
+    assert sorted(key.values()) == sorted(spoken_expressions())
+    assert list(key.values()) != spoken_expressions()
+    assert cv2.imread(str(sheet)).shape[1] == 7 * 40
+    assert main(["gallery", "--theme", "robot", "--shuffle", "3", "--out", str(sheet)]) == 2
+    assert "--words" in capsys.readouterr().err
 
 
 if __name__ == "__main__":
