@@ -37,8 +37,9 @@ BESIDE = 0.25
 USABLE_QUALITY = 0.3
 CALM = 0.5
 """P(Neutral) from which nothing moves, whatever the fine emotions say."""
-GRAVE_LEAST = 0.25
-"""P(any grave emotion) from which bad news said with a smile is answered as bad news."""
+GRAVE_LEAST = 0.15
+"""P(any grave emotion) from which bad news said with a smile is answered as bad news. Of validation lines it takes 62 %
+of XED's sad and fearful ones, 14 % of its neutral and 5 % of its happy ones, and 2 % of commands for bad news."""
 HEDGES = re.compile(
     r"\b(a (bit|little)|slightly|kind of|kinda|sort of|somewhat|rather|not very|mildly)\b", re.IGNORECASE
 )
