@@ -116,10 +116,12 @@ def pool(pairs: FusionPairs, parameters: FusionParameters) -> FloatArray:
 
 def fit(face: Source, speech: Source, start: FusionParameters, rng: np.random.Generator) -> FusionParameters:
     """Temperatures of each source alone, then weights of both together, by negative log-likelihood."""
-    sources = {
-        name: start.source(name).model_copy(update={"temperature": round(fit_temperature(s.truth, s.probabilities), 4)})
-        for name, s in (("face", face), ("speech", speech))
-    }
+    # The speech student is calibrated on strangers' talk: rows of its own corpora may cool it, never make it surer.
+    least = {"face": 0.0, "speech": 1.0}
+    sources = {}
+    for name, s in (("face", face), ("speech", speech)):
+        temperature = max(least[name], round(fit_temperature(s.truth, s.probabilities), 4))
+        sources[name] = start.source(name).model_copy(update={"temperature": temperature})
     pairs = make_pairs(face, speech, rng)
 
     def with_weights(x: NDArray[np.float64]) -> FusionParameters:

@@ -98,7 +98,8 @@ class Sources:
         fixed: rows of every epoch. drawn: source -> neutral rows of which some are drawn in every epoch.
         quotable: lines that a made line may quote. splits: GoEmotions' and XED's validation and test rows.
         fine_validation: dev rows of GoEmotions' 28 labels. affect_validation: dev rows of EmoBank.
-        message_validation: messages of all feelings and commands that are never drawn, for the calibration.
+        calm_validation: commands and calm messages that are never drawn. message_validation: messages with a feeling.
+            Both are for the calibration.
         hashes: file -> sha256.
     """
 
@@ -108,6 +109,7 @@ class Sources:
     splits: TextSplits
     fine_validation: Table
     affect_validation: Table
+    calm_validation: Table
     message_validation: Table
     hashes: dict[str, str]
 
@@ -210,7 +212,8 @@ def read_sources(data: Path, rare_copies: int = 1) -> Sources:
         splits=splits,
         fine_validation=table(dev_texts, fine=dev_fine),
         affect_validation=_affect([row for row in affect if row.split == "dev"]),
-        message_validation=join([table(checked, calm_targets(len(checked))), table(felt, _targets(feelings))]),
+        calm_validation=table(checked, calm_targets(len(checked))),
+        message_validation=table(felt, _targets(feelings)) if feelings else table([]),
         hashes=_hashes(folder),
     )
 

@@ -65,6 +65,8 @@ class TextTraining:
     """Lowest layers that do not learn; if any, the word embeddings do not either."""
     average: float = 0.998
     """Decay of the moving average of the weights, which is what the run gives."""
+    start_share: float = 0.5
+    """Of the start's weights in what a run that has one gives."""
     rare_copies: int = 4
     """How often a row with a rare fine emotion stands in an epoch."""
 
@@ -97,9 +99,10 @@ def train(
     base = load_encoder(encoder_folder(encoder))
     net, tokens = TextNet(base.module, base.width), WordPiece(base.vocabulary)
     if start:
-        from emo_face.training.text.warm import start_from
+        from emo_face.training.text.warm import mixed_with, start_from
 
-        start_from(net, start)
+        outputs = start_from(net, start)
+        began = {name: weight.detach().clone() for name, weight in net.state_dict().items()}
     out.mkdir(parents=True, exist_ok=True)
     write_json(out / "config.json", asdict(config))
     write_json(out / "sources.json", sources.hashes)
@@ -114,7 +117,10 @@ def train(
         history.append({"epoch": epoch, "loss": round(loss, 4), "seconds": seconds, **scores})
         write_json(out / "history.json", history)
     with average.applied():
-        save_file({key: value.contiguous() for key, value in net.state_dict().items()}, out / CHECKPOINT)
+        weights = dict(net.state_dict())
+        if start:
+            weights = mixed_with(weights, began, config.start_share, outputs)
+        save_file({key: value.contiguous() for key, value in weights.items()}, out / CHECKPOINT)
     return out / CHECKPOINT
 
 

@@ -24,6 +24,7 @@ from emo_face.training.text.calibration import (
     best_thresholds,
     fine_macro_f1,
     fit_affect,
+    fit_confidence,
     fit_labels,
     fit_register,
     fit_seven,
@@ -31,10 +32,12 @@ from emo_face.training.text.calibration import (
 from emo_face.training.text.examples import Sources
 from emo_face.training.text.model import FINE, TextNet, pooled_of
 
-MESSAGES = "messages"
-"""Typed conversation and commands, beside XED's subtitles the other half of dialogue."""
+CALM, MESSAGES = "calm", "messages"
+"""Lines without feeling (commands, messages called neutral) and messages with one."""
 CHECKED_ROWS = 1500
 """Of each corpus, where quantisation is checked and the finished file is judged."""
+TALK_SHARE = 0.9
+"""Of what a robot hears; the rest reads like comments, whoever says it."""
 REGISTER_ROWS = 2000
 """Training lines of comments, and of talk, that tell the two apart."""
 
@@ -72,9 +75,9 @@ class Outputs:
             name: ([retypeset(row.text) if name == XED else row.text for row in rows], [row.labels[0] for row in rows])
             for name, rows in sources.splits.validation.items()
         }
-        messages = sources.message_validation
-        if messages.texts:
-            lines[MESSAGES] = (messages.texts, messages.seven.argmax(1).tolist())
+        for name, part in ((CALM, sources.calm_validation), (MESSAGES, sources.message_validation)):
+            if part.texts:
+                lines[name] = (part.texts, part.seven.argmax(1).tolist())
         seven = {}
         for name, (texts, truth) in lines.items():
             count = len(texts) if whole else CHECKED_ROWS
@@ -110,14 +113,17 @@ def register_of(
     for pool in sources.drawn.values():
         talk += some(pool.texts, REGISTER_ROWS // 2 // len(sources.drawn))
     comments = some(by_source[GOEMOTIONS], REGISTER_ROWS)
-    return fit_register(*(pooled_of(net, tokens, texts, max_length) for texts in (comments, talk)))
+    weight, bias = fit_register(*(pooled_of(net, tokens, texts, max_length) for texts in (comments, talk)))
+    return weight, bias + float(np.log(TALK_SHARE / (1 - TALK_SHARE)))
 
 
 def agreement(exact: Outputs, rough: Outputs) -> dict[str, Any]:
     """What quantisation changes on the validation rows."""
-    same = {name: tuple(part[: len(exact.seven[name][1])] for part in rough.seven[name]) for name in exact.seven}
-    differ = [exact.seven[k][0].argmax(1) != same[k][0].argmax(1) for k in exact.seven]
-    losses = [_macro_f1(exact.seven[k]) - _macro_f1((same[k][0], same[k][1])) for k in exact.seven if k != MESSAGES]
+    same = {name: rough.seven[name][0][: len(truth)] for name, (_, truth) in exact.seven.items()}
+    differ = [exact.seven[name][0].argmax(1) != said.argmax(1) for name, said in same.items()]
+    losses = [
+        _macro_f1(exact.seven[name]) - _macro_f1((same[name], exact.seven[name][1])) for name in (GOEMOTIONS, XED)
+    ]
     return {"changed_by_quantisation": float(np.concatenate(differ).mean()), "macro_f1_loss": float(max(losses))}
 
 
@@ -137,23 +143,37 @@ def calibrate(said: Outputs, sources: Sources) -> Calibration:
     """Fit all of it on the uncalibrated outputs."""
     logits, truth = said.seven[GOEMOTIONS]
     comments = fit_seven({"comments": Part(logits, truth, np.full(len(truth), 1 / len(truth)))})
-    dialogue = {name: part for name, part in said.seven.items() if name != GOEMOTIONS}
-    talk = fit_seven(
-        {name: Part(*part, as_conversation(part[1], 1 / len(dialogue))) for name, part in dialogue.items()}
-    )
+    talk = _talk(said)
+    sure = float(talk.scale[0] / comments.scale[0])  # both as sure as strangers' talk allows
+    comments = Scaling(comments.scale * sure, comments.bias * sure, comments.figures)
     fine = fit_labels(said.fine, sources.fine_validation.fine)
     probabilities = 1 / (1 + np.exp(-(said.fine * fine.scale + fine.bias)))
     thresholds = best_thresholds(probabilities, sources.fine_validation.fine)
     affect = fit_affect(said.affect, sources.affect_validation.affect.astype(np.float64))
     found = {
-        "temperature_comments": comments.figures["temperature"],
-        "temperature_talk": talk.figures["temperature"],
+        "temperature": round(1 / float(talk.scale[0]), 4),
         "fine_macro_f1": round(fine_macro_f1(probabilities, sources.fine_validation.fine, thresholds), 4),
         **affect.figures,
     }
     parts = (comments, fine, affect)
     scale, bias = (np.concatenate([getattr(part, name) for part in parts]) for name in ("scale", "bias"))
     return Calibration(scale, bias, talk, thresholds, found)
+
+
+def _talk(said: Outputs) -> Scaling:
+    """Biases by XED and calm lines; how sure to be, by XED and strangers' messages.
+
+    What a message's writer felt is often about its topic: such labels say little about which feeling a line has, but
+    much about how far a student may be trusted that has learned from others.
+    """
+
+    def part(names: Sequence[str], total: float) -> Part:
+        rows = [said.seven[name] for name in names if name in said.seven]
+        truth = np.concatenate([truth for _, truth in rows])
+        return Part(np.concatenate([logits for logits, _ in rows]), truth, as_conversation(truth, total))
+
+    talk = fit_seven({"talk": part((XED, CALM), 1.0)})
+    return fit_confidence(talk, (part((XED,), 0.5), part((CALM, MESSAGES), 0.5)))
 
 
 def _macro_f1(part: tuple[FloatArray, NDArray[np.int64]]) -> float:

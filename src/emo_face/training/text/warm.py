@@ -6,7 +6,7 @@ upper layers and the new head learn for one epoch, a sixth of the time of a trai
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +28,10 @@ _MATRICES = (
 """Weights of a layer in the order in which its graph uses them."""
 
 
-def start_from(net: TextNet, paths: Sequence[Path]) -> None:
-    """Give ``net`` the mean weights of the students in ``paths``; an output that only some have is theirs.
+def start_from(net: TextNet, paths: Sequence[Path]) -> int:
+    """Give ``net`` the mean weights of the students in ``paths``; returns how many outputs they have, 7 or 37.
+
+    An output that only some have is theirs.
 
     Students of one encoder that learned from one another lie in one valley of the loss, and the middle is better than
     either end (Wortsman et al., "Model soups", ICML 2022).
@@ -52,6 +54,23 @@ def start_from(net: TextNet, paths: Sequence[Path]) -> None:
     for name in ("head.weight", "head.bias"):
         mean[name] = torch.cat([mean[name], whole[name][outputs:]])
     net.load_state_dict({**whole, **mean})
+    return outputs
+
+
+def mixed_with(
+    trained: Mapping[str, torch.Tensor], start: Mapping[str, torch.Tensor], share: float, outputs: int
+) -> dict[str, torch.Tensor]:
+    """Weights of which ``share`` is the start's, but for outputs that the start did not have.
+
+    Half of the way keeps what was good and takes most of what is new (Wortsman et al., "Robust fine-tuning of zero-shot
+    models", CVPR 2022).
+    """
+    mixed = {}
+    for name, value in trained.items():
+        mixed[name] = torch.lerp(value, start[name], share) if value.is_floating_point() else value
+        if name.startswith("head."):
+            mixed[name] = torch.cat([mixed[name][:outputs], value[outputs:]])
+    return mixed
 
 
 def _state(net: TextNet, path: Path) -> dict[str, torch.Tensor]:
