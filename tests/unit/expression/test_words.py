@@ -24,8 +24,8 @@ PAIRS = Path(__file__).parents[2] / "data" / "context_pairs.tsv"
 UNSEEN_PAIRS = PAIRS.with_name("context_pairs_unseen.tsv")
 FACS = default_facs()
 FINE = label_set("goemotions28")
-PAIRS_RIGHT = UNSEEN_PAIRS_RIGHT = 28
-"""Of 40; wanted are 32. The thresholds of the backend were set with the first forty in view, never with the others."""
+PAIRS_RIGHT, UNSEEN_PAIRS_RIGHT = 32, 36
+"""Of 40; the shipped student has 34 and 40. The backend's thresholds were set with the first forty in view only."""
 
 
 def reading(quality: float = 1.0, neutral: float = 0.0, arousal: float = 0.0, **emotions: float) -> TextReading:

@@ -65,7 +65,7 @@ class TextTraining:
     """Lowest layers that do not learn; if any, the word embeddings do not either."""
     average: float = 0.998
     """Decay of the moving average of the weights, which is what the run gives."""
-    start_share: float = 0.5
+    start_share: float = 0.25
     """Of the start's weights in what a run that has one gives."""
     rare_copies: int = 4
     """How often a row with a rare fine emotion stands in an epoch."""

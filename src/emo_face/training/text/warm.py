@@ -62,8 +62,8 @@ def mixed_with(
 ) -> dict[str, torch.Tensor]:
     """Weights of which ``share`` is the start's, but for outputs that the start did not have.
 
-    Half of the way keeps what was good and takes most of what is new (Wortsman et al., "Robust fine-tuning of zero-shot
-    models", CVPR 2022).
+    A share of the start keeps what was good and loses little of what is new (Wortsman et al., "Robust fine-tuning of
+    zero-shot models", CVPR 2022).
     """
     mixed = {}
     for name, value in trained.items():

@@ -237,9 +237,9 @@ def test_bars_on_the_whole_test_splits(assets: Path) -> None:
     pytest.importorskip("sklearn")
     result = evaluate_text(assets / "text")
     ours, peer = result["text"], result["peers"]["tfidf_words"]
-    assert ours["goemotions_macro_f1"] >= peer["goemotions_macro_f1"] + 0.02
+    assert ours["goemotions_macro_f1"] >= max(0.58, peer["goemotions_macro_f1"] + 0.015)
     assert ours["xed_macro_f1_leak_removed"] >= peer["xed_macro_f1_leak_removed"] + 0.04
-    assert ours["ece"] <= 0.1
-    assert ours["fine_macro_f1"] >= 0.36
+    assert ours["ece"] <= 0.12  # less sure than it might be of its own corpora: it is calibrated on strangers' talk
+    assert ours["fine_macro_f1"] >= 0.46
     assert ours["commands_neutral"] >= 0.9
     assert any("dialogue" in sentence for sentence in ours["skipped"])
