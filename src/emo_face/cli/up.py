@@ -120,7 +120,7 @@ def dashboard_beside(args: argparse.Namespace, log: IO[bytes] | None = None) -> 
         yield
     finally:
         if child is not None:
-            child.interrupt()
+            child.ask_to_end()
             child.end(5.0)
 
 

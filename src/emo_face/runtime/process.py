@@ -79,10 +79,10 @@ class Child:
         with contextlib.suppress(ProcessLookupError):
             self._process.kill()
 
-    def interrupt(self) -> None:
-        """Send SIGINT, the signal on which a ROS node shuts down cleanly."""
+    def ask_to_end(self) -> None:
+        """Send SIGTERM, on which our nodes shut down cleanly; SIGINT makes a Python that still starts a traceback."""
         with contextlib.suppress(ProcessLookupError):
-            self._process.send_signal(signal.SIGINT)
+            self._process.terminate()
 
     def end(self, patience: float = 5.0) -> int:
         """Wait ``patience`` seconds for the exit, then SIGTERM, then SIGKILL; returns the exit code."""

@@ -47,9 +47,9 @@ def wait_for(condition, seconds: float = 10.0) -> None:
         time.sleep(0.01)
 
 
-def test_a_child_ends_on_interrupt_and_its_code_is_told():
+def test_a_child_ends_when_asked_and_its_code_is_told():
     script = (
-        "import signal, sys, time\nsignal.signal(signal.SIGINT, lambda *_: sys.exit(7))\n"
+        "import signal, sys, time\nsignal.signal(signal.SIGTERM, lambda *_: sys.exit(7))\n"
         "print('up', flush=True)\ntime.sleep(60)"
     )
     read, write = os.pipe()
@@ -58,8 +58,20 @@ def test_a_child_ends_on_interrupt_and_its_code_is_told():
         assert out.readline() == b"up\n"
         assert child.exit_code() is None
         assert child.peak_rss_mb() > 1.0
-        child.interrupt()
+        child.ask_to_end()
         assert child.end() == 7
+
+
+def test_a_python_that_is_asked_while_it_starts_says_nothing():
+    read, write = os.pipe()
+    with os.fdopen(write, "wb") as log, os.fdopen(read, "rb") as out:
+        children = [Child([sys.executable, "-c", "import numpy, asyncio"], log=log) for _ in range(6)]
+        for number, child in enumerate(children):
+            time.sleep(0.01 * number)
+            child.ask_to_end()
+        assert {child.end() for child in children} <= {-signal.SIGTERM, 0}
+        log.close()
+        assert out.read() == b""
 
 
 def test_a_child_that_ignores_signals_is_killed():
@@ -71,7 +83,7 @@ def test_a_child_that_ignores_signals_is_killed():
     with os.fdopen(write, "wb") as log, os.fdopen(read, "rb") as out:
         child = Child([sys.executable, "-c", script], log=log)
         assert out.readline() == b"up\n"
-        child.interrupt()
+        child.ask_to_end()
         assert child.end(patience=0.1) == -signal.SIGKILL
 
 

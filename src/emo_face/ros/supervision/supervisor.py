@@ -182,10 +182,10 @@ class Supervisor:
         return [child for child in running if child.exit_code() is None]
 
     def stop(self) -> None:
-        """Interrupt and collect every process; each takes its nodes down by itself (the face eases to neutral)."""
+        """End and collect every process; each takes its nodes down by itself (the face eases to neutral)."""
         children = self._children()
         for child in reversed(children):
-            child.interrupt()
+            child.ask_to_end()
         deadline = time.monotonic() + END
         for child in children:
             child.end(max(0.1, deadline - time.monotonic()))

@@ -55,7 +55,7 @@ def test_what_was_asked_for_and_is_not_here_is_a_warning(request_: str, monkeypa
     (warning,) = engines.warnings
     assert f"not on {'CUDA' if request_ == 'cuda' else 'tensorrt'} as asked" in warning
     assert "built without CUDA" in warning
-    assert "emo_face[gpu]" in warning
+    assert "scripts/setup.sh gpu" in warning
 
 
 def test_auto_beside_an_idle_gpu_is_a_warning_that_names_the_missing_libraries(monkeypatch: pytest.MonkeyPatch) -> None:

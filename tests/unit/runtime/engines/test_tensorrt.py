@@ -146,7 +146,7 @@ def test_without_cuda_nothing_of_tensorrt_is_touched(monkeypatch, cache: EngineC
 
 def test_a_library_that_is_missing_is_named(one_world, monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "cuda.bindings.runtime", None)
-    with pytest.raises(EngineUnavailable, match=r"cuda-python is not installed: pip install 'emo_face\[tensorrt\]'"):
+    with pytest.raises(EngineUnavailable, match=r"cuda-python is not installed: scripts/setup.sh tensorrt"):
         tensorrt()
 
 
