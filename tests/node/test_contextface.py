@@ -15,7 +15,7 @@ pytest.importorskip("transformers")
 pytest.importorskip("peft")
 
 
-from emo_face_msgs.msg import EmotionScoresArray, FaceExpression
+from emo_face_msgs.msg import Consent, EmotionScoresArray, FaceExpression
 from emo_face_msgs.srv import AskContext, GenerateExpression
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header, String
@@ -128,3 +128,10 @@ def test_words_and_a_picture_become_an_expression_and_services_answer(graph: Any
     assert "person_id: 'p00009' is not in view; there are p00001" in nobody.message
     empty = graph.call(AskContext, "/expression/ask")
     assert not empty.success
+    gate = graph.talk(Consent, "perception/consent", qos.latched())
+    assert node._look() is not None
+    gate.publish(Consent(mode="ask", granted=False))
+    graph.until(lambda: not node._may_read)
+    shown.clear()
+    seen()
+    assert node._look() is None  # no picture without a yes

@@ -12,7 +12,7 @@ import pytest
 pytest.importorskip("rclpy")
 pytest.importorskip("emo_face_msgs", reason="needs the messages: run scripts/setup.sh")
 from diagnostic_msgs.msg import DiagnosticArray
-from emo_face_msgs.msg import EmotionScoresArray, FaceExpression
+from emo_face_msgs.msg import Consent, EmotionScoresArray, FaceExpression
 from emo_face_msgs.srv import GenerateExpression
 from rcl_interfaces.srv import SetParameters
 from rclpy.parameter import Parameter
@@ -83,6 +83,20 @@ def test_speech_changes_the_answer_of_a_listener(graph: Any, talking: Any) -> No
     out.publish(scores(graph.now(), "Sad"))
     spoken = np.array(graph.until(lambda: heard)[0].keyframes[0].coefficients)
     assert np.abs(spoken - silent).max() > 0.01
+
+
+def test_words_wait_for_consent(graph: Any, talking: Any) -> None:
+    node, _, said, _ = talking
+    gate = graph.talk(Consent, "perception/consent", qos.latched())
+    gate.publish(Consent(mode="ask", granted=False))
+    graph.until(lambda: not node._may_read)
+    said.publish(String(data="I hate this!"))
+    graph.until(lambda: node.health.counts().get("dropped.no_consent"))
+    assert "speech_in" not in node.health.counts()
+    gate.publish(Consent(mode="ask", granted=True))
+    graph.until(lambda: node._may_read)
+    said.publish(String(data="I hate this!"))
+    graph.until(lambda: node.health.counts().get("speech_in"))
 
 
 def test_perspective_changes_live_and_a_wrong_one_is_refused(graph: Any, talking: Any) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from emo_face_msgs.msg import EmotionScoresArray, FaceExpression
+from emo_face_msgs.msg import Consent, EmotionScoresArray, FaceExpression
 
 from emo_face.core.labels import top_of
 from emo_face.core.types import ExpressionTarget, ImageArray, Speech
@@ -55,10 +55,12 @@ class ExpressionNode(EmoNode):
         # ContextFace looks at the picture itself; only the newest is kept
         self._images = ImageInput(self, self._keep) if self.params["backend"] == "contextface" else None
         self._picture: Any = None
+        self._may_read = True  # until perception says that somebody has to agree first
         self._seen_now = Context(0.0)
         self._robot = RobotFacePublisher(self) if self.params["ros4hri.enabled"] else None
         self.subscription(EmotionScoresArray, "emotion/scores", self._on_scores, qos.reliable())
         self.subscription(speech_type(self.params["speech.type"]), "speech", self._on_speech, qos.reliable(10))
+        self.subscription(Consent, "perception/consent", self._on_consent, qos.latched())
         serve_generation(self, lambda: self._model)
         if self._images is not None:
             serve_context_questions(self, lambda: self._model, self._current_context)
@@ -106,8 +108,14 @@ class ExpressionNode(EmoNode):
             self._model.settings = replace(self._model.settings, **manners)  # type: ignore[attr-defined]
         self._limits, self._window.settings = limits, window
 
+    def _on_consent(self, msg: Consent) -> None:
+        """Perception holds its scores back itself; pictures and words that come here directly wait for the same yes."""
+        self._may_read = msg.mode != "ask" or msg.granted
+        if not self._may_read:
+            self._picture, self._forget = None, True
+
     def _keep(self, msg: Any) -> None:
-        self._picture = msg if self.running else None
+        self._picture = msg if self.running and self._may_read else None
 
     def _on_scores(self, msg: EmotionScoresArray) -> None:
         worker = self._worker
@@ -121,6 +129,9 @@ class ExpressionNode(EmoNode):
     def _on_speech(self, msg: Any) -> None:
         worker = self._worker
         if not self.running or worker is None:
+            return
+        if not self._may_read:
+            self.drop("no_consent", "speech not used: nobody has agreed to be read (perception/consent)")
             return
         try:
             speech = read_speech(msg, self.clock.now(), self._limits)
