@@ -8,8 +8,8 @@ from pathlib import Path
 
 from emo_face.perception.detect_face import FaceDetector, HaarFaceDetector, YuNetFaceDetector
 from emo_face.perception.detect_yolo import YoloPersonDetector, plan
+from emo_face.perception.detectors import centerface
 from emo_face.perception.detectors.cadence import AdaptiveCadence
-from emo_face.perception.detectors.centerface import CenterFaceDetector
 from emo_face.perception.emotion import EmotionModel
 from emo_face.perception.pipeline import PerceptionPipeline
 from emo_face.perception.track import PersonTracker
@@ -82,7 +82,8 @@ def build_detectors(
     if path := _file(store, settings.yunet, settings.yunet_path, hashes):
         faces = YuNetFaceDetector.load(path, engines, settings.face_imgsz, settings.face_confidence)
     elif settings.yunet != "off" and (path := _file(store, "centerface", "", hashes)):
-        faces = CenterFaceDetector.load(path, engines, settings.face_imgsz, settings.face_confidence)
+        size = min(settings.face_imgsz, centerface.SIZE)
+        faces = centerface.CenterFaceDetector.load(path, engines, size, settings.face_confidence)
     else:
         faces = HaarFaceDetector(settings.face_imgsz)
         if settings.yunet != "off":

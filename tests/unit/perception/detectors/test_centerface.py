@@ -98,6 +98,7 @@ def test_it_finds_what_yunet_finds(assets: Path) -> None:
     yunet = YuNetFaceDetector.load(assets / "face" / "face_detection_yunet_2023mar.onnx", size=640)
     rows = list(csv.DictReader((assets / "images" / "labels.csv").open()))
     wanted = hit = false = 0
+    apart: list[float] = []  # eyes, nose and mouth in the same order, in widths of the face
     for row in rows:
         if not row["file"].startswith(("emotion", "people")):
             continue
@@ -105,10 +106,10 @@ def test_it_finds_what_yunet_finds(assets: Path) -> None:
         truth, got = yunet.detect(frame), centre.detect(frame)
         matched = sum(any(iou(a.box, b.box) > 0.5 for b in got) for a in truth)
         wanted, hit, false = wanted + len(truth), hit + matched, false + len(got) - matched
-        for a in truth:
-            for b in got:
-                if iou(a.box, b.box) > 0.5:  # eyes, nose and mouth in the same order
-                    assert np.abs(a.landmarks - b.landmarks).max() < 0.25 * a.box.width
+        pairs = ((a, b) for a in truth for b in got if iou(a.box, b.box) > 0.5)
+        apart += [float(np.abs(a.landmarks - b.landmarks).max() / a.box.width) for a, b in pairs]
     assert wanted == 24
     assert hit >= 22
     assert false <= 1
+    assert np.median(apart) < 0.1
+    assert np.mean(np.array(apart) < 0.25) > 0.9  # a face in profile is hard for both
