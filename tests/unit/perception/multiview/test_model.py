@@ -289,7 +289,8 @@ def test_asking_about_a_person(world, tmp_path, capsys, frame):
     world.tokenizer.save_pretrained(tmp_path / "base")
     checkpoint.save_encoder(tmp_path / "best", vlm.encoder)
     picture = str(tmp_path / "i.png")
-    common = ["look", "--base", str(tmp_path / "base"), "--max-tokens", "5", "--ask"]
+    out = str(tmp_path / "drawn.png")
+    common = ["look", "--base", str(tmp_path / "base"), "--max-tokens", "5", "--out", out, "--ask"]
     boxes = ["--stage1", str(tmp_path / "best"), "--box", "10,20,60,90", "--face", "25,25,20,20", "--json"]
     capsys.readouterr()
     assert cli.main([*common, "What does the person feel?", picture, *boxes]) == 0
