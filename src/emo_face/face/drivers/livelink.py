@@ -18,17 +18,15 @@ Facts: Unreal Engine, AppleARKitLiveLinkSource (packet version 6, port 11111) an
 from __future__ import annotations
 
 import math
-import socket
 import struct
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from emo_face.core.arkit import ARKIT_52, ARKIT_INDEX
-from emo_face.core.errors import ConfigError
 from emo_face.core.types import Array
+from emo_face.face.drivers.udp import UdpSender
 
 VERSION, VALUES, PORT = 6, 61, 11111
 _EYE_RANGE = math.radians(30.0)
@@ -88,7 +86,7 @@ def values_of(arkit: ArrayLike) -> Array:
     return values
 
 
-class LiveLinkSender:
+class LiveLinkSender(UdpSender):
     """Send faces to one address.
 
     Args:
@@ -104,17 +102,8 @@ class LiveLinkSender:
     """
 
     def __init__(self, host: str = "127.0.0.1", port: int = PORT, subject: str = "emo_face", fps: int = 60) -> None:
-        if not 0 < port < 65536:
-            raise ConfigError(f"Live Link receiver {host}:{port}: expected a port from 1 to 65535")
-        try:
-            family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
-        except (OSError, OverflowError) as error:
-            raise ConfigError(f"Live Link receiver {host}:{port}: {error}") from None
-        self._address: Any = address  # its form depends on the address family
-        self._socket = socket.socket(family, socket.SOCK_DGRAM)
-        self._socket.setblocking(False)
+        super().__init__("Live Link receiver", host, port)
         self._subject, self._fps = subject, fps
-        self.dropped, self.error = 0, ""
 
     def send(self, arkit: ArrayLike, now: float) -> bool:
         """Send a face (52,) seen at ``now`` seconds; False (and counted) if the system would not take it."""
@@ -123,14 +112,4 @@ class LiveLinkSender:
         frame = LiveLinkFrame(
             "emo_face", self._subject, whole % 2**31, number - whole, (self._fps, 1), values_of(arkit)
         )
-        try:
-            self._socket.sendto(encode(frame), self._address)
-        except OSError as error:
-            self.dropped, self.error = self.dropped + 1, str(error)
-            return False
-        self.error = ""
-        return True
-
-    def close(self) -> None:
-        """Release the socket."""
-        self._socket.close()
+        return self._send([encode(frame)])

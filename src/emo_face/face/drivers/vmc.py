@@ -12,16 +12,14 @@ Specification", opensoundcontrol.stanford.edu: four-byte boundaries, big-endian,
 
 from __future__ import annotations
 
-import socket
 import struct
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from emo_face.core.arkit import ARKIT_52, ARKIT_INDEX
-from emo_face.core.errors import ConfigError
 from emo_face.core.types import FloatArray
+from emo_face.face.drivers.udp import UdpSender
 
 PORT = 39539
 LARGEST = 1400  # bytes of a datagram
@@ -84,7 +82,7 @@ def datagrams(arkit: ArrayLike, now: float) -> list[bytes]:
     return [bundle(some) for some in found]
 
 
-class VmcSender:
+class VmcSender(UdpSender):
     """Send faces to one address.
 
     Args:
@@ -98,28 +96,8 @@ class VmcSender:
     """
 
     def __init__(self, host: str = "127.0.0.1", port: int = PORT) -> None:
-        try:
-            if not 0 < port < 65536:
-                raise OverflowError("expected a port from 1 to 65535")
-            family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
-        except (OSError, OverflowError) as error:
-            raise ConfigError(f"VMC receiver {host}:{port}: {error}") from None
-        self._address: Any = address  # its form depends on the address family
-        self._socket = socket.socket(family, socket.SOCK_DGRAM)
-        self._socket.setblocking(False)
-        self.dropped, self.error = 0, ""
+        super().__init__("VMC receiver", host, port)
 
     def send(self, arkit: ArrayLike, now: float) -> bool:
         """Send a face (52,) seen at ``now`` seconds; False (and counted) if the system would not take it."""
-        try:
-            for data in datagrams(arkit, now):
-                self._socket.sendto(data, self._address)
-        except OSError as error:
-            self.dropped, self.error = self.dropped + 1, str(error)
-            return False
-        self.error = ""
-        return True
-
-    def close(self) -> None:
-        """Release the socket."""
-        self._socket.close()
+        return self._send(datagrams(arkit, now))
