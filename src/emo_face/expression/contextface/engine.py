@@ -121,14 +121,7 @@ class Engine:
         Raises:
             UserError: neither a question nor a quote.
         """
-        if not prompts.safe(question) and not prompts.safe(quote):
-            raise UserError("question: a question or a quote is needed, both are empty")
-        has = image is not None
-        pieces = (
-            prompts.chat_question(question, quote, has, box is not None)
-            if prompts.safe(question)
-            else prompts.situation_question(quote, has)
-        )
+        pieces = prompts.free_question(question, quote, image is not None, box is not None)
         picture = self.eyes.fitted(image, box) if image is not None else None
         source = talk.stream(self.model, self.builder, self.eyes, pieces, picture, max_new_tokens, stop)
         while True:

@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 import yaml
 
+from emo_face.core.errors import UserError
 from emo_face.core.paths import data_file
 from emo_face.core.types import Box, FloatArray
 
@@ -260,6 +261,15 @@ def vqa_question(question: str, image: bool = True) -> Pieces:
 def vqa_answer(answer: str) -> Pieces:
     """An answer of LLaVA-Instruct, as it is: it is learned, so nothing may be cut; still no special tokens."""
     return (Piece("slot", answer.strip()),)
+
+
+def free_question(question: str, quote: str, image: bool, boxed: bool) -> Pieces:
+    """What `~/ask` asks: the question, else for the situation behind the quote. Raises UserError if both are empty."""
+    if safe(question):
+        return chat_question(question, quote, image, boxed)
+    if not safe(quote):
+        raise UserError("question: a question or a quote is needed, both are empty")
+    return situation_question(quote, image)
 
 
 def chat_question(question: str, quote: str = "", image: bool = True, boxed: bool = True) -> Pieces:

@@ -82,14 +82,7 @@ class EndpointClient:
         max_new_tokens: int = 96,
     ) -> Iterator[str]:
         """A free answer, whole; without a question the situation behind the quote. Raises as :meth:`emotions`."""
-        if not prompts.safe(question) and not prompts.safe(quote):
-            raise UserError("question: a question or a quote is needed, both are empty")
-        seen = image is not None
-        pieces = (
-            prompts.chat_question(question, quote, seen, box is not None)
-            if prompts.safe(question)
-            else prompts.situation_question(quote, seen)
-        )
+        pieces = prompts.free_question(question, quote, image is not None, box is not None)
         text = prompts.plain([piece for piece in pieces if piece.kind != "image"])
         raw = self._post(self._body(text, image, box, max_new_tokens))
         try:
