@@ -15,14 +15,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import rclpy
 from rclpy.executors import ExternalShutdownException
 
-from emo_face.core.errors import UserError
 from emo_face.ros.images.local import LocalPictures
 from emo_face.ros.images.transport import use_profile
 from emo_face.ros.lifecycle import EmoNode
-from emo_face.ros.run import arguments, end, end_on_signals, init, spin, watching
+from emo_face.ros.run import arguments, end, end_on_signals, init, spin, to_the_end, watching
 from emo_face.ros.supervision.channel import NodeEnd
 from emo_face.ros.supervision.supervised import Supervised
 from emo_face.runtime.process import Parent
@@ -55,24 +53,16 @@ def run_together(parts: Sequence[Part]) -> int:
     use_profile(os.environ)
     parent, line = Parent.from_environment(os.environ), NodeEnd.inherited(os.environ)
     nodes: list[EmoNode] = []
-    code = 0
-    try:
+
+    def work() -> int:
         init([sys.argv[0], *parts[0].words])  # what holds for the whole process, such as the log level
         pictures = LocalPictures()
         for part in parts:
             nodes.append(_create(part, pictures))
         end_on_signals(nodes)
-        code = _Together(nodes, Supervised(nodes, line) if line is not None else None).run(parent)
-    except UserError as error:
-        print(f"emo_face: {error}", file=sys.stderr)
-        code = 2
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
-    finally:
-        for node in nodes:
-            end(node)
-        rclpy.try_shutdown()
-    return code
+        return _Together(nodes, Supervised(nodes, line) if line is not None else None).run(parent)
+
+    return to_the_end(nodes, work)
 
 
 def _create(part: Part, pictures: LocalPictures) -> EmoNode:

@@ -42,20 +42,29 @@ def run(create: Callable[[], EmoNode], args: Sequence[str] | None = None, remaps
     """
     use_profile(os.environ)
     parent, line = Parent.from_environment(os.environ), NodeEnd.inherited(os.environ)
-    node: EmoNode | None = None
+    nodes: list[EmoNode] = []
+
+    def work() -> int:
+        init(arguments(args, remaps))
+        nodes.append(create())
+        end_on_signals(nodes)
+        return spin(nodes[0], watching(nodes, parent, Supervised(nodes, line) if line is not None else None))
+
+    return to_the_end(nodes, work)
+
+
+def to_the_end(nodes: Sequence[EmoNode], work: Callable[[], int]) -> int:
+    """The exit code of ``work``, or 2 after a user's mistake, which is one line; ``nodes`` and ROS are ended."""
     code = 0
     try:
-        init(arguments(args, remaps))
-        node = create()
-        end_on_signals([node])
-        code = spin(node, watching([node], parent, Supervised([node], line) if line is not None else None))
+        code = work()
     except UserError as error:
         print(f"emo_face: {error}", file=sys.stderr)
         code = 2
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
     finally:
-        if node is not None:
+        for node in nodes:
             end(node)
         rclpy.try_shutdown()
     return code
