@@ -20,6 +20,22 @@ def _few(names: Iterable[str]) -> str:
     return ", ".join(first[:5]) + (", ..." if len(first) > 5 else "") if first else "none"
 
 
+def load_pretrained(kind: Any, folder: Path, name: str, dtype: Any) -> Any:
+    """A model of transformers' class ``kind`` from safetensors in ``folder``, never from the network, to be evaluated.
+
+    Raises:
+        ModelError: it does not load as a ``name``, or weights are missing or of another shape.
+    """
+    try:
+        model, info = kind.from_pretrained(
+            folder, dtype=dtype, output_loading_info=True, local_files_only=True, use_safetensors=True
+        )
+    except (OSError, ValueError, RuntimeError) as error:
+        raise ModelError(f"{folder}: does not load as {name}: {str(error).splitlines()[0]}") from None
+    check_loading_info(info, folder)
+    return model.eval()
+
+
 def check_loading_info(info: Mapping[str, Any], folder: Path, fix: str = "fetch the checkpoint again") -> None:
     """Check what transformers' ``from_pretrained(..., output_loading_info=True)`` says.
 

@@ -30,14 +30,7 @@ def load_base(path: str | Path, dtype: str = "float32") -> Any:
             f"{folder}: no config.json; put the files of Salesforce/instructblip-vicuna-7b there "
             f"(huggingface-cli download Salesforce/instructblip-vicuna-7b --local-dir {folder})"
         )
-    try:
-        model, info = InstructBlipForConditionalGeneration.from_pretrained(
-            folder, dtype=getattr(torch, dtype), output_loading_info=True, local_files_only=True, use_safetensors=True
-        )
-    except (OSError, ValueError, RuntimeError) as error:
-        raise ModelError(f"{folder}: does not load as InstructBLIP: {str(error).splitlines()[0]}") from None
-    weights.check_loading_info(info, folder)
-    return model.eval()
+    return weights.load_pretrained(InstructBlipForConditionalGeneration, folder, "InstructBLIP", getattr(torch, dtype))
 
 
 def own_state(encoder: Any) -> dict[str, Any]:

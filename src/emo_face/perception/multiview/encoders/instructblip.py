@@ -65,11 +65,9 @@ class MultiViewEncoder(nn.Module):
         Returns:
             view -> (k, queries, hidden) Q-Former outputs, for the views given.
         """
-        given = [view for view in self.config.views if view in images and images[view].shape[0] > 0]
+        given = views_given(images, self.config)
         if not given:
             return {}
-        for view in given:
-            check_pixels(images[view], self.config)
         pixels = torch.cat([images[view] for view in given])
         with torch.no_grad():  # frozen in both stages
             dtype = self.vision.embeddings.patch_embedding.weight.dtype
@@ -145,6 +143,14 @@ def check_base(base: Any, config: EncoderConfig) -> None:
             f"checkpoint: image_size is {size}, the encoder is configured for {config.image_size}; "
             "set image_size to the checkpoint's"
         )
+
+
+def views_given(images: Mapping[str, Tensor], config: EncoderConfig) -> list[str]:
+    """Views with at least one picture, in the configured order. Raises as :func:`check_pixels`."""
+    given = [view for view in config.views if view in images and images[view].shape[0] > 0]
+    for view in given:
+        check_pixels(images[view], config)
+    return given
 
 
 def check_pixels(pixels: Tensor, config: EncoderConfig) -> None:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from emo_face.core.errors import ModelError
 from emo_face.perception.multiview.config import EncoderConfig
-from emo_face.perception.multiview.encoders.instructblip import check_base, check_pixels
+from emo_face.perception.multiview.encoders.instructblip import check_base, views_given
 from emo_face.runtime import weights
 
 TARGETS = ["q_proj", "v_proj"]
@@ -50,11 +50,9 @@ class Siglip2Encoder(nn.Module):
 
     def forward(self, images: Mapping[str, Tensor], instructions: None = None) -> dict[str, Tensor]:
         """Encode all views in one pass: view -> (k, 3, size, size) to view -> (k, tokens, hidden), for k > 0."""
-        given = [view for view in self.config.views if view in images and images[view].shape[0] > 0]
+        given = views_given(images, self.config)
         if not given:
             return {}
-        for view in given:
-            check_pixels(images[view], self.config)
         pixels = torch.cat([images[view] for view in given])
         out = self.vision(pixel_values=pixels.to(self.vision.embeddings.patch_embedding.weight.dtype))
         seen = out.pooler_output[:, None] if self.config.pool == "cls_query" else out.last_hidden_state
@@ -100,14 +98,7 @@ def load(base: Path, dtype: str = "float32") -> Any:
     """
     from transformers import SiglipVisionModel
 
-    try:
-        model, info = SiglipVisionModel.from_pretrained(
-            base, dtype=getattr(torch, dtype), output_loading_info=True, local_files_only=True, use_safetensors=True
-        )
-    except (OSError, ValueError, RuntimeError) as error:
-        raise ModelError(f"{base}: does not load as SigLIP2: {str(error).splitlines()[0]}") from None
-    weights.check_loading_info(info, base)
-    return model.eval()
+    return weights.load_pretrained(SiglipVisionModel, base, "SigLIP2", getattr(torch, dtype))
 
 
 def build(base: Any, config: EncoderConfig) -> Siglip2Encoder:
