@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from emo_face.datasets.annotate import quality
 from emo_face.datasets.annotate.collect import Job, Outcome
@@ -16,6 +16,8 @@ from emo_face.datasets.annotate.schema import Context, Listening, parse_context,
 from emo_face.datasets.records import Record, write_jsonl
 from emo_face.expression.contextface.prompts import label_of
 from emo_face.runtime.files import write_json_lines
+
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True)
@@ -63,34 +65,45 @@ def _reject(flags: Mapping[str, list[str]], reject: Sequence[str]) -> None:
 
 def gather_listeners(records: Sequence[Record], outcomes: Sequence[Outcome[Listening]], provider: str) -> Annotated:
     """As :func:`gather`; a record whose listener was not made stays as it is, for its speaker."""
-    done: list[Record] = []
-    rows: list[dict[str, Any]] = []
-    counts = Counter[str]()
-    for record, outcome in zip(records, outcomes, strict=True):
-        found: dict[str, list[str]] = {}
-        if outcome.value is not None:
-            heard = outcome.value
-            record = replace(record, listener_situation=heard.situation, reaction=label_of(heard.reaction))
-            found = quality.listener_flags(heard)
-            counts.update(list(found))
-        done.append(record)
-        rows.append(provenance(outcome, provider, table()["listener"]["version"]) | {"flags": found})
-    return Annotated(done, rows, counts)
+
+    def use(record: Record, heard: Listening) -> tuple[Record, Mapping[str, list[str]]]:
+        made = replace(record, listener_situation=heard.situation, reaction=label_of(heard.reaction))
+        return made, quality.listener_flags(heard)
+
+    return _gathered(records, outcomes, provider, "listener", use, keep=True)
 
 
 def gather(records: Sequence[Record], outcomes: Sequence[Outcome[Context]], provider: str) -> Annotated:
     """Records and provenance out of outcomes, in the same order."""
+
+    def use(record: Record, context: Context) -> tuple[Record, Mapping[str, list[str]]]:
+        made = replace(record, situation=context.situation, quote=context.quote)
+        return made, quality.flags(context, record.labels[0])
+
+    return _gathered(records, outcomes, provider, "context", use, keep=False)
+
+
+def _gathered(
+    records: Sequence[Record],
+    outcomes: Sequence[Outcome[Answer]],
+    provider: str,
+    prompt: str,
+    use: Callable[[Record, Answer], tuple[Record, Mapping[str, list[str]]]],
+    keep: bool,
+) -> Annotated:
+    """``use`` makes a record and its flags of an answer; ``keep`` records without one as they are."""
     done: list[Record] = []
     rows: list[dict[str, Any]] = []
     counts = Counter[str]()
     for record, outcome in zip(records, outcomes, strict=True):
-        found: dict[str, list[str]] = {}
+        found: Mapping[str, list[str]] = {}
         if outcome.value is not None:
-            context = outcome.value
-            done.append(replace(record, situation=context.situation, quote=context.quote))
-            found = quality.flags(context, record.labels[0])
+            made, found = use(record, outcome.value)
+            done.append(made)
             counts.update(list(found))
-        rows.append(provenance(outcome, provider, table()["context"]["version"]) | {"flags": found})
+        elif keep:
+            done.append(record)
+        rows.append(provenance(outcome, provider, table()[prompt]["version"]) | {"flags": found})
     return Annotated(done, rows, counts)
 
 
