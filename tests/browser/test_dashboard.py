@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -12,19 +11,13 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from chromium import CHROMIUM, DRIVER, MARKS
 
 from emo_face.core.labels import basic7
 from emo_face.web.board import Allowed, Board, Status, parse, person_row
 from emo_face.web.server import FaceServer
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-DRIVER = shutil.which("chromedriver")
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(
-        not (CHROMIUM and DRIVER), reason="needs chromium and chromedriver (apt install chromium-driver)"
-    ),
-]
+pytestmark = MARKS
 WARNING = "no YuNet: faces come from OpenCV's Haar cascade. get it by `emo-face models pull yunet`"
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,19 +13,13 @@ import cv2
 import numpy as np
 import pytest
 from arkit_values import arkit_values as values
+from chromium import CHROMIUM, DRIVER, MARKS
 
 from emo_face.cli.main import main
 from emo_face.face.pictures.sketch import draw_face
 from emo_face.web.server import FaceServer
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-DRIVER = shutil.which("chromedriver")
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(
-        not (CHROMIUM and DRIVER), reason="needs chromium and chromedriver (apt install chromium-driver)"
-    ),
-]
+pytestmark = MARKS
 
 
 CANVAS = "return document.getElementById('face').toDataURL();"
