@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import time
 from pathlib import Path
 from types import TracebackType
@@ -13,9 +12,10 @@ from mcap.writer import CompressionType, Writer
 
 from emo_face.core.errors import UserError
 from emo_face.recording.definitions import schema_text, typestore
+from emo_face.runtime.files import sync
 
 CHUNK = 64 * 1024  # bytes lost at most when the process is killed, about a picture; the format's unit of reading
-SYNC_PERIOD = 2.0  # s lost at most when the power fails
+SYNC_PERIOD = 2.0  # s lost at most, besides a chunk, when the power fails
 
 
 class BagWriter:
@@ -44,6 +44,7 @@ class BagWriter:
             self._file = open(self.path, "xb")
             self._writer = Writer(self._file, chunk_size=CHUNK, compression=CompressionType.NONE)
             self._writer.start(profile="ros2", library="emo_face")
+            sync(self.path.parent)  # the names too: the new one, and the old one that was moved
         except OSError as error:
             raise UserError(f"{self.path} cannot be written: {error.strerror}; name another folder") from None
         return self
@@ -58,7 +59,7 @@ class BagWriter:
             now = time.monotonic()
             if now - self._synced > SYNC_PERIOD:
                 self._synced = now
-                os.fsync(self._file.fileno())
+                sync(self.path)
         except OSError as error:
             self.error = f"recording stopped: {self.path}: {error.strerror}"
 
@@ -76,6 +77,8 @@ class BagWriter:
         try:
             if not self.error:
                 self._writer.finish()
+                self._file.flush()
+                sync(self.path)
         except OSError as full:
             self.error = f"recording stopped: {self.path}: {full.strerror}"
         finally:

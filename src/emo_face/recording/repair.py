@@ -1,8 +1,11 @@
-"""MCAP files that were cut off: what of them is whole goes into a new file with its index and end."""
+"""MCAP files that were cut off or lost pages: what of them is whole goes into a new file with its index and end."""
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import struct
+import zlib
 from pathlib import Path
 
 from mcap.records import Channel, Message, Schema
@@ -14,24 +17,27 @@ from emo_face.core.errors import UserError
 log = logging.getLogger(__name__)
 
 MAGIC = b"\x89MCAP0\r\n"  # MCAP specification, "Magic": at the start and at the end
-SIZE = len(MAGIC)
+FOOTER = struct.Struct("<BQQQI8s")
+"""MCAP specification, "Footer (op=0x02)": opcode, length, start of the summary, of its offsets, CRC-32; magic."""
 
 
 def is_whole(path: Path) -> bool:
-    """Whether an MCAP file has its end. Raises UserError if it is none or cannot be read."""
+    """Whether an MCAP file has its end and a sound index. Raises UserError if it is none or cannot be read."""
     try:
         with path.open("rb") as file:
-            begins = file.read(SIZE) == MAGIC
-            file.seek(0, 2)
-            if file.tell() < 2 * SIZE:
+            if file.read(len(MAGIC)) != MAGIC:
+                raise UserError(f"{path} is not an MCAP file")
+            if file.seek(0, 2) < len(MAGIC) + FOOTER.size:
                 return False
-            file.seek(-SIZE, 2)
-            ends = file.read(SIZE) == MAGIC
+            file.seek(-FOOTER.size, 2)
+            opcode, length, start, _, crc, magic = FOOTER.unpack(file.read())
+            if (opcode, length, magic) != (2, 20, MAGIC):
+                return False
+            file.seek(min(start, file.tell()))
+            # it covers the summary and, of the footer, all but itself; 0: there is none
+            return not (start and crc) or zlib.crc32(file.read()[: -4 - len(MAGIC)]) == crc
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from None
-    if not begins:
-        raise UserError(f"{path} is not an MCAP file")
-    return ends
 
 
 def repair(path: Path, spare: Path) -> Path:
@@ -46,6 +52,8 @@ def repair(path: Path, spare: Path) -> Path:
                 count, why = _copy(path, Writer(file, compression=CompressionType.NONE))
         except OSError as error:
             log.debug("%s: %s", target, error)
+            with contextlib.suppress(OSError):  # half of it is in the way of a disk that is full
+                target.unlink()
             continue
         if not count:
             target.unlink()
@@ -62,7 +70,8 @@ def _copy(path: Path, writer: Writer) -> tuple[int, str]:
     channels: dict[int, int] = {}
     count, why = 0, "no end mark"
     with path.open("rb") as file:
-        records = StreamReader(file, record_size_limit=path.stat().st_size).records
+        # a power loss may leave zeros inside a chunk: its checksum tells
+        records = StreamReader(file, validate_crcs=True, record_size_limit=path.stat().st_size).records
         while True:
             try:
                 record = next(records, None)

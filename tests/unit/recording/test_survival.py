@@ -23,6 +23,7 @@ pytest.importorskip("emo_face_msgs", reason="run scripts/setup.sh")
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 from rosbags.typesys import get_types_from_msg
 
+from emo_face.recording import bag as bag_module
 from emo_face.recording.bag import BagWriter, describe
 from emo_face.recording.definitions import typestore
 from emo_face.recording.read import read_bag
@@ -76,6 +77,46 @@ def test_bytes_turned_over_are_no_crash(tmp_path):
         with contextlib.suppress(UserError):  # any other exception fails the test
             found = list(read_bag(path))
         assert len(found) <= 100
+
+
+def test_a_power_loss_keeps_what_was_synced_and_makes_nothing_up(tmp_path, monkeypatch):
+    """Pages behind the last sync reach the disk or not, in any order; the file may have its new length already."""
+    synced: list[tuple[Path, int]] = []
+    monkeypatch.setattr(bag_module, "SYNC_PERIOD", -1.0)
+    monkeypatch.setattr(bag_module, "sync", lambda path: synced.append((path, path.stat().st_size)))
+    whole = write(tmp_path / "whole.mcap", 300)
+    data, page = whole.read_bytes(), 4096
+    assert synced[0][0] == tmp_path, "the name comes first"
+    assert synced[-1] == (whole, len(data)), "and the end last"
+    rng = np.random.default_rng(4)
+    for case in range(12):
+        at, safe = rng.choice([(n, size) for n, (_, size) in enumerate(synced) if size > 150_000])
+        left = bytearray(data[: rng.integers(safe, len(data) + 1)])
+        for start in range(-(-safe // page) * page, len(left), page):
+            if rng.random() < 0.3:
+                left[start : start + page] = bytes(len(left[start : start + page]))
+        path = tmp_path / f"lost{case}.mcap"
+        path.write_bytes(left)
+        found = [message.data for _, _, message in read_bag(path)]
+        assert found == [f"{number} ".ljust(2000, "x") for number in range(len(found))]
+        assert len(found) >= at - 1 - 32  # a chunk holds 64 kB
+
+
+@pytest.mark.parametrize(("start", "end"), [(-900, -100), (-37, -8)], ids=["index", "footer"])
+def test_an_index_that_a_power_loss_took_is_made_again(tmp_path, start, end):
+    data = bytearray(write(tmp_path / "whole.mcap", 300).read_bytes())
+    data[start:end] = bytes(end - start)
+    (tmp_path / "lost.mcap").write_bytes(data)
+    assert numbers(tmp_path / "lost.mcap") == list(range(300))
+
+
+def test_a_repair_that_fills_the_disk_leaves_no_half_of_it(small_disk):
+    path = small_disk / "cut.mcap"
+    path.write_bytes(write(small_disk / "whole.mcap", 85).read_bytes()[:-3])
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))
+    with pytest.raises(UserError, match="no room to repair it"):
+        numbers(path)
+    assert not list(small_disk.glob("*.repaired.mcap"))
 
 
 KILLED = """
