@@ -17,6 +17,7 @@ from emo_face.core.paths import share_dir
 from emo_face.face.control.controller import FaceController
 from emo_face.face.drivers import StopReport, StopState, open_driver
 from emo_face.face.drivers.mock import MockDriver
+from emo_face.face.drivers.wire import Line
 from emo_face.face.motion.motion import FaceMotion
 from emo_face.face.rig import load_rig
 from emo_face.face.safety import GateState
@@ -24,6 +25,7 @@ from emo_face.face.safety import GateState
 pytest.importorskip("serial", reason="needs pyserial: scripts/setup.sh feetech")
 
 DT = 0.01
+STS_TORQUE, X_TORQUE = 40, 64  # registers of the makers
 
 
 class Head:
@@ -222,6 +224,75 @@ def test_a_process_that_starts_with_a_latched_stop_moves_nothing(head: Head) -> 
     assert head.control.enable(True)
     head.run(10)
     assert head.on == len(head.rig.names)
+
+
+def test_a_servo_that_switches_itself_on_again_is_switched_off_again(head: Head) -> None:
+    assert head.control.estop().success
+    for _ in range(3):
+        head.bus.servos[head.rig.ids[3]].table[STS_TORQUE if isinstance(head.bus, FeetechBus) else X_TORQUE] = 1
+        assert sum(head.bus.torques()) == 1
+        head.until(lambda: not sum(head.bus.torques()))
+    head.until(lambda: head.control.stop_report == StopReport(StopState.STOPPED))
+
+
+def test_a_port_that_goes_between_opening_and_the_first_packet(head: Head, monkeypatch: pytest.MonkeyPatch) -> None:
+    head.driver.close()
+    gone = [OSError(5, "Input/output error")] * 4
+    send = Line.send
+
+    def vanishing(line: Line, *args: Any) -> None:
+        if gone:
+            line._serial.close()
+            gone.pop()
+        send(line, *args)
+
+    monkeypatch.setattr(Line, "send", vanishing)
+    report = head.control.estop()
+    assert report.state is StopState.NOT_OFF
+    assert "is it unplugged?" in report.detail
+    head.until(lambda: head.control.stop_report == StopReport(StopState.STOPPED))
+    assert head.on == 0
+
+
+def test_a_press_does_not_interrupt_the_stop_that_is_under_way(head: Head, monkeypatch: pytest.MonkeyPatch) -> None:
+    ask = head.driver._chain.ask
+
+    def pressed_meanwhile(*args: Any) -> Any:
+        head.driver.interrupt()
+        return ask(*args)
+
+    monkeypatch.setattr(head.driver._chain, "ask", pressed_meanwhile)
+    assert head.driver.estop() == StopReport(StopState.STOPPED)
+
+
+def test_fifty_presses_at_once_are_all_told_the_truth(head: Head) -> None:
+    reports: list[StopReport] = []
+    with head.looping():
+        presses = [threading.Thread(target=lambda: reports.append(head.control.estop(30.0))) for _ in range(50)]
+        for press in presses:
+            press.start()
+        for press in presses:
+            press.join()
+    assert reports == [StopReport(StopState.STOPPED)] * 50
+    assert head.on == 0
+
+
+def test_a_port_that_is_not_there_is_not_asked_in_a_circle(head: Head, monkeypatch: pytest.MonkeyPatch) -> None:
+    head.bus.close()
+    opened: list[int] = []
+    head.driver.close()
+    monkeypatch.setattr("emo_face.face.drivers.serial_bus.Line", lambda *_: opened.append(1) or Line(*_))
+    assert head.driver.estop(patience=30.0).state is StopState.NOT_OFF
+    assert len(opened) == 2
+
+
+def test_a_release_before_the_stop_came_through_leaves_a_bus_that_works(head: Head) -> None:
+    head.control._estop, head.control._wanted = True, False  # pressed; its attempt waits for the bus
+    head.driver.interrupt()
+    assert head.control.clear_estop()
+    assert head.on == 0
+    assert head.control.enable(True)
+    head.until(lambda: sum(head.bus.torques()) == len(head.rig.names))
 
 
 def test_a_release_of_nothing_changes_nothing(head: Head) -> None:

@@ -19,6 +19,8 @@ from std_srvs.srv import SetBool
 
 from emo_face.bench.emulated.servo_bus import FeetechBus
 from emo_face.core.paths import share_dir
+from emo_face.face.control.latch import state_file
+from emo_face.nodes import face_driver
 from emo_face.nodes.face_driver import FaceDriverNode
 
 ESTOP, ENABLE = "/face_driver/estop", "/face_driver/enable"
@@ -164,6 +166,82 @@ def test_a_stop_works_before_configure_and_after_cleanup(graph: Any, bus: Bus) -
     assert not answer.success
     assert "NOT off: cut the power (brow_left, " in answer.message
     bus.line.plug()
+
+
+def test_a_stop_in_the_middle_of_a_release_wins(graph: Any, bus: Bus) -> None:
+    face = start(graph, bus)
+    graph.until(lambda: bus.on == 12)
+    assert graph.call(SetBool, ESTOP, data=True).success
+    control = face.node.face.control
+    clear = control.clear_estop
+
+    def pressed_meanwhile() -> bool:
+        control.clear_estop = clear
+        cleared = bool(clear())
+        assert face.node._on_command({"type": "estop"})["success"], "on a page"
+        return cleared
+
+    control.clear_estop = pressed_meanwhile
+    answer = graph.call(SetBool, ESTOP, data=False)
+    assert (answer.success, answer.message) == (False, "not released: the stop was pressed again meanwhile")
+    assert control.stopped
+    assert face.node.face.player.stopped
+    assert not graph.call(SetBool, ENABLE, data=True).success
+    crash(graph, face)
+    start(graph, bus).complaint("emergency stop: stopped")
+    assert bus.on == 0
+
+
+def test_a_stop_while_the_driver_is_configured_is_not_forgotten(
+    graph: Any, bus: Bus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even where its memory cannot be written."""
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file"))
+    for servo in bus.line.servos.values():
+        servo.table[40] = 1
+    node = graph.start(FaceDriverNode, screen__enabled=False, rig=str(bus.rig))
+    made = face_driver.ConfiguredFace
+
+    def pressed_meanwhile(*args: Any) -> Any:
+        face = made(*args)
+        assert node.emergency_stop().success
+        return face
+
+    monkeypatch.setattr(face_driver, "ConfiguredFace", pressed_meanwhile)
+    graph.up(node)
+    graph.until(lambda: node.face.control.health.connected)
+    assert str(node.stop_report) == "stopped"
+    assert not graph.call(SetBool, ENABLE, data=True).success
+    assert bus.on == 0
+
+
+def test_a_stop_that_is_not_confirmed_goes_on_after_cleanup(graph: Any, bus: Bus) -> None:
+    node = start(graph, bus).node
+    graph.until(lambda: bus.on == 12)
+    bus.line.close()
+    assert not graph.call(SetBool, ESTOP, data=True).success
+    node.trigger_deactivate()
+    node.trigger_cleanup()
+    assert "NOT off: cut the power" in str(node.stop_report)
+    assert bus.on == 12
+    bus.line.plug()
+    graph.until(lambda: bus.on == 0 and str(node.stop_report) == "stopped")
+    assert node.release_stop() == (True, "released; nothing moves until ~/enable")
+    assert node.stop_report is None
+
+
+def test_a_memory_that_cannot_be_read_keeps_the_motors_off_whatever_is_set(
+    graph: Any, bus: Bus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    place = state_file("/face_driver", bus.rig)
+    place.parent.mkdir(parents=True)
+    place.write_text("\0" * 60, encoding="utf-8")  # as a power loss leaves files: nobody knows what it said
+    start(graph, bus, resume_after_crash=True).complaint("motors stay off until ~/enable: ")
+    assert bus.on == 0
+    assert graph.call(SetBool, ENABLE, data=True).success
+    graph.until(lambda: bus.on == 12)
 
 
 @pytest.mark.parametrize(

@@ -44,9 +44,9 @@ class FaceDriverNode(FaceNode):
 
     def configure(self) -> None:
         """Load the basis, make the face and open the page."""
-        self.close_bare()
         name = self.get_fully_qualified_name()
-        self.face = face = ConfiguredFace(self.params, name, self.topics, self._tick, self._on_command)
+        face = ConfiguredFace(self.params, name, self.topics, self._tick, self._on_command)
+        self.take(face)
         if face.control is not None:
             self.health.fact("rig", face.control.rig.name)
         if face.screen is not None:
@@ -67,11 +67,13 @@ class FaceDriverNode(FaceNode):
         self._targets.stop()
 
     def cleanup(self) -> None:
-        """Close the page and the bus."""
-        face, self.face = self.face, None
-        if face is not None:
-            face.close()
-        self.close_bare()
+        """Close the page and the bus; a stop that is latched goes on without a face."""
+        face = self.take(None)
+        if face is None:
+            return
+        face.close()
+        if face.control is not None and face.control.stopped and not self.ending:
+            self.emergency_stop()
 
     def clock_jumped(self) -> None:
         """Take the next target whatever its stamp; the loop itself runs on the steady clock."""
@@ -107,7 +109,8 @@ class FaceDriverNode(FaceNode):
             report = self.emergency_stop()
             return {"type": "stop", "success": report.success, "message": str(report)}
         if command["type"] == "clear_estop":
-            return {"type": "stop", "success": True, "message": self.release_stop()}
+            released, message = self.release_stop()
+            return {"type": "stop", "success": released, "message": message}
         face = self.face
         if not self.running or face is None:
             return "the face driver is not active"

@@ -34,6 +34,11 @@ class TransitionsNode(LifecycleNode):
         self._passing = ""
         self._failure = ("", "")
 
+    @property
+    def ending(self) -> bool:
+        """Whether the node is on its way to ``finalized``."""
+        return self._passing == "shuttingdown"
+
     def configure(self) -> None:
         """Resolve, load, warm up."""
 

@@ -168,8 +168,8 @@ class FaceController:
             self._stopper.release()
             self._estop = self._wanted = False
             self.gate.clear_estop()
-            if not self._holds:
-                self._torque_off()
+            if not self._holds:  # also where no attempt has come through yet: it ends the interruption
+                self._quietly(self.driver, "estop", 0.0)
             return True
 
     def close(self) -> None:

@@ -12,8 +12,10 @@ import os
 import tempfile
 import threading
 import zlib
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+from emo_face.runtime.files import sync
 
 VERSION = 1
 
@@ -45,15 +47,16 @@ def state_file(node: str, rig: Path) -> Path:
 
 
 class Latch:
-    """Reads once, then writes every change at once and as a whole.
+    """Reads once, then writes every change at once, as a whole, and so that a power loss does not undo it.
 
     A file that cannot be read counts as motors that were being driven: they start disabled.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._lock = threading.Lock()
+        self._changing, self._writing = threading.Lock(), threading.Lock()
         self.memory = self._read()
+        self._written = None if self.memory.problem else self.memory
 
     def _read(self) -> Memory:
         try:
@@ -65,32 +68,46 @@ class Latch:
             return Memory(noted["stopped"], noted["driving"])
         except FileNotFoundError:
             return Memory()
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             return Memory(
                 driving=True, problem=f"{self.path} cannot be read ({error}): motors start disabled; delete it"
             )
 
     def note(self, *, stopped: bool | None = None, driving: bool | None = None) -> None:
         """Remember; what is None stays. Never raises: a stop must not fail for a full disk (see ``memory.problem``)."""
-        with self._lock:
-            self._note(stopped, driving)
+        self._change(stopped, driving)
+        self._write()
 
-    def _note(self, stopped: bool | None, driving: bool | None) -> None:
-        old = self.memory
-        new = Memory(old.stopped if stopped is None else stopped, old.driving if driving is None else driving)
-        if new == old:
-            return
-        scratch = self.path.with_name(self.path.name + ".new")
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with scratch.open("w", encoding="utf-8") as file:
-                values = asdict(new)
-                del values["problem"]
-                json.dump({"version": VERSION, **values}, file)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(scratch, self.path)
-        except OSError as error:
-            text = f"a stop would not outlive this process: {self.path}: {error.strerror}; set XDG_STATE_HOME"
-            new = Memory(new.stopped, new.driving, text)
-        self.memory = new
+    def noting(self, *, stopped: bool | None = None, driving: bool | None = None) -> threading.Thread:
+        """As :meth:`note`, for those who cannot wait for a disk: it is remembered, and a thread writes it."""
+        self._change(stopped, driving)
+        thread = threading.Thread(target=self._write, name="latch", daemon=True)
+        thread.start()
+        return thread
+
+    def _change(self, stopped: bool | None, driving: bool | None) -> None:
+        with self._changing:
+            old = self.memory
+            self.memory = Memory(
+                old.stopped if stopped is None else stopped, old.driving if driving is None else driving, old.problem
+            )
+
+    def _write(self) -> None:
+        """Write what is remembered now: of two that were slow, the later one is not undone by the earlier."""
+        with self._writing:
+            wanted = replace(self.memory, problem="")
+            if wanted == self._written:
+                return
+            scratch, problem = self.path.with_name(self.path.name + ".new"), ""
+            try:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                content = {"version": VERSION, "stopped": wanted.stopped, "driving": wanted.driving}
+                scratch.write_text(json.dumps(content), encoding="utf-8")
+                sync(scratch)
+                scratch.replace(self.path)
+                sync(self.path.parent)
+                self._written = wanted
+            except OSError as error:
+                problem = f"a stop would not outlive this process: {self.path}: {error.strerror}; set XDG_STATE_HOME"
+            with self._changing:
+                self.memory = replace(self.memory, problem=problem)

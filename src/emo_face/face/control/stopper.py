@@ -29,7 +29,7 @@ class Stopper:
         self._change = threading.Condition()
         self._thread: threading.Thread | None = None
         self._pressed = self._again = self._waiting = False
-        self._attempts = 0
+        self._attempts, self._vain = 0, -1
         self._report: StopReport | None = None
 
     @property
@@ -39,7 +39,10 @@ class Stopper:
             return self._report
 
     def press(self, patience: float = PATIENCE) -> StopReport | None:
-        """Stop, and return what an attempt made after this call achieved; None if none was done in ``patience`` s."""
+        """Stop, and return what an attempt made after this call achieved; None if none was done in ``patience`` s.
+
+        An attempt that somebody has waited for in vain keeps nobody else: many who press are answered one by one.
+        """
         with self._change:
             self._pressed = self._again = True
             # an attempt under way may have begun before whatever led to this call
@@ -48,7 +51,10 @@ class Stopper:
                 self._thread = threading.Thread(target=self._run, name="emergency-stop", daemon=True)
                 self._thread.start()
             self._change.notify_all()
-            done = self._change.wait_for(lambda: self._attempts >= wanted, patience)
+            hangs = self._vain == self._attempts
+            done = self._change.wait_for(lambda: self._attempts >= wanted, 0.0 if hangs else patience)
+            if not done and patience:
+                self._vain = self._attempts
             return self._report if done else None
 
     def release(self) -> None:

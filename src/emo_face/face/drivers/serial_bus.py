@@ -81,7 +81,7 @@ class SerialBusDriver(ABC):
         self._speeds = [min(most, math.ceil(v / self.registers.speed_unit)) for v in speeds]
         self._where = f"{self.kind} bus {port}"
         self._chain = Chain(self._where, self._ids, self.framing, timeout)
-        self._interrupted = threading.Event()
+        self._interrupted, self._stopping = threading.Event(), False
         self._follow: set[int] = set()  # ids that were pinned where they stood, torque on
         self._astray: set[int] = set()  # ids that get no goals until they were pinned
         self._unarmed: set[int] = set()
@@ -185,7 +185,14 @@ class SerialBusDriver(ABC):
 
     def estop(self, patience: float = 0.15) -> StopReport:
         """Torque off for everybody at once and by name, until each servo that answers reads back 0."""
+        self._stopping = True
         self._interrupted.clear()
+        try:
+            return self._stop(patience)
+        finally:
+            self._stopping = False
+
+    def _stop(self, patience: float) -> StopReport:
         self._let_go()
         end, before = time.monotonic() + patience, tuple[str, ...]()
         known = tuple(self._name(servo) for servo in self._ids if self._chain.is_silent(servo))
@@ -204,8 +211,8 @@ class SerialBusDriver(ABC):
             for servo, value in zip(self._ids, torque, strict=True):
                 if some and np.isnan(value):
                     self._chain.silent(servo)  # keeps the others waiting no more
-            # the caller asks the silent ones again later; one that has just fallen silent is asked twice
-            settled = some and not on and left in (before, known)
+            # the caller asks the silent ones, or for the port, again later; what has just happened is tried twice
+            settled = (some or bool(why)) and not on and left in (before, known)
             before = left
             if time.monotonic() > end or settled:
                 return StopReport(StopState.NOT_OFF, left, why or ("torque reads on" if on else "no answer"))
@@ -220,7 +227,8 @@ class SerialBusDriver(ABC):
         return np.where(torque == 0, 0.0, self._switches(asked))
 
     def interrupt(self) -> None:
-        self._interrupted.set()
+        if not self._stopping:  # a stop that is under way is what the interruption is for
+            self._interrupted.set()
 
     def close(self) -> None:
         """Close the port."""

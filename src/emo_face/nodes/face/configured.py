@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -57,6 +56,7 @@ class ConfiguredFace:
         self.control: FaceController | None = None
         self.latch: Latch | None = None
         self.waiting = ""  # why the motors stay off until ~/enable
+        self._presses = 0  # of the emergency stop
         self.resting = False
         if topics is not None:
             self._open_motors(p, name, topics)
@@ -81,7 +81,9 @@ class ConfiguredFace:
         memory = self.latch.memory
         if memory.stopped:
             self.player.estop(True, time.monotonic())
-        elif memory.driving and driver_kind(p, rig) not in SIMULATED and not p["resume_after_crash"]:
+        elif driver_kind(p, rig) in SIMULATED:
+            return
+        elif memory.problem or (memory.driving and not p["resume_after_crash"]):
             self.waiting = memory.problem or "the driver before this one ended without switching them off"
 
     def start(self) -> None:
@@ -125,19 +127,22 @@ class ConfiguredFace:
 
     def estop(self) -> StopReport:
         """Stop the face and the motors; says what is true."""
+        self._presses += 1
         self.player.estop(True, time.monotonic())
         if self.control is None:
             return STILL
         return remembered_stop(self.control, self.latch)
 
     def release(self) -> bool:
-        """Release the stop; moves no motor. False if none was latched."""
-        latched = self.player.stopped
+        """Release the stop; moves no motor. False if none was latched. A stop that is pressed meanwhile wins."""
+        presses, latched = self._presses, self.player.stopped
         self.player.estop(False, time.monotonic())
         if self.control is not None:
             latched = self.control.clear_estop() or latched
         if self.latch is not None:
             self.latch.note(stopped=False, driving=False)
+        if self._presses != presses:
+            self.estop()
         return latched
 
     @property
@@ -174,9 +179,7 @@ def open_head(
 
 def remembered_stop(control: FaceController, latch: Latch | None) -> StopReport:
     """Stop the motors and note it; a slow disk does not keep the stop waiting."""
-    noting = threading.Thread(target=latch.note, kwargs={"stopped": True}, daemon=True) if latch is not None else None
-    if noting is not None:
-        noting.start()
+    noting = latch.noting(stopped=True) if latch is not None else None
     report = control.estop()
     if noting is not None:
         noting.join(0.05)

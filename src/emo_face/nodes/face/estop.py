@@ -41,7 +41,7 @@ class EstopServices:
             elif not (kept_on_this_host() or self._node.params["estop.release_by_service"]):
                 response.success, response.message = False, OPEN
             else:
-                response.success, response.message = True, self._node.release_stop()
+                response.success, response.message = self._node.release_stop()
         except Exception as error:  # the caller must hear it whatever happens
             self._node.failed(error)
             response.success, response.message = False, f"{StopState.NOT_OFF.value}: {type(error).__name__}: {error}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 from emo_face.core.types import ExpressionTarget
@@ -30,6 +31,7 @@ class FaceNode(EmoNode):
         self.notice = ""
         self.topics = MotorTopics(self) if self.params["rig"] else None
         self._bare: tuple[FaceController, Latch] | None = None  # motors stopped while there was no face
+        self._changing = threading.Lock()  # who has the motors: the face, or a stop without one
 
     def tell_pages(self, target: ExpressionTarget, age: float) -> None:
         """Put beside the face what is being answered; ``age`` in seconds."""
@@ -38,21 +40,31 @@ class FaceNode(EmoNode):
 
     def emergency_stop(self) -> StopReport:
         """Stop now, in whatever state the node is; says what is true."""
-        if self.face is not None:
-            return self.face.estop()
-        if self.topics is None:
-            return STILL
-        if self._bare is None:  # motors may have torque although nobody drives them now
-            player = FacePlayer(FaceMotion(1.0 / self.params["rate"], 0), Bases())
-            rig, name = load_rig(self.params["rig"]), self.get_fully_qualified_name()
-            self._bare = open_head(rig, player, self.params, name, self.topics, stopped=True)
-        return remembered_stop(*self._bare)
+        with self._changing:
+            face = self.face
+            if face is None and self._bare is None and self.topics is not None:
+                # motors may have torque although nobody drives them now
+                player = FacePlayer(FaceMotion(1.0 / self.params["rate"], 0), Bases())
+                rig, name = load_rig(self.params["rig"]), self.get_fully_qualified_name()
+                self._bare = open_head(rig, player, self.params, name, self.topics, stopped=True)
+            bare = self._bare
+        if face is not None:
+            return face.estop()
+        return remembered_stop(*bare) if bare is not None else STILL
 
-    def release_stop(self) -> str:
-        """Release the stop; moves nothing. Says what happens next."""
-        if not (self.face.release() if self.face is not None else self.close_bare(release=True)):
-            return "nothing was stopped"
-        return "released; nothing moves until ~/enable" if self.topics is not None else "released"
+    def release_stop(self) -> tuple[bool, str]:
+        """Release the stop; moves nothing. Whether it is released, and what happens next."""
+        with self._changing:
+            face = self.face
+            bare, self._bare = (self._bare, None) if face is None else (None, self._bare)
+        if bare is not None:
+            bare[0].close()
+            bare[1].note(stopped=False, driving=False)
+        elif face is None or not face.release():
+            return True, "nothing was stopped"
+        elif face.stop_report is not None:
+            return False, "not released: the stop was pressed again meanwhile"
+        return True, "released; nothing moves until ~/enable" if self.topics is not None else "released"
 
     @property
     def stop_report(self) -> StopReport | None:
@@ -61,11 +73,13 @@ class FaceNode(EmoNode):
             return self.face.stop_report
         return self._bare[0].stop_report if self._bare is not None else None
 
-    def close_bare(self, release: bool = False) -> bool:
-        """Let go of motors that were stopped while there was no face; whether there were any."""
-        bare, self._bare = self._bare, None
+    def take(self, face: ConfiguredFace | None) -> ConfiguredFace | None:
+        """Put ``face`` in the place of the one before, which is returned; a stop without a face goes over to it."""
+        with self._changing:
+            before, self.face = self.face, face
+            bare, self._bare = (self._bare, None) if face is not None or self.ending else (None, self._bare)
         if bare is not None:
             bare[0].close()
-            if release:
-                bare[1].note(stopped=False, driving=False)
-        return bare is not None
+            if face is not None:
+                face.estop()
+        return before

@@ -45,6 +45,17 @@ def test_an_attempt_that_hangs_keeps_nobody_waiting() -> None:
     wait_for(stopper, OFF)
 
 
+def test_many_who_press_a_stop_that_hangs_are_answered_one_by_one() -> None:
+    stuck = threading.Event()
+    stopper = Stopper(lambda: OFF if stuck.wait(30) else ON)
+    assert stopper.press(0.05) is None
+    for _ in range(50):
+        assert stopper.press(60.0) is None, "the first has waited for all of them"
+    stuck.set()
+    wait_for(stopper, OFF)
+    assert stopper.press(60.0) == OFF
+
+
 def test_a_press_wants_an_attempt_that_began_after_it() -> None:
     began, first, count = threading.Event(), threading.Event(), [0]
 
@@ -92,7 +103,16 @@ def test_the_latch_is_written_at_once_and_read_by_the_next_process(tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    "content", ["", "{", "[]", '{"version": 2, "stopped": false, "driving": false}', '{"version": 1, "stopped": 1}']
+    "content",
+    [
+        "",
+        "{",
+        "[]",
+        "\0" * 40,
+        "[" * 100_000,
+        '{"version": 2, "stopped": false, "driving": false}',
+        '{"version": 1, "stopped": 1}',
+    ],
 )
 def test_a_file_that_says_nothing_counts_as_motors_that_were_driven(tmp_path: Path, content: str) -> None:
     file = tmp_path / "x.json"
@@ -109,6 +129,33 @@ def test_a_place_that_cannot_be_written_is_told_and_stops_nothing(tmp_path: Path
     latch.note(stopped=True)
     assert latch.memory.stopped
     assert "a stop would not outlive this process" in latch.memory.problem
+
+
+def test_a_folder_in_its_place_is_told_and_left_alone(tmp_path: Path) -> None:
+    place = tmp_path / "x.json"
+    (place / "mine").mkdir(parents=True)
+    latch = Latch(place)
+    assert latch.memory.driving
+    latch.note(stopped=True)
+    assert "a stop would not outlive this process" in latch.memory.problem
+    assert (place / "mine").is_dir()
+    (place / "mine").rmdir()
+    place.rmdir()
+    latch.note(driving=False)
+    assert latch.memory == Latch(place).memory == Memory(stopped=True), "and is tried again"
+
+
+def test_a_slow_disk_does_not_let_an_earlier_stop_undo_a_release(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = threading.Event()
+    monkeypatch.setattr("emo_face.face.control.latch.sync", lambda path: slow.wait(30))
+    latch = Latch(tmp_path / "x.json")
+    writers = [latch.noting(stopped=stopped) for stopped in (True, False, True, False)]
+    slow.set()
+    for writer in writers:
+        writer.join(30)
+    assert latch.memory == Latch(latch.path).memory == Memory()
 
 
 def test_where_the_file_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
