@@ -6,7 +6,8 @@ Examples:
   emo-face export text --run out/train/text --data DATA --out models/nano_text.onnx
   emo-face export yolo                                   yolo11n, fetched by ultralytics from its own release page
   emo-face export yolo-int8 PICTURES                     half the time on a CPU; refused if it sees other people
-  emo-face export multiview --base BLIP --model out/multiview --out out/export --fp16
+  emo-face export multiview --base BLIP --model out/multiview --out out/export --precision fp16
+  emo-face export multiview-int8 PICTURES --model out/export --out out/int8   for TensorRT; refused likewise
   emo-face export contextface --model out/contextface/best --out out/export
 """
 
@@ -18,7 +19,7 @@ from types import ModuleType
 
 from emo_face.cli._verb import add_verb
 
-KINDS = ("fer", "fer-int8", "text", "yolo", "yolo-int8", "multiview", "contextface")
+KINDS = ("fer", "fer-int8", "text", "yolo", "yolo-int8", "multiview", "multiview-int8", "contextface")
 
 
 def module_of(kind: str) -> ModuleType:

@@ -6,7 +6,7 @@
 
 head.onnx: state of <FACE> -> face. arkit.onnx: face code -> ARKit, for the model's FLAME version if its map is on
 this machine (emo-face flame import), else for open-ict-1. prefill.onnx: the whole one-pass answer to a quote of at most
-so many prompt tokens, float32, for backbones that fit a CPU (SmolVLM's size); a language model of 7B stays in torch.
+so many prompt tokens; --precision fp16 or bf16 halves it and vision.onnx for a GPU.
 With --pictures it takes a picture's embeddings as well, and vision.onnx makes them of pixels (LLaVA and SmolVLM;
 Qwen-VL places a picture's tokens in three dimensions and stays with words).
 
@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from emo_face.core.errors import ModelError, UserError
-from emo_face.export.tensorrt import add_flag, build, shown
+from emo_face.export.tensorrt import add_flag, add_precision, build, shown
 from emo_face.perception.engines import Target
 
 
@@ -35,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--prefill", type=int, default=0, metavar="N", help="also the prefill, for N prompt tokens")
     parser.add_argument("--pictures", action="store_true", help="the prefill takes a picture too; adds vision.onnx")
     parser.add_argument("--json", action="store_true", help="print only JSON")
+    add_precision(parser)
     add_flag(parser)
 
 
@@ -45,8 +46,8 @@ def run(args: argparse.Namespace) -> list[Path]:
     from emo_face.expression.contextface.exported.table import write_card
     from emo_face.training.contextface import export
 
-    if args.pictures and not args.prefill:
-        raise UserError("--pictures needs --prefill N")
+    if not args.prefill and (args.pictures or args.precision != "fp32"):
+        raise UserError("--pictures and --precision need --prefill N")
     engine = load_engine(EngineSettings(args.model, args.backbone))
     head = export.export_head(engine.model, args.out / "head.onnx")
     basis = _basis(engine.config.basis)
@@ -98,7 +99,8 @@ def _prefill(args: argparse.Namespace, engine: Any) -> list[Any]:
     if args.pictures:
         grey = engine.eyes.fitted(np.full((64, 64, 3), 114, np.uint8))
         pixels = engine.eyes.tensors([grey])["pixel_values"]
-        parity, picture = export.export_vision(engine.model, pixels, args.out / "vision.onnx")
+        parity, picture = export.export_vision(engine.model, pixels, args.out / "vision.onnx", args.precision)
         made.append(parity)
     _, ends = engine.onepass.endings(expression_question("words", style=engine.model.config.style), "quote")
-    return [*made, export.export_prefill(engine.model, ends, args.prefill, args.out / "prefill.onnx", picture)]
+    path = args.out / "prefill.onnx"
+    return [*made, export.export_prefill(engine.model, ends, args.prefill, path, picture, args.precision)]

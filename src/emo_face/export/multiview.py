@@ -1,6 +1,6 @@
 """A trained multi-view model to ONNX: encoder, head, manifest; checked and compared before it is called done.
 
-Example: emo-face export multiview --base ~/instructblip-vicuna-7b --model out/multiview --out out/export --fp16
+Example: emo-face export multiview --base ~/instructblip-vicuna-7b --model out/model --out out/export --precision fp16
 
 At full size the encoder in float32 is 4.7 GB (weights in encoder.onnx.data) and needs about 20 GB of memory.
 """
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from emo_face.core.errors import UserError
-from emo_face.export.tensorrt import add_flag, build, shown
+from emo_face.export.tensorrt import add_flag, add_precision, build, shown
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", type=Path, metavar="DIR", help="folder with encoder.* and head.*")
     parser.add_argument("--random", choices=("tiny", "full"), help="random weights instead: a dry run at that size")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR")
-    parser.add_argument("--fp16", action="store_true", help="half precision, LayerNorm and softmax in float32")
+    add_precision(parser)
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 3], help="batch sizes of the comparison")
     parser.add_argument("--json", action="store_true", help="print only JSON")
     add_flag(parser)
@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> list[Path]:
     if not args.random and (args.base is None or args.model is None):
         raise UserError("give --base and --model, or --random")
     encoder, head, card = _random(args.random) if args.random else _trained(args.base, args.model)
-    parity = export(args.out, encoder, head, card, "fp16" if args.fp16 else "fp32", args.batches)
+    parity = export(args.out, encoder, head, card, args.precision, args.batches)
     rows = [asdict(row) for row in parity]
     if not args.json:
         for row in rows:

@@ -1,4 +1,4 @@
-"""The flag ``--tensorrt`` of the exports: build the engines of what was written, compared with ONNX, with progress."""
+"""Flags of the exports: ``--precision``, and ``--tensorrt``, which builds the engines of what was written."""
 
 from __future__ import annotations
 
@@ -16,6 +16,12 @@ from emo_face.runtime.engines.cache import EngineCache
 def add_flag(parser: argparse.ArgumentParser) -> None:
     """Declare ``--tensorrt``."""
     parser.add_argument("--tensorrt", action="store_true", help="then build the TensorRT engines on this GPU")
+
+
+def add_precision(parser: argparse.ArgumentParser) -> None:
+    """Declare ``--precision``."""
+    text = "fp16: for Jetson and every GPU; bf16: the range of float32, for Ampere and later (default: fp32)"
+    parser.add_argument("--precision", choices=("fp32", "fp16", "bf16"), default="fp32", help=text)
 
 
 def build(targets: Iterable[Target], cache: EngineCache | None = None, again: bool = False) -> list[dict[str, Any]]:

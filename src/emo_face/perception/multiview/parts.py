@@ -153,6 +153,12 @@ class TorchHead:
         return logits.numpy(), None if vad is None else vad.numpy()
 
 
+def blank_views(pixels: Mapping[str, FloatArray], config: EncoderConfig) -> dict[str, FloatArray]:
+    """Feeds of an exported encoder: every view has at least one picture, a blank one where nobody shows it."""
+    blank = np.zeros((1, 3, config.image_size, config.image_size), np.float32)
+    return {view: pixels[view] if len(pixels.get(view, ())) else blank for view in config.views}
+
+
 class GraphEncoder:
     """An exported encoder graph with one input a view; a view nobody shows gets one blank picture that is dropped."""
 
@@ -166,10 +172,7 @@ class GraphEncoder:
 
     def tokens(self, pixels: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
         """See :class:`EncoderPart`."""
-        size = self.config.image_size
-        blank = np.zeros((1, 3, size, size), np.float32)
-        feeds = {view: pixels[view] if len(pixels.get(view, ())) else blank for view in self.config.views}
-        found = self._engine.run(feeds)
+        found = self._engine.run(blank_views(pixels, self.config))
         return {
             view: np.asarray(value, np.float32)
             for view, value in zip(self.config.views, found, strict=True)

@@ -6,6 +6,7 @@ an error and the file is removed.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,17 +23,23 @@ from emo_face.expression.contextface.onepass import pack
 from emo_face.face.expressions.basis import RIDGE, Basis
 from emo_face.runtime.files import write_json
 from emo_face.runtime.store import sha256_of
+from emo_face.training.common.precision import RELATIVE, Precision, lowered, rounded
 from emo_face.training.contextface.arkit_graph import OPSET, arkit_graph
 
 TOLERANCE = 1e-4
-"""Largest difference that is rounding, float32."""
+"""Largest difference that is rounding in float32; half precision: :data:`RELATIVE`."""
+BESIDE = 1.5e9
+"""Bytes of weights above which they lie beside the graph: one file of ONNX holds 2 GB."""
 SKIN_MM = 0.01
 """Largest difference of a face that nobody sees."""
 
 
 @dataclass(frozen=True)
 class Parity:
-    """A written graph and how far onnxruntime is from the original. ``worst``: largest absolute difference."""
+    """A written graph and how far onnxruntime is from the original.
+
+    ``worst``: largest absolute difference; in half precision relative to the largest value of the output.
+    """
 
     path: Path
     worst: float
@@ -43,7 +50,8 @@ class Prefill(nn.Module):
 
     Inputs: ``ids`` (1, prompt) int64, left-padded; ``length`` (1,) int64 real prompt tokens; with ``pictures`` also
     ``picture`` (tokens, d), the picture's embeddings (:class:`Vision`), anything where the prompt has no picture. The
-    branches are fixed. Outputs: ``log_probs`` (k,), ``faces`` (k, outputs).
+    branches are fixed. Outputs: ``log_probs`` (k,), ``faces`` (k, outputs). The language model runs in ``precision``,
+    the softmax over its words and the face head in float32.
 
     Raises:
         ModelError: ``pictures`` for a backbone that places picture tokens in three dimensions (Qwen-VL).
@@ -54,13 +62,20 @@ class Prefill(nn.Module):
     tree: Tensor
 
     def __init__(
-        self, model: ContextFace, branches: Sequence[Sequence[int]], prompt: int, pictures: bool = False
+        self,
+        model: ContextFace,
+        branches: Sequence[Sequence[int]],
+        prompt: int,
+        pictures: bool = False,
+        precision: Precision = "fp32",
     ) -> None:
         super().__init__()
-        if pictures and getattr(model.base.model, "get_rope_index", None) is not None:
-            raise ModelError(f"model type {model.base.config.model_type!r}: its prefill is exported for words only")
-        self.core = model.base.get_decoder() if pictures else model.base.model
-        self.embed, self.output = model.base.get_input_embeddings(), model.base.get_output_embeddings()
+        base = lowered(model.base, precision)
+        if pictures and getattr(base.model, "get_rope_index", None) is not None:
+            raise ModelError(f"model type {base.config.model_type!r}: its prefill is exported for words only")
+        self.core = base.get_decoder() if pictures else base.model
+        self.embed, self.output = base.get_input_embeddings(), base.get_output_embeddings()
+        self.dtype = self.embed.weight.dtype
         self.head, self.prompt, self.image_id = model.head, prompt, model.image_id
         packed = pack([0] * prompt, branches)
         owner = torch.tensor(packed.branch)
@@ -79,34 +94,36 @@ class Prefill(nn.Module):
         start = self.prompt - length
         real = torch.arange(every.shape[1]) >= start
         seen = self.tree & (real[None, :] | torch.eye(every.shape[1], dtype=torch.bool))  # padding sees itself: no NaN
-        mask = torch.zeros(seen.shape).masked_fill(~seen, torch.finfo(torch.float32).min)[None, None]
+        mask = torch.zeros(seen.shape, dtype=self.dtype).masked_fill(~seen, torch.finfo(self.dtype).min)[None, None]
         positions = (self.offsets - start).clamp(min=0)
         given = {"input_ids": every} if picture is None else {"inputs_embeds": self._embedded(every, picture)}
         states = self.core(**given, attention_mask=mask, position_ids=positions, use_cache=False).last_hidden_state[0]
         scores = torch.log_softmax(self.output(states[self.sources]).float(), -1)
         each = scores.gather(1, self.targets[:, None])[:, 0]
-        return self.mixing @ each, self.head(states[self.ends])
+        return self.mixing @ each, self.head(states[self.ends].float())
 
     def _embedded(self, ids: Tensor, picture: Tensor) -> Tensor:
         """Embeddings of the tokens, the n-th picture token that of the n-th row of ``picture``."""
         here = ids == self.image_id
         rows = (torch.cumsum(here.long(), 1) - 1).clamp(0, picture.shape[0] - 1)
-        embedded: Tensor = torch.where(here[..., None], picture[rows], self.embed(ids))
+        embedded: Tensor = torch.where(here[..., None], picture[rows].to(self.dtype), self.embed(ids))
         return embedded
 
 
 class Vision(nn.Module):
-    """The vision encoder and its projector: ``pixel_values`` of one picture -> ``picture`` (tokens, d)."""
+    """The vision encoder and its projector: ``pixel_values`` of one picture -> ``picture`` (tokens, d), float32."""
 
-    def __init__(self, model: ContextFace) -> None:
+    def __init__(self, model: ContextFace, precision: Precision = "fp32") -> None:
         super().__init__()
-        self.core = model.base.model
+        base = lowered(model.base, precision)
+        self.core, self.dtype = base.model, base.get_input_embeddings().weight.dtype
 
     def forward(self, pixel_values: Tensor) -> Tensor:
         """See the class."""
-        features = self.core.get_image_features(pixel_values=pixel_values, return_dict=True).pooler_output
+        given = pixel_values.to(self.dtype)
+        features = self.core.get_image_features(pixel_values=given, return_dict=True).pooler_output
         rows: Tensor = features[0] if isinstance(features, (list, tuple)) else features
-        return rows.reshape(-1, rows.shape[-1])
+        return rows.reshape(-1, rows.shape[-1]).float()
 
 
 def _reading(packed: Any, offset: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -171,13 +188,17 @@ def skin_mm(basis: Basis, difference: FloatArray) -> float:
 
 
 def export_prefill(
-    model: ContextFace, branches: Sequence[Sequence[int]], prompt: int, path: Path, picture: Tensor | None = None
+    model: ContextFace,
+    branches: Sequence[Sequence[int]],
+    prompt: int,
+    path: Path,
+    picture: Tensor | None = None,
+    precision: Precision = "fp32",
 ) -> Parity:
-    """The one-pass prefill for prompts of up to ``prompt`` tokens; float32, for backbones that fit a CPU.
+    """The one-pass prefill for prompts of up to ``prompt`` tokens.
 
     ``picture``: (tokens, d) embeddings of some picture make a graph that takes pictures too.
     """
-    graph = Prefill(model, branches, prompt, picture is not None).eval()
     ids = torch.randint(3, 200, (1, prompt), generator=torch.Generator().manual_seed(0))
     ids[0, :7] = 0
     inputs, names = [ids, torch.tensor([prompt - 7])], ["ids", "length"]
@@ -186,21 +207,34 @@ def export_prefill(
             raise ModelError(f"prefill: {prompt} tokens hold no picture of {len(picture)} and words; give more")
         ids[0, 9 : 9 + len(picture)] = model.image_id
         inputs, names = [*inputs, picture], [*names, "picture"]
-    return _export(graph, tuple(inputs), names, ["log_probs", "faces"], path, None)
-
-
-def export_vision(model: ContextFace, pixels: Tensor, path: Path) -> tuple[Parity, Tensor]:
-    """The vision encoder at the shape of ``pixels``, and the embeddings (tokens, d) that it gives for them."""
-    graph = Vision(model).eval()
     with torch.no_grad():
-        rows = graph(pixels)
-    return _export(graph, (pixels,), ["pixel_values"], ["picture"], path, None), rows
+        wanted = Prefill(model, branches, prompt, picture is not None).eval()(*inputs)
+    graph = Prefill(model, branches, prompt, picture is not None, precision).eval()
+    return _export(graph, tuple(inputs), names, ["log_probs", "faces"], path, None, wanted)
+
+
+def export_vision(
+    model: ContextFace, pixels: Tensor, path: Path, precision: Precision = "fp32"
+) -> tuple[Parity, Tensor]:
+    """The vision encoder at the shape of ``pixels``, and the embeddings (tokens, d) that it gives for them."""
+    with torch.no_grad():
+        rows = Vision(model).eval()(pixels)
+    graph = Vision(model, precision).eval()
+    return _export(graph, (pixels,), ["pixel_values"], ["picture"], path, None, (rows,)), rows
 
 
 def _export(
-    graph: nn.Module, inputs: tuple[Tensor, ...], names: list[str], outputs: list[str], path: Path, dynamic: Any
+    graph: nn.Module,
+    inputs: tuple[Tensor, ...],
+    names: list[str],
+    outputs: list[str],
+    path: Path,
+    dynamic: Any,
+    wanted: Sequence[Tensor] = (),
 ) -> Parity:
+    """Write ``graph`` and compare it with ``wanted``, what float32 gives; empty: what ``graph`` itself gives."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    weights = [*graph.parameters(), *graph.buffers()]
     with torch.no_grad():
         torch.onnx.export(
             graph,
@@ -211,20 +245,28 @@ def _export(
             opset_version=OPSET,
             dynamo=True,
             dynamic_shapes=dynamic,
-            external_data=False,
+            external_data=sum(one.nbytes for one in weights) > BESIDE,
             verbose=False,
         )
-        wanted = graph(*inputs)
-    worst = _worst(path, inputs, names, wanted if isinstance(wanted, tuple) else (wanted,))
-    if not worst <= TOLERANCE:
+        found = wanted or graph(*inputs)
+    half = any(one.dtype in (torch.float16, torch.bfloat16) for one in weights)
+    worst = _worst(path, inputs, names, found if isinstance(found, tuple) else (found,), half)
+    limit = RELATIVE if half else TOLERANCE
+    if not worst <= limit:
         path.unlink()
-        raise ModelError(f"{path}: onnxruntime differs by {worst:.2e}, at most {TOLERANCE:g} is rounding; not kept")
+        raise ModelError(f"{path}: onnxruntime differs by {worst:.2e}, at most {limit:g} is rounding; not kept")
     return Parity(path, worst)
 
 
-def _worst(path: Path, inputs: tuple[Tensor, ...], names: list[str], wanted: tuple[Tensor, ...]) -> float:
+def _worst(
+    path: Path, inputs: tuple[Tensor, ...], names: list[str], wanted: tuple[Tensor, ...], relative: bool
+) -> float:
     import onnxruntime
 
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    got = session.run(None, {name: value.numpy() for name, value in zip(names, inputs, strict=True)})
-    return max(float(np.abs(a - b.numpy()).max()) for a, b in zip(got, wanted, strict=True))
+    copy = rounded(path)
+    with copy or contextlib.nullcontext(str(path.parent)) as place:
+        graph = Path(place) / ("graph.onnx" if copy else path.name)
+        session = onnxruntime.InferenceSession(str(graph), providers=["CPUExecutionProvider"])
+        got = session.run(None, {name: value.numpy() for name, value in zip(names, inputs, strict=True)})
+    scales = [max(1e-6, float(b.abs().max())) if relative else 1.0 for b in wanted]
+    return max(float(np.abs(a - b.numpy()).max()) / s for a, b, s in zip(got, wanted, scales, strict=True))

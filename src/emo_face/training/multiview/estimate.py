@@ -131,7 +131,7 @@ def estimate(
     judged = sum(record.split == recipe.report.split for record in records)
     report = 2 * recipe.report.rounds * judged * labels * BOOTSTRAP + ABLATIONS * head * recipe.report.ablations
     features = 2.0 * people * views * shape.size
-    weights = 4.0 * shape.encoder
+    weights, written = 4.0 * shape.encoder, 1.0 if recipe.export.precision == "fp32" else 0.5
     found = {
         "boxes": Need(pictures * BOXES / run.workers, 1e9),
         "stage1": Need(*_stage1(recipe, trained_people, shape, fast)),
@@ -139,7 +139,7 @@ def estimate(
         "cache": Need(cache, weights + recipe.cache.batch_size * 5e7, features),
         "stage2": Need(head, 3 * features),
         "report": Need(report, 3 * features),
-        "export": Need(EXPORT * shape.encoder, 2.1 * weights, weights / (2 if recipe.export.fp16 else 1)),
+        "export": Need(EXPORT * shape.encoder, 2.1 * weights, weights * written),
     }
     return found
 

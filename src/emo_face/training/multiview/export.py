@@ -1,19 +1,18 @@
 """Export the multi-view encoder (E1) and the Stage-2 head (E2) to ONNX, checked and compared in the same command.
 
 Graphs are strongly typed and TensorRT-friendly: LayerNormalization stays one operator, there is no IsNaN, batch axes
-are dynamic, opset 18. In half precision LayerNorm, softmax and the sigmoid-to-be stay in float32 and so do
-inputs and outputs.
+are dynamic, opset 18. In half precision (float16 or bfloat16) LayerNorm, softmax and the sigmoid-to-be stay in float32
+and so do inputs and outputs.
 """
 
 from __future__ import annotations
 
 import contextlib
-import copy
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,12 +22,12 @@ from emo_face.core.errors import ModelError
 from emo_face.perception.multiview.config import VIEWS
 from emo_face.perception.multiview.export_manifest import write
 from emo_face.perception.multiview.head_file import HeadCard
+from emo_face.training.common.precision import RELATIVE, Precision, lowered, rounded
 
 OPSET = 18
 MAX_BATCH = 64
-TOLERANCE = {"fp32": 1e-4, "fp16": 2e-2}
-"""fp32: largest absolute difference; fp16: relative to the largest value."""
-Precision = Literal["fp32", "fp16"]
+ABSOLUTE = 1e-4
+"""Largest difference that is rounding in float32; half precision: :data:`RELATIVE`."""
 
 
 class EncoderGraph(nn.Module):
@@ -90,7 +89,7 @@ def export(
     batch = torch.export.Dim("people", min=1, max=MAX_BATCH)
     dims = [torch.export.Dim(view, min=1, max=MAX_BATCH) for view in views]
     pixels = tuple(torch.randn(2 + i, 3, size, size, generator=_generator(i)) for i in range(len(views)))
-    graph = half_precision(encoder) if precision == "fp16" else encoder
+    graph = lowered(encoder, precision)
     with _plain_attention(graph):
         names = [f"{view}_tokens" for view in views]
         _to_onnx(EncoderGraph(graph), pixels, folder / "encoder.onnx", list(views), names, dims)
@@ -107,7 +106,7 @@ def export(
     details = {
         "opset": OPSET,
         "precision": precision,
-        "tolerance": TOLERANCE[precision],
+        "tolerance": ABSOLUTE if precision == "fp32" else RELATIVE,
         "parity": [asdict(row) for row in parity],
         "torch": torch.__version__,
         "max_batch": MAX_BATCH,
@@ -203,31 +202,6 @@ def _nodes(graph: Any) -> Iterator[Any]:
                 yield from _nodes(attribute.g)
 
 
-class Float32LayerNorm(nn.Module):
-    """LayerNorm computed in float32 between half-precision layers; exports as casts around one operator."""
-
-    def __init__(self, norm: nn.LayerNorm) -> None:
-        super().__init__()
-        self.norm = norm.float()
-
-    @property
-    def weight(self) -> Tensor:
-        return self.norm.weight
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.norm(x.float()).half()
-
-
-def half_precision(encoder: Any) -> Any:
-    """A copy of the encoder in float16 whose LayerNorms compute in float32 (softmax does so in :func:`_attend`)."""
-    half = copy.deepcopy(encoder).half()
-    for module in list(half.modules()):
-        for name, child in list(module.named_children()):
-            if isinstance(child, nn.LayerNorm):
-                setattr(module, name, Float32LayerNorm(child))
-    return half
-
-
 def _attend(
     module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, scaling: float, **_: Any
 ) -> tuple[Tensor, None]:
@@ -263,14 +237,14 @@ def _compare(
 ) -> Parity:
     from emo_face.runtime.engines.ort import OrtEngine
 
-    found = OrtEngine(path, threads=0).run(feeds)
-    absolute = max(float(np.abs(a - b.numpy()).max()) for a, b in zip(found, wanted, strict=True))
-    relative = max(
-        float(np.abs(a - b.numpy()).max() / max(1e-6, float(b.abs().max()))) for a, b in zip(found, wanted, strict=True)
-    )
-    error = relative if precision == "fp16" and name == "encoder" else absolute
-    limit = TOLERANCE[precision if name == "encoder" else "fp32"]
+    copy = rounded(path)
+    with copy or contextlib.nullcontext(str(path.parent)) as place:
+        found = OrtEngine(Path(place) / ("graph.onnx" if copy else path.name), threads=0).run(feeds)
+    pairs = [(a, b.numpy()) for a, b in zip(found, wanted, strict=True)]
+    absolute = max(float(np.abs(a - b).max()) for a, b in pairs)
+    relative = max(float(np.abs(a - b).max() / max(1e-6, float(np.abs(b).max()))) for a, b in pairs)
+    half = precision != "fp32" and name == "encoder"
+    error, limit, kind = (relative, RELATIVE, "relative") if half else (absolute, ABSOLUTE, "absolute")
     if not error <= limit:  # also catches NaN
-        kind = "relative" if limit == TOLERANCE["fp16"] else "absolute"
         raise ModelError(f"{path}: at batch {batch} differs from torch by {error:.2e} ({kind}), allowed {limit:.0e}")
     return Parity(name, batch, absolute, relative)

@@ -12,7 +12,7 @@ does everything from the download to an exported model and its report, or step b
       --out out/features
   emo-face train multiview stage2 --records emotic.jsonl --cache out/features --encoder out/stage1/best --vad \\
       --out out/multiview
-  emo-face export multiview --base BLIP --model out/multiview --out out/export --fp16
+  emo-face export multiview --base BLIP --model out/multiview --out out/export --precision fp16
 
 BLIP is a folder with the files of Salesforce/instructblip-vicuna-7b. Every step can be killed and started again.
 """

@@ -174,7 +174,7 @@ def _export(recipe: MultiViewRecipe, records: Path, out: Path) -> Step:
 
     to = out / "export"
     words = ["export", "multiview", "--base", recipe.run.base, "--model", str(out / "model"), "--out", str(to)]
-    words += ["--fp16"] if recipe.export.fp16 else []
+    words += ["--precision", recipe.export.precision]
     words += ["--tensorrt"] if recipe.export.tensorrt else []
     inputs = (out / "model" / head_file.CARD, out / "model" / checkpoint.CARD)
     return Step("export", tuple(words), inputs, (to / FILE,))

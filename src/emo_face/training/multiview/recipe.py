@@ -93,7 +93,7 @@ class ExportPart:
     """Whether the model is exported, and flags of ``emo-face export multiview``."""
 
     write: bool = True
-    fp16: bool = False
+    precision: Literal["fp32", "fp16", "bf16"] = "fp32"
     tensorrt: bool = False
 
 

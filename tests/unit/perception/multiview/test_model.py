@@ -7,6 +7,7 @@ import dataclasses
 import json
 import threading
 
+import cv2
 import numpy as np
 import pytest
 
@@ -16,6 +17,7 @@ from emo_face.cli import main as cli
 from emo_face.core.errors import ModelError, UserError
 from emo_face.core.labels import label_set
 from emo_face.core.types import Box, Face, Person
+from emo_face.export import int8, multiview_int8
 from emo_face.perception.multiview import checkpoint, head_file, model
 from emo_face.perception.multiview.ask import Asker
 from emo_face.perception.multiview.config import EncoderConfig, FusionConfig
@@ -192,20 +194,20 @@ def test_onnx_and_torch_models_agree(trained, exported, frame):
             assert a.valence == pytest.approx(b.valence, abs=1e-5)
 
 
-def test_half_precision_graph(trained, tmp_path):
+@pytest.mark.parametrize("precision", ["fp16", "bf16"])
+def test_half_precision_graph(trained, tmp_path, precision):
     encoder = checkpoint.load_encoder(trained, checkpoint.load_base(trained / "base"))
     head, card = head_file.load(trained)
-    parity = export_multiview.export(tmp_path, encoder, head, card, "fp16")
+    parity = export_multiview.export(tmp_path, encoder, head, card, precision)
     assert 0 < max(row.relative for row in parity if row.graph == "encoder") < 2e-2
     import onnx
 
     path = tmp_path / "encoder.onnx"
     onnx.shape_inference.infer_shapes_path(str(path), str(tmp_path / "typed.onnx"))
     graph = onnx.load(str(tmp_path / "typed.onnx")).graph
-    half = {
-        w.name for w in (*graph.initializer, *graph.input) if getattr(w, "data_type", 0) == onnx.TensorProto.FLOAT16
-    }
-    half |= {v.name for v in graph.value_info if v.type.tensor_type.elem_type == onnx.TensorProto.FLOAT16}
+    kind = {"fp16": onnx.TensorProto.FLOAT16, "bf16": onnx.TensorProto.BFLOAT16}[precision]
+    half = {w.name for w in graph.initializer if w.data_type == kind}
+    half |= {v.name for v in graph.value_info if v.type.tensor_type.elem_type == kind}
     products = [n for n in graph.node if n.op_type == "MatMul"]
     assert sum(set(n.input) <= half for n in products) == len(products)
     exact = [n for n in graph.node if n.op_type in ("LayerNormalization", "Softmax")]
@@ -301,3 +303,34 @@ def test_asking_about_a_person(world, tmp_path, capsys, frame):
     assert "no.png: missing or not a picture" in capsys.readouterr().err
     assert cli.main([*common, "Why?", picture]) == 2  # noise: nobody is found
     assert "name a person by --box" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("name", "kind"), [("int8", "INT8"), ("fp8", "FLOAT8E4M3FN")])
+def test_eight_bits_for_tensorrt(exported, assets, tmp_path, capsys, name, kind):
+    import onnx
+
+    words = ["export", "multiview-int8", str(assets / "images" / "london"), "--model", str(exported[0])]
+    assert cli.main([*words, "--out", str(tmp_path), *(["--fp8"] if name == "fp8" else [])]) == 0
+    assert "same emotion of" in capsys.readouterr().out
+    graph = onnx.load(str(tmp_path / "encoder.onnx")).graph
+    values = {w.name: onnx.numpy_helper.to_array(w) for w in graph.initializer}
+    quantising = [n for n in graph.node if n.op_type == "QuantizeLinear"]
+    assert len(quantising) > 20
+    for node in quantising:  # what TensorRT takes: signed, symmetric
+        zero = next(w for w in graph.initializer if w.name == node.input[2])
+        assert zero.data_type == getattr(onnx.TensorProto, kind)
+        assert not np.asarray(values[zero.name], np.float32).any()
+    scaled = {n.output[0] for n in graph.node if n.op_type == "DequantizeLinear"}
+    products = [n for n in graph.node if n.op_type in ("MatMul", "Gemm")]
+    assert sum(set(n.input[:2]) <= scaled for n in products) > 10
+    assert not any(len(set(n.input[:2]) & scaled) == 1 for n in products)  # both operands or none
+    assert json.loads((tmp_path / "export.json").read_text())["details"]["precision"] == name
+
+
+def test_eight_bits_that_read_other_emotions_are_not_kept(exported, assets, tmp_path, monkeypatch):
+    with pytest.raises(UserError, match=r"1 people in 1 pictures, expected 30 or more; give more pictures"):
+        multiview_int8.people_of(model.load(exported[0]), [cv2.imread(str(assets / "images/london/001_neutral.jpg"))])
+    sure, other = np.eye(7)[[0, 1, 2]], np.eye(7)[[0, 1, 3]]
+    int8.judge("m", sure, sure)
+    with pytest.raises(UserError, match=r"fp8 reads other emotions than m \(at least 97% the same"):
+        int8.judge("m", sure, other, "fp8")
