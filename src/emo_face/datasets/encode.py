@@ -100,7 +100,7 @@ class OnDisk:
         """See :class:`Source`."""
         from emo_face.perception.multiview.checkpoint import load_encoder
         from emo_face.perception.multiview.encoders import load_eyes
-        from emo_face.perception.multiview.place import place
+        from emo_face.runtime.engines.place import place
 
         eyes = load_eyes(self.base, self.config, self.dtype)
         return place(load_encoder(self.folder, eyes), own_device(self.device), "the encoder")

@@ -11,8 +11,8 @@ import numpy as np
 
 from emo_face.core.errors import ModelError, UserError
 from emo_face.core.types import ImageArray, Person
-from emo_face.perception.multiview.place import place
 from emo_face.perception.multiview.preprocess import view_batch
+from emo_face.runtime.engines.place import place
 
 MAX_QUESTION = 500
 """Characters of a question that are used; the rest is cut, as the service says."""

@@ -160,13 +160,13 @@ def emotion_model_of(
 ) -> MultiViewEmotion:
     """The emotion model of loaded torch modules; ``alone`` is False if something else holds the encoder too."""
     from emo_face.perception.multiview import head_file
-    from emo_face.perception.multiview.parts import TorchEncoder, TorchHead
+    from emo_face.perception.multiview.parts import torch_encoder, torch_head
     from emo_face.runtime.store import sha256_of
 
     unknown = f"{folder / head_file.CARD} names no encoder, so nothing tells that it fits: train Stage 2 again"
     encoder_hash = {checkpoint.WEIGHTS: sha256_of(folder / checkpoint.WEIGHTS)}
     head_hash = {head_file.WEIGHTS: sha256_of(folder / head_file.WEIGHTS)}
-    parts = TorchEncoder(encoder, device, encoder_hash, alone), TorchHead(head, head_hash)
+    parts = torch_encoder(encoder, folder, device, encoder_hash, alone), torch_head(head, card, folder, head_hash)
     return MultiViewEmotion(*parts, card, () if card.encoder else (unknown,))
 
 
@@ -202,11 +202,11 @@ def check_tier(config: EncoderConfig, tier: str, folder: Path) -> None:
 
 def _load_onnx(folder: Path, engines: Engines, tier: str) -> MultiViewEmotion:
     from emo_face.perception.multiview.export_manifest import read
-    from emo_face.perception.multiview.parts import GraphEncoder, GraphHead, encoder_plan, head_plan
+    from emo_face.perception.multiview.parts import encoder_plan, head_plan
 
     manifest = read(folder)
     check_tier(manifest.encoder, tier, folder)
     loaded = engines.load(folder / "encoder.onnx", encoder_plan(manifest.encoder))
-    encoder = GraphEncoder(loaded, manifest.encoder, manifest.files("encoder"))
-    head = GraphHead(engines.load(folder / "head.onnx", head_plan(manifest.head), threads=1), manifest.files("head"))
-    return MultiViewEmotion(encoder, head, manifest.head)
+    encoder = EncoderPart(loaded, manifest.encoder, manifest.hashes["encoder"])
+    scorer = engines.load(folder / "head.onnx", head_plan(manifest.head), threads=1)
+    return MultiViewEmotion(encoder, HeadPart(scorer, manifest.hashes["head"]), manifest.head)

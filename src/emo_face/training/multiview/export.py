@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from emo_face.core.errors import ModelError
 from emo_face.perception.multiview.config import VIEWS
 from emo_face.perception.multiview.export_manifest import write
+from emo_face.perception.multiview.graphs import EncoderGraph, HeadGraph
 from emo_face.perception.multiview.head_file import HeadCard
 from emo_face.training.common.precision import RELATIVE, Precision, lowered, rounded
 
@@ -28,33 +29,6 @@ OPSET = 18
 MAX_BATCH = 64
 ABSOLUTE = 1e-4
 """Largest difference that is rounding in float32; half precision: :data:`RELATIVE`."""
-
-
-class EncoderGraph(nn.Module):
-    """The encoder with one tensor a view, as the graph's inputs and outputs are."""
-
-    def __init__(self, encoder: Any) -> None:
-        super().__init__()
-        self.encoder = encoder
-        self.views = encoder.config.views
-
-    def forward(self, *pixels: Tensor) -> tuple[Tensor, ...]:
-        found = self.encoder(dict(zip(self.views, pixels, strict=True)))
-        if self.encoder.config.feature == "projected":
-            found = self.encoder.project(found)
-        return tuple(found[view].float() for view in self.views)
-
-
-class HeadGraph(nn.Module):
-    """The head without the optional output."""
-
-    def __init__(self, head: Any) -> None:
-        super().__init__()
-        self.head = head
-
-    def forward(self, features: Tensor, present: Tensor) -> tuple[Tensor, ...]:
-        logits, vad = self.head(features, present)
-        return (logits,) if vad is None else (logits, vad)
 
 
 @dataclass(frozen=True)

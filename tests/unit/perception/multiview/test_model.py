@@ -24,7 +24,8 @@ from emo_face.perception.multiview.config import EncoderConfig, FusionConfig
 from emo_face.perception.multiview.encoders.instructblip import MultiViewEncoder
 from emo_face.perception.multiview.encoders.tiny import tiny_base
 from emo_face.perception.multiview.fusion_head import FusionHead
-from emo_face.perception.multiview.parts import TorchEncoder, TorchHead
+from emo_face.perception.multiview.parts import torch_encoder, torch_head
+from emo_face.runtime.engines import torch_module
 from emo_face.training.multiview import export as export_multiview
 
 CONFIG = EncoderConfig(image_size=28, instruction_ids=(4, 5, 6), qformer_sharing="body_face")
@@ -87,7 +88,7 @@ def test_each_person_alone_scores_the_same(trained, frame):
     plain = dataclasses.replace(CONFIG, scene_box="none")
     encoder = MultiViewEncoder(checkpoint.load_base(trained / "base"), plain)
     head, card = head_file.load(trained)
-    emotion = model.MultiViewEmotion(TorchEncoder(encoder), TorchHead(head), card)
+    emotion = model.MultiViewEmotion(torch_encoder(encoder, trained), torch_head(head, card, trained), card)
     together = emotion.estimate(frame, people(), {}, 0.0)
     for person, expected in zip(people(), together, strict=True):
         alone = emotion.estimate(frame, [person], {}, 0.0)[0]
@@ -149,25 +150,32 @@ def test_hopeless_input_is_flat_not_a_crash(trained, frame):
     assert outside.quality == pytest.approx(1 / 3)  # only the scene
     head, card = head_file.load(trained)
     head.classifier.weight.data[:] = float("nan")
-    broken = model.MultiViewEmotion(emotion._encoder, TorchHead(head), card)
+    broken = model.MultiViewEmotion(emotion._encoder, torch_head(head, card, trained), card)
     assert broken.estimate(frame, people(), {}, 0.0)[0].quality == 0
 
 
-def test_full_memory_halves_the_batch_then_leaves_the_gpu(trained, frame, caplog):
-    encoder = TorchEncoder(MultiViewEncoder(checkpoint.load_base(trained / "base"), CONFIG))
+@pytest.mark.parametrize(
+    ("room", "said"), [(4, "at most 1 rows at a time"), (1, "it runs on the CPU until the node is restarted")]
+)
+def test_a_full_gpu_takes_fewer_people_then_leaves_them_to_the_cpu(trained, frame, caplog, monkeypatch, room, said):
+    """``cpu:0`` plays a GPU with memory for ``room`` pictures a pass."""
     head, card = head_file.load(trained)
-    expected = model.MultiViewEmotion(encoder, TorchHead(head), card).estimate(frame, people(), {}, 0.0)
-    original = encoder._one
+    encoder = checkpoint.load_encoder(trained, checkpoint.load_base(trained / "base"))
+    places, forward = [], encoder.forward
+    monkeypatch.setattr(torch_module, "place", lambda module, device, _: places.append(device) or module)
 
     def little_memory(pixels):
-        if sum(len(v) for v in pixels.values()) > 1:
+        if places[-1] != "cpu" and sum(len(v) for v in pixels.values()) > room:
             raise torch.cuda.OutOfMemoryError("full")
-        return original(pixels)
+        return forward(pixels)
 
-    encoder._one = little_memory
-    found = model.MultiViewEmotion(encoder, TorchHead(head), card).estimate(frame, people(), {}, 0.0)
-    np.testing.assert_allclose(found[0].probabilities, expected[0].probabilities, atol=1e-5)
-    assert "at most 1 pictures" in caplog.text
+    monkeypatch.setattr(encoder, "forward", little_memory)
+    parts = torch_head(head, card, trained), torch_encoder(encoder, trained, "cpu:0")
+    found = model.MultiViewEmotion(parts[1], parts[0], card).estimate(frame, people(), {}, 0.0)
+    expected = model.load(trained, trained / "base").estimate(frame, people(), {}, 0.0)
+    for got, wanted in zip(found, expected, strict=True):
+        np.testing.assert_allclose(got.probabilities, wanted.probabilities, atol=1e-5)
+    assert said in caplog.text
 
 
 def test_export_parity_structure_and_dynamic_batch(exported):
@@ -242,12 +250,11 @@ def test_parity_failure_is_an_error(exported, trained):
 
 
 def test_parts_that_do_not_fit_are_refused(trained):
-    encoder = TorchEncoder(
-        MultiViewEncoder(checkpoint.load_base(trained / "base"), dataclasses.replace(CONFIG, views=("scene", "face")))
-    )
+    two = dataclasses.replace(CONFIG, views=("scene", "face"))
+    encoder = torch_encoder(MultiViewEncoder(checkpoint.load_base(trained / "base"), two), trained)
     head, card = head_file.load(trained)
     with pytest.raises(ModelError, match="scene, body, face"):
-        model.MultiViewEmotion(encoder, TorchHead(head), card)
+        model.MultiViewEmotion(encoder, torch_head(head, card, trained), card)
     with pytest.raises(ModelError, match="no exported graphs"):
         model.load(trained)
 

@@ -14,7 +14,8 @@ from emo_face.perception.multiview import ask, checkpoint, head_file, model, sha
 from emo_face.perception.multiview.config import FusionConfig
 from emo_face.perception.multiview.fingerprint import fingerprint
 from emo_face.perception.multiview.fusion_head import FusionHead
-from emo_face.perception.multiview.parts import TorchEncoder
+from emo_face.runtime.engines.base import OutOfMemory
+from emo_face.runtime.engines.torch_module import TorchEngine
 
 QUESTION = "What does the person feel?"
 PERSON = Person("p1", 0.9, Box(10, 20, 60, 90), Face(Box(25, 25, 20, 20), 0.9))
@@ -65,7 +66,7 @@ def size(parameters):
 def test_one_image_encoder_and_nobodys_weights_change(folders, frame, stage1):
     tuned = folders / stage1 if stage1 else None
     emotion, asker = shared.load(folders / "model", folders / "base", tuned)
-    scoring, answering = emotion._encoder._encoder, asker.vlm
+    scoring, answering = emotion._encoder._engine._module.encoder, asker.vlm
     assert scoring.vision is answering.encoder.vision is answering.base.vision_model
     assert (scoring is answering.encoder) == (stage1 == "s1")
     alone = checkpoint.load_base(folders / "base")
@@ -92,15 +93,13 @@ def test_in_the_precision_of_a_gpu(folders, frame, monkeypatch):
     assert "".join(asker.ask(frame, PERSON, QUESTION, max_new_tokens=4))
 
 
-def test_a_shared_encoder_stays_on_the_full_gpu(folders, frame):
-    emotion, _ = shared.load(folders / "model", folders / "base", folders / "s1")
-    part = emotion._encoder
+def test_a_shared_encoder_stays_on_the_full_gpu(folders, frame, monkeypatch):
+    emotion, _ = shared.load(folders / "model", folders / "base", folders / "s1", "cpu:0")
 
-    def full(pixels):
-        raise torch.cuda.OutOfMemoryError("full")
+    def full(engine, feeds):
+        raise OutOfMemory("full")
 
-    assert isinstance(part, TorchEncoder)
-    part._one = full
+    monkeypatch.setattr(TorchEngine, "run", full)
     with pytest.raises(ModelError, match=r"turn multiview\.ask off"):
         emotion.estimate(frame, [PERSON], {}, 0.0)
 
@@ -131,7 +130,7 @@ def test_a_device_that_is_not_there_or_too_small_is_named(folders, capsys, tmp_p
     import cv2
 
     from emo_face.cli import main as cli
-    from emo_face.perception.multiview.place import place
+    from emo_face.runtime.engines.place import place
 
     cv2.imwrite(str(tmp_path / "i.png"), frame)
     asked = ["look", str(tmp_path / "i.png"), "--base", str(folders / "base"), "--box", "10,20,60,90", "--ask", "Why?"]
