@@ -3,6 +3,7 @@
 examples:
   emo-face doctor            a table; exit code 1 when something essential is missing
   emo-face doctor --json     the same for scripts
+  emo-face doctor --multiview out/export --contextface out/face     and what these models would run on
 """
 
 from __future__ import annotations
@@ -15,8 +16,11 @@ import platform
 import socket
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from itertools import chain
 from pathlib import Path
 
+from emo_face.cli.engine import add_models, exported, nano
+from emo_face.core.errors import UserError
 from emo_face.core.install import how_to_install
 
 OK, NOTE, BAD = LEVELS = ("ok", "note", "bad")
@@ -35,6 +39,7 @@ class Finding:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print only JSON")
     parser.add_argument("--port", type=int, default=8765, help="port of the screen face (default: 8765)")
+    add_models(parser)
 
 
 def libraries() -> Iterator[Finding]:
@@ -108,7 +113,7 @@ def models() -> Iterator[Finding]:
 
 
 def gpu() -> Iterator[Finding]:
-    """GPU: the device, the engines that work on it, and what each model runs on with `engine: auto`, and why."""
+    """GPU: the device, and the engines that work on it."""
     from emo_face.runtime.engines.base import EngineUnavailable
     from emo_face.runtime.engines.cuda import device, driver
     from emo_face.runtime.engines.ort import check_provider
@@ -132,22 +137,19 @@ def gpu() -> Iterator[Finding]:
             yield Finding(topic, OK, "works" if present else "libraries are here, no GPU")
         except EngineUnavailable as error:
             yield Finding(topic, NOTE if present else OK, str(error), _engine_fix(topic) if present else "")
-    yield from _choices()
 
 
 def _engine_fix(topic: str) -> str:
     return how_to_install("gpu" if topic == "engine cuda" else "tensorrt")
 
 
-def _choices() -> Iterator[Finding]:
-    """What `engine: auto` takes for each model of the nano tier that is here."""
+def choices(args: argparse.Namespace) -> Iterator[Finding]:
+    """What `engine: auto` takes for each model of the nano tier that is here and of the folders named, and why."""
     from emo_face.core.errors import ModelError
-    from emo_face.perception.engines import nano_targets
     from emo_face.runtime.engines.select import Engines
-    from emo_face.runtime.store import open_store
 
     engines = Engines("auto")
-    for target in nano_targets(open_store()):
+    for target in chain(nano(args), exported(args)):
         try:
             engines.load(target.path, target.plan)
             choice = engines.choices[target.plan.name]
@@ -198,24 +200,27 @@ def network() -> Iterator[Finding]:
             yield Finding(name, level, f"listens on {', '.join(listens) or 'nothing'}")
 
 
-def examine(port_number: int) -> list[Finding]:
+def examine(args: argparse.Namespace) -> list[Finding]:
     """Every finding; a check that itself fails becomes a finding too."""
     machine = Finding(
         "machine", OK, f"{platform.machine()}, Python {platform.python_version()}, {platform.platform(terse=True)}"
     )
-    looks = [libraries, opencv, ros, models, gpu, cameras, network]
-    checks: list[Callable[[], Iterator[Finding]]] = [*looks, lambda: port(port_number)]
+    looks = [libraries, opencv, ros, models, gpu]
+    checks: list[Callable[[], Iterator[Finding]]] = [*looks, lambda: choices(args), cameras, network]
+    checks.append(lambda: port(args.port))
     found = [machine]
     for check in checks:
         try:
             found.extend(check())
+        except UserError as error:
+            found.append(Finding("models named", BAD, str(error)))
         except Exception as error:
             found.append(Finding(getattr(check, "__name__", "check"), BAD, f"the check itself failed: {error!r}"))
     return found
 
 
 def run(args: argparse.Namespace) -> int:
-    found = examine(args.port)
+    found = examine(args)
     if args.json:
         print(json.dumps([asdict(f) for f in found], indent=2))
     else:

@@ -31,11 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for action, text in (("build", "build what is missing or stale"), ("bench", "time each engine of each model")):
         sub = actions.add_parser(action, help=text)
         sub.add_argument("names", nargs="*", metavar="NAME", help="only these models")
-        sub.add_argument("--imgsz", type=int, default=320, help="the parameter detector.imgsz (default 320)")
-        sub.add_argument("--face-imgsz", type=int, default=320, help="the parameter detector.face_imgsz (default 320)")
-        sub.add_argument("--yolo", default="yolo11n", help="the parameter detector.yolo (default yolo11n)")
-        sub.add_argument("--multiview", type=Path, metavar="DIR", help="an exported multi-view model")
-        sub.add_argument("--contextface", type=Path, metavar="DIR", help="an exported ContextFace")
+        add_models(sub)
         sub.add_argument("--json", action="store_true", help="print only JSON")
         if action == "build":
             sub.add_argument("--again", action="store_true", help="build also what is there")
@@ -45,6 +41,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         actions.add_parser(action, help=text).add_argument("--json", action="store_true", help="print only JSON")
     clean = actions.add_parser("clean", help="remove stale and damaged engines")
     clean.add_argument("--all", action="store_true", help="remove every engine and the timings of kernels")
+
+
+def add_models(parser: argparse.ArgumentParser) -> None:
+    """Which models, and the sizes that the nodes' parameters give them."""
+    parser.add_argument("--imgsz", type=int, default=320, help="the parameter detector.imgsz (default 320)")
+    parser.add_argument("--face-imgsz", type=int, default=320, help="the parameter detector.face_imgsz (default 320)")
+    parser.add_argument("--yolo", default="yolo11n", help="the parameter detector.yolo (default yolo11n)")
+    parser.add_argument("--multiview", type=Path, metavar="DIR", help="an exported multi-view model")
+    parser.add_argument("--contextface", type=Path, metavar="DIR", help="an exported ContextFace")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -59,22 +64,34 @@ def run(args: argparse.Namespace) -> int:
 def targets(args: argparse.Namespace) -> list[Target]:
     """The models that the arguments name. Raises UserError if a name is no model that is here."""
     from emo_face.core.errors import UserError
-    from emo_face.perception.engines import Target, multiview_targets, nano_targets
-    from emo_face.runtime.store import open_store
 
-    found: list[Target] = []
-    if args.multiview is not None:
-        found += multiview_targets(args.multiview)
-    if args.contextface is not None:
-        from emo_face.expression.contextface.exported.plans import plans
-
-        found += [Target(path, plan) for path, plan in plans(args.contextface)]
+    found = list(exported(args))
     if not found or args.names:
-        found += nano_targets(open_store(), args.imgsz, args.yolo, args.face_imgsz)
+        found += nano(args)
     known = {target.plan.name for target in found}
     if unknown := [name for name in args.names if name not in known]:
         raise UserError(f"no model {', '.join(unknown)} is here; there are {', '.join(sorted(known))}")
     return [target for target in found if not args.names or target.plan.name in args.names]
+
+
+def nano(args: argparse.Namespace) -> Iterator[Target]:
+    """The nano tier's models that are here."""
+    from emo_face.perception.engines import nano_targets
+    from emo_face.runtime.store import open_store
+
+    return nano_targets(open_store(), args.imgsz, args.yolo, args.face_imgsz)
+
+
+def exported(args: argparse.Namespace) -> Iterator[Target]:
+    """Graphs of the folders that the arguments name. Raises ModelError if a folder holds none."""
+    from emo_face.perception.engines import Target, multiview_targets
+
+    if args.multiview is not None:
+        yield from multiview_targets(args.multiview)
+    if args.contextface is not None:
+        from emo_face.expression.contextface.exported.plans import plans
+
+        yield from (Target(path, plan) for path, plan in plans(args.contextface))
 
 
 def _build(args: argparse.Namespace, cache: EngineCache) -> int:

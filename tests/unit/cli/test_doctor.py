@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import socket
 
@@ -40,4 +41,13 @@ def test_a_check_that_breaks_is_reported_not_raised(monkeypatch):
         yield
 
     monkeypatch.setattr(doctor, "models", broken)
-    assert any("no such luck" in f.found for f in doctor.examine(8765))
+    parser = argparse.ArgumentParser()
+    doctor.add_arguments(parser)
+    assert any("no such luck" in f.found for f in doctor.examine(parser.parse_args([])))
+
+
+def test_a_folder_without_an_export_is_said_and_the_packaged_models_too(tmp_path, capsys):
+    assert main.main(["doctor", "--json", "--multiview", str(tmp_path)]) == 1
+    found = {f["topic"]: f for f in json.loads(capsys.readouterr().out)}
+    assert "export again" in found["models named"]["found"]
+    assert "onnxruntime" in found["runs on: nano_face"]["found"]

@@ -95,6 +95,8 @@ def test_export_multiview_builds_its_engines_in_the_same_command(gpu, tmp_path: 
     made = {row["model"]: row for row in rows(capsys) if "model" in row}
     assert set(made) == {"multiview_encoder", "multiview_head"}
     assert all(row["largest_relative_difference"] < 2e-2 for row in made.values())
+    main(["doctor", "--json", "--multiview", str(out)])
+    assert {r["topic"]: r["found"] for r in rows(capsys)}["runs on: multiview_encoder"] == "tensorrt/Orin"
     frame = np.random.default_rng(0).integers(0, 255, (240, 320, 3), dtype=np.uint8)
     people = [
         Person(f"p{i}", 1, Box(10 + 9 * i, 20, 60, 180), Face(Box(20 + 9 * i, 30, 30, 40), 1) if i % 3 else None)
