@@ -8,7 +8,7 @@ from setuptools import find_packages, setup
 NAME = "emo_face"
 SHARE = f"share/{NAME}"
 HOME = "https://github.com/emo-face/emo_face"
-NODES = ("camera", "perception", "expression", "face_driver")
+NODES = ("camera", "perception", "people", "expression", "face_driver")
 
 # The nano tier: no torch, no download.
 RUNTIME = [

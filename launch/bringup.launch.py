@@ -27,6 +27,7 @@ ARGUMENTS = {
     "params_file": (str(share_dir() / "config" / "emo_face.yaml"), "ROS parameter file of all nodes"),
     "namespace": ("", "namespace of all nodes"),
     "source": ("", "what the camera node reads: webcam index, video, picture or folder; empty: as in params_file"),
+    "also": ("", "further cameras, NAME=SOURCE or NAME=topic:/its/image_raw each, with spaces between"),
     "tier": ("", "nano, medium or full, of the whole graph; empty: as in params_file"),
     "image": ("camera/image_raw", "image topic"),
     "speech": ("speech/text", "topic of what was said"),
@@ -55,6 +56,7 @@ def words_of(given: dict[str, str]) -> list[str]:
     words += ["--log-level", given["log_level"]]
     for name in ("namespace", "source", "tier"):
         words += [f"--{name}", given[name]] if given[name] else []
+    words += [word for camera in given["also"].split() for word in ("--also", camera)]
     for flag, wanted in (
         ("--network", is_true(given["network"])),
         ("--compose", is_true(given["compose"])),

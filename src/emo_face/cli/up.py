@@ -12,6 +12,7 @@ examples:
   emo-face up --compose                                all but the face driver in one process: less memory, sooner
   emo-face up --tier medium --set perception.multiview.folder=out/export
   emo-face up --params my_robot.yaml --only perception,expression
+  emo-face up --also door=/dev/video2                  a second camera; its people and the first one's are one list
   emo-face up --dashboard                              and http://127.0.0.1:8766: what it sees, hears, thinks and shows
 exit code: 0 ended as asked, 1 a node was given up, 2 wrong arguments
 """
@@ -29,13 +30,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-import yaml
-
 from emo_face.core.errors import ConfigError
+from emo_face.ros.parameters.given import node_names, parse_overrides
 from emo_face.runtime.process import Parent
 
 if TYPE_CHECKING:
-    from emo_face.ros.parameters.schema import Parameter
     from emo_face.ros.supervision.graph import NodeSpec
     from emo_face.ros.supervision.supervisor import Supervisor
 
@@ -59,6 +58,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--source",
         help="what the camera node reads: webcam index or device, rtsp:// or http:// camera, video, picture, folder, "
         "or a .url file that holds a camera's address with its password",
+    )
+    parser.add_argument(
+        "--also",
+        action="append",
+        default=[],
+        metavar="NAME=SOURCE",
+        help="a further camera, or NAME=topic:/its/image_raw of a driver of yours (docs/ros.md)",
     )
     parser.add_argument(
         "--tier",
@@ -138,53 +144,10 @@ def main() -> int:
     return verbs(["up", *sys.argv[1:]])
 
 
-def node_names(only: str | None, without: str | None) -> list[str]:
-    """Names of the nodes to start, in the order of the graph."""
-    from emo_face.ros.supervision.graph import NODE_NAMES
-
-    wanted = set(only.split(",")) if only else set(NODE_NAMES)
-    dropped = set(without.split(",")) if without else set()
-    for name in sorted(wanted | dropped):
-        if name not in NODE_NAMES:
-            raise ConfigError(f"no node is called {name!r}: expected some of {', '.join(NODE_NAMES)}")
-    return [name for name in NODE_NAMES if name in wanted and name not in dropped]
-
-
-def parse_overrides(settings: list[str]) -> dict[str, dict[str, str]]:
-    """``NODE.PARAM=VALUE`` strings -> {node: {param: value}}. Raises ConfigError naming what does not fit."""
-    from emo_face.ros.parameters.schema import load_schema
-    from emo_face.ros.supervision.graph import NODE_NAMES
-
-    overrides: dict[str, dict[str, str]] = {}
-    for setting in settings:
-        path, equals, value = setting.partition("=")
-        node, dot, name = path.partition(".")
-        if not equals or not dot or node not in NODE_NAMES:
-            raise ConfigError(f"--set {setting}: expected NODE.PARAM=VALUE with NODE one of {', '.join(NODE_NAMES)}")
-        schema = load_schema(node)
-        if name not in schema:
-            raise ConfigError(f"--set {setting}: node {node} has no parameter {name!r}; see `emo-face params --table`")
-        overrides.setdefault(node, {})[name] = yaml_text(schema[name], value, setting)
-    return overrides
-
-
-def yaml_text(parameter: Parameter, text: str, setting: str) -> str:
-    """What a user wrote for ``parameter`` as YAML of its type. Raises ConfigError naming the setting."""
-    try:
-        value = text if parameter.type == "string" else yaml.safe_load(text)
-    except yaml.YAMLError:
-        value = text
-    if parameter.type == "double" and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
-    problem = parameter.problem(value)
-    if problem:
-        raise ConfigError(f"--set {setting}: {problem}")
-    return json.dumps(value)  # JSON is YAML; a quoted string stays a string
-
-
 def commands(args: argparse.Namespace) -> list[tuple[tuple[str, ...], list[str]]]:
     """(names of its nodes, command line) of every process that ``args`` asks for."""
     from emo_face.core.paths import share_dir
+    from emo_face.ros.supervision import cameras
     from emo_face.ros.supervision.graph import COMPOSED, GRAPH, command_line, composed_command, node_words
 
     params = args.params or share_dir() / "config" / "emo_face.yaml"
@@ -199,15 +162,21 @@ def commands(args: argparse.Namespace) -> list[tuple[tuple[str, ...], list[str]]
         overrides.setdefault("camera", {})["source"] = json.dumps(args.source)
     wanted = node_names(args.only, args.without)
     words = ros_words(args)
+    further = cameras.read(args.also)
     specs = [spec for spec in GRAPH if spec.name in wanted]
     together = [spec for spec in specs if args.compose and spec.name in COMPOSED]
+    early = [spec for spec in specs if spec.name not in ("perception", "camera")]
+    specs = [*early, *cameras.nodes(further), *(spec for spec in specs if spec not in early)]
 
     def own(spec: NodeSpec) -> tuple[NodeSpec, Path, str, dict[str, str] | None, list[str]]:
-        return spec, params, args.namespace, overrides.get(spec.name), words
+        by_hand = overrides.get(spec.name, {})
+        settled = cameras.settings(spec, further)
+        first = cameras.remaps(spec, further, args.namespace, words)
+        return spec, params, args.namespace, {**by_hand, **settled}, [*first, *words]
 
     if len(together) < 2:
-        return [((spec.name,), command_line(*own(spec))) for spec in specs]
-    alone = [((spec.name,), command_line(*own(spec))) for spec in specs if spec not in together]
+        return [((spec.label,), command_line(*own(spec))) for spec in specs]
+    alone = [((spec.label,), command_line(*own(spec))) for spec in specs if spec not in together]
     composed = composed_command({spec.name: node_words(*own(spec)) for spec in together})
     return [*alone, (tuple(spec.name for spec in together), composed)]
 

@@ -51,3 +51,34 @@ def test_what_is_left_out_is_not_composed() -> None:
 def test_only_nodes_that_can_share_a_process(words: list[str]) -> None:
     with pytest.raises(UserError, match="expected some of camera, perception, expression"):
         composed.parts(words)
+
+
+def test_a_further_camera_brings_a_perception_of_its_own_and_one_list_of_people() -> None:
+    words = ("--also", "door=/dev/video2", "--also", "hall=topic:/hall/image_raw", "--remap", "image:=/head/image_raw")
+    alone, more = started("--remap", "image:=/head/image_raw"), started(*words)
+    new = {name for (name,) in more if (name,) not in alone}
+    assert new == {"people", "door/perception", "door/camera", "hall/perception"}
+    assert more["camera",] == alone["camera",]
+    assert "emotion/scores:=perception/scores" in more["perception",]
+    assert 'inputs:=["perception/scores", "door/emotion/scores", "hall/emotion/scores"]' in more["people",]
+    assert "__ns:=/robot/door" in more["door/camera",]
+    assert 'source:="/dev/video2"' in more["door/camera",]
+    door, hall = more["door/perception",], more["hall/perception",]
+    for command, image in ((door, "camera/image_raw"), (hall, "/hall/image_raw")):
+        rules = [word for word in command if word.startswith("image:=")]
+        assert rules == [f"image:={image}", "image:=/head/image_raw"], "ROS takes the first rule that fits"
+        assert "speech:=/robot/speech/text" in command
+        assert "consent:=/robot/consent" in command
+        assert "detector.imgsz:=416" in command
+    assert "camera_info:=/hall/camera_info" in hall
+
+
+def test_words_of_another_topic_reach_every_camera() -> None:
+    more = started("--also", "door=2", "--remap", "speech:=/heard")
+    assert "speech:=/heard" in more["door/perception",]
+
+
+@pytest.mark.parametrize("text", ["door", "door=", "=2", "Door=2", "camera=2", "people=2"])
+def test_a_further_camera_has_a_name_of_its_own(text: str) -> None:
+    with pytest.raises(UserError, match=r"--also .*expected NAME=SOURCE"):
+        started("--also", text)

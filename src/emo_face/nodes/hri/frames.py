@@ -8,7 +8,7 @@ import numpy as np
 from geometry_msgs.msg import TransformStamped
 
 from emo_face.core.types import Array, Face
-from emo_face.perception.facepose import GAZE, Calibration, FacePose, face_pose, quaternion
+from emo_face.perception.space.facepose import GAZE, Calibration, FacePose, face_pose, quaternion
 
 
 def calibration(info: Any) -> Calibration:

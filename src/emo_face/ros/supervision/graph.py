@@ -10,9 +10,16 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class NodeSpec:
-    """A node of the graph. ``name`` is the node's name and its section in the YAML."""
+    """A node of the graph. ``name`` is the node's name and its section in the YAML, ``space`` its namespace below the
+    graph's own."""
 
     name: str
+    space: str = ""
+
+    @property
+    def label(self) -> str:
+        """What it is called among the nodes of the graph."""
+        return f"{self.space}/{self.name}".lstrip("/")
 
     @property
     def module(self) -> str:
@@ -62,8 +69,9 @@ def node_words(
 ) -> list[str]:
     """The arguments of one node, ``--ros-args`` first; as in :func:`command_line`."""
     words = ["--ros-args", "-r", f"__node:={spec.name}"]
-    if namespace:
-        words += ["-r", f"__ns:=/{namespace.strip('/')}"]
+    space = "/".join(filter(None, (namespace.strip("/"), spec.space)))
+    if space:
+        words += ["-r", f"__ns:=/{space}"]
     if params_file is not None:
         words += ["--params-file", str(params_file)]
     words += ros_args

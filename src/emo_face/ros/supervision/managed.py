@@ -81,6 +81,11 @@ class NodeState:
         self.tries.started(now)
 
 
+def _own_name(label: str) -> str:
+    """The node's name in ROS of its label ``namespace/name``."""
+    return label.rpartition("/")[2]
+
+
 def _passing(node: NodeState) -> bool:
     """Whether it starts or is in a transition."""
     return not node.state or node.state.endswith("ing")
@@ -180,7 +185,7 @@ class ManagedProcess:
         return min(gap, GAP)
 
     def _heard(self, report: Report, now: float) -> None:
-        node = self.nodes.get(report.node)
+        node = next((node for label, node in self.nodes.items() if _own_name(label) == report.node), None)
         if node is None:
             return
         node.silent = 0.0
@@ -245,7 +250,7 @@ class ManagedProcess:
             return
         if node.was_active and now - node.since < SETTLED:
             return
-        if self.process.ask(node.name, step):
+        if self.process.ask(_own_name(node.name), step):
             node.asked, node.since = step, now
 
     # ---- ends --------------------------------------------------------------------------------------------------

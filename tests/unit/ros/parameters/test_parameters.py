@@ -24,7 +24,7 @@ from emo_face.ros.messages.speech import SpeechLimits
 from emo_face.ros.parameters.schema import Parameter, build, load_schema, parse_schema, schemas
 from emo_face.ros.parameters.text import params_markdown, yaml_value
 
-NODES = ("camera", "perception", "expression", "face_driver")
+NODES = ("camera", "perception", "people", "expression", "face_driver")
 
 
 def test_every_node_has_a_schema_and_every_parameter_a_meaning() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from emo_face.core.types import Box, Face
-from emo_face.perception.facepose import FACE_POINTS, GAZE, Calibration, face_pose, quaternion
+from emo_face.perception.space.facepose import FACE_POINTS, GAZE, Calibration, face_pose, quaternion
 
 CAMERA = Calibration(np.array([[600.0, 0, 320], [0, 600.0, 240], [0, 0, 1]]), np.zeros(5))
 # a face that looks into the camera: its x is the camera's -z, its y (left) the camera's x, its z (up) the camera's -y

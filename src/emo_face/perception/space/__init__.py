@@ -1,0 +1,1 @@
+"""Where people are: poses of faces before a camera, people of several cameras."""
