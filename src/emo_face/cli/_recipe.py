@@ -75,10 +75,24 @@ def _run(recipe: MultiViewRecipe, steps: Sequence[Step], journal: Journal) -> in
         if waiting:
             left = _time(pace * _seconds(needs, waiting))
             print(f"recipe: about {left} left for {', '.join(waiting)}", file=sys.stderr)
-    print(
-        f"recipe: {recipe.run.out}/export runs (docs/multiview.md), {recipe.run.out}/report/report.html tells how well"
-    )
+    _tell(recipe)
     return 0
+
+
+def _tell(recipe: MultiViewRecipe) -> None:
+    """What there is now, and the commands that try it."""
+    from emo_face.perception.multiview.encoders import FAMILIES
+
+    out, tier = Path(recipe.run.out), FAMILIES[recipe.encoder.kind].tier
+    print(f"recipe: how well it does: {out / 'report' / 'report.html'}")
+    model, base = (out / "export", "") if recipe.export.write else (out / "model", f" --base {recipe.run.base}")
+    print(f"recipe: on a picture: emo-face look PICTURE --tier {tier} --model {model}{base}")
+    checkpoint = f" --set perception.multiview.base={recipe.run.base}" if base else ""
+    words = " --set expression.backend=prototypes" if tier == "full" else ""
+    if tier == "full":
+        asked = f'--ask "Why is the person feeling this way?" --base {recipe.run.base}'
+        print(f"recipe: in words: emo-face look PICTURE {asked} --stage1 {out / 'stage1' / 'best'}")
+    print(f"recipe: on a robot: emo-face up --tier {tier} --set perception.multiview.folder={model}{checkpoint}{words}")
 
 
 def _step(recipe: MultiViewRecipe, step: Step, journal: Journal, number: int, count: int) -> int:

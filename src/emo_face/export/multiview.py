@@ -2,7 +2,7 @@
 
 Example: emo-face export multiview --base ~/instructblip-vicuna-7b --model out/model --out out/export --precision fp16
 
-At full size the encoder in float32 is 4.7 GB (weights in encoder.onnx.data) and needs about 20 GB of memory.
+At full size the encoder in float32 is 4.7 GB (weights in encoder.onnx.data) and needs about 10 GB of memory.
 """
 
 from __future__ import annotations

@@ -67,7 +67,7 @@ def _panel(out: ImageArray, anchor: Box, person: Person, emotion: Emotion, label
     order = np.argsort(-emotion.probabilities)[: 3 if top_of(emotion) else 0]
     sources = sorted(emotion.evidence)
     height = 14 * (2 + len(order) + len(sources))
-    width = 118
+    width = 148
     x = anchor.right + 6 if anchor.right + 6 + width <= out.shape[1] else anchor.x - width - 6
     left = int(min(max(x, 0), max(out.shape[1] - width, 0)))
     top = int(min(max(anchor.y, 0), max(out.shape[0] - height, 0)))
@@ -81,7 +81,7 @@ def _panel(out: ImageArray, anchor: Box, person: Person, emotion: Emotion, label
         name = labels.labels[i]
         colour = _bgr(name)
         cv2.rectangle(out, (left + 2, y - 9), (left + 2 + int((width - 4) * share), y + 2), colour, -1)
-        _text(out, f"{name[:11]} {share:.2f}", (left + 4, y), (255, 255, 255))
+        _text(out, f"{name[:15]} {share:.2f}", (left + 4, y), (255, 255, 255))
     middle = left + width // 2 + 20
     for source in sources:
         y += 14

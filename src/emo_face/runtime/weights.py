@@ -6,7 +6,8 @@ Safetensors and JSON only; nothing in a file is run. Torch is imported where it 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,19 @@ def _few(names: Iterable[str]) -> str:
     return ", ".join(first[:5]) + (", ..." if len(first) > 5 else "") if first else "none"
 
 
+@contextmanager
+def quiet() -> Iterator[None]:
+    """transformers' warnings aside: weights that are missing are refused here, and ones of no use are no news."""
+    from transformers.utils import logging
+
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
+
+
 def load_pretrained(kind: Any, folder: Path, name: str, dtype: Any) -> Any:
     """A model of transformers' class ``kind`` from safetensors in ``folder``, never from the network, to be evaluated.
 
@@ -27,9 +41,10 @@ def load_pretrained(kind: Any, folder: Path, name: str, dtype: Any) -> Any:
         ModelError: it does not load as a ``name``, or weights are missing or of another shape.
     """
     try:
-        model, info = kind.from_pretrained(
-            folder, dtype=dtype, output_loading_info=True, local_files_only=True, use_safetensors=True
-        )
+        with quiet():
+            model, info = kind.from_pretrained(
+                folder, dtype=dtype, output_loading_info=True, local_files_only=True, use_safetensors=True
+            )
     except (OSError, ValueError, RuntimeError) as error:
         raise ModelError(f"{folder}: does not load as {name}: {str(error).splitlines()[0]}") from None
     check_loading_info(info, folder)

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize, minimize_scalar
+from scipy.optimize import brentq, minimize, minimize_scalar
 
 from emo_face.core.numeric import log_softmax, sigmoid, softmax
 from emo_face.core.types import Array, FloatArray
@@ -51,15 +51,19 @@ def fit(logits: FloatArray, truth: NDArray[Any], kind: Kind = "platt", multi: bo
     """Fit on validation (n, classes) logits and 0/1 truth.
 
     Multi-label: Platt (scale and shift per class) or a temperature per class. Single-label: one temperature for all,
-    as one per class would not keep the softmax's order. A class without both outcomes keeps scale 1, shift 0.
+    as one per class would not keep the softmax's order. A class without both outcomes keeps scale 1; Platt's shift
+    puts its mean at the smoothed rate, so a label that validation never shows is not likely on a robot.
     """
     x, y = np.asarray(logits, np.float64), np.asarray(truth, np.float64)
     scale, shift = np.ones(x.shape[1]), np.zeros(x.shape[1])
     if kind != "none" and not multi:
         scale[:] = 1 / temperature_of_logits(y.argmax(1), x)
     elif kind != "none":
-        for c in np.flatnonzero((y.sum(0) > 0) & (y.sum(0) < len(y))):
+        both = (y.sum(0) > 0) & (y.sum(0) < len(y))
+        for c in np.flatnonzero(both):
             scale[c], shift[c] = _platt(x[:, c], y[:, c], with_shift=kind == "platt")
+        for c in np.flatnonzero(~both) if kind == "platt" else ():
+            shift[c] = _prior_shift(x[:, c], float(_targets(y[:, c]).mean()))
     return LabelScaling(scale, shift, multi)
 
 
@@ -85,10 +89,22 @@ def apply_temperature(probabilities: FloatArray, temperature: float) -> FloatArr
     return softmax(np.log(np.maximum(np.asarray(probabilities, dtype=np.float64), TINY)) / temperature)
 
 
+def _targets(y: Array) -> Array:
+    """Platt's smoothed targets."""
+    positives, n = y.sum(), len(y)
+    return np.where(y > 0, (positives + 1) / (positives + 2), 1 / (n - positives + 2))
+
+
+def _prior_shift(x: Array, rate: float) -> float:
+    """b for which sigmoid(x + b) is ``rate`` in the mean."""
+    middle = float(np.log(rate / (1 - rate)))
+    low, high = middle - float(x.max()), middle - float(x.min())
+    return low if low == high else float(brentq(lambda b: float(sigmoid(x + b).mean()) - rate, low - 1, high + 1))
+
+
 def _platt(x: Array, y: Array, with_shift: bool) -> tuple[float, float]:
     """(a, b) of P(y) = sigmoid(a x + b) with Platt's smoothed targets."""
-    positives, n = y.sum(), len(y)
-    target = np.where(y > 0, (positives + 1) / (positives + 2), 1 / (n - positives + 2))
+    target = _targets(y)
 
     def loss(point: Array) -> tuple[float, Array]:
         z, away = point[0] * x + point[1], point[0] - 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -33,17 +34,21 @@ def _plot(xs: Sequence[float], ys: Sequence[float], name: str, colour: str, diag
 
 
 def matrix(title: str, rows: Sequence[str], columns: Sequence[str], values: Sequence[Sequence[float]]) -> str:
-    """Shares in [0, 1] as a shaded table."""
+    """Shares in [0, 1] as a shaded table; a dash if there is none (NaN)."""
     head = "".join(f'<th class="turned"><span>{html.escape(name)}</span></th>' for name in columns)
     body = ""
     for name, row in zip(rows, values, strict=True):
-        cells = "".join(
-            f'<td style="background:rgba(0,114,178,{min(1.0, max(0.0, v)):.2f});color:{"#fff" if v > 0.5 else "#222"}">'
-            f"{100 * v:.0f}</td>"
-            for v in row
-        )
+        cells = "".join(map(_cell, row))
         body += f"<tr><td>{html.escape(name)}</td>{cells}</tr>"
     return f'<table class="matrix"><caption>{html.escape(title)}</caption><tr><th></th>{head}</tr>{body}</table>'
+
+
+def _cell(share: float) -> str:
+    if math.isnan(share):
+        return "<td>–</td>"
+    colour = "#fff" if share > 0.5 else "#222"
+    shade = f"background:rgba(0,114,178,{min(1.0, max(0.0, share)):.2f});color:{colour}"
+    return f'<td style="{shade}">{100 * share:.0f}</td>'
 
 
 def people(found: Sequence[Mapping[str, Any]]) -> str:

@@ -120,7 +120,11 @@ def curves(probabilities: FloatArray, truth: Any, labels: Sequence[str], points:
 
 
 def confusion(predicted: Any, truth: Any) -> list[list[float]]:
-    """(classes, classes): of people with label i, the share that was also given j; a person may have several labels."""
+    """(classes, classes): of people with label i, the share that was also given j; NaN if nobody has i.
+
+    A person may have several labels.
+    """
     predicted, truth = np.asarray(predicted, float), np.asarray(truth, float)
-    together = truth.T @ predicted / np.maximum(truth.sum(0), 1)[:, None]
+    people = np.where(truth.sum(0) > 0, truth.sum(0), np.nan)
+    together = truth.T @ predicted / people[:, None]
     return [[float(value) for value in row] for row in together]

@@ -142,7 +142,8 @@ def load(
         return _load_onnx(folder, engines, tier)
     if base is None:
         raise ModelError(
-            f"{folder}: no exported graphs here; give the folder of the checkpoint it was made on, or export"
+            f"{folder}: no exported graphs here; give the checkpoint that it was made on (--base, on a robot "
+            "multiview.base), or export it: emo-face export multiview --help"
         )
     check_tier(checkpoint.config_of_card(folder), tier, folder)
     device = engines.torch_device("multiview")

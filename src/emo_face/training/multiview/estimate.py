@@ -15,6 +15,7 @@ from emo_face.core.errors import ModelError
 from emo_face.datasets.records import Record
 from emo_face.perception.multiview.encoders import family_of
 from emo_face.perception.multiview.encoders.cost import picture_flops
+from emo_face.runtime.weights import quiet
 from emo_face.training.multiview import memory
 from emo_face.training.multiview.recipe import MultiViewRecipe
 
@@ -25,6 +26,8 @@ HEAD = 1.5e-4  # s a person and epoch, one core, 3 views x 768 -> 256
 EXPORT = 5.4e-7  # s a parameter
 BOOTSTRAP = 2e-6  # s a person, label and round
 ABLATIONS = 7  # heads of tables 6, 11 and 12
+START = {"boxes": 3.0, "stage1": 4.0, "adapt": 3.0, "cache": 3.0, "stage2": 2.0, "report": 5.0, "export": 20.0}
+"""s of a step with next to nothing to do: imports, reading, tracing."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,8 @@ def shapes(recipe: MultiViewRecipe, base: Path) -> Shapes:
         raise ModelError(
             f"{base}: is a checkpoint of {family.kind}; the recipe's encoder.kind is {recipe.encoder.kind}"
         )
-    config = AutoConfig.from_pretrained(base, local_files_only=True)
+    with quiet():
+        config = AutoConfig.from_pretrained(base, local_files_only=True)
     half = recipe.run.device != "cpu" and torch.cuda.is_available()
     with torch.device("meta"):
         made = _instructblip if family.kind == "instructblip" else _siglip2
@@ -141,7 +145,7 @@ def estimate(
         "report": Need(report, 3 * features),
         "export": Need(EXPORT * shape.encoder, 2.1 * weights, weights * written),
     }
-    return found
+    return {name: replace(need, seconds=need.seconds + START[name]) for name, need in found.items()}
 
 
 def _stage1(recipe: MultiViewRecipe, people: int, shape: Shapes, fast: float) -> tuple[float, float, float]:

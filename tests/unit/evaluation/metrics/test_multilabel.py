@@ -131,7 +131,11 @@ def test_calibration_of_a_class_that_ranks_wrongly_keeps_its_rate():
 def test_calibration_of_a_useless_class_and_of_single_labels():
     rng = np.random.default_rng(0)
     logits, truth = rng.normal(size=(50, 2)), np.zeros((50, 2))
-    assert scaling.fit(logits, truth).scale.tolist() == [1, 1]
+    never = scaling.fit(logits, truth)
+    assert never.scale.tolist() == [1, 1]
+    np.testing.assert_allclose(never.apply(logits).mean(0), 1 / 52)  # Platt's rate of a label that nobody shows
+    np.testing.assert_allclose(scaling.fit(logits, 1 - truth).apply(logits).mean(0), 51 / 52)
+    assert scaling.fit(logits, truth, "temperature").shift.tolist() == [0, 0]
     one_hot = np.eye(3)[rng.integers(0, 3, 300)]
     sharp = 8 * (one_hot + rng.normal(size=(300, 3)))
     fitted = scaling.fit(sharp, one_hot, multi=False)

@@ -80,9 +80,11 @@ def test_one_command_makes_a_model_and_its_report(whole, world, base, capsys):
     assert model.load(whole / "model", base).card.fusion.width == 16
     capsys.readouterr()
     assert run(whole.parent / "tiny.yaml") == 0
-    said = capsys.readouterr().err
-    assert said.count("done before") == 5  # all but the records, whose source may have changed
-    assert "estimate" in said
+    said = capsys.readouterr()
+    assert said.err.count("done before") == 5  # all but the records, whose source may have changed
+    assert "estimate" in said.err
+    assert f"emo-face look PICTURE --tier full --model {whole / 'model'} --base {base}" in said.out
+    assert f"--ask \"Why is the person feeling this way?\" --base {base} --stage1 {whole / 'stage1' / 'best'}" in said.out
 
 
 def test_a_changed_field_runs_what_depends_on_it(whole, world, base, tmp_path, capsys):

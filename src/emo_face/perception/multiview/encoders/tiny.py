@@ -68,7 +68,11 @@ def tiny_siglip(seed: int = 0, image_size: int = 28, patch: int = 14, width: int
     shape = {"hidden_size": width, "intermediate_size": 2 * width, "num_hidden_layers": 2, "num_attention_heads": 4}
     vision = {**shape, "image_size": image_size, "patch_size": patch}
     torch.manual_seed(seed)
-    return SiglipModel(SiglipConfig(text_config={**shape, "vocab_size": 64}, vision_config=vision)).eval()
+    return SiglipModel(
+        SiglipConfig(
+            text_config={**shape, "vocab_size": 64, "bos_token_id": 1, "eos_token_id": 2}, vision_config=vision
+        )
+    ).eval()
 
 
 def full_base(seed: int = 0, device: str = "cpu", dtype: str = "float32") -> Any:
