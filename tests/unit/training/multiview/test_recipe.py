@@ -84,7 +84,7 @@ def test_one_command_makes_a_model_and_its_report(whole, world, base, capsys):
     assert said.err.count("done before") == 5  # all but the records, whose source may have changed
     assert "estimate" in said.err
     assert f"emo-face look PICTURE --tier full --model {whole / 'model'} --base {base}" in said.out
-    assert f"--ask \"Why is the person feeling this way?\" --base {base} --stage1 {whole / 'stage1' / 'best'}" in said.out
+    assert f'feeling this way?" --base {base} --stage1 {whole / "stage1" / "best"}' in said.out
 
 
 def test_a_changed_field_runs_what_depends_on_it(whole, world, base, tmp_path, capsys):
