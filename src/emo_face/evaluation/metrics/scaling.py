@@ -92,7 +92,7 @@ def apply_temperature(probabilities: FloatArray, temperature: float) -> FloatArr
 def _targets(y: Array) -> Array:
     """Platt's smoothed targets."""
     positives, n = y.sum(), len(y)
-    return np.where(y > 0, (positives + 1) / (positives + 2), 1 / (n - positives + 2))
+    return np.asarray(np.where(y > 0, (positives + 1) / (positives + 2), 1 / (n - positives + 2)))
 
 
 def _prior_shift(x: Array, rate: float) -> float:

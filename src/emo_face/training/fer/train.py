@@ -21,6 +21,7 @@ from emo_face.training.fer import bank as banks
 from emo_face.training.fer.augment import view
 from emo_face.training.fer.bank import NOT_JUDGED, Bank
 from emo_face.training.fer.batches import FerBatches
+from emo_face.training.fer.distil import Teacher, taught_faces
 from emo_face.training.fer.export import CHECKPOINT, MODEL, export
 from emo_face.training.fer.fit import fit
 from emo_face.training.fer.folds import Heads, cross_validate, predict_crops, reject_shift, save
@@ -30,15 +31,25 @@ from emo_face.training.fer.teachers import ExpressionTeachers
 from emo_face.training.fer.votes import VotedFaces, read_voted_faces
 
 
-def train(data: Path, ferplus: Path, out: Path, recipe: FerRecipe, seed: int, threads: int) -> Path:
-    """Train everything and write it into ``out``; the ONNX file. Raises UserError or ModelError naming what misses."""
+def train(
+    data: Path, ferplus: Path, out: Path, recipe: FerRecipe, seed: int, threads: int, teacher: Teacher | None = None
+) -> Path:
+    """Train everything and write it into ``out``; the ONNX file. Raises UserError or ModelError naming what misses.
+
+    ``teacher``: a larger model whose faces and answers are learned from too.
+    """
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True)
     out.mkdir(parents=True, exist_ok=True)
     pictures = banks.read_all(data)
     detector = readers.detector_of(data)
     voted = {split: read_voted_faces(ferplus, split, detector, out) for split in SPLITS}
-    bank = add_voted(make_bank(data, out, pictures, seed, recipe), pictures, voted)
+    judged = np.concatenate(
+        [np.stack([banks.wide_crop(p.picture, p.face) for p in pictures]), voted["Valid"].wide, voted["Test"].wide]
+    )
+    bank = add_strangers(make_bank(data, out, pictures, seed, recipe), voted["Train"], judged, "FER+")
+    if teacher is not None:
+        bank = add_strangers(bank, taught_faces(teacher, detector, out), judged, "the teacher")
     negatives = banks.faceless(data)
     heads = Heads(bank, train_base(bank, negatives, seed, recipe, out), negatives, seed, recipe)
     final = heads.fit(None)
@@ -65,12 +76,11 @@ def make_bank(data: Path, out: Path, pictures: list[FacePicture], seed: int, rec
     return bank
 
 
-def add_voted(bank: Bank, pictures: list[FacePicture], voted: dict[str, VotedFaces]) -> Bank:
-    """The bank and FER+'s training faces, less those that look like a picture that is judged."""
-    judged = np.stack([banks.wide_crop(p.picture, p.face) for p in pictures])
-    fresh = banks.not_copies(voted["Train"].wide, np.concatenate([judged, voted["Valid"].wide, voted["Test"].wide]))
-    print(f"{fresh.sum()} faces of FER+; {(~fresh).sum()} left out as near-duplicates of judged pictures")
-    kept = voted["Train"].only(fresh)
+def add_strangers(bank: Bank, faces: VotedFaces, judged: NDArray[np.uint8], whose: str) -> Bank:
+    """The bank and more faces, less those that look like a picture that is judged (m, 128, 128)."""
+    fresh = banks.not_copies(faces.wide, judged)
+    print(f"{fresh.sum()} faces of {whose}; {(~fresh).sum()} left out as near-duplicates of judged pictures")
+    kept = faces.only(fresh)
     return bank.plus_strangers(kept.wide, kept.shares)
 
 
@@ -82,7 +92,8 @@ def train_base(bank: Bank, negatives: list[NDArray[np.uint8]], seed: int, recipe
     torch.manual_seed(seed)
     net = FerNet()
     allowed = np.flatnonzero((bank.fold == NOT_JUDGED) & (bank.other == NOT_JUDGED))
-    key = zlib.crc32(yaml.safe_dump(asdict(recipe)).encode())  # another recipe is another base
+    # another recipe or another teacher is another base
+    key = zlib.crc32(bank.soft[allowed].tobytes(), zlib.crc32(yaml.safe_dump(asdict(recipe)).encode()))
     file = out / f"base_{seed}_{key:08x}_{len(allowed)}.pt"
     if file.is_file():
         net.load_state_dict(torch.load(file, weights_only=True))
