@@ -32,8 +32,8 @@ def run(args: argparse.Namespace) -> int:
     """Train everything. Raises UserError or ModelError if data or a teacher is missing."""
     from emo_face.core.errors import UserError
     from emo_face.training.common.recipes import read_recipe
-    from emo_face.training.fer.distil import Teacher
     from emo_face.training.fer.recipe import NAME, FerRecipe
+    from emo_face.training.fer.strangers import Teacher
     from emo_face.training.fer.train import train
 
     if (args.teacher is None) != (args.teacher_images is None):

@@ -21,14 +21,13 @@ from emo_face.training.fer import bank as banks
 from emo_face.training.fer.augment import view
 from emo_face.training.fer.bank import NOT_JUDGED, Bank
 from emo_face.training.fer.batches import FerBatches
-from emo_face.training.fer.distil import Teacher, taught_faces
 from emo_face.training.fer.export import CHECKPOINT, MODEL, export
 from emo_face.training.fer.fit import fit
 from emo_face.training.fer.folds import Heads, cross_validate, predict_crops, reject_shift, save
 from emo_face.training.fer.model import Exported, FerNet
 from emo_face.training.fer.recipe import FerRecipe
+from emo_face.training.fer.strangers import Teacher, VotedFaces, read_voted_faces, taught_faces
 from emo_face.training.fer.teachers import ExpressionTeachers
-from emo_face.training.fer.votes import VotedFaces, read_voted_faces
 
 
 def train(

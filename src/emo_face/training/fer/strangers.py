@@ -1,6 +1,7 @@
-"""From tier full to nano: faces of a multi-view data set, each taught what the large model's cached scores say of it.
+"""Faces of strangers for the FER student's bank: FER+ with its votes, and a data set with a larger model's answers.
 
-No encoder runs: the features of ``emo-face train multiview`` are read and its head is asked, a second for EMOTIC.
+The second is the way from tier full to nano: the features that ``emo-face train multiview`` cached are read and its
+head is asked, a second for EMOTIC; no encoder runs.
 """
 
 from __future__ import annotations
@@ -19,13 +20,13 @@ from emo_face.core.errors import UserError
 from emo_face.core.geometry import iou
 from emo_face.core.labels import basic7, label_set
 from emo_face.core.types import Face, FloatArray
+from emo_face.datasets.faces.ferplus import faces_of, read_votes
 from emo_face.datasets.records import Record, read_jsonl
 from emo_face.datasets.views import read_image
 from emo_face.perception.detect_face import YuNetFaceDetector
 from emo_face.runtime.progress import track
 from emo_face.runtime.store import sha256_of
 from emo_face.training.fer.bank import wide_crop
-from emo_face.training.fer.votes import VotedFaces
 
 SAME = {"Happiness": "Happy", "Sadness": "Sad", "Aversion": "Disgust"}
 """Labels that are one of basic7 by another word; EMOTIC defines Aversion as "feeling disgust, dislike, repulsion"."""
@@ -33,6 +34,40 @@ SMALLEST = 24  # pixels; half of what the student sees
 NAMED = 0.5  # least share of a distribution that must lie on labels of basic7
 RECORDS = ("told.jsonl", "boxed.jsonl", "records.jsonl")
 """Of a recipe's folder, the fullest first."""
+
+
+@dataclass(frozen=True)
+class VotedFaces:
+    """n faces: crops (n, 128, 128) and the share of the votes of each label (n, 7)."""
+
+    wide: NDArray[np.uint8]
+    shares: FloatArray
+
+    def only(self, chosen: NDArray[np.bool_]) -> VotedFaces:
+        """The faces of the mask (n,)."""
+        return VotedFaces(self.wide[chosen], self.shares[chosen])
+
+
+def read_voted_faces(folder: Path, split: str, detector: YuNetFaceDetector, cache: Path) -> VotedFaces:
+    """Read and cut one split, or take the result of an earlier run from ``cache``. Raises UserError."""
+    rows, skipped = read_votes(folder, split)
+    left_out = ", ".join(f"{n} {what}" for what, n in sorted(skipped.items())) or "nothing"
+    print(f"{folder}, {split}: {len(rows)} pictures with votes; left out: {left_out}")
+    file = cache / f"ferplus_{split}_{len(rows)}.npz"
+    if file.is_file():
+        return _kept(file)
+    wide = [wide_crop(p.picture, p.face) for p in faces_of(track(rows, f"finding faces, {split}"), detector)]
+    return _keep(file, VotedFaces(np.stack(wide), np.stack([row.shares for row in rows]).astype(np.float32)))
+
+
+def _keep(file: Path, found: VotedFaces) -> VotedFaces:
+    np.savez(file, wide=found.wide, shares=found.shares)
+    return found
+
+
+def _kept(file: Path) -> VotedFaces:
+    with np.load(file, allow_pickle=False) as saved:
+        return VotedFaces(saved["wide"], saved["shares"])
 
 
 @dataclass(frozen=True)
@@ -78,8 +113,7 @@ def taught_faces(teacher: Teacher, detector: YuNetFaceDetector, cache: Path) -> 
     key = hashlib.sha256("".join(map(sha256_of, parts)).encode()).hexdigest()[:16]
     file = cache / f"taught_{key}.npz"
     if file.is_file():
-        with np.load(file, allow_pickle=False) as saved:
-            return VotedFaces(saved["wide"], saved["shares"])
+        return _kept(file)
     people, shares, left = asked(teacher)
     wide, kept = _crops(people, teacher.images, detector, left)
     said = ", ".join(f"{n} {what}" for what, n in sorted(left.items())) or "nobody"
@@ -87,8 +121,7 @@ def taught_faces(teacher: Teacher, detector: YuNetFaceDetector, cache: Path) -> 
     if not wide:
         raise UserError(f"--teacher {teacher.folder}: no face is of use; left out: {said}")
     found = VotedFaces(np.stack(wide), shares[kept].astype(np.float32))
-    np.savez(file, wide=found.wide, shares=found.shares)
-    return found
+    return _keep(file, found)
 
 
 def asked(teacher: Teacher) -> tuple[list[Record], FloatArray, Counter[str]]:

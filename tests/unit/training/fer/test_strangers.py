@@ -22,11 +22,11 @@ from emo_face.training.common.recipes import read_recipe
 from emo_face.training.fer.augment import view
 from emo_face.training.fer.bank import NOT_JUDGED, Bank
 from emo_face.training.fer.batches import FerBatches
-from emo_face.training.fer.distil import Teacher, asked, basic_shares, taught_faces
 from emo_face.training.fer.fit import fit
 from emo_face.training.fer.folds import predict_crops
 from emo_face.training.fer.model import FerNet
 from emo_face.training.fer.recipe import NAME, FerRecipe
+from emo_face.training.fer.strangers import Teacher, asked, basic_shares, taught_faces
 from emo_face.training.fer.train import add_strangers
 
 NAMES = ("001_neutral", "001_smiling", "002_neutral", "002_smiling", "005_neutral", "005_smiling")
