@@ -19,7 +19,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from emo_face.recording.report import write_report
+    from emo_face.ros.images.convert import raw_to_jpeg
 
-    for path in write_report(args.bag, args.out, args.bag.stem, video=not args.no_video):
+    for path in write_report(args.bag, args.out, args.bag.stem, video=not args.no_video, encode=raw_to_jpeg):
         print(path)
     return 0

@@ -2,8 +2,9 @@
 
 Sources, one per rule: marks of sounds are those of whisper.cpp (``[BLANK_AUDIO]``, ``[MUSIC]``), Kaldi and vosk
 (``[unk]``, ``<unk>``), subtitles (``(crying)``, notes) and chat (``*sighs*``); JSON is that of vosk's ``Result`` and
-``PartialResult`` and of servers with OpenAI's transcription answers (whisper.cpp, faster-whisper); phrases in silence
-are those that users of Whisper report (McCloudS/subgen#21, adamcohenhillel/ADeus#7).
+``PartialResult``, of servers with OpenAI's transcription answers (whisper.cpp, faster-whisper, gpt-4o-transcribe), of
+whisper.cpp's ``--output-json``, of sherpa-onnx and of WhisperLive; phrases in silence are those that users of Whisper
+report (McCloudS/subgen#21, adamcohenhillel/ADeus#7).
 """
 
 from __future__ import annotations
@@ -42,6 +43,9 @@ IN_SILENCE = frozenset(
 )
 """Whole utterances that Whisper makes of silence, in small letters without punctuation."""
 
+PARTS = ("segments", "transcription")
+"""Where the pieces of a text are: OpenAI's servers and WhisperLive, whisper.cpp's own files."""
+_JSON = re.compile(r"\s*(?:\{|\[\s*\{)")
 _APOSTROPHES = str.maketrans(dict.fromkeys("\u2018\u2019\u02bc\uff07\u0092\u0091", "'"))
 _ACCENT = re.compile(r"(?<=\w)[\u00b4`](?=\w)")
 _MARK = re.compile(r"\[[^\[\]]{0,60}\]|<[^<>]{0,60}>|[\u2669-\u266c\U0001f3b5\U0001f3b6]")
@@ -96,7 +100,7 @@ def read(text: str, max_bytes: int) -> Transcript:
     Raises:
         NotSpeech: nothing but marks, a partial or unknown JSON, or a phrase that recognisers make of silence.
     """
-    heard = _json(text) if text.lstrip()[:1] == "{" else None
+    heard = _json(text) if _JSON.match(text) else None
     found = heard or Transcript(text)
     words = clean(without_marks(clean(found.text, max_bytes)), max_bytes)
     if not any(unicodedata.category(c)[0] in "LNS" for c in words):
@@ -137,27 +141,54 @@ def language(locale: str) -> str:
 
 
 def _json(text: str) -> Transcript | None:
-    """What vosk or a server of Whisper says in JSON; None if it is no JSON but words in braces."""
+    """What a recogniser says in JSON; None if it is no JSON but words in braces or brackets."""
     if len(text) > MAX_JSON:
         raise NotSpeech("speech_json", f"JSON of {len(text)} characters, at most {MAX_JSON}")
     try:
         said = json.loads(text)
     except (ValueError, RecursionError):
         return None
-    if "partial" in said and "text" not in said:
+    if isinstance(said, list):  # segments alone
+        said = {"segments": said}
+    parts = next((said[key] for key in PARTS if isinstance(said.get(key), list)), None)
+    if _is_partial(said, parts):
         raise NotSpeech("speech_partial", "a partial result; the final one follows")
     best = said["alternatives"][0] if isinstance(said.get("alternatives"), list) and said["alternatives"] else said
     words = best.get("text") if isinstance(best, dict) else None
+    if words is None and parts is not None:
+        words = " ".join(str(part["text"]).strip() for part in parts if isinstance(part, Mapping) and "text" in part)
     if not isinstance(words, str):
         raise NotSpeech("speech_json", f"JSON without a field text, it has {', '.join(map(str, list(said)[:5]))}")
-    silent = _mean(said.get("segments"), "no_speech_prob")
+    silent = _mean(parts, "no_speech_prob")
     if silent is not None and silent > NO_SPEECH:
         raise NotSpeech("speech_silence", f"no_speech_prob {silent:.2f} is above {NO_SPEECH:g}")
-    mean = _mean(said.get("result"), "conf")
-    logarithm = _mean(said.get("segments"), "avg_logprob")
-    if mean is None and logarithm is not None:
-        mean = math.exp(min(0.0, logarithm))
-    return Transcript(words, mean, language(str(said.get("language") or "")))
+    return Transcript(words, _sure(said), _told_language(said))
+
+
+def _is_partial(said: Mapping[str, Any], parts: list[Any] | None) -> bool:
+    """vosk's ``partial``, ``type: partial`` or ``is_final: false`` of streaming servers, WhisperLive's last segment."""
+    last = parts[-1] if parts else None
+    return (
+        ("partial" in said and "text" not in said)
+        or said.get("type") == "partial"
+        or said.get("is_final") is False
+        or (isinstance(last, Mapping) and last.get("completed") is False)
+    )
+
+
+def _sure(said: Mapping[str, Any]) -> float | None:
+    """Mean confidence of words (vosk), or what the mean logarithm of segments or tokens says; None without."""
+    logarithms = (_mean(said.get("segments"), "avg_logprob"), _mean(said.get("logprobs"), "logprob"))
+    told = [math.exp(min(0.0, value)) for value in logarithms if value is not None]
+    conf = _mean(said.get("result"), "conf")
+    return conf if conf is not None else next(iter(told), None)
+
+
+def _told_language(said: Mapping[str, Any]) -> str:
+    """Servers say ``language``, sherpa-onnx ``lang`` (``<|en|>`` of SenseVoice), whisper.cpp ``result.language``."""
+    inner = said.get("result")
+    told = said.get("language") or said.get("lang") or (inner.get("language") if isinstance(inner, dict) else "")
+    return language(str(told or "").strip("<|>"))
 
 
 def _mean(rows: Any, key: str) -> float | None:

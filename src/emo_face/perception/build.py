@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from emo_face.perception import detect_face
 from emo_face.perception.detect_face import FaceDetector, HaarFaceDetector, YuNetFaceDetector
 from emo_face.perception.detect_yolo import YoloPersonDetector, plan
 from emo_face.perception.detectors import centerface
@@ -80,7 +81,8 @@ def build_detectors(
         get = fix(store.entry(settings.yolo))
         warnings.append(f"no person detector: bodies are extrapolated from faces, backs are not seen. {get}")
     if path := _file(store, settings.yunet, settings.yunet_path, hashes):
-        faces = YuNetFaceDetector.load(path, engines, settings.face_imgsz, settings.face_confidence)
+        engine = engines.load(path, detect_face.plan(settings.face_imgsz))
+        faces = YuNetFaceDetector(engine, settings.face_imgsz, settings.face_confidence)
     elif settings.yunet != "off" and (path := _file(store, "centerface", "", hashes)):
         size = min(settings.face_imgsz, centerface.SIZE)
         faces = centerface.CenterFaceDetector.load(path, engines, size, settings.face_confidence)

@@ -68,10 +68,11 @@ class YuNetFaceDetector:
 
     name = "yunet"
 
-    def __init__(self, engine: Engine, size: int = 320, confidence: float = 0.6, iou: float = 0.3) -> None:
+    def __init__(self, engine: Engine | Path, size: int = 320, confidence: float = 0.6, iou: float = 0.3) -> None:
         """Check the network and keep the settings.
 
         Args:
+            engine: with the network loaded; or its file, which is then loaded on one thread of the CPU.
             size: the frame's longer side is scaled down to this, pixels. Cost grows with its square; at 320 a face
                 needs about 1/32 of the frame's width.
             confidence: lowest score, in [0, 1]. iou: overlap above which two boxes are one face, in [0, 1].
@@ -79,6 +80,8 @@ class YuNetFaceDetector:
         Raises:
             ModelError: this is another network; names the file.
         """
+        if isinstance(engine, Path):
+            engine = Engines("cpu").load(engine, plan(size))
         self.size, self.confidence, self.iou, self._engine = size, confidence, iou, engine
         self._names = [spec.name for spec in engine.outputs]
         if set(self._names) != {f"{kind}_{stride}" for kind in ("cls", "obj", "bbox", "kps") for stride in STRIDES}:
@@ -86,13 +89,6 @@ class YuNetFaceDetector:
                 f"{engine.path}: not YuNet: expected outputs cls, obj, bbox and kps of strides 8, 16 and 32, got "
                 f"{', '.join(self._names)}; check it by `emo-face models verify`"
             )
-
-    @classmethod
-    def load(
-        cls, path: Path, engines: Engines | None = None, size: int = 320, confidence: float = 0.6, iou: float = 0.3
-    ) -> YuNetFaceDetector:
-        """Load ``path`` on what ``engines`` chooses; None takes one thread of the CPU. See :meth:`__init__`."""
-        return cls((engines or Engines("cpu")).load(path, plan(size)), size, confidence, iou)
 
     def detect(self, frame: ImageArray) -> list[Face]:
         """Faces with five landmarks each, best first."""

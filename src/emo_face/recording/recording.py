@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import logging
+import re
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,12 @@ from emo_face.core.errors import UserError
 from emo_face.core.types import Box, Emotion, Face, Person
 from emo_face.recording.read import read_bag, topics
 
-PICTURE = "sensor_msgs/msg/CompressedImage"
+log = logging.getLogger(__name__)
+
+PICTURE, RAW = "sensor_msgs/msg/CompressedImage", "sensor_msgs/msg/Image"
+OTHER_TRANSPORTS = ("/compressedDepth", "/zstd")
+"""Ends of the topics of image_transport's plugins that use the same type for what is no JPEG, PNG or TIFF."""
+DISTANCES = re.compile("depth|disparity|infra", re.IGNORECASE)
 KINDS = {
     "emo_face_msgs/msg/EmotionScoresArray": "",
     "emo_face_msgs/msg/FaceExpression": "",
@@ -81,44 +88,58 @@ class Recording:
         return entries[-1][1] if entries else {}
 
 
-def load(path: Path) -> Recording:
+def load(path: Path, encode: Callable[[Any], bytes] | None = None) -> Recording:
     """Read a recording, of all topics only those that a report needs.
+
+    Args:
+        encode: makes a JPEG of a raw ``sensor_msgs/Image`` and raises ValueError for one that is no picture; without
+            it raw pictures are not read.
 
     Raises:
         UserError: the file is missing, not a bag, or holds neither pictures nor scores; says what it holds.
     """
     recording = Recording()
     there = topics(path)
-    camera = camera_topic(there)
+    camera = camera_topic(there, encode is not None)
+    faults: list[str] = []
 
     def wanted(topic: str, kind: str) -> bool:
-        return topic == camera if kind == PICTURE else kind in KINDS and KINDS[kind] in topic
+        return topic == camera if kind in (PICTURE, RAW) else kind in KINDS and KINDS[kind] in topic
 
     for topic, stamp_ns, message in read_bag(path, wanted):
-        _take(recording, topic, stamp_ns * 1e-9, message)
+        try:
+            _take(recording, topic, stamp_ns * 1e-9, message, encode)
+        except ValueError as error:
+            faults.append(str(error))
+    recording.frames.sort(key=lambda frame: frame[0])
     recording.scores.sort(key=lambda s: s.stamp)
+    if faults:
+        log.warning("%d messages were left out, the first because of %s", len(faults), faults[0])
     if not recording.frames and not recording.scores:
         raise UserError(f"{path} holds neither pictures nor scores: {_inventory(there)}")
     return recording
 
 
-def camera_topic(there: Mapping[str, tuple[str, int]]) -> str:
-    """The topic of compressed colour pictures with the most of them; empty without one."""
-    pictures = {t: n for t, (kind, n) in there.items() if kind == PICTURE and not t.endswith("/compressedDepth")}
-    return max(pictures, key=lambda topic: pictures[topic], default="")
+def camera_topic(there: Mapping[str, tuple[str, int]], raw: bool = False) -> str:
+    """The topic with the most pictures, compressed ones first, ``raw`` ones if asked for; empty without one."""
+    for kind in (PICTURE, RAW) if raw else (PICTURE,):
+        found = {t: n for t, (k, n) in there.items() if k == kind and n and not t.endswith(OTHER_TRANSPORTS)}
+        if found:
+            return max(found, key=lambda topic: (not DISTANCES.search(topic), found[topic]))
+    return ""
 
 
 def _inventory(there: Mapping[str, tuple[str, int]]) -> str:
-    raw = [topic for topic, (kind, _) in there.items() if kind == "sensor_msgs/msg/Image"]
-    if raw:
-        return f"{', '.join(raw[:3])} is uncompressed; play it to `ros2 run image_transport republish raw compressed`"
     return f"it has {', '.join(f'{t} ({kind})' for t, (kind, _) in list(there.items())[:6]) or 'no topic'}"
 
 
-def _take(recording: Recording, topic: str, received: float, message: Any) -> None:
+def _take(
+    recording: Recording, topic: str, received: float, message: Any, encode: Callable[[Any], bytes] | None
+) -> None:
     kind = message.__msgtype__
-    if kind == PICTURE:
-        recording.frames.append((_seconds(message.header.stamp), bytes(message.data)))
+    if kind in (PICTURE, RAW):
+        picture = bytes(message.data) if encode is None or kind == PICTURE else encode(message)
+        recording.frames.append((_seconds(message.header.stamp) or received, picture))  # some drivers leave it zero
     elif kind == "emo_face_msgs/msg/EmotionScoresArray":
         recording.scores.append(_scores(message))
         recording.model = message.model or recording.model

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from emo_face.recording.page import write_page
 from emo_face.recording.recording import load
@@ -13,17 +15,23 @@ from emo_face.runtime.progress import bar
 
 
 def write_report(
-    bag: Path, out: Path, stem: str, peak_rss_mb: float | None = None, video: bool = True, rig: str = ""
+    bag: Path,
+    out: Path,
+    stem: str,
+    peak_rss_mb: float | None = None,
+    video: bool = True,
+    rig: str = "",
+    encode: Callable[[Any], bytes] | None = None,
 ) -> list[Path]:
     """Write ``stem.json``, ``stem.html`` and, unless told not to, ``stem.mp4`` into ``out``; returns their paths.
 
-    ``rig``: the film shows this servo head, simulated, instead of the screen face.
+    ``rig``: the film shows this servo head, simulated, instead of the screen face. ``encode``: see :func:`load`.
 
     Raises:
         UserError: the bag is missing or empty, or an extra is not installed.
     """
     out.mkdir(parents=True, exist_ok=True)
-    recording = load(bag)
+    recording = load(bag, encode)
     summary = summarise(recording, peak_rss_mb)
     figures = out / f"{stem}.json"
     figures.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 HEIGHT = 540  # of the film; the camera side keeps its own aspect
 FACE_WIDTH = 540
+LONGEST_GAP = 60.0  # s that a picture stands still
 SPEECH_SECONDS = 4.0  # a line of speech stays readable for so long
 INK = (235, 235, 235)
 PAPER = (28, 24, 22)
@@ -52,9 +53,8 @@ class Film:
             head,
         )
 
-    def frame(self, stamp: float, jpeg: bytes) -> ImageArray:
-        """One picture of the film; H x W x 3 BGR with even sides."""
-        camera: Any = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
+    def frame(self, stamp: float, camera: ImageArray) -> ImageArray:
+        """One picture of the film, of what the camera saw; H x W x 3 BGR with even sides."""
         scores = _at(self.recording.scores, self.score_stamps, stamp)
         if scores is not None and scores.people:
             camera = draw(camera, scores.people, scores.emotions, label_set(scores.emotions[0].label_set))
@@ -112,16 +112,38 @@ def _write(picture: NDArray[np.uint8], text: str, origin: tuple[int, int], scale
 
 
 def frames(recording: Recording, fps: float, head: SimHead | None = None) -> Iterator[ImageArray]:
-    """The film at a constant ``fps``: the camera's own stamps set the pace, gaps repeat the last frame."""
+    """The film at a constant ``fps``: the camera's own stamps set the pace.
+
+    The last picture is repeated in a gap, up to :data:`LONGEST_GAP`, and for one that does not decode.
+
+    Raises:
+        UserError: no picture decodes.
+    """
     film = Film.of(recording, head)
     stamps = [stamp for stamp, _ in recording.frames]
-    clock = stamps[0]
+    clock, shown, camera = stamps[0], -1, None
     if recording.scores:  # the camera starts first; a film of the others loading interests nobody
         clock = min(max(clock, recording.scores[0].stamp), stamps[-1])
     while clock <= stamps[-1]:
         index = bisect.bisect_right(stamps, clock + 1e-6) - 1
-        yield film.frame(clock, recording.frames[index][1])
+        if index != shown:
+            shown, camera = index, _decoded(recording.frames[index][1], camera)
+        if camera is not None:
+            yield film.frame(clock, camera)
         clock += 1.0 / fps
+        if clock - stamps[index] > LONGEST_GAP and index + 1 < len(stamps):  # robots set their clocks by years
+            clock = max(clock, stamps[index + 1])
+    if camera is None:
+        start = recording.frames[0][1][:4].hex() or "nothing"
+        raise UserError(
+            f"none of {len(stamps)} pictures decodes: the first begins with {start}; leave the film out by --no-video"
+        )
+
+
+def _decoded(data: bytes, before: ImageArray | None) -> ImageArray | None:
+    """BGR pixels, or those ``before`` if these are damaged."""
+    picture: Any = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
+    return before if picture is None else np.asarray(picture, np.uint8)
 
 
 def _head(rig: str) -> AbstractContextManager[SimHead | None]:

@@ -95,10 +95,28 @@ def test_phrases_of_silence(text: str) -> None:
         ({"result": [{"conf": 0.5, "word": "hi"}, {"conf": 1.0, "word": "you"}], "text": "hi there"}, "hi there", 0.75),
         ({"alternatives": [{"confidence": 301.5, "text": "hello"}, {"text": "yellow"}]}, "hello", None),
         ({"language": "english", "text": " Hi.", "segments": [{"avg_logprob": -0.5}]}, "Hi.", 0.6065),
+        # gpt-4o-transcribe with include=["logprobs"] (OpenAI's API reference, audio/transcriptions)
+        ({"text": "Hi", "logprobs": [{"token": "Hi", "logprob": -0.5, "bytes": [72, 105]}]}, "Hi", 0.6065),
+        # whisper.cpp, `whisper-cli --output-json` (examples/cli/cli.cpp)
+        (
+            {
+                "model": {"type": "base"},
+                "result": {"language": "en"},
+                "transcription": [{"offsets": {"from": 0, "to": 900}, "text": " Go"}, {"text": " away."}],
+            },
+            "Go away.",
+            None,
+        ),
+        # sherpa-onnx, OfflineRecognitionResult::AsJsonString; SenseVoice fills lang, emotion and event
+        ({"lang": "<|en|>", "emotion": "<|HAPPY|>", "text": "hello", "tokens": ["hel", "lo"]}, "hello", None),
+        # WhisperLive, whisper_live/server.py: segments alone, times as texts
+        ({"uid": "a", "segments": [{"start": "0.0", "text": " So glad", "completed": True}]}, "So glad", None),
+        ([{"start": 0, "end": 1, "text": " one"}, {"start": 1, "end": 2, "text": " two"}], "one two", None),
     ],
 )
-def test_json_of_recognisers(said: dict[str, object], words: str, sure: float | None) -> None:
+def test_json_of_recognisers(said: object, words: str, sure: float | None) -> None:
     found = read(json.dumps(said), 200)
+    assert found.language in ("", "en")
     assert found.text == words
     assert found.confidence == (None if sure is None else pytest.approx(sure, abs=1e-3))
 
@@ -107,6 +125,10 @@ def test_json_of_recognisers(said: dict[str, object], words: str, sure: float | 
     ("text", "reason"),
     [
         ('{"partial": "i am so"}', "speech_partial"),
+        ('{"type": "partial", "text": "Hello how"}', "speech_partial"),
+        ('{"is_final": false, "text": "Hello how"}', "speech_partial"),
+        ('{"segments": [{"text": "one", "completed": true}, {"text": "tw", "completed": false}]}', "speech_partial"),
+        ('[{"speaker": 1}]', "speech_empty"),
         ('{"text": ""}', "speech_empty"),
         ('{"text": 3}', "speech_json"),
         ('{"type": "speech_started"}', "speech_json"),

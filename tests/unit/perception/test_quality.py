@@ -25,7 +25,7 @@ def _quality(frame: np.ndarray, face: Face) -> FaceQuality:
 @pytest.fixture(scope="module")
 def portrait(assets: Path) -> tuple[np.ndarray, Face]:
     frame = cv2.imread(str(assets / "images/london/001_neutral.jpg"))
-    return frame, YuNetFaceDetector.load(assets / "face/face_detection_yunet_2023mar.onnx").detect(frame)[0]
+    return frame, YuNetFaceDetector(assets / "face/face_detection_yunet_2023mar.onnx").detect(frame)[0]
 
 
 def _moved(face: Face, landmarks: np.ndarray, scale: float = 1.0) -> Face:

@@ -12,6 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -27,7 +28,9 @@ from emo_face.recording import bag as bag_module
 from emo_face.recording.bag import BagWriter, describe
 from emo_face.recording.definitions import typestore
 from emo_face.recording.read import read_bag
-from emo_face.recording.recording import load
+from emo_face.recording.recording import camera_topic, load
+from emo_face.recording.video import frames
+from emo_face.ros.images.convert import raw_to_jpeg
 
 STORE = typestore()
 STRING, PICTURE = "std_msgs/msg/String", "sensor_msgs/msg/CompressedImage"
@@ -258,6 +261,62 @@ def test_another_robots_joints_and_texts_are_not_the_faces(tmp_path):
         bag.write("/eye/compressed", PICTURE, 1, bytes(STORE.serialize_cdr(picture, PICTURE)))
     recording = load(tmp_path / "robot.mcap")
     assert (len(recording.frames), recording.speech, recording.blendshapes) == (1, [], [])
+
+
+RAW = "sensor_msgs/msg/Image"
+
+
+def raw_bag(path: Path, stamps: list[tuple[int, int]], encoding: str = "rgb8") -> Path:
+    """As `ros2 bag record -a` beside usb_cam: red raw pictures by (stamp, receive time) in s; a depth camera."""
+    red = np.tile(np.array([255, 0, 0], np.uint8), 48 * 64)
+    with Writer(path, version=9, storage_plugin=StoragePlugin.SQLITE3) as writer:
+        for topic, number in (("/image_raw", 1), ("/camera/depth/image_rect_raw", 3)):
+            connection = writer.add_connection(topic, RAW, typestore=STORE)
+            for sec, received in stamps * number:
+                header = STORE.types["std_msgs/msg/Header"](STORE.types["builtin_interfaces/msg/Time"](sec, 0), "eye")
+                kind = encoding if topic == "/image_raw" else "16UC1"
+                picture = STORE.types[RAW](header, 48, 64, kind, 0, 192, red)
+                writer.write(connection, received * 10**9, STORE.serialize_cdr(picture, RAW))
+    return path
+
+
+def test_raw_pictures_of_a_foreign_bag(tmp_path):
+    bag = raw_bag(tmp_path / "raw", [(1, 1), (2, 2)])
+    recording = load(bag, raw_to_jpeg)
+    assert [stamp for stamp, _ in recording.frames] == [1, 2]
+    blue, green, red = cv2.imdecode(np.frombuffer(recording.frames[0][1], np.uint8), cv2.IMREAD_COLOR)[20, 20]
+    assert red > 240
+    assert max(blue, green) < 15
+    with pytest.raises(UserError, match=r"neither pictures nor scores: it has /image_raw \(sensor_msgs/msg/Image\)"):
+        load(bag)
+
+
+def test_pictures_that_cannot_be_read_are_left_out_with_a_word(tmp_path, caplog):
+    with pytest.raises(UserError, match="neither pictures nor scores"):
+        load(raw_bag(tmp_path / "raw", [(1, 1)], "h264"), raw_to_jpeg)
+    assert "1 messages were left out, the first because of encoding: unknown 'h264'" in caplog.text
+
+
+def test_stamps_of_zero_and_a_clock_that_is_set_meanwhile(tmp_path):
+    """Drivers that leave the stamp empty; a Raspberry Pi without a clock that meets its time server."""
+    zero = load(raw_bag(tmp_path / "zero", [(0, 5), (0, 6)]), raw_to_jpeg)
+    assert [stamp for stamp, _ in zero.frames] == [5, 6]
+    jump = load(raw_bag(tmp_path / "jump", [(1, 1), (2, 2), (1_800_000_000, 3), (1_800_000_001, 4)]), raw_to_jpeg)
+    assert sum(1 for _ in frames(jump, 0.1)) == 8  # the last picture of the old time stands still for a minute
+
+
+def test_a_damaged_picture_repeats_the_one_before(tmp_path):
+    recording = load(raw_bag(tmp_path / "raw", [(1, 1), (2, 2), (3, 3)]), raw_to_jpeg)
+    recording.frames[1] = (2.0, b"\xff\xd8 cut off")
+    assert len({picture.shape for picture in frames(recording, 1.0)}) == 1
+    recording.frames = [(1.0, b"\0\0\0\1\x67 H.264")]
+    with pytest.raises(UserError, match="none of 1 pictures decodes: the first begins with 00000001"):
+        list(frames(recording, 1.0))
+
+
+def test_image_transports_other_topics_are_no_pictures():
+    there = {"/eye/compressedDepth": 9, "/eye/zstd": 8, "/depth/compressed": 7, "/eye/compressed": 6}
+    assert camera_topic({topic: (PICTURE, number) for topic, number in there.items()}) == "/eye/compressed"
 
 
 def test_what_a_bag_without_pictures_holds_is_said(tmp_path):

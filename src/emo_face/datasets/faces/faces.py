@@ -57,7 +57,7 @@ class FacePicture:
 
 def detector_for_training(model: Path) -> YuNetFaceDetector:
     """YuNet at a size and confidence that suit stills."""
-    return YuNetFaceDetector.load(model, size=640, confidence=0.35)
+    return YuNetFaceDetector(model, size=640, confidence=0.35)
 
 
 def detector_of(data: Path) -> YuNetFaceDetector:

@@ -1,51 +1,82 @@
-"""Decode ``sensor_msgs/CompressedImage``: JPEG and PNG, whole and of a modest size, by OpenCV."""
+"""Decode ``sensor_msgs/CompressedImage``: JPEG, PNG and TIFF, whole and of a modest size, by OpenCV.
+
+These are what compressed_image_transport writes (``CompressedImage.msg`` of Jazzy, "CODEC is one of").
+"""
 
 from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from emo_face.core.types import MAX_PIXELS, ImageArray
-from emo_face.ros.images.convert import ImageError, as_bytes
+from emo_face.ros.images.convert import COLOURS, ImageError, as_bytes
 from emo_face.ros.images.depth import BitDepth
 
 _WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xD8)})  # TEM and RST0..7 (ITU-T T.81, B.1.1.3)
 _FRAME_HEADERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
+_TIFF = (b"II*\0", b"MM\0*")
+_WIDTH, _LENGTH = 256, 257  # TIFF's tags
 _START_OF_SCAN, _END = 0xDA, b"\xff\xd9"
 # entropy-coded data that stands for no picture, with every restart marker in it
 _RUBBISH = b"".join(bytes([0x5A, 0x13, 0xC7, 0x08, 0xE1, 0x3C, 0x96]) * 9 + bytes([0xFF, 0xD0 + n]) for n in range(8))
 
 
 def decode_compressed(msg: Any, depth: BitDepth | None = None) -> ImageArray:
-    """Decode a JPEG or PNG ``CompressedImage`` to (height, width, 3) uint8 BGR.
+    """Decode a ``CompressedImage`` to (height, width, 3) uint8 BGR.
 
     The bytes decide, not ``format``: drivers write that field in many ways. A JPEG without its end marker is decoded
     if all of its rows are there.
 
     Args:
-        depth: bit depth of the stream, for PNG of 16 bits; None judges this picture alone.
+        depth: bit depth of the stream, for PNG and TIFF of 16 bits; None judges this picture alone.
 
     Raises:
-        ImageError: empty, neither JPEG nor PNG, truncated, corrupt, or larger than :data:`MAX_PIXELS`.
+        ImageError: empty, distances, neither JPEG nor PNG nor TIFF, cut, corrupt, or larger than :data:`MAX_PIXELS`.
     """
     data = as_bytes(msg.data)
     raw = data.tobytes()
     if not raw:
         raise ImageError("data: empty")
+    if "compressedDepth" in str(msg.format):
+        raise ImageError(f"format: {str(msg.format)!r} carries distances, not a picture; {COLOURS}")
     if raw.startswith(b"\x89PNG\r\n\x1a\n"):
         return _png(raw, depth)
     if raw.startswith(b"\xff\xd8"):
         return _jpeg(raw)
+    if raw.startswith(_TIFF):
+        return _tiff(raw, depth)
     raise ImageError(
-        f"data: neither JPEG nor PNG (starts with {raw[:4].hex()}, format {str(msg.format)!r}); choose one of them "
-        "in the camera driver, or put image_transport's republish between"
+        f"data: neither JPEG nor PNG nor TIFF (starts with {raw[:4].hex()}, format {str(msg.format)!r}); choose one of "
+        "them in the camera driver, or put image_transport's republish between"
     )
+
+
+def _tiff(raw: bytes, depth: BitDepth | None) -> ImageArray:
+    """TIFF 6.0, section 2: eight bytes of header, then a directory of 12-byte fields wherever it says."""
+    order: Literal["little", "big"] = "little" if raw[:2] == b"II" else "big"
+
+    def number(at: int, size: int) -> int:
+        return int.from_bytes(raw[at : at + size], order)
+
+    first = number(4, 4)
+    end = first + 2 + 12 * number(first, 2)
+    if not 8 <= first < end <= len(raw):
+        raise ImageError(f"data: truncated TIFF of {len(raw)} bytes")
+    # a SHORT (3) lies in the first half of the field's value
+    fields = {number(at, 2): number(at + 8, 2 if number(at + 2, 2) == 3 else 4) for at in range(first + 2, end, 12)}
+    _check_size(fields.get(_LENGTH, 0), fields.get(_WIDTH, 0))
+    pixels = _decoded(raw, cv2.IMREAD_UNCHANGED)
+    if pixels.dtype not in (np.uint8, np.uint16):
+        raise ImageError(f"data: TIFF of {pixels.dtype} carries measures, not a picture; {COLOURS}")
+    if pixels.dtype == np.uint16:
+        pixels = (depth or BitDepth()).scale(pixels)
+    return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_GRAY2BGR) if pixels.ndim == 2 else pixels[..., :3], np.uint8)
 
 
 def _png(raw: bytes, depth: BitDepth | None) -> ImageArray:

@@ -64,6 +64,7 @@ _LAYOUTS: dict[str, _Layout] = {
 ENCODINGS: tuple[str, ...] = tuple(_LAYOUTS)
 """Every encoding that :func:`to_array` and :func:`to_bgr` read: all of the standard's that carry a picture."""
 
+COLOURS = "remap `image` to the camera's colour or mono topic"
 _MEASURES = re.compile(r"(8S|16S|32S|32F|64F)C\d*|(8U|16U)C\d+")
 
 
@@ -119,10 +120,7 @@ def _layout(encoding: str) -> _Layout:
     if layout is not None:
         return layout
     if _MEASURES.fullmatch(encoding):
-        raise ImageError(
-            f"encoding: {encoding!r} carries distances or other measures, not a picture; remap `image` to the "
-            "camera's colour or mono topic"
-        )
+        raise ImageError(f"encoding: {encoding!r} carries distances or other measures, not a picture; {COLOURS}")
     raise ImageError(
         f"encoding: unknown {encoding!r}, expected one of {', '.join(ENCODINGS)}; choose one of them in the "
         "camera driver, or put image_proc or image_transport's republish between"
@@ -209,17 +207,27 @@ def image_message(picture: ImageArray, header: Any, encoding: str = "bgr8") -> A
     return msg
 
 
+def to_jpeg(picture: ImageArray, quality: int = 80) -> NDArray[np.uint8]:
+    """JPEG of a BGR picture as bytes; ``quality`` in [1, 100]."""
+    done, jpeg = cv2.imencode(".jpg", np.asarray(picture), [cv2.IMWRITE_JPEG_QUALITY, quality])
+    if not done:
+        raise ImageError(f"cannot encode a picture of shape {picture.shape} as JPEG")
+    return np.asarray(jpeg, np.uint8)
+
+
+def raw_to_jpeg(msg: Any) -> bytes:
+    """JPEG of a raw message. Raises ImageError as :func:`to_bgr`."""
+    return to_jpeg(to_bgr(msg), 90).tobytes()
+
+
 def compressed_message(picture: ImageArray, header: Any, quality: int = 80) -> Any:
     """Make a JPEG ``sensor_msgs/CompressedImage`` of a BGR picture; ``quality`` in [1, 100]."""
     from sensor_msgs.msg import CompressedImage
 
-    done, jpeg = cv2.imencode(".jpg", np.asarray(picture), [cv2.IMWRITE_JPEG_QUALITY, quality])
-    if not done:
-        raise ImageError(f"cannot encode a picture of shape {picture.shape} as JPEG")
     msg = CompressedImage()
     msg.header = header
     msg.format = "bgr8; jpeg compressed bgr8"
     data = array.array("B")
-    data.frombytes(jpeg.data)
+    data.frombytes(to_jpeg(picture, quality).data)
     msg.data = data
     return msg

@@ -95,7 +95,7 @@ def test_it_finds_what_yunet_finds(assets: Path) -> None:
     if found is None:
         pytest.skip("centerface.onnx is not here: emo-face models pull centerface")
     centre = CenterFaceDetector.load(found.path)
-    yunet = YuNetFaceDetector.load(assets / "face" / "face_detection_yunet_2023mar.onnx", size=640)
+    yunet = YuNetFaceDetector(assets / "face" / "face_detection_yunet_2023mar.onnx", size=640)
     rows = list(csv.DictReader((assets / "images" / "labels.csv").open()))
     wanted = hit = false = 0
     apart: list[float] = []  # eyes, nose and mouth in the same order, in widths of the face

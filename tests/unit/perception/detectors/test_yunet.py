@@ -47,7 +47,7 @@ def test_the_engine_finds_what_opencvs_own_reader_finds(assets: Path, name: str,
     size = (picture.shape[1], picture.shape[0])
     found = cv2.FaceDetectorYN.create(str(path), "", size, 0.6, 0.3, 5000).detect(picture)[1]
     wanted = sorted(np.zeros((0, 15)) if found is None else found, key=lambda face: -face[14])
-    got = YuNetFaceDetector.load(path, size=4096).detect(picture)
+    got = YuNetFaceDetector(path, size=4096).detect(picture)
     assert len(got) == len(wanted)
     for face, want in zip(got, wanted, strict=True):
         assert face.landmarks is not None
@@ -82,7 +82,7 @@ def test_cascades_of_the_distribution_are_found(
 
 def test_another_network_is_refused(assets: Path) -> None:
     with pytest.raises(ModelError, match="not YuNet"):
-        YuNetFaceDetector.load(assets / "fer" / "fer_mini_xception.onnx")
+        YuNetFaceDetector(assets / "fer" / "fer_mini_xception.onnx")
 
 
 def test_doctor_names_what_is_missing_and_the_command(old: None) -> None:

@@ -147,7 +147,7 @@ def test_mediapipe_itself(assets: Path, opinion: SecondOpinion) -> None:
     from emo_face.perception.detect_face import YuNetFaceDetector
 
     reader = BlendshapeReader(assets / "face" / TASK)
-    detector = YuNetFaceDetector.load(assets / "face/face_detection_yunet_2023mar.onnx")
+    detector = YuNetFaceDetector(assets / "face/face_detection_yunet_2023mar.onnx")
     smiles = []
     for number in ("001", "002", "007"):
         for word in ("neutral", "smiling"):

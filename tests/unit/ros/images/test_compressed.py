@@ -39,7 +39,7 @@ def encoded(extension: str, *options: int) -> bytes:
     return cv2.imencode(extension, smooth(), list(options))[1].tobytes()
 
 
-@pytest.mark.parametrize("extension", [".jpg", ".png"])
+@pytest.mark.parametrize("extension", [".jpg", ".png", ".tiff"])
 def test_compressed_pixels_equal_opencv(extension: str) -> None:
     data = encoded(extension)
     expected = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
@@ -50,7 +50,9 @@ def test_compressed_pixels_equal_opencv(extension: str) -> None:
     ("data", "names"),
     [
         (b"", "empty"),
-        (b"hello, this is no picture", "neither JPEG nor PNG"),
+        (b"hello, this is no picture", "neither JPEG nor PNG nor TIFF"),
+        (b"II*\0", "truncated TIFF"),
+        (encoded(".tiff")[:200], "truncated TIFF"),
         (encoded(".jpg")[:400], "truncated JPEG"),
         (encoded(".jpg")[:3], "truncated JPEG"),
         (encoded(".png")[:-20], "truncated PNG"),
@@ -93,15 +95,17 @@ JPEG_KINDS = {
 
 @pytest.mark.parametrize("kind", JPEG_KINDS)
 def test_jpeg_without_its_end_marker(kind: str) -> None:
-    whole = cv2.imencode(".jpg", RNG.integers(0, 255, (48, 64, 3), np.uint8), [*JPEG_KINDS[kind]])[1].tobytes()
+    picture = np.random.default_rng(2).integers(0, 255, (48, 64, 3), np.uint8)
+    whole = cv2.imencode(".jpg", picture, [*JPEG_KINDS[kind]])[1].tobytes()
     assert whole.endswith(END)
     expected = cv2.imdecode(np.frombuffer(whole, np.uint8), cv2.IMREAD_COLOR)
     for tail in (b"", b"\xff", bytes(40)):  # half of the marker; a buffer of fixed length
         np.testing.assert_array_equal(decode_compressed(compressed(whole[:-2] + tail)), expected)
     scan = whole.index(b"\xff\xda")
-    # a progressive file whose last scans are missing is a whole picture of less quality
-    last_block = 400  # bytes
-    cuts = range(scan, len(whole) - last_block, 7) if kind != "progressive" else range(scan, scan + 200, 7)
+    # a progressive file whose last scans are missing is a whole picture of less quality: cut inside the first
+    last_block = 400 if kind != "progressive" else 20  # bytes
+    end = len(whole) if kind != "progressive" else whole.index(b"\xff\xc4", scan)
+    cuts = range(scan, end - last_block, 7)
     for cut in cuts:
         with pytest.raises(ImageError, match="truncated"):
             decode_compressed(compressed(whole[:cut]))
@@ -122,6 +126,37 @@ def test_jpeg_of_a_webcam_without_huffman_tables() -> None:
     while (at := bare.find(b"\xff\xc4")) >= 0:
         bare = bare[:at] + bare[at + 2 + int.from_bytes(bare[at + 2 : at + 4], "big") :]
     np.testing.assert_array_equal(decode_compressed(compressed(bare)), expected)
+
+
+def test_tiff_as_compressed_image_transport_writes_it() -> None:
+    """compressed_publisher.cpp, case TIFF: resolution 1 x 1 in inches, 8, 16 or 32 bits; the directory comes last."""
+    picture = smooth()
+    options = [cv2.IMWRITE_TIFF_RESUNIT, 2, cv2.IMWRITE_TIFF_XDPI, 1, cv2.IMWRITE_TIFF_YDPI, 1]
+
+    def message(pixels: np.ndarray, original: str) -> SimpleNamespace:
+        return compressed(cv2.imencode(".tiff", pixels, options)[1].tobytes(), f"{original}; tiff compressed ")
+
+    np.testing.assert_array_equal(decode_compressed(message(picture, "bgr8")), picture)
+    wide = picture.astype(np.uint16) << 4
+    depth = BitDepth()
+    off = cv2.absdiff(decode_compressed(message(wide, "bgr16"), depth), picture)
+    assert (depth.bits, int(off.max())) == (12, 1)
+    grey = picture[:, :, 0]
+    np.testing.assert_array_equal(decode_compressed(message(grey, "mono8")), cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR))
+    with pytest.raises(ImageError, match="measures, not a picture"):
+        decode_compressed(message(grey.astype(np.float32), "32FC1"))
+    data = message(picture, "bgr8").data.tobytes()
+    first = int.from_bytes(data[4:8], "little") + 2
+    huge = b"".join(struct.pack("<HHII", tag, 4, 1, 60_000) for tag in (256, 257))  # ImageWidth, ImageLength
+    with pytest.raises(ImageError, match="over the limit"):
+        decode_compressed(compressed(data[:first] + huge + data[first + 24 :], "tiff"))
+
+
+def test_depth_pictures_are_told_apart() -> None:
+    """compressed_depth_image_transport, codec.cpp: twelve bytes of ConfigHeader before the PNG, or RVL."""
+    data = struct.pack("<Iff", 0, 0.0, 0.0) + encoded(".png")
+    with pytest.raises(ImageError, match="carries distances, not a picture; remap `image`"):
+        decode_compressed(compressed(data, "16UC1; compressedDepth png"))
 
 
 def test_png_of_16_bits_is_scaled_by_what_is_in_it() -> None:
