@@ -5,18 +5,22 @@ Source of the method: Genest & Zidek, "Combining probability distributions", Sta
 
 Each source s says a distribution p_s with a reliability r_s in [0, 1] (image quality, age of the speech). The pool is
 
-    log p = sum_s  r_s * e_s * h_s * log(p_s) / T_s  + constant,    e_s = 1 + (w_s - 1) * c_s,
+    log p = sum_s  r_s * e_s * log(l_s)  + constant,        e_s = 1 + (w_s - 1) * c_s,
     c_s = 1 - prod over other sources j of (1 - r_j * i_j),         i_j = 1 - entropy(p_j) / log n,
-    h_s = 1 - (1 - k_s) * p_s(Neutral) * a_s,               a_s = 1 - prod over j of (1 - r_j * f_j),
-    f_j = (the largest p_j of an emotion - 1/n) / (1 - 1/n), at least 0.
+    l_s(x) = max(p_s(x), m_s * a_s * p_s(Neutral)) for every emotion x,     l_s(Neutral) = p_s(Neutral),
+    a_s = 1 - prod over j of (1 - r_j * f_j),   f_j = (the largest p_j of an emotion - 1/n) / (1 - 1/n), at least 0.
 
-T_s calibrates a source on its own. w_s is its learned weight in company: because c_s is how much the others really have
-to say, a source that is missing, stale, worthless (r = 0) or knows nothing (uniform) changes nothing at all.
+p_s is calibrated by a temperature of its own beforehand. w_s is the source's learned weight in company: because c_s is
+how much the others really have to say, a source that is missing, stale, worthless (r = 0) or knows nothing (uniform)
+changes nothing at all.
 
-k_s is what a source's *silence* is worth against a feeling that another one reports: people who speak of their fear
-often keep a still face, and people who smile say ordinary things, so "neutral" is weaker evidence than an emotion. At
-k = 1 the pool is the ordinary one; a_s, how much feeling the others report, leaves neutral with neutral as it is. Its
-f_j asks how plain the feeling is and not how little else there is: a smile of 0.8 is no half-feeling.
+m_s is the source's miss rate: how often a feeling does not show there. People who speak of their fear often keep a
+still face, and people who smile say ordinary things. So a feeling is as likely as it shows, or as likely as that it
+does not show though it is there (a leak, as in noisy-OR models: Pearl, "Probabilistic Reasoning in Intelligent
+Systems", 1988); however sure a source is of Neutral, it speaks no more than 1 / m_s to 1 against a feeling that another
+one plainly reports. The larger of the two, not their sum: what a source does show stays as plain, and sources that
+agree make each other surer. a_s, how much feeling the others report, leaves neutral with neutral as it is; its f_j asks
+how plain the feeling is and not how little else there is: a smile of 0.8 is no half-feeling.
 """
 
 from __future__ import annotations
@@ -41,19 +45,21 @@ from emo_face.core.versions import known_version
 NEUTRAL = "Neutral"
 FLOOR = 1e-4
 """Lowest probability believed from a source: no source may veto a label."""
+HELD = 0.5
+"""Share of its time to live in which an utterance counts in full."""
 
 Positive = Annotated[float, Field(gt=0, le=20, allow_inf_nan=False)]
 Unit = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
 
 class SourceParameters(BaseModel):
-    """Temperature of a source on its own, its weight beside others, what its silence (Neutral) is worth against a
-    feeling that others report, and the quality from which it counts in full."""
+    """Temperature of a source on its own, its weight beside others, how often a feeling that another source reports
+    does not show in it, and the quality from which it counts in full."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     weight: Annotated[float, Field(ge=0, le=10, allow_inf_nan=False)] = 1.0
-    still: Unit = 1.0
+    miss_rate: Unit = 0.0
     temperature: Positive = 1.0
     trusted: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] = 1.0
 
@@ -158,10 +164,16 @@ def fuse(opinions: Mapping[str, Opinion], parameters: FusionParameters) -> Fused
 
 
 def speech_reliability(age: float, confidence: float, ttl: float) -> float:
-    """How far to trust an utterance: its recogniser's confidence, falling linearly to 0 over ``ttl`` seconds."""
+    """How far to trust an utterance: its recogniser's confidence, whole for a while, then falling smoothly to 0.
+
+    A feeling does not end with the words: episodes last from seconds to hours and fade (Verduyn, Delvaux, Van Coillie,
+    Tuerlinckx & Van Mechelen, "Predicting the duration of emotional experience", Emotion 9, 2009). So the words of
+    ``ttl`` seconds count in full for :data:`HELD` of them, and fade by half a cosine over the rest.
+    """
     if not (math.isfinite(age) and math.isfinite(confidence)) or ttl <= 0:
         return 0.0
-    return min(max(confidence, 0.0), 1.0) * min(max(1.0 - max(age, 0.0) / ttl, 0.0), 1.0)
+    faded = min(max((age / ttl - HELD) / (1.0 - HELD), 0.0), 1.0)
+    return min(max(confidence, 0.0), 1.0) * (1.0 + math.cos(math.pi * faded)) / 2.0
 
 
 def _usable(opinion: Opinion, n: int) -> bool:
@@ -181,26 +193,26 @@ def pool_log(
     Returns:
         (..., n) normalised log-probabilities.
     """
-    n = len(label_set(parameters.label_set))
     labels = label_set(parameters.label_set).labels
-    neutral = labels.index(NEUTRAL) if NEUTRAL in labels else None
-    calibrated, said, felt, silent = {}, {}, {}, {}
+    n, neutral = len(labels), np.array([label == NEUTRAL for label in labels])
+    calibrated, said, felt = {}, {}, {}
     for name, values in probabilities.items():
         p = np.clip(np.asarray(values, dtype=np.float64), FLOOR, None)
         log_p = log_softmax(np.log(p / p.sum(-1, keepdims=True)) / parameters.source(name).temperature)
-        information = 1.0 + (np.exp(log_p) * log_p).sum(-1, keepdims=True) / math.log(n)
-        calibrated[name] = log_p
-        said[name] = min(reliability[name], 1.0) * np.clip(information, 0.0, 1.0)
-        q = np.exp(log_p)
-        silent[name] = q[..., neutral, None] if neutral is not None else np.zeros_like(information)
-        plain = np.where(np.arange(n) == neutral, 0.0, q).max(-1, keepdims=True)
-        felt[name] = min(reliability[name], 1.0) * np.clip((plain - 1 / n) / (1 - 1 / n), 0.0, 1.0)
+        p, trust = np.exp(log_p), min(reliability[name], 1.0)
+        information = 1.0 + (p * log_p).sum(-1, keepdims=True) / math.log(n)
+        plain = np.where(neutral, 0.0, p).max(-1, keepdims=True)
+        calibrated[name] = p
+        said[name] = trust * np.clip(information, 0.0, 1.0)
+        felt[name] = trust * np.clip((plain - 1 / n) / (1 - 1 / n), 0.0, 1.0)
     logits = np.zeros(n)
-    for name, log_p in calibrated.items():
+    for name, p in calibrated.items():
         source = parameters.source(name)
+        missed = source.miss_rate * _others(felt, name)
+        silent = (p * neutral).sum(-1, keepdims=True)  # 0 in a label set without Neutral
+        likely = np.where(neutral, p, np.maximum(p, missed * silent))
         exponent = 1.0 + (source.weight - 1.0) * _others(said, name)
-        exponent = exponent * (1.0 - (1.0 - source.still) * silent[name] * _others(felt, name))
-        logits = logits + min(reliability[name], 1.0) * exponent * log_p
+        logits = logits + min(reliability[name], 1.0) * exponent * np.log(likely)
     return np.asarray(log_softmax(logits), np.float64)
 
 

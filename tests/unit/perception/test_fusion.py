@@ -137,11 +137,31 @@ def test_rubbish_counts_as_missing(bad: np.ndarray) -> None:
     assert fuse({"face": Opinion(peaked("Sad"), math.nan)}, PARAMETERS).reliability == 0.0
 
 
-def test_speech_fades_over_its_time_to_live() -> None:
-    fresh, half, old = (speech_reliability(age, 0.8, 6.0) for age in (0.0, 3.0, 6.0))
-    assert (fresh, half, old) == (pytest.approx(0.8), pytest.approx(0.4), 0.0)
+def test_speech_counts_in_full_for_half_its_time_to_live_then_fades_without_a_jump() -> None:
+    ages = np.linspace(0.0, 6.0, 61)
+    trust = np.array([speech_reliability(age, 0.8, 6.0) for age in ages])
+    assert (trust[ages <= 3.0] == 0.8).all()
+    assert trust[45] == pytest.approx(0.4)
+    assert trust[-1] == speech_reliability(60.0, 0.8, 6.0) == 0.0
+    assert (np.diff(trust) <= 0).all()
+    assert np.diff(trust).min() > -0.05
     assert speech_reliability(-0.1, 1.0, 6.0) == 1.0  # a recogniser's clock a little ahead
     assert speech_reliability(1.0, math.nan, 6.0) == speech_reliability(1.0, 1.0, 0.0) == 0.0
+
+
+def test_a_still_face_speaks_against_words_only_as_far_as_feelings_show() -> None:
+    """At a miss rate of m a still face is worth at most 1 / m to 1 against what was said, however sure it is."""
+    sources = {"face": SourceParameters(miss_rate=0.5), "speech": SourceParameters()}
+    parameters = FusionParameters(label_set="basic7", sources=sources)
+    words = Opinion(peaked("Anger", 0.9999))  # f = 1: the leak is whole
+    anger, neutral = basic7().index("Anger"), basic7().index("Neutral")
+    for sure in (0.9, 0.99, 0.9997):
+        said = {"face": Opinion(peaked("Neutral", sure)), "speech": words}
+        p, alone = (fuse(o, parameters).probabilities for o in (said, {"speech": words}))
+        against = (alone[anger] / alone[neutral]) / (p[anger] / p[neutral])
+        assert 1.0 < against < 2.01
+    both = {"face": Opinion(peaked("Neutral", 0.9)), "speech": Opinion(peaked("Neutral", 0.9))}
+    assert fuse(both, parameters).probabilities[neutral] > 0.97  # nothing to leak: neutral with neutral stays
 
 
 @pytest.mark.parametrize(

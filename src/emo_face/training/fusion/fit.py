@@ -1,11 +1,11 @@
-"""Learn how to pool the nano students: temperatures, weights in company, what silence is worth, thresholds. No torch.
+"""Learn how to pool the nano students: temperatures, weights in company, miss rates, thresholds. No torch.
 
 There is no corpus with a face and an utterance for the same moment and this licence, so scenes are made: a picture that
 the FER student has not seen (leave-people-out folds) and a validation utterance, drawn independently. In a part of the
 scenes both show one emotion; in the others the face is still or the words are ordinary while the other source, and the
 truth, is not: people speak of their fear with a still face, and smile while they say ordinary things. How many scenes
-are of which kind (:data:`SCENES`) is an assumption and is written into the file; what a still face is then worth beside
-words, and ordinary words beside a face, is fitted, for each source by itself.
+are of which kind (:data:`SCENES`) is an assumption and is written into the file; how often a feeling then does not show
+in the face, or in the words, is fitted, for each source by itself.
 """
 
 from __future__ import annotations
@@ -23,18 +23,20 @@ from emo_face.core.types import FloatArray
 from emo_face.evaluation.metrics.calibration import ece
 from emo_face.evaluation.metrics.scaling import fit_temperature
 from emo_face.evaluation.metrics.single_label import accuracy, nll
-from emo_face.perception.fusion import FusionParameters, SourceParameters, pool_log
+from emo_face.perception.fusion import FusionParameters, SourceParameters, pool_log, speech_reliability
 
 SCENES = {"agree": 0.4, "still_face": 0.3, "ordinary_words": 0.3}
 """Kind -> share of the scenes of an emotion. Neutral has one kind: a still face and ordinary words."""
 PAIRS_PER_CLASS = 150
-STRONG = 0.9
-"""Confidence from which words count as strong, and a smile as plain."""
-FALSE_ALARMS = 0.04
+STRONG, CLEAR = 0.9, 0.7
+"""Confidence from which words count as strong, and a smile as plain; from which words are clear."""
+LATER, TIME_TO_LIVE = 3.0, 8.0
+"""Seconds after which words must still be the answer, and for which they count (``speech.ttl`` of the nodes)."""
+FALSE_ALARMS = 0.02
 """Share of scenes with a still face and neutral words in which an emotion may be active; thresholds rise until then."""
 FOLDS = 5
 LEAST_ROWS, LEAST_JUDGED = 10, 3  # of a class, to take part in fitted and in judged scenes
-STILL = (0.1, 1.0)  # silence is never worth nothing
+MISS_RATES = (0.0, 0.95)  # silence is never worth nothing
 WEIGHTS = (0.5, 2.0)  # from one half on, two sources that agree are never less certain together than alone
 RIDGE = 0.02  # pull of the weights towards 1: beside a source that says little they are hardly determined by data
 
@@ -126,13 +128,15 @@ def fit(face: Source, speech: Source, start: FusionParameters, rng: np.random.Ge
 
     def with_weights(x: NDArray[np.float64]) -> FusionParameters:
         chosen = {
-            name: source.model_copy(update={"weight": round(float(x[k]), 3), "still": round(float(x[k + 2]), 3)})
+            name: source.model_copy(update={"weight": round(float(x[k]), 3), "miss_rate": round(float(x[k + 2]), 3)})
             for k, (name, source) in enumerate(sources.items())
         }
+        if shapes := start.sources.get("blendshapes"):  # the face's own pixels: what does not show there misses both
+            chosen["blendshapes"] = shapes.model_copy(update={"miss_rate": chosen["face"].miss_rate})
         return start.model_copy(update={"sources": {**start.sources, **chosen}})
 
     def clipped(x: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.concatenate([np.clip(x[:2], *WEIGHTS), np.clip(x[2:], *STILL)])
+        return np.concatenate([np.clip(x[:2], *WEIGHTS), np.clip(x[2:], *MISS_RATES)])
 
     def loss(x: NDArray[np.float64]) -> float:
         inside = clipped(x)
@@ -190,9 +194,9 @@ def scenarios(
 ) -> dict[str, float]:
     """What the pool makes of scenes that matter to a robot, drawn from real predictions.
 
-    Keys: strong words over a still face (share with the words' label active, and as top), neutral words over a smile
-    (Happy on top; a smile of 0.5 and one of 0.9 or more), a still face and neutral words (share with any emotion
-    active: false).
+    Keys: strong words over a still face (share with the words' label active, and as top) and clear ones, at once and
+    :data:`LATER`, neutral words over a smile (Happy on top; a smile of 0.5 and one of 0.9 or more), a still face and
+    neutral words (share with any emotion active: false).
     """
     labels, rng = basic7(), np.random.default_rng((seed, 3))
     neutral, happy = labels.index("Neutral"), labels.index("Happy")
@@ -203,26 +207,27 @@ def scenarios(
         found = source.probabilities[chosen]
         return found[rng.integers(0, len(found), rows)] if len(found) else np.full((rows, len(labels)), 1 / len(labels))
 
-    def pooled(shown: NDArray[np.float64], said: NDArray[np.float64]) -> FloatArray:
-        return pool(FusionPairs(np.zeros(rows, np.int64), shown, said, np.array([])), parameters)
+    def pooled(shown: NDArray[np.float64], said: NDArray[np.float64], age: float = 0.0) -> FloatArray:
+        trust = {"face": 1.0, "speech": speech_reliability(age, 1.0, TIME_TO_LIVE)}
+        return np.exp(pool_log({"face": shown, "speech": said}, trust, parameters))
 
-    top = speech.probabilities.argmax(1)
-    strong = draw(speech, (speech.probabilities.max(1) >= STRONG) & (top != neutral))
+    sure, top = speech.probabilities.max(1), speech.probabilities.argmax(1)
     still, calm = draw(face, face.truth == neutral), draw(speech, speech.truth == neutral)
-    over = pooled(still, strong)
-    meant = strong.argmax(1)
-    smile = pooled(draw(face, (face.truth == happy) & (face.probabilities[:, happy] >= 0.5)), calm)
-    plain = pooled(draw(face, (face.truth == happy) & (face.probabilities[:, happy] >= STRONG)), calm)
+    found = {}
+    for name, words in (("strong", sure >= STRONG), ("clear", (sure >= CLEAR) & (sure < STRONG))):
+        said = draw(speech, words & (top != neutral))
+        meant = said.argmax(1)
+        for when, age in (("", 0.0), ("_later", LATER)):
+            over = pooled(still, said, age)
+            found[f"{name}_words_still_face_active{when}"] = (over >= cut)[np.arange(rows), meant].mean()
+            found[f"{name}_words_still_face_top{when}"] = (over.argmax(1) == meant).mean()
+    for name, least in (("", 0.5), ("plain_", STRONG)):
+        smile = draw(face, (face.truth == happy) & (face.probabilities[:, happy] >= least))
+        found[f"{name}smile_neutral_words_happy"] = (pooled(smile, calm).argmax(1) == happy).mean()
     quiet = pooled(still, calm)
-    emotions = np.arange(len(labels)) != neutral
-    return {
-        "strong_words_still_face_active": round(float((over >= cut)[np.arange(rows), meant].mean()), 4),
-        "strong_words_still_face_top": round(float((over.argmax(1) == meant).mean()), 4),
-        "smile_neutral_words_happy": round(float((smile.argmax(1) == happy).mean()), 4),
-        "plain_smile_neutral_words_happy": round(float((plain.argmax(1) == happy).mean()), 4),
-        "still_face_neutral_words_false": round(float((quiet >= cut)[:, emotions].any(1).mean()), 4),
-        "still_face_neutral_words_top_false": round(float((quiet.argmax(1) != neutral).mean()), 4),
-    }
+    found["still_face_neutral_words_false"] = (quiet >= cut)[:, np.arange(len(labels)) != neutral].any(1).mean()
+    found["still_face_neutral_words_top_false"] = (quiet.argmax(1) != neutral).mean()
+    return {name: round(float(share), 4) for name, share in found.items()}
 
 
 def train(

@@ -32,7 +32,7 @@ HEADER = """\
 # How the opinions of the nano students are pooled; see perception/fusion.py for the formula.
 # Written by `emo-face train fusion`; edit by hand if your robot should trust faces or words more.
 # weight: of the source beside others, 1 = as alone. temperature: above 1 softens.
-# still: what the source's Neutral is worth against a feeling that another source reports, 1 = as an emotion is.
+# miss_rate: how often a feeling that another source reports does not show in this one, 0 = its Neutral counts in full.
 # trusted: quality from which the source counts in full.
 """
 

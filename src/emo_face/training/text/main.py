@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 CHECKPOINT_STEPS = 100
 WARM_FROZEN = 2
-VALIDATION_STEPS, VALIDATION_ROWS = 500, 1500
+VALIDATION_STEPS, VALIDATION_ROWS = 1000, 1500
 """Rows of each corpus; the export judges all of them."""
 
 
@@ -78,11 +78,13 @@ def train(
     encoder: Path | None = None,
     threads: int = 1,
     start: Sequence[Path] = (),
+    stop: int = 0,
 ) -> Path:
     """Train all epochs and return the checkpoint's path; a checkpoint of the same run in ``out`` is taken up.
 
     Args:
         start: shipped students to start from, by the mean of their weights; ``config.start`` has their sha256.
+        stop: optimiser step to end at though the learning rates fall as if the run went on; 0: none.
     """
     import torch
     from safetensors.torch import save_file
@@ -104,13 +106,13 @@ def train(
         outputs = start_from(net, start)
         began = {name: weight.detach().clone() for name, weight in net.state_dict().items()}
     out.mkdir(parents=True, exist_ok=True)
-    write_json(out / "config.json", asdict(config))
+    write_json(out / "config.json", {**asdict(config), **({"stop": stop} if stop else {})})
     write_json(out / "sources.json", sources.hashes)
     history = []
     started = time.monotonic()
     _learning(net.encoder, config.frozen_layers)
     average = WeightAverage(net, config.average)
-    for epoch, loss in enumerate(_epochs(net, tokens, sources, config, out, average), 1):
+    for epoch, loss in enumerate(_epochs(net, tokens, sources, config, out, average, stop), 1):
         with average.applied():
             scores = _validate(net, tokens, sources, config.max_length)
         seconds = round(time.monotonic() - started)
@@ -125,7 +127,7 @@ def train(
 
 
 def _epochs(
-    net: Any, tokens: Any, sources: Sources, config: TextTraining, out: Path, average: WeightAverage
+    net: Any, tokens: Any, sources: Sources, config: TextTraining, out: Path, average: WeightAverage, stop: int
 ) -> Iterator[float]:
     """Yield the mean loss after each epoch; linear warm-up and decay over the whole run."""
     import torch
@@ -141,14 +143,18 @@ def _epochs(
     noise = min(config.noise_rows, len(sources.fixed) // 40)
     rows = len(draw_epoch(sources, noise, np.random.default_rng((config.seed, 0))))
     steps = config.steps or config.epochs * -(-rows // config.batch_size)
-    warm = max(1, int(config.warmup * steps))
+    warm, last = max(1, int(config.warmup * steps)), stop or steps
     place, found = checkpoints.RunProgress(), checkpoints.newest(out)
     if found is not None:
         place = checkpoints.load(
             found, lambda weights, _: net.load_state_dict(average.restore(weights)), optimiser, asdict(config)
         )
-    with bar("speech student", steps) as tick:
+        if place.step > last:
+            raise UserError(f"{found}: later than --stop {last}; choose another --out")
+    with bar("speech student", last, place.step) as tick:
         for epoch in range(place.epoch, config.epochs):
+            if place.step >= last:
+                return
             net.train()
             generator = np.random.default_rng((config.seed, epoch))
             drawn = draw_epoch(sources, noise, generator)
@@ -161,7 +167,6 @@ def _epochs(
                 count += len(batch.ids)
                 place.step += 1
                 average.update(place.step)
-                done = place.step == steps
                 tick(place.step, total / count)
                 if place.step % CHECKPOINT_STEPS == 0:
                     mark = checkpoints.RunProgress(place.step, epoch, index + 1)
@@ -173,7 +178,7 @@ def _epochs(
                     with average.applied():
                         _validate(net, tokens, sources, config.max_length)
                     net.train()
-                if done:
+                if place.step >= last:
                     break
             place.position = 0
             yield total / max(count, 1)
@@ -240,7 +245,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Data, length, encoder, start."""
     add_common(parser, "folder with the corpora, each in its folder")
     parser.add_argument("--epochs", type=int, help="passes over the data (default 2, with --start 1)")
-    parser.add_argument("--steps", type=int, default=0, help="stop after as many optimiser steps (default: all)")
+    parser.add_argument("--steps", type=int, default=0, help="optimiser steps of the run (default: all)")
+    parser.add_argument("--stop", type=int, default=0, metavar="STEP", help="end early; repeats a run cut short")
     parser.add_argument("--encoder", type=Path, metavar="DIR", help="another uncased BERT or MiniLM")
     parser.add_argument(
         "--start", type=Path, nargs="+", default=[], metavar="ONNX", help="start from nano_text.onnx files, their mean"
@@ -253,12 +259,13 @@ def run(args: argparse.Namespace) -> int:
 
     if args.epochs is not None and args.epochs < 1:
         raise UserError(f"--epochs: expected at least 1, got {args.epochs}")
-    if args.steps < 0:
-        raise UserError(f"--steps: expected at least 0, got {args.steps}")
+    for name in ("steps", "stop"):
+        if getattr(args, name) < 0:
+            raise UserError(f"--{name}: expected at least 0, got {getattr(args, name)}")
     start = " ".join(sha256_of(path) for path in args.start)
     warm = {"epochs": 1, "frozen_layers": WARM_FROZEN, "start": start} if start else {}
     given = {**warm, "steps": args.steps, **({"epochs": args.epochs} if args.epochs else {})}
     config = TextTraining(seed=args.seed, **given)
-    train(args.data, args.out / "text", config, args.encoder, args.threads, args.start)
+    train(args.data, args.out / "text", config, args.encoder, args.threads, args.start, args.stop)
     export(args.out / "text", args.data, args.out / "nano_text.onnx", args.encoder, args.threads)
     return 0

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from emo_face.cli.main import main
+from emo_face.core.errors import UserError
 from emo_face.core.labels import basic7, label_set
 from emo_face.perception.nano.text import TextStudent
 
@@ -131,6 +132,11 @@ def test_a_stopped_run_goes_on_and_ends_in_the_same_weights(
     monkeypatch.setattr(text, "_step", stopping)
     with pytest.raises(KeyboardInterrupt):
         text.train(data, tmp_path / "halves", config, encoder)
+    cut = text.train(data, tmp_path / "halves", config, encoder, stop=40).read_bytes()
+    assert cut == text.train(data, tmp_path / "cut", config, encoder, stop=40).read_bytes()
+    assert cut != whole.read_bytes()
+    with pytest.raises(UserError, match="later than --stop 20"):
+        text.train(data, tmp_path / "cut", config, encoder, stop=20)
     again = text.train(data, tmp_path / "halves", config, encoder)
     assert again.read_bytes() == whole.read_bytes()
 
