@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import sys
 from collections.abc import Sequence
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from emo_face.runtime.progress import bar
 from emo_face.runtime.runners import arguments as runners
 
 
@@ -53,9 +55,6 @@ def asked(args: argparse.Namespace, action: str, records: list[Any]) -> tuple[li
     jobs = list(questions.jobs(records))  # a mistake is said before anybody is asked
     if args.provider == "replay" or (args.runner == "local" and args.processes == 1):
         return collect(args, jobs, questions.provider())
-    from rich.console import Console
-    from rich.progress import Progress
-
     from emo_face.datasets.annotate import spread
     from emo_face.datasets.annotate.cache import ReplyCache
     from emo_face.datasets.annotate.provider import Replay
@@ -67,12 +66,8 @@ def asked(args: argparse.Namespace, action: str, records: list[Any]) -> tuple[li
         spread.merge(cache)
     job = spread.AskJob(questions, _settings(args), folder, len(records))
     new = [shard for shard in plan(job, records, folder / "shards", args.shards) if not is_complete(shard)]
-    with Progress(console=Console(stderr=True)) as bar:
-        task = bar.add_task("asking", total=len(records))
-        who = runners.chosen(args, folder)
-        rows = run_shards(
-            job, records, folder / "shards", args.shards, who, lambda done: bar.update(task, completed=done)
-        )
+    with bar("asking", len(records)) as tick:
+        rows = run_shards(job, records, folder / "shards", args.shards, runners.chosen(args, folder), tick)
     with ReplyCache(folder) as cache:
         spread.merge(cache)
     outcomes, _, _ = collect(args, jobs, Replay())
@@ -90,19 +85,15 @@ def _settings(args: argparse.Namespace) -> Any:
 
 def collect(args: argparse.Namespace, jobs: list[Any], provider: Any) -> tuple[list[Any], dict[str, Any], str]:
     """Outcomes, the account, and who answered."""
-    from rich.console import Console
-    from rich.progress import Progress
-
     from emo_face.datasets.annotate.cache import ReplyCache
     from emo_face.datasets.annotate.collect import Collector
 
-    settings = _settings(args)
+    settings, done = _settings(args), itertools.count(1)
     with (
         ReplyCache(args.cache or args.out.with_suffix(".cache")) as cache,
-        Progress(console=Console(stderr=True)) as bar,
+        bar(f"asking {provider.name}", len(jobs)) as tick,
     ):
-        task = bar.add_task(f"asking {provider.name}", total=len(jobs))
-        collector: Collector[Any] = Collector(provider, cache, settings, lambda outcome: bar.update(task, advance=1))
+        collector: Collector[Any] = Collector(provider, cache, settings, lambda outcome: tick(next(done)))
         if cache.in_doubt:
             print(f"{cache.in_doubt} calls of earlier runs may have been charged for nothing", file=sys.stderr)
         outcomes = collector.run(jobs)

@@ -1,4 +1,7 @@
-"""How far a long command is, with the time it still needs: a bar on a terminal, else a line a minute on stderr."""
+"""How far a long command is, with the time it still needs: a bar on a terminal, else a line a minute on stderr.
+
+Downloads (bytes per second) and TensorRT's builds (phases without a total) draw rich's bars with other columns.
+"""
 
 from __future__ import annotations
 
