@@ -202,24 +202,25 @@ def test_onnx_and_torch_models_agree(trained, exported, frame):
             assert a.valence == pytest.approx(b.valence, abs=1e-5)
 
 
-@pytest.mark.parametrize("precision", ["fp16", "bf16"])
-def test_half_precision_graph(trained, tmp_path, precision):
-    encoder = checkpoint.load_encoder(trained, checkpoint.load_base(trained / "base"))
-    head, card = head_file.load(trained)
-    parity = export_multiview.export(tmp_path, encoder, head, card, precision)
+def test_half_precision_graph(tmp_path):
+    """bfloat16 of one view here; float16 of all goes through TensorRT's fake in tests/unit/cli/test_engine.py."""
+    encoder = MultiViewEncoder(tiny_base(), dataclasses.replace(CONFIG, views=("scene",))).eval()
+    fusion = FusionConfig("emotic26", views=("scene",), in_features=32, width=16)
+    card = head_file.HeadCard(fusion, np.full(26, 0.5), np.ones(26), np.zeros(26))
+    parity = export_multiview.export(tmp_path, encoder, FusionHead(fusion).eval(), card, "bf16", [2])
     assert 0 < max(row.relative for row in parity if row.graph == "encoder") < 2e-2
     import onnx
 
     path = tmp_path / "encoder.onnx"
     onnx.shape_inference.infer_shapes_path(str(path), str(tmp_path / "typed.onnx"))
     graph = onnx.load(str(tmp_path / "typed.onnx")).graph
-    kind = {"fp16": onnx.TensorProto.FLOAT16, "bf16": onnx.TensorProto.BFLOAT16}[precision]
+    kind = onnx.TensorProto.BFLOAT16
     half = {w.name for w in graph.initializer if w.data_type == kind}
     half |= {v.name for v in graph.value_info if v.type.tensor_type.elem_type == kind}
     products = [n for n in graph.node if n.op_type == "MatMul"]
     assert sum(set(n.input) <= half for n in products) == len(products)
     exact = [n for n in graph.node if n.op_type in ("LayerNormalization", "Softmax")]
-    assert len(exact) > 20
+    assert len(exact) > 8
     assert not any(set(n.input) & half for n in exact)
     assert all(v.type.tensor_type.elem_type == onnx.TensorProto.FLOAT for v in (*graph.input, *graph.output))
 
