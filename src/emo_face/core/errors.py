@@ -17,3 +17,7 @@ class ConfigError(UserError):
 
 class Unavailable(UserError):
     """Something outside is not there now (a webcam, a port that another program holds): worth another try later."""
+
+
+class ImageError(ValueError):
+    """A message that is no picture: names the field, what was expected and what came."""

@@ -30,12 +30,12 @@ from std_msgs.msg import String
 from std_srvs.srv import SetBool
 
 from emo_face.core.arkit import ARKIT_52
-from emo_face.core.errors import UserError
+from emo_face.core.errors import ImageError, UserError
 from emo_face.core.labels import label_set
 from emo_face.perception.debug import draw
 from emo_face.ros import qos
 from emo_face.ros.clock import duration_seconds
-from emo_face.ros.images.convert import ImageError, to_bgr
+from emo_face.ros.images.convert import to_bgr
 from emo_face.ros.images.depth import BitDepth
 from emo_face.ros.images.transport import use_profile
 from emo_face.ros.messages.convert import MessageError, read_scores

@@ -13,6 +13,7 @@ from typing import Any
 
 from emo_face_msgs.msg import Consent, EmotionScoresArray, FaceExpression
 
+from emo_face.core.errors import ImageError
 from emo_face.core.labels import top_of
 from emo_face.core.types import ExpressionTarget, ImageArray, Speech
 from emo_face.expression.context import ContextWindow, WindowSettings
@@ -24,9 +25,7 @@ from emo_face.nodes.hri.robot_face import RobotFacePublisher
 from emo_face.ros import qos
 from emo_face.ros.clock import seconds
 from emo_face.ros.diagnostics import WARN
-from emo_face.ros.images.convert import ImageError
 from emo_face.ros.images.latest import Latest, Worker
-from emo_face.ros.images.subscribe import ImageInput
 from emo_face.ros.lifecycle import EmoNode
 from emo_face.ros.messages.convert import MessageError, expression_message, read_scores
 from emo_face.ros.messages.speech import SpeechLimits, SpeechRefused, read_speech, speech_type
@@ -53,7 +52,7 @@ class ExpressionNode(EmoNode):
         self._window = ContextWindow(_window_settings(self.params.values))
         self._out = self.publisher(FaceExpression, "face/expression", qos.reliable())
         # ContextFace looks at the picture itself; only the newest is kept
-        self._images = ImageInput(self, self._keep) if self.params["backend"] == "contextface" else None
+        self._images = _image_input(self, self._keep) if self.params["backend"] == "contextface" else None
         self._picture: Any = None
         self._may_read = True  # until perception says that somebody has to agree first
         self._seen_now = Context(0.0)
@@ -179,7 +178,8 @@ class ExpressionNode(EmoNode):
         if self._images is None or picture is None:
             return None
         try:
-            return self._images.read(picture)
+            found: ImageArray = self._images.read(picture)
+            return found
         except ImageError as error:
             self.drop("bad_image", f"image not used: {error}")
             return None
@@ -210,6 +210,13 @@ class ExpressionNode(EmoNode):
         self.health.fact("window.resets", self._window.resets)
         for name, text in self._engines.facts():
             self.health.fact(name, text)
+
+
+def _image_input(node: EmoNode, keep: Any) -> Any:
+    """The camera's pictures; without them the node needs no OpenCV, which is 16 MB."""
+    from emo_face.ros.images.subscribe import ImageInput
+
+    return ImageInput(node, keep)
 
 
 def _window_settings(values: Mapping[str, Value]) -> WindowSettings:

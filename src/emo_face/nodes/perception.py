@@ -14,6 +14,7 @@ from typing import Any
 from emo_face_msgs.msg import EmotionScoresArray
 from sensor_msgs.msg import Image
 
+from emo_face.core.errors import ImageError
 from emo_face.core.labels import label_set
 from emo_face.core.transcript import language
 from emo_face.core.types import Emotion, ImageArray, Person, Speech
@@ -29,7 +30,7 @@ from emo_face.perception.pipeline import FrameResult, PerceptionPipeline
 from emo_face.ros import qos
 from emo_face.ros.clock import StampGate, seconds
 from emo_face.ros.diagnostics import WARN
-from emo_face.ros.images.convert import ImageError, image_message
+from emo_face.ros.images.convert import image_message
 from emo_face.ros.images.latest import Worker
 from emo_face.ros.images.subscribe import ImageInput
 from emo_face.ros.lifecycle import EmoNode

@@ -13,8 +13,9 @@ from rclpy.serialization import deserialize_message, serialize_message
 from sensor_msgs.msg import CompressedImage, Image, JointState
 from std_msgs.msg import String
 
+from emo_face.core.errors import ImageError
 from emo_face.recording.bag import BagWriter
-from emo_face.ros.images.convert import ImageError, compressed_message, to_bgr
+from emo_face.ros.images.convert import compressed_message, to_bgr
 from emo_face.ros.images.depth import BitDepth
 
 TOPICS: Mapping[str, type] = {

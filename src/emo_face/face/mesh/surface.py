@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
 from emo_face.core.types import FloatArray
 
@@ -94,6 +93,8 @@ def nearest_on_surface(
         normals: (n, 3) unit normals of the queries; triangles that face away from a query's normal by more than
             about 70 degrees are not considered, so that an upper lip is not matched to a lower one.
     """
+    from scipy.spatial import cKDTree  # 36 MB, which the face driver, who needs the normals only, saves
+
     corners = vertices[triangles]
     tree = cKDTree(corners.mean(axis=1))
     _, candidates = tree.query(queries, k=min(NEIGHBOURS, len(triangles)))

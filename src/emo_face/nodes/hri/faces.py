@@ -13,26 +13,9 @@ from emo_face.core.labels import top_of
 from emo_face.core.types import Array, Box, Emotion, Face, FloatArray, ImageArray
 from emo_face.face.expressions.boxqp import solve_box_qp
 from emo_face.face.expressions.facs import default_facs
+from emo_face.nodes.hri.expressions import EXPRESSIONS
 from emo_face.perception.nano.facecrop import face_frame
 
-# hri_msgs/Expression has no constant for contempt or a listener's answers: left empty, valence and arousal speak
-EXPRESSIONS = {
-    "Anger": "angry",
-    "Disgust": "disgusted",
-    "Fear": "scared",
-    "Happy": "happy",
-    "Sad": "sad",
-    "Surprise": "surprised",
-    "Neutral": "neutral",
-    "Happiness": "happy",
-    "Sadness": "sad",
-    "Excitement": "excited",
-    "Annoyance": "annoyed",
-    "Fatigue": "tired",
-    "Embarrassment": "embarrassed",
-    "Doubt/Confusion": "confused",
-    "Doubt": "skeptical",
-}
 SIDE = 128
 """px, of the pictures of a face; hri_face_detect's default."""
 LANDMARKS = 70

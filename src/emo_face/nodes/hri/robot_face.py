@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from emo_face.core.types import ExpressionTarget
-from emo_face.nodes.hri.faces import EXPRESSIONS
+from emo_face.nodes.hri.expressions import EXPRESSIONS
 from emo_face.nodes.hri.installed import hri_messages
 from emo_face.ros import qos
 from emo_face.ros.clock import stamp_message

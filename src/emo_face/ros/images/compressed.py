@@ -13,8 +13,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from emo_face.core.errors import ImageError
 from emo_face.core.types import MAX_PIXELS, ImageArray
-from emo_face.ros.images.convert import COLOURS, ImageError, as_bytes
+from emo_face.ros.images.convert import COLOURS, as_bytes
 from emo_face.ros.images.depth import BitDepth
 
 _WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xD8)})  # TEM and RST0..7 (ITU-T T.81, B.1.1.3)

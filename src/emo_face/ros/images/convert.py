@@ -16,12 +16,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from emo_face.core.errors import ImageError
 from emo_face.core.types import MAX_PIXELS, ImageArray
 from emo_face.ros.images.depth import BitDepth
-
-
-class ImageError(ValueError):
-    """A message that is no picture: names the field, what was expected and what came."""
 
 
 @dataclass(frozen=True, slots=True)

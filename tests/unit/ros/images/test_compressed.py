@@ -17,9 +17,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from emo_face.core.errors import ImageError
 from emo_face.core.types import MAX_PIXELS
 from emo_face.ros.images.compressed import decode_compressed
-from emo_face.ros.images.convert import ImageError
 from emo_face.ros.images.depth import BitDepth
 
 RNG = np.random.default_rng(2)

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from emo_face.core.errors import ImageError
 from emo_face.ros.images.compressed import decode_compressed
-from emo_face.ros.images.convert import ENCODINGS, ImageError, to_array, to_bgr
+from emo_face.ros.images.convert import ENCODINGS, to_array, to_bgr
 from emo_face.ros.images.depth import DEPTHS, BitDepth
 
 RNG = np.random.default_rng(2)
