@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import errno
 import importlib
+import math
 import os
 import pkgutil
 import sys
@@ -51,6 +52,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     # Only the verb that was asked for is imported: the others may need extras, and start-up time counts.
     try:
         args = build_parser(words[:1] if words[:1] and words[0] in known else known).parse_args(words)
+        for name, value in vars(args).items():
+            if isinstance(value, float) and not math.isfinite(value):
+                raise UserError(f"--{name.replace('_', '-')}: expected a finite number, got {value}")
         return int(args.run(args) or 0)
     except UserError as error:
         print(f"emo-face {words[0]}: {error}", file=sys.stderr)

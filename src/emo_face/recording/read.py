@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import shutil
 import sqlite3
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -21,6 +22,7 @@ from emo_face.recording.repair import is_whole, repair
 log = logging.getLogger(__name__)
 
 STORAGE = (".mcap", ".db3", ".mcap.zstd", ".db3.zstd")
+PIECE = 1 << 20  # bytes that are unpacked at once
 Message = tuple[str, int, Any]
 
 
@@ -120,10 +122,15 @@ def _open(path: Path, stack: ExitStack) -> Reader:
 
 
 def _unpacked(path: Path, folder: Path) -> Path:
-    """The storage file in a ``.zstd`` of `ros2 bag record --compression-mode file`."""
+    """The storage file in a ``.zstd`` of `ros2 bag record --compression-mode file`; half of the free space at most."""
     import zstandard
 
-    target = folder / path.stem
+    target, room = folder / path.stem, shutil.disk_usage(folder).free // 2
     with path.open("rb") as packed, target.open("wb") as plain:
-        zstandard.ZstdDecompressor().copy_stream(packed, plain)
+        stream = zstandard.ZstdDecompressor().stream_reader(packed)
+        while piece := stream.read(PIECE):
+            room -= len(piece)
+            if room < 0:
+                raise UserError(f"{path} unpacks to more than half of what is free in {folder.parent}; set TMPDIR")
+            plain.write(piece)
     return target

@@ -102,7 +102,8 @@ def init(args: Sequence[str], context: Any = None) -> None:
         if failed:  # rcl has said its part of it in words of its own
             text = " ".join(failed.split(", at ")[0].removeprefix("failed to initialize rcl: ").split())
             raise ConfigError(f"ROS does not start: {text}")
-        sys.stderr.write(said.read().decode(errors="replace"))
+        with contextlib.suppress(OSError):  # a log on a full disk is no reason not to start
+            sys.stderr.write(said.read().decode(errors="replace"))
 
 
 def log_somewhere(environment: MutableMapping[str, str]) -> None:

@@ -16,6 +16,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from aiohttp.http_exceptions import HttpProcessingError
+
 log = logging.getLogger(__name__)
 
 ASK_S = 8.0  # s within which a connection must have sent a whole request, and the next one after an answer
@@ -32,6 +34,36 @@ class _Guest:
     since: float
     asked: bool = False
     open: bool = False
+
+
+class Seldom(logging.Filter):
+    """Lets a record pass once a minute, and without a traceback if whoever asked is at fault: anybody can ask."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._next, self._kept_back = 0.0, 0
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        now = time.monotonic()
+        if now < self._next:
+            self._kept_back += 1
+            return False
+        error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, (HttpProcessingError, ConnectionError)):
+            record.exc_info = None
+        text = (
+            " ".join(f"{record.getMessage()}: {type(error).__name__}: {error}".split())
+            if error
+            else record.getMessage()
+        )
+        record.msg, record.args = f"{text[:200]} ({self._kept_back} more since the last such word)", ()
+        self._next, self._kept_back = now + SAY_S, 0
+        return True
+
+
+requests_log = logging.getLogger(f"{__name__}.requests")
+"""Where aiohttp speaks of requests that it cannot serve."""
+requests_log.addFilter(Seldom())
 
 
 class Door:

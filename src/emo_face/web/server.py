@@ -18,7 +18,7 @@ from aiohttp.typedefs import Handler
 
 from emo_face.core.errors import Unavailable, UserError
 from emo_face.web import security
-from emo_face.web.door import Door
+from emo_face.web.door import Door, requests_log
 from emo_face.web.hub import Hub, if_still_there
 from emo_face.web.pages import HOME, load_pages
 from emo_face.web.protocol import MAX_COMMAND, CommandError, parse_command
@@ -167,7 +167,7 @@ class FaceServer:
         app.router.add_get("/ws", self._socket)
         app.router.add_get("/healthz", self._health)
         app.router.add_get("/{path:.*}", self._page)
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+        runner = web.AppRunner(app, access_log=None, logger=requests_log, shutdown_timeout=1.0)
         await runner.setup()
         assert runner.server is not None
         self.door = Door(runner.server)
@@ -218,6 +218,8 @@ class FaceServer:
         try:
             await self.hub.join(page, transport)
             await self._listen(page)
+        except ConnectionError:
+            log.debug("a page left while it was answered")
         finally:
             self.hub.leave(page)
         return page

@@ -113,6 +113,15 @@ def test_an_index_that_a_power_loss_took_is_made_again(tmp_path, start, end):
     assert numbers(tmp_path / "lost.mcap") == list(range(300))
 
 
+def test_a_packed_bag_that_would_fill_the_disk_is_refused(tmp_path, monkeypatch):
+    import zstandard
+
+    (tmp_path / "bomb.mcap.zstd").write_bytes(zstandard.compress(bytes(50_000_000)))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**9, 0, 40_000_000))
+    with pytest.raises(UserError, match=r"bomb\.mcap\.zstd unpacks to more than half of what is free"):
+        numbers(tmp_path / "bomb.mcap.zstd")
+
+
 def test_a_repair_that_fills_the_disk_leaves_no_half_of_it(small_disk):
     path = small_disk / "cut.mcap"
     path.write_bytes(write(small_disk / "whole.mcap", 85).read_bytes()[:-3])

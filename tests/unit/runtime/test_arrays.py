@@ -9,12 +9,17 @@ import struct
 import subprocess
 import sys
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from emo_face.core.errors import ModelError
+from emo_face.face.expressions.basis import load_basis
+from emo_face.face.expressions.ict import load_ict
+from emo_face.face.flame.codes import read_codes
+from emo_face.face.flame.model import load_flame
 from emo_face.runtime.arrays import read_npy, read_npz
 from emo_face.runtime.engines.ort import OrtEngine
 from emo_face.runtime.weights import read_tensors
@@ -45,6 +50,18 @@ def test_a_header_that_lies_is_refused_unread(shape: str, tmp_path: Path) -> Non
     for read, name in ((read_npy, "a.npy"), (read_npz, "a.npz")):
         with pytest.raises(ModelError, match=r"wants \d+ bytes, the file has 16"):
             read(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    "read",
+    [load_basis, load_ict, read_codes, lambda path: load_flame(path, "flame2023")],
+    ids=["basis", "ict", "codes", "flame"],
+)
+def test_every_reader_of_npz_refuses_what_lies(read: Callable[[Path], object], tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        archive.writestr("vertices.npy", lying_npy("(10000000000,)"))
+    with pytest.raises(ModelError, match=r"wants \d+ bytes, the file has 16"):
+        read(tmp_path / "a.npz")
 
 
 def test_a_zip_bomb_is_refused_by_its_directory(tmp_path: Path) -> None:

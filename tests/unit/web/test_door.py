@@ -94,6 +94,40 @@ def test_a_malformed_host_is_400(server: FaceServer, host: str) -> None:
     assert b" 400 " in ask(server, f"GET / HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
 
 
+MALFORMED = (
+    b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n" + b"".join(b"X-%d: y\r\n" % n for n in range(3000)) + b"\r\n",
+    b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\n\r\n",
+    b"\x16\x03\x01 what is this\r\n\r\n",
+    b"GET / HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
+)
+
+
+def test_a_flood_of_malformed_requests_is_one_line_in_the_log(
+    server: FaceServer, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(door.requests_log.filters[0], "_next", 0.0)
+    for number in range(40):
+        with connect(server, MALFORMED[number % len(MALFORMED)]) as connection:
+            assert closed(connection, 5.0)
+    (record,) = caplog.records
+    assert record.exc_info is None
+    assert record.getMessage().count("\n") == 0
+    assert ask(server, HEALTH) == b"HTTP/1.1 200 OK"
+
+
+def test_a_fault_of_ours_keeps_its_traceback(caplog: pytest.LogCaptureFixture) -> None:
+    log = logging.getLogger("a page's requests")
+    log.addFilter(door.Seldom())
+    for _ in range(3):
+        try:
+            raise ZeroDivisionError("a bug")
+        except ZeroDivisionError:
+            log.exception("Unhandled %s", "exception")
+    (record,) = caplog.records
+    assert record.exc_info is not None
+    assert "ZeroDivisionError: a bug" in record.getMessage()
+
+
 def test_a_foreign_name_is_told_which_parameter_lets_it_in(server: FaceServer) -> None:
     with connect(server, b"GET / HTTP/1.1\r\nHost: kiosk.example\r\n\r\n") as connection:
         answer = connection.recv(4096)

@@ -20,6 +20,7 @@ from emo_face.core.paths import share_dir
 from emo_face.core.types import ExpressionTarget, FloatArray
 from emo_face.core.versions import known_version
 from emo_face.face.expressions.boxqp import solve_box_qp
+from emo_face.runtime.arrays import read_npz
 
 COEFFICIENTS = 100
 ROWS = COEFFICIENTS + 3 + 2 + 2
@@ -136,11 +137,11 @@ def load_basis(path: Path) -> Basis:
     if not path.is_file():
         raise ModelError(f"expression basis {path} not found; reinstall emo_face, or run: emo-face flame import")
     try:
-        with np.load(path, allow_pickle=False) as data:
-            arrays = {name: np.asarray(data[name]) for name in (*_SHAPES, "basis", "arkit_names", "rank")}
-            metric = np.asarray(data["metric"]) if "metric" in data.files else None
-            known_version(1)(data["version"].item() if "version" in data.files else 1)
-    except (OSError, ValueError, KeyError, EOFError) as error:
+        data = read_npz(path)
+        arrays = {name: data[name] for name in (*_SHAPES, "basis", "arkit_names", "rank")}
+        metric = data.get("metric")
+        known_version(1)(data["version"].item() if "version" in data else 1)
+    except (ValueError, KeyError) as error:
         raise ModelError(f"expression basis {path} cannot be read: {error}") from None
     if tuple(map(str, arrays["arkit_names"])) != ARKIT_52:
         raise ModelError(f"expression basis {path}: arkit_names differ from the 52 ARKit names in Apple's order")

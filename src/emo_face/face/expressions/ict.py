@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from emo_face.core.arkit import ARKIT_52, ARKIT_INDEX
 from emo_face.core.errors import ModelError
 from emo_face.core.types import FloatArray
+from emo_face.runtime.arrays import read_npz
 
 ICT_EXTRA = ("PupilDilate_L", "PupilDilate_R", "cheekRaiser_L", "cheekRaiser_R")
 """Shapes of ICT-FaceKit that ARKit has no name for."""
@@ -95,9 +96,9 @@ def load_ict(folder: Path) -> IctHead:
     if not path.is_file():
         raise ModelError(f"{path} not found; pass the folder that holds {ICT_FILE}")
     try:
-        with np.load(path, allow_pickle=False) as data:
-            field = {name: data[name] for name in _FIELDS}
-    except (OSError, ValueError, KeyError) as error:
+        data = read_npz(path)
+        field = {name: data[name] for name in _FIELDS}
+    except KeyError as error:
         fields = ", ".join(_FIELDS)
         raise ModelError(f"{path} is not an ICT-FaceKit expression file with fields {fields}: {error}") from None
     return IctHead(

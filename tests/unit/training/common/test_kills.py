@@ -18,7 +18,7 @@ HELPER = Path(__file__).resolve().parents[3] / "helpers" / "killed_runs.py"
 
 
 @pytest.mark.slow  # minutes; that a stopped run goes on bit for bit is in the suite
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("kind", ["features", "multiview", "contextface"])
 def test_twenty_kills_leave_no_trace(tmp_path: Path, kind: str) -> None:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
