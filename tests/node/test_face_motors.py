@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import socket
+import threading
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -75,6 +76,23 @@ def test_a_bus_unplugged_is_diagnosed_and_comes_back(graph: Any) -> None:
     graph.until(lambda: control.health.reconnects == 1 and control.output.torque)
     face.status.clear()
     graph.until(lambda: face.status and "unplugged" not in face.status[-1].status[0].message)
+
+
+def test_a_bus_that_hangs_is_told_while_everything_else_goes_on(graph: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    face = Face(graph, rig="minimal_4servo", rig_driver="mock")
+    graph.until(lambda: face.node.face.control.output.torque)
+    hangs = threading.Event()
+    driver = face.node.face.control.driver
+    monkeypatch.setattr(driver, "write", lambda position: hangs.wait(30))
+    face.complaint("the face stands still: its loop has hung for ")
+    answer = graph.call(SetBool, "/face_driver/estop", data=True)
+    assert (answer.success, answer.message) == (
+        False,
+        "NOT off: cut the power (brows, lids, mouth_corners, jaw): the bus has not let the stop through yet",
+    )
+    hangs.set()
+    face.complaint("emergency stop: stopped")
+    graph.until(lambda: "stands still" not in face.status[-1].status[0].message)
 
 
 def test_ros2_control_gets_trajectories(graph: Any) -> None:

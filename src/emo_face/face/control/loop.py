@@ -61,6 +61,7 @@ class FixedRateLoop:
         self.period = 1.0 / rate
         self.jitter = Jitter(self.period)
         self.errors = 0
+        self._woken = 0.0
         self._step, self._clock, self._sleep, self._realtime = step, clock, sleep, realtime
         self._thread: threading.Thread | None = None
         self._stop = threading.Event()
@@ -69,11 +70,17 @@ class FixedRateLoop:
     def running(self) -> bool:
         return self._thread is not None and self._thread.is_alive()
 
+    @property
+    def stuck(self) -> float:
+        """Seconds since the loop woke last, 0 if it does not run: a step that hangs in a bus keeps it from that."""
+        return max(0.0, self._clock() - self._woken) if self.running else 0.0
+
     def start(self) -> None:
         """Run in a thread of its own. Does nothing if it runs already."""
         if self.running:
             return
         self._stop.clear()
+        self._woken = self._clock()
         self._thread = threading.Thread(target=self._run, name="face-loop", daemon=True)
         self._thread.start()
 
@@ -98,8 +105,8 @@ class FixedRateLoop:
             wait = deadline - self._clock()
             if wait > 0:
                 self._sleep(wait)
-            woken = self._clock()
-            self.jitter.add(woken - deadline)
+            self._woken = self._clock()
+            self.jitter.add(self._woken - deadline)
             try:
                 self._step(deadline)
             except Exception:
