@@ -69,7 +69,7 @@ class Running:
             self.board.status("perception", Status(1, WARNING, values, now))
             self.board.status("face_driver", Status(0, "active", {"face.rate_hz": "60.0"}, now))
             self.server.hub.report(json.dumps(self.board.report(now)))
-            self.server.publish(np.zeros(52), {"estop": self.board.stopped, "stop": ""})
+            self.server.publish(np.zeros(52), {"estop": bool(self.board.stop), "stop": self.board.stop})
 
     def close(self) -> None:
         self._end.set()

@@ -17,7 +17,7 @@ pytest.importorskip("emo_face_msgs", reason="needs the messages: run scripts/set
 import aiohttp
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from emo_face_msgs.msg import Consent, EmotionScores, EmotionScoresArray, Evidence
-from sensor_msgs.msg import Image, RegionOfInterest
+from sensor_msgs.msg import Image, JointState, RegionOfInterest
 from std_msgs.msg import Header, String
 from std_srvs.srv import SetBool
 
@@ -33,6 +33,7 @@ class Page:
 
     def __init__(self, url: str) -> None:
         self.report: dict[str, Any] = {}
+        self.meta: dict[str, Any] = {}
         self.answers: list[dict[str, Any]] = []
         self._loop = asyncio.new_event_loop()
         self._socket: Any = None
@@ -50,7 +51,9 @@ class Page:
                     said = message.json()
                     if said["type"] == "report":
                         self.report = said
-                    elif said["type"] != "meta":
+                    elif said["type"] == "meta":
+                        self.meta = said
+                    else:
                         self.answers.append(said)
 
     def send(self, **command: Any) -> None:
@@ -117,7 +120,7 @@ def test_a_page_sees_the_graph_as_far_as_people_allow(graph: Any, board: Dashboa
     assert seen.shape == (240, 320, 3)
     assert np.abs(seen.astype(int) - blank).max() > 60, "nobody is drawn"
     lines.publish(String(data="I miss her."))
-    values = [KeyValue(key="stopped", value="True"), KeyValue(key="face.rate_hz", value="60.0")]
+    values = [KeyValue(key="estop", value="NOT off: cut the power (jaw)"), KeyValue(key="face.rate_hz", value="60.0")]
     status = DiagnosticStatus(level=b"\x01", name="face_driver: graph", message="mind the gap", values=values)
     health.publish(DiagnosticArray(status=[status]))
     graph.until(lambda: show() and page.report["heard"] and page.report["nodes"] and page.report["people"])
@@ -125,7 +128,9 @@ def test_a_page_sees_the_graph_as_far_as_people_allow(graph: Any, board: Dashboa
     assert page.report["people"][0]["p"]["Sad"] == pytest.approx(0.7)
     assert page.report["people"][0]["evidence"] == {"speech": 0.8}
     assert page.report["nodes"][0]["message"] == "mind the gap"
-    assert board.board.stopped
+    face = graph.helper.create_publisher(JointState, "face/blendshapes", qos.reliable())
+    graph.until(lambda: face.publish(JointState()) or page.meta.get("estop"))
+    assert page.meta["stop"] == "NOT off: cut the power (jaw)", "what the driver says, not that it was pressed"
     allow.publish(Consent(mode="notice", pictures=False, words=False))
     graph.until(lambda: not page.report["allowed"]["pictures"])
     graph.until(show)

@@ -78,7 +78,7 @@ class DashboardNode(Node):
 
     def __init__(self, settings: DashboardSettings, **kwargs: Any) -> None:
         super().__init__("dashboard", **kwargs)
-        self.board = Board()
+        self.board = Board(f"{self.get_namespace()}/face_driver".strip("/"))
         self._settings, self._depth, self._lock = settings, BitDepth(), threading.Lock()
         self._image: tuple[bytes, float] | None = None  # as it came, and when
         self._jpeg: tuple[bytes, bytes | None] = (b"", None)  # of which image, and the picture
@@ -143,7 +143,7 @@ class DashboardNode(Node):
 
     def _on_face(self, msg: JointState) -> None:
         given = dict(zip(msg.name, msg.position, strict=False))
-        stop = {"estop": self.board.stopped, "stop": "stopped" if self.board.stopped else ""}
+        stop = {"estop": bool(self.board.stop), "stop": self.board.stop}
         self.server.publish([given.get(name, 0.0) for name in ARKIT_52], stop)
 
     def _on_speech(self, msg: String) -> None:
@@ -210,7 +210,8 @@ class DashboardNode(Node):
         if not answered.wait(ANSWER):
             return {"type": "stop", "success": False, "message": NOT_SENT}
         reply: Any = future.result()
-        self.board.stopped = stop if reply.success else self.board.stopped
+        if stop or reply.success:
+            self.board.stop = str(reply.message) if stop else ""
         return {"type": "stop", "success": bool(reply.success), "message": str(reply.message)}
 
 

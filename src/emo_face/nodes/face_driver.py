@@ -172,7 +172,6 @@ class FaceDriverNode(FaceNode):
             self.report_problem("latch", ERROR, face.latch.memory.problem)
         else:
             self.health.clear_condition("latch")
-        self.health.fact("stopped", face.player.stopped)
         self._observe_outputs(face)
 
     def _observe_outputs(self, face: ConfiguredFace) -> None:

@@ -57,11 +57,13 @@ class Board:
     """Collects; :meth:`report` tells. Times in steady seconds. Not thread-safe.
 
     Attributes:
-        stopped: the face driver is stopped.
+        driver: name of the face driver, with its namespace; other robots' are on /diagnostics too.
+        stop: what its latched emergency stop has achieved, in its words; empty if none is latched.
     """
 
+    driver: str = "face_driver"
     allowed: Allowed = Allowed()
-    stopped: bool = False
+    stop: str = ""
     _people: Sequence[Mapping[str, Any]] = ()
     _shown: Mapping[str, Any] = field(default_factory=dict)
     _at: dict[str, float] = field(default_factory=dict)
@@ -92,8 +94,8 @@ class Board:
         """A node's diagnostics."""
         if name in self._nodes or len(self._nodes) < STATUSES:
             self._nodes[name] = status
-        if name.rpartition("/")[2] == "face_driver":
-            self.stopped = status.values.get("stopped") == "True"
+        if name == self.driver:
+            self.stop = status.values.get("estop", "")
 
     def report(self, now: float) -> dict[str, Any]:
         """Everything that a page shows, of plain values."""

@@ -60,7 +60,7 @@ def test_nodes_tell_their_trouble_and_their_silence() -> None:
         "latency.p95_ms": "31.2",
         "frames_dropped": "4",
         "dropped.stale": "0",
-        "stopped": "True",
+        "estop": "NOT off: cut the power (jaw): no answer",
     }
     board.status("perception", Status(1, "no YuNet: get it by `emo-face models pull yunet`", values, 0.0))
     (node,) = board.report(1.0)["nodes"]
@@ -69,9 +69,13 @@ def test_nodes_tell_their_trouble_and_their_silence() -> None:
     assert node["dropped"] == {"frames_dropped": "4"}
     assert node["level"] == 1
     assert "models pull yunet" in node["message"]
-    assert board.stopped is False
-    board.status("robot/face_driver", Status(0, "active", values, 0.0))
-    assert board.stopped is True
+    for other in ("left/face_driver", "my_face_driver"):
+        board.status(other, Status(0, "active", values, 0.0))
+        assert board.stop == "", "another robot's"
+    board.status("face_driver", Status(0, "active", values, 0.0))
+    assert board.stop == "NOT off: cut the power (jaw): no answer"
+    board.status("face_driver", Status(0, "active", {"estop": ""}, 0.0))
+    assert board.stop == ""
     assert {n["level"] for n in board.report(GONE + 1)["nodes"]} == {3}
     for number in range(100):
         board.status(f"node{number}", Status(0, "", {}, 0.0))
