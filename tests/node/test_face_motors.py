@@ -84,7 +84,7 @@ def test_a_bus_that_hangs_is_told_while_everything_else_goes_on(graph: Any, monk
     hangs = threading.Event()
     driver = face.node.face.control.driver
     monkeypatch.setattr(driver, "write", lambda position: hangs.wait(30))
-    face.complaint("the face stands still: its loop has hung for ")
+    face.complaint("the face stands still: no tick for ")
     answer = graph.call(SetBool, "/face_driver/estop", data=True)
     assert (answer.success, answer.message) == (
         False,

@@ -19,7 +19,7 @@ from std_srvs.srv import SetBool
 
 from emo_face.bench.emulated.servo_bus import FeetechBus
 from emo_face.core.paths import share_dir
-from emo_face.face.control.latch import state_file
+from emo_face.face.control.latch import Latch, state_file
 from emo_face.nodes import face_driver
 from emo_face.nodes.face_driver import FaceDriverNode
 
@@ -112,6 +112,17 @@ def test_a_stop_outlives_the_process(graph: Any, bus: Bus) -> None:
     assert bus.on == 0
     assert graph.call(SetBool, ENABLE, data=True).success
     graph.until(lambda: bus.on == 12)
+
+
+def test_a_kill_between_the_memory_of_a_stop_and_its_first_packet(graph: Any, bus: Bus) -> None:
+    """The memory says stopped, the servos still hold: the next driver finishes it, whatever it may resume."""
+    Latch(state_file("/face_driver", bus.rig)).note(stopped=True, driving=True)
+    for servo in bus.line.servos.values():
+        servo.table[40] = 1
+    face = start(graph, bus, resume_after_crash=True)
+    face.complaint("emergency stop: stopped")
+    assert bus.on == 0
+    assert not graph.call(SetBool, ENABLE, data=True).success
 
 
 def test_motors_wait_after_a_crash_unless_they_are_told_to_resume(graph: Any, bus: Bus) -> None:

@@ -18,7 +18,7 @@ from emo_face.core.types import Array
 from emo_face.face.control.bus_health import BusHealth
 from emo_face.face.control.controller import FaceController
 from emo_face.face.control.loop import FixedRateLoop
-from emo_face.face.drivers import open_driver
+from emo_face.face.drivers import StopReport, open_driver
 from emo_face.face.motion.motion import FaceMotion
 from emo_face.face.rig.rig import Rig, load_rig
 
@@ -64,9 +64,9 @@ class DrivenHead:
         """Ease to neutral."""
         self._motion.neutral(time.monotonic())
 
-    def estop(self) -> None:
-        """Stop now, as the rig says, and stay stopped."""
-        self._control.estop()
+    def estop(self) -> StopReport:
+        """Stop now, as the rig says, and stay stopped; says what is true of the motors after at most half a second."""
+        return self._control.estop()
 
     @property
     def units(self) -> dict[str, str]:

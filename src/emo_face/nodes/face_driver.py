@@ -28,7 +28,7 @@ from emo_face.ros.messages.motors import observe_motors
 from emo_face.ros.parameters.schema import Value
 from emo_face.ros.run import run
 
-STUCK = 1.0
+STUCK = 3.0
 """Seconds without a tick that are told."""
 LATCHED = "emergency stop is latched: release it first (~/estop with data: false, or on the face page)"
 
@@ -158,9 +158,7 @@ class FaceDriverNode(FaceNode):
             self.health.fact("loop.jitter_p99_ms", f"{late.p99_ms:.2f}")
             self.health.fact("loop.missed", late.missed)
         if (hung := face.loop.stuck) > STUCK:
-            text = (
-                f"the face stands still: its loop has hung for {hung:.0f} s, most likely in the bus; check its wiring"
-            )
+            text = f"the face stands still: no tick for {hung:.0f} s: its bus hangs, or this machine is too busy"
             self.report_problem("loop", ERROR, text)
         else:
             self.health.clear_condition("loop")

@@ -86,7 +86,7 @@ def test_a_head_moves_to_a_face_and_rests_when_it_is_left() -> None:
         assert set(head.units.values()) == {"us"}
         head.show({"jawOpen": 1.0})
         _wait(lambda: head.positions["jaw"] - rest["jaw"] > 50)
-        head.estop()
+        assert str(head.estop()) == "stopped"
     assert not head.health.connected
 
 
