@@ -92,6 +92,7 @@ EXTRAS = {
         "pyserial>=3.5",
         # what our packets are compared with
         "python-osc>=1.8",
+        "urdf-parser-py>=0.0.4",
         "dynamixel-sdk>=3.7",
         "feetech-servo-sdk>=1.0",
         # the spoken scene of examples/talk: a voice with the times of its phonemes, and an aligner that judges it
@@ -153,7 +154,7 @@ setup(
         (SHARE, ["package.xml"]),
         (f"{SHARE}/launch", sorted(glob("launch/*.launch.py"))),
         *data_tree("models", ("*.yaml", "*.onnx", "*.npz", "*.json", "*.md")),
-        *data_tree("config", ("*.yaml", "*.xml", "*.urdf", "*.json")),
+        *data_tree("config", ("*.yaml", "*.xml", "*.urdf", "*.json", "*.rviz")),
     ],
     install_requires=RUNTIME,
     extras_require=EXTRAS,

@@ -1,9 +1,11 @@
-"""Check a servo rig file, or report what the head can and cannot show.
+"""Check a servo rig file, report what the head can and cannot show, or make ROS's own files of it.
 
 Examples:
   emo-face rig check config/rigs/head_12servo.yaml
   emo-face rig report minimal_4servo --out report.png
   emo-face rig report my_head.yaml --json
+  emo-face rig urdf head_25channel --out head.urdf         for robot_state_publisher, RViz and ros2_control
+  emo-face rig controllers head_25channel                  parameters of ros2_control_node, printed
 """
 
 from __future__ import annotations
@@ -14,10 +16,10 @@ from pathlib import Path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare ``check`` and ``report``."""
-    parser.add_argument("action", choices=["check", "report"])
+    """Declare the actions and their options."""
+    parser.add_argument("action", choices=["check", "report", "urdf", "controllers"])
     parser.add_argument("rig", metavar="FILE", help="rig file, or the name of one in config/rigs")
-    parser.add_argument("--out", type=Path, help="write the report's picture to this PNG file")
+    parser.add_argument("--out", type=Path, help="write the report's picture, or the URDF or YAML, to this file")
     parser.add_argument("--intensity", type=float, default=1.0, help="intensity of the emotions, 0 to 1 (default 1)")
     parser.add_argument("--theme", default="human", help="face theme of the picture (default human)")
     parser.add_argument("--json", action="store_true", help="print only JSON")
@@ -34,6 +36,10 @@ def run(args: argparse.Namespace) -> int:
     rig = load_rig(args.rig)
     if args.action == "report":
         return _report(rig, args)
+    if args.action in ("urdf", "controllers"):
+        from emo_face.face.sim import urdf
+
+        return _write(getattr(urdf, args.action)(rig), args.out)
     absent = ""
     try:
         open_driver(rig)  # checks options, units and ids; nothing is opened
@@ -57,6 +63,20 @@ def run(args: argparse.Namespace) -> int:
         print("after a stall of the loop a motor steps at most: " + ", ".join(f"{n} {d:.3g} {u}" for n, d, u in steps))
         if absent:
             print(f"not on this machine yet: {absent}")
+    return 0
+
+
+def _write(text: str, path: Path | None) -> int:
+    from emo_face.core.errors import UserError
+
+    if path is None:
+        print(text, end="")
+        return 0
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"--out: {path}: {error.strerror}") from None
+    print(path)
     return 0
 
 

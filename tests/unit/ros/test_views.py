@@ -10,6 +10,7 @@ import re
 from importlib import import_module
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 import yaml
@@ -69,3 +70,25 @@ def test_every_node_has_its_place_in_the_aggregator() -> None:
     groups = {name: group for name, group in told.items() if isinstance(group, dict)}
     assert {start for group in groups.values() for start in group["startswith"]} == set(NODE_NAMES)
     assert {group["type"] for group in groups.values()} == {"diagnostic_aggregator/GenericAnalyzer"}
+
+
+def test_the_plotjuggler_layout_names_fields() -> None:
+    """Curves are ``/topic/field[0]/field``: PlotJuggler's ROS 2 parser."""
+    root = ElementTree.parse(VIEWS / "plotjuggler.xml").getroot()
+    curves = [str(curve.get("name")) for curve in root.iter("curve")]
+    topics = [next(t for t in TOPICS if curve.startswith(f"{t}/")) for curve in curves]
+    paths = [f"{t}.{c.removeprefix(t)[1:].replace('/', '.')}" for t, c in zip(topics, curves, strict=True)]
+    assert [path for path in paths if not leads_to_a_field(path)] == []
+    first = next(area for area in root.iter("DockArea"))
+    assert len(list(first.iter("curve"))) == len(basic7().labels)
+    assert all(label in str(first.get("name")) for label in basic7().labels)
+
+
+def test_the_rviz_view_shows_the_head_of_the_urdf() -> None:
+    """Keys as in ros/urdf_tutorial's ``urdf.rviz``."""
+    view = yaml.safe_load((VIEWS / "face.rviz").read_text())["Visualization Manager"]
+    robot = ElementTree.parse(VIEWS.parent / "ros2_control" / "head_25channel.urdf").getroot()
+    assert view["Global Options"]["Fixed Frame"] == robot.find("link").get("name")  # type: ignore[union-attr]
+    shown = {display["Class"].partition("/")[2]: display for display in view["Displays"]}
+    assert shown["RobotModel"]["Description Topic"]["Value"] == "/robot_description"
+    assert shown["Image"]["Topic"]["Value"] == "/perception/debug_image"

@@ -75,6 +75,13 @@ def pose(arkit: FloatArray) -> FloatArray:
     return np.array([joint.weights @ arkit for joint in face_joints()])
 
 
+def origin(part: str) -> tuple[float, float, float]:
+    """Metres, in the model's own axes, of a part with its side: ``browLeft``."""
+    side = next((side for side in SIDES if part.endswith(side)), "")
+    x, y, z = _table()[part.removesuffix(side)]["at"]
+    return SIDES.get(side, 1.0) * x, y, z
+
+
 def model_xml(rig: Rig) -> str:
     """The model as MJCF: first one hinge per actuator, then the joints of the face. Angles in radians."""
     servos = "".join(
@@ -129,9 +136,8 @@ def _face() -> Iterator[str]:
 
 
 def _body(part: str, side: str) -> str:
-    x, y, z = _table()[part]["at"]
-    sign = SIDES.get(side, 1.0)
-    return f'<body name="{part}{side}" pos="{sign * x} {y} {z}">{_axes(part, side)}{_shape(part, side)}</body>'
+    x, y, z = origin(f"{part}{side}")
+    return f'<body name="{part}{side}" pos="{x} {y} {z}">{_axes(part, side)}{_shape(part, side)}</body>'
 
 
 def _axes(part: str, side: str) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import json
 from pathlib import Path
-from xml.etree import ElementTree
 
 import cv2
 import numpy as np
@@ -18,7 +17,6 @@ from scipy.optimize import lsq_linear
 
 from emo_face.cli.main import main
 from emo_face.core.errors import ConfigError
-from emo_face.core.paths import share_dir
 from emo_face.face.expressions.facs import default_facs
 from emo_face.face.pictures.rig_report import reach, unreachable
 from emo_face.face.rig.mixing import RIDGE
@@ -270,23 +268,3 @@ def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert main(["rig", "check", str(bad)]) == 2
     assert "bad.yaml:" in capsys.readouterr().err
     assert main(["rig", "report", "minimal_4servo", "--intensity", "0"]) == 2
-
-
-def test_the_controllers_and_the_urdf_beside_the_rig_name_its_joints() -> None:
-    rig, folder = load_rig("head_25channel"), share_dir() / "config" / "ros2_control"
-    controllers = yaml.safe_load((folder / "controllers.yaml").read_text(encoding="utf-8"))
-    settings = controllers["face_controller"]["ros__parameters"]
-    assert tuple(settings["joints"]) == rig.names
-    assert settings["allow_nonzero_velocity_at_trajectory_end"] is False
-    assert settings["cmd_timeout"] > settings["constraints"]["goal_time"] > 0, "or the controller ignores it"
-    robot = ElementTree.parse(folder / "head_25channel.urdf").getroot()
-    joints = {j.get("name"): j.find("limit") for j in robot.findall("joint")}
-    assert tuple(joints) == rig.names
-    for i, (name, limit) in enumerate(joints.items()):
-        assert limit is not None
-        assert float(limit.get("lower", "nan")) == pytest.approx(rig.limits.lower[i]), name
-        assert float(limit.get("upper", "nan")) == pytest.approx(rig.limits.upper[i]), name
-        assert float(limit.get("velocity", "nan")) == pytest.approx(rig.limits.velocity[i]), name
-    hardware = robot.find("ros2_control")
-    assert hardware is not None
-    assert tuple(j.get("name") for j in hardware.findall("joint")) == rig.names
