@@ -34,7 +34,7 @@ WIDTH, HEIGHT, RATE = 640, 480, 24
 SIDE = 420  # pixels of the square that the head is drawn in
 LETTERS_A_SECOND, LONGEST = 17.0, 3.2
 CALM = {"browDownLeft": 0.25, "browDownRight": 0.25, "mouthPressLeft": 0.1, "mouthPressRight": 0.1}
-BLINKS = (2.2, 5.6, 8.1, 11.9, 15.3, 19.9, 28.6)  # s
+BLINKS = (2.2, 5.6, 8.1, 11.9, 15.3, 18.1, 28.6)  # s
 SKIN = 0.8
 CHANNELS = (  # of the picture, blue, green, red: exposure, shirt, and the albedo of what is not skin
     {"exposure": 0.50, "cloth": 0.54, "lip": 0.42, "hair": 0.08, "brow": 0.10, "iris": 0.25},

@@ -57,25 +57,27 @@ def teller(shown: Shown) -> str:
 
 
 def _runs(track: Sequence[Shown]) -> list[list[Shown]]:
-    """Stretches of one expression for one teller that last; what lies between is left out."""
-    runs: list[list[Shown]] = []
-    for shown in track:
-        if runs and (runs[-1][-1].shown, teller(runs[-1][-1])) == (shown.shown, teller(shown)):
-            runs[-1].append(shown)
-        else:
-            runs.append([shown])
-    lasting = [run for run in runs if run[-1].stamp - run[0].stamp >= LEAST]
+    """Stretches of one expression for one feeling of one teller that last; what lies between is left out."""
+    alone = _joined([[shown] for shown in track])
+    return _joined([run for run in alone if run[-1].stamp - run[0].stamp >= LEAST])
+
+
+def _joined(runs: Sequence[list[Shown]]) -> list[list[Shown]]:
     joined: list[list[Shown]] = []
-    for run in lasting:
-        if joined and (joined[-1][-1].shown, teller(joined[-1][-1])) == (run[0].shown, teller(run[0])):
+    for run in runs:
+        if joined and _kind(joined[-1][-1]) == _kind(run[0]):
             joined[-1].extend(run)
         else:
-            joined.append(run)
+            joined.append(list(run))
     return joined
 
 
+def _kind(shown: Shown) -> tuple[str, str, str]:
+    return shown.shown, teller(shown), shown.person_emotion
+
+
 def _moment(run: Sequence[Shown], at: float, heard: str) -> Moment:
-    feels = Counter(shown.person_emotion for shown in run).most_common(1)[0][0]
+    feels = Counter(shown.person_emotion for shown in run).most_common(1)[0][0]  # a line may span several
     sure = max(shown.confidence for shown in run if shown.person_emotion == feels)
     shows = Counter(shown.shown for shown in run).most_common(1)[0][0]
     strong = max(shown.strength for shown in run if shown.shown == shows)

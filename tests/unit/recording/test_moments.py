@@ -53,3 +53,11 @@ def test_nobody_and_silence_make_no_claim():
     assert rows[0].who == ""
     assert "nobody in view" in document("", {}, rows)
     assert document("", {}, []).count("<video") == 0
+
+
+def test_one_face_for_two_feelings_is_two_rows():
+    rows = told((0, 2, "Concern", "Anger", "p1"), (2, 4, "Concern", "Happy", "p1"), speech=((0.0, "I hate them!"),))
+    assert [(row.heard, row.feels, row.shows) for row in rows] == [
+        ("I hate them!", "Anger", "Concern"),
+        ("", "Happy", "Concern"),
+    ]
