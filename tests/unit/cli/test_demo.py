@@ -109,7 +109,7 @@ def test_the_live_panel_fits_a_terminal(width):
 
 def test_a_real_source_brings_its_own_speech():
     assert list(demo.load_timeline(None, "talk.mp4").due(1e6)) == []
-    assert list(demo.load_timeline(None, "").due(5.0))
+    assert list(demo.load_timeline(None, "").due(10.0))
 
 
 def test_a_bad_timeline_is_named(tmp_path):
