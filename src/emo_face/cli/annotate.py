@@ -11,16 +11,18 @@
 Pictures go to the endpoint that you name and nowhere else. Every answer is on the disk before it is used: stopped or
 killed, the same command goes on and asks nothing twice that was answered. Rows that are refused, of a wrong form or
 unreachable are counted and named in OUT.provenance.jsonl; --reject label_word,synonym asks again where a text gives its
-label away. Exit code: 0 all rows done, 1 some are not.
+label away. Exit code: 0 all rows done (--least 0.95: so many), 1 some are not.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +44,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     context.add_argument("--reject", default="", metavar="FLAGS", help="flags that make an answer invalid, by commas")
     multiview = actions.add_parser("multiview", help="caption, pose, situation, rationale of each person")
     multiview.add_argument("--tasks", default="caption,pose,situation,rationale", help="by commas (default: all)")
-    multiview.add_argument("--boxed-only", action="store_true", help="leave people without a box out")
+    multiview.add_argument("--boxed-only", action="store_true", help="people without a box stay without texts")
+    multiview.add_argument(
+        "--least", type=float, default=1.0, help="share of texts that is enough (default 1: all)"
+    )
     for pictured in (context, multiview):
         pictured.add_argument("--root", type=Path, required=True, help="folder that picture paths are relative to")
         pictured.add_argument("--temperature", type=float, default=1.0, help="of the sampling (default 1.0)")
@@ -130,20 +135,26 @@ def _together(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, 
 
 
 def _multiview(args: argparse.Namespace, records: list[Any]) -> int:
+    from emo_face.core.errors import UserError
     from emo_face.datasets.annotate import context, multiview
 
-    if args.boxed_only:
-        boxed = [record for record in records if record.bbox_body is not None or record.bbox_face is not None]
-        print(f"{len(records) - len(boxed)} people without a box are left out", file=sys.stderr)
-        records = boxed
+    if not 0 < args.least <= 1:
+        raise UserError(f"--least: expected a share over 0 and up to 1, got {args.least:g}")
     records = records[: args.limit] if args.limit > 0 else records
+    boxed = [record for record in records if record.bbox_body is not None or record.bbox_face is not None]
+    chosen = boxed if args.boxed_only else records
+    if len(chosen) < len(records):
+        print(f"{len(records) - len(chosen)} people without a box stay without texts", file=sys.stderr)
     tasks = tuple(name.strip() for name in args.tasks.split(",") if name.strip())
     args.tasks = tasks
-    outcomes, account, name = _asking.asked(args, "multiview", records)
-    annotated = multiview.gather(records, tasks, outcomes, name)
+    outcomes, account, name = _asking.asked(args, "multiview", chosen)
+    annotated = multiview.gather(chosen, tasks, outcomes, name)
+    told = {record.id: record for record in annotated.records}
+    annotated = replace(annotated, records=[told.get(record.id, record) for record in records])
     beside = context.write(args.out, annotated)
     report = account | {"missing": dict(annotated.flags), "records": str(args.out), "provenance": str(beside)}
-    return _finish(args, report, sum(outcome.value is not None for outcome in outcomes), len(outcomes))
+    done = sum(outcome.value is not None for outcome in outcomes)
+    return _finish(args, report, done, min(len(outcomes), math.ceil(args.least * len(outcomes))))
 
 
 def _judge(args: argparse.Namespace, records: list[Any]) -> int:
@@ -179,4 +190,4 @@ def _finish(args: argparse.Namespace, report: dict[str, Any], done: int, wanted:
         kinds = {name: value for name, value in report.items() if name.endswith("rows")}
         shown = {**report, **{k: ", ".join(f"{n} {status}" for status, n in v.items()) for k, v in kinds.items()}}
         print("\n".join(f"{key}: {value}" for key, value in shown.items() if key != "judged"))
-    return 0 if done == wanted else 1
+    return 0 if done >= wanted else 1

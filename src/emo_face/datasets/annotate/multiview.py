@@ -33,7 +33,7 @@ def jobs(records: Sequence[Record], root: Path, model: str, tasks: Sequence[str]
     if blank:
         raise UserError(
             f"{len(blank)} of {len(records)} people have no box, first {blank[0]!r}: the prompts speak of the person "
-            "in the red box; find boxes by `emo-face data boxes --help`, or leave these people out by --boxed-only"
+            "in the red box; find boxes by `emo-face data boxes --help`, or give them no texts by --boxed-only"
         )
     return [_job(record, root, model, task, temperature) for record in records for task in tasks]
 

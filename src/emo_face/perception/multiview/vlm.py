@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -52,17 +52,19 @@ class MultiViewBatch:
         )
 
 
-class MultiViewVLM(nn.Module):
-    """InstructBLIP with three views: the tokens of all views, in order, take the place of the one picture's.
+class Scored(NamedTuple):
+    """Loss of a batch if it has labels, and the scores of the vocabulary."""
 
-    The forward pass is transformers' own: the encoder's output goes in as ``mm_encoder_outputs``.
-    """
+    loss: Tensor | None
+    logits: Tensor
+
+
+class MultiViewVLM(nn.Module):
+    """InstructBLIP with three views: the tokens of all views, in order, take the place of the one picture's."""
 
     def __init__(self, base: Any, config: EncoderConfig, encoder: MultiViewEncoder | None = None) -> None:
         """Put ``encoder`` (default: a new one around ``base``) before the language model of ``base``."""
         super().__init__()
-        if base.config.image_token_index is None:
-            raise ModelError("checkpoint: config.json has no image_token_index; fetch a revision of 2024 or later")
         self.base = base
         self.encoder = MultiViewEncoder(base, config) if encoder is None else encoder
         self.config = config
@@ -84,27 +86,26 @@ class MultiViewVLM(nn.Module):
         mask = (batch.rows >= 0).long().repeat_interleave(self.encoder.tokens_per_view, 1)
         return stacked.flatten(1, 2), mask
 
-    def forward(self, batch: MultiViewBatch) -> Any:
-        """Loss (cross-entropy on answer tokens only, where labels are given) and logits."""
-        tokens, ids, attention, labels = self._inputs(batch)
-        return self.base(
-            pixel_values=None,
-            qformer_input_ids=None,
-            input_ids=ids,
-            attention_mask=attention,
-            labels=labels,
-            position_ids=_positions(attention),
-            mm_encoder_outputs={"image": _as_output(tokens)},
-            use_cache=False,
-        )
+    def forward(self, batch: MultiViewBatch) -> Scored:
+        """Cross-entropy of the answers' tokens, whose scores (n, words) alone are made; without labels all scores."""
+        embed, attention = self._inputs(batch)
+        language = self.base.language_model
+        states = language.get_decoder()(
+            inputs_embeds=embed, attention_mask=attention, position_ids=_positions(attention), use_cache=False
+        ).last_hidden_state
+        score = language.get_output_embeddings()
+        if batch.labels is None:
+            return Scored(None, score(states))
+        before = states[:, -batch.labels.shape[1] - 1 : -1]  # a state tells the token after it
+        used = batch.labels != IGNORED
+        logits = score(before[used]).float()
+        return Scored(nn.functional.cross_entropy(logits, batch.labels[used]), logits)
 
-    def _inputs(self, batch: MultiViewBatch) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+    def _inputs(self, batch: MultiViewBatch) -> tuple[Tensor, Tensor]:
+        """(b, tokens of all views + t, width) and which of them count."""
         tokens, mask = self.image_tokens(batch)
-        places = torch.full_like(mask, int(self.base.config.image_token_index))
-        ids = torch.cat([places, batch.input_ids], 1)
-        attention = torch.cat([mask, batch.attention_mask], 1)
-        labels = None if batch.labels is None else torch.cat([torch.full_like(mask, IGNORED), batch.labels], 1)
-        return tokens, ids, attention, labels
+        embed = self.base.get_input_embeddings()(batch.input_ids)
+        return torch.cat([tokens.to(embed.dtype), embed], 1), torch.cat([mask, batch.attention_mask], 1)
 
     @torch.no_grad()  # type: ignore[untyped-decorator]
     def generate(self, batch: MultiViewBatch, tokenizer: Any, **options: Any) -> Tensor:
@@ -120,13 +121,8 @@ class MultiViewVLM(nn.Module):
             raise ModelError("tokenizer: has no eos_token, no answer could end; fetch the whole checkpoint again")
         pad = tokenizer.pad_token_id
         options.update(eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.eos_token_id if pad is None else pad)
-        tokens, mask = self.image_tokens(batch)
-        embed = self.base.get_input_embeddings()(batch.input_ids)
-        return self.base.language_model.generate(
-            inputs_embeds=torch.cat([tokens.to(embed.dtype), embed], 1),
-            attention_mask=torch.cat([mask, batch.attention_mask], 1),
-            **options,
-        )
+        embed, attention = self._inputs(batch)
+        return self.base.language_model.generate(inputs_embeds=embed, attention_mask=attention, **options)
 
     def stream(self, batch: MultiViewBatch, tokenizer: Any, **options: Any) -> Iterator[str]:
         """Generate for one question and yield its text piece by piece. Raises what the generation raised.
@@ -186,9 +182,3 @@ def _per_row(batch: MultiViewBatch, rows: Tensor, seen: Tensor, count: int) -> t
     mask = batch.question_mask.new_zeros(ids.shape)
     ids[rows], mask[rows] = batch.question_ids[seen], batch.question_mask[seen]
     return ids, mask
-
-
-def _as_output(tokens: Tensor) -> Any:
-    from transformers.models.instructblip.modeling_instructblip import BaseModelOutputWithVisionQformerOutputs
-
-    return BaseModelOutputWithVisionQformerOutputs(pooler_output=tokens)

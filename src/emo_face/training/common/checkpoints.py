@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors.torch import save_file
 
@@ -17,6 +18,8 @@ from emo_face.runtime.files import replacing
 from emo_face.runtime.weights import read_tensors
 
 KEEP = 2
+GROUPING = ("batch_size", "gradient_accumulation", "processes")
+"""How the examples of an optimiser step are shared out: their product decides which examples those are."""
 VERSION = 1
 
 
@@ -69,8 +72,13 @@ def load(
     optimizer: Any,
     config: dict[str, Any],
     rank: int = 0,
+    regroup: bool = False,
 ) -> RunProgress:
     """Restore a run exactly; ``put`` takes the weights.
+
+    With ``regroup`` another grouping with the same product goes on with the same examples in each step: the place in
+    the data is told in the new micro-batches, and the random state starts anew, so losses differ by dropout and
+    rounding.
 
     Raises UserError if it was made with another configuration or process count, or is of an unknown version.
     """
@@ -79,21 +87,35 @@ def load(
         known_version(VERSION)(content.get("version", 1))
     except ValueError as error:
         raise UserError(f"{folder / 'progress.json'}: field version: {error}") from None
-    changed = [key for key in config if content["config"].get(key) != config[key]]
-    if changed:
+    made = content["config"]
+    changed = [key for key in config if made.get(key) != config[key]]
+    regrouped = regroup and set(changed) <= set(GROUPING) and _examples(made) == _examples(config)
+    if changed and not regrouped:
         key = changed[0]
+        same = f" (or keep {' x '.join(GROUPING)} at {_examples(made)})" if regroup and key in GROUPING else ""
         raise UserError(
-            f"{folder}: made with {key}={content['config'].get(key)!r}, now {config[key]!r}; "
-            "resume with the same settings or choose another --out"
+            f"{folder}: made with {key}={made.get(key)!r}, now {config[key]!r}; "
+            f"resume with the same settings{same} or choose another --out"
         )
     put(read_tensors(folder / "weights.safetensors"), folder / "weights.safetensors")
     state = _unflatten(read_tensors(folder / "optimizer.safetensors"))
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+    progress = RunProgress(**content["progress"])
+    if changed:
+        done = progress.position * made["batch_size"] * made["processes"]
+        progress.position = -(-done // (config["batch_size"] * config["processes"]))
+        torch.manual_seed(config["seed"] + 1_000_003 * (progress.step + 1) + rank)
+        return progress
     path = folder / f"random-{rank}.safetensors"
     if not path.is_file():
         raise UserError(f"{path}: no random state for process {rank}; resume with as many processes as before")
     restore_random(read_tensors(path))
-    return RunProgress(**content["progress"])
+    return progress
+
+
+def _examples(config: dict[str, Any]) -> int:
+    """Of one optimiser step, all processes together."""
+    return int(np.prod([config[key] for key in GROUPING]))
 
 
 def random_state() -> dict[str, torch.Tensor]:

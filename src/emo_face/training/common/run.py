@@ -39,6 +39,8 @@ class TrainingRun(ABC, Generic[Example]):
     title: ClassVar[str]
     counted: ClassVar[tuple[str, ...]] = ("loss",)
     """Names of the losses that are validated."""
+    regroups: ClassVar[bool] = False
+    """Whether micro-batches are slices of one order, so that a run may go on in another number of processes."""
     depth: ClassVar[int] = 0
     """Batches that are collated while another one trains."""
     rounds: int
@@ -229,7 +231,10 @@ class TrainingRun(ABC, Generic[Example]):
                 "--out must be one folder that all machines see"
             )
         if folder is not None:
-            self.progress = checkpoints.load(folder, self.load_state, self.optimizer, self._settings(), self.rank)
+            self.progress = checkpoints.load(
+                folder, self.load_state, self.optimizer, self._settings(), self.rank, self.regroups
+            )
+            self.progress.position = min(self.progress.position, self.length)
 
     def _save(self) -> None:
         states = self._gathered([checkpoints.random_state()])

@@ -62,6 +62,7 @@ class Adapt(TrainingRun[Record]):
 
     title = "adapt"
     depth = 2
+    regroups = True
     config: Stage1Config
 
     def __init__(

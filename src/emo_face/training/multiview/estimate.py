@@ -85,8 +85,7 @@ def _instructblip(recipe: MultiViewRecipe, config: Any, dtype: Any) -> Shapes:
     vlm = MultiViewVLM(model, replace(recipe.encoder, image_size=int(config.vision_config.image_size))).to(dtype)
     vlm.set_trainable()
     settings = recipe.stage1
-    text = settings.max_question + settings.max_answer
-    need = memory.estimate(vlm, text, settings.checkpointing, settings.precision)
+    need = memory.estimate(vlm, settings.max_question, settings.max_answer, settings.checkpointing, settings.precision)
     vision, qformer = picture_flops(config)
     language = sum(p.numel() for p in model.language_model.parameters())
     return _shapes(vlm.encoder, vision, qformer, language, need.total(settings.batch_size))

@@ -9,8 +9,8 @@ from emo_face.core.errors import UserError
 
 RESERVE = 1.5e9
 """Bytes of CUDA context and allocator slack."""
-TEXT_TOKENS = 256 + 128
-"""Longest question and answer by default."""
+QUESTION, ANSWER = 256, 128
+"""Tokens of the longest question and answer by default."""
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,14 @@ class Need:
         return self.weights + batch * self.person + RESERVE
 
 
-def estimate(vlm: Any, text_tokens: int = TEXT_TOKENS, checkpointing: bool = False, precision: str = "bf16") -> Need:
-    """Estimate from the model's shapes.
+def estimate(
+    vlm: Any,
+    question: int = QUESTION,
+    answer: int = ANSWER,
+    checkpointing: bool = False,
+    precision: str = "bf16",
+) -> Need:
+    """Estimate from the model's shapes; ``question`` and ``answer`` in tokens.
 
     Weights as they are; trained ones with gradient and two float32 moments. Activations of a decoder layer are about
     34 values a token and width for a transformer layer's backward (Korthikanti et al., "Reducing activation
@@ -40,30 +46,36 @@ def estimate(vlm: Any, text_tokens: int = TEXT_TOKENS, checkpointing: bool = Fal
     text, qformer = vlm.base.config.text_config, vlm.base.config.qformer_config
     views, queries = len(vlm.config.views), vlm.encoder.tokens_per_view
     kept = 2 if checkpointing else 17
-    tokens = text_tokens + views * queries
+    tokens = question + answer + views * queries
     person = kept * size * tokens * text.hidden_size * text.num_hidden_layers
-    person += kept * size * views * (queries + text_tokens) * qformer.hidden_size * qformer.num_hidden_layers
-    person += 3 * 4 * tokens * text.vocab_size  # logits, their float32 copy and gradient
+    person += kept * size * views * (queries + question) * qformer.hidden_size * qformer.num_hidden_layers
+    person += 3 * 4 * (answer + 1) * text.vocab_size  # logits of the answer, their float32 copy and gradient
     if checkpointing:
         person += 17 * size * tokens * text.hidden_size  # the layer being recomputed
     return Need(float(weights), float(person))
 
 
 def check(
-    free: float, vlm: Any, batch: int, checkpointing: bool, precision: str, text_tokens: int = TEXT_TOKENS
+    free: float,
+    vlm: Any,
+    batch: int,
+    checkpointing: bool,
+    precision: str,
+    question: int = QUESTION,
+    answer: int = ANSWER,
 ) -> None:
     """Raise UserError where ``free`` bytes will not do, and say which batch and settings would."""
-    need = estimate(vlm, text_tokens, checkpointing, precision)
+    need = estimate(vlm, question, answer, checkpointing, precision)
     if need.total(batch) <= free:
         return
     options = []
     for recompute in (checkpointing, True):
-        found = estimate(vlm, text_tokens, recompute, "bf16")
+        found = estimate(vlm, question, answer, recompute, "bf16")
         fits = int((free - found.weights - RESERVE) // found.person)
         if fits >= 1:
             more = (" --checkpointing" if recompute else "") + ("" if precision == "bf16" else " --precision bf16")
             options.append(f"--batch-size {min(fits, batch)}{more}")
-    least = estimate(vlm, text_tokens, True).total(1) / 1e9
+    least = estimate(vlm, question, answer, True).total(1) / 1e9
     advice = f"even one person needs {least:.1f} GB; use a larger GPU or a smaller language model"
     if options:
         advice = f"try {' or '.join(dict.fromkeys(options))}"

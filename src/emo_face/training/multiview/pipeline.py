@@ -105,11 +105,12 @@ def _texts(recipe: MultiViewRecipe, records: Path, out: Path) -> Step:
     texts, to = recipe.texts, out / "told.jsonl"
     words = ["annotate", "multiview", "--records", str(records), "--root", str(recipe.images), "--out", str(to)]
     words += ["--tasks", ",".join(texts.tasks), "--provider", texts.provider, "--model", texts.model]
-    words += ["--temperature", str(texts.temperature), "--tries", str(texts.tries)]
+    words += ["--temperature", str(texts.temperature), "--tries", str(texts.tries), "--least", str(texts.least)]
     given = {"--endpoint": texts.endpoint, "--cache": texts.cache}
     words += [word for flag, value in given.items() if value for word in (flag, value)]
     words += ["--boxed-only"] if texts.boxed_only else []
-    how = {"--key-env": texts.key_env, "--budget": str(texts.budget) if texts.budget > 0 else ""}
+    money = {"--price-in": texts.price_in, "--price-out": texts.price_out, "--budget": texts.budget}
+    how = {"--key-env": texts.key_env, **{flag: str(value) for flag, value in money.items() if value > 0}}
     flags = tuple(word for flag, value in how.items() if value for word in (flag, value))
     return Step("texts", tuple(words), (records,), (to,), (*flags, *_device(recipe)))
 

@@ -46,7 +46,10 @@ class BoxesPart:
 
 @dataclass(frozen=True)
 class TextsPart:
-    """Who writes the texts of the corpus, if anybody: flags of ``emo-face annotate multiview``."""
+    """Who writes the texts of the corpus, if anybody: flags of ``emo-face annotate multiview``.
+
+    ``least``: share of the texts that is enough to go on; some are refused or stay of a wrong form.
+    """
 
     tasks: tuple[str, ...] = ()
     provider: Literal["http", "local", "replay"] = "local"
@@ -54,7 +57,10 @@ class TextsPart:
     endpoint: str = ""
     key_env: str = ""
     cache: str = ""
+    price_in: float = 0.0
+    price_out: float = 0.0
     budget: float = 0.0
+    least: float = 0.95
     temperature: float = 1.0
     tries: int = 3
     boxed_only: bool = True
@@ -244,6 +250,10 @@ def _of_texts(recipe: MultiViewRecipe) -> Iterator[tuple[str, str]]:
             yield "corpus.tasks", f"{task} needs texts, but texts.tasks has no {task} and {recipe.data.set} has none"
     if texts.tasks and not texts.model:
         yield "texts.model", "is not given, but texts.tasks are to be written"
+    if not 0 < texts.least <= 1:
+        yield "texts.least", f"expected a share over 0 and up to 1, got {texts.least:g}"
+    if texts.budget > 0 and texts.price_in + texts.price_out <= 0:
+        yield "texts.budget", "is never spent without texts.price_in and texts.price_out (money a million tokens)"
     if texts.tasks and texts.provider == "http" and not texts.endpoint:
         yield "texts.endpoint", "is not given, but texts.provider is http"
 

@@ -26,6 +26,7 @@ class Stage1(TrainingRun[QARow]):
 
     title = "stage 1"
     depth = 2
+    regroups = True
     config: Stage1Config
 
     def __init__(

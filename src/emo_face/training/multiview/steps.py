@@ -79,8 +79,8 @@ def _check_memory(vlm: Any, settings: Stage1Config) -> None:
 
     vlm.set_trainable()
     free = torch.cuda.mem_get_info(int(os.environ.get("LOCAL_RANK", "0")))[0]
-    text = settings.max_question + settings.max_answer
-    memory.check(free, vlm, settings.batch_size, settings.checkpointing, settings.precision, text)
+    lengths = (settings.max_question, settings.max_answer)
+    memory.check(free, vlm, settings.batch_size, settings.checkpointing, settings.precision, *lengths)
 
 
 def adapt(args: argparse.Namespace) -> None:

@@ -126,7 +126,7 @@ def test_a_text_that_stays_bad_is_missing_and_counted(people, capsys):
     assert all(not record.pose and record.caption for record in read_jsonl(people / "out.jsonl"))
 
 
-def test_people_without_a_box_are_refused_or_left_out(people, capsys):
+def test_people_without_a_box_are_refused_or_stay_without_texts(people, capsys):
     records = [*read_jsonl(people / "r.jsonl"), Record("c", "a.png", "emotic26", ("Peace",), "train")]
     write_jsonl(people / "r.jsonl", records)
     with FakeEndpoint(good) as server:
@@ -134,7 +134,23 @@ def test_people_without_a_box_are_refused_or_left_out(people, capsys):
         assert "1 of 3 people have no box, first 'c'" in capsys.readouterr().err
         assert not server.bodies
         assert annotate(people, server, "--boxed-only") == 0
-    assert len(list(read_jsonl(people / "out.jsonl"))) == 2
+    left = {record.id: record for record in read_jsonl(people / "out.jsonl")}
+    assert list(left) == ["a", "b", "c"]
+    assert [bool(record.pose) for record in left.values()] == [True, True, False]
+
+
+def test_some_missing_texts_are_enough_where_that_is_said(people, capsys):
+    """A refusal comes again however often it is asked: a recipe could never go on."""
+
+    def once_refused(body, number):
+        return "I'm sorry, but I can't help with that." if asked_task(body) == "pose" else good(body, number)
+
+    with FakeEndpoint(once_refused) as server:
+        assert annotate(people, server, "--tasks", "caption,pose") == 1
+        assert annotate(people, server, "--tasks", "caption,pose", "--least", "0.6") == 1
+        assert annotate(people, server, "--tasks", "caption,pose", "--least", "0.5") == 0
+        assert annotate(people, server, "--least", "0") == 2
+    assert "--least: expected a share over 0 and up to 1, got 0" in capsys.readouterr().err
 
 
 def test_an_unknown_task_is_named(people, capsys):

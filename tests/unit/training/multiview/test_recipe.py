@@ -16,6 +16,8 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("accelerate")
 
+from fake_endpoint import FakeEndpoint
+
 from emo_face.cli import main as cli
 from emo_face.core.errors import UserError
 from emo_face.core.paths import data_file
@@ -104,46 +106,96 @@ def test_a_changed_field_runs_what_depends_on_it(whole, world, base, tmp_path, c
     assert "made with epochs=1, now 3" in capsys.readouterr().err
 
 
+FULL = (
+    TINY.replace("find: false", "find: true")
+    .replace("corpus:", "texts: {{tasks: [pose], provider: http, model: m, endpoint: ENDPOINT}}\ncorpus:")
+    .replace("head:", "encoder: {{views: [scene, face]}}\nhead:")
+)
+"""All steps but the export: boxes found, texts written by a model behind an address."""
+POSE = "A woman stands upright with her arms at her sides. Her head is turned to the left."
+
+
+@pytest.fixture(scope="module")
+def portraits(tmp_path_factory):
+    """Twelve pictures of one person, of whom nobody knows where they are."""
+    import cv2
+
+    from emo_face.datasets.records import Record, write_jsonl
+    from emo_face.runtime.samples import portrait
+
+    folder = tmp_path_factory.mktemp("portraits")
+    picture, records = cv2.imread(str(portrait())), []
+    for i in range(12):
+        cv2.imwrite(str(folder / f"{i}.jpg"), cv2.resize(picture[: 512 - 4 * i], (256, 256)))
+        split = "train" if i < 8 else "val" if i < 10 else "test"
+        labels = ("Happiness", "Confidence") if i % 2 else ("Peace",)
+        records.append(Record(str(i), f"{i}.jpg", "emotic26", labels, split))
+    write_jsonl(folder / "records.jsonl", records)
+    return folder
+
+
 def _killable(path: str) -> None:
     os.environ["OMP_NUM_THREADS"] = "1"
     torch.set_num_threads(1)
     raise SystemExit(run(Path(path)))
 
 
-def killed(world, base, folder, kills):
-    """Start the recipe again and again and kill it after each new step, a while later; then let it end."""
-    path, rng = written(world, base, folder), random.Random(0)
+def killed(portraits, base, folder, kills):
+    """Start the recipe again and again and kill it after each new step, a while later; then let it end.
+
+    Returns what it left, and how often each question was asked.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path, out, rng = folder / "full.yaml", folder / "out", random.Random(0)
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(list(PRELOADED))
-    out = folder / "out"
-    for turn in range(kills + 1):
-        process = context.Process(target=_killable, args=(str(path),))
-        process.start()
-        seen, deadline = progress(out), time.monotonic() + 120
-        while turn < kills and process.is_alive() and progress(out) == seen and time.monotonic() < deadline:
-            time.sleep(0.002)
-        if turn < kills:
-            time.sleep(rng.random() * 0.3)
-            os.kill(process.pid, signal.SIGKILL)
-        process.join(240)
-        assert process.exitcode in (0, -signal.SIGKILL)
-    assert process.exitcode == 0
-    return out
+    with FakeEndpoint(lambda body, number: POSE) as endpoint:
+        text = FULL.replace("ENDPOINT", endpoint.url)
+        path.write_text(text.format(root=portraits, base=base, out=out))
+        for turn in range(kills + 1):
+            process = context.Process(target=_killable, args=(str(path),))
+            process.start()
+            seen, deadline = progress(out), time.monotonic() + 240
+            while turn < kills and process.is_alive() and progress(out) == seen and time.monotonic() < deadline:
+                time.sleep(0.002)
+            if turn < kills:
+                time.sleep(rng.random() * 0.3)
+                os.kill(process.pid, signal.SIGKILL)
+            process.join(600)
+            assert process.exitcode in (0, -signal.SIGKILL)
+        assert process.exitcode == 0
+        assert set(endpoint.charged.values()) == {1}
+        return {**results(out), **{name: (out / name).read_bytes() for name in MORE}}, endpoint.calls
+
+
+MORE = ("boxed.jsonl", "told.jsonl")
+ASKED_AT_ONCE = 4
 
 
 def progress(out: Path) -> tuple[str, ...]:
     """Everything that a step leaves while it works."""
-    names = ("steps/*.json", "stage1/step-*", "features/*.safetensors", "model/*", "*.jsonl")
-    return tuple(sorted(str(path) for name in names for path in out.glob(name)))
+    names = ("steps/*.json", "*.shards/*.jsonl", "told.cache/*", "stage1/step-*", "features/*.safetensors", "model/*")
+    found = [path for name in (*names, "*.jsonl") for path in out.glob(name)]
+    replies = out / "told.cache" / "replies.jsonl"
+    size = replies.stat().st_size if replies.is_file() else 0
+    return (*sorted(map(str, found)), str(size))
 
 
-def test_kills_lose_nothing(world, base, whole, tmp_path):
-    assert results(killed(world, base, tmp_path, 2)) == results(whole)
+@pytest.fixture(scope="module")
+def undisturbed(portraits, base, tmp_path_factory):
+    left, calls = killed(portraits, base, tmp_path_factory.mktemp("undisturbed"), 0)
+    assert len(calls) == 12
+    assert set(calls.values()) == {1}
+    assert left["told.jsonl"].count(POSE.encode()) == left["boxed.jsonl"].count(b"bbox_face") == 12
+    return left
 
 
-@pytest.mark.slow
-def test_twenty_kills_lose_nothing(world, base, whole, tmp_path):
-    assert results(killed(world, base, tmp_path, 20)) == results(whole)
+@pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.slow)])
+def test_kills_lose_nothing_and_repeat_nothing(portraits, base, undisturbed, tmp_path, kills):
+    left, calls = killed(portraits, base, tmp_path, kills)
+    assert left == undisturbed
+    assert len(calls) == 12
+    assert sum(calls.values()) - 12 <= kills * ASKED_AT_ONCE  # only what was under way at a kill is asked again
 
 
 @pytest.mark.parametrize(
@@ -203,6 +255,7 @@ def test_a_wrong_field_is_named_with_its_line(world, base, tmp_path, capsys, old
             {"texts.tasks": "[pose]", "texts.model": "m", "texts.provider": "http"},
             "texts.endpoint: is not",
         ),
+        ("emotic", {"texts.budget": "5"}, "texts.budget: is never spent without texts.price_in"),
         ("emotic", {"encoder.views": "[face, scene]"}, "encoder.views: expected the order scene, body, face"),
         ("emotic", {"export.tensorrt": "true", "run.device": "cpu"}, "export.tensorrt: needs a GPU"),
         ("emotic", {"run.out": ""}, "run.out: is not given"),

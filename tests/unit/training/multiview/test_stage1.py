@@ -46,7 +46,7 @@ def test_one_view_alone_is_the_original_instructblip(world):
     vlm = world.vlm(config=config).eval()
     batch = world.collator(config)(world.rows[:3])
     with torch.no_grad():
-        ours = vlm(batch)
+        ours, every = vlm(batch), vlm(dataclasses.replace(batch, labels=None))
         places = torch.full((3, 4), vlm.base.config.image_token_index)
         theirs = vlm.base(
             pixel_values=batch.images["scene"],
@@ -56,8 +56,9 @@ def test_one_view_alone_is_the_original_instructblip(world):
             attention_mask=torch.cat([torch.ones_like(places), batch.attention_mask], 1),
             labels=torch.cat([torch.full_like(places, IGNORED), batch.labels], 1),
         )
-    torch.testing.assert_close(ours.logits, theirs.logits, atol=1e-5, rtol=0)
+    torch.testing.assert_close(every.logits, theirs.logits, atol=1e-5, rtol=0)
     torch.testing.assert_close(ours.loss, theirs.loss)
+    assert len(ours.logits) == (batch.labels != IGNORED).sum()  # scores of the answers alone
 
 
 def test_only_answers_are_learned(world):
@@ -70,7 +71,7 @@ def test_only_answers_are_learned(world):
         assert ids[labels != IGNORED].tolist() == expected
     vlm = world.vlm().eval()
     with torch.no_grad():
-        logits, loss = vlm(batch).logits, vlm(batch).loss
+        logits, loss = vlm(dataclasses.replace(batch, labels=None)).logits, vlm(batch).loss
     tokens = 12
     flat = torch.nn.functional.cross_entropy(
         logits[:, tokens - 1 : -1].flatten(0, 1), batch.labels.flatten(), ignore_index=IGNORED
@@ -147,13 +148,7 @@ def test_accumulation_is_a_larger_batch(world, tmp_path):
     rows = [row for row in world.split("train") if row.task == "pose"][:4]
     states = []
     for batch, accumulate in ((4, 1), (2, 2)):
-        vlm = world.vlm()
-        for module in vlm.modules():
-            if isinstance(module, torch.nn.Dropout):
-                module.p = 0.0
-            for name, value in vars(module).items():
-                if "dropout" in name and isinstance(value, float):
-                    setattr(module, name, 0.0)
+        vlm = still(world.vlm())
         config = dataclasses.replace(QUICK, epochs=1, batch_size=batch, gradient_accumulation=accumulate)
         run = Stage1(vlm, world.collator(), rows, rows, config, tmp_path / f"{batch}")
         step, found = run.optimizer.step, {}
@@ -181,6 +176,48 @@ def test_order_covers_all_rows_and_resumes():
         seen += [i for batch in batches for i in batch]
     assert set(seen) == set(range(23))
     assert len(seen) == 24
+
+
+@pytest.mark.parametrize(("batch", "world", "parts"), [(4, 1, 2), (2, 1, 4), (1, 4, 2), (8, 1, 1), (2, 4, 1)])
+def test_another_number_of_processes_takes_the_same_rows(batch, world, parts):
+    """Optimiser steps of 2 processes x batch 2 x 2 micro-batches, and of groupings with the same product."""
+    n = 21
+
+    def steps(batch, world, parts):
+        ranks = [list(Order(n, batch, 3, rank, world).epoch(1)) for rank in range(world)]
+        count = len(ranks[0])
+        return [{i for part in ranks for rows in part[k : k + parts] for i in rows} for k in range(0, count, parts)]
+
+    wanted, found = steps(2, 2, 2), steps(batch, world, parts)
+    assert found[:-1] == wanted[:-1]
+    assert len(found) == len(wanted) == 3
+    assert set.union(*found) == set(range(n))  # the last step is filled up from the start of the order
+
+
+def test_a_run_goes_on_in_another_grouping(world, tmp_path):
+    """Without dropout the same steps, to rounding; another product is refused with what to keep."""
+    config = dataclasses.replace(QUICK, save_every=2)
+    whole = stage1(world, tmp_path / "whole", config, still(world.vlm()))
+    whole.run()
+    stage1(world, tmp_path / "moved", config, still(world.vlm())).run(stop_after=2)
+    other = dataclasses.replace(config, batch_size=2, gradient_accumulation=4)
+    with pytest.raises(UserError, match=r"keep batch_size x gradient_accumulation x processes at 8"):
+        stage1(world, tmp_path / "moved", dataclasses.replace(other, batch_size=4), still(world.vlm())).run()
+    moved = stage1(world, tmp_path / "moved", other, still(world.vlm()))
+    progress = moved.run()
+    assert progress.step == whole.progress.step
+    assert progress.best == pytest.approx(whole.progress.best, rel=0.02)  # answers differ in length: means of means
+
+
+def still(vlm):
+    """Without dropout."""
+    for module in vlm.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+        for name, value in vars(module).items():
+            if "dropout" in name and isinstance(value, float):
+                setattr(module, name, 0.0)
+    return vlm
 
 
 def test_rate_schedule():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -33,3 +34,7 @@ def test_two_processes_are_one_with_twice_the_batch_and_resume(world, tmp_path):
     assert found["best"] == pytest.approx(progress.best, rel=1e-4)
     assert progress.best < found["first"]
     two_ranks.same_gradients(tmp_path, gradients)
+    shutil.rmtree(tmp_path / "plain" / "step-00000006")  # as if both had been killed after step 4
+    alone = two_ranks.load(WORKER).stage1(tmp_path, tmp_path / "plain", 4, dropout=False)
+    assert alone.run().step == 6
+    assert alone.validate()["loss"] == pytest.approx(one.validate()["loss"], rel=1e-3)
