@@ -2,9 +2,11 @@
 
     python benchmarks/multiview.py --size full --device cuda [--json]
     python benchmarks/multiview.py --size tiny --device cpu
+    python benchmarks/multiview.py --size full --encoder siglip2 --people 1 4 --cpu-time
+    python benchmarks/multiview.py --size full --runners --people 48    # processes, jobs; SigLIP2 B/16
 
 `full` has the true shapes (ViT-g/14 986 M, Q-Former 186 M parameters); the language model takes no part. "Naive" is
-one `get_image_features` call of the library's own model a view a person, in the same precision, in the same run.
+one `get_image_features` call of the library's own model (of SigLIP2, its image tower) a view a person, in the same precision and run.
 Encoding the scene once bounds the gain where arithmetic is the limit: 3n pictures against 1 + 2n (`pictures_ratio`).
 The floor is FLOPs over the rate of a large matrix product measured here; `roofline_share` is floor over time.
 """
@@ -16,9 +18,11 @@ import json
 import math
 import resource
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -26,25 +30,60 @@ import torch
 from emo_face.perception.multiview.config import VIEWS, EncoderConfig, FusionConfig
 from emo_face.perception.multiview.encoders.cost import picture_flops
 from emo_face.perception.multiview.encoders.instructblip import MultiViewEncoder, gather
+from emo_face.perception.multiview.encoders.siglip2 import Siglip2Encoder
 from emo_face.perception.multiview.fusion_head import FusionHead
 
 Clock = Callable[[], float]
 
 
-def build(size: str, device: str, dtype: torch.dtype) -> tuple[Any, Any, Any]:
+TOWERS = {
+    "siglip2": {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12},
+    "siglip2-so400m": {
+        "hidden_size": 1152,
+        "intermediate_size": 4304,
+        "num_hidden_layers": 27,
+        "num_attention_heads": 16,
+    },
+}
+"""As the config.json of google/siglip2-base-patch16-224 and siglip2-so400m-patch14-384 have them."""
+SIDES = {"siglip2": (224, 16), "siglip2-so400m": (384, 14)}
+
+
+def build(size: str, device: str, dtype: torch.dtype, kind: str = "instructblip") -> tuple[Any, Any, Any]:
     """(library model, our encoder, head): they share one copy of the weights."""
     from emo_face.perception.multiview.encoders.tiny import full_base, tiny_base
 
     torch.manual_seed(0)
-    if size == "full":
-        base = full_base(0, device, str(dtype).removeprefix("torch."))
+    if kind in TOWERS:
+        base = tower(size, kind).to(device, dtype)
+        encoder: Any = Siglip2Encoder(base, tower_config(base))
     else:
-        base = tiny_base(image_size=56, width=64).to(device, dtype)
-    ids = tuple(range(4, 44))
-    config = EncoderConfig(image_size=int(base.config.vision_config.image_size), instruction_ids=ids)
-    encoder = MultiViewEncoder(base.eval(), config).to(device).eval()
+        if size == "full":
+            base = full_base(0, device, str(dtype).removeprefix("torch."))
+        else:
+            base = tiny_base(image_size=56, width=64).to(device, dtype)
+        side = int(base.config.vision_config.image_size)
+        encoder = MultiViewEncoder(base.eval(), EncoderConfig(image_size=side, instruction_ids=tuple(range(4, 44))))
+    encoder = encoder.to(device).eval()
     head = FusionHead(FusionConfig("emotic26", in_features=encoder.feature_size)).to(device).eval()
     return base, encoder, head
+
+
+def tower(size: str, kind: str) -> Any:
+    """SigLIP's image tower with random weights, tiny or of the true shapes."""
+    from transformers import SiglipVisionConfig, SiglipVisionModel
+
+    from emo_face.perception.multiview.encoders.tiny import tiny_siglip
+
+    if size != "full":
+        return tiny_siglip(image_size=56, width=64).vision_model
+    side, patch = SIDES[kind]
+    return SiglipVisionModel(SiglipVisionConfig(image_size=side, patch_size=patch, **TOWERS[kind])).eval()
+
+
+def tower_config(base: Any) -> EncoderConfig:
+    """Of SigLIP2 around a tower."""
+    return EncoderConfig(kind="siglip2", image_size=int(base.config.image_size))
 
 
 def flops(base: Any, pictures: int) -> float:
@@ -87,7 +126,7 @@ def ways(
     base: Any, encoder: Any, head: Any, people: int, device: str, dtype: torch.dtype
 ) -> tuple[Callable[[], Any], Callable[[], Any]]:
     """Two works that score the same people in the same random pictures: ours, and the naive way."""
-    side, ids = encoder.config.image_size, encoder.instruction[None]
+    side = encoder.config.image_size
     numbers = {"scene": 1, "body": people, "face": people}
     pixels = {view: torch.randn(n, 3, side, side, device=device, dtype=dtype) for view, n in numbers.items()}
     index = torch.tensor([[0, i, i] for i in range(people)], device=device)
@@ -96,12 +135,17 @@ def ways(
     def ours() -> Any:
         return head(gather(encoder.pool(encoder(pixels)), index, VIEWS), present)[0]
 
+    def library(view: Any) -> Any:
+        if encoder.config.kind == "siglip2":
+            return base(pixel_values=view).last_hidden_state.float().mean(1)
+        seen = base.get_image_features(view, encoder.instruction[None]).qformer_outputs[0]
+        return seen[:, : base.config.num_query_tokens].float().mean(1)
+
     def naive() -> Any:
         found = []
         for i in range(people):
             views = [pixels["scene"], pixels["body"][i : i + 1], pixels["face"][i : i + 1]]
-            outputs = [base.get_image_features(view, ids).qformer_outputs[0] for view in views]
-            found.append(torch.stack([out[:, : base.config.num_query_tokens].float().mean(1) for out in outputs], 1))
+            found.append(torch.stack([library(view) for view in views], 1))
         return head(torch.cat(found), present)[0]
 
     return ours, naive
@@ -129,11 +173,17 @@ def compare(
 
 @torch.inference_mode()
 def measure(
-    size: str, device: str, counts: list[int], least: float, repeats: int = 3, clock: Clock = time.perf_counter
+    size: str,
+    device: str,
+    counts: list[int],
+    least: float,
+    repeats: int = 3,
+    clock: Clock = time.perf_counter,
+    kind: str = "instructblip",
 ) -> dict[str, Any]:
     """The whole benchmark as one JSON object."""
     dtype = torch.float16 if device.startswith("cuda") else torch.float32
-    base, encoder, head = build(size, device, dtype)
+    base, encoder, head = build(size, device, dtype, kind)
     rate = matrix_rate(device, dtype, clock)
     timed = partial(seconds, device=device, least=2 * least, repeats=repeats, clock=clock)
     rows = {}
@@ -142,6 +192,7 @@ def measure(
         rows[str(people)] = compare(*works, people, flops(base, 1 + 2 * people) / rate, timed)
     cuda, threads = device.startswith("cuda"), torch.get_num_threads()
     return {
+        "encoder": kind,
         "size": size,
         "device": torch.cuda.get_device_name() if cuda else f"cpu, {threads} threads",
         "clock": clock.__name__,
@@ -169,25 +220,44 @@ def main() -> int:
     parser.add_argument(
         "--cpu-time", action="store_true", help="one thread, and its CPU time: other load does not count (CPU only)"
     )
+    parser.add_argument("--encoder", choices=("instructblip", *TOWERS), default="instructblip")
+    parser.add_argument("--runners", action="store_true", help="the feature cache by each runner, instead")
+    parser.add_argument("--shards", type=int, default=16, help="of --runners (default 16)")
     parser.add_argument("--json", action="store_true", help="print only JSON")
     args = parser.parse_args()
     if args.device.startswith("cuda") and not torch.cuda.is_available():
         print("multiview: no CUDA device here; run with --device cpu", file=sys.stderr)
         return 2
+    if args.runners:
+        return runners(args)
     clock: Clock = time.perf_counter
     if args.cpu_time:
         torch.set_num_threads(1)  # with more, waiting threads would count
         clock = time.process_time
-    found = measure(args.size, args.device, args.people, args.seconds, args.repeats, clock)
+    found = measure(args.size, args.device, args.people, args.seconds, args.repeats, clock, args.encoder)
     if args.json:
         print(json.dumps(found))
         return 0
-    print(f"{found['size']} on {found['device']}, {found['dtype']}: {found['parameters'] / 1e6:.3g} M parameters,")
+    print(
+        f"{found['encoder']}, {found['size']} on {found['device']}, {found['dtype']}: {found['parameters'] / 1e6:.3g} M parameters,"
+    )
     print(f"{found['tflop_a_view']:.2g} TFLOP a view, {found['matrix_tflops']:.2f} TFLOP/s in a matrix product")
     for n, row in found["people_per_s"].items():
         ratio, share = found["ratio"][n], 100 * found["roofline_share"][n]
         print(f"{n:>3s} people: {row['ours']:8.2f} /s, naive {row['naive']:8.2f} /s, {ratio:.2f}x, floor {share:.0f} %")
     print(f"scores differ by {found['largest_difference']:.1e} at most, {found['memory_gb']:.1f} GB at peak")
+    return 0
+
+
+def runners(args: argparse.Namespace) -> int:
+    """Print what each runner is worth for the feature cache, on SigLIP2's tower."""
+    import multiview_runners
+
+    base = tower(args.size, "siglip2")
+    with tempfile.TemporaryDirectory() as name:
+        config = tower_config(base)
+        found = multiview_runners.measure(Path(name), base, config, max(args.people), args.shards)
+    print(json.dumps(found) if args.json else multiview_runners.printed(found))
     return 0
 
 

@@ -45,9 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     multiview = actions.add_parser("multiview", help="caption, pose, situation, rationale of each person")
     multiview.add_argument("--tasks", default="caption,pose,situation,rationale", help="by commas (default: all)")
     multiview.add_argument("--boxed-only", action="store_true", help="people without a box stay without texts")
-    multiview.add_argument(
-        "--least", type=float, default=1.0, help="share of texts that is enough (default 1: all)"
-    )
+    multiview.add_argument("--least", type=float, default=1.0, help="share of texts that is enough (default 1: all)")
     for pictured in (context, multiview):
         pictured.add_argument("--root", type=Path, required=True, help="folder that picture paths are relative to")
         pictured.add_argument("--temperature", type=float, default=1.0, help="of the sampling (default 1.0)")

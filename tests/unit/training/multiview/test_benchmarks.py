@@ -25,14 +25,29 @@ def load(name):
     return module
 
 
-def test_throughput_benchmark_compares_equal_results(capsys, monkeypatch):
+@pytest.mark.parametrize("encoder", ["instructblip", "siglip2"])
+def test_throughput_benchmark_compares_equal_results(capsys, monkeypatch, encoder):
     bench = load("multiview")
-    monkeypatch.setattr("sys.argv", ["multiview", "--people", "1", "4", "--seconds", "0.05", "--json"])
+    words = ["multiview", "--encoder", encoder, "--people", "1", "4", "--seconds", "0.05", "--json"]
+    monkeypatch.setattr("sys.argv", words)
     assert bench.main() == 0
     found = json.loads(capsys.readouterr().out)
     assert found["largest_difference"] < 1e-5  # ours and the naive way give the same scores
     assert set(found["people_per_s"]["4"]) == {"ours", "naive"}
     assert found["roofline_share"]["4"] > 0
+
+
+def test_runners_are_timed_from_shard_to_shard(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    bench, runners = load("multiview"), load("multiview_runners")
+    base = bench.tower("tiny", "siglip2")
+    name = "1 process, 1 thread"
+    found = runners.measure(tmp_path, base, bench.tower_config(base), 12, 4, [name])
+    assert found[name]["people_per_s"] > 0
+    assert 0 < found[name]["ms_a_shard"] < 1000
+    assert name in runners.printed(found)
+    pace = runners.Pace(0.0, [(2.0, 4), (3.0, 10)])
+    assert (pace.rate, pace.start_seconds) == (6.0, 2.0)
 
 
 def test_flops_at_the_true_size():
