@@ -6,7 +6,8 @@
     python benchmarks/multiview.py --size full --runners --people 48    # processes, jobs; SigLIP2 B/16
 
 `full` has the true shapes (ViT-g/14 986 M, Q-Former 186 M parameters); the language model takes no part. "Naive" is
-one `get_image_features` call of the library's own model (of SigLIP2, its image tower) a view a person, in the same precision and run.
+one `get_image_features` call of the library's own model (of SigLIP2, its image tower) a view a person, in the same
+precision and run.
 Encoding the scene once bounds the gain where arithmetic is the limit: 3n pictures against 1 + 2n (`pictures_ratio`).
 The floor is FLOPs over the rate of a large matrix product measured here; `roofline_share` is floor over time.
 """
@@ -238,9 +239,8 @@ def main() -> int:
     if args.json:
         print(json.dumps(found))
         return 0
-    print(
-        f"{found['encoder']}, {found['size']} on {found['device']}, {found['dtype']}: {found['parameters'] / 1e6:.3g} M parameters,"
-    )
+    print(f"{found['encoder']}, {found['size']}, {found['parameters'] / 1e6:.3g} M parameters,")
+    print(f"on {found['device']}, {found['dtype']},")
     print(f"{found['tflop_a_view']:.2g} TFLOP a view, {found['matrix_tflops']:.2f} TFLOP/s in a matrix product")
     for n, row in found["people_per_s"].items():
         ratio, share = found["ratio"][n], 100 * found["roofline_share"][n]
