@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import json
 from collections import Counter
@@ -39,7 +40,7 @@ def test_throughput_benchmark_compares_equal_results(capsys, monkeypatch, encode
 
 def test_runners_are_timed_from_shard_to_shard(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(BENCHMARKS))
-    bench, runners = load("multiview"), load("multiview_runners")
+    bench, runners = load("multiview"), importlib.import_module("multiview_runners")
     base = bench.tower("tiny", "siglip2")
     name = "1 process, 1 thread"
     found = runners.measure(tmp_path, base, bench.tower_config(base), 12, 4, [name])
