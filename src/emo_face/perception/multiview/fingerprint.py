@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 from emo_face.core.errors import ModelError
 from emo_face.perception.multiview import checkpoint
 from emo_face.perception.multiview.config import EncoderConfig, from_dict, of_fingerprint
+from emo_face.perception.multiview.encoders import model_type
 
 ADAPTER, VISION = "adapter", "image_encoder"
 _NAMES = {
@@ -46,11 +47,12 @@ def adapter_key(folder: Path) -> str:
 def vision_key(base: Path) -> str:
     """sha256 over name, type, shape and stored bytes of the image encoder's weights, however they are sharded."""
     where: dict[str, tuple[Path, int, dict[str, Any]]] = {}
+    alone = model_type(base) == "siglip_vision_model"  # saved without its text tower: names have no prefix
     for path in _files(base):
         start, header = _header(path)
         for name, entry in header.items():
-            if "vision_model." in name:
-                where["vision_model." + name.split("vision_model.", 1)[1]] = (path, start, entry)
+            if alone or "vision_model." in name:
+                where["vision_model." + name.split("vision_model.", 1)[-1]] = (path, start, entry)
     if not where:
         raise ModelError(f"{base}: no weights vision_model.* in its safetensors files; fetch the checkpoint again")
     digest = hashlib.sha256()

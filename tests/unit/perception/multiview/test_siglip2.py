@@ -76,6 +76,12 @@ def test_pixels_are_the_processor_s_own():
     assert np.abs(ours - theirs).max() <= 1 / 255 / 0.5 + 1e-6  # one grey level
 
 
+def test_a_tower_saved_alone_is_the_same_encoder(base, tmp_path):
+    tiny_siglip().vision_model.save_pretrained(tmp_path)
+    assert family_of(tmp_path) is FAMILIES["siglip2"]
+    assert fingerprint.vision_key(tmp_path) == fingerprint.vision_key(base)
+
+
 @pytest.mark.parametrize("pool", ["mean", "cls_query"])
 def test_features_are_the_library_s(base, pool):
     config = dataclasses.replace(CONFIG, pool=pool)
