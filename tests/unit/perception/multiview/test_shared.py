@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
+import shutil
+
 import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from emo_face.core.errors import ModelError
+from emo_face.core.errors import ModelError, UserError
 from emo_face.core.types import Box, Face, Person
 from emo_face.perception.multiview import ask, checkpoint, head_file, model, shared
 from emo_face.perception.multiview.config import FusionConfig
 from emo_face.perception.multiview.fingerprint import fingerprint
 from emo_face.perception.multiview.fusion_head import FusionHead
+from emo_face.perception.multiview.vlm import MultiViewVLM
 from emo_face.runtime.engines.base import OutOfMemory
 from emo_face.runtime.engines.torch_module import TorchEngine
 
@@ -146,3 +150,30 @@ def test_a_device_that_is_not_there_or_too_small_is_named(folders, capsys, tmp_p
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (2**30, 2**33))
     with pytest.raises(ModelError, match=r"the model is 4\.0 GB, .* has 1\.1 GB left"):
         place(Full(100_000, 10_000, device="meta"), "cuda")
+
+
+def test_a_model_that_says_nothing_is_an_error_and_so_is_a_person_without_a_view(folders, capsys, tmp_path, frame):
+    import cv2
+    from safetensors.torch import load_file, save_file
+
+    from emo_face.cli import main as cli
+
+    mute = tmp_path / "mute"
+    shutil.copytree(folders / "base", mute)
+    state = load_file(str(mute / "model.safetensors"))
+    head = next(name for name in state if name.endswith("lm_head.weight"))
+    norm = next(name for name in state if name.endswith("model.norm.weight"))
+    state[head] = torch.zeros_like(state[head])
+    state[norm] = torch.zeros_like(state[norm])
+    save_file(
+        state, str(mute / "model.safetensors"), metadata={"format": "pt"}
+    )  # all words alike: the first is the pad
+    cv2.imwrite(str(tmp_path / "i.png"), frame)
+    asked = ["look", str(tmp_path / "i.png"), "--base", str(mute), "--ask", "Why?", "--max-tokens", "4", "--box"]
+    assert cli.main([*asked, "10,20,60,90"]) == 2
+    assert "the model answered nothing; ask otherwise" in capsys.readouterr().err
+    config = dataclasses.replace(ask.load(mute).vlm.config, views=("body", "face"))
+    vlm = MultiViewVLM(checkpoint.load_base(mute), config)
+    asker = ask.Asker(vlm, *ask.load_tokenizers(mute))
+    with pytest.raises(UserError, match="no view can be cut; give a box that meets the image"):
+        list(asker.ask(frame, Person("p", 1.0, Box(500, 500, 10, 10), None), "Why?"))
