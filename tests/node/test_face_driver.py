@@ -19,6 +19,7 @@ import aiohttp
 from builtin_interfaces.msg import Time
 from emo_face_msgs.msg import Consent, FaceExpression, Keyframe, Visemes
 from facing import SMILE, Face, expression
+from rclpy.parameter import Parameter
 from std_srvs.srv import SetBool, Trigger
 
 from emo_face.core.arkit import ARKIT_52, ARKIT_INDEX
@@ -273,3 +274,22 @@ def test_visemes_that_cannot_be_shown_are_named(graph: Any, fields: dict[str, An
     face = Face(graph)
     graph.talk(Visemes, "face/visemes").publish(Visemes(**fields))
     face.complaint(says)
+
+
+def test_a_page_changes_its_theme_at_the_next_configure(graph: Any) -> None:
+    face = Face(graph, screen__enabled=True, screen__port=0)
+
+    def theme() -> str:
+        with urllib.request.urlopen(f"{face.node.face.screen.url}config.json", timeout=5) as page:
+            return str(json.load(page)["theme"])
+
+    before = theme()
+    assert before != "eyes"
+    (result,) = face.node.set_parameters([Parameter("screen.theme", value="eyes")])
+    assert result.successful
+    face.complaint("screen.theme: changed, counts when the node is configured again")
+    assert theme() == before
+    for step in ("deactivate", "cleanup", "configure"):
+        assert getattr(face.node, f"trigger_{step}")().name == "SUCCESS"
+    assert theme() == "eyes"
+    graph.until(lambda: "screen.theme" not in face.status[-1].status[0].message)

@@ -7,7 +7,8 @@ examples:
   emo-face dashboard                                  at http://127.0.0.1:8766
   emo-face dashboard --port 0 --no-pictures           a free port, never a camera picture
   emo-face dashboard --namespace robot1 --image /robot1/camera/image_raw
-  emo-face dashboard --host 0.0.0.0 --token "$(python3 -c 'import secrets; print(secrets.token_urlsafe(16))')"
+  python3 -c 'import secrets; print(secrets.token_urlsafe(16))' > dashboard.token; chmod 600 dashboard.token
+  emo-face dashboard --host 0.0.0.0 --token @dashboard.token
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Where the page is and what it listens to."""
     parser.add_argument("--port", type=int, default=8766, help="0 takes a free one (default: 8766)")
     parser.add_argument("--host", default="127.0.0.1", help="address to serve on (default: this machine only)")
-    parser.add_argument("--token", default="", help="what a browser must present once as ?token=...")
+    parser.add_argument("--token", default="", help="what a browser must present once as ?token=..., or @FILE")
     parser.add_argument("--origin", action="append", default=[], help="further origin, for a reverse proxy")
     parser.add_argument("--theme", default="robot", help="the face that is drawn (default: robot)")
     parser.add_argument("--namespace", default="", help="ROS namespace of the graph")

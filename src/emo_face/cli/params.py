@@ -82,6 +82,5 @@ def _print_table(nodes: dict[str, NodeSchema]) -> None:
         for column in ("parameter", "default", "unit", "range", "", "meaning"):
             table.add_column(column)
         for p in schema.parameters:
-            live = "fixed" if p.read_only else "live"
-            table.add_row(p.name, yaml_value(p.default), p.unit, p.range_text, live, p.description)
+            table.add_row(p.name, yaml_value(p.default), p.unit, p.range_text, p.change, p.description)
         console.print(table)

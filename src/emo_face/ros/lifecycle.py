@@ -188,10 +188,20 @@ class EmoNode(TransitionsNode):
             self._look_again = now + LOOK
             self.health.fact("network", network.scope(os.environ))
             self.health.fact("listens", ", ".join(network.listening()))
+        self._tell_of_changes()
         self.observe()
         report = self.health.report(self.state if self.enabled else f"{self.state}, disabled", now)
         name = self.get_fully_qualified_name().lstrip("/")
         self._diagnostics.publish(diagnostics.message(name, report, self.get_clock().now().to_msg()))
+
+    def _tell_of_changes(self) -> None:
+        """Warn of parameters that are set and do not count yet; rclpy hands no word of ours to who sets them."""
+        if self.params.waiting:
+            names = ", ".join(sorted(self.params.waiting))
+            text = f"{names}: changed, counts when the node is configured again: deactivate it, then clean it up"
+            self.report_problem("configure", WARN, text)
+        else:
+            self.health.clear_condition("configure")
 
     def observe(self) -> None:
         """Add facts and counts right before a diagnostic message is made."""
@@ -214,6 +224,7 @@ class EmoNode(TransitionsNode):
     # ---- what the transitions show -----------------------------------------------------------------------------
 
     def before_configure(self) -> None:
+        self.params.waiting.clear()
         for name in self.params.useless_overrides(self):
             self.report_problem(
                 name, WARN, f"{name} fits no topic and policy of this node; see config/qos_overrides.yaml"

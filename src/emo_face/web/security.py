@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 import ipaddress
 from collections.abc import Collection
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from aiohttp import web
@@ -42,6 +43,20 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return False
+
+
+def secret(text: str) -> str:
+    """A token as it is, or what is in the file that ``@FILE`` names: others can read command lines and parameters.
+
+    Raises:
+        UserError: the file cannot be read.
+    """
+    if not text.startswith("@"):
+        return text
+    try:
+        return Path(text[1:]).expanduser().read_text(encoding="utf-8").strip()
+    except (OSError, ValueError) as error:
+        raise UserError(f"token: {text[1:]} cannot be read: {error}") from None
 
 
 def check_binding(host: str, token: str | None, options: str = "screen.") -> None:

@@ -73,7 +73,7 @@ class FaceServer:
         options: str = "screen.",
         dashboard: str = "",
     ) -> None:
-        self.host, self.port, self.token = host, port, token or None
+        self.host, self.port, self.token = host, port, security.secret(token or "") or None
         security.check_binding(host, self.token, options)
         self._pictures, self._parse, self._options = dict(pictures or {}), parse, options
         self.on_command, self.origins, self.max_clients = on_command, tuple(origins), max_clients

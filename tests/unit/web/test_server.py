@@ -9,6 +9,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -180,6 +181,13 @@ def test_token_is_needed_off_loopback_and_must_be_long() -> None:
         FaceServer(host="0.0.0.0")
     with pytest.raises(UserError, match="at least 12"):
         FaceServer(token="short")
+
+
+def test_a_token_can_be_in_a_file(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text(f"{TOKEN}\n")
+    assert FaceServer(port=0, token=f"@{tmp_path}/token").token == TOKEN
+    with pytest.raises(UserError, match="nowhere cannot be read"):
+        FaceServer(port=0, token=f"@{tmp_path}/nowhere")
 
 
 def test_token_guards_pages_and_socket() -> None:

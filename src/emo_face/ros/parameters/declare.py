@@ -22,9 +22,10 @@ _FOREIGN = ("qos_overrides.", "use_sim_time", "start_type_description_service")
 def descriptor(parameter: Parameter) -> ParameterDescriptor:
     """What ``ros2 param describe`` shows."""
     unit = f" [{parameter.unit}]" if parameter.unit else ""
+    later = " A change counts from the node's next configure on." if parameter.configure else ""
     found = ParameterDescriptor(
         name=parameter.name,
-        description=parameter.description + unit,
+        description=parameter.description + unit + later,
         read_only=parameter.read_only,
         additional_constraints=f"one of {parameter.range_text}" if parameter.choices else "",
     )
@@ -45,6 +46,9 @@ class Parameters:
         apply: called with (all values, names that changed) before a live change is accepted; raising
             ``ValueError`` or ``UserError`` refuses the change with that reason.
 
+    Attributes:
+        waiting: names changed that count from the next configure on; whoever configures empties it.
+
     Raises:
         ConfigError: a value given at start breaks the schema; names node, parameter, expected and got.
     """
@@ -55,6 +59,7 @@ class Parameters:
         self._schema = {p.name: p for p in schema.parameters}
         self._apply = apply
         self._values: dict[str, Value] = {}
+        self.waiting: set[str] = set()
         for parameter in schema.parameters:
             self._values[parameter.name] = self._declare(node, parameter)
         self.unknown = self._unknown(node)
@@ -99,6 +104,7 @@ class Parameters:
         except (UserError, ValueError) as error:
             return SetParametersResult(successful=False, reason=str(error))
         self._values = candidate
+        self.waiting |= {name for name in known if self._schema[name].configure}
         return SetParametersResult(successful=True)
 
     @property

@@ -36,7 +36,7 @@ class Parameter:
         default: also fixes the number of items of a numeric array.
         minimum, maximum: allowed range, both inclusive, of a number or of each item of an array.
         choices: the allowed values of a string; empty means any.
-        read_only: fixed once the node runs.
+        read_only: fixed once the node runs. configure: a change is taken over by the next configure.
     """
 
     name: str
@@ -48,6 +48,7 @@ class Parameter:
     maximum: float | None = None
     choices: tuple[str, ...] = ()
     read_only: bool = False
+    configure: bool = False
 
     def problem(self, value: Any) -> str:
         """Why ``value`` is not allowed, or an empty text."""
@@ -74,6 +75,11 @@ class Parameter:
         if self.choices and value not in self.choices:
             return f"expected one of {', '.join(self.choices)}, got {value!r}"
         return ""
+
+    @property
+    def change(self) -> str:
+        """When a change counts: ``live``, ``configure`` or never (``fixed``)."""
+        return "fixed" if self.read_only else "configure" if self.configure else "live"
 
     @property
     def range_text(self) -> str:
@@ -118,7 +124,7 @@ def parse_schema(text: str, origin: str) -> dict[str, NodeSchema]:
 
 
 def _parameter(name: str, entry: Mapping[str, Any], where: str) -> Parameter:
-    unknown = set(entry) - {"type", "default", "description", "unit", "range", "choices", "read_only"}
+    unknown = set(entry) - {"type", "default", "description", "unit", "range", "choices", "read_only", "configure"}
     missing = {"type", "default", "description"} - set(entry)
     if unknown or missing or entry["type"] not in TYPES:
         raise ConfigError(f"{where}: unknown {sorted(unknown)}, missing {sorted(missing)}, type in {TYPES}")
@@ -134,6 +140,7 @@ def _parameter(name: str, entry: Mapping[str, Any], where: str) -> Parameter:
         maximum=high,
         choices=tuple(entry.get("choices", ())),
         read_only=bool(entry.get("read_only", False)),
+        configure=bool(entry.get("configure", False)),
     )
     if default == []:
         raise ConfigError(f"{where}: ROS cannot tell the type of an empty list; use one empty item")

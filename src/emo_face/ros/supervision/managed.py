@@ -15,6 +15,7 @@ TRANSITION_IDLE = 60.0  # s that a start or a transition may go on without a wor
 ASK_AGAIN = 2.0  # s after which a node that beats on in the same state has not taken what it was asked for
 TRANSITION_LIMIT = 1800.0  # s that it may take at all: an engine is built on the device
 SETTLED = 1.0  # s a state must have lasted before it is corrected: an outsider may be in the middle of something
+HANDS_OFF = 4.0  # s that an outsider has between two transitions: `ros2 lifecycle set` takes one or two
 GAP = 0.25  # s of silence that count at most between two looks: when we get no processor, nor do they
 WRONG_ARGUMENTS = 2  # exit code of a node that cannot start as it was told: starting it again would not help
 WORKING = 0.2  # s of processor time between two looks at a silent transition that count as work
@@ -248,7 +249,7 @@ class ManagedProcess:
         step = {"unconfigured": "configure", "inactive": "activate"}.get(node.state, "")
         if not step or node.asked or now < node.try_at or (step == "activate" and not turn):
             return
-        if node.was_active and now - node.since < SETTLED:
+        if node.was_active and now - node.since < HANDS_OFF:
             return
         if self.process.ask(_own_name(node.name), step):
             node.asked, node.since = step, now

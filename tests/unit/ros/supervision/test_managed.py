@@ -86,8 +86,8 @@ def test_what_an_outsider_deactivates_is_activated_after_a_moment():
     world = World()
     world.run(5.0)
     world.started[0].states["camera"] = "inactive"
-    world.run(0.8)
-    assert phases(world) == [Phase.READY]
+    world.run(3.8)
+    assert phases(world) == [Phase.READY], "an outsider may be about to clean up"
     world.run(2.5)
     assert phases(world) == [Phase.ACTIVE]
 
