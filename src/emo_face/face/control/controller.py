@@ -161,16 +161,24 @@ class FaceController:
         return report or StopReport(StopState.NOT_OFF, self.rig.names, "the bus has not let the stop through yet")
 
     def clear_estop(self) -> bool:
-        """Release the latch; moves nothing, and nothing comes on until :meth:`enable`. False if nothing was latched."""
-        with self._lock:
+        """Release the latch; moves nothing, and nothing comes on until :meth:`enable`. False if nothing was latched.
+
+        Raises:
+            DriverError: the bus hangs; the stop stays.
+        """
+        if not self._lock.acquire(timeout=PATIENCE):
+            raise DriverError("the bus hangs, and the stop stays")
+        try:
             if not self._estop:
                 return False
             self._stopper.release()
             self._estop = self._wanted = False
             self.gate.clear_estop()
-            if not self._holds:  # also where no attempt has come through yet: it ends the interruption
+            if not self._holds:  # also if no attempt has come through yet: it ends the interruption
                 self._quietly(self.driver, "estop", 0.0)
             return True
+        finally:
+            self._lock.release()
 
     def close(self) -> None:
         """Torque off, unless a stop holds, and release the bus."""

@@ -134,11 +134,15 @@ class ConfiguredFace:
         return remembered_stop(self.control, self.latch)
 
     def release(self) -> bool:
-        """Release the stop; moves no motor. False if none was latched. A stop that is pressed meanwhile wins."""
+        """Release the stop; moves no motor. False if none was latched. A stop that is pressed meanwhile wins.
+
+        Raises:
+            DriverError: the bus hangs; the stop stays.
+        """
         presses, latched = self._presses, self.player.stopped
-        self.player.estop(False, time.monotonic())
         if self.control is not None:
             latched = self.control.clear_estop() or latched
+        self.player.estop(False, time.monotonic())
         if self.latch is not None:
             self.latch.note(stopped=False, driving=False)
         if self._presses != presses:

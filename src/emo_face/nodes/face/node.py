@@ -8,7 +8,7 @@ from typing import Any
 from emo_face.core.types import ExpressionTarget
 from emo_face.face.control.controller import FaceController
 from emo_face.face.control.latch import Latch
-from emo_face.face.drivers import StopReport
+from emo_face.face.drivers import DriverError, StopReport
 from emo_face.face.motion.motion import FaceMotion
 from emo_face.face.motion.player import Bases, FacePlayer
 from emo_face.face.rig.rig import load_rig
@@ -55,14 +55,17 @@ class FaceNode(EmoNode):
     def release_stop(self) -> tuple[bool, str]:
         """Release the stop; moves nothing. Whether it is released, and what happens next."""
         with self._changing:
-            face = self.face
-            bare, self._bare = (self._bare, None) if face is None else (None, self._bare)
-        if bare is not None:
-            bare[0].close()
-            bare[1].note(stopped=False, driving=False)
-        elif face is None or not face.release():
-            return True, "nothing was stopped"
-        elif face.stop_report is not None:
+            face, bare = self.face, self._bare
+        try:
+            if face is None and bare is not None:
+                bare[0].clear_estop()
+                self.take(None, forget=True)
+                bare[1].note(stopped=False, driving=False)
+            elif face is None or not face.release():
+                return True, "nothing was stopped"
+        except DriverError as error:
+            return False, f"not released: {error}"
+        if face is not None and face.stop_report is not None:
             return False, "not released: the stop was pressed again meanwhile"
         return True, "released; nothing moves until ~/enable" if self.topics is not None else "released"
 
@@ -73,11 +76,15 @@ class FaceNode(EmoNode):
             return self.face.stop_report
         return self._bare[0].stop_report if self._bare is not None else None
 
-    def take(self, face: ConfiguredFace | None) -> ConfiguredFace | None:
-        """Put ``face`` in the place of the one before, which is returned; a stop without a face goes over to it."""
+    def take(self, face: ConfiguredFace | None, forget: bool = False) -> ConfiguredFace | None:
+        """Put ``face`` in the place of the one before, which is returned.
+
+        A stop without a face goes over to it, or goes on without one unless that is to ``forget`` or the node ends.
+        """
         with self._changing:
             before, self.face = self.face, face
-            bare, self._bare = (self._bare, None) if face is not None or self.ending else (None, self._bare)
+            over = face is not None or forget or self.ending
+            bare, self._bare = (self._bare, None) if over else (None, self._bare)
         if bare is not None:
             bare[0].close()
             if face is not None:
