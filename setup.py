@@ -51,6 +51,8 @@ EXTRAS = {
     "feetech": ["pyserial>=3.5"],
     # Running the full tier, and training (also of the nano students).
     "full": FULL,
+    # ContextFace by a small language model out of llama.cpp's GGUF (models/smollm2_face).
+    "contextface": [*FULL, "gguf>=0.10"],
     # 4-bit and 8-bit backbones (QLoRA). Run on a CPU only.
     "qlora": [*FULL, "bitsandbytes>=0.50"],
     "train": [
@@ -153,7 +155,7 @@ setup(
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
         (SHARE, ["package.xml"]),
         (f"{SHARE}/launch", sorted(glob("launch/*.launch.py"))),
-        *data_tree("models", ("*.yaml", "*.onnx", "*.npz", "*.json", "*.md")),
+        *data_tree("models", ("*.yaml", "*.onnx", "*.npz", "*.json", "*.md", "*.safetensors")),
         *data_tree("config", ("*.yaml", "*.xml", "*.urdf", "*.json", "*.rviz")),
     ],
     install_requires=RUNTIME,

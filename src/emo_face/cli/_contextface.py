@@ -16,7 +16,9 @@ ONLY = ("model", "backbone", "image", "box", "situation", "decision", "ask", "qu
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Flags of ContextFace; each is None or empty unless it was given."""
-    parser.add_argument("--model", type=Path, metavar="DIR", help="of --tier full: folder of a trained ContextFace")
+    parser.add_argument(
+        "--model", type=Path, metavar="DIR", help="of --tier full: a trained ContextFace, or smollm2_face"
+    )
     parser.add_argument("--backbone", metavar="DIR", help="its backbone (default: the one that its card names)")
     parser.add_argument("--image", type=Path, metavar="FILE", help="what the person stands in")
     parser.add_argument("--box", metavar="X,Y,W,H", help="the person meant, pixels of the image")
@@ -91,17 +93,19 @@ def _engine(args: argparse.Namespace) -> Any:
     from emo_face.core.errors import UserError
     from emo_face.expression.contextface.exported.engine import is_exported, load_exported
     from emo_face.runtime.engines.select import REQUESTS, Engines
+    from emo_face.runtime.weights import model_folder
 
-    exported = is_exported(args.model)
+    model = model_folder(args.model)
+    exported = is_exported(model)
     needed = ("tokenizers",) if exported else ("torch", "transformers", "peft")
     absent = [name for name in needed if find_spec(name) is None]
     if absent:
         raise UserError(f"--tier full needs {absent[0]}, which the nano tier does not bring: {how_to_install('full')}")
     if exported:
-        return load_exported(args.model, Engines(args.device if args.device in REQUESTS else "cuda", threads=0))
+        return load_exported(model, Engines(args.device if args.device in REQUESTS else "cuda", threads=0))
     from emo_face.expression.contextface.engine import EngineSettings, load_engine
 
-    return load_engine(EngineSettings(args.model, args.backbone or "", args.device, "", args.quantisation or "none"))
+    return load_engine(EngineSettings(model, args.backbone or "", args.device, "", args.quantisation or "none"))
 
 
 def _words(engine: Any, args: argparse.Namespace, about: str, image: Any, box: Any) -> str:

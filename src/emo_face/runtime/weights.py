@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from emo_face.core.errors import ModelError
-from emo_face.runtime.store import sha256_of
+from emo_face.core.paths import share_dir
+from emo_face.runtime.store import sha256_of, user_cache
 
 
 def _few(names: Iterable[str]) -> str:
@@ -118,3 +119,26 @@ def read_card(path: Path, form: str, fix: str) -> dict[str, Any]:
     if card.get("format") != form:
         raise ModelError(f"{path}: field 'format': expected {form!r}, got {card.get('format')!r}")
     return card
+
+
+def model_folder(named: str | Path) -> Path:
+    """A trained model's folder: the path itself, else the one of that name that ships with the package."""
+    path = Path(named).expanduser()
+    shipped = share_dir() / "models" / path.name
+    return shipped if _bare(named, path) and shipped.is_dir() else path
+
+
+def backbone_folder(named: str | Path) -> Path:
+    """A backbone's folder: the path itself, else what ``emo-face models backbone NAME`` left in the user cache."""
+    path = Path(named).expanduser()
+    return kept_backbone(path.name) if _bare(named, path) else path
+
+
+def kept_backbone(name: str) -> Path:
+    """Where a converted backbone of that name is kept."""
+    return user_cache() / "backbones" / name
+
+
+def _bare(named: str | Path, path: Path) -> bool:
+    """Whether it is the name of something and no folder that is here."""
+    return path.name == str(named) and not path.exists()

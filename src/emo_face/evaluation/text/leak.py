@@ -15,15 +15,7 @@ import numpy as np
 from emo_face.core.types import FloatArray
 from emo_face.datasets.text import TextRow, targets
 
-_SPACE = re.compile(r"\s+([.!?;:])")
 _CUE = re.compile(r"\s[.,!?;:]|,|\[(?:PERSON|LOCATION)\]")
-
-
-def retypeset(text: str) -> str:
-    """An XED line without what only tells its two files apart: masks become words, commas and such spaces go."""
-    for mask, word in (("[PERSON]", "Alex"), ("[LOCATION]", "Paris")):
-        text = text.replace(mask, word)
-    return _SPACE.sub(r"\1", " ".join(text.replace(",", " ").split()))
 
 
 def has_cue(text: str) -> bool:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from emo_face.core.labels import basic7
 from emo_face.core.types import FloatArray
-from emo_face.datasets.text import GOEMOTIONS, XED, TextRow, TextSplits, read_splits
+from emo_face.datasets.text import GOEMOTIONS, XED, TextRow, TextSplits, read_splits, retypeset
 from emo_face.datasets.text_conversation import (
     COMMANDS,
     EMOBANK,
@@ -35,7 +35,7 @@ from emo_face.datasets.text_conversation import (
 from emo_face.evaluation.metrics.calibration import ece
 from emo_face.evaluation.metrics.intervals import Rows, bootstrap
 from emo_face.evaluation.metrics.single_label import accuracy, f1_per_class, macro_f1
-from emo_face.evaluation.text.leak import SpacingCue, retypeset
+from emo_face.evaluation.text.leak import SpacingCue
 from emo_face.evaluation.text.spoken import (
     FOREIGN_FILE,
     SPOKEN_FILE,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,6 +27,7 @@ from emo_face.expression.words import timing_of
 from emo_face.face.expressions.basis import FaceCode, open_basis
 from emo_face.face.motion.keyframes import ARKIT_BASIS
 from emo_face.runtime.engines.select import Engines
+from emo_face.runtime.weights import model_folder
 
 MAX_JAW = 0.6
 """rad: a head's jaw output is held to this angle (a jaw opens about 0.5 rad)."""
@@ -261,7 +261,7 @@ def _engine(values: Mapping[str, Any], engines: Engines) -> Any:
             "contextface.model: is empty; give the folder of a trained model (python export/train_contextface.py "
             "--help), or set backend: prototypes"
         )
-    folder = Path(str(values["contextface.model"])).expanduser()
+    folder = model_folder(str(values["contextface.model"]))
     if is_exported(folder):
         return load_exported(folder, engines)
     from emo_face.expression.contextface.engine import EngineSettings, load_engine

@@ -43,8 +43,10 @@ def load_backbone(path: str | Path, dtype: str = "float32", quantisation: str = 
     """
     import transformers
 
-    folder = Path(path).expanduser()
+    folder = weights.backbone_folder(path)
     if not (folder / "config.json").is_file():
+        if folder == weights.kept_backbone(Path(path).name):
+            raise ModelError(f"backbone {path}: is not on this machine: emo-face models backbone {path}")
         raise ModelError(
             f"{folder}: no config.json; put an image-text checkpoint there, for example "
             f"huggingface-cli download llava-hf/llava-1.5-7b-hf --local-dir {folder}, or a text-only one: "
@@ -85,7 +87,7 @@ def load_tools(path: str | Path) -> tuple[Any, Any]:
     """
     from transformers import AutoImageProcessor, AutoTokenizer
 
-    folder = Path(path).expanduser()
+    folder = weights.backbone_folder(path)
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         processor = AutoImageProcessor.from_pretrained(folder, local_files_only=True) if sees(folder) else None

@@ -15,7 +15,7 @@ from emo_face.core.errors import ConfigError
 from emo_face.core.numeric import softmax
 from emo_face.core.types import FloatArray
 from emo_face.expression.contextface.conditions import CONDITIONS, known
-from emo_face.expression.contextface.prompts import PERSPECTIVES, STYLES, Perspective, Style
+from emo_face.expression.contextface.prompts import PERSPECTIVES, STYLES, Perspective, Style, words
 from emo_face.face.expressions.basis import COEFFICIENTS, OPEN_BASIS
 from emo_face.face.flame.model import VERSIONS
 from emo_face.face.motion.keyframes import ARKIT_BASIS
@@ -42,10 +42,14 @@ class ContextFaceConfig:
         face_basis: one of :data:`BASES`; ARKit's activations hold jaw and lids, so that basis has one group.
         lora_rank, lora_alpha, lora_dropout, lora_targets: adapter on the language model alone; values of the released
             code (its lines 34 and 68 to 70).
+        lora_from: first layer that has one; no gradient goes below it, so with half of the layers a step costs two
+            thirds, and ``<FACE>``'s row is then learned as an answer alone.
         chat: how turns are wrapped: ``auto`` by the checkpoint's own chat template, or a name in the prompt table.
         system: system prompt; empty for none. image_size: pixels a side; 0 takes the vision encoder's.
         max_tokens: longer prompts are refused, longer training dialogues cut at the end.
         temperatures: of the distribution over emotions by perspective, fitted on validation data; 1 if not named.
+        shifts: by perspective, what is added to each word's log-probability before, against words that are likely
+            whatever is said; fitted there too.
         least_emissions: by perspective, the probability of the expected form of answer below which an answer says
             nothing: what was asked is unlike anything that was validated. 0 if not named.
         style: wording of the expression task, :data:`~emo_face.expression.contextface.prompts.STYLES`.
@@ -59,12 +63,14 @@ class ContextFaceConfig:
     lora_alpha: int = 16
     lora_dropout: float = 0.05
     lora_targets: tuple[str, ...] = ("q_proj", "v_proj")
+    lora_from: int = 0
     chat: str = "auto"
     system: str = ""
     image_size: int = 0
     max_tokens: int = 1536
     temperatures: Mapping[str, float] = field(default_factory=dict)
     least_emissions: Mapping[str, float] = field(default_factory=dict)
+    shifts: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     style: Style = "paper"
     conditions: tuple[str, ...] = tuple(CONDITIONS)
 
@@ -80,6 +86,9 @@ class ContextFaceConfig:
                     raise ConfigError(f"{name}: {side}: expected a perspective and a number from 0, got {value}")
         if not all(value > 0 for value in self.temperatures.values()):
             raise ConfigError(f"temperatures: expected more than 0, got {dict(self.temperatures)}")
+        for side, shift in self.shifts.items():
+            if side not in PERSPECTIVES or set(shift) != set(words()) or not all(map(math.isfinite, shift.values())):
+                raise ConfigError(f"shifts: {side}: expected a perspective and a number for every word, got {shift}")
         if self.style not in STYLES:
             raise ConfigError(f"style: expected one of {', '.join(STYLES)}, got {self.style!r}")
         try:
@@ -95,7 +104,9 @@ class ContextFaceConfig:
         """(k,) calibrated, of the log-probabilities (k,) of whole endings; flat if the form itself is unlikely."""
         if min(1.0, float(np.exp(log_probs).sum())) < self.least_emissions.get(perspective, 0.0):
             return np.full(len(log_probs), 1.0 / len(log_probs))
-        return softmax(np.asarray(log_probs, np.float64) / self.temperatures.get(perspective, 1.0))
+        shift = self.shifts.get(perspective, dict.fromkeys(words(), 0.0))
+        shifted = np.asarray(log_probs, np.float64) + [shift[word] for word in words()]
+        return softmax(shifted / self.temperatures.get(perspective, 1.0))
 
     @property
     def basis(self) -> str:

@@ -21,6 +21,7 @@ from emo_face.expression.contextface.onepass import OnePass
 from emo_face.expression.contextface.prompts import Perspective
 from emo_face.expression.contextface.tokens import TokenBuilder
 from emo_face.expression.contextface.vision import Eyes, NoEyes, eyes_of
+from emo_face.runtime.weights import model_folder
 
 log = logging.getLogger(__name__)
 
@@ -159,7 +160,7 @@ def load_engine(settings: EngineSettings) -> Engine:
     Raises:
         ModelError: anything is missing or does not fit; names it and the fix.
     """
-    folder = Path(settings.model).expanduser()
+    folder = model_folder(settings.model)
     card = checkpoint.read_card(folder)
     backbone = settings.backbone or str(card.get("backbone", ""))
     dtype = settings.dtype or ("bfloat16" if settings.device.startswith("cuda") else "float32")

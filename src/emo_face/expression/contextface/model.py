@@ -27,7 +27,9 @@ class ContextBatch:
     """Tensors of some training dialogues, padded on the right.
 
     Attributes:
-        input_ids, attention_mask, labels: (b, t); labels are :data:`IGNORED` where nothing is learned.
+        input_ids, labels: (b, t); labels are :data:`IGNORED` where nothing is learned.
+        attention_mask: (b, t), or (b, 1, t, t) of dialogues packed into one row, each of which sees itself alone.
+        positions: (b, t) of packed dialogues, each from 0 on; None if the model counts.
         vision: what the model's vision part takes (``pixel_values`` ...), pictures of the batch one after another;
             empty if no dialogue has one, and then no picture is encoded.
         targets, present: (f, outputs) true values for the f ``<FACE>`` tokens in reading order, and which are known.
@@ -39,10 +41,12 @@ class ContextBatch:
     targets: Tensor
     present: Tensor
     vision: dict[str, Tensor] = field(default_factory=dict)
+    positions: Tensor | None = None
 
     def to(self, device: Any) -> ContextBatch:
         """The batch on another device."""
-        moved = {name: getattr(self, name).to(device) for name in self.__dataclass_fields__ if name != "vision"}
+        own = {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}
+        moved = {name: value.to(device) for name, value in own.items()}
         return ContextBatch(**moved, vision={name: value.to(device) for name, value in self.vision.items()})
 
 
@@ -100,7 +104,12 @@ class ContextFace(nn.Module):  # type: ignore[misc, unused-ignore]
 
     def forward(self, batch: ContextBatch) -> Output:
         """The cross-entropy of the answers and the faces at their ``<FACE>`` tokens, in one pass."""
-        states = self.hidden(batch.input_ids, batch.vision, attention_mask=batch.attention_mask).last_hidden_state
+        options: dict[str, Any] = {"attention_mask": batch.attention_mask}
+        if batch.positions is not None:
+            lowest, dtype = torch.finfo(self.base.dtype).min, self.base.dtype
+            hidden = torch.where(batch.attention_mask, 0.0, lowest).to(dtype)
+            options = {"attention_mask": hidden, "position_ids": batch.positions}
+        states = self.hidden(batch.input_ids, batch.vision, **options).last_hidden_state
         wanted = batch.labels[:, 1:]
         used = wanted != IGNORED
         predicted = self.logits(states[:, :-1][used])
@@ -169,7 +178,9 @@ def adapted(base: Any, config: ContextFaceConfig, face_id: int) -> Any:
 
     decoder = name_of(base, base.get_decoder())
     targets = "|".join(map(re.escape, config.lora_targets))
-    pattern = rf"{re.escape(decoder)}\.(?:.*\.)?(?:{targets})"
+    layers = range(config.lora_from, int(base.config.get_text_config().num_hidden_layers))
+    place = rf"layers\.(?:{'|'.join(map(str, layers))})\.(?:.*\.)?" if config.lora_from else r"(?:.*\.)?"
+    pattern = rf"{re.escape(decoder)}\.{place}(?:{targets})"
     if not any(re.fullmatch(pattern, name) for name, _ in base.named_modules()):
         raise ModelError(f"language model {decoder!r} has no layers named {', '.join(config.lora_targets)}")
     embedding, output = base.get_input_embeddings(), base.get_output_embeddings()
@@ -195,7 +206,14 @@ def build_model(base: Any, tokenizer: Any, config: ContextFaceConfig, seed: int 
         torch.manual_seed(seed)
         vlm = adapted(base, config, face_id)
         head = FaceHead(int(base.config.get_text_config().hidden_size), config.outputs)
+    if config.lora_from:
+        base.get_decoder().layers[config.lora_from].register_forward_pre_hook(_without_gradient)
     return ContextFace(vlm, head, config, face_id)
+
+
+def _without_gradient(layer: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    """A layer's inputs cut off from what made them: nothing below it learns."""
+    return (inputs[0].detach(), *inputs[1:])
 
 
 def merged(model: ContextFace) -> ContextFace:

@@ -1,4 +1,4 @@
-"""A trained ContextFace's words calibrated: temperature and least emission of each side, fitted on validation data."""
+"""A trained ContextFace's words calibrated: shift, temperature and least emission of each side, on validation data."""
 
 from __future__ import annotations
 
@@ -14,13 +14,16 @@ from emo_face.core.types import FloatArray
 from emo_face.datasets.views import read_image
 from emo_face.evaluation.metrics.calibration import ece
 from emo_face.evaluation.metrics.scaling import temperature_of_logits
-from emo_face.evaluation.metrics.single_label import Labels
+from emo_face.evaluation.metrics.single_label import Labels, macro_f1
 from emo_face.expression.contextface.config import ContextFaceConfig
 from emo_face.expression.contextface.onepass import OnePass
 from emo_face.expression.contextface.prompts import PERSPECTIVES, Example, Perspective, Source, word_of, words
 
 FEWEST = 20
 """Answers of a side from which anything is fitted."""
+SHARES = tuple(np.linspace(0.0, 1.0, 11))
+"""How much of the model's own leaning is taken off its words: the share with the best macro-F1 on validation. A fit by
+log-loss would give rare emotions away."""
 OUTLIERS, MARGIN = 0.01, 0.1
 """The least emission is a tenth of what all but one in a hundred validated answers have."""
 
@@ -62,24 +65,38 @@ def listen(onepass: OnePass, examples: Iterable[Example], wrap: Callable[[Any], 
 
 def fitted(config: ContextFaceConfig, heard: Sequence[Heard]) -> tuple[ContextFaceConfig, dict[str, Any]]:
     """The config with what fits, and what was found by side: answers, ECE before and after on the same answers."""
-    temperatures, least = dict(config.temperatures), dict(config.least_emissions)
+    temperatures, least, shifts = dict(config.temperatures), dict(config.least_emissions), dict(config.shifts)
     report: dict[str, Any] = {}
     for part in heard:
         if len(part.truth) < FEWEST:
             report[part.side] = {"n": len(part.truth), "fitted": False}
             continue
-        warmth = temperature_of_logits(part.truth, part.log_probs)
+        share, shift = unleaning(part)
+        shifts[part.side] = dict(zip(words(), map(float, shift), strict=True))
+        shifted = part.log_probs + shift
+        warmth = temperature_of_logits(part.truth, shifted)
         temperatures[part.side] = warmth
         least[part.side] = float(MARGIN * np.quantile(part.emissions, OUTLIERS))
         report[part.side] = {
             "n": len(part.truth),
             "fitted": True,
+            "shift_share": share,
+            "macro_f1_before": macro_f1(part.truth, softmax(part.log_probs)),
+            "macro_f1_after": macro_f1(part.truth, softmax(shifted)),
             "temperature": warmth,
             "least_emission": least[part.side],
             "ece_before": ece(part.truth, softmax(part.log_probs)),
-            "ece_after": ece(part.truth, softmax(part.log_probs / warmth)),
+            "ece_after": ece(part.truth, softmax(shifted / warmth)),
         }
-    return replace(config, temperatures=temperatures, least_emissions=least), report
+    return replace(config, temperatures=temperatures, least_emissions=least, shifts=shifts), report
+
+
+def unleaning(heard: Heard) -> tuple[float, FloatArray]:
+    """The share of :data:`SHARES` with the best macro-F1, the least of equals, and the shift (7,) that it makes."""
+    leaning = np.log(softmax(heard.log_probs).mean(0))
+    scores = [macro_f1(heard.truth, softmax(heard.log_probs - share * leaning)) for share in SHARES]
+    share = SHARES[int(np.argmax(scores))]
+    return float(share), np.asarray(-share * leaning)
 
 
 def _source(example: Example) -> Source:

@@ -23,6 +23,7 @@ class ContextFaceTraining(RunConfig):
             tasks.
         batch_size: examples per process and micro-batch. validation_batch: examples that are validated at once.
         head_rate_share: of the learning rate, for the face head.
+        packed: dialogues of a micro-batch in one row, nothing padded; for language models of text alone.
         face_weight: lambda; 10 goes with ``mse``. face_loss: one of :data:`FACE_LOSSES`.
         group_weights: of expression, jaw and eyelids inside the face loss.
     """
@@ -36,6 +37,7 @@ class ContextFaceTraining(RunConfig):
     validate_every: int = 500
     save_every: int = 500
     head_rate_share: float = 1.0
+    packed: bool = False
     betas: tuple[float, float] = (0.9, 0.95)
     face_weight: float = 10.0
     face_loss: str = "mse"

@@ -17,6 +17,9 @@ from emo_face.expression.contextface.prompts import Example, FaceTarget
 from emo_face.expression.contextface.tokens import TokenBuilder
 from emo_face.expression.contextface.vision import Eyes, NoEyes
 
+Rows = Sequence[Sequence[int]]
+"""Token ids or labels of each dialogue."""
+
 
 @dataclass
 class ContextFaceCollator:
@@ -25,6 +28,8 @@ class ContextFaceCollator:
     builder: TokenBuilder
     eyes: Eyes | NoEyes
     config: ContextFaceConfig
+    packed: bool = False
+    """All dialogues in one row, nothing padded: for a model that sees no pictures."""
 
     def __call__(self, examples: Sequence[Example]) -> ContextBatch:
         """Raises UserError naming the example whose picture, target or basis is wrong."""
@@ -46,15 +51,20 @@ class ContextFaceCollator:
                 pictures.append(self._picture(example))
             texts.append(ids)
             labels.append(label)
-        width = max(map(len, texts))
         return ContextBatch(
-            input_ids=_padded(texts, width, self.builder.tokenizer.pad_token_id or 0),
-            attention_mask=_padded([[1] * len(ids) for ids in texts], width, 0),
-            labels=_padded(labels, width, IGNORED),
+            **(_packed(texts, labels) if self.packed else self._side_by_side(texts, labels)),
             targets=torch.tensor(np.array(targets, np.float32).reshape(-1, self.config.outputs)),
             present=torch.tensor(np.array(present, bool).reshape(-1, self.config.outputs)),
             vision=self.eyes.tensors(pictures),
         )
+
+    def _side_by_side(self, texts: Rows, labels: Rows) -> dict[str, torch.Tensor]:
+        width = max(map(len, texts))
+        return {
+            "input_ids": _padded(texts, width, self.builder.tokenizer.pad_token_id or 0),
+            "attention_mask": _padded([[1] * len(ids) for ids in texts], width, 0),
+            "labels": _padded(labels, width, IGNORED),
+        }
 
     def _picture(self, example: Example) -> np.ndarray:
         if example.image is None:
@@ -103,7 +113,21 @@ def all_targets(examples: Sequence[Example], config: ContextFaceConfig) -> tuple
     return torch.tensor(np.stack([r[0] for r in rows])), torch.tensor(np.stack([r[1] for r in rows]))
 
 
-def _padded(rows: Sequence[Sequence[int]], width: int, value: int) -> torch.Tensor:
+def _packed(texts: Rows, labels: Rows) -> dict[str, torch.Tensor]:
+    """One row of dialogues, each of which sees itself alone, at the positions that it has alone."""
+    owner = torch.repeat_interleave(torch.arange(len(texts)), torch.tensor([len(ids) for ids in texts]))
+    places = torch.arange(len(owner))
+    sees = (owner[:, None] == owner) & (places[:, None] >= places)
+    # the first label of each would be predicted by another dialogue; it is never learned, it belongs to a question
+    return {
+        "input_ids": torch.tensor([[i for ids in texts for i in ids]]),
+        "attention_mask": sees[None, None],
+        "labels": torch.tensor([[i for row in labels for i in row]]),
+        "positions": torch.cat([torch.arange(len(ids)) for ids in texts])[None],
+    }
+
+
+def _padded(rows: Rows, width: int, value: int) -> torch.Tensor:
     out = torch.full((len(rows), width), value, dtype=torch.long)
     for i, row in enumerate(rows):
         out[i, : len(row)] = torch.tensor(list(row), dtype=torch.long)

@@ -32,6 +32,7 @@ MODEL_FLAGS = (
     "lora_rank",
     "lora_alpha",
     "lora_dropout",
+    "lora_from",
     "chat",
     "style",
     "image_size",
@@ -54,6 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     data.add_argument("--vqa-images", type=Path, metavar="DIR", help="COCO train2017")
     data.add_argument("--vqa-limit", type=int, default=0, help="a random part of that size (default 0: all)")
     data.add_argument("--validation-share", type=float, default=0.05, help="of pictures, if no val split is named")
+    data.add_argument("--validation-limit", type=int, default=0, help="a random part of that size (default 0: all)")
     data.add_argument("--out", type=Path, required=True, metavar="DIR")
     group = parser.add_argument_group("run")
     group.add_argument("--recipe", type=Path, metavar="FILE", help="your own data/recipes/contextface.yaml")
@@ -89,7 +91,7 @@ def _train(args: argparse.Namespace) -> None:
 
     from emo_face.datasets.contexts.mixture import Mixture
     from emo_face.expression.contextface.checkpoint import load_backbone, load_tools
-    from emo_face.expression.contextface.model import build_model
+    from emo_face.expression.contextface.model import NO_PICTURES, build_model
     from emo_face.expression.contextface.tokens import TokenBuilder
     from emo_face.expression.contextface.vision import eyes_of
     from emo_face.training.contextface.data import ContextFaceCollator
@@ -111,9 +113,10 @@ def _train(args: argparse.Namespace) -> None:
     builder = TokenBuilder(tokenizer, kind, model.image_id, eyes.tokens, config.chat, config.system)
     settings = config_of(ContextFaceTraining, args)
     mixture = Mixture(tasks, recipe.shares(tasks), args.batch_size, args.seed)
-    runner = ContextFaceRun(
-        model, ContextFaceCollator(builder, eyes, config), mixture, validation, settings, args.out, str(args.backbone)
-    )
+    if settings.packed and model.image_id != NO_PICTURES:
+        raise UserError("--packed: the backbone sees pictures; leave it out, or take a language model of text alone")
+    collate = ContextFaceCollator(builder, eyes, config, settings.packed)
+    runner = ContextFaceRun(model, collate, mixture, validation, settings, args.out, str(args.backbone))
     tell_estimate(runner)
     progress = runner.run()
     print(f"{args.out / 'best'}: joint validation loss {progress.best:.4f} at step {progress.best_step}")
@@ -164,6 +167,8 @@ def load_tasks(args: argparse.Namespace, recipe: Any) -> tuple[dict[str, Sequenc
     Raises:
         UserError: a file is missing or wrong, or nothing is left.
     """
+    import numpy as np
+
     from emo_face.datasets.contexts import face_targets, llava_instruct
     from emo_face.datasets.contexts import records as context
     from emo_face.datasets.contexts import tasks as context_tasks
@@ -181,7 +186,11 @@ def load_tasks(args: argparse.Namespace, recipe: Any) -> tuple[dict[str, Sequenc
         tasks["vqa"], dropped = llava_instruct.read(args.vqa, args.vqa_images or args.images, args.vqa_limit, args.seed)
         for reason, count in dropped.items():
             print(f"left out: {count} vqa: {reason}", file=sys.stderr)
-    return tasks, kept.spread()
+    validation = kept.spread()
+    if 0 < args.validation_limit < len(validation):
+        order = np.random.default_rng(args.seed).permutation(len(validation))[: args.validation_limit]
+        validation = [validation[place] for place in sorted(order)]
+    return tasks, validation
 
 
 def hold_out(records: Any, share: float, seed: int) -> tuple[list[Any], list[Any]]:

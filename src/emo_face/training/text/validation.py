@@ -12,10 +12,9 @@ from numpy.typing import NDArray
 
 from emo_face.core.numeric import softmax
 from emo_face.core.types import FloatArray
-from emo_face.datasets.text import GOEMOTIONS, XED
+from emo_face.datasets.text import GOEMOTIONS, XED, retypeset
 from emo_face.evaluation.metrics.calibration import ece
 from emo_face.evaluation.metrics.single_label import macro_f1
-from emo_face.evaluation.text.leak import retypeset
 from emo_face.perception.nano.wordpiece import WordPiece, clean
 from emo_face.training.text.calibration import (
     Part,

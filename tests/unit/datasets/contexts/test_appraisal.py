@@ -97,15 +97,31 @@ def test_by_command_and_into_every_form_of_the_words(tmp_path, capsys):
     assert all(len(rows) == 70 for rows in made.by_name.values())
 
 
-def test_quotes_of_goemotions(tmp_path):
+def test_quotes_that_people_wrote(tmp_path):
+    """GoEmotions in its splits; XED, whose two files are typed differently, as if one hand had typed both."""
     folder = tmp_path / "goemotions_ekman"
     folder.mkdir()
     (folder / "labels.txt").write_text("anger\ndisgust\nfear\njoy\nsadness\nsurprise\nneutral\n")
     for part, lines in (("train", "I won!\t3\ta\nBoth\t3,4\tb\n"), ("dev", "So sad.\t4\tc\n"), ("test", "Ew.\t1\td\n")):
         (folder / f"{part}.tsv").write_text(lines)
-    rows = quotes.read(tmp_path)
+    (tmp_path / "xed").mkdir()
+    typed = "".join(f"I hate number {i} , [PERSON] !\t1\n" for i in range(3000))
+    (tmp_path / "xed" / "en-annotated.tsv").write_text(typed + "Two of them\t1, 3\n")
+    (tmp_path / "xed" / "neu_en.txt").write_text("".join(f"9\tThis is line {i}, Ann.\n" for i in range(2000)))
+    every = quotes.read(tmp_path)
+    rows = [r for r in every if r.source == "goemotions"]
     assert [(r.quote, r.labels, r.split, r.image, r.reaction) for r in rows] == [
         ("I won!", ("Happy",), "train", "", ""),
         ("So sad.", ("Sad",), "val", "", ""),
         ("Ew.", ("Disgust",), "test", "", ""),
     ]
+    films = [r for r in every if r.source == "xed"]
+    parts = Counter(r.split for r in films)
+    assert (parts["val"], parts["test"]) == (1500, 2500)
+    assert 900 < parts["train"] <= 1000, "lines that a held-out one is equal to, but for its typing, are left out"
+    assert not any(mark in r.quote for r in films for mark in (" !", ",", "[PERSON]"))
+    assert len({r.id for r in every}) == len(every)
+    few = quotes.read(tmp_path, most=50)
+    assert [r for r in few if r.split != "train"] == [r for r in every if r.split != "train"], "tests stay whole"
+    assert Counter(r.labels[0] for r in few if r.split == "train" and r.source == "xed") == {"Anger": 50, "Neutral": 50}
+    assert quotes.read(tmp_path, most=50) == few != quotes.read(tmp_path, most=50, seed=1)

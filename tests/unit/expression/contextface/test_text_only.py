@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,15 +16,22 @@ pytest.importorskip("accelerate")
 from tinyworld import PICTURE, separately, tiny
 
 from emo_face.cli.main import main
-from emo_face.core.errors import ConfigError, UserError
+from emo_face.core.errors import ConfigError, ModelError, UserError
 from emo_face.core.types import Box, Speech
+from emo_face.expression.contextface import checkpoint
 from emo_face.expression.contextface import prompts as p
 from emo_face.expression.contextface import tiny as source
 from emo_face.expression.contextface.config import ContextFaceConfig
 from emo_face.expression.contextface.engine import Engine
+from emo_face.expression.contextface.model import build_model
+from emo_face.expression.contextface.tokens import TokenBuilder
 from emo_face.expression.model import Context
+from emo_face.runtime import weights
+from emo_face.training.common.recipes import read_recipe
+from emo_face.training.contextface.data import ContextFaceCollator
+from emo_face.training.contextface.recipe import TaskRecipe
 
-STYLES = [("paper", "auto"), ("short", "auto"), ("short", "chatml"), ("short", "llama2")]
+STYLES = [("paper", "auto"), ("short", "auto"), ("short", "chatml"), ("short", "plain")]
 
 
 def world(style="short", chat="chatml", **config):
@@ -105,6 +113,81 @@ def test_from_the_corpus_to_a_face(tmp_path, capsys):
     target = ContextFaceExpression(engine).express(Context(1.0, speech=Speech("We won!", 1.0)), 1.0)
     assert (target.basis, target.source) == ("arkit-52", "contextface")
     assert target.keyframes[0].coefficients.shape == (52,)
+
+
+def examples(small, quotes):
+    """Examples of different length, each with a face."""
+    style = small.model.config.style
+    for number, quote in enumerate(quotes):
+        turn = p.Turn(p.expression_question(quote, style=style), p.expression_answer("quote", p.words()[number], style))
+        face = p.FaceTarget(np.full(52, number / 10), basis="arkit-52")
+        yield p.Example(f"e{number}", "expression", (turn,), target=face)
+
+
+def test_packed_dialogues_are_those_side_by_side():
+    """One row without padding: the same loss, the same faces, the same gradients."""
+    small = world(chat="plain", face_basis="arkit-52", lora_dropout=0.0)
+    rows = list(examples(small, ["oh dear", "We won the whole long match yesterday!", "I", "it is on the shelf"]))
+    seen = []
+    for packed in (False, True):
+        collate = ContextFaceCollator(small.builder, small.eyes, small.model.config, packed)
+        batch = collate(rows).to("cpu")
+        assert (batch.input_ids.shape[0] == 1) == packed
+        output = small.model(batch)
+        small.model.zero_grad()
+        (output.text_loss + (output.faces - batch.targets).square().mean()).backward()
+        grads = {n: q.grad.clone() for n, q in small.model.named_parameters() if q.grad is not None}
+        seen.append((output.text_loss.detach(), output.faces.detach(), grads))
+    assert (batch.input_ids.numel(), batch.attention_mask.shape[:2]) == (batch.labels.numel(), (1, 1))
+    torch.testing.assert_close(seen[0][:2], seen[1][:2], atol=2e-6, rtol=1e-5)
+    assert seen[0][2].keys() == seen[1][2].keys()
+    for name, grad in seen[0][2].items():
+        torch.testing.assert_close(grad, seen[1][2][name], atol=2e-6, rtol=1e-4)
+
+
+def test_layers_below_the_first_that_learns_are_left_alone(tmp_path):
+    """No adapter and no gradient below it; the token's row is learned as an answer; it reloads as any other."""
+    config = ContextFaceConfig(style="short", chat="plain", face_basis="arkit-52", lora_from=1)
+    small = tiny("llama", config, tied=True)
+    layers = {n.split("layers.")[1].split(".")[0] for n, _ in small.model.named_parameters() if "lora_" in n}
+    assert layers == {"1"}
+    tokenizer = source.tiny_tokenizer("llama", tuple(p.words()))
+    model = build_model(source.tiny_base("llama", tokenizer, tied=True), tokenizer, config)
+    rows = list(examples(small, ["oh dear", "We won!"]))
+    builder = TokenBuilder(tokenizer, "llama", model.image_id, 0, config.chat)
+    output = model(ContextFaceCollator(builder, small.eyes, config, packed=True)(rows))
+    lowest = model.base.get_decoder().layers[0].self_attn.q_proj.weight.requires_grad_(True)
+    (output.text_loss + output.faces.sum()).backward()
+    assert lowest.grad is None
+    rows_grad = [q.grad for n, q in model.named_parameters() if "trainable_tokens" in n and q.grad is not None]
+    assert rows_grad
+    assert max(float(g.abs().max()) for g in rows_grad) > 0
+    lowest.requires_grad_(False)
+    folder = checkpoint.save_model(tmp_path / "m", model, "b")
+    again = checkpoint.load_model(folder, source.tiny_base("llama", tokenizer, tied=True), tokenizer)
+    assert again.config == config
+
+
+def test_what_ships_and_what_is_kept_are_found_by_name(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    assert weights.backbone_folder("smollm2") == tmp_path / "emo_face" / "backbones" / "smollm2"
+    assert weights.model_folder("no_such_thing") == Path("no_such_thing")
+    (tmp_path / "smollm2").mkdir()
+    assert weights.backbone_folder("smollm2") == Path("smollm2"), "a folder that is here comes first"
+    with pytest.raises(ModelError, match=r"backbone gone: is not on this machine: emo-face models backbone gone$"):
+        checkpoint.load_backbone("gone")
+    assert main(["models", "backbone"]) == 2
+    assert "give the NAME of a known one, or --gguf FILE and --to DIR" in capsys.readouterr().err
+    assert main(["models", "backbone", "gone"]) == 2
+    assert "gone" in capsys.readouterr().err
+
+
+def test_the_recipe_of_the_small_model_asks_in_words_alone():
+    recipe = read_recipe(TaskRecipe, "contextface_text")
+    shares = recipe.shares({f"expression/{name}": [0] for name in recipe.conditions})
+    assert "image" not in " ".join(recipe.conditions)
+    assert shares["expression/quote"] == pytest.approx(5 / 6)
 
 
 def test_a_gguf_that_is_none_is_one_line(tmp_path, capsys):

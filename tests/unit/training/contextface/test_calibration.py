@@ -49,6 +49,26 @@ def test_each_side_gets_its_own():
     assert said == {"speaker": {"n": 19, "fitted": False}}
 
 
+def test_what_a_model_says_too_often_is_taken_back_as_far_as_rare_emotions_gain():
+    """A rare word that is right but never on top: the shift brings it there, the temperature keeps it honest."""
+    rng, n = np.random.default_rng(0), 3000
+    truth = rng.choice(7, n, p=[0.02, 0.03, 0.1, 0.5, 0.05, 0.25, 0.05])
+    logits = rng.normal(0, 1.0, (n, 7)) + 1.5 * np.eye(7)[truth] + np.log([0.02, 0.03, 0.1, 0.5, 0.05, 0.25, 0.05])
+    logs = logits - np.log(np.exp(logits).sum(1, keepdims=True))
+    config, found = fitted(ContextFaceConfig(), [Heard("speaker", logs, truth)])
+    report, shift = found["speaker"], config.shifts["speaker"]
+    assert report["macro_f1_after"] > report["macro_f1_before"] + 0.03
+    assert report["ece_after"] < 0.05
+    assert max(shift, key=shift.get) == "Angry"
+    assert min(shift, key=shift.get) == "Neutral"
+    p = config.probabilities(logs[0], "speaker")
+    q = np.exp((logs[0] + list(shift.values())) / report["temperature"])
+    np.testing.assert_allclose(p, q / q.sum())
+    np.testing.assert_allclose(config.probabilities(logs[0], "listener"), np.exp(logs[0]))
+    with pytest.raises(ConfigError, match="shifts: speaker: expected a perspective and a number for every word"):
+        ContextFaceConfig(shifts={"speaker": {"Angry": 0.1}})
+
+
 def test_an_unlikely_form_is_no_answer():
     config = ContextFaceConfig(temperatures={"listener": 2.0}, least_emissions={"listener": 0.1})
     likely, unlikely = np.log(np.full(7, 0.1)), np.log(np.full(7, 0.01))

@@ -10,12 +10,12 @@ import pytest
 from emo_face.core.errors import UserError
 from emo_face.core.labels import basic7, label_set
 from emo_face.core.numeric import softmax
-from emo_face.datasets.text import GOEMOTIONS, XED, TextSplits, read_goemotions, read_splits, read_xed
+from emo_face.datasets.text import GOEMOTIONS, XED, TextSplits, read_goemotions, read_splits, read_xed, retypeset
 from emo_face.datasets.text_conversation import read_commands
 from emo_face.evaluation.metrics.calibration import ece
 from emo_face.evaluation.metrics.intervals import bootstrap
 from emo_face.evaluation.metrics.single_label import accuracy, f1_per_class, macro_f1
-from emo_face.evaluation.text.leak import SpacingCue, has_cue, retypeset
+from emo_face.evaluation.text.leak import SpacingCue, has_cue
 from emo_face.evaluation.text.main import evaluate_text
 from emo_face.evaluation.text.spoken import SPOKEN_FILE, read_lines
 from emo_face.perception.nano.wordpiece import clean

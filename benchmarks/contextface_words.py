@@ -1,0 +1,193 @@
+"""The small text-only ContextFace beside its untuned backbone and the speech student: words on three test sets.
+
+    python benchmarks/contextface_words.py --model smollm2_face --data DATA [--untuned 1000] [--out words.json]
+
+DATA: the folder of `emo-face evaluate nano` (goemotions_ekman/, xed/, meld/). Every model is asked for the speaker's
+emotion of the line alone. One row per model: macro-F1 and accuracy with 95 % intervals, calibration error, and the
+difference to the tuned model on the same lines (paired bootstrap). What is tuned or fitted used no test row.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from emo_face.core.labels import basic7
+from emo_face.core.numeric import softmax
+from emo_face.core.types import FloatArray
+from emo_face.datasets.text import GOEMOTIONS, read_splits
+from emo_face.evaluation.metrics.calibration import ece
+from emo_face.evaluation.metrics.intervals import bootstrap
+from emo_face.evaluation.metrics.single_label import accuracy, macro_f1
+from emo_face.evaluation.text.main import read_talk
+from emo_face.evaluation.text.spoken import SPOKEN_FILE, lines_folder, read_lines
+from emo_face.expression.contextface.prompts import expression_question, label_of, words
+from emo_face.perception.nano.text import TextStudent
+from emo_face.runtime.progress import track
+
+TOGETHER = 8
+"""Lines a forward pass."""
+
+
+def packed(prompts: Sequence[Sequence[int]], branches: Sequence[Sequence[int]]) -> tuple[Any, ...]:
+    """Ids, positions and mask (n, n) of several prompts with the same branches, and where each part begins."""
+    ids, positions, owner, starts = [], [], [], []
+    for number, prompt in enumerate(prompts):
+        for part, tokens in enumerate((prompt, *branches), -1):
+            first = 0 if part < 0 else len(prompt)
+            starts.append(len(ids))
+            ids += tokens
+            positions += range(first, first + len(tokens))
+            owner += [(number, part)] * len(tokens)
+    item, part = torch.tensor(owner).T
+    place = torch.arange(len(ids))
+    sees = (item[:, None] == item) & ((part == -1) | (part[:, None] == part)) & (place[:, None] >= place)
+    return torch.tensor([ids]), torch.tensor([positions]), sees, np.reshape(starts, (len(prompts), -1))
+
+
+@torch.inference_mode()
+def log_probs(engine: Any, lines: Sequence[str], faced: bool) -> FloatArray:
+    """(n, 7) of whole endings, several lines at once; without ``<FACE>`` for a model that never learned it."""
+    onepass, model, style = engine.onepass, engine.model, engine.config.style
+    found = []
+    for start in track(range(0, len(lines), TOGETHER), "lines"):
+        asked = [
+            onepass.endings(expression_question(line, style=style), "quote") for line in lines[start : start + TOGETHER]
+        ]
+        ends = asked[0][1]  # the same for every line
+        read = [end[:-1] for end in ends]  # nothing follows <FACE>
+        ids, positions, sees, starts = packed([prompt for prompt, _ in asked], read)
+        mask = torch.where(sees, 0.0, torch.finfo(torch.float32).min)[None, None]
+        states = model.hidden(ids, {}, attention_mask=mask, position_ids=positions).last_hidden_state[0]
+        for (prompt, _), (first, *places) in zip(asked, starts, strict=True):
+            row = []
+            for end, place in zip(ends, places, strict=True):
+                wanted = end if faced else end[:-1]
+                source = [first + len(prompt) - 1, *range(place, place + len(end) - 1)][: len(wanted)]
+                token = torch.log_softmax(model.logits(states[source]), -1)
+                row.append(float(token.gather(1, torch.tensor(wanted)[:, None]).sum()))
+            found.append(row)
+    return np.array(found)
+
+
+def in_basic7(probabilities: FloatArray) -> FloatArray:
+    """Columns of the answers' words as those of basic7."""
+    result = np.zeros((len(probabilities), 7))
+    for column, word in enumerate(words()):
+        result[:, basic7().index(label_of(word))] = probabilities[:, column]
+    return result
+
+
+def tuned(engine: Any) -> Callable[[Sequence[str]], FloatArray]:
+    """What the robot's backend answers, calibrated, several lines at once."""
+
+    def predict(lines: Sequence[str]) -> FloatArray:
+        logs = log_probs(engine, lines, faced=True)
+        return in_basic7(np.stack([engine.config.probabilities(row, "speaker") for row in logs]))
+
+    return predict
+
+
+def untuned(engine: Any) -> Callable[[Sequence[str]], FloatArray]:
+    """The backbone as it comes, by the same prompt."""
+    return lambda lines: in_basic7(softmax(log_probs(engine, lines, faced=False)))
+
+
+def engines(model: str) -> tuple[Any, Any]:
+    """The shipped engine, and one of the same form around its backbone with nothing learned."""
+    from emo_face.expression.contextface import checkpoint
+    from emo_face.expression.contextface.engine import Engine, EngineSettings, load_engine
+    from emo_face.expression.contextface.model import build_model, merged
+    from emo_face.expression.contextface.tokens import TokenBuilder
+    from emo_face.expression.contextface.vision import NoEyes
+    from emo_face.runtime.weights import model_folder
+
+    ours = load_engine(EngineSettings(model_folder(model)))
+    backbone = checkpoint.read_card(model_folder(model))["backbone"]
+    tokenizer, _ = checkpoint.load_tools(backbone)
+    bare = merged(build_model(checkpoint.load_backbone(backbone), tokenizer, ours.config))
+    builder = TokenBuilder(tokenizer, "llama", bare.image_id, 0, ours.config.chat, ours.config.system)
+    return ours, Engine(bare, builder, NoEyes())
+
+
+def sets(data: Path) -> dict[str, tuple[list[str], Any]]:
+    """Test set -> (lines, right labels as a (n, 7) mask)."""
+    rows = {"goemotions": read_splits(data).test[GOEMOTIONS], "dialogue": read_talk(data)}
+    made = read_lines(folder / SPOKEN_FILE) if (folder := lines_folder()) else []
+    found = {}
+    for name, part in {**rows, "ours": made}.items():
+        if part:
+            right = np.stack([np.isin(np.arange(7), row.labels) for row in part])
+            found[name] = ([row.text for row in part], right)
+    return found
+
+
+def scores(right: Any, probabilities: FloatArray, seed: int = 0) -> dict[str, Any]:
+    """Macro-F1, accuracy, their intervals and the calibration error; a line with several right labels counts by any."""
+    truth = np.where(right[np.arange(len(right)), probabilities.argmax(1)], probabilities.argmax(1), right.argmax(1))
+    f1 = bootstrap(lambda rows: macro_f1(truth[rows], probabilities[rows]), len(truth))
+    share = bootstrap(lambda rows: accuracy(truth[rows], probabilities[rows]), len(truth))
+    result = {"n": len(truth), "ece": round(ece(truth, probabilities), 4)}
+    for name, metric, interval in (("macro_f1", macro_f1, f1), ("accuracy", accuracy, share)):
+        result[name] = [round(float(v), 4) for v in (metric(truth, probabilities), interval.low, interval.high)]
+    return result
+
+
+def paired(right: Any, ours: FloatArray, theirs: FloatArray) -> dict[str, list[float]]:
+    """Ours minus theirs on the same lines: macro-F1 and accuracy with 95 % intervals."""
+    truths = [np.where(right[np.arange(len(right)), p.argmax(1)], p.argmax(1), right.argmax(1)) for p in (ours, theirs)]
+    found = {}
+    for name, metric in (("macro_f1", macro_f1), ("accuracy", accuracy)):
+
+        def gain(rows: Any, metric: Any = metric) -> float:
+            return float(metric(truths[0][rows], ours[rows]) - metric(truths[1][rows], theirs[rows]))
+
+        interval = bootstrap(gain, len(right))
+        found[name] = [round(float(v), 4) for v in (gain(np.arange(len(right))), interval.low, interval.high)]
+    return found
+
+
+def main() -> None:
+    """Ask, score, print JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="smollm2_face")
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--untuned", type=int, default=0, help="only so many random lines of a set for the backbone")
+    parser.add_argument("--sets", default="goemotions,dialogue,ours")
+    parser.add_argument("--models", default="tuned,untuned,student")
+    parser.add_argument("--out", type=Path, help="also keep every probability here (.npz)")
+    args = parser.parse_args()
+    ours, bare = engines(args.model)
+    student = TextStudent.from_store()
+    models = {"tuned": tuned(ours), "untuned": untuned(bare), "student": student.probabilities}
+    table: dict[str, Any] = {}
+    kept: dict[str, Any] = {}
+    for name, (lines, right) in sets(args.data).items():
+        if name not in args.sets.split(","):
+            continue
+        row = table[name] = {}
+        for model, predict in models.items():
+            if model not in args.models.split(","):
+                continue
+            few = args.untuned if model == "untuned" and 0 < args.untuned < len(lines) else len(lines)
+            chosen = np.sort(np.random.default_rng(0).permutation(len(lines))[:few])
+            said = np.asarray(predict([lines[i] for i in chosen]), float)
+            kept[f"{name}/{model}"], kept[f"{name}/{model}/rows"] = said, chosen
+            row[model] = scores(right[chosen], said)
+            if model != "tuned" and f"{name}/tuned" in kept:
+                row[model]["tuned_minus_this"] = paired(right[chosen], kept[f"{name}/tuned"][chosen], said)
+            print(name, model, json.dumps(row[model]), file=sys.stderr)
+    if args.out:
+        np.savez_compressed(args.out, **kept)
+    print(json.dumps(table, indent=1))
+
+
+if __name__ == "__main__":
+    main()
