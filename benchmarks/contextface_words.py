@@ -1,6 +1,6 @@
 """The small text-only ContextFace beside its untuned backbone and the speech student: words on three test sets.
 
-    python benchmarks/contextface_words.py --model smollm2_face --data DATA [--untuned 1000] [--out words.json]
+    python benchmarks/contextface_words.py --model smollm2_face --data DATA [--untuned 1000] [--keep words.npz]
 
 DATA: the folder of `emo-face evaluate nano` (goemotions_ekman/, xed/, meld/). Every model is asked for the speaker's
 emotion of the line alone. One row per model: macro-F1 and accuracy with 95 % intervals, calibration error, and the
@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -85,19 +85,11 @@ def in_basic7(probabilities: FloatArray) -> FloatArray:
     return result
 
 
-def tuned(engine: Any) -> Callable[[Sequence[str]], FloatArray]:
-    """What the robot's backend answers, calibrated, several lines at once."""
-
-    def predict(lines: Sequence[str]) -> FloatArray:
-        logs = log_probs(engine, lines, faced=True)
-        return in_basic7(np.stack([engine.config.probabilities(row, "speaker") for row in logs]))
-
-    return predict
-
-
-def untuned(engine: Any) -> Callable[[Sequence[str]], FloatArray]:
-    """The backbone as it comes, by the same prompt."""
-    return lambda lines: in_basic7(softmax(log_probs(engine, lines, faced=False)))
+def answers(engine: Any, faced: bool, logs: FloatArray) -> FloatArray:
+    """(n, 7) in the order of basic7: calibrated as the robot's backend does, or of the bare backbone as it comes."""
+    if not faced:
+        return in_basic7(softmax(logs))
+    return in_basic7(np.stack([engine.config.probabilities(row, "speaker") for row in logs]))
 
 
 def engines(model: str) -> tuple[Any, Any]:
@@ -162,30 +154,38 @@ def main() -> None:
     parser.add_argument("--untuned", type=int, default=0, help="only so many random lines of a set for the backbone")
     parser.add_argument("--sets", default="goemotions,dialogue,ours")
     parser.add_argument("--models", default="tuned,untuned,student")
-    parser.add_argument("--out", type=Path, help="also keep every probability here (.npz)")
+    parser.add_argument(
+        "--keep", type=Path, help="log-probabilities that were computed before, and where to keep them (.npz)"
+    )
     args = parser.parse_args()
     ours, bare = engines(args.model)
     student = TextStudent.from_store()
-    models = {"tuned": tuned(ours), "untuned": untuned(bare), "student": student.probabilities}
+    kept: dict[str, Any] = dict(np.load(args.keep)) if args.keep and args.keep.is_file() else {}
+    said: dict[str, FloatArray] = {}
     table: dict[str, Any] = {}
-    kept: dict[str, Any] = {}
     for name, (lines, right) in sets(args.data).items():
         if name not in args.sets.split(","):
             continue
         row = table[name] = {}
-        for model, predict in models.items():
-            if model not in args.models.split(","):
-                continue
-            few = args.untuned if model == "untuned" and 0 < args.untuned < len(lines) else len(lines)
-            chosen = np.sort(np.random.default_rng(0).permutation(len(lines))[:few])
-            said = np.asarray(predict([lines[i] for i in chosen]), float)
-            kept[f"{name}/{model}"], kept[f"{name}/{model}/rows"] = said, chosen
-            row[model] = scores(right[chosen], said)
-            if model != "tuned" and f"{name}/tuned" in kept:
-                row[model]["tuned_minus_this"] = paired(right[chosen], kept[f"{name}/tuned"][chosen], said)
+        for model in args.models.split(","):
+            key, few = (
+                f"{name}/{model}",
+                min(args.untuned or len(lines), len(lines)) if model == "untuned" else len(lines),
+            )
+            rows = np.sort(np.random.default_rng(0).permutation(len(lines))[:few])
+            if model == "student":
+                said[key] = np.asarray(student.probabilities([lines[i] for i in rows]), float)
+            else:
+                engine, faced = (ours, True) if model == "tuned" else (bare, False)
+                if key not in kept:
+                    kept[key] = log_probs(engine, [lines[i] for i in rows], faced)
+                    if args.keep:
+                        np.savez_compressed(args.keep, **kept)
+                said[key] = answers(engine, faced, kept[key])
+            row[model] = scores(right[rows], said[key])
+            if model != "tuned" and f"{name}/tuned" in said:
+                row[model]["tuned_minus_this"] = paired(right[rows], said[f"{name}/tuned"][rows], said[key])
             print(name, model, json.dumps(row[model]), file=sys.stderr)
-    if args.out:
-        np.savez_compressed(args.out, **kept)
     print(json.dumps(table, indent=1))
 
 

@@ -165,7 +165,8 @@ def _backbone(store: ModelStore, args: argparse.Namespace) -> Path:
     if args.gguf is not None:
         return convert(args.gguf, folder)
     state = store.status(args.name)
-    return convert(state.path if state.state == "ok" else _fetch(store, args.name, args.timeout), folder)
+    here = state.path if state.state == "ok" else None
+    return convert(here or _fetch(store, args.name, args.timeout), folder)
 
 
 def _fetch(store: ModelStore, name: str, timeout: float) -> Path:

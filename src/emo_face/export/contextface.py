@@ -3,6 +3,8 @@
     emo-face export contextface --model out/contextface/best --out out/export              head.onnx, arkit.onnx
     emo-face export contextface --model best --out out/export --prefill 160                and prefill.onnx
     emo-face export contextface --model best --out out/export --prefill 320 --pictures     and vision.onnx
+    emo-face export contextface --model best --out out/export --prefill 96 --bits 8 --records quotes.jsonl   smaller
+    emo-face export contextface --model best --out small --half --backbone smollm2         the folder, half as large
 
 head.onnx: state of <FACE> -> face. arkit.onnx: face code -> ARKit, for the model's FLAME version if its map is on
 this machine (emo-face flame import), else for open-ict-1. prefill.onnx: the whole one-pass answer to a quote of at most
@@ -26,6 +28,9 @@ from emo_face.core.errors import ModelError, UserError
 from emo_face.export.tensorrt import add_flag, add_precision, build, shown
 from emo_face.perception.engines import Target
 
+QUOTES = 400
+"""Validation quotes that a smaller graph is compared by."""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The model, its parts, output."""
@@ -33,6 +38,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--backbone", default="", metavar="DIR", help="default: the one the model's card names")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR")
     parser.add_argument("--prefill", type=int, default=0, metavar="N", help="also the prefill, for N prompt tokens")
+    parser.add_argument(
+        "--bits", type=int, choices=(8, 32), default=32, help="8: the prefill's matrices, if answers stay"
+    )
+    parser.add_argument(
+        "--records", type=Path, metavar="FILE", help="of --bits 8: its val quotes are asked before and after"
+    )
+    parser.add_argument("--half", action="store_true", help="no graphs: the folder in half precision, to be shipped")
     parser.add_argument("--pictures", action="store_true", help="the prefill takes a picture too; adds vision.onnx")
     parser.add_argument("--json", action="store_true", help="print only JSON")
     add_precision(parser)
@@ -41,6 +53,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> list[Path]:
     """Export and print the comparison; the files written. Raises UserError if something is missing or differs."""
+    if args.half:
+        from emo_face.expression.contextface.checkpoint import halved
+
+        small = halved(args.model, args.out, args.backbone)
+        if not args.json:
+            print(f"{small}: {sum(file.stat().st_size for file in small.iterdir()) / 1e6:.1f} MB")
+        return sorted(small.iterdir())
     from emo_face.expression.contextface.engine import EngineSettings, load_engine
     from emo_face.expression.contextface.exported.plans import plans
     from emo_face.expression.contextface.exported.table import write_card
@@ -54,8 +73,13 @@ def run(args: argparse.Namespace) -> list[Path]:
     parts = [(head, "")]
     if basis is not None:
         parts.append((export.export_arkit(basis, args.out / "arkit.onnx"), "mm of skin"))
+    if args.bits == 8 and (not args.prefill or args.pictures or args.records is None):
+        raise UserError("--bits 8 needs --prefill N and --records FILE, and no --pictures")
     if args.prefill:
         parts += [(parity, "") for parity in _prefill(args, engine)]
+        if args.bits == 8:
+            changed = _in_8_bits(args, engine)
+            print(f"prefill.onnx: 8 bits, {changed:.1%} of the answers changed", file=sys.stderr)
         eyes = engine.eyes if args.pictures else None
         write_card(args.out, engine.builder, engine.config, args.prefill, eyes, basis.name if basis else "")
     rows = [{"file": str(parity.path), "worst": parity.worst, "unit": unit} for parity, unit in parts]
@@ -86,6 +110,19 @@ def _basis(name: str) -> Any:
     except ModelError as error:
         print(f"arkit.onnx is for {OPEN_BASIS}: {error}", file=sys.stderr)
         return find_basis(OPEN_BASIS)
+
+
+def _in_8_bits(args: argparse.Namespace, engine: Any) -> float:
+    """Make the prefill small; the share of answers to the records' validation quotes that changed."""
+    from emo_face.datasets.records import read_jsonl
+    from emo_face.export.contextface_int8 import shrink
+    from emo_face.expression.contextface.prompts import expression_question
+
+    quotes = [r.quote for r in read_jsonl(args.records) if r.split == "val" and r.quote][:QUOTES]
+    style = engine.model.config.style
+    prompts = [engine.onepass.endings(expression_question(quote, style=style), "quote")[0] for quote in quotes]
+    fitting = [prompt for prompt in prompts if len(prompt) <= args.prefill]
+    return shrink(args.out / "prefill.onnx", fitting, args.prefill, engine.model.config)
 
 
 def _prefill(args: argparse.Namespace, engine: Any) -> list[Any]:

@@ -171,6 +171,27 @@ def set_config(folder: Path, config: ContextFaceConfig, extra: dict[str, Any] | 
     write_json(folder / CARD, {**read_card(folder), "config": asdict(config), **(extra or {})})
 
 
+def halved(folder: Path, out: Path, backbone: str = "") -> Path:
+    """A saved model in half precision at another place, to be shipped; ``backbone``: what its card names then.
+
+    Raises:
+        ModelError: it is no saved model, or a number does not fit half precision.
+    """
+    card = read_card(folder)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / CARD).unlink(missing_ok=True)
+    for name in (ADAPTER, HEAD):
+        weights.check_file(folder / name, card["sha256"][name])
+        small = {key: value.half() for key, value in weights.read_tensors(folder / name).items()}
+        if bad := [key for key, value in small.items() if not bool(torch.isfinite(value).all())]:
+            raise ModelError(f"{folder / name}: {bad[0]} does not fit half precision; keep the folder as it is")
+        save_file(small, str(out / name), metadata={"format": FORMAT})
+    shutil.copyfile(folder / PROMPTS, out / PROMPTS)
+    digests = {name: sha256_of(out / name) for name in (ADAPTER, HEAD, PROMPTS)}
+    write_json(out / CARD, {**card, "backbone": backbone or card["backbone"], "sha256": digests})
+    return out
+
+
 def adapter_state(model: ContextFace) -> dict[str, torch.Tensor]:
     """LoRA matrices and token rows, on the CPU."""
     return weights.cpu_copies({n: p for n, p in model.vlm.named_parameters() if p.requires_grad or _is_adapter(n)})

@@ -18,17 +18,23 @@ from tinyworld import PICTURE, separately, tiny
 from emo_face.cli.main import main
 from emo_face.core.errors import ConfigError, ModelError, UserError
 from emo_face.core.types import Box, Speech
+from emo_face.export import contextface_int8
+from emo_face.export.contextface_int8 import shrink
 from emo_face.expression.contextface import checkpoint
 from emo_face.expression.contextface import prompts as p
 from emo_face.expression.contextface import tiny as source
 from emo_face.expression.contextface.config import ContextFaceConfig
 from emo_face.expression.contextface.engine import Engine
+from emo_face.expression.contextface.exported.engine import padded_prompt
 from emo_face.expression.contextface.model import build_model
 from emo_face.expression.contextface.tokens import TokenBuilder
+from emo_face.expression.contextface.vision import NoEyes
 from emo_face.expression.model import Context
 from emo_face.runtime import weights
+from emo_face.runtime.engines.ort import OrtEngine
 from emo_face.training.common.recipes import read_recipe
 from emo_face.training.contextface.data import ContextFaceCollator
+from emo_face.training.contextface.export import export_prefill
 from emo_face.training.contextface.recipe import TaskRecipe
 
 STYLES = [("paper", "auto"), ("short", "auto"), ("short", "chatml"), ("short", "plain")]
@@ -166,6 +172,51 @@ def test_layers_below_the_first_that_learns_are_left_alone(tmp_path):
     folder = checkpoint.save_model(tmp_path / "m", model, "b")
     again = checkpoint.load_model(folder, source.tiny_base("llama", tokenizer, tied=True), tokenizer)
     assert again.config == config
+
+
+def test_half_precision_answers_alike(tmp_path):
+    """What is shipped is half as large, names its backbone, and a changed file of the original is refused."""
+    config = ContextFaceConfig(style="short", chat="plain", face_basis="arkit-52")
+    tokenizer = source.tiny_tokenizer("llama", tuple(p.words()))
+    model = build_model(source.tiny_base("llama", tokenizer, tied=True), tokenizer, config)
+    folder = checkpoint.save_model(tmp_path / "whole", model, "/somewhere/else")
+    checkpoint.halved(folder, tmp_path / "half", "smollm2")
+    card = checkpoint.read_card(tmp_path / "half")
+    assert (card["backbone"], card["config"]) == ("smollm2", checkpoint.read_card(folder)["config"])
+    sizes = [(place / checkpoint.HEAD).stat().st_size for place in (folder, tmp_path / "half")]
+    assert sizes[1] < 0.6 * sizes[0]
+    answers = []
+    for place in (folder, tmp_path / "half"):
+        model = checkpoint.load_model(place, source.tiny_base("llama", tokenizer, tied=True), tokenizer)
+        builder = TokenBuilder(tokenizer, "llama", model.image_id, 0, config.chat)
+        answers.append(Engine(model, builder, NoEyes()).answer("We won!"))
+    np.testing.assert_allclose(answers[0].probabilities, answers[1].probabilities, atol=2e-3)
+    np.testing.assert_allclose(answers[0].faces, answers[1].faces, atol=5e-3)
+    (folder / checkpoint.HEAD).write_bytes(b"changed")
+    with pytest.raises(ModelError, match=r"head\.safetensors"):
+        checkpoint.halved(folder, tmp_path / "half")
+
+
+def test_a_graph_in_8_bits_is_kept_only_if_its_answers_stay(tmp_path, monkeypatch):
+    pytest.importorskip("onnxscript")
+    small = world(face_basis="arkit-52", chat="plain")
+    onepass, path = small.onepass(), tmp_path / "prefill.onnx"
+    asked = [onepass.endings(p.expression_question(f"line {n}", style="short"), "quote") for n in range(100)]
+    export_prefill(small.model.eval(), asked[0][1], 32, path)
+    whole, prompts = path.read_bytes(), [prompt for prompt, _ in asked]
+    with pytest.raises(UserError, match="99 quotes to compare answers by, at least 100"):
+        shrink(path, prompts[1:], 32, small.model.config)
+    monkeypatch.setattr(contextface_int8, "MAX_CHANGED", -1.0)
+    with pytest.raises(UserError, match=r"in 8 bits \d+\.\d% of 100 answers change"):
+        shrink(path, prompts, 32, small.model.config)
+    assert path.read_bytes() == whole
+    monkeypatch.setattr(contextface_int8, "MAX_CHANGED", 1.0)
+    before = OrtEngine(path).run(dict(zip(("ids", "length"), padded_prompt(prompts[3], 32), strict=True)))
+    shrink(path, prompts, 32, small.model.config)
+    after = OrtEngine(path).run(dict(zip(("ids", "length"), padded_prompt(prompts[3], 32), strict=True)))
+    assert len(path.read_bytes()) < len(whole)
+    for a, b in zip(before, after, strict=True):
+        assert 0 < np.abs(a - b).max() < 0.1
 
 
 def test_what_ships_and_what_is_kept_are_found_by_name(tmp_path, monkeypatch, capsys):
