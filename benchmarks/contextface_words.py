@@ -1,6 +1,6 @@
 """The small text-only ContextFace beside its untuned backbone and the speech student: words on three test sets.
 
-    python benchmarks/contextface_words.py --model smollm2_face --data DATA [--untuned 1000] [--keep words.npz]
+    python benchmarks/contextface_words.py --data DATA [--limit 2000] [--untuned 500] [--keep words.npz]
 
 DATA: the folder of `emo-face evaluate nano` (goemotions_ekman/, xed/, meld/). Every model is asked for the speaker's
 emotion of the line alone. One row per model: macro-F1 and accuracy with 95 % intervals, calibration error, and the
@@ -12,7 +12,8 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +29,16 @@ from emo_face.evaluation.metrics.intervals import bootstrap
 from emo_face.evaluation.metrics.single_label import accuracy, macro_f1
 from emo_face.evaluation.text.main import read_talk
 from emo_face.evaluation.text.spoken import SPOKEN_FILE, lines_folder, read_lines
+from emo_face.expression.contextface.config import from_dict
 from emo_face.expression.contextface.prompts import expression_question, label_of, words
 from emo_face.perception.nano.text import TextStudent
 from emo_face.runtime.progress import track
+from emo_face.runtime.weights import model_folder
 
 TOGETHER = 8
 """Lines a forward pass."""
+SAVED = 10
+"""Passes after which they are kept."""
 
 
 def packed(prompts: Sequence[Sequence[int]], branches: Sequence[Sequence[int]]) -> tuple[Any, ...]:
@@ -56,25 +61,39 @@ def packed(prompts: Sequence[Sequence[int]], branches: Sequence[Sequence[int]]) 
 def log_probs(engine: Any, lines: Sequence[str], faced: bool) -> FloatArray:
     """(n, 7) of whole endings, several lines at once; without ``<FACE>`` for a model that never learned it."""
     onepass, model, style = engine.onepass, engine.model, engine.config.style
+    asked = [onepass.endings(expression_question(line, style=style), "quote") for line in lines]
+    ends = asked[0][1]  # the same for every line; nothing follows <FACE>
+    ids, positions, sees, starts = packed([prompt for prompt, _ in asked], [end[:-1] for end in ends])
+    mask = torch.where(sees, 0.0, torch.finfo(torch.float32).min)[None, None]
+    states = model.hidden(ids, {}, attention_mask=mask, position_ids=positions).last_hidden_state[0]
     found = []
-    for start in track(range(0, len(lines), TOGETHER), "lines"):
-        asked = [
-            onepass.endings(expression_question(line, style=style), "quote") for line in lines[start : start + TOGETHER]
-        ]
-        ends = asked[0][1]  # the same for every line
-        read = [end[:-1] for end in ends]  # nothing follows <FACE>
-        ids, positions, sees, starts = packed([prompt for prompt, _ in asked], read)
-        mask = torch.where(sees, 0.0, torch.finfo(torch.float32).min)[None, None]
-        states = model.hidden(ids, {}, attention_mask=mask, position_ids=positions).last_hidden_state[0]
-        for (prompt, _), (first, *places) in zip(asked, starts, strict=True):
-            row = []
-            for end, place in zip(ends, places, strict=True):
-                wanted = end if faced else end[:-1]
-                source = [first + len(prompt) - 1, *range(place, place + len(end) - 1)][: len(wanted)]
-                token = torch.log_softmax(model.logits(states[source]), -1)
-                row.append(float(token.gather(1, torch.tensor(wanted)[:, None]).sum()))
-            found.append(row)
+    for (prompt, _), (first, *places) in zip(asked, starts, strict=True):
+        row = []
+        for end, place in zip(ends, places, strict=True):
+            wanted = end if faced else end[:-1]
+            source = [first + len(prompt) - 1, *range(place, place + len(end) - 1)][: len(wanted)]
+            token = torch.log_softmax(model.logits(states[source]), -1)
+            row.append(float(token.gather(1, torch.tensor(wanted)[:, None]).sum()))
+        found.append(row)
     return np.array(found)
+
+
+class Kept:
+    """Log-probabilities by set and model, in the order of the lines; a run that was stopped goes on."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        self._rows: dict[str, FloatArray] = dict(np.load(path)) if path and path.is_file() else {}
+
+    def of(self, key: str, lines: Sequence[str], make: Callable[[Sequence[str]], FloatArray]) -> FloatArray:
+        """(n, 7), what is missing made eight lines at a time."""
+        done = len(self._rows.get(key, ()))
+        for number, start in enumerate(track(range(done, len(lines), TOGETHER), key), 1):
+            made = make(lines[start : start + TOGETHER])
+            self._rows[key] = np.concatenate([self._rows[key], made]) if key in self._rows else made
+            if self._path and (number % SAVED == 0 or start + TOGETHER >= len(lines)):
+                np.savez_compressed(self._path, **self._rows)
+        return self._rows[key][: len(lines)]
 
 
 def in_basic7(probabilities: FloatArray) -> FloatArray:
@@ -85,28 +104,41 @@ def in_basic7(probabilities: FloatArray) -> FloatArray:
     return result
 
 
-def answers(engine: Any, faced: bool, logs: FloatArray) -> FloatArray:
+def answers(model: str, faced: bool, logs: FloatArray) -> FloatArray:
     """(n, 7) in the order of basic7: calibrated as the robot's backend does, or of the bare backbone as it comes."""
     if not faced:
         return in_basic7(softmax(logs))
-    return in_basic7(np.stack([engine.config.probabilities(row, "speaker") for row in logs]))
+    config = from_dict(read_card(model_folder(model) / "contextface.json")["config"], model)
+    return in_basic7(np.stack([config.probabilities(row, "speaker") for row in logs]))
 
 
-def engines(model: str) -> tuple[Any, Any]:
-    """The shipped engine, and one of the same form around its backbone with nothing learned."""
+def read_card(path: Path) -> dict[str, Any]:
+    """A card as it is."""
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return found
+
+
+def tuned(model: str) -> Any:
+    """The engine of a trained folder, or of one that ships."""
+    from emo_face.expression.contextface.engine import EngineSettings, load_engine
+
+    return load_engine(EngineSettings(Path(model)))
+
+
+def untuned(model: str) -> Any:
+    """One of the same form around the model's backbone, with nothing learned."""
     from emo_face.expression.contextface import checkpoint
-    from emo_face.expression.contextface.engine import Engine, EngineSettings, load_engine
+    from emo_face.expression.contextface.engine import Engine
     from emo_face.expression.contextface.model import build_model, merged
     from emo_face.expression.contextface.tokens import TokenBuilder
     from emo_face.expression.contextface.vision import NoEyes
-    from emo_face.runtime.weights import model_folder
 
-    ours = load_engine(EngineSettings(model_folder(model)))
-    backbone = checkpoint.read_card(model_folder(model))["backbone"]
-    tokenizer, _ = checkpoint.load_tools(backbone)
-    bare = merged(build_model(checkpoint.load_backbone(backbone), tokenizer, ours.config))
-    builder = TokenBuilder(tokenizer, "llama", bare.image_id, 0, ours.config.chat, ours.config.system)
-    return ours, Engine(bare, builder, NoEyes())
+    card = checkpoint.read_card(model_folder(model))
+    config = from_dict(card["config"], model)
+    tokenizer, _ = checkpoint.load_tools(card["backbone"])
+    bare = merged(build_model(checkpoint.load_backbone(card["backbone"]), tokenizer, config))
+    builder = TokenBuilder(tokenizer, "llama", bare.image_id, 0, config.chat, config.system)
+    return Engine(bare, builder, NoEyes())
 
 
 def sets(data: Path) -> dict[str, tuple[list[str], Any]]:
@@ -151,41 +183,39 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="smollm2_face")
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--untuned", type=int, default=0, help="only so many random lines of a set for the backbone")
+    parser.add_argument("--limit", type=int, default=0, help="only so many random lines of a set (default all)")
+    parser.add_argument("--untuned", type=int, default=0, help="and for the backbone only so many of these")
     parser.add_argument("--sets", default="goemotions,dialogue,ours")
     parser.add_argument("--models", default="tuned,untuned,student")
     parser.add_argument(
         "--keep", type=Path, help="log-probabilities that were computed before, and where to keep them (.npz)"
     )
     args = parser.parse_args()
-    ours, bare = engines(args.model)
+    kept = Kept(args.keep)
+    makers = {"tuned": cache(lambda: tuned(args.model)), "untuned": cache(lambda: untuned(args.model))}
     student = TextStudent.from_store()
-    kept: dict[str, Any] = dict(np.load(args.keep)) if args.keep and args.keep.is_file() else {}
-    said: dict[str, FloatArray] = {}
     table: dict[str, Any] = {}
     for name, (lines, right) in sets(args.data).items():
         if name not in args.sets.split(","):
             continue
-        row = table[name] = {}
+        row, said = table.setdefault(name, {}), {}
+        some = np.random.default_rng(0).permutation(len(lines))[: args.limit or len(lines)]
         for model in args.models.split(","):
-            key, few = (
-                f"{name}/{model}",
-                min(args.untuned or len(lines), len(lines)) if model == "untuned" else len(lines),
-            )
-            rows = np.sort(np.random.default_rng(0).permutation(len(lines))[:few])
+            rows = some[: args.untuned or len(some)] if model == "untuned" else some
+            asked = [lines[i] for i in rows]
             if model == "student":
-                said[key] = np.asarray(student.probabilities([lines[i] for i in rows]), float)
+                said[model] = np.asarray(student.probabilities(asked), float)
             else:
-                engine, faced = (ours, True) if model == "tuned" else (bare, False)
-                if key not in kept:
-                    kept[key] = log_probs(engine, [lines[i] for i in rows], faced)
-                    if args.keep:
-                        np.savez_compressed(args.keep, **kept)
-                said[key] = answers(engine, faced, kept[key])
-            row[model] = scores(right[rows], said[key])
-            if model != "tuned" and f"{name}/tuned" in said:
-                row[model]["tuned_minus_this"] = paired(right[rows], said[f"{name}/tuned"][rows], said[key])
-            print(name, model, json.dumps(row[model]), file=sys.stderr)
+                faced = model == "tuned"
+
+                def make(part: Sequence[str], model: str = model, faced: bool = faced) -> FloatArray:
+                    return log_probs(makers[model](), part, faced)
+
+                said[model] = answers(args.model, faced, kept.of(f"{name}/{model}", asked, make))
+            row[model] = scores(right[rows], said[model])
+            if model != "tuned" and "tuned" in said:
+                row[model]["tuned_minus_this"] = paired(right[rows], said["tuned"][: len(rows)], said[model])
+            print(name, model, json.dumps(row[model]), file=sys.stderr, flush=True)
     print(json.dumps(table, indent=1))
 
 

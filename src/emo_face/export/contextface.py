@@ -114,11 +114,14 @@ def _basis(name: str) -> Any:
 
 def _in_8_bits(args: argparse.Namespace, engine: Any) -> float:
     """Make the prefill small; the share of answers to the records' validation quotes that changed."""
-    from emo_face.datasets.records import read_jsonl
     from emo_face.export.contextface_int8 import shrink
     from emo_face.expression.contextface.prompts import expression_question
 
-    quotes = [r.quote for r in read_jsonl(args.records) if r.split == "val" and r.quote][:QUOTES]
+    try:
+        rows = [json.loads(line) for line in args.records.read_text(encoding="utf-8").splitlines() if line.strip()]
+        quotes = [row["quote"] for row in rows if row.get("split") == "val" and row.get("quote")][:QUOTES]
+    except (OSError, ValueError, AttributeError) as error:
+        raise UserError(f"{args.records}: no records file ({error}); make one: emo-face data quotes --help") from None
     style = engine.model.config.style
     prompts = [engine.onepass.endings(expression_question(quote, style=style), "quote")[0] for quote in quotes]
     fitting = [prompt for prompt in prompts if len(prompt) <= args.prefill]

@@ -186,6 +186,7 @@ def halved(folder: Path, out: Path, backbone: str = "") -> Path:
         if bad := [key for key, value in small.items() if not bool(torch.isfinite(value).all())]:
             raise ModelError(f"{folder / name}: {bad[0]} does not fit half precision; keep the folder as it is")
         save_file(small, str(out / name), metadata={"format": FORMAT})
+        (out / name).chmod(0o644)  # safetensors writes for the owner alone, and this is to be installed
     shutil.copyfile(folder / PROMPTS, out / PROMPTS)
     digests = {name: sha256_of(out / name) for name in (ADAPTER, HEAD, PROMPTS)}
     write_json(out / CARD, {**card, "backbone": backbone or card["backbone"], "sha256": digests})

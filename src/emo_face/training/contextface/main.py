@@ -186,6 +186,8 @@ def load_tasks(args: argparse.Namespace, recipe: Any) -> tuple[dict[str, Sequenc
         tasks["vqa"], dropped = llava_instruct.read(args.vqa, args.vqa_images or args.images, args.vqa_limit, args.seed)
         for reason, count in dropped.items():
             print(f"left out: {count} vqa: {reason}", file=sys.stderr)
+    asked = {name for name, share in recipe.shares(kept.by_name).items() if share > 0}
+    kept.by_name = {name: made for name, made in kept.by_name.items() if name in asked}  # no other task is learned
     validation = kept.spread()
     if 0 < args.validation_limit < len(validation):
         order = np.random.default_rng(args.seed).permutation(len(validation))[: args.validation_limit]

@@ -185,3 +185,20 @@ def test_frames_of_a_group_stay_together():
     assert not {r.group_id for r in train_} & {r.group_id for r in held}
     named = [*records[:4], *(Record("v", "v.png", "caers7", ("Sad",), split="val"),)]
     assert [r.id for r in hold_out(named, 0.3, 0)[1]] == ["v"]
+
+
+def test_only_tasks_that_are_learned_are_validated(tmp_path, files):
+    """A task with the ratio 0 says nothing about the model; its loss would decide which one is best."""
+    import argparse
+
+    from emo_face.training.contextface.main import load_tasks, recipe_of
+
+    flags = {"contexts": [files / "contexts.json"], "images": files, "targets": [files / "targets.npz"], "vqa": None}
+    flags |= {"face_basis": "flame2020", "validation_share": 0.2, "seed": 0, "style": "paper", "validation_limit": 0}
+    flags |= {"recipe": None, "perspectives": ("speaker",), "words": ("quote",), "pictures": ("text",)}
+    for ratios, tasks in (("0,1,0", {"expression"}), ("1,1,0", {"expression", "situation"})):
+        args = argparse.Namespace(**flags, ratios=ratios)
+        _, validation = load_tasks(args, recipe_of(args))
+        assert {example.task for example in validation} == tasks
+    args.validation_limit = 2
+    assert len(load_tasks(args, recipe_of(args))[1]) == 2
