@@ -18,6 +18,7 @@ from emo_face.core.types import FloatArray
 from emo_face.recording.document import document
 from emo_face.recording.moments import moments
 from emo_face.recording.recording import Recording
+from emo_face.runtime.files import write_text
 
 LINE = 30  # characters of a spoken line before it is broken
 SHAPE_PERIOD = 0.1  # s; blendshapes are drawn at 10 Hz, else the page grows by megabytes
@@ -63,7 +64,7 @@ def write_page(recording: Recording, path: Path, summary: dict[str, Any], film: 
         plot_bgcolor=see_through,
     )
     body = figure.to_html(full_html=False, include_plotlyjs=True, div_id="plots", config={"responsive": True})
-    path.write_text(document(body, summary, moments(recording), film), encoding="utf-8")
+    write_text(path, document(body, summary, moments(recording), film))
 
 
 def _heard(figure: Any, go: Any, recording: Recording, start: float) -> None:

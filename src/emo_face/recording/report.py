@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from emo_face.recording.page import write_page
 from emo_face.recording.recording import load
 from emo_face.recording.summary import summarise
 from emo_face.recording.video import write_video
+from emo_face.runtime.files import write_json
 from emo_face.runtime.progress import bar
 
 
@@ -34,7 +34,7 @@ def write_report(
     recording = load(bag, encode)
     summary = summarise(recording, peak_rss_mb)
     figures = out / f"{stem}.json"
-    figures.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+    write_json(figures, summary)
     page, film = out / f"{stem}.html", out / f"{stem}.mp4"
     filmed = video and bool(recording.frames)
     write_page(recording, page, summary, film.name if filmed else "")
