@@ -26,7 +26,7 @@ demo:  ## camera -> perception -> expression -> face for SECONDS on SOURCE; resu
 
 test:  ## lint, then every test that the installed extras allow, unit tests by WORKERS side by side; EXTRAS=train adds torch's
 	@scripts/setup.sh test demo $(EXTRAS)
-	@$(OVERLAY); $(LINT) && OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n $(WORKERS) --no-loadscope-reorder --durations=10 $(PYTEST_ARGS)
+	@$(OVERLAY); $(LINT) && OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --no-loadscope-reorder --durations=10 $(PYTEST_ARGS)
 
 lint:  ## ruff check, ruff format, mypy: what `make test` begins with
 	@scripts/setup.sh test demo $(EXTRAS)
@@ -34,7 +34,7 @@ lint:  ## ruff check, ruff format, mypy: what `make test` begins with
 
 coverage:  ## which lines the tests run, node processes too; a table here, pages in out/coverage
 	@scripts/setup.sh test demo $(EXTRAS)
-	@$(OVERLAY); $(BIN)/python -m pytest -m "not slow" --cov --cov-report=term:skip-covered --cov-report=html:out/coverage $(PYTEST_ARGS)
+	@$(OVERLAY); $(BIN)/python -m pytest --cov --cov-report=term:skip-covered --cov-report=html:out/coverage $(PYTEST_ARGS)
 
 docs:  ## the documentation with the reference from docstrings, in out/docs; a warning is an error
 	@scripts/setup.sh docs
