@@ -17,7 +17,7 @@ from rosbags.rosbag2 import Reader
 
 from emo_face.core.errors import UserError
 from emo_face.recording.definitions import typestore_of
-from emo_face.recording.repair import is_whole, repair
+from emo_face.recording.repair import is_whole, repair, ros_part
 
 log = logging.getLogger(__name__)
 
@@ -109,16 +109,27 @@ def _open(path: Path, stack: ExitStack) -> Reader:
             path = _unpacked(path, Path(stack.enter_context(tempfile.TemporaryDirectory())))
         if path.suffix == ".mcap" and not is_whole(path):
             path = repair(path, Path(stack.enter_context(tempfile.TemporaryDirectory())))
-        reader = Reader(path)
-        reader.open()
-        reader.close()
-        return reader
+        return _tried(path, stack)
     except UserError:
         raise
     except sqlite3.DatabaseError as error:
         raise UserError(f"{path}: {error}; try: sqlite3 {path} .recover | sqlite3 recovered.db3") from None
     except Exception as error:  # rosbags lets errors of yaml, struct, zstd and its own through
         raise UserError(f"{path} is not a readable rosbag2 file: {' '.join(str(error).split())}") from error
+
+
+def _tried(path: Path, stack: ExitStack) -> Reader:
+    """A reader whose index was read once; of an MCAP file with messages of other systems beside, for those of ROS."""
+    reader = Reader(path)
+    try:
+        reader.open()
+    except (KeyError, UnicodeDecodeError):  # a schema of another encoding
+        if path.suffix != ".mcap":
+            raise
+        reader = Reader(ros_part(path, Path(stack.enter_context(tempfile.TemporaryDirectory()))))
+        reader.open()
+    reader.close()
+    return reader
 
 
 def _unpacked(path: Path, folder: Path) -> Path:

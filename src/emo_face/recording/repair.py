@@ -1,4 +1,4 @@
-"""MCAP files that were cut off or lost pages: what of them is whole goes into a new file with its index and end."""
+"""MCAP files that were cut off, lost pages, or hold other systems' messages too: a new file of what ROS can read."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import contextlib
 import logging
 import struct
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 
 from mcap.records import Channel, Message, Schema
@@ -17,6 +18,8 @@ from emo_face.core.errors import UserError
 log = logging.getLogger(__name__)
 
 MAGIC = b"\x89MCAP0\r\n"  # MCAP specification, "Magic": at the start and at the end
+ROS = ("ros2msg", "ros2idl", "omgidl", "")
+"""Encodings of schemas that rosbags reads; recorders of Foxglove put protobuf, JSON and flatbuffer into one file."""
 FOOTER = struct.Struct("<BQQQI8s")
 """MCAP specification, "Footer (op=0x02)": opcode, length, start of the summary, of its offsets, CRC-32; magic."""
 
@@ -63,6 +66,20 @@ def repair(path: Path, spare: Path) -> Path:
     raise UserError(f"{path} was cut off, and there is no room to repair it")
 
 
+def ros_part(path: Path, spare: Path) -> Path:
+    """Write the ROS messages of a whole file into ``spare``. Raises UserError if there are none."""
+    target = spare / path.name
+    try:
+        with target.open("wb") as file:
+            count, _ = _copy(path, Writer(file, compression=CompressionType.NONE))
+    except OSError as error:
+        raise UserError(f"{path} holds messages of other systems, and {target} has no room: {error.strerror}") from None
+    if not count:
+        raise UserError(f"{path} holds no messages of ROS 2 (CDR), only of other systems")
+    log.warning("%s: messages of other systems than ROS 2 were left out", path)
+    return target
+
+
 def _copy(path: Path, writer: Writer) -> tuple[int, str]:
     """(number of messages copied, why no more)."""
     writer.start(profile="ros2", library="emo_face")
@@ -80,12 +97,11 @@ def _copy(path: Path, writer: Writer) -> tuple[int, str]:
                 break
             if record is None:
                 break
-            if isinstance(record, Schema) and record.id not in schemas:
+            if isinstance(record, Schema) and record.id not in schemas and record.encoding in ROS:
                 schemas[record.id] = writer.register_schema(record.name, record.encoding, record.data)
-            elif isinstance(record, Channel) and record.id not in channels:
-                schema = schemas.get(record.schema_id, 0)
+            elif isinstance(record, Channel) and record.id not in channels and _is_ros(record, schemas):
                 channels[record.id] = writer.register_channel(
-                    record.topic, record.message_encoding, schema, record.metadata
+                    record.topic, record.message_encoding, schemas[record.schema_id], record.metadata
                 )
             elif isinstance(record, Message) and record.channel_id in channels:
                 channel = channels[record.channel_id]
@@ -93,3 +109,7 @@ def _copy(path: Path, writer: Writer) -> tuple[int, str]:
                 count += 1
     writer.finish()
     return count, why
+
+
+def _is_ros(channel: Channel, schemas: Mapping[int, int]) -> bool:
+    return channel.message_encoding == "cdr" and channel.schema_id in schemas

@@ -21,12 +21,14 @@ from emo_face.core.errors import UserError
 pytest.importorskip("rosbags")
 pytest.importorskip("emo_face_msgs", reason="run scripts/setup.sh")
 
+from mcap.writer import CompressionType, IndexType
+from mcap.writer import Writer as McapWriter
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 from rosbags.typesys import get_types_from_msg
 
 from emo_face.recording import bag as bag_module
 from emo_face.recording.bag import BagWriter, describe
-from emo_face.recording.definitions import typestore
+from emo_face.recording.definitions import schema_text, typestore
 from emo_face.recording.read import read_bag
 from emo_face.recording.recording import camera_topic, load
 from emo_face.recording.video import frames
@@ -270,6 +272,35 @@ def test_another_robots_joints_and_texts_are_not_the_faces(tmp_path):
         bag.write("/eye/compressed", PICTURE, 1, bytes(STORE.serialize_cdr(picture, PICTURE)))
     recording = load(tmp_path / "robot.mcap")
     assert (len(recording.frames), recording.speech, recording.blendshapes) == (1, [], [])
+
+
+# rosbag2_storage_mcap's profiles `fastwrite` (no chunks, no index) and `zstd_fast`; Foxglove's own recorders put
+# protobuf and JSON beside CDR (MCAP, "Well-known message encodings"); service events carry a srv type without text
+@pytest.mark.parametrize("kind", ["fastwrite", "zstd", "lz4", "mixed", "foreign alone"])
+def test_mcap_as_other_writers_leave_it(tmp_path, kind):
+    bare = {"use_chunking": False, "index_types": IndexType.NONE, "use_statistics": False, "repeat_channels": False}
+    options = {"fastwrite": bare, "zstd": {"compression": CompressionType.ZSTD}}
+    with (tmp_path / "x.mcap").open("wb") as file:
+        writer = McapWriter(file, **options.get(kind, {"compression": CompressionType.LZ4}))
+        writer.start(profile="ros2", library="foxglove")
+        if kind != "foreign alone":
+            schema = writer.register_schema(PICTURE, "ros2msg", schema_text(STORE, PICTURE).encode())
+            channel = writer.register_channel("/eye/compressed", "cdr", schema)
+            header = STORE.types["std_msgs/msg/Header"](STORE.types["builtin_interfaces/msg/Time"](1, 0), "")
+            message = STORE.types[PICTURE](header, "jpeg", np.zeros(4, np.uint8))
+            writer.add_message(channel, 1, bytes(STORE.serialize_cdr(message, PICTURE)), 1)
+        if kind in ("mixed", "foreign alone"):
+            event = writer.register_schema("example_interfaces/srv/AddTwoInts_Event", "ros2msg", b"")
+            proto = writer.register_schema("foxglove.Log", "protobuf", b"\x0a\x80\x01")
+            others = (("/log", "protobuf", proto), ("/state", "json", 0), ("/add/_service_event", "cdr", event))
+            for topic, encoding, number in others[: 2 if kind == "foreign alone" else 3]:
+                writer.add_message(writer.register_channel(topic, encoding, number), 1, b"{}", 1)
+        writer.finish()
+    if kind == "foreign alone":
+        with pytest.raises(UserError, match="holds no messages of ROS 2"):
+            load(tmp_path / "x.mcap")
+    else:
+        assert len(load(tmp_path / "x.mcap").frames) == 1
 
 
 RAW = "sensor_msgs/msg/Image"

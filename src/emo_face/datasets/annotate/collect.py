@@ -15,7 +15,8 @@ import numpy as np
 from emo_face.core.errors import UserError
 from emo_face.datasets.annotate.cache import ReplyCache
 from emo_face.datasets.annotate.provider import NotCached, Provider, Reply, Request, RowError, TransientError
-from emo_face.datasets.annotate.schema import is_refusal, without_thinking
+from emo_face.datasets.annotate.schema import is_refusal
+from emo_face.runtime.net.chat import without_thinking
 
 T = TypeVar("T")
 

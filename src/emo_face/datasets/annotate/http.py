@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping
 from typing import Any
 
 from emo_face.core.errors import UserError
 from emo_face.datasets.annotate.provider import Reply, Request, TransientError
-from emo_face.runtime.net.endpoint import JsonEndpoint, NoAnswer, masked
+from emo_face.runtime.net.chat import ChatEndpoint
+from emo_face.runtime.net.endpoint import NoAnswer, masked
 
 RETRY = (408, 409, 425, 429)
 FILTERED = ("content_filter", "content_policy", "safety", "moderation")
-# What current models refuse by a 400 that names it -> what to send instead (None: nothing). OpenAI's error object has
-# the field's name in `param`, others only in the message.
-REFUSED_FIELDS: Mapping[str, str | None] = {"max_tokens": "max_completion_tokens", "temperature": None}
 # json: no JSON, too deep (RecursionError), infinite numbers (OverflowError), other types than an answer has
 NO_ANSWER = (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError, OverflowError)
 
@@ -34,9 +31,8 @@ class HttpProvider:
     """
 
     def __init__(self, endpoint: str, key: str = "", timeout: float = 120.0) -> None:
-        self._end = JsonEndpoint("--endpoint", endpoint, "/chat/completions", key, timeout)
+        self._end = ChatEndpoint("--endpoint", endpoint, key, timeout)
         self.host, self._key = self._end.host, key
-        self._fields: dict[str, str | None] = {}  # what this model refused -> what it is sent instead
 
     @property
     def name(self) -> str:
@@ -45,16 +41,10 @@ class HttpProvider:
 
     def complete(self, request: Request) -> Reply:
         """See :class:`~emo_face.datasets.annotate.provider.Provider`."""
-        body = payload(request)
-        for _ in range(1 + len(REFUSED_FIELDS)):
-            try:
-                code, raw, wait = self._end.post(renamed(body, self._fields), {"Idempotency-Key": request.key})
-            except NoAnswer as error:
-                raise TransientError(str(error), charged=not error.refused) from None
-            refused = _refused_field(code, raw, self._fields)
-            if refused is None:
-                break
-            self._fields[refused] = REFUSED_FIELDS[refused]
+        try:
+            code, raw, wait = self._end.post(payload(request), {"Idempotency-Key": request.key})
+        except NoAnswer as error:
+            raise TransientError(str(error), charged=not error.refused) from None
         if code == 200:
             return read_reply(raw, self.host, self._key)
         return self._failed(code, raw, wait)
@@ -71,21 +61,6 @@ class HttpProvider:
             404: "check --endpoint and --model",
         }.get(code, "check --endpoint and --model")
         raise UserError(f"{self._end.url}: {code} {' '.join(text.split())[:200]}; {hint}")
-
-
-def _refused_field(code: int, raw: bytes, known: Mapping[str, str | None]) -> str | None:
-    """The field of the question that the model does not take, if that is what a 400 says and it was not mended yet."""
-    if code not in (400, 422):
-        return None
-    text = raw.decode("utf-8", "replace").lower()
-    if not any(word in text for word in ("unsupported", "not supported", "unrecognized", "unknown parameter")):
-        return None
-    return next((name for name in REFUSED_FIELDS if name in text and name not in known), None)
-
-
-def renamed(body: Mapping[str, Any], fields: Mapping[str, str | None]) -> dict[str, Any]:
-    """``body`` with fields renamed, or left out if their new name is None."""
-    return {fields.get(key, key) or "": value for key, value in body.items() if fields.get(key, key) is not None}
 
 
 def payload(request: Request) -> dict[str, Any]:

@@ -52,16 +52,6 @@ def table() -> dict[str, Any]:
     return content
 
 
-def without_thinking(text: str) -> str:
-    """The answer after a model's reasoning: ``<think>...</think>`` (DeepSeek R1, Qwen 3), also without its first tag.
-
-    Reasoning that never ends leaves nothing.
-    """
-    tags = "think|thinking|thought|reasoning"
-    answer = re.split(rf"</(?:{tags})>", text, flags=re.I)[-1]
-    return re.split(rf"<(?:{tags})>", answer, flags=re.I)[0].strip()
-
-
 def is_refusal(text: str) -> bool:
     """True for an answer that begins as a refusal and has neither key nor JSON."""
     start = text.strip().lower()

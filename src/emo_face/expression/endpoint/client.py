@@ -15,7 +15,8 @@ from emo_face.core.types import Box, FloatArray, ImageArray
 from emo_face.expression.contextface import prompts
 from emo_face.expression.contextface.picture import fitted
 from emo_face.expression.endpoint.logprobs import NO_ANSWER, TOP, read_answer
-from emo_face.runtime.net.endpoint import JsonEndpoint, NoAnswer
+from emo_face.runtime.net.chat import ChatEndpoint, without_thinking
+from emo_face.runtime.net.endpoint import NoAnswer
 
 PARAMETER = "contextface.endpoint"
 SYSTEM = "You read emotions. Answer with one word of the list and nothing else."
@@ -52,7 +53,7 @@ class EndpointClient:
 
     def __init__(self, settings: EndpointSettings) -> None:
         self.settings = settings
-        self._end = JsonEndpoint(PARAMETER, settings.url, "/chat/completions", settings.key, settings.timeout)
+        self._end = ChatEndpoint(PARAMETER, settings.url, settings.key, settings.timeout)
         if not self._end.local and not settings.remote:
             raise ConfigError(
                 f"{PARAMETER}: {self._end.host} is not this machine, and words and pictures would go there; "
@@ -86,7 +87,7 @@ class EndpointClient:
         text = prompts.plain([piece for piece in pieces if piece.kind != "image"])
         raw = self._post(self._body(text, image, box, max_new_tokens))
         try:
-            yield str(json.loads(raw)["choices"][0]["message"]["content"] or "")
+            yield without_thinking(str(json.loads(raw)["choices"][0]["message"]["content"] or ""))
         except NO_ANSWER as error:
             raise ModelError(f"{self._end.url}: the answer is no chat completion ({error})"[:300]) from None
 

@@ -14,9 +14,10 @@ import pytest
 from emo_face.core.errors import UserError
 from emo_face.datasets.annotate.cache import ReplyCache
 from emo_face.datasets.annotate.collect import Collector, Job, Settings
-from emo_face.datasets.annotate.http import HttpProvider, renamed
+from emo_face.datasets.annotate.http import HttpProvider
 from emo_face.datasets.annotate.provider import Request, TransientError
-from emo_face.datasets.annotate.schema import is_refusal, parse_context, without_thinking
+from emo_face.datasets.annotate.schema import is_refusal, parse_context
+from emo_face.runtime.net.chat import renamed, without_thinking
 from emo_face.runtime.net.endpoint import MAX_BODY
 
 KEY = "sk-0123-secret"
@@ -200,7 +201,8 @@ def test_a_refused_key_is_not_printed(endpoint: Any) -> None:
         provider.complete(ASKED)
 
 
-# ---- reasoning: DeepSeek R1 and Qwen 3 write <think>; templates that open it in the question leave the first tag out
+# ---- reasoning, by the marks of vLLM's reasoning parsers (vllm/reasoning, vllm/parser): DeepSeek R1 and Qwen 3,
+# Seed-OSS, Magistral, Kimi, Command A, gpt-oss; templates that open it in the question leave the first mark out
 
 
 @pytest.mark.parametrize(
@@ -211,6 +213,15 @@ def test_a_refused_key_is_not_printed(endpoint: Any) -> None:
         ("<thinking>a</thinking><think>b</think> Yes.", "Yes."),
         ("<think>it never ends", ""),
         ("No tags. 3 < 4.", "No tags. 3 < 4."),
+        ("<seed:think>a</seed:think>Yes.", "Yes."),
+        ("[THINK]a [Expected quote][/THINK]Yes.", "Yes."),
+        ("◁think▷a◁/think▷Yes.", "Yes."),
+        ("<|START_THINKING|>a<|END_THINKING|><|START_RESPONSE|>Yes.<|END_RESPONSE|>", "Yes."),
+        (
+            "<|channel|>analysis<|message|>a<|end|><|start|>assistant<|channel|>final<|message|>Yes.<|return|>",
+            "Yes.",
+        ),
+        ("<|channel|>analysis<|message|>it never ends", ""),
     ],
 )
 def test_reasoning_is_no_answer(text: str, answer: str) -> None:

@@ -142,6 +142,27 @@ class TestClient:
             assert list(client(server).ask("Why?", "We won!")) == ["Because they won."]
         assert "logprobs" not in server.bodies[0]
 
+    def test_a_model_that_wants_max_completion_tokens_and_thinks_aloud(self) -> None:
+        """OpenAI's error object of the o and GPT-5 families; the fields are remembered."""
+
+        def answer(body: dict[str, Any], number: int) -> Any:
+            for name in ("max_tokens", "temperature"):
+                if name in body:
+                    said = f"Unsupported parameter: '{name}' is not supported with this model."
+                    return (
+                        400,
+                        {},
+                        json.dumps({"error": {"message": said, "param": name, "type": "invalid_request_error"}}),
+                    )
+            return "<think>Why not?</think>Because they won."
+
+        with FakeEndpoint(answer) as server:
+            asker = client(server)
+            assert list(asker.ask("Why?", "We won!")) == ["Because they won."]
+            assert list(asker.ask("Why?", "We won!")) == ["Because they won."]
+        assert len(server.bodies) == 4
+        assert server.bodies[-1]["max_completion_tokens"] == 96
+
     def test_nothing_to_go_by(self) -> None:
         with FakeEndpoint() as server, pytest.raises(UserError, match="context: a quote, a situation or an image"):
             client(server).emotions("  ")

@@ -1,0 +1,64 @@
+"""Chat servers as they are: fields that a model refuses by name, and reasoning before the answer."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from emo_face.runtime.net.endpoint import JsonEndpoint
+
+# What current models refuse by a 400 that names it -> what to send instead (None: nothing). OpenAI's error object has
+# the field's name in `param`, others only in the message.
+REFUSED_FIELDS: Mapping[str, str | None] = {"max_tokens": "max_completion_tokens", "temperature": None}
+REFUSAL = ("unsupported", "not supported", "unrecognized", "unknown parameter")
+
+_TAGS = r"(?:seed:)?(?:think|thinking|thought|reasoning)"
+_BEGINS = re.compile(rf"<{_TAGS}>|\[THINK\]|◁think▷|<\|START_THINKING\|>|<\|channel\|>(?:analysis|commentary)", re.I)
+_ENDS = re.compile(
+    rf"</{_TAGS}>|\[/THINK\]|◁/think▷|<\|END_THINKING\|>(?:<\|START_RESPONSE\|>)?|<\|channel\|>final<\|message\|>", re.I
+)
+_LAST = re.compile(r"(?:<\|(?:return|end|END_RESPONSE)\|>\s*)+$")
+
+
+class ChatEndpoint(JsonEndpoint):
+    """One address for chat completions. A question whose field a model refuses is asked again; that is remembered."""
+
+    def __init__(self, option: str, base: str, key: str = "", timeout: float = 120.0) -> None:
+        super().__init__(option, base, "/chat/completions", key, timeout)
+        self._fields: dict[str, str | None] = {}  # what this model refused -> what it is sent instead
+
+    def post(
+        self, body: Mapping[str, Any], headers: Mapping[str, str] | None = None
+    ) -> tuple[int, bytes, float | None]:
+        """As :meth:`JsonEndpoint.post`, with ``max_tokens`` and ``temperature`` as the model takes them."""
+        for _ in REFUSED_FIELDS:
+            answer = super().post(renamed(body, self._fields), headers)
+            refused = _refused_field(answer[0], answer[1], self._fields)
+            if refused is None:
+                return answer
+            self._fields[refused] = REFUSED_FIELDS[refused]
+        return super().post(renamed(body, self._fields), headers)
+
+
+def _refused_field(code: int, raw: bytes, known: Mapping[str, str | None]) -> str | None:
+    """The field of the question that the model does not take, if that is what a 400 says and it was not mended yet."""
+    text = raw.decode("utf-8", "replace").lower()
+    if code not in (400, 422) or not any(word in text for word in REFUSAL):
+        return None
+    return next((name for name in REFUSED_FIELDS if name in text and name not in known), None)
+
+
+def renamed(body: Mapping[str, Any], fields: Mapping[str, str | None]) -> dict[str, Any]:
+    """``body`` with fields renamed, or left out if their new name is None."""
+    return {fields.get(key, key) or "": value for key, value in body.items() if fields.get(key, key) is not None}
+
+
+def without_thinking(text: str) -> str:
+    """The answer after a model's reasoning, whose first mark templates often leave out of the answer.
+
+    Marks: ``<think>`` (DeepSeek R1, Qwen 3, GLM), ``<seed:think>`` (Seed-OSS), ``[THINK]`` (Magistral), ``◁think▷``
+    (Kimi), ``<|START_THINKING|>`` (Command A) and gpt-oss's channels, as vLLM's reasoning parsers know them. Servers
+    that are told the model's format take them away. Reasoning that never ends leaves nothing.
+    """
+    return _LAST.sub("", _BEGINS.split(_ENDS.split(text)[-1])[0]).strip()
