@@ -63,12 +63,18 @@ class LabelSet:
 
     def top(self, probabilities: FloatArray) -> str:
         """The label that stands out of a distribution of shape (n,), or an empty text: a flat one has no winner."""
-        values = np.asarray(probabilities, dtype=np.float64)
-        if values.shape != (len(self),) or not np.isfinite(values).all():
-            return ""
-        best, second = np.argsort(-values, kind="stable")[:2]
-        stands_out = values[best] - values.mean() > FLAT and values[best] - values[second] > TIE
-        return self.labels[int(best)] if stands_out else ""
+        best = winner(probabilities) if np.shape(probabilities) == (len(self),) else None
+        return "" if best is None else self.labels[best]
+
+
+def winner(probabilities: FloatArray) -> int | None:
+    """The number of the one that stands out of a distribution of shape (n,), n > 1; None of a flat one."""
+    values = np.asarray(probabilities, dtype=np.float64)
+    if not np.isfinite(values).all():
+        return None
+    best, second = np.argsort(-values, kind="stable")[:2]
+    stands_out = values[best] - values.mean() > FLAT and values[best] - values[second] > TIE
+    return int(best) if stands_out else None
 
 
 def top_of(emotion: Emotion | None) -> str:

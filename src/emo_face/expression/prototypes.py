@@ -11,7 +11,7 @@ import numpy as np
 
 from emo_face.core.arkit import ARKIT_52, ARKIT_INDEX
 from emo_face.core.errors import ConfigError
-from emo_face.core.labels import label_set, top_of
+from emo_face.core.labels import fine_top_of, label_set, top_of
 from emo_face.core.types import Emotion, ExpressionTarget, FloatArray, Keyframe
 from emo_face.expression.model import Context, ExpressionModel
 from emo_face.expression.policy import Camera, Perspective, eyes_of, load_perspectives
@@ -147,7 +147,7 @@ class PrototypeExpression(ExpressionModel):
         words, fine = feels.words, feels.fine_probabilities
         if words is None or fine is None or feels.fine_label_set != FINE or feels.label_set != "basic7":
             return None
-        top, label = top_of(feels), label_set(FINE).labels[int(np.argmax(_usable(fine)))]
+        top, label = top_of(feels), fine_top_of(feels)
         mixture: dict[str, float] = {}
         if top == "Happy":
             mixture = grave_news(self._facs, fine, self._answers.grave)

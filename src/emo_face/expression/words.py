@@ -80,8 +80,8 @@ def felt(facs: Facs, emotions: FloatArray, probabilities: FloatArray) -> dict[st
     p[fine.index("neutral")] = 0.0
     if p.max() >= LEAST:
         return _blend(facs, p)
-    top = int(np.argmax(said))
-    return {} if basics[top] == "Neutral" or said[top] <= 0 else {basics[top]: 1.0}
+    top = basic7().top(said)
+    return {top: 1.0} if top not in ("", "Neutral") else {}
 
 
 def grave_news(facs: Facs, emotions: FloatArray, grave: Collection[str]) -> dict[str, float]:

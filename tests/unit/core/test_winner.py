@@ -44,6 +44,28 @@ def test_without_quality_there_is_no_label() -> None:
     assert fine_top_of(emotion(FLAT, 0.0, fine_label_set="goemotions28", fine_probabilities=fine)) == ""
 
 
+def test_flat_words_are_no_anger() -> None:
+    from emo_face.expression.words import felt
+    from emo_face.face.expressions.facs import default_facs
+
+    nothing = np.zeros(28)
+    assert felt(default_facs(), nothing, FLAT) == {}
+    assert felt(default_facs(), nothing, np.full(7, 0.12) + 0.16 * np.eye(7)[3]) == {"Happy": 1.0}
+
+
+def test_a_contextface_answer_that_is_flat_names_nobody_and_shows_no_single_branch() -> None:
+    """``Answer``: flat where the model would hardly answer in this form; its first word is Angry."""
+    from emo_face.expression.contextface.answer import Answer
+
+    words, faces = ("Angry", "Sad", "Happy"), np.eye(3)
+    flat = Answer(words, np.log(np.full(3, 1e-9)), np.full(3, 1 / 3), faces, 9, 0)
+    assert flat.word == ""
+    np.testing.assert_allclose(flat.face("map"), np.full(3, 1 / 3))
+    sad = Answer(words, np.log(np.array([0.1, 0.8, 0.1])), np.array([0.1, 0.8, 0.1]), faces, 9, 0)
+    assert sad.word == "Sad"
+    np.testing.assert_array_equal(sad.face("map"), faces[1])
+
+
 def test_the_overlay_names_no_winner_of_a_flat_distribution() -> None:
     from emo_face.perception.debug import draw
 

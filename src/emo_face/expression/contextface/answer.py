@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 
 from emo_face.core.errors import ModelError
+from emo_face.core.labels import winner
 from emo_face.core.types import FloatArray
 from emo_face.expression.contextface.config import ContextFaceConfig
 from emo_face.expression.contextface.prompts import Perspective
@@ -41,15 +42,20 @@ class Answer:
 
     @property
     def word(self) -> str:
-        """The most likely emotion."""
-        return self.words[int(np.argmax(self.probabilities))]
+        """The most likely emotion; empty if none stands out."""
+        best = winner(self.probabilities)
+        return "" if best is None else self.words[best]
 
     def face(self, decision: Decision = "map") -> FloatArray:
-        """(outputs,) the most likely branch's face, or the mean of all, weighted (the one of least squared error)."""
+        """(outputs,) the most likely branch's face, or the mean of all, weighted (the one of least squared error).
+
+        Where no branch stands out there is the mean alone.
+        """
         if decision not in DECISIONS:
             raise ValueError(f"decision: {decision!r}, expected one of {', '.join(DECISIONS)}")
-        if decision == "map":
-            return np.asarray(self.faces[int(np.argmax(self.probabilities))])
+        best = winner(self.probabilities)
+        if decision == "map" and best is not None:
+            return np.asarray(self.faces[best])
         return np.asarray(self.probabilities @ self.faces)
 
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from emo_face.core.errors import ModelError
-from emo_face.core.labels import label_set
+from emo_face.core.labels import label_set, winner
 from emo_face.core.types import Emotion, FloatArray, ImageArray, Person, Speech
 from emo_face.perception.emotion import EmotionModel
 from emo_face.perception.multiview import checkpoint
@@ -107,7 +107,7 @@ class MultiViewEmotion(EmotionModel):
             valence, arousal = float(vad[0]), float(vad[1])
         active = probabilities >= self.card.thresholds
         if not label_set(self.label_set).multi:
-            active = np.arange(len(probabilities)) == top
+            active = np.arange(len(probabilities)) == winner(probabilities)
         return Emotion(
             self.label_set, probabilities, active, valence, arousal, evidence, float(np.mean(np.asarray(present) > 0))
         )
