@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import itertools
 import json
+import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -15,6 +17,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 from emo_face.datasets import synthetic_scenes as scenes
+from emo_face.datasets.pictures import emotic
 
 BENCHMARKS = Path(__file__).parents[4] / "benchmarks"
 
@@ -107,3 +110,46 @@ def test_orders_are_counted():
     assert bench.verdict(bench.orders([row, row])) == 0
     worse = {**row, "bce": {"mAP": 1.0, "rare_mAP": 0.51, "rare_recall": 1.0}}
     assert bench.verdict(bench.orders([row, worse, worse])) == 3  # the mean holds, two of three seeds do not
+
+
+@pytest.fixture
+def emotic_world(assets, tmp_path, monkeypatch):
+    """The benchmark, and a folder with heads of three people."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    monkeypatch.setenv("EMO_FACE_MODELS", str(assets))
+    (tmp_path / "heads").mkdir()
+    for name in ("001_neutral.jpg", "002_neutral.jpg", "005_smiling.jpg"):
+        shutil.copy(assets / "images" / "london" / name, tmp_path / "heads" / name)
+    return importlib.import_module("emotic_world"), tmp_path
+
+
+def test_the_emotic_world_has_emotic_s_structure_and_every_view_tells_more(emotic_world):
+    world, folder = emotic_world
+    heads = world.read_heads(folder / "heads")
+    assert {head.person for head in world.heads_of(heads, "test")} == {"005"}
+    first, again = (world.make(folder / name, heads, 10, 0) for name in ("a", "b"))
+    records = emotic.read(first)
+    assert Counter(record.split for record in records) == {"train": 7, "val": 1, "test": 2}
+    for record in records:
+        assert (first / record.image).read_bytes() == (again / record.image).read_bytes()
+        assert record.bbox_face is None
+        assert record.bbox_body.right <= world.SIDE
+    cases = itertools.product(world.PLACES, world.SHIRTS, world.FACES)
+    rng = np.random.default_rng(0)
+    truth = [
+        [*case, [label for label, p in zip(world.RULES, world.chances(*case), strict=True) if rng.random() < p]]
+        for case in cases
+        for _ in range(20)
+    ]
+    best = world.reachable(truth)
+    assert best["scene"] + 5 < best["scene+body"] < best["scene+body+face"] - 5
+    assert best["scene+body+face"] > 80
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_a_hidden_face_costs_accuracy_of_a_model_of_the_documented_commands(emotic_world, assets, monkeypatch):
+    world, folder = emotic_world
+    words = ["--faces", str(assets / "images" / "london"), "--out", str(folder / "out"), "--seeds", "1"]
+    monkeypatch.setattr("sys.argv", ["emotic_world", *words])
+    assert world.main() == 0

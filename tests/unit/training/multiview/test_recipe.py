@@ -190,7 +190,7 @@ def undisturbed(portraits, base, tmp_path_factory):
     return left
 
 
-@pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [2, pytest.param(20, marks=[pytest.mark.slow, pytest.mark.timeout(3600)])])
 def test_kills_lose_nothing_and_repeat_nothing(portraits, base, undisturbed, tmp_path, kills):
     left, calls = killed(portraits, base, tmp_path, kills)
     assert left == undisturbed
