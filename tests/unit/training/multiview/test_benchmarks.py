@@ -116,7 +116,6 @@ def test_orders_are_counted():
 def emotic_world(assets, tmp_path, monkeypatch):
     """The benchmark, and a folder with heads of three people."""
     monkeypatch.syspath_prepend(str(BENCHMARKS))
-    monkeypatch.setenv("EMO_FACE_MODELS", str(assets))
     (tmp_path / "heads").mkdir()
     for name in ("001_neutral.jpg", "002_neutral.jpg", "005_smiling.jpg"):
         shutil.copy(assets / "images" / "london" / name, tmp_path / "heads" / name)
@@ -142,14 +141,6 @@ def test_the_emotic_world_has_emotic_s_structure_and_every_view_tells_more(emoti
         for _ in range(20)
     ]
     best = world.reachable(truth)
-    assert best["scene"] + 5 < best["scene+body"] < best["scene+body+face"] - 5
-    assert best["scene+body+face"] > 80
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(3600)
-def test_a_hidden_face_costs_accuracy_of_a_model_of_the_documented_commands(emotic_world, assets, monkeypatch):
-    world, folder = emotic_world
-    words = ["--faces", str(assets / "images" / "london"), "--out", str(folder / "out"), "--seeds", "1"]
-    monkeypatch.setattr("sys.argv", ["emotic_world", *words])
-    assert world.main() == 0
+    place, shirt, face = best.values()
+    assert place + 5 < shirt < face - 5
+    assert face > 80
