@@ -52,7 +52,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     found: dict[str, list[tuple[float, float, int]]] = {"alone": [], "visited": []}
     try:
         with child([*command, "--dashboard", str(DASHBOARD)]):
-            _until(lambda: rclpy.spin_once(node, timeout_sec=0.1) or bool(told))
+            _until(lambda: _heard(node, told))
             for _ in range(args.rounds):
                 found["alone"].append(_stretch(node, told, args.seconds))
                 with child([sys.executable, "-c", CROWD, str(args.visitors)]):
@@ -91,6 +91,13 @@ def _clients() -> int:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=10) as answer:
             total += json.load(answer)["clients"]
     return total
+
+
+def _heard(node: Any, told: list[dict[str, str]]) -> bool:
+    import rclpy
+
+    rclpy.spin_once(node, timeout_sec=0.1)
+    return bool(told)
 
 
 def _until(done: Any) -> None:
