@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import rclpy
 from hri_msgs.msg import (
+    EngagementLevel,
     Expression,
     FacialActionUnits,
     FacialLandmarks,
@@ -21,6 +22,8 @@ from hri_msgs.msg import (
     IdsMatch,
     LiveSpeech,
     NormalizedRegionOfInterest2D,
+    Skeleton2D,
+    SoftBiometrics,
 )
 from rclpy.executors import ExternalShutdownException
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy, qos_profile_system_default
@@ -30,17 +33,23 @@ from tf2_msgs.msg import TFMessage
 
 DEFAULT = qos_profile_system_default
 LATCHED = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-# what libhri opens, and below faces the expression, which it does not
+# what libhri opens (face.cpp, body.cpp, voice.cpp, person.cpp, each constructor), and below faces the expression, which
+# it does not; persons are opened from the tracked list alone, libhri opens those of the known one beside
 BELOW: dict[str, dict[str, tuple[Any, Any]]] = {
     "faces": {
         "roi": (NormalizedRegionOfInterest2D, DEFAULT),
         "cropped": (Image, DEFAULT),
         "aligned": (Image, DEFAULT),
         "landmarks": (FacialLandmarks, DEFAULT),
+        "softbiometrics": (SoftBiometrics, DEFAULT),
         "facs": (FacialActionUnits, DEFAULT),
         "expression": (Expression, DEFAULT),
     },
-    "bodies": {"roi": (NormalizedRegionOfInterest2D, DEFAULT), "cropped": (Image, DEFAULT)},
+    "bodies": {
+        "roi": (NormalizedRegionOfInterest2D, DEFAULT),
+        "cropped": (Image, DEFAULT),
+        "skeleton2d": (Skeleton2D, DEFAULT),
+    },
     "voices": {"is_speaking": (Bool, DEFAULT), "speech": (LiveSpeech, DEFAULT)},
     "persons": {
         "face_id": (String, LATCHED),
@@ -48,6 +57,7 @@ BELOW: dict[str, dict[str, tuple[Any, Any]]] = {
         "voice_id": (String, LATCHED),
         "anonymous": (Bool, LATCHED),
         "alias": (String, LATCHED),
+        "engagement_status": (EngagementLevel, DEFAULT),
         "location_confidence": (Float32, DEFAULT),
     },
 }
@@ -63,7 +73,8 @@ class Client:
             node.create_subscription(IdsList, f"/humans/{kind}/tracked", lambda m, k=kind: self.track(k, m), DEFAULT)
         node.create_subscription(IdsList, "/humans/persons/known", self.know, DEFAULT)
         node.create_subscription(TFMessage, "/tf", self.tf, QoSProfile(depth=100))
-        node.create_subscription(IdsMatch, "/humans/candidate_matches", self.match, QoSProfile(depth=100))
+        # hri_person_manager, onCandidateMatch: a queue of ten
+        node.create_subscription(IdsMatch, "/humans/candidate_matches", self.match, QoSProfile(depth=10))
         node.create_subscription(Expression, "/robot_face/expression", lambda m: self.robot.append(m.expression), 100)
         node.create_timer(0.2, self.tell)
 
@@ -93,6 +104,10 @@ class Client:
             self.state["tf"][t.child_frame_id] = {"parent": t.header.frame_id, "values": values}
 
     def match(self, msg: IdsMatch) -> None:
+        # what hri_person_manager refuses: empty or equal ids, types that it does not know
+        assert msg.id1 not in ("", msg.id2)
+        assert msg.id2
+        assert {msg.id1_type, msg.id2_type} <= {IdsMatch.PERSON, IdsMatch.FACE, IdsMatch.BODY, IdsMatch.VOICE}
         self.state["matches"].append([msg.id1, msg.id1_type, msg.id2, msg.id2_type, round(msg.confidence, 3)])
 
     def tell(self) -> None:

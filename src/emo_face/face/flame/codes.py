@@ -8,6 +8,7 @@ Names and shapes by their code:
     MICA                            identity (300 shape coefficients)
     metrical-tracker                ``*.frame`` (torch.save): flame.{exp, shape, tex, sh, eyes, eyelids, jaw}, where
                                     jaw is a 6D rotation (the first two rows of its matrix), camera, opencv
+    pixel3dmm                       the same with neck, R, R_rotation_matrix and t (where the head is) in flame
     VHAP (GaussianAvatars)          flame_param/*.npz: translation, rotation, neck_pose, jaw_pose, eyes_pose, shape,
                                     expr, static_offset
 
@@ -66,6 +67,9 @@ PASSED_BY = frozenset(
         "translation",
         "static_offset",
         "dynamic_offset",
+        "R",
+        "R_rotation_matrix",
+        "t",
     }
 )
 """What the same tools write beside: texture, light, camera, detail, gaze, place. It is not read, and no error."""

@@ -41,20 +41,23 @@ def test_vhap(tmp_path: Path) -> None:
         read_codes(tmp_path / "tracked_flame_params_30.npz")
 
 
-# metrical-tracker, tracker.py, save_checkpoint: torch.save of NumPy arrays; jaw and eyes by matrix_to_rotation_6d
-def test_metrical_tracker(tmp_path: Path) -> None:
+# tracker.py, save_checkpoint of both: torch.save of NumPy arrays; jaw and eyes by matrix_to_rotation_6d
+@pytest.mark.parametrize("tool", ["metrical-tracker", "pixel3dmm"])
+def test_frames_of_trackers(tmp_path: Path, tool: str) -> None:
     torch = pytest.importorskip("torch", reason="writes the file: scripts/setup.sh train")
     turn = Rotation.from_rotvec([0.3, -0.05, 0.02])
     six = turn.as_matrix()[:2].reshape(1, 6).astype(np.float32)
     flame = {
         "exp": normal(1, 100),
         "shape": normal(1, 300),
-        "tex": normal(1, 140),
-        "sh": normal(1, 9, 3),
         "eyes": normal(1, 12),
         "eyelids": np.array([[0.2, 0.4]], np.float32),
         "jaw": six,
     }
+    if tool == "pixel3dmm":
+        flame |= {"neck": normal(1, 6), "R": normal(1, 6), "R_rotation_matrix": normal(1, 3, 3), "t": normal(1, 3)}
+    else:
+        flame |= {"tex": normal(1, 140), "sh": normal(1, 9, 3)}
     frame = {
         "flame": flame,
         "camera": {"R": normal(1, 3, 3)},
