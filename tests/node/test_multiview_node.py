@@ -115,7 +115,9 @@ def test_answers_are_the_models_own_and_hold_nothing_up(
         asked.show(pilots)
     last = asked.scores[-1]
     assert (last.model, last.people[0].label_set, len(last.people)) == ("multiview", "emotic26", 3)
-    assert asked.node._asker.vlm.encoder is asked.node._pipeline.emotion._encoder._encoder  # in memory once
+    assert (
+        asked.node._asker.vlm.encoder is asked.node._pipeline.emotion._encoder._engine._module.encoder
+    )  # in memory once
     look = asked.node._look
     chosen = look.people[1]
     found = asked.answer(person_id=chosen.person_id)
