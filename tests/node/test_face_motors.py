@@ -83,17 +83,19 @@ def test_a_bus_that_hangs_is_told_while_everything_else_goes_on(graph: Any, monk
     graph.until(lambda: face.node.face.control.output.torque)
     hangs = threading.Event()
     driver = face.node.face.control.driver
-    monkeypatch.setattr(driver, "write", lambda position: hangs.wait(30))
-    face.complaint("the face stands still: no tick for ")
-    answer = graph.call(SetBool, "/face_driver/estop", data=True)
-    assert (answer.success, answer.message) == (
-        False,
-        "NOT off: cut the power (brows, lids, mouth_corners, jaw): the bus has not let the stop through yet",
-    )
-    answer = graph.call(SetBool, "/face_driver/estop", data=False)
-    assert (answer.success, answer.message) == (False, "not released: the bus hangs, and the stop stays")
-    assert not graph.call(SetBool, "/face_driver/estop", data=True).success, "and whoever presses is answered"
-    hangs.set()
+    monkeypatch.setattr(driver, "write", lambda position: hangs.wait())
+    try:
+        face.complaint("the face stands still: no tick for ")
+        answer = graph.call(SetBool, "/face_driver/estop", data=True)
+        assert (answer.success, answer.message) == (
+            False,
+            "NOT off: cut the power (brows, lids, mouth_corners, jaw): the bus has not let the stop through yet",
+        )
+        answer = graph.call(SetBool, "/face_driver/estop", data=False)
+        assert (answer.success, answer.message) == (False, "not released: the bus hangs, and the stop stays")
+        assert not graph.call(SetBool, "/face_driver/estop", data=True).success, "and whoever presses is answered"
+    finally:
+        hangs.set()
     face.complaint("emergency stop: stopped")
     graph.until(lambda: "stands still" not in face.status[-1].status[0].message)
 

@@ -56,7 +56,9 @@ def start(graph: Any, bus: Bus, **params: Any) -> Face:
 
 
 def crash(graph: Any, face: Face) -> None:
-    """End a driver as a kill does: nothing is switched off, nothing is noted."""
+    """End a driver as a kill does: nothing is switched off, nothing is noted but what is on its way to the disk."""
+    latch = face.node.face.latch
+    graph.until(lambda: Latch(latch.path).memory == latch.memory)
     face.node.face.loop.stop()
     face.node.face.control.driver.close()
     face.node.face.control._stopper.release()
@@ -177,6 +179,26 @@ def test_a_stop_works_before_configure_and_after_cleanup(graph: Any, bus: Bus) -
     assert not answer.success
     assert "NOT off: cut the power (brow_left, " in answer.message
     bus.line.plug()
+
+
+def test_a_release_while_the_node_is_configured_is_of_the_face_that_took_over(graph: Any, bus: Bus) -> None:
+    node = graph.start(FaceDriverNode, screen__enabled=False, rig=str(bus.rig))
+    assert graph.call(SetBool, ESTOP, data=True).success
+    control, latch = node._bare
+    clear = control.clear_estop
+
+    def configured_meanwhile() -> bool:
+        cleared = bool(clear())
+        node.trigger_configure()
+        return cleared
+
+    control.clear_estop = configured_meanwhile
+    assert graph.call(SetBool, ESTOP, data=False).success
+    assert node.face is not None
+    assert node._bare is None
+    assert not node.face.player.stopped
+    graph.until(lambda: not Latch(latch.path).memory.stopped)
+    assert bus.on == 0
 
 
 def test_a_stop_in_the_middle_of_a_release_wins(graph: Any, bus: Bus) -> None:

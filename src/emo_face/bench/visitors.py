@@ -118,8 +118,9 @@ def _stretch(node: Any, told: list[dict[str, str]], seconds: float) -> tuple[flo
 
     told.clear()
     end = time.monotonic() + seconds
-    while time.monotonic() < end or not told:
+    while time.monotonic() < end:
         rclpy.spin_once(node, timeout_sec=0.1)
+    _until(lambda: _heard(node, told))
     p50, p99 = (statistics.median(float(row[f"loop.jitter_{p}_ms"]) for row in told) for p in ("p50", "p99"))
     return p50, p99, int(told[-1]["loop.missed"]) - int(told[0]["loop.missed"])
 

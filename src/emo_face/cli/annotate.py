@@ -152,7 +152,7 @@ def _multiview(args: argparse.Namespace, records: list[Any]) -> int:
     beside = context.write(args.out, annotated)
     report = account | {"missing": dict(annotated.flags), "records": str(args.out), "provenance": str(beside)}
     done = sum(outcome.value is not None for outcome in outcomes)
-    return _finish(args, report, done, min(len(outcomes), math.ceil(args.least * len(outcomes))))
+    return _finish(args, report, done, min(len(outcomes), math.ceil(args.least * len(outcomes) - 1e-9)))
 
 
 def _judge(args: argparse.Namespace, records: list[Any]) -> int:

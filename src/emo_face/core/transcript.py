@@ -156,7 +156,8 @@ def _json(text: str) -> Transcript | None:
     best = said["alternatives"][0] if isinstance(said.get("alternatives"), list) and said["alternatives"] else said
     words = best.get("text") if isinstance(best, dict) else None
     if words is None and parts is not None:
-        words = " ".join(str(part["text"]).strip() for part in parts if isinstance(part, Mapping) and "text" in part)
+        texts = [part.get("text") for part in parts if isinstance(part, Mapping)]
+        words = " ".join(text.strip() for text in texts if isinstance(text, str))
     if not isinstance(words, str):
         raise NotSpeech("speech_json", f"JSON without a field text, it has {', '.join(map(str, list(said)[:5]))}")
     silent = _mean(parts, "no_speech_prob")

@@ -57,8 +57,8 @@ def run(args: argparse.Namespace) -> list[Path]:
         from emo_face.expression.contextface.checkpoint import halved
 
         small = halved(args.model, args.out, args.backbone)
-        if not args.json:
-            print(f"{small}: {sum(file.stat().st_size for file in small.iterdir()) / 1e6:.1f} MB")
+        size = sum(file.stat().st_size for file in small.iterdir())
+        print(json.dumps([{"file": str(small), "bytes": size}]) if args.json else f"{small}: {size / 1e6:.1f} MB")
         return sorted(small.iterdir())
     from emo_face.expression.contextface.engine import EngineSettings, load_engine
     from emo_face.expression.contextface.exported.plans import plans
@@ -67,14 +67,14 @@ def run(args: argparse.Namespace) -> list[Path]:
 
     if not args.prefill and (args.pictures or args.precision != "fp32"):
         raise UserError("--pictures and --precision need --prefill N")
+    if args.bits == 8 and (not args.prefill or args.pictures or args.records is None or args.precision != "fp32"):
+        raise UserError("--bits 8 needs --prefill N and --records FILE, and neither --pictures nor --precision")
     engine = load_engine(EngineSettings(args.model, args.backbone))
     head = export.export_head(engine.model, args.out / "head.onnx")
     basis = _basis(engine.config.basis)
     parts = [(head, "")]
     if basis is not None:
         parts.append((export.export_arkit(basis, args.out / "arkit.onnx"), "mm of skin"))
-    if args.bits == 8 and (not args.prefill or args.pictures or args.records is None):
-        raise UserError("--bits 8 needs --prefill N and --records FILE, and no --pictures")
     if args.prefill:
         parts += [(parity, "") for parity in _prefill(args, engine)]
         if args.bits == 8:

@@ -7,9 +7,12 @@ it is an ordinary one. Its logits are those of the GGUF's weights.
 from __future__ import annotations
 
 import struct
+import tempfile
 from pathlib import Path
 
 from emo_face.core.errors import ModelError, UserError
+
+CONFIG = "config.json"
 
 
 def convert(gguf: Path, folder: Path) -> Path:
@@ -39,7 +42,10 @@ def convert(gguf: Path, folder: Path) -> Path:
     plain = AutoModelForCausalLM.from_config(config)
     plain.load_state_dict(loaded.state_dict())
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.json").unlink(missing_ok=True)
-    tokenizer.save_pretrained(folder)
-    plain.save_pretrained(folder, safe_serialization=True)
+    (folder / CONFIG).unlink(missing_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder) as made:  # transformers writes the config before the weights
+        tokenizer.save_pretrained(made)
+        plain.save_pretrained(made, safe_serialization=True)
+        for file in sorted(Path(made).iterdir(), key=lambda file: file.name == CONFIG):
+            file.replace(folder / file.name)
     return folder

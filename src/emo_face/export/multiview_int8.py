@@ -48,6 +48,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> list[Path]:
     """Quantise, compare, write; the files written. Raises UserError if 8 bits read other emotions."""
+    if args.out.resolve() == args.model.resolve():
+        raise UserError(f"--out {args.out}: expected another folder than --model")
     model, manifest = load(args.model, backend="onnx"), export_manifest.read(args.model)
     seen = people_of(model, read_pictures(args.pictures))
     args.out.mkdir(parents=True, exist_ok=True)

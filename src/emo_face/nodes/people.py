@@ -100,7 +100,9 @@ class PeopleNode(EmoNode):
         self._given[number] = Given(seconds(msg.header.stamp), msg.header, size, people, room, msg.model)
         now, patience = self.clock.now(), float(self.params["max_age"])
         fresh = [k for k, given in enumerate(self._given) if given is not None and now - given.stamp <= patience]
-        if fresh and number == fresh[0]:
+        if number not in fresh:
+            self.drop("stale", f"scores of {self._topics[number]} are older than max_age ({patience:g} s): raise it")
+        elif number == fresh[0]:
             self._publish(fresh, now)
 
     def _publish(self, fresh: list[int], now: float) -> None:
@@ -109,12 +111,13 @@ class PeopleNode(EmoNode):
         merged = [as_seen_by_first(someone, views) for someone in self._merger.merge(views)]
         lead = self._given[fresh[0]]
         assert lead is not None
-        latency = max(now - lead.stamp, 0.0)
+        latency, own = max(now - lead.stamp, 0.0), self._given[0]
+        frame = own.header.frame_id if own is not None else lead.header.frame_id  # whose picture the boxes are in
         self._out.publish(
             scores_message(
                 [person for person, _ in merged],
                 [emotion for _, emotion in merged],
-                header=lead.header,
+                header=Header(stamp=lead.header.stamp, frame_id=frame),
                 size=views[0].size,
                 model=lead.model,
                 latency=latency,

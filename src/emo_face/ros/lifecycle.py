@@ -196,7 +196,7 @@ class EmoNode(TransitionsNode):
 
     def _tell_of_changes(self) -> None:
         """Warn of parameters that are set and do not count yet; rclpy hands no word of ours to who sets them."""
-        if self.params.waiting:
+        if self.params.waiting and self.state != "unconfigured":
             names = ", ".join(sorted(self.params.waiting))
             text = f"{names}: changed, counts when the node is configured again: deactivate it, then clean it up"
             self.report_problem("configure", WARN, text)

@@ -49,14 +49,17 @@ def secret(text: str) -> str:
     """A token as it is, or what is in the file that ``@FILE`` names: others can read command lines and parameters.
 
     Raises:
-        UserError: the file cannot be read.
+        UserError: the file cannot be read, or is empty.
     """
     if not text.startswith("@"):
         return text
     try:
-        return Path(text[1:]).expanduser().read_text(encoding="utf-8").strip()
+        found = Path(text[1:]).expanduser().read_text(encoding="utf-8").strip()
     except (OSError, ValueError) as error:
         raise UserError(f"token: {text[1:]} cannot be read: {error}") from None
+    if not found:
+        raise UserError(f"token: {text[1:]} is empty; {_MAKE_TOKEN}")
+    return found
 
 
 def check_binding(host: str, token: str | None, options: str = "screen.") -> None:

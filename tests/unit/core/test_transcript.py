@@ -129,6 +129,7 @@ def test_json_of_recognisers(said: object, words: str, sure: float | None) -> No
         ('{"is_final": false, "text": "Hello how"}', "speech_partial"),
         ('{"segments": [{"text": "one", "completed": true}, {"text": "tw", "completed": false}]}', "speech_partial"),
         ('[{"speaker": 1}]', "speech_empty"),
+        ('[{"text": null}]', "speech_empty"),
         ('{"text": ""}', "speech_empty"),
         ('{"text": 3}', "speech_json"),
         ('{"type": "speech_started"}', "speech_json"),

@@ -188,6 +188,9 @@ def test_a_token_can_be_in_a_file(tmp_path: Path) -> None:
     assert FaceServer(port=0, token=f"@{tmp_path}/token").token == TOKEN
     with pytest.raises(UserError, match="nowhere cannot be read"):
         FaceServer(port=0, token=f"@{tmp_path}/nowhere")
+    (tmp_path / "empty").write_text("\n")
+    with pytest.raises(UserError, match="empty is empty"):
+        FaceServer(port=0, token=f"@{tmp_path}/empty")
 
 
 def test_token_guards_pages_and_socket() -> None:

@@ -46,7 +46,9 @@ def load_backbone(path: str | Path, dtype: str = "float32", quantisation: str = 
     folder = weights.backbone_folder(path)
     if not (folder / "config.json").is_file():
         if folder == weights.kept_backbone(Path(path).name):
-            raise ModelError(f"backbone {path}: is not on this machine: emo-face models backbone {path}")
+            raise ModelError(
+                f"backbone {path}: no such folder, and none of that name was converted: emo-face models backbone {path}"
+            )
         raise ModelError(
             f"{folder}: no config.json; put an image-text checkpoint there, for example "
             f"huggingface-cli download llava-hf/llava-1.5-7b-hf --local-dir {folder}, or a text-only one: "
@@ -175,8 +177,10 @@ def halved(folder: Path, out: Path, backbone: str = "") -> Path:
     """A saved model in half precision at another place, to be shipped; ``backbone``: what its card names then.
 
     Raises:
-        ModelError: it is no saved model, or a number does not fit half precision.
+        ModelError: it is no saved model, ``out`` is ``folder``, or a number does not fit half precision.
     """
+    if out.resolve() == folder.resolve():
+        raise ModelError(f"{out}: expected another folder than the model's own")
     card = read_card(folder)
     out.mkdir(parents=True, exist_ok=True)
     (out / CARD).unlink(missing_ok=True)

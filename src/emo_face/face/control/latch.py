@@ -99,6 +99,7 @@ class Latch:
             if wanted == self._written:
                 return
             scratch, problem = self.path.with_name(self.path.name + ".new"), ""
+            self._written = None  # until all of it succeeded, nobody knows what the disk holds
             try:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
                 content = {"version": VERSION, "stopped": wanted.stopped, "driving": wanted.driving}

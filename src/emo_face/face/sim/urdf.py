@@ -6,6 +6,8 @@ and tips the way the face goes.
 
 from __future__ import annotations
 
+from xml.sax.saxutils import quoteattr
+
 import numpy as np
 
 from emo_face.core.errors import UserError
@@ -30,9 +32,9 @@ def urdf(rig: Rig) -> str:
     links = "".join(_joint(rig, i) for i in range(len(rig.names)))
     interfaces = "".join(_interface(rig, i) for i in range(len(rig.names)))
     return f"""<?xml version="1.0"?>
-<!-- Made from the rig {rig.name} by `emo-face rig urdf`. Ranges and speeds are the rig's, in rad and rad/s.
+<!-- Made from a rig by `emo-face rig urdf`. Ranges and speeds are the rig's, in rad and rad/s.
      GenericSystem simulates the motors: replace the plugin by the one of your bus. -->
-<robot name="{rig.name}">
+<robot name={quoteattr(rig.name)}>
   <link name="head">
     <visual>
       <origin xyz="-0.012 0 0.012"/>
@@ -40,7 +42,7 @@ def urdf(rig: Rig) -> str:
       <material name="skin"><color rgba="0.93 0.80 0.68 1"/></material>
     </visual>
   </link>
-{links}  <ros2_control name="{rig.name}" type="system">
+{links}  <ros2_control name={quoteattr(rig.name)} type="system">
     <hardware>
       <plugin>mock_components/GenericSystem</plugin>
       <param name="calculate_dynamics">true</param>

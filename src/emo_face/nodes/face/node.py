@@ -59,7 +59,12 @@ class FaceNode(EmoNode):
         try:
             if face is None and bare is not None:
                 bare[0].clear_estop()
-                self.take(None, forget=True)
+                with self._changing:
+                    mine = self._bare is bare
+                    self._bare = None if mine else self._bare
+                if not mine:  # configure took it over meanwhile
+                    return self.release_stop()
+                bare[0].close()
                 bare[1].note(stopped=False, driving=False)
             elif face is None or not face.release():
                 return True, "nothing was stopped"
@@ -76,14 +81,14 @@ class FaceNode(EmoNode):
             return self.face.stop_report
         return self._bare[0].stop_report if self._bare is not None else None
 
-    def take(self, face: ConfiguredFace | None, forget: bool = False) -> ConfiguredFace | None:
+    def take(self, face: ConfiguredFace | None) -> ConfiguredFace | None:
         """Put ``face`` in the place of the one before, which is returned.
 
-        A stop without a face goes over to it, or goes on without one unless that is to ``forget`` or the node ends.
+        A stop without a face goes over to it, or goes on without one unless the node ends.
         """
         with self._changing:
             before, self.face = self.face, face
-            over = face is not None or forget or self.ending
+            over = face is not None or self.ending
             bare, self._bare = (self._bare, None) if over else (None, self._bare)
         if bare is not None:
             bare[0].close()

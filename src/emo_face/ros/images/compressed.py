@@ -77,7 +77,8 @@ def _tiff(raw: bytes, depth: BitDepth | None) -> ImageArray:
         raise ImageError(f"data: TIFF of {pixels.dtype} carries measures, not a picture; {COLOURS}")
     if pixels.dtype == np.uint16:
         pixels = (depth or BitDepth()).scale(pixels)
-    return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_GRAY2BGR) if pixels.ndim == 2 else pixels[..., :3], np.uint8)
+    colour = cv2.cvtColor(pixels, cv2.COLOR_GRAY2BGR) if pixels.ndim == 2 else pixels[..., :3]
+    return np.ascontiguousarray(colour, np.uint8)
 
 
 def _png(raw: bytes, depth: BitDepth | None) -> ImageArray:

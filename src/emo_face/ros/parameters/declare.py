@@ -103,8 +103,8 @@ class Parameters:
             self._apply(candidate, frozenset(known))
         except (UserError, ValueError) as error:
             return SetParametersResult(successful=False, reason=str(error))
+        self.waiting |= {n for n in known if self._schema[n].configure and known[n] != self._values[n]}
         self._values = candidate
-        self.waiting |= {name for name in known if self._schema[name].configure}
         return SetParametersResult(successful=True)
 
     @property

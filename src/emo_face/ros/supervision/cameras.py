@@ -54,7 +54,8 @@ def remaps(spec: NodeSpec, cameras: Sequence[Further], namespace: str, given: Se
         return ["-r", f"emotion/scores:={OWN}"]
     source = next(camera.source for camera in cameras if camera.name == spec.space)
     image = source.removeprefix(TOPIC) if source.startswith(TOPIC) else "camera/image_raw"
-    rules = [f"image:={image}", f"camera_info:={image.rpartition('/')[0]}/camera_info"]
+    folder, slash, _ = image.rpartition("/")
+    rules = [f"image:={image}", f"camera_info:={folder}{slash}camera_info"]
     for name, default in (("speech", "speech/text"), ("consent", "consent")):
         user = (word.partition(":=")[2] for word in given if word.partition(":=")[0] in (name, f"perception:{name}"))
         target = next(user, default)
@@ -64,7 +65,7 @@ def remaps(spec: NodeSpec, cameras: Sequence[Further], namespace: str, given: Se
 
 
 def settings(spec: NodeSpec, cameras: Sequence[Further]) -> Mapping[str, str]:
-    """Parameter -> YAML text of what follows from the cameras; what is set by hand for the kind of node comes after."""
+    """Parameter -> YAML text of what follows from the cameras; wins over what is set by hand for the kind of node."""
     if spec == PEOPLE:
         return {"inputs": json.dumps([OWN, *(f"{camera.name}/emotion/scores" for camera in cameras)])}
     if not spec.space:

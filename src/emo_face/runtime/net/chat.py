@@ -16,7 +16,9 @@ REFUSAL = ("unsupported", "not supported", "unrecognized", "unknown parameter")
 _TAGS = r"(?:seed:)?(?:think|thinking|thought|reasoning)"
 _BEGINS = re.compile(rf"<{_TAGS}>|\[THINK\]|◁think▷|<\|START_THINKING\|>|<\|channel\|>(?:analysis|commentary)", re.I)
 _ENDS = re.compile(
-    rf"</{_TAGS}>|\[/THINK\]|◁/think▷|<\|END_THINKING\|>(?:<\|START_RESPONSE\|>)?|<\|channel\|>final<\|message\|>", re.I
+    rf"</{_TAGS}>|\[/THINK\]|◁/think▷|<\|END_THINKING\|>(?:<\|START_RESPONSE\|>)?"
+    r"|<\|channel\|>final[^<]*(?:<\|constrain\|>[^<]*)?<\|message\|>",
+    re.I,
 )
 _LAST = re.compile(r"(?:<\|(?:return|end|END_RESPONSE)\|>\s*)+$")
 

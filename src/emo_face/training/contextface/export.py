@@ -253,7 +253,8 @@ def _export(
     worst = _worst(path, inputs, names, found if isinstance(found, tuple) else (found,), half)
     limit = RELATIVE if half else TOLERANCE
     if not worst <= limit:
-        path.unlink()
+        for file in path.parent.glob(path.name + "*"):  # weights may lie beside the graph
+            file.unlink()
         raise ModelError(f"{path}: onnxruntime differs by {worst:.2e}, at most {limit:g} is rounding; not kept")
     return Parity(path, worst)
 

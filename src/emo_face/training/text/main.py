@@ -143,7 +143,7 @@ def _epochs(
     noise = min(config.noise_rows, len(sources.fixed) // 40)
     rows = len(draw_epoch(sources, noise, np.random.default_rng((config.seed, 0))))
     steps = config.steps or config.epochs * -(-rows // config.batch_size)
-    warm, last = max(1, int(config.warmup * steps)), stop or steps
+    warm, last = max(1, int(config.warmup * steps)), min(stop or steps, steps)
     place, found = checkpoints.RunProgress(), checkpoints.newest(out)
     if found is not None:
         place = checkpoints.load(

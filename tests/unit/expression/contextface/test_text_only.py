@@ -226,7 +226,10 @@ def test_what_ships_and_what_is_kept_are_found_by_name(tmp_path, monkeypatch, ca
     assert weights.model_folder("no_such_thing") == Path("no_such_thing")
     (tmp_path / "smollm2").mkdir()
     assert weights.backbone_folder("smollm2") == Path("smollm2"), "a folder that is here comes first"
-    with pytest.raises(ModelError, match=r"backbone gone: is not on this machine: emo-face models backbone gone$"):
+    with pytest.raises(
+        ModelError,
+        match=r"backbone gone: no such folder, and none of that name was converted: emo-face models backbone gone$",
+    ):
         checkpoint.load_backbone("gone")
     assert main(["models", "backbone"]) == 2
     assert "give the NAME of a known one, or --gguf FILE and --to DIR" in capsys.readouterr().err

@@ -145,6 +145,23 @@ def test_a_folder_in_its_place_is_told_and_left_alone(tmp_path: Path) -> None:
     assert latch.memory == Latch(place).memory == Memory(stopped=True), "and is tried again"
 
 
+def test_what_the_disk_holds_is_not_known_after_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file is new and its folder could not be synced: the next stop is written again."""
+    latch = Latch(tmp_path / "x.json")
+    latch.note(stopped=True)
+    with monkeypatch.context() as broken:
+
+        def fails(path: Path) -> None:
+            if path.is_dir():
+                raise OSError(5, "Input/output error")
+
+        broken.setattr("emo_face.face.control.latch.sync", fails)
+        latch.note(stopped=False)
+        assert "Input/output error" in latch.memory.problem
+    latch.note(stopped=True)
+    assert latch.memory == Latch(latch.path).memory == Memory(stopped=True)
+
+
 def test_a_slow_disk_does_not_let_an_earlier_stop_undo_a_release(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

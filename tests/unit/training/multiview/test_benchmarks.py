@@ -48,7 +48,7 @@ def test_runners_are_timed_from_shard_to_shard(tmp_path, monkeypatch):
     name = "1 process, 1 thread"
     found = runners.measure(tmp_path, base, bench.tower_config(base), 12, 4, [name])
     assert found[name]["people_per_s"] > 0
-    assert 0 < found[name]["ms_a_shard"] < 1000
+    assert found[name]["ms_a_shard"] > 0
     assert name in runners.printed(found)
     pace = runners.Pace(0.0, [(2.0, 4), (3.0, 10)])
     assert (pace.rate, pace.start_seconds) == (6.0, 2.0)

@@ -91,7 +91,8 @@ def write_card(
         for name, form in CONDITIONS.items()
         if not form.picture or (eyes and config.style == "paper")
     }
-    files = [name for name in (*GRAPHS, TOKENIZER) if (folder / name).is_file()]
+    kept = (*GRAPHS, *(f"{name}.data" for name in GRAPHS), TOKENIZER)  # weights of large graphs lie beside them
+    files = [name for name in kept if (folder / name).is_file()]
     card = {
         "format": FORMAT,
         "config": asdict(config),
