@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,7 @@ def run(args: argparse.Namespace, quote: str) -> int:
     from emo_face.cli import _person
     from emo_face.core.arkit import ARKIT_52
     from emo_face.core.errors import UserError
+    from emo_face.face.motion.keyframes import ARKIT_BASIS
 
     if args.model is None:
         raise UserError("--tier full: needs --model, the folder of a trained ContextFace")
@@ -57,12 +59,15 @@ def run(args: argparse.Namespace, quote: str) -> int:
     situation = args.situation or ""
     answer = engine.answer(quote, situation, image, box, args.perspective)
     result = summary(answer, engine.config, args.decision or "mean")
-    activations = engine.arkit(answer.face(args.decision or "mean")) if hasattr(engine, "arkit") else None
+    face = answer.face(args.decision or "mean")
+    activations = engine.arkit(face) if hasattr(engine, "arkit") else None
+    if engine.config.face_basis == ARKIT_BASIS:
+        activations = face
     if activations is not None:
         result["arkit"] = dict(zip(ARKIT_52, map(float, activations), strict=True))
     result |= {"perspective": args.perspective, "seconds": time.perf_counter() - start, "degraded": engine.degraded}
     if args.out:
-        _write(args.out, result)
+        _write(args.out, result, args.theme)
     if not args.json:
         _print(result)
     if args.ask is not None:
@@ -119,23 +124,35 @@ def _words(engine: Any, args: argparse.Namespace, about: str, image: Any, box: A
     return "".join(pieces).strip()
 
 
-def _write(path: Path, result: dict[str, Any]) -> None:
-    """The face in the format of ``emo-face flame render``."""
+def _write(path: Path, result: dict[str, Any], theme: str) -> None:
+    """A drawing of the face, or its numbers in the format of ``emo-face flame render``."""
     import numpy as np
 
+    from emo_face.cli._drawing import write_faces
     from emo_face.core.errors import UserError
     from emo_face.face.flame.codes import FlameCodes, write_codes
     from emo_face.face.flame.model import VERSIONS
 
+    if path.suffix.lower() in (".png", ".jpg", ".jpeg") and "arkit" in result:
+        write_faces(path, [np.array(list(result["arkit"].values()))], theme)
+        return
     if result["face_basis"] not in VERSIONS:
-        raise UserError(f"--out: holds FLAME parameters, and this model speaks {result['face_basis']}; use --json")
+        raise UserError(
+            f"--out {path}: .json holds FLAME parameters, this model speaks {result['face_basis']}: use .png or --json"
+        )
     write_codes(path, FlameCodes(result["face_basis"], **{name: np.array(v) for name, v in result["face"].items()}))
 
 
 def _print(result: dict[str, Any]) -> None:
+    from emo_face.core.arkit import ARKIT_52
+    from emo_face.face.motion.keyframes import ARKIT_BASIS
+
     for word, probability in sorted(result["probabilities"].items(), key=lambda item: -item[1]):
         print(f"{word:<9} {probability:6.1%}  {'#' * round(40 * probability)}")
     strongest = sorted(enumerate(result["face"]["expression"]), key=lambda item: -abs(item[1]))[:5]
-    print(f"{result['face_basis']} expression, strongest: " + ", ".join(f"{i}: {v:+.2f}" for i, v in strongest))
+    names: Sequence[object] = (
+        ARKIT_52 if result["face_basis"] == ARKIT_BASIS else range(len(result["face"]["expression"]))
+    )
+    print(f"{result['face_basis']} expression, strongest: " + ", ".join(f"{names[i]} {v:+.2f}" for i, v in strongest))
     note = f"; {result['degraded']}" if result["degraded"] else ""
     print(f"{result['seconds'] * 1000:.0f} ms, {result['tokens']} tokens{note}", file=sys.stderr)

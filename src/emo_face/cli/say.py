@@ -4,14 +4,15 @@
   emo-face say "I am so angry with you" --perspective listener --out answer.png
   emo-face say "I got the job!" "I lost it again" --json
   printf 'I did it!\\nLeave me alone.\\n' | emo-face say
+  emo-face say "I lost my job today." --tier full --model smollm2_face     the small one (scripts/setup.sh contextface)
   emo-face say "It's over." --tier full --model out/contextface/best --image cafe.jpg --box 120,40,260,580
   emo-face say --tier full --model best --situation "She folds paper during a quiet break at home." --json
   emo-face say "It's over." --tier full --model best --image cafe.jpg --ask ""    the situation behind the quote
 
 Without a sentence, each line of standard input is one. --perspective speaker shows what the words say, listener how one
 who hears them answers. Faces are drawn into OUT (several side by side), in this terminal's folder only if you name it.
---tier full is ContextFace: picture, quote and situation together, and words with --ask; it needs torch and a model of
-yours (scripts/setup.sh full). Nothing leaves this machine.
+--tier full is ContextFace: picture, quote and situation together, and words with --ask; it needs torch and a model:
+smollm2_face, which knows words alone, or one of yours (scripts/setup.sh full). Nothing leaves this machine.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from emo_face.cli import _contextface
+from emo_face.cli._drawing import write_faces
 from emo_face.core.errors import UserError
 
 if TYPE_CHECKING:
@@ -39,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--perspective", choices=("speaker", "listener"), default="speaker", help="whose face")
     parser.add_argument("--theme", default="human", help="of the drawing: robot, eyes or human (default human)")
     parser.add_argument(
-        "--out", type=Path, metavar="FILE", help="draw the face (.png); --tier full: its numbers (.json)"
+        "--out", type=Path, metavar="FILE", help="draw the face (.png); --tier full: or FLAME numbers (.json)"
     )
     parser.add_argument("--json", action="store_true", help="print only JSON, one object per sentence and line")
     parser.add_argument("--tier", choices=("nano", "full"), default="nano", help="nano: packaged; full: ContextFace")
@@ -62,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
     if not said:
         raise UserError('nothing was said: give a sentence, for example emo-face say "I did it!"')
     if args.out is not None:
-        _draw(args.out, said, args.theme)
+        write_faces(args.out, [one.arkit for one in said], args.theme)
     return 0
 
 
@@ -94,17 +96,3 @@ def _text(one: SayResult) -> str:
     lines += [f"  {label:<14} {p:6.1%}  {'█' * round(BAR * p)}" for label, p in list(one.probabilities.items())[:SHOWN]]
     moving = [f"{name} {value:.2f}" for name, value in list(one.blendshapes.items())[:CHANNELS]]
     return "\n".join([*lines, f"  face: {', '.join(moving) or 'at rest'}"])
-
-
-def _draw(path: Path, said: list[SayResult], theme: str) -> None:
-    import cv2
-    import numpy as np
-
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        written = cv2.imwrite(str(path), np.hstack([one.drawn(theme, (360, 360)) for one in said]))
-    except (OSError, cv2.error) as error:
-        raise UserError(f"--out {path}: cannot be written ({str(error).strip().splitlines()[-1]})") from None
-    if not written:
-        raise UserError(f"--out {path}: cannot be written; is the folder writable, and is it .png or .jpg?")
-    print(f"drawn: {path}", file=sys.stderr)
