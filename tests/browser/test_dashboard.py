@@ -25,7 +25,7 @@ class Running:
     """A dashboard's server that is told of a calm person with sad words, and remembers what pages ask for."""
 
     def __init__(self) -> None:
-        self.board, self.asked = Board(), []  # type: ignore[var-annotated]
+        self.board, self.asked, self.stop = Board(), [], ""  # type: ignore[var-annotated]
         self.board.allow(Allowed(True, "notice", False, True, True))
         picture = np.full((240, 320, 3), (40, 160, 90), np.uint8)
         self._jpeg = cv2.imencode(".jpg", picture)[1].tobytes()
@@ -46,6 +46,7 @@ class Running:
         if command["type"] == "consent":
             self.board.allow(Allowed(True, "ask", command["granted"], command["pictures"], command["words"]))
             return None
+        self.stop = "stopped" if command["type"] == "estop" else ""
         return {"type": "stop", "success": True, "message": "stopped: torque is off"}
 
     def _tell(self) -> None:
@@ -67,7 +68,7 @@ class Running:
                 "frames_dropped": "4",
             }
             self.board.status("perception", Status(1, WARNING, values, now))
-            self.board.status("face_driver", Status(0, "active", {"face.rate_hz": "60.0"}, now))
+            self.board.status("face_driver", Status(0, "active", {"face.rate_hz": "60.0", "estop": self.stop}, now))
             self.server.hub.report(json.dumps(self.board.report(now)))
             self.server.publish(np.zeros(52), {"estop": bool(self.board.stop), "stop": self.board.stop})
 
@@ -166,6 +167,8 @@ def test_the_stop_button_stops_and_consent_hides_pictures_and_words(browser: Any
     browser.execute_script("document.getElementById('estop').click()")
     until(browser, "return document.querySelector('.estop p').innerText.includes('torque is off')")
     assert running.asked == [{"type": "estop"}]
+    until(browser, "return document.getElementById('shown').innerText == 'stopped; would show Sympathy 40 %'")
+    running.stop = ""
     for name in ("pictures", "words"):
         browser.execute_script(f"document.getElementById('{name}').checked = false")
     browser.execute_script("document.getElementById('agree').click()")

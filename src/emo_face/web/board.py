@@ -108,6 +108,7 @@ class Board:
             "type": "report",
             "people": list(self._people) if fresh("scores") else [],
             "shown": dict(self._shown) if fresh("expression") else None,
+            "stop": self.stop,
             "latency": latency,
             "heard": [{"ago": round(now - at, 1), "text": text} for at, text in self._heard],
             "nodes": [_node(name, status, now) for name, status in sorted(self._nodes.items())],

@@ -70,8 +70,8 @@ function people(list) {
   if (!list.length) rows($('people'), ['nobody'], String, () => make('li', 'Nobody in view', 'hint'));
 }
 
-function answer(shown) {
-  say('shown', shown ? `shows ${shown.name}${shown.strength ? ` ${percent(shown.strength)}` : ''}` : 'nothing new to show');
+function answer(shown, stopped) {
+  say('shown', shown ? `${stopped ? 'stopped; would show' : 'shows'} ${shown.name}${shown.strength ? ` ${percent(shown.strength)}` : ''}` : 'nothing new to show');
   const who = shown?.person ? `${shown.person} feels` : 'a voice feels';
   say('why', !shown ? '' : shown.feels ? `because ${who} ${shown.feels} (${percent(shown.confidence)}) · as a ${shown.perspective} · ${shown.source}${shown.text ? ` · ${shown.text}` : ''}` : `nobody to answer · ${shown.source}`);
 }
@@ -101,7 +101,7 @@ function report(message) {
   const now = performance.now() / 1000;
   say('notice', message.notice);
   people(message.people);
-  answer(message.shown);
+  answer(message.shown, message.stop);
   rows($('heard'), message.heard.toReversed(), (line) => line.text, (line) => {
     const item = make('li');
     item.append(make('time', `${new Date(Date.now() - 1000 * line.ago).toLocaleTimeString()}`), make('span', line.text));
