@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emo_face.core.errors import UserError
-from emo_face.datasets.encode import FORMAT, EncodeJob, FeatureFile, InMemory, Source, groups
+from emo_face.datasets.encode import EncodeJob, InMemory, Source, groups
+from emo_face.datasets.feature_file import FORMAT, FeatureFile
 from emo_face.datasets.records import Record
 from emo_face.datasets.views import Pictures
 from emo_face.runtime.files import locked, write_json

@@ -84,9 +84,46 @@ def expression_model(values: Mapping[str, Value], engines: Engines) -> Expressio
     if values["contextface.endpoint"]:
         return endpoint_model(values)
     with needs_extra("full"):
-        from emo_face.expression.contextface.backend import build_backend
+        return contextface_model(values, engines)
 
-        return build_backend(values, engines)
+
+def contextface_model(values: Mapping[str, Value], engines: Engines) -> ExpressionModel:
+    """ContextFace: weights in torch, or a folder of exported graphs, which needs none.
+
+    Raises:
+        ConfigError: no model folder is named. ModelError: it, or its backbone, does not load.
+    """
+    from emo_face.expression.contextface.backend import ContextFaceExpression, ContextFaceSettings
+    from emo_face.expression.contextface.exported.engine import is_exported, load_exported
+    from emo_face.expression.prototypes import PrototypeExpression, PrototypeSettings
+    from emo_face.runtime.weights import model_folder
+
+    p: Mapping[str, Any] = values
+    if not p["contextface.model"]:
+        raise ConfigError(
+            "contextface.model: is empty; give smollm2_face (scripts/setup.sh contextface) or the folder of a model of "
+            "yours (emo-face train contextface --help), or set backend: prototypes"
+        )
+    folder = model_folder(p["contextface.model"])
+    if is_exported(folder):
+        engine: Any = load_exported(folder, engines)
+    else:
+        from emo_face.expression.contextface.engine import EngineSettings, load_engine
+
+        device = engines.torch_device("contextface")
+        own = p["contextface.backbone"], device, p["contextface.dtype"], p["contextface.quantisation"]
+        engine = load_engine(EngineSettings(folder, *own))
+    rest = build(PrototypeSettings, values)
+    settings = ContextFaceSettings(
+        perspective=rest.perspective,
+        decision=p["contextface.decision"],
+        image_period=p["contextface.image_period"],
+        intensity=rest.intensity,
+        valid_for=rest.valid_for,
+        timed=rest.timed,
+        camera=rest.camera,
+    )
+    return ContextFaceExpression(engine, settings, PrototypeExpression(rest))
 
 
 def endpoint_model(values: Mapping[str, Value]) -> ExpressionModel:

@@ -281,10 +281,8 @@ def register(entry: ModelEntry, cache: Path | None = None) -> Path:
     overlay = folder / MANIFEST
     entries = {e.name: e for e in read_manifest(overlay)} if overlay.is_file() else {}
     entries[entry.name] = entry
-    text = yaml.safe_dump(
-        {"version": 1, "models": [e.model_dump(exclude_defaults=True) for e in entries.values()]}, sort_keys=False
-    )
-    return write_text(overlay, text)
+    models = [e.model_dump(exclude_defaults=True) for e in entries.values()]
+    return write_text(overlay, yaml.safe_dump({"version": 1, "models": models}, sort_keys=False))
 
 
 def fix(entry: ModelEntry) -> str:

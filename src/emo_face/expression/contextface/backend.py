@@ -16,7 +16,6 @@ from emo_face.expression.contextface import prompts
 from emo_face.expression.contextface.answer import DECISIONS, Answer
 from emo_face.expression.contextface.conditions import condition_of, known, nearest
 from emo_face.expression.contextface.config import ContextFaceConfig
-from emo_face.expression.contextface.exported.engine import is_exported, load_exported
 from emo_face.expression.contextface.picture import HeldPicture, SeenPicture
 from emo_face.expression.model import Context, ExpressionModel
 from emo_face.expression.policy import Camera
@@ -26,8 +25,6 @@ from emo_face.expression.timed import Onset, lasting, timed
 from emo_face.expression.words import timing_of
 from emo_face.face.expressions.basis import FaceCode, open_basis
 from emo_face.face.motion.keyframes import ARKIT_BASIS
-from emo_face.runtime.engines.select import Engines
-from emo_face.runtime.weights import model_folder
 
 MAX_JAW = 0.6
 """rad: a head's jaw output is held to this angle (a jaw opens about 0.5 rad)."""
@@ -252,60 +249,3 @@ def _known(emotion: str) -> str:
 
 def _one(labels: tuple[str, ...], top: str) -> FloatArray:
     return np.array([float(label == top) for label in labels])
-
-
-def _engine(values: Mapping[str, Any], engines: Engines) -> Any:
-    """Weights in torch, or a folder of exported graphs, which needs none."""
-    if not values["contextface.model"]:
-        raise ConfigError(
-            "contextface.model: is empty; give the folder of a trained model (python export/train_contextface.py "
-            "--help), or set backend: prototypes"
-        )
-    folder = model_folder(str(values["contextface.model"]))
-    if is_exported(folder):
-        return load_exported(folder, engines)
-    from emo_face.expression.contextface.engine import EngineSettings, load_engine
-
-    return load_engine(
-        EngineSettings(
-            folder,
-            str(values["contextface.backbone"]),
-            engines.torch_device("contextface"),
-            str(values["contextface.dtype"]),
-            str(values["contextface.quantisation"]),
-        )
-    )
-
-
-def build_backend(values: Mapping[str, Any], engines: Engines) -> ContextFaceExpression:
-    """The backend from the node's parameters (``contextface.*``, ``perspective``, ``intensity``, ...).
-
-    Raises:
-        ConfigError: no model folder is named. ModelError: it, or its backbone, does not load.
-    """
-    engine = _engine(values, engines)
-    camera = Camera(
-        **{name: float(values[f"camera.{name}"]) for name in ("horizontal_fov", "yaw", "pitch", "max_yaw", "max_pitch")}
-    )
-    settings = ContextFaceSettings(
-        perspective=str(values["perspective"]),
-        decision=str(values["contextface.decision"]),
-        image_period=float(values["contextface.image_period"]),
-        intensity=float(values["intensity"]),
-        valid_for=float(values["valid_for"]),
-        timed=bool(values["timed"]),
-        camera=camera,
-    )
-    rest = PrototypeExpression(
-        PrototypeSettings(
-            settings.perspective,
-            settings.intensity,
-            settings.valid_for,
-            bool(values["mirror_person"]),
-            camera,
-            str(values["facs_file"]),
-            str(values["perspectives_file"]),
-            settings.timed,
-        )
-    )
-    return ContextFaceExpression(engine, settings, rest)

@@ -193,10 +193,10 @@ class TestExpress:
             ContextFaceSettings(decision="best")
 
     def test_no_model_folder_is_said(self):
-        from emo_face.expression.contextface.backend import build_backend
+        from emo_face.nodes.backends import contextface_model
 
         with pytest.raises(ConfigError, match=r"contextface.model: is empty"):
-            build_backend({"contextface.model": ""}, Engines("cpu"))
+            contextface_model({"contextface.model": ""}, Engines("cpu"))
 
 
 class TestFullGpu:
