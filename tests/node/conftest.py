@@ -132,8 +132,9 @@ def domain(request: pytest.FixtureRequest) -> Iterator[int]:
 
 
 @pytest.fixture
-def graph(domain: int) -> Iterator[Graph]:
-    """A fresh graph for one test."""
+def graph(domain: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Graph]:
+    """A fresh graph for one test, which remembers no stop of a test before."""
+    os.environ["XDG_STATE_HOME"] = str(tmp_path_factory.mktemp("state"))
     made = Graph(domain)
     yield made
     made.close()
