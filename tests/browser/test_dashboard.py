@@ -46,8 +46,8 @@ class Running:
         if command["type"] == "consent":
             self.board.allow(Allowed(True, "ask", command["granted"], command["pictures"], command["words"]))
             return None
-        self.stop = "stopped" if command["type"] == "estop" else ""
-        return {"type": "stop", "success": True, "message": "stopped: torque is off"}
+        self.stop = "stopped: torque is off" if command["type"] == "estop" else ""
+        return {"type": "stop", "success": True, "message": self.stop}
 
     def _tell(self) -> None:
         labels = basic7().labels

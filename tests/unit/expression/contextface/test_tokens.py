@@ -112,9 +112,9 @@ def test_system_prompt_and_formats():
 
 
 def test_a_checkpoint_without_template_asks_for_a_format():
-    with pytest.raises(ConfigError, match="set chat to one of llama2, vicuna, chatml"):
+    with pytest.raises(ConfigError, match="set chat to one of llama2, vicuna, plain, chatml"):
         builder(template=False)
-    with pytest.raises(ConfigError, match="expected auto or one of llama2, vicuna, chatml, got 'gpt'"):
+    with pytest.raises(ConfigError, match="expected auto or one of llama2, vicuna, plain, chatml, got 'gpt'"):
         builder(chat="gpt")
     assert builder(chat="vicuna", template=False).prompt(TURN.question)
 

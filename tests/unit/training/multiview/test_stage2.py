@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from emo_face.core.errors import ModelError, UserError
 from emo_face.core.labels import label_set
 from emo_face.core.types import Box
-from emo_face.datasets import encode
+from emo_face.datasets import feature_file
 from emo_face.datasets.features import FeatureCache, Features
 from emo_face.datasets.labelled import Labelled, labelled, predict, with_views
 from emo_face.datasets.records import Record
@@ -193,7 +193,7 @@ def test_full_disk_says_so_and_keeps_finished_shards(world, tmp_path, monkeypatc
         Path(path).write_bytes(b"half")
         raise error
 
-    monkeypatch.setattr(encode, "save_file", full)
+    monkeypatch.setattr(feature_file, "save_file", full)
     with pytest.raises(UserError, match="disk is full"):
         cache.build(world.records[:16], pictures)
     monkeypatch.undo()
