@@ -65,6 +65,7 @@ def aligned(text: str, sound: np.ndarray) -> dict[str, list[float]]:
     return starts
 
 
+@pytest.mark.flaky(reruns=2)
 def test_a_wav_is_heard_answered_by_a_face_and_spoken_with_lips(graph: Any, voice: Espeak, tmp_path: Path) -> None:
     sounds = [padded(voice.say(text)) for text in (HELLO, MOTHER)]
     write_wav(str(tmp_path / "in.wav"), np.concatenate(sounds), hear.RATE)
