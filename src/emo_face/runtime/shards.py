@@ -10,6 +10,8 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
+import os
+import struct
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -24,6 +26,7 @@ Item = TypeVar("Item")
 Row = dict[str, Any]
 LOCKS = ".locks"
 LOCK_RANGE = 1 << 31  # one byte of the lock file per shard
+FLOCK = "hhqqi4x"  # Linux's struct flock: type, whence, start, length, process (0)
 END = "end of shard"
 CUT = (OSError, ValueError, KeyError, TypeError)
 """What reading a shard that is missing or cut raises."""
@@ -146,11 +149,11 @@ def read(shards: Sequence[Shard[Any]]) -> Iterator[Row]:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
+    """Alone with one shard. The lock is of this opening of the file and ends with it: ``lockf``'s are of the process,
+    so that two threads both get one, and closing any other opening loses it (fcntl(2), "Open file description locks").
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
+    start = int(path.stem[:12], 16) % LOCK_RANGE
     with (path.parent / LOCKS).open("ab") as file:
-        start = int(path.stem[:12], 16) % LOCK_RANGE
-        fcntl.lockf(file, fcntl.LOCK_EX, 1, start)
-        try:
-            yield
-        finally:
-            fcntl.lockf(file, fcntl.LOCK_UN, 1, start)
+        fcntl.fcntl(file, fcntl.F_OFD_SETLKW, struct.pack(FLOCK, fcntl.F_WRLCK, os.SEEK_SET, start, 1, 0))
+        yield

@@ -177,7 +177,6 @@ def test_the_file_holds_rows_as_plain_json(tmp_path):
     ]
 
 
-@pytest.mark.flaky(reruns=2)  # two threads may still share a scratch file
 def test_threads_of_one_process_do_not_write_one_shard_twice(tmp_path):
     job = Squares(tmp_path / "trace", pause=0.02)
     found: list = []
@@ -187,6 +186,7 @@ def test_threads_of_one_process_do_not_write_one_shard_twice(tmp_path):
     for thread in threads:
         thread.join()
     assert found == [ROWS[:4], ROWS[:4]]
+    assert set(traced(tmp_path / "trace").values()) == {1}
 
 
 @pytest.mark.parametrize(
