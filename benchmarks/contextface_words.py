@@ -29,6 +29,7 @@ from emo_face.evaluation.metrics.intervals import bootstrap
 from emo_face.evaluation.metrics.single_label import accuracy, macro_f1
 from emo_face.evaluation.text.main import read_talk
 from emo_face.evaluation.text.spoken import SPOKEN_FILE, lines_folder, read_lines
+from emo_face.expression.contextface.checkpoint import read_card
 from emo_face.expression.contextface.config import from_dict
 from emo_face.expression.contextface.prompts import expression_question, label_of, words
 from emo_face.perception.nano.text import TextStudent
@@ -108,14 +109,8 @@ def answers(model: str, faced: bool, logs: FloatArray) -> FloatArray:
     """(n, 7) in the order of basic7: calibrated as the robot's backend does, or of the bare backbone as it comes."""
     if not faced:
         return in_basic7(softmax(logs))
-    config = from_dict(read_card(model_folder(model) / "contextface.json")["config"], model)
+    config = from_dict(read_card(model_folder(model))["config"], model)
     return in_basic7(np.stack([config.probabilities(row, "speaker") for row in logs]))
-
-
-def read_card(path: Path) -> dict[str, Any]:
-    """A card as it is."""
-    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return found
 
 
 def tuned(model: str) -> Any:
@@ -133,7 +128,7 @@ def untuned(model: str) -> Any:
     from emo_face.expression.contextface.tokens import TokenBuilder
     from emo_face.expression.contextface.vision import NoEyes
 
-    card = checkpoint.read_card(model_folder(model))
+    card = read_card(model_folder(model))
     config = from_dict(card["config"], model)
     tokenizer, _ = checkpoint.load_tools(card["backbone"])
     bare = merged(build_model(checkpoint.load_backbone(card["backbone"]), tokenizer, config))

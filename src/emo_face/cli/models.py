@@ -154,13 +154,13 @@ def _pull(store: ModelStore, args: argparse.Namespace) -> int:
 
 def _backbone(store: ModelStore, args: argparse.Namespace) -> Path:
     """Convert a GGUF, once. Raises UserError for neither a name nor a file and a folder."""
-    from emo_face.export.gguf import convert
+    from emo_face.export.gguf import CONFIG, convert
     from emo_face.runtime.weights import kept_backbone
 
     if (args.name is None) == (args.gguf is None) or (args.gguf is not None and args.to is None):
         raise UserError("models backbone: give the NAME of a known one, or --gguf FILE and --to DIR")
     folder = args.to or kept_backbone(args.name)
-    if args.name is not None and (folder / "config.json").is_file():
+    if args.name is not None and (folder / CONFIG).is_file():
         return folder
     if args.gguf is not None:
         return convert(args.gguf, folder)

@@ -13,11 +13,11 @@ import numpy as np
 from emo_face.core.errors import UserError
 from emo_face.core.install import how_to_install
 from emo_face.core.types import FloatArray
+from emo_face.runtime.engines.onnx_bytes import ONE_FILE
 
 CLEAR = 0.1  # a winner this far ahead of the next must stay the winner; nearer ones may change
 MIN_SAME = 0.97  # share of the clear people kept aside whose emotion stays
 MAX_DISTANCE = 0.03  # mean difference of the probabilities, in [0, 1]
-LARGE = 1.5e9  # bytes: above them weights lie beside the graph
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def quantise(
         def get_next(self) -> dict[str, Any] | None:
             return next(self._inputs, None)
 
-    large = sum(file.stat().st_size for file in source.parent.glob(source.name + "*")) > LARGE
+    large = sum(file.stat().st_size for file in source.parent.glob(source.name + "*")) > ONE_FILE
     fp8 = form is FP8  # its scales come from the distribution, the only method that onnxruntime has for it
     with tempfile.TemporaryDirectory() as folder:
         whole, prepared = Path(folder) / "whole.onnx", Path(folder) / "prepared.onnx"
@@ -106,13 +106,13 @@ def quantise(
 def agreement(before: FloatArray, after: FloatArray) -> tuple[float, float]:
     """Share of the clear rows whose winner stays, and the mean difference of the probabilities of all.
 
-    ``before``, ``after``: (n, classes). The difference is half of the sum over the classes (total variation). If no row
-    is clear the share is 1 and the difference alone tells.
+    ``before``, ``after``: (n, classes). The difference is half of the sum over the classes (total variation). The share
+    is 0 if no row is clear: then nothing was shown.
     """
     ranked = np.sort(before, axis=1)
     clear = ranked[:, -1] - ranked[:, -2] >= CLEAR
     same = before.argmax(1) == after.argmax(1)
-    share = float(same[clear].mean()) if clear.any() else 1.0
+    share = float(same[clear].mean()) if clear.any() else 0.0
     return share, float(np.abs(before - after).sum(1).mean() / 2)
 
 

@@ -11,6 +11,7 @@ from emo_face.core.errors import UserError
 from emo_face.perception.engines import Target
 from emo_face.runtime.engines.base import EngineUnavailable
 from emo_face.runtime.engines.cache import EngineCache
+from emo_face.runtime.engines.plan import PRECISIONS
 
 
 def add_flag(parser: argparse.ArgumentParser) -> None:
@@ -21,7 +22,7 @@ def add_flag(parser: argparse.ArgumentParser) -> None:
 def add_precision(parser: argparse.ArgumentParser) -> None:
     """Declare ``--precision``."""
     text = "fp16: for Jetson and every GPU; bf16: the range of float32, for Ampere and later (default: fp32)"
-    parser.add_argument("--precision", choices=("fp32", "fp16", "bf16"), default="fp32", help=text)
+    parser.add_argument("--precision", choices=PRECISIONS, default="fp32", help=text)
 
 
 def build(targets: Iterable[Target], cache: EngineCache | None = None, again: bool = False) -> list[dict[str, Any]]:

@@ -28,9 +28,10 @@ def node_names(only: str | None, without: str | None) -> list[str]:
 def parse_overrides(settings: list[str]) -> dict[str, dict[str, str]]:
     """``NODE.PARAM=VALUE`` strings -> {node: {param: value}}. Raises ConfigError naming what does not fit."""
     from emo_face.ros.parameters.schema import load_schema
+    from emo_face.ros.supervision.cameras import PEOPLE
     from emo_face.ros.supervision.graph import NODE_NAMES
 
-    known = (*NODE_NAMES, "people")
+    known = (*NODE_NAMES, PEOPLE.name)
     overrides: dict[str, dict[str, str]] = {}
     for setting in settings:
         path, equals, value = setting.partition("=")

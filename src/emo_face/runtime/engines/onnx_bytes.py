@@ -14,6 +14,8 @@ GRAPH, INPUT, OUTPUT, VALUE_INFO = 7, 11, 12, 13
 SHAPE = (2, 1, 2)  # from a ValueInfoProto to its shape
 LENGTH, DIM = 2, 1
 ONE = b"\x08\x01"  # a dimension of 1
+ONE_FILE = 1.5e9
+"""Bytes of weights above which they lie beside the graph: a message of Protocol Buffers holds 2 GB."""
 
 
 def free_sides(model: bytes) -> bytes:

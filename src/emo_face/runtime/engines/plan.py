@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 
 from emo_face.core.errors import ModelError
 from emo_face.runtime.engines.base import Array, Engine, Shape
 
+Precision = Literal["fp32", "fp16", "bf16"]
+"""Of a graph: engines are strongly typed, so the export decides."""
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 Sample = Callable[[np.random.Generator, Mapping[str, Shape]], dict[str, Array]]
 
 

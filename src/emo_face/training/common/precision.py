@@ -9,14 +9,15 @@ from __future__ import annotations
 import copy
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-Precision = Literal["fp32", "fp16", "bf16"]
-PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+from emo_face.runtime.engines.plan import Precision
+
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 RELATIVE = 2e-2
 """Largest difference from float32 that half precision explains, relative to the largest value of an output."""
@@ -53,19 +54,29 @@ def lowered(module: Any, precision: Precision) -> Any:
     return half
 
 
-def rounded(path: Path) -> tempfile.TemporaryDirectory[str] | None:
-    """For a graph with bfloat16 in it, a folder with the same graph as ``graph.onnx`` that any CPU can run; else None.
+@contextmanager
+def runnable(path: Path, precision: Precision) -> Iterator[Path]:
+    """A graph of ``precision`` as any CPU can run it: itself, or for bfloat16 a copy while the context lasts.
 
     onnxruntime has no bfloat16 products on a CPU. Every result of that type is computed in float32 there and rounded to
     bfloat16, which is what a GPU's tensor cores do: products of bfloat16, sums in float32, one rounding.
     """
+    if precision != "bf16":
+        yield path
+        return
+    import onnx
+
+    with tempfile.TemporaryDirectory() as folder:
+        onnx.save(_rounding(path), f"{folder}/graph.onnx", save_as_external_data=True, location="graph.onnx.data")
+        yield Path(folder) / "graph.onnx"
+
+
+def _rounding(path: Path) -> Any:
+    """The graph in float32 with every bfloat16 result rounded to that type."""
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 
-    half = set(_half_values(path, TensorProto.BFLOAT16))
-    if not half:
-        return None
-    model = onnx.load(str(path))
+    half, model = set(_half_values(path, TensorProto.BFLOAT16)), onnx.load(str(path))
 
     def widened(tensor: Any) -> Any:
         return numpy_helper.from_array(numpy_helper.to_array(tensor).astype("float32"), tensor.name)
@@ -89,9 +100,7 @@ def rounded(path: Path) -> tempfile.TemporaryDirectory[str] | None:
     ordered = copy.deepcopy(nodes)
     del graph.node[:], graph.value_info[:]
     graph.node.extend(ordered)
-    folder = tempfile.TemporaryDirectory()
-    onnx.save(model, f"{folder.name}/graph.onnx", save_as_external_data=True, location="graph.onnx.data")
-    return folder
+    return model
 
 
 def _half_values(path: Path, kind: int) -> Iterator[str]:

@@ -6,7 +6,6 @@ an error and the file is removed.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,15 +20,15 @@ from emo_face.core.types import FloatArray
 from emo_face.expression.contextface.model import ContextFace
 from emo_face.expression.contextface.onepass import pack
 from emo_face.face.expressions.basis import RIDGE, Basis
+from emo_face.runtime.engines.onnx_bytes import ONE_FILE
+from emo_face.runtime.engines.plan import Precision
 from emo_face.runtime.files import write_json
 from emo_face.runtime.store import sha256_of
-from emo_face.training.common.precision import RELATIVE, Precision, lowered, rounded
+from emo_face.training.common.precision import RELATIVE, lowered, runnable
 from emo_face.training.contextface.arkit_graph import OPSET, arkit_graph
 
 TOLERANCE = 1e-4
 """Largest difference that is rounding in float32; half precision: :data:`RELATIVE`."""
-BESIDE = 1.5e9
-"""Bytes of weights above which they lie beside the graph: one file of ONNX holds 2 GB."""
 SKIN_MM = 0.01
 """Largest difference of a face that nobody sees."""
 
@@ -210,7 +209,7 @@ def export_prefill(
     with torch.no_grad():
         wanted = Prefill(model, branches, prompt, picture is not None).eval()(*inputs)
     graph = Prefill(model, branches, prompt, picture is not None, precision).eval()
-    return _export(graph, tuple(inputs), names, ["log_probs", "faces"], path, None, wanted)
+    return _export(graph, tuple(inputs), names, ["log_probs", "faces"], path, None, wanted, precision)
 
 
 def export_vision(
@@ -220,7 +219,7 @@ def export_vision(
     with torch.no_grad():
         rows = Vision(model).eval()(pixels)
     graph = Vision(model, precision).eval()
-    return _export(graph, (pixels,), ["pixel_values"], ["picture"], path, None, (rows,)), rows
+    return _export(graph, (pixels,), ["pixel_values"], ["picture"], path, None, (rows,), precision), rows
 
 
 def _export(
@@ -231,6 +230,7 @@ def _export(
     path: Path,
     dynamic: Any,
     wanted: Sequence[Tensor] = (),
+    precision: Precision = "fp32",
 ) -> Parity:
     """Write ``graph`` and compare it with ``wanted``, what float32 gives; empty: what ``graph`` itself gives."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -245,13 +245,12 @@ def _export(
             opset_version=OPSET,
             dynamo=True,
             dynamic_shapes=dynamic,
-            external_data=sum(one.nbytes for one in weights) > BESIDE,
+            external_data=sum(one.nbytes for one in weights) > ONE_FILE,
             verbose=False,
         )
         found = wanted or graph(*inputs)
-    half = any(one.dtype in (torch.float16, torch.bfloat16) for one in weights)
-    worst = _worst(path, inputs, names, found if isinstance(found, tuple) else (found,), half)
-    limit = RELATIVE if half else TOLERANCE
+    worst = _worst(path, inputs, names, found if isinstance(found, tuple) else (found,), precision)
+    limit = TOLERANCE if precision == "fp32" else RELATIVE
     if not worst <= limit:
         for file in path.parent.glob(path.name + "*"):  # weights may lie beside the graph
             file.unlink()
@@ -260,14 +259,12 @@ def _export(
 
 
 def _worst(
-    path: Path, inputs: tuple[Tensor, ...], names: list[str], wanted: tuple[Tensor, ...], relative: bool
+    path: Path, inputs: tuple[Tensor, ...], names: list[str], wanted: tuple[Tensor, ...], precision: Precision
 ) -> float:
     import onnxruntime
 
-    copy = rounded(path)
-    with copy or contextlib.nullcontext(str(path.parent)) as place:
-        graph = Path(place) / ("graph.onnx" if copy else path.name)
+    with runnable(path, precision) as graph:
         session = onnxruntime.InferenceSession(str(graph), providers=["CPUExecutionProvider"])
         got = session.run(None, {name: value.numpy() for name, value in zip(names, inputs, strict=True)})
-    scales = [max(1e-6, float(b.abs().max())) if relative else 1.0 for b in wanted]
+    scales = [1.0 if precision == "fp32" else max(1e-6, float(b.abs().max())) for b in wanted]
     return max(float(np.abs(a - b.numpy()).max()) / s for a, b, s in zip(got, wanted, scales, strict=True))

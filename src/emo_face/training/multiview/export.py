@@ -25,7 +25,8 @@ from emo_face.perception.multiview.config import VIEWS
 from emo_face.perception.multiview.export_manifest import write
 from emo_face.perception.multiview.graphs import EncoderGraph, HeadGraph
 from emo_face.perception.multiview.head_file import HeadCard
-from emo_face.training.common.precision import RELATIVE, Precision, lowered, rounded
+from emo_face.runtime.engines.plan import Precision
+from emo_face.training.common.precision import RELATIVE, lowered, runnable
 
 OPSET = 18
 MAX_BATCH = 64
@@ -220,13 +221,12 @@ def _compare(
 ) -> Parity:
     from emo_face.runtime.engines.ort import OrtEngine
 
-    copy = rounded(path)
-    with copy or contextlib.nullcontext(str(path.parent)) as place:
-        found = OrtEngine(Path(place) / ("graph.onnx" if copy else path.name), threads=0).run(feeds)
+    half = precision != "fp32" and name == "encoder"
+    with runnable(path, precision if half else "fp32") as graph:
+        found = OrtEngine(graph, threads=0).run(feeds)
     pairs = [(a, b.numpy()) for a, b in zip(found, wanted, strict=True)]
     absolute = max(float(np.abs(a - b).max()) for a, b in pairs)
     relative = max(float(np.abs(a - b).max() / max(1e-6, float(np.abs(b).max()))) for a, b in pairs)
-    half = precision != "fp32" and name == "encoder"
     error, limit, kind = (relative, RELATIVE, "relative") if half else (absolute, ABSOLUTE, "absolute")
     if not error <= limit:  # also catches NaN
         raise ModelError(f"{path}: at batch {batch} differs from torch by {error:.2e} ({kind}), allowed {limit:.0e}")

@@ -17,6 +17,7 @@ from emo_face.core.labels import label_set
 from emo_face.datasets.annotate.multiview import TASKS as TEXTS
 from emo_face.datasets.qa.corpus import TASKS
 from emo_face.perception.multiview.config import VIEWS, EncoderConfig, FusionConfig
+from emo_face.runtime.engines.plan import Precision
 from emo_face.training.common.recipes import Fields, named, of_sections, read_fields
 from emo_face.training.multiview.config import Stage1Config, Stage2Config
 
@@ -99,7 +100,7 @@ class ExportPart:
     """Whether the model is exported, and flags of ``emo-face export multiview``."""
 
     write: bool = True
-    precision: Literal["fp32", "fp16", "bf16"] = "fp32"
+    precision: Precision = "fp32"
     tensorrt: bool = False
 
 
