@@ -7,8 +7,6 @@ keys: separate, composed {p50_ms p95_ms rss_mb pss_mb cpu_ms startup_s rss_by_pr
 cpu_ms}, imports (what each costs an interpreter on top of those before it: mb resident, own_mb, ms), machine.
 """
 
-from __future__ import annotations
-
 import argparse
 import statistics
 from pathlib import Path

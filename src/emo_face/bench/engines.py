@@ -1,7 +1,5 @@
 """Milliseconds of one model on each engine of this machine."""
 
-from __future__ import annotations
-
 import time
 from pathlib import Path
 from typing import Any

@@ -8,8 +8,6 @@ Keys: jitter_p99_ms, missed, first_move_periods, cpu_percent (of one core), page
 rss_growth_mb, limit_violations, commands_tried, gate_tick_us {p50 p95}, loop, machine, notes.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import subprocess

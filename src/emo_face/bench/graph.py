@@ -15,8 +15,6 @@ six_people_cost_ratio (processor time of the perception process a frame, six peo
 machine, notes.
 """
 
-from __future__ import annotations
-
 import argparse
 import contextlib
 import os

@@ -3,8 +3,6 @@
 640 x 480 by default, one core, random pixels; the median and the 95th percentile of the runs.
 """
 
-from __future__ import annotations
-
 import argparse
 import time
 from collections.abc import Callable

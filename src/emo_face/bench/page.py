@@ -8,8 +8,6 @@ changes 60 times a second, and ``no_page_cpu_percent`` for animation frames that
 Needs chromium and chromedriver (apt install chromium chromium-driver) and selenium (scripts/setup.sh test).
 """
 
-from __future__ import annotations
-
 import argparse
 import time
 from typing import Any

@@ -9,8 +9,6 @@ With --clip the same pipeline also reads videos, with bodies looked for in every
 emotions.
 """
 
-from __future__ import annotations
-
 import argparse
 import os
 import time

@@ -10,8 +10,6 @@ limit_violations, limit_use, bad_inputs_tried, crashes, crashed, machine; with -
 emo_face.bench.probes.survival measures.
 """
 
-from __future__ import annotations
-
 import argparse
 from importlib import import_module
 from typing import Any

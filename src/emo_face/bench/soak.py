@@ -16,8 +16,6 @@ cores_used and, for memory_mb, descriptors, threads and disk_mb (logs, state, /d
 second and the last fifth of the time) and growth_percent. A row a minute goes to stderr.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import os

@@ -7,8 +7,6 @@ keys: alone, visited {jitter_p50_ms jitter_p99_ms missed}: medians of what the f
 deadlines missed in all stretches; visitors, rounds, seconds, machine.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import statistics

@@ -1,7 +1,5 @@
 """Words of the multi-view vision-language model about one person of a picture."""
 
-from __future__ import annotations
-
 import argparse
 import json
 import sys

@@ -1,7 +1,5 @@
 """`emo-face say --tier full`: what ContextFace makes of a picture, a quote and a situation."""
 
-from __future__ import annotations
-
 import argparse
 import json
 import sys

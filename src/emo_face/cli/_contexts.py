@@ -1,7 +1,5 @@
 """`emo-face data targets|contexts|quotes`: what ContextFace learns from beside pictures."""
 
-from __future__ import annotations
-
 import argparse
 import json
 import sys

@@ -1,7 +1,5 @@
 """Faces side by side as a picture file."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """`emo-face models push|pull hf://owner/name`: folders of the Hugging Face hub; nothing else ever goes there."""
 
-from __future__ import annotations
-
 import argparse
 import sys
 from pathlib import Path

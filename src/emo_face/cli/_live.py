@@ -1,7 +1,5 @@
 """The one-screen terminal view of a running graph."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The person that a command line names."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from emo_face.core.errors import UserError

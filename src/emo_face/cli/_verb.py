@@ -1,7 +1,5 @@
 """A verb, or a verb of a verb, from a module that documents itself by its docstring."""
 
-from __future__ import annotations
-
 import argparse
 from types import ModuleType
 from typing import Any

@@ -14,8 +14,6 @@ unreachable are counted and named in OUT.provenance.jsonl; --reject label_word,s
 label away. Exit code: 0 all rows done (--least 0.95: so many), 1 some are not.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import math

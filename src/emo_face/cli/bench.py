@@ -8,8 +8,6 @@ Examples:
 Close other programs first: the figures are of this machine as it is now.
 """
 
-from __future__ import annotations
-
 import argparse
 import pkgutil
 from importlib import import_module

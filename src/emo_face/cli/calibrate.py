@@ -16,8 +16,6 @@ Examples:
   emo-face calibrate my_head.yaml --driver mock        try it without motors
 """
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 

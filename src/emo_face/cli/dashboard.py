@@ -11,8 +11,6 @@ examples:
   emo-face dashboard --host 0.0.0.0 --token @dashboard.token
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import os

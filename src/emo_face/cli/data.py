@@ -14,8 +14,6 @@ emo-face data contexts --count 6000 --to moments.jsonl
 emo-face data quotes --root /data/text --to quotes.jsonl
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import sys

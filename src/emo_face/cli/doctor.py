@@ -6,8 +6,6 @@ examples:
   emo-face doctor --multiview out/export --contextface out/face     and what these models would run on
 """
 
-from __future__ import annotations
-
 import argparse
 import importlib
 import json

@@ -7,8 +7,6 @@ Examples:
   emo-face evaluate nano --data ../shared/assets --ferplus FERPLUS  also the test faces of FER+ (FER2013Test in FERPLUS)
 """
 
-from __future__ import annotations
-
 import argparse
 from importlib import import_module
 from types import ModuleType

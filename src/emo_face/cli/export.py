@@ -11,8 +11,6 @@ Examples:
   emo-face export contextface --model out/contextface/best --out out/export
 """
 
-from __future__ import annotations
-
 import argparse
 from importlib import import_module
 from types import ModuleType

@@ -6,8 +6,6 @@ emo-face gallery --words --theme human --out docs/gallery_words.png --cell 110
 emo-face gallery --words --theme human --shuffle 7 --out blind.png   # numbers; the names are in blind.key.json
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 from pathlib import Path

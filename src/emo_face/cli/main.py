@@ -1,7 +1,5 @@
 """Entry point of ``emo-face``: finds the verbs, parses, runs one."""
 
-from __future__ import annotations
-
 import argparse
 import errno
 import importlib

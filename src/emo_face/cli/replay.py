@@ -5,8 +5,6 @@ examples:
   emo-face replay ~/bags/visitors --no-video      a rosbag2 folder with the graph's topics in it
 """
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 

@@ -8,8 +8,6 @@ Examples:
   emo-face rig controllers head_25channel                  parameters of ros2_control_node, printed
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 from pathlib import Path
@@ -80,7 +78,7 @@ def _write(text: str, path: Path | None) -> int:
     return 0
 
 
-def _report(rig: "Rig", args: argparse.Namespace) -> int:  # type: ignore[name-defined]  # noqa: F821, UP037
+def _report(rig: "Rig", args: argparse.Namespace) -> int:  # type: ignore[name-defined]  # noqa: F821
     import cv2
 
     from emo_face.core.errors import UserError

@@ -15,8 +15,6 @@ Use a student of your own by `emo-face models add nano_text OUT/nano_text.onnx`.
 kind of processor give the same file. On several GPUs: accelerate launch --multi_gpu -m emo_face.cli.main train ...
 """
 
-from __future__ import annotations
-
 import argparse
 from importlib import import_module
 from importlib.util import find_spec

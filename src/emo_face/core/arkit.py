@@ -3,8 +3,6 @@
 Source: Apple, ARFaceAnchor.BlendShapeLocation. Values are in [0, 1]; left and right are the face's own.
 """
 
-from __future__ import annotations
-
 ARKIT_52: tuple[str, ...] = (
     "eyeBlinkLeft", "eyeLookDownLeft", "eyeLookInLeft", "eyeLookOutLeft", "eyeLookUpLeft", "eyeSquintLeft",
     "eyeWideLeft", "eyeBlinkRight", "eyeLookDownRight", "eyeLookInRight", "eyeLookOutRight", "eyeLookUpRight",

@@ -1,7 +1,5 @@
 """Errors meant for the user: what is wrong, where, and the command that fixes it."""
 
-from __future__ import annotations
-
 
 class UserError(Exception):
     """Shown as one line without a traceback. Name the file, the field, expected and got, and the fix."""

@@ -1,7 +1,5 @@
 """The command that installs an extra, as it works from where this package is: a checkout, pip, or a ROS workspace."""
 
-from __future__ import annotations
-
 import shlex
 from importlib import metadata
 

@@ -1,7 +1,5 @@
 """Ctrl-C while a program is still importing: no traceback."""
 
-from __future__ import annotations
-
 import sys
 from types import TracebackType
 

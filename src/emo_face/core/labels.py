@@ -1,7 +1,5 @@
 """Emotion label sets: fixed order, known spelling, valence and arousal with a source."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from functools import cache

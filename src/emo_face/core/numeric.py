@@ -1,7 +1,5 @@
 """Small numeric helpers that NumPy lacks; SciPy's would cost every node its import time."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Where packaged files live, from a checkout, an install, or a colcon workspace."""
 
-from __future__ import annotations
-
 import sys
 from functools import cache
 from pathlib import Path

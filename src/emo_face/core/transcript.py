@@ -7,8 +7,6 @@ whisper.cpp's ``--output-json``, of sherpa-onnx and of WhisperLive; phrases in s
 report (McCloudS/subgen#21, adamcohenhillel/ADeus#7).
 """
 
-from __future__ import annotations
-
 import json
 import math
 import re

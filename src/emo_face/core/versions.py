@@ -1,7 +1,5 @@
 """Versions of the files that users keep: what is unknown is refused by name, never guessed at."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from pathlib import Path
 

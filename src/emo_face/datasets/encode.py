@@ -1,7 +1,5 @@
 """Encode people in shards: by one process or many, each person once, decoding beside encoding."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

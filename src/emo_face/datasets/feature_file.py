@@ -1,7 +1,5 @@
 """One shard of cached features as a file."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from pathlib import Path

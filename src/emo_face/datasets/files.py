@@ -1,7 +1,5 @@
 """Folders of data sets as people have them: stray files are left out and counted."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Collection
 from pathlib import Path

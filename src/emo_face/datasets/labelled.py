@@ -1,7 +1,5 @@
 """Cached features with their truth, and what a fusion head says of them."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """The neutral record: one line of JSON a person, made by every reader and eaten by every task."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass

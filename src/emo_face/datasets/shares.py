@@ -1,7 +1,5 @@
 """How many people have each view: an encoder learns nothing from a view that nobody shows."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path

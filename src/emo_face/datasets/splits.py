@@ -1,7 +1,5 @@
 """Random splits that never separate the records of one group."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 

@@ -5,8 +5,6 @@ so that the parts need their own view: the face is a few pixels of the whole pic
 crops. Label frequencies fall off as EMOTIC's do.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path

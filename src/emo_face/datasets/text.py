@@ -5,8 +5,6 @@ XED: Öhman et al., COLING 2020; film subtitles, CC-BY-4.0; rows ``text <tab> la
 neutral lines ``9 <tab> text``. Anticipation (2) and trust (8) have no counterpart here and are dropped.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass

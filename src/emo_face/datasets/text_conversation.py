@@ -6,8 +6,6 @@ IWSDS 2019 (CC-BY-4.0): what people ask of assistants and home robots. EmoBank: 
 (CC-BY-SA-4.0): valence and arousal 1..5. MELD: Poria et al., ACL 2019 (GPL-3.0), a television series: for tests only.
 """
 
-from __future__ import annotations
-
 import csv
 import json
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """Spellings of labels that released annotations are known to contain, and what is meant. Nothing else is guessed."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable, Mapping
 

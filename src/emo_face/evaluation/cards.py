@@ -1,7 +1,5 @@
 """The tables of the model cards, as ``emo-face evaluate nano --cards DIR`` writes them between two markers."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any

@@ -16,8 +16,6 @@ A folder with a prefill serves without torch, on any engine:
 `emo-face up --set expression.backend=contextface --set expression.contextface.model=out/export`.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import sys

@@ -4,8 +4,6 @@ Weights of 32 numbers share a scale (onnxruntime's MatMulNBits). One scale per c
 the answers of a model of 135 million numbers (its 1536 x 576 projections have a few that are very large).
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """The model store's entry of an exported file, for ``models/manifest.yaml``."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import yaml

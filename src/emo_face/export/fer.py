@@ -3,8 +3,6 @@
 Example: emo-face export fer --run out/train/fer --out models/nano_face.onnx
 """
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 

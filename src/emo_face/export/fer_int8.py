@@ -9,8 +9,6 @@ Convolutions become int8, the last layers stay float. The result is compared wit
 The file goes to the user cache and its hash into the overlay manifest there, as with emo-face export yolo-int8.
 """
 
-from __future__ import annotations
-
 import argparse
 from collections.abc import Iterator, Sequence
 from pathlib import Path

@@ -4,8 +4,6 @@ A model that transformers loads from a GGUF file is marked as quantised and cann
 it is an ordinary one. Its logits are those of the GGUF's weights.
 """
 
-from __future__ import annotations
-
 import struct
 import tempfile
 from pathlib import Path

@@ -1,7 +1,5 @@
 """A float ONNX model in 8 bits: Q/DQ nodes with ranges from the user's inputs (onnxruntime's static quantisation)."""
 
-from __future__ import annotations
-
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field

@@ -5,8 +5,6 @@ Example: emo-face export multiview --base ~/instructblip-vicuna-7b --model out/m
 At full size the encoder in float32 is 4.7 GB (weights in encoder.onnx.data) and needs about 10 GB of memory.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 from dataclasses import asdict

@@ -8,8 +8,6 @@ float. The result is compared with the float model on people kept aside.
   emo-face up --tier full --set perception.multiview.folder=out/int8
 """
 
-from __future__ import annotations
-
 import argparse
 import shutil
 from collections.abc import Iterator, Sequence

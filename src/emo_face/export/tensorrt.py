@@ -1,7 +1,5 @@
 """Flags of the exports: ``--precision``, and ``--tensorrt``, which builds the engines of what was written."""
 
-from __future__ import annotations
-
 import argparse
 import sys
 from collections.abc import Iterable, Mapping

@@ -3,8 +3,6 @@
 Example: emo-face export text --run out/train/text --data DATA --out models/nano_text.onnx
 """
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 

@@ -12,8 +12,6 @@ The file goes to ~/.cache/emo_face with dynamic batch, height and width; its has
 so that `emo-face models verify NAME` and the nodes (parameter detector.yolo) know it.
 """
 
-from __future__ import annotations
-
 import argparse
 import shutil
 import tempfile

@@ -10,8 +10,6 @@ stay float. The result is compared with the float model on pictures kept aside, 
 The file goes to the user cache and its hash into the overlay manifest there, as with emo-face export yolo.
 """
 
-from __future__ import annotations
-
 import argparse
 from collections.abc import Iterator, Sequence
 from pathlib import Path

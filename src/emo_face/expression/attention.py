@@ -1,7 +1,5 @@
 """Whom to attend to: the nearest, the largest, who speaks or one by id, without looking to and fro."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

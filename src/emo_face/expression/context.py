@@ -1,7 +1,5 @@
 """The context window: what is being seen and was lately said, from which one situation is taken at any time."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """What an expression backend is given and what it must be: the base class of the prototypes and of ContextFace."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """How to answer, where to look: the manners of the robot, apart from any model."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The nano backend: FACS prototypes blended by the probabilities of the person the robot follows."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field

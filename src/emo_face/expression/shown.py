@@ -1,7 +1,5 @@
 """What a mixture of expressions looks like, in words and numbers."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 

@@ -1,7 +1,5 @@
 """A face that comes, stays and goes: keyframes of one apex, on a clock that starts when words are first answered."""
 
-from __future__ import annotations
-
 from emo_face.core.types import Keyframe, Speech
 from emo_face.expression.words import Timing
 from emo_face.face.expressions.basis import FaceCode

@@ -1,7 +1,5 @@
 """A face for what was said: 28 emotions of an utterance to a blend of expressions, strong as the words are, in time."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Answers in words, one at a time: whole by a service, and piece by piece by the action ``~/ask`` (``Ask``)."""
 
-from __future__ import annotations
-
 import threading
 import time
 from collections.abc import Callable, Iterator

@@ -1,7 +1,5 @@
 """``~/ask`` of the perception node: questions to the full tier's model about a person in the newest frame."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol

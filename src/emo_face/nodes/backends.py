@@ -1,7 +1,5 @@
 """Load the models that the nodes' parameters name: the nano tier's, or the full tier's with its extras."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping
 from pathlib import Path

@@ -5,8 +5,6 @@ image is stamped when it was taken (a webcam) or when it is due (a file). A file
 process with exit code 0; a webcam that is gone is reopened until it is back.
 """
 
-from __future__ import annotations
-
 import math
 import threading
 import time

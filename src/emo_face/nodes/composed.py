@@ -6,8 +6,6 @@ Every node has its own arguments, parameters, topics, services and lifecycle, as
 the camera reads goes to the other two by reference, and over DDS to whoever else subscribes.
 """
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Iterator, Sequence
 from importlib import import_module

@@ -1,7 +1,5 @@
 """The consent gate of the perception node: topic ``consent`` in, what is in force on ``perception/consent`` out."""
 
-from __future__ import annotations
-
 import time
 from typing import Any
 

@@ -4,8 +4,6 @@ It only listens, but for the emergency stop and people's consent. No camera pict
 ``perception/consent`` allows it, and nothing is read from the camera's topic while nobody looks.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import signal

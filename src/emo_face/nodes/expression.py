@@ -3,8 +3,6 @@
 Callbacks only store what came; one worker thread keeps the context window and asks the backend.
 """
 
-from __future__ import annotations
-
 import time
 from collections import deque
 from collections.abc import Mapping

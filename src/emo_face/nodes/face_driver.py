@@ -4,8 +4,6 @@ A fixed-rate loop on the steady clock eases between sparse targets, blinks and l
 neutral, whatever happened to the nodes before it. The page at ``screen.host:screen.port`` shows the same face.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Mapping
 from typing import Any

@@ -1,7 +1,5 @@
 """``~/generate`` and ``~/ask`` of the expression node: expressions on request, and ContextFace's own words."""
 
-from __future__ import annotations
-
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping

@@ -4,8 +4,6 @@ Each camera has a perception node of its own. The list comes at the pace of the 
 the next one that still gives scores if the first does not; what the others saw last is in it while it is fresh.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace

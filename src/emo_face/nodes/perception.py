@@ -3,8 +3,6 @@
 Image callbacks only store the newest message; one worker thread decodes, detects, tracks, reads and publishes.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace

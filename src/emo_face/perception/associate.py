@@ -1,7 +1,5 @@
 """Which face belongs to which body; people of whom only one of the two was seen."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 from emo_face.core.geometry import intersection

@@ -1,7 +1,5 @@
 """Choose and load the parts of a perception pipeline from what this machine has."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path

@@ -5,8 +5,6 @@ and the frame holds more detail than the first look saw, the upper parts of thos
 picture, so that the second look costs the same for one person as for four.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

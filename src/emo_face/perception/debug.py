@@ -1,7 +1,5 @@
 """The debug picture: boxes, ids, scores, and bars that show which source counted."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import cv2

@@ -1,7 +1,5 @@
 """Faces: YuNet, or OpenCV's bundled Haar cascade as the last resort."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol

@@ -1,7 +1,5 @@
 """People by YOLO11 or later, exported to ONNX (``emo-face export yolo``), without ultralytics at run time."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import cv2

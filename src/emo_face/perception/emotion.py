@@ -1,7 +1,5 @@
 """What an emotion model is: the base class of the nano students and of the multi-view VLM."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 

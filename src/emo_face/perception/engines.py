@@ -1,7 +1,5 @@
 """Which models of this machine an engine can be built for, with their files and plans."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path

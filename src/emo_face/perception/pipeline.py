@@ -1,7 +1,5 @@
 """From one frame to the people in it and their emotions: detect, associate, track, read, smooth."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor

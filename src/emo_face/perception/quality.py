@@ -1,7 +1,5 @@
 """How well a face can be read: size, sharpness, light, pose and how much of it is in the picture, each in [0, 1]."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

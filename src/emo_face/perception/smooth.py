@@ -1,7 +1,5 @@
 """Steady emotions: a first-order filter on probabilities with a time constant in seconds."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

@@ -11,8 +11,6 @@ Such trackers count frames. Here time is in seconds: the library is driven at a 
 are empty updates, so that speed and memory mean the same at 5 and at 60 frames a second.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Container, Sequence
 from dataclasses import dataclass, replace

@@ -1,7 +1,5 @@
 """The views of a person that emotion models look at: scene, body, face."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from emo_face.core.geometry import crop, expand, squared

@@ -1,7 +1,5 @@
 """Message definitions for bags: those of ``emo_face_msgs`` as installed, and those that a bag brings along."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

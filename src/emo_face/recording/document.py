@@ -1,7 +1,5 @@
 """The page around the plots of a recording: its film, what happened when, and the figures with their names."""
 
-from __future__ import annotations
-
 import html
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """The turning points of a recording: what was heard, what the person felt, and what the face showed then."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """A recording as one self-contained page of plots that works offline."""
 
-from __future__ import annotations
-
 import html
 import textwrap
 from bisect import bisect_right

@@ -1,7 +1,5 @@
 """Read any rosbag2: SQLite or MCAP, split, compressed, with types of others in it, cut off by a power loss."""
 
-from __future__ import annotations
-
 import logging
 import re
 import shutil

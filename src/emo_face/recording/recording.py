@@ -1,7 +1,5 @@
 """What happened during a run, read from its recording: the one source of the video, the page and the figures."""
 
-from __future__ import annotations
-
 import logging
 import re
 from collections.abc import Callable, Iterable, Mapping

@@ -1,7 +1,5 @@
 """MCAP files that were cut off, lost pages, or hold other systems' messages too: a new file of what ROS can read."""
 
-from __future__ import annotations
-
 import contextlib
 import logging
 import struct

@@ -1,7 +1,5 @@
 """From a bag to the files that people look at: JSON, page and film."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """The figures of one run as a plain dictionary: what ``demo.json`` holds."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

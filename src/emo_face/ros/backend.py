@@ -1,7 +1,5 @@
 """Optional backends: a missing library is an error that says which extra brings it."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 

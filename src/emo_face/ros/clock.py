@@ -1,7 +1,5 @@
 """Stamps and clocks: read, check and copy stamps; notice simulated time and clocks that jump back."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ One interpreter and one DDS participant instead of several. A node that ends as 
 others running, the process ends with the last; what ends one in an error ends all, so that the process is replaced.
 """
 
-from __future__ import annotations
-
 import os
 import sys
 import threading

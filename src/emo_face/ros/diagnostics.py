@@ -4,8 +4,6 @@ Numbers are kept over a sliding window. A condition is raised and cleared by key
 fix it. :meth:`Health.report` is pure data, :func:`message` makes the ``DiagnosticArray``.
 """
 
-from __future__ import annotations
-
 import threading
 from collections import Counter, deque
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """The base of every node: parameters, QoS, diagnostics and ``~/enable``, written once."""
 
-from __future__ import annotations
-
 import os
 import time
 import traceback

@@ -5,8 +5,6 @@ the image. Reliable transport mends that, yet a reliable subscription does not h
 reliable while every publisher of the topic offers it, best effort otherwise.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from typing import Any
 

@@ -5,8 +5,6 @@ alone does not: its sockets are bound to every address, and a host that names ou
 (seen with Kilted). Other middlewares get the variable, or before Iron ROS_LOCALHOST_ONLY; those were not run.
 """
 
-from __future__ import annotations
-
 import ipaddress
 import os
 import re

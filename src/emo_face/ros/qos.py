@@ -3,8 +3,6 @@
 Overrides are ROS's own: ``qos_overrides.<topic>.<publisher|subscription>.<policy>``.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Record the graph: every topic of it as it is, camera images as JPEG, into one MCAP file."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from typing import Any
 

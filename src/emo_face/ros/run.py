@@ -1,7 +1,5 @@
 """Run one node as a process: signals end it through its lifecycle, user errors are one line, the exit code tells."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import signal

@@ -4,8 +4,6 @@ rclpy swallows what a transition callback raises; here it is logged with its tra
 ``UserError`` is the user's to fix: it is one line, and the transition fails instead of ending in error processing.
 """
 
-from __future__ import annotations
-
 import traceback
 from collections.abc import Callable
 from typing import Any

@@ -4,8 +4,6 @@
 Objects are never unpickled.
 """
 
-from __future__ import annotations
-
 import math
 import tokenize
 import zipfile

@@ -1,7 +1,5 @@
 """When to restart what has failed: exponential delays, forgiven after a healthy while."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 
 

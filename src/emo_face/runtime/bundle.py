@@ -1,7 +1,5 @@
 """Models for a machine without network: one zip file with the weights and a manifest of their hashes."""
 
-from __future__ import annotations
-
 import hashlib
 import zipfile
 from collections.abc import Sequence

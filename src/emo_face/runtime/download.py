@@ -1,7 +1,5 @@
 """Download a model on request: https only, into a temporary file, checked, then moved into place."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 import ssl

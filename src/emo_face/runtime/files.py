@@ -1,7 +1,5 @@
 """Write files so that a full disk or a kill leaves the old state whole, and says what is needed."""
 
-from __future__ import annotations
-
 import errno
 import fcntl
 import json

@@ -3,8 +3,6 @@
 Downloads (bytes per second) and TensorRT's builds (phases without a total) draw rich's bars with other columns.
 """
 
-from __future__ import annotations
-
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence

@@ -4,8 +4,6 @@
 by ``export/build_visitor.py`` from ICT-FaceKit light (USC ICT, MIT).
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import cv2

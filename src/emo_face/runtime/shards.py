@@ -5,8 +5,6 @@ moved worker loses and repeats nothing, a changed record or model computes only 
 gives the same rows. Workers on several machines need one file system with POSIX locks (ext4, NFS 4, Lustre).
 """
 
-from __future__ import annotations
-
 import fcntl
 import hashlib
 import json

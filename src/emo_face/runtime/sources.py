@@ -1,7 +1,5 @@
 """Where frames come from: webcam, network camera, video file, folder of pictures, one picture. Needs no ROS."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Protocol
 

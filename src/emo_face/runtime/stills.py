@@ -1,7 +1,5 @@
 """Pictures as a stream of frames: one picture, still or under a slow pan and zoom, or a folder of them."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass

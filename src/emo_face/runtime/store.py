@@ -3,8 +3,6 @@
 Nothing is downloaded here except by :mod:`emo_face.runtime.download`, which only ``emo-face models pull`` calls.
 """
 
-from __future__ import annotations
-
 import hashlib
 import os
 import tempfile

@@ -1,7 +1,5 @@
 """What moves: video files, cameras of this machine, and cameras on a network."""
 
-from __future__ import annotations
-
 import math
 import re
 import time

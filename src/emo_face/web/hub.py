@@ -1,7 +1,5 @@
 """The pages that are connected and what they are told: the newest values, never a queue, nobody waited for."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import socket

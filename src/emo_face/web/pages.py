@@ -1,7 +1,5 @@
 """The static files of the screen face, read once and served from memory."""
 
-from __future__ import annotations
-
 import gzip
 import hashlib
 import json

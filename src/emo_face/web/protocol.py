@@ -20,8 +20,6 @@ Commands (text, JSON), page to server, answered by ``{"type": "ack"}`` or ``{"ty
 The last two are answered by ``{"type": "stop", "success": true, "message": "stopped"}``.
 """
 
-from __future__ import annotations
-
 import json
 import math
 import struct

@@ -1,7 +1,5 @@
 """Who may open the face page: loopback, Host, Origin, token; and the headers every answer carries."""
 
-from __future__ import annotations
-
 import hmac
 import ipaddress
 from collections.abc import Collection

@@ -1,7 +1,5 @@
 """Serve the screen face: pages, a WebSocket that carries 52 values, and commands back. One thread, one event loop."""
 
-from __future__ import annotations
-
 import asyncio
 import errno
 import logging

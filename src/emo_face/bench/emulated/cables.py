@@ -1,7 +1,5 @@
 """A camera and a head whose cables can be pulled while a graph uses them; both live in this process."""
 
-from __future__ import annotations
-
 import re
 import threading
 from collections.abc import Sequence

@@ -3,8 +3,6 @@
 Feetech, "Communication Protocol" and ROBOTIS e-Manual, "DYNAMIXEL Protocol 2.0"; nothing is taken from our drivers.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import pty

@@ -14,8 +14,6 @@ The numbers do not come from our drivers:
   fires the servo stops, the register reads -1 and goals are read-only until 0 is written.
 """
 
-from __future__ import annotations
-
 import time
 from typing import Literal
 

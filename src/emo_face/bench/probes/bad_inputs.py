@@ -1,7 +1,5 @@
 """Nonsense for everything that the face driver reads: an error with a name or a counted drop must come out."""
 
-from __future__ import annotations
-
 import json
 import tempfile
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """A headless Chromium that shows the face page, and faces to play to it."""
 
-from __future__ import annotations
-
 import shutil
 import threading
 import time

@@ -4,8 +4,6 @@ People are paired by the overlap of their boxes; misses and identity switches ar
 Stiefelhagen 2008), with the first reading as the truth.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

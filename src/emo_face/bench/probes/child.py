@@ -1,7 +1,5 @@
 """A program that runs beside a benchmark: what it printed, which nodes run below it, and a sure end."""
 
-from __future__ import annotations
-
 import contextlib
 import signal
 import subprocess

@@ -1,7 +1,5 @@
 """Run motion, rig, gate and a simulated bus with 32 actuators, and measure the loop. Its own process: `bench face`."""
 
-from __future__ import annotations
-
 import argparse
 import json
 import os

@@ -1,7 +1,5 @@
 """Listen to a running graph: when did which frame's result arrive, and how many people were in it."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field

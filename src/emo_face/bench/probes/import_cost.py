@@ -4,8 +4,6 @@ Run as a script with the modules' names; prints a JSON list. Own memory (USS) is
 shared libraries that other processes map as well do not count.
 """
 
-from __future__ import annotations
-
 import importlib
 import json
 import subprocess

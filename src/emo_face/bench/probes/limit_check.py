@@ -1,7 +1,5 @@
 """Try to make the safety gate break a limit, and look at its output with independent eyes."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -1,7 +1,5 @@
 """What a benchmark ran on, and what a process costs; read from /proc, so Linux only for the costs."""
 
-from __future__ import annotations
-
 import os
 import platform
 from pathlib import Path

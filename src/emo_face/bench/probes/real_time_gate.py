@@ -5,8 +5,6 @@ samples: |f[t0,t1]| <= V, 2 |f[t0..t2]| <= A, 6 |f[t0..t3]| <= J. The motors liv
 ``tick``, so that is the one that counts.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar

@@ -1,7 +1,5 @@
 """Stop heads on emulated servo buses that are in every kind of trouble, and see whether an answer was a lie."""
 
-from __future__ import annotations
-
 import tempfile
 import threading
 import time

@@ -1,7 +1,5 @@
 """Does the graph come up every time, and how soon is a node that hangs or dies noticed and back? Real processes."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import signal

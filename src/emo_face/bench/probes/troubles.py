@@ -1,7 +1,5 @@
 """What befalls a graph in a soak, and whether its stop keeps its word meanwhile."""
 
-from __future__ import annotations
-
 import os
 import signal
 import sys

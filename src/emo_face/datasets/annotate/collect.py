@@ -1,7 +1,5 @@
 """Ask many questions: a few at a time, each once, again where it may help, and count everything."""
 
-from __future__ import annotations
-
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence

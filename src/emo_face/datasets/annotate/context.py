@@ -1,7 +1,5 @@
 """Situation and quote for each record (paper, section 3.1), then the listener's; provenance and flags a row."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace

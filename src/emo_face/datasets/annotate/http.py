@@ -1,7 +1,5 @@
 """A provider behind any endpoint that speaks the OpenAI chat format (``POST <endpoint>/chat/completions``)."""
 
-from __future__ import annotations
-
 import base64
 import json
 from typing import Any

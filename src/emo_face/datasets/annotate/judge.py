@@ -1,7 +1,5 @@
 """The supplement's quality assessment: a sample of contexts judged on four metrics and two verdicts."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """A provider that runs a transformers image-text model of this machine. Imports torch when it is made."""
 
-from __future__ import annotations
-
 import hashlib
 import threading
 from pathlib import Path

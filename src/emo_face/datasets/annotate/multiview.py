@@ -1,7 +1,5 @@
 """The texts of the multi-view paper's corpus: caption, pose, situation and rationale of each person (appendix A.1)."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace

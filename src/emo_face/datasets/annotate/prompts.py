@@ -1,7 +1,5 @@
 """Requests for a record: its picture with the person in a red box, and the prompt filled in."""
 
-from __future__ import annotations
-
 import hashlib
 from dataclasses import replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What is asked of a language model and what comes back, whoever answers: an endpoint, a local model, or the cache."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """Quality control of made-up contexts: do they give the label away, do they talk about the picture, are they short?"""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable
 from functools import cache

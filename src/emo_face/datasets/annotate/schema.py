@@ -1,7 +1,5 @@
 """What an answer must look like: two bracketed sentences, or the judge's JSON object."""
 
-from __future__ import annotations
-
 import json
 import re
 from functools import cache

@@ -4,8 +4,6 @@ What was asked and answered before is asked by nobody again, whichever process w
 from the one cache, exactly as without shards. A budget is shared out by the number of records.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import shutil

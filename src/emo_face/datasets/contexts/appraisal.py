@@ -5,8 +5,6 @@ The emotion follows from how an event is appraised, and a listener's reaction fr
 measured on them says nothing about people.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache

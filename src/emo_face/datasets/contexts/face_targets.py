@@ -5,8 +5,6 @@ the outputs of INFERNO/EMOCA, DECA and SMIRK by :func:`import_outputs`, or witho
 :mod:`emo_face.datasets.contexts.made_faces` (``emo-face data targets``).
 """
 
-from __future__ import annotations
-
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence

@@ -7,8 +7,6 @@ them are read too: ``role`` and ``content``, user and assistant, an instruction 
 ``image`` as a list of one.
 """
 
-from __future__ import annotations
-
 import json
 from collections import Counter
 from collections.abc import Sequence

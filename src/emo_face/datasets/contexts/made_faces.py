@@ -1,7 +1,5 @@
 """Face targets without a face tool and without a FLAME licence: by FACS prototypes, or by MediaPipe's blendshapes."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Protocol

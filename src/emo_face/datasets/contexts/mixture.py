@@ -4,8 +4,6 @@ Everything is a function of (seed, number of the micro-batch), so a run that was
 Paper, section 3.2: "each batch contained samples from a single dataset randomly selected according to fixed ratios".
 """
 
-from __future__ import annotations
-
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence

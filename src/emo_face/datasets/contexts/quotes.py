@@ -3,8 +3,6 @@
 They have neither a picture nor a situation; what a listener feels nobody wrote down.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path

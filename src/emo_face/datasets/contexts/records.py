@@ -6,8 +6,6 @@ texts are taken back out of the question and the answer. Both as a JSON list or 
 a split. Neutral records (what ``emo-face annotate context`` writes) are taken as they are.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence

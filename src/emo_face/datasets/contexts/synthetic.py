@@ -9,8 +9,6 @@ Data are as uneven as real ones. Half of the events (``plain``) are common knowl
 situation data alone. To read an emotion from such words and show it, both tasks' data help.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

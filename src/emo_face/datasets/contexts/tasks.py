@@ -1,7 +1,5 @@
 """Training examples out of neutral records: the paper's tasks in every form that a backend asks (section 3.2)."""
 
-from __future__ import annotations
-
 import zlib
 from collections import Counter
 from collections.abc import Callable, Sequence

@@ -5,8 +5,6 @@ Face Research Lab London Set (DeBruine & Jones 2017; CC-BY-4.0): ``NNN_neutral.j
 Photos with a label file ``labels.csv`` (columns ``file``, ``label``), and pictures or videos without labels.
 """
 
-from __future__ import annotations
-
 import csv
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace

@@ -4,8 +4,6 @@ DIR holds ``FER2013Train``, ``FER2013Valid`` and ``FER2013Test`` as microsoft/FE
 leaves them: PNG files and a ``label.csv`` without a header; its columns are file, box and the counts of :data:`VOTES`.
 """
 
-from __future__ import annotations
-
 import csv
 from collections import Counter
 from collections.abc import Iterable, Iterator

@@ -1,7 +1,5 @@
 """Boxes of annotations: corners to :class:`Box`, clipping, and what is wrong with one."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from emo_face.core.types import Box

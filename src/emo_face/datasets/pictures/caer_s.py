@@ -7,8 +7,6 @@ Frames of one clip are near-duplicates, so a random split leaks. Every split her
 ``source``: ``official``, ``random_70_10_20`` (what the multi-view paper states) or ``clip_grouped``.
 """
 
-from __future__ import annotations
-
 import csv
 from collections import Counter
 from collections.abc import Sequence

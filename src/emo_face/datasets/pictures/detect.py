@@ -1,7 +1,5 @@
 """The box step of the multi-view paper (3.3, 3.4): bodies by YOLO11, faces by YuNet, for records that lack them."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence

@@ -15,8 +15,6 @@ image_size.{n_row,n_col}, original_database, person``. A person has ``body_bbox`
 beside ``combined_categories`` and ``combined_continuous``. One person of test has no category at all.
 """
 
-from __future__ import annotations
-
 import math
 from collections import Counter
 from collections.abc import Iterator

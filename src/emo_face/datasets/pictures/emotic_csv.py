@@ -6,8 +6,6 @@ Categorical_Labels, Continuous_Labels``, each cell a Python literal, with NumPy 
 column per class, ``Valence, Arousal, Dominance``), there also ``annot_arrs_extra_train.csv``.
 """
 
-from __future__ import annotations
-
 import ast
 import csv
 import re

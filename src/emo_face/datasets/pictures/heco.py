@@ -11,8 +11,6 @@ Our own csv has columns ``image, x1, y1, x2, y2, label`` and optionally ``face_x
 features) are never opened.
 """
 
-from __future__ import annotations
-
 import csv
 import math
 from collections import Counter

@@ -1,7 +1,5 @@
 """Whose face and whose body: detected boxes given to the people that a data set annotates."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 

@@ -1,7 +1,5 @@
 """Near-duplicate pictures by difference hash: the frames of one film clip, or one picture in two splits."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """SFEW 2.0 (Dhall et al., ICCV Workshops 2011): ``<root>/{Train,Val,Test}/<Class>/*``, one person each, no boxes."""
 
-from __future__ import annotations
-
 from collections import Counter
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Check a data set on disk: published counts, boxes, files that do not decode, near-duplicates across splits."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field

@@ -4,8 +4,6 @@ The paper gives rates ("down-sampled at a rate of 0.2") without saying whether t
 readings are here, and :func:`report` prints both beside the paper's 24.20 -> 14.49 % of Engagement.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass

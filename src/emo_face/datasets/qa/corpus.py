@@ -1,7 +1,5 @@
 """Rows of the instruction-tuning corpus out of neutral records."""
 
-from __future__ import annotations
-
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence

@@ -1,7 +1,5 @@
 """Gate for generated texts: what listings 1, 3 and 5 forbid is looked for, and said."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Sequence

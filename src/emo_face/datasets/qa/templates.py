@@ -1,7 +1,5 @@
 """Prompts of the multi-view paper (listings 1-6, appendix A.2) as functions; text in ``data/qa_prompts.yaml``."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import cache
 from typing import Any

@@ -5,8 +5,6 @@ student sees this equals a rasteriser and needs no graphics library. Identity, s
 pose and background are random. How the randomness is drawn lives in :mod:`emo_face.datasets.renders.look`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property

@@ -1,8 +1,6 @@
 """Random expressions with exact truth: variants of the FACS prototypes, their strength, asymmetry and chance
 movements."""
 
-from __future__ import annotations
-
 from functools import cache
 
 import numpy as np

@@ -3,8 +3,6 @@
 All positions are in centimetres of the resting ICT head: x to the face's left, y up, z out of the face.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -4,8 +4,6 @@ Facial points on a photo and the same points on a frontal picture of the head gi
 from the head's front view to the photo; every vertex that faces the front takes the grey it lands on.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import cv2

@@ -11,8 +11,6 @@ the paper's table. --speak N lets the model answer N records freely, for the rat
 without an emotion.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import sys

@@ -1,7 +1,5 @@
 """Metrics of what a ContextFace said about records: emotions, faces, and what the words alone give away."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

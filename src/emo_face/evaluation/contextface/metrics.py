@@ -3,8 +3,6 @@
 Shapes everywhere: faces (n, d) FLAME expression coefficients, labels (n,) indices.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 

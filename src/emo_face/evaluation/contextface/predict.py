@@ -1,7 +1,5 @@
 """What a ContextFace says about records under several conditions, kept in a file so that it is computed once."""
 
-from __future__ import annotations
-
 import json
 import zipfile
 from collections.abc import Callable, Sequence

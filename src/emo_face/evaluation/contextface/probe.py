@@ -4,8 +4,6 @@ Three readers, none of which understands anything: the share of contexts that na
 for such words, and a bag of words learned on the training contexts.
 """
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """The ContextFace report as text and as one offline HTML page: ours beside the tables of paper and supplement."""
 
-from __future__ import annotations
-
 import html
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """The ContextFace paper's tables, and our columns in their order."""
 
-from __future__ import annotations
-
 from functools import cache
 from typing import Any
 

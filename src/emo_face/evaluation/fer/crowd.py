@@ -1,7 +1,5 @@
 """Figures of a face model on the test faces of FER+, which no model here was trained on."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Figures of a face model on the labelled pictures and the clip, from its probabilities alone."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any

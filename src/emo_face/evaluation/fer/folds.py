@@ -1,7 +1,5 @@
 """What the leave-people-out folds of the FER student said about each picture: one JSON file beside the model."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass

@@ -5,8 +5,6 @@ judged a person it had seen. The shipped model, trained on all of them, is measu
 on these pictures under ``seen_in_training``.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Crops that show no face: noise of every grain, flat fields, slopes, stripes, shapes."""
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray

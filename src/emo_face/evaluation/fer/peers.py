@@ -1,7 +1,5 @@
 """Public expression nets as peers: face-api (MIT) and mini_XCEPTION (MIT), each with the crop it does best on."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass

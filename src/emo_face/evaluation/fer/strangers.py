@@ -5,8 +5,6 @@ and group. Intervals are Wilson's ("Probable inference, the law of succession, a
 1927): with six people in a group a share alone says little.
 """
 
-from __future__ import annotations
-
 import csv
 import math
 from collections.abc import Mapping, Sequence

@@ -5,8 +5,6 @@ mass, Nixon et al., "Measuring calibration in deep learning", CVPR workshops 201
 near zero, where bins of equal width would put all people into one.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any, Literal
 

@@ -1,7 +1,5 @@
 """Percentile bootstrap intervals (Efron & Tibshirani 1993, chapter 13), by SciPy."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Metrics of multi-label and single-label emotion recognition, by scikit-learn: AP, P/R/F1, Hamming, accuracy."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal

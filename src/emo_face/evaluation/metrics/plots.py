@@ -1,7 +1,5 @@
 """Pictures of an evaluation: reliability diagram and confusion matrix, as PNG and as one offline HTML page."""
 
-from __future__ import annotations
-
 import base64
 import html
 import io

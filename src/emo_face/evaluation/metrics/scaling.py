@@ -5,8 +5,6 @@ pushes probabilities away from frequencies; a monotone map per class mends that 
 as it was.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any, Literal
 

@@ -3,8 +3,6 @@
 Shapes everywhere: ``truth`` (n,) class indices, ``probabilities`` (n, c) rows that sum to 1.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

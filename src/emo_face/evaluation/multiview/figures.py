@@ -1,7 +1,5 @@
 """Figures of the multi-view report as inline SVG and HTML: curves of each label, matrices, people."""
 
-from __future__ import annotations
-
 import html
 import math
 from collections.abc import Mapping, Sequence

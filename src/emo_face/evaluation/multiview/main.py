@@ -11,8 +11,6 @@ or let the model answer in words with ``--vlm "+ caption-guided prompt=out/stage
 benchmarks/stage1_ablations.py does all of it on synthetic scenes.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import math

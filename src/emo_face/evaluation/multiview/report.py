@@ -1,7 +1,5 @@
 """The multi-view report as one offline HTML page: ours beside the paper's tables, with a reliability diagram."""
 
-from __future__ import annotations
-
 import html
 import math
 from collections.abc import Mapping, Sequence

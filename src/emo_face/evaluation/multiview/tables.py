@@ -1,7 +1,5 @@
 """The multi-view paper's printed tables."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import yaml

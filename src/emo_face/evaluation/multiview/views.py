@@ -1,7 +1,5 @@
 """What each view is worth to a trained head: hidden, attended to, and in single people."""
 
-from __future__ import annotations
-
 import base64
 from collections.abc import Sequence
 from pathlib import Path

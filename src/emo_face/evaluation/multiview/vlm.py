@@ -1,7 +1,5 @@
 """Stage 1 in words: let the model answer the classification question and measure the labels it names."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace

@@ -5,8 +5,6 @@ such as ``[PERSON]``; of the neutral ones (``neu_en.txt``) 0.4 %. A model that s
 before it reads a word, and nothing that a person says has that cue. The student's tokeniser drops spaces and masks.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 

@@ -7,8 +7,6 @@ worse of the two corpora), ``ms_per_utterance`` (median CPU time of one thread, 
 ``xed_macro_f1_leak_used``, to compare with models that see spelling.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace

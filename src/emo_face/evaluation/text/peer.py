@@ -1,7 +1,5 @@
 """The peers that the speech student has to beat: TF-IDF of words and pairs, logistic regression (scikit-learn)."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -4,8 +4,6 @@ The hand-made lines are ``tests/data/spoken_lines.tsv`` (kind, label or labels t
 ``foreign_lines.tsv`` (language, label, line) of a source checkout.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path

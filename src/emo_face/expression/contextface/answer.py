@@ -1,7 +1,5 @@
 """What one pass of ContextFace gives, whatever it ran on. No torch here."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Literal
 

@@ -1,7 +1,5 @@
 """The full tier's expression backend: ContextFace on the live context window."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace

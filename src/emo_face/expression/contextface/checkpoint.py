@@ -4,8 +4,6 @@ The folder holds the adapter with the two token rows, the head with its statisti
 FLAME version. The backbone stays where it is; its shape is checked when they meet again.
 """
 
-from __future__ import annotations
-
 import json
 import shutil
 from dataclasses import asdict

@@ -4,8 +4,6 @@ Training, evaluation and every backend take a form from here, so that nothing is
 No torch here.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal

@@ -1,7 +1,5 @@
 """Settings of a ContextFace model, saved with its weights. No torch here."""
 
-from __future__ import annotations
-
 import dataclasses
 import math
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """A loaded ContextFace with everything it needs: one copy of the weights for expressions and for free-form answers."""
 
-from __future__ import annotations
-
 import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping

@@ -1,7 +1,5 @@
 """The face head: a two-layer perceptron from the state of ``<FACE>`` to face coefficients (paper, section 3.3)."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

@@ -6,8 +6,6 @@ attention mask), at the position it would have if its branch stood alone. This e
 their cost.
 """
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ The box is drawn after scaling, so it keeps its width at any picture size; nothi
 stays (a centre crop, CLIP's default, can lose the person who is asked about).
 """
 
-from __future__ import annotations
-
 import hashlib
 from dataclasses import dataclass
 

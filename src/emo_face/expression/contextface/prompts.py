@@ -4,8 +4,6 @@ A prompt is a tuple of :class:`Piece`; a slot piece holds text from outside and 
 a special token. Templates: ``data/contextface_prompts.yaml``. No torch here: data readers and annotation import this.
 """
 
-from __future__ import annotations
-
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """Free-form answers, piece by piece: situations, reasons, chat. Never on the way to an expression."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from typing import Any
 

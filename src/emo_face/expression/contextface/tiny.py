@@ -1,7 +1,5 @@
 """Tiny random models of the true architectures: for tests, benchmarks and a first try without weights."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from emo_face.expression.contextface.prompts import plain, situation_question, table, words

@@ -1,7 +1,5 @@
 """Pieces of a prompt -> token ids. Text from outside never becomes a special token; pictures take fixed places."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache

@@ -1,7 +1,5 @@
 """Pictures for one checkpoint: every picture becomes the same number of tokens."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

@@ -5,8 +5,6 @@ none, the emotion that was read from the person is answered. The newest situatio
 is asked again while it lasts.
 """
 
-from __future__ import annotations
-
 import threading
 from collections import OrderedDict
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """Questions to a chat server: which of seven emotions, and free ones."""
 
-from __future__ import annotations
-
 import base64
 import json
 from collections.abc import Iterator

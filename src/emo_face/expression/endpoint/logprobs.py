@@ -4,8 +4,6 @@ Format: OpenAI's chat completion object, ``choices[0].logprobs.content[i].top_lo
 (OpenAI API reference, "Create chat completion"). vLLM, llama.cpp's server and Ollama from 0.12.11 on give the same.
 """
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,7 +1,5 @@
 """State of the bus for diagnostics."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 

@@ -1,7 +1,5 @@
 """Find limits and neutral of one actuator at a time, in small capped steps, through a gate of its own."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

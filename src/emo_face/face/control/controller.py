@@ -1,7 +1,5 @@
 """One tick of a robot face: motion -> rig -> safety gate -> driver, with a bus that may come and go."""
 
-from __future__ import annotations
-
 import logging
 import threading
 import time

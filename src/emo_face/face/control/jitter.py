@@ -1,7 +1,5 @@
 """Lateness statistics of a periodic loop, in constant memory."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -5,8 +5,6 @@ and rig file: whether a stop is latched, and whether motors were being driven wh
 was killed leaves the second one true.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import tempfile

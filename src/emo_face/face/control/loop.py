@@ -17,8 +17,6 @@ How a node uses motion, gate and driver:
 Calls from other threads are safe: each swaps whole values that the loop reads once a tick.
 """
 
-from __future__ import annotations
-
 import logging
 import threading
 import time

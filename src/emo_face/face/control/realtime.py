@@ -1,7 +1,5 @@
 """Real-time scheduling for a Python process with one thread that must not be late."""
 
-from __future__ import annotations
-
 import contextlib
 import gc
 import logging

@@ -1,7 +1,5 @@
 """Keeps on stopping: one attempt after the other, in a thread of its own, until the motors confirm."""
 
-from __future__ import annotations
-
 import logging
 import threading
 from collections.abc import Callable

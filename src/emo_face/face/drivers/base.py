@@ -1,7 +1,5 @@
 """What every actuator driver looks like to the control loop."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol

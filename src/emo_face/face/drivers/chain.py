@@ -1,7 +1,5 @@
 """The servos of one line: instructions to all of them, questions to each, and who is known to be silent."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 

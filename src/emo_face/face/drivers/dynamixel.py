@@ -1,7 +1,5 @@
 """Dynamixel X series and MX(2.0), protocol 2.0 (needs pyserial)."""
 
-from __future__ import annotations
-
 from emo_face.face.drivers.chain import Registers
 from emo_face.face.drivers.serial_bus import TICKS, SerialBusDriver
 from emo_face.face.drivers.wire import DynamixelFraming

@@ -1,7 +1,5 @@
 """Feetech STS and SMS series (needs pyserial)."""
 
-from __future__ import annotations
-
 from emo_face.face.drivers.chain import Registers
 from emo_face.face.drivers.serial_bus import SerialBusDriver
 from emo_face.face.drivers.wire import FeetechFraming

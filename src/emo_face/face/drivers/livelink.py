@@ -15,8 +15,6 @@ One datagram a frame, every number big-endian:
 Facts: Unreal Engine, AppleARKitLiveLinkSource (packet version 6, port 11111) and EARFaceBlendShape (order).
 """
 
-from __future__ import annotations
-
 import math
 import struct
 from dataclasses import dataclass

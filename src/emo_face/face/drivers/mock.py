@@ -1,7 +1,5 @@
 """A simulated bus: first-order lag, friction and optional faults. For tests, demos and machines without motors."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Hobby servos on PCA9685 boards (needs ``adafruit-circuitpython-servokit``)."""
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """Record what a driver was told: alone, or around another driver."""
 
-from __future__ import annotations
-
 import csv
 import time
 from collections.abc import Callable, Sequence

@@ -1,7 +1,5 @@
 """What Dynamixel and Feetech buses have in common: sync write of goals, sync read of states, stop and recovery."""
 
-from __future__ import annotations
-
 import math
 import threading
 import time

@@ -1,7 +1,5 @@
 """What an emergency stop achieved, said so that nobody reads more into it than was seen."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from enum import Enum
 

@@ -6,8 +6,6 @@ velocity, and a rest behind it, braked to gently. The next message replaces the 
 comes, because this program is gone, the controller brakes and holds by itself.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Faces as UDP datagrams to one receiver, never waited for."""
 
-from __future__ import annotations
-
 import socket
 from collections.abc import Iterable
 from typing import Any

@@ -10,8 +10,6 @@ Facts: "Virtual Motion Capture Protocol", protocol.vmc.info, Marionette (v2.x), 
 Specification", opensoundcontrol.stanford.edu: four-byte boundaries, big-endian, ``#bundle`` with time tag 1 ("now").
 """
 
-from __future__ import annotations
-
 import struct
 
 import numpy as np

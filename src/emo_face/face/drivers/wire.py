@@ -9,8 +9,6 @@ instruction); ROBOTIS e-Manual, "DYNAMIXEL Protocol 2.0" (FF FF FD 00 id length 
 stuffing, status 0x55).
 """
 
-from __future__ import annotations
-
 import contextlib
 import select
 import termios

@@ -1,7 +1,5 @@
 """Small box-constrained quadratic programs, solved exactly by block principal pivoting."""
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import NDArray
 

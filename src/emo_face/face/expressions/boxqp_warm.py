@@ -1,7 +1,5 @@
 """Box-constrained quadratic programs whose answers change little from one call to the next."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

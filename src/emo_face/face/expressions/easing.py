@@ -1,7 +1,5 @@
 """Small time functions that several layers share."""
 
-from __future__ import annotations
-
 import math
 
 

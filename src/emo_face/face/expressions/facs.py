@@ -1,7 +1,5 @@
 """Emotions to action units to ARKit-52: the table of ``data/facs.yaml``, blended by probabilities."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
 from functools import cache

@@ -5,8 +5,6 @@ both conventions (``_L`` shapes move vertices at +x of a face that looks along +
 Source: ICT-FaceKit light (USC ICT, MIT), ``FaceXModel``; Apple, ARFaceAnchor.BlendShapeLocation.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path

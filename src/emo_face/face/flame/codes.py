@@ -15,8 +15,6 @@ Names and shapes by their code:
 An array under any other name is refused: nobody knows what it would have meant.
 """
 
-from __future__ import annotations
-
 import json
 import zipfile
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """Heads for the 3D view: the 52 ARKit shapes of ICT-FaceKit or of a user's FLAME file, as parts with a colour."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 import numpy as np

@@ -4,8 +4,6 @@ Nothing of FLAME or of any published matrix is shipped: the user computes the ma
 FLAME to the expression shapes of ICT-FaceKit (MIT).
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path

@@ -5,8 +5,6 @@ Source: Li, Bolkart, Black, Li & Romero, "Learning a model of facial shape and e
 Asia 2017, equations 1 to 5; skinning: Loper et al., "SMPL", SIGGRAPH Asia 2015, equations 2 to 10.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any

@@ -6,8 +6,6 @@ that only stores what it is given, every other name is refused, and arrays are b
 Layouts: NumPy ``ndarray.__reduce__`` and ``dtype.__reduce__``; chumpy 0.70 ``Ch.__getstate__``; scipy.sparse.
 """
 
-from __future__ import annotations
-
 import io
 import pickle
 import pickletools

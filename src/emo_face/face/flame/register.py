@@ -1,7 +1,5 @@
 """Bring the ICT-FaceKit head and a FLAME model onto each other, and carry expression offsets across."""
 
-from __future__ import annotations
-
 import io
 from collections.abc import Callable
 from dataclasses import dataclass

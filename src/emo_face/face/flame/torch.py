@@ -3,8 +3,6 @@
 torch is imported when an instance is made, so the nano tier never needs it.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Heads with morph targets as binary glTF 2.0: written small enough to serve (sparse offsets), checked for lies."""
 
-from __future__ import annotations
-
 import json
 import struct
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """Write meshes for other programs: Wavefront OBJ and binary glTF 2.0."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

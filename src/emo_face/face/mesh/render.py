@@ -1,7 +1,5 @@
 """A small software renderer for head meshes: shaded polygons drawn far to near."""
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray

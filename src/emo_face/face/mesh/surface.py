@@ -1,7 +1,5 @@
 """Triangle surfaces: areas, normals, nearest points, and the best similarity between two point sets."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

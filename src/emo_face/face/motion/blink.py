@@ -1,7 +1,5 @@
 """Blinks with human statistics."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Breathing: a slow cycle on a few channels."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from emo_face.core.types import Array

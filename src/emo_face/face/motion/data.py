@@ -1,7 +1,5 @@
 """The numbers of ``data/motion.yaml``, typed and checked."""
 
-from __future__ import annotations
-
 from functools import cache
 
 import numpy as np

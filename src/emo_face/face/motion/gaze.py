@@ -1,7 +1,5 @@
 """Where the eyes look: fixations, saccades and micro-saccades."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -1,7 +1,5 @@
 """An expression over time: decoded keyframes, and the face between them."""
 
-from __future__ import annotations
-
 from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass

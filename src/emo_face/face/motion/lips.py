@@ -1,7 +1,5 @@
 """Lip motion while the robot speaks, from timed visemes, single ones, or the loudness of its voice."""
 
-from __future__ import annotations
-
 import math
 from bisect import bisect_right
 from collections.abc import Sequence

@@ -8,8 +8,6 @@ The primary expression is followed time-optimally under jerk limits (no overshoo
 blinks, micro-saccades, gaze, breathing and speech are layers over it, each with its own switch and generator.
 """
 
-from __future__ import annotations
-
 import math
 from collections import Counter
 from collections.abc import Iterable, Sequence

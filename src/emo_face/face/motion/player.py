@@ -4,8 +4,6 @@ One thread ticks, others offer targets and commands. All times are steady second
 to know, so that clocks that jump cannot hold an old face.
 """
 
-from __future__ import annotations
-
 import math
 import threading
 from collections.abc import Callable, Mapping

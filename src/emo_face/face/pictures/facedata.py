@@ -4,8 +4,6 @@ The JSON files (``web/static/faces/<theme>.json``, written by ``export/export_th
 and by :mod:`emo_face.face.pictures.sketch` alike, so that both show the same face.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache

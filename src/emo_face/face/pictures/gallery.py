@@ -1,7 +1,5 @@
 """The gallery: every emotion at several intensities on every theme and rig, in one picture."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Literal
 

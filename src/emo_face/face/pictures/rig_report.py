@@ -1,7 +1,5 @@
 """What a rig can and cannot show: numbers and a picture."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import cv2

@@ -1,7 +1,5 @@
 """Draw the screen face without a browser: for the demo video, the gallery and tests."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache

@@ -1,7 +1,5 @@
 """Change numbers in a rig file and leave everything else, comments included, as it is."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Features of a face that rigs mix: channels, means of two sides, shaped channels, products of two channels."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

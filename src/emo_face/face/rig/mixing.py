@@ -1,7 +1,5 @@
 """From features of a face to actuator drives: sums, or bounded least squares where channels are shared."""
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import NDArray
 

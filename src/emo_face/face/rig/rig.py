@@ -5,8 +5,6 @@ gate = rig.gate(period=0.01)
 gate.command(rig.targets(arkit), stamp, now)
 """
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The rig file: what it may say, and errors that name the file, the line and the field."""
 
-from __future__ import annotations
-
 import math
 from pathlib import Path
 from typing import Annotated, Any, Literal

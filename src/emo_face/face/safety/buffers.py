@@ -1,7 +1,5 @@
 """Planning limits and work arrays of the jerk limiter, each under its name, made once."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

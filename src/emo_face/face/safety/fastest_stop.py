@@ -1,7 +1,5 @@
 """The fastest jerk-limited stop, for many actuators at once, without allocating and in few NumPy calls."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from emo_face.core.types import Array

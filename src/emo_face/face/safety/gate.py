@@ -11,8 +11,6 @@ counted and dropped.
     driver.write(output.position, output.torque)
 """
 
-from __future__ import annotations
-
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence

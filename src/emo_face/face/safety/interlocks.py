@@ -4,8 +4,6 @@ Both work on targets only, yet hold for positions: the limiter never rests beyon
 an actuator whose target is kept inside a range, and which is inside, stays inside.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -21,8 +21,6 @@ from) and left the range by 9e-9; here every state has to yield a path that stay
 tests/unit/face/safety/test_limiter_reference.py is compared tick by tick.
 """
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -1,7 +1,5 @@
 """States and outputs of the safety gate."""
 
-from __future__ import annotations
-
 from enum import Enum
 from typing import NamedTuple
 

@@ -4,8 +4,6 @@ Positions, velocities and accelerations are linear in powers of the time for whi
 constant matrix gives every blend of both paths at once.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from emo_face.core.types import Array

@@ -5,8 +5,6 @@ Each actuator is a hinge with a position servo, the rig's own way, friction and 
 (:meth:`emo_face.face.rig.rig.Rig.shown_at`): so any rig has a face, and one without a brow has a still one.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass

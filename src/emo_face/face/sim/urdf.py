@@ -4,8 +4,6 @@ Each actuator is a joint on a link of its own below the head: a pointer that sta
 and tips the way the face goes.
 """
 
-from __future__ import annotations
-
 from xml.sax.saxutils import quoteattr
 
 import numpy as np

@@ -1,7 +1,5 @@
 """``~/estop`` and ``~/neutral`` of the face driver, served in every state and while a transition runs."""
 
-from __future__ import annotations
-
 import os
 import time
 

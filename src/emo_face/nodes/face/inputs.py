@@ -1,7 +1,5 @@
 """What else moves the face: where to look, lip motion while the robot speaks, and ROS4HRI's own expression topic."""
 
-from __future__ import annotations
-
 import math
 import time
 from functools import cache

@@ -1,7 +1,5 @@
 """Where to look: points in the face's own frame or, through tf, in any frame that leads to it."""
 
-from __future__ import annotations
-
 import math
 import time
 from typing import Any

@@ -1,7 +1,5 @@
 """What the parts of the face driver node know of it: the face, and its emergency stop."""
 
-from __future__ import annotations
-
 import threading
 from typing import Any
 

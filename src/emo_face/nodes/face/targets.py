@@ -1,7 +1,5 @@
 """Expression targets of the face driver: taken from ``face/expression``, checked, and shown by the player."""
 
-from __future__ import annotations
-
 import time
 
 from emo_face_msgs.msg import FaceExpression

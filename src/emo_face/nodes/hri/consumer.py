@@ -1,7 +1,5 @@
 """Faces that somebody else detects (hri_face_detect): their crops for us, our expressions under their ids."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """What ROS4HRI's messages say of one face: box, landmarks, pictures, action units, expression."""
 
-from __future__ import annotations
-
 import math
 from functools import cache
 from typing import Any

@@ -1,7 +1,5 @@
 """tf frames of faces: where they are, and where they look, from ``camera_info`` and the landmarks."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

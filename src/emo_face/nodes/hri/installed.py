@@ -1,7 +1,5 @@
 """ROS4HRI's messages and tf2, where they are installed; else what the user is told."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from rclpy.node import Node

@@ -1,7 +1,5 @@
 """Perception of faces that somebody else detects: their crops are read, people keep the others' ids."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any

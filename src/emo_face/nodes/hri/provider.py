@@ -5,8 +5,6 @@ voice of one person have the person's number with ``f``, ``b`` and ``v`` in fron
 anonymous: nothing here knows who somebody is.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any

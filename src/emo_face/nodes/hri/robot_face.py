@@ -1,7 +1,5 @@
 """What the robot's face shows, for faces that know ``hri_msgs/Expression``."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The topics of people who come and go."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from rclpy.qos import QoSDurabilityPolicy, QoSProfile

@@ -5,8 +5,6 @@ in every frame, since emotions are read from them. What moves is told by compari
 last look at bodies, so that what moves slowly adds up.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace

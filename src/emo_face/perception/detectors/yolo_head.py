@@ -10,8 +10,6 @@ The exporter (ultralytics/engine/exporter.py, 8.3 and 8.4) writes ``names`` (a d
                                         needed (``end2end``, YOLO26)
 """
 
-from __future__ import annotations
-
 import ast
 import re
 from collections.abc import Mapping, Sequence

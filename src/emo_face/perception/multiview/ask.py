@@ -1,7 +1,5 @@
 """Ask the Stage-1 model about a person: a question in, text out, piece by piece."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path

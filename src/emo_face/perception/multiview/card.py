@@ -1,7 +1,5 @@
 """The model card of a multi-view folder: README.md with front matter, from what the folder itself says."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any

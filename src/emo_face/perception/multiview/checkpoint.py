@@ -1,7 +1,5 @@
 """Load InstructBLIP without silent gaps; save and load what Stage 1 trains as safetensors beside its config."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

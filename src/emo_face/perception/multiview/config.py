@@ -1,7 +1,5 @@
 """What the paper leaves open, as fields: every default is argued in ``docs/multiview.md``."""
 
-from __future__ import annotations
-
 import dataclasses
 import types
 import typing

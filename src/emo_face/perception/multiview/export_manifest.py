@@ -1,7 +1,5 @@
 """The manifest beside exported graphs: which bytes belong together, how to read their scores."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import dataclass
 from pathlib import Path

@@ -4,8 +4,6 @@ The feature cache's own key hashes tensors in memory, so it tells apart the same
 must not. Two parts, so that a mismatch can be named: what Stage 1 made, and the frozen image encoder below it.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """The Stage-2 head (paper, section 3.5): a fully connected layer a view, self-attention, flatten, fully connected."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

@@ -1,7 +1,5 @@
 """Encoder and head with one tensor per input and output: what is exported to ONNX, and what runs as an engine."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from torch import Tensor, nn

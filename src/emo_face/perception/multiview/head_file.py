@@ -1,7 +1,5 @@
 """The Stage-2 head on disk: weights, and a card with label set, thresholds, calibration and what it was trained on."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """The full tier's emotion model: scene, body and face of everybody in a frame, one encoder pass, calibrated scores."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal

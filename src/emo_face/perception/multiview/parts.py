@@ -1,7 +1,5 @@
 """Encoder and head of the multi-view model on any engine: exported graphs, or torch modules."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Mapping
 from pathlib import Path

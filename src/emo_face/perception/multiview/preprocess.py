@@ -1,7 +1,5 @@
 """Frame and boxes -> the encoder's pixels: one scene a frame, body and face crops of all people, in one batch."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -4,8 +4,6 @@ Where the answers' Stage 1 is the scores' own (the usual case), the whole encode
 or none, only what Stage 1 trains (186 M of 1.2 B parameters at the true size) exists twice, as its values differ.
 """
 
-from __future__ import annotations
-
 import copy
 from pathlib import Path
 from types import SimpleNamespace

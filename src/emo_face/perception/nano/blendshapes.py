@@ -6,8 +6,6 @@ were fitted on MediaPipe's answers to renders of FACS prototypes (``emo-face tra
 counts as much as MediaPipe really sees of it. The difference is also what ``perspective: mirror`` shows.
 """
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Sequence

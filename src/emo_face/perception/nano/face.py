@@ -1,7 +1,5 @@
 """The face student at run time: aligned crops of all faces of a frame through one ONNX model, and their quality."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path

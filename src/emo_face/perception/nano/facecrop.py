@@ -1,8 +1,6 @@
 """Aligned grey face crops for the face student: from five landmarks where the detector gives them, else from the
 box."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

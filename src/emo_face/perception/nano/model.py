@@ -4,8 +4,6 @@ Sources, by their names in ``evidence`` and in ``models/nano_fusion.yaml``: ``fa
 speech student) and, where MediaPipe and its file are installed, ``blendshapes`` (the second opinion on the same face).
 """
 
-from __future__ import annotations
-
 import math
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence

@@ -6,8 +6,6 @@ detection and speaker detection using mouth region intensities", IEEE TCSVT 19, 
 camera's noise move both regions alike and cancel.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -5,8 +5,6 @@ so the vocabulary of any uncased BERT or MiniLM checkpoint works. What comes bef
 chats and subtitles write the same sentence differently, and none of that is emotion.
 """
 
-from __future__ import annotations
-
 import re
 import unicodedata
 from collections.abc import Sequence

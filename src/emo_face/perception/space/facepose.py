@@ -4,8 +4,6 @@ The face's frame is REP-155's: origin between the eyes (sellion), x out of the f
 camera's is REP-103's optical one: x right, y down, z forward.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import cv2

@@ -3,8 +3,6 @@
 These are what compressed_image_transport writes (``CompressedImage.msg`` of Jazzy, "CODEC is one of").
 """
 
-from __future__ import annotations
-
 import contextlib
 from dataclasses import dataclass
 from typing import Any, Literal

@@ -5,8 +5,6 @@ allows. Names, layouts and the meaning of ``step`` are those of ``sensor_msgs/im
 the YUV formats are those of the Linux kernel's V4L2 pages, which that header names.
 """
 
-from __future__ import annotations
-
 import array
 import re
 from dataclasses import dataclass

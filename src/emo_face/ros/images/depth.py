@@ -1,7 +1,5 @@
 """Bit depth: what a 16-bit picture holds, which its encoding does not say, and its scaling to 8 bits."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import cv2

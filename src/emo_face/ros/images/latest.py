@@ -1,7 +1,5 @@
 """Newest item only: a slot of one, and the one thread that empties it."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Callable
 from typing import Generic, TypeVar

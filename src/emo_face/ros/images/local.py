@@ -1,7 +1,5 @@
 """Pictures handed on by reference inside a process: no DDS, no copy between the camera and those who look."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Our data <-> our messages: emotion scores and expression targets."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """What was said, as data: std_msgs/String and hri_msgs/LiveSpeech become clean, bounded utterances or counted drops."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace

@@ -1,7 +1,5 @@
 """Declare a node's parameters from the schema and validate every live change against it."""
 
-from __future__ import annotations
-
 import difflib
 from collections.abc import Callable, Mapping
 from typing import Any

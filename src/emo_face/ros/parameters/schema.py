@@ -3,8 +3,6 @@
 Nodes declare from it, ``config/emo_face.yaml`` and ``docs/parameters.md`` are generated from it.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import math
 from collections.abc import Mapping

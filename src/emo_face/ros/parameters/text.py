@@ -1,7 +1,5 @@
 """The parameter schema as text: the commented ROS parameter file and the table of the documentation."""
 
-from __future__ import annotations
-
 import textwrap
 from collections.abc import Iterable, Mapping
 

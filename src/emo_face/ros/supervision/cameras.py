@@ -1,7 +1,5 @@
 """More cameras than one for `emo-face up`: which nodes they need, and which topics those share."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """The nodes of the graph and how each is started: read by ``emo-face up`` and by the launch file."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

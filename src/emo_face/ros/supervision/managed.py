@@ -1,7 +1,5 @@
 """What one process of the graph is, was asked, and needs next; decides by what its nodes tell, never waits."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field

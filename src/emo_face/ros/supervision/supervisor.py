@@ -4,8 +4,6 @@ The one manager of `emo-face up`, `emo-face demo` and the launch file. What it d
 :mod:`emo_face.ros.supervision.managed`, how it talks to the nodes in :mod:`emo_face.ros.supervision.channel`.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

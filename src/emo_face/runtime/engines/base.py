@@ -1,7 +1,5 @@
 """What every inference engine offers, so that a model never knows which one runs it."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ An engine is two files, ``MODEL-KEY.engine`` and ``MODEL-KEY.json``. The second 
 field of its key, so that a damaged, half-written or stale engine is recognised and never handed to TensorRT.
 """
 
-from __future__ import annotations
-
 import fcntl
 import hashlib
 import json

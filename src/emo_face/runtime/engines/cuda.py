@@ -4,8 +4,6 @@ TensorRT without a working driver ends the process instead of raising, so :func:
 is CUDA's own choice: set ``CUDA_VISIBLE_DEVICES`` to name another.
 """
 
-from __future__ import annotations
-
 import ctypes
 import importlib
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Which shared libraries a file needs and this machine lacks: what a provider that silently falls back does not say."""
 
-from __future__ import annotations
-
 import ctypes
 import struct
 from pathlib import Path

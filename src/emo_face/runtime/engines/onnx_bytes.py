@@ -5,8 +5,6 @@ Protocol Buffers, "Encoding", and onnx.proto3: ModelProto.graph = 7; GraphProto.
 Dimension.dim_value = 1, .dim_param = 2.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 
 Change = Callable[[bytes], bytes]

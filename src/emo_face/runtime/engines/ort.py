@@ -1,7 +1,5 @@
 """onnxruntime: on the CPU, on CUDA, or on TensorRT through its provider."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path

@@ -1,7 +1,5 @@
 """How far two engines of one model are from each other."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Put a model on a device, or say why it cannot go there and what would do."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from emo_face.core.errors import ModelError

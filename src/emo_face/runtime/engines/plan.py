@@ -1,7 +1,5 @@
 """What an engine must know of a model that its file does not say, and how a batch is cut to an engine's sizes."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args

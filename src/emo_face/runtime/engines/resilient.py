@@ -1,7 +1,5 @@
 """An engine on a GPU that goes on when the GPU fails: smaller buckets first, then the CPU; each step is said."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path

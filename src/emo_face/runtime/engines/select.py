@@ -1,7 +1,5 @@
 """Choose the engine of every model of a process, and remember which was taken and why."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, field

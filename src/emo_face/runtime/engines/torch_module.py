@@ -1,7 +1,5 @@
 """A torch module as an engine, for models whose weights are not exported."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType

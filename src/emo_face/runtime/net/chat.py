@@ -1,7 +1,5 @@
 """Chat servers as they are: fields that a model refuses by name, and reasoning before the answer."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from typing import Any

@@ -1,7 +1,5 @@
 """JSON to an HTTP server and back: bounded in time and size, never redirected, the key never in a message."""
 
-from __future__ import annotations
-
 import http.client
 import json
 import math

@@ -1,7 +1,5 @@
 """Who computes shards: processes of this machine, a SLURM cluster by submitit, or a Ray cluster."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path

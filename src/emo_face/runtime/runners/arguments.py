@@ -1,7 +1,5 @@
 """The flags of every verb that cuts its work into shards."""
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Work done ahead of its turn in threads: decoding pictures while a model computes."""
 
-from __future__ import annotations
-
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor

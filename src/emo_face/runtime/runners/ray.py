@@ -1,7 +1,5 @@
 """Actors of a Ray cluster by Ray Data; on one machine, processes of it. Run by hand with 2.60, not in the tests."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path

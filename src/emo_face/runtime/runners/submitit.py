@@ -1,7 +1,5 @@
 """Jobs of a SLURM cluster by submitit (BSD); its own local executor if no SLURM is here."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path

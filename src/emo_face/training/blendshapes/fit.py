@@ -1,7 +1,5 @@
 """Fit the log-linear classifier of blendshapes on MediaPipe's answers to rendered FACS prototypes."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

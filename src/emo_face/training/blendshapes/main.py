@@ -5,8 +5,6 @@ measured on renders of FACS variants, the average resting face on the neutral Lo
 measurements are kept in OUT.
 """
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 

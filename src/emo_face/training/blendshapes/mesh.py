@@ -1,7 +1,5 @@
 """MediaPipe's face mesh (Apache-2.0), run from the ``.task`` file without MediaPipe."""
 
-from __future__ import annotations
-
 import zipfile
 from pathlib import Path
 

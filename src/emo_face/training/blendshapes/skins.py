@@ -1,7 +1,5 @@
 """Skins for renders from the neutral frontal photos of the training people, by MediaPipe's facial points."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Command-line arguments that several trainings share; no torch."""
 
-from __future__ import annotations
-
 import argparse
 import dataclasses
 import typing

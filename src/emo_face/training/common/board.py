@@ -1,7 +1,5 @@
 """TensorBoard for training loops, if it is installed; only the first process writes."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec

@@ -1,7 +1,5 @@
 """Checkpoints of a run: weights, optimiser, random state and place in the data, without pickle."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass

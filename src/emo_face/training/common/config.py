@@ -1,7 +1,5 @@
 """Settings that every run of :class:`~emo_face.training.common.run.TrainingRun` has; no torch."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import ClassVar
 

@@ -1,7 +1,5 @@
 """Multinomial log-linear models (logistic regression) on soft targets, with SciPy alone."""
 
-from __future__ import annotations
-
 import numpy as np
 from scipy.optimize import minimize
 

@@ -1,7 +1,5 @@
 """Which rows each micro-batch takes."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 

@@ -4,8 +4,6 @@ Graphs are strongly typed, so precision is in them and no engine's flag. LayerNo
 in float32 (the latter are one layer of a transformer, and ONNX knows them in bfloat16 from opset 22 only).
 """
 
-from __future__ import annotations
-
 import copy
 import tempfile
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """One training in several processes: the group is left in order, also after an error."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager

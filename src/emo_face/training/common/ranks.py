@@ -1,7 +1,5 @@
 """Which device a process of a launch trains on, known before anything is loaded there."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 from emo_face.core.errors import UserError

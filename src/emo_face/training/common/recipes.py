@@ -1,7 +1,5 @@
 """Recipes: the settings of a training as a YAML file, packaged (``data/recipes``) or the user's own."""
 
-from __future__ import annotations
-
 import typing
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field

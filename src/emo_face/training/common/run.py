@@ -4,8 +4,6 @@ One process or many (``accelerate launch``), on CPU or GPUs. A run that was kill
 bit for bit, when it is started again with the same arguments.
 """
 
-from __future__ import annotations
-
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

@@ -1,7 +1,5 @@
 """The bounded least squares that turn a face code into ARKit activations, as an ONNX graph with a loop."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

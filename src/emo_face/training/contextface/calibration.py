@@ -1,7 +1,5 @@
 """A trained ContextFace's words calibrated: shift, temperature and least emission of each side, on validation data."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path

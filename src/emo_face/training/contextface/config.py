@@ -1,7 +1,5 @@
 """Settings of ContextFace's training; no torch."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar

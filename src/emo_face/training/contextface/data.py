@@ -1,7 +1,5 @@
 """Examples -> the tensors of a ContextFace training step."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path

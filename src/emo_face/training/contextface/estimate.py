@@ -1,7 +1,5 @@
 """What a run will take, told before its first step: memory by arithmetic, time by one batch's forward pass."""
 
-from __future__ import annotations
-
 import time
 from dataclasses import dataclass
 from typing import Any

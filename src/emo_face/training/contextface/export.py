@@ -4,8 +4,6 @@ Every graph is checked against what it came from with onnxruntime before it is k
 an error and the file is removed.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The joint loss: cross-entropy of the answer plus lambda times the error of the face (paper, equations 3 to 5)."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import torch

@@ -11,8 +11,6 @@
 A run that was killed goes on when it is started again with the same arguments.
 """
 
-from __future__ import annotations
-
 import argparse
 import os
 import sys

@@ -1,7 +1,5 @@
 """What a ContextFace is asked in training, and how often: the packaged recipe or the user's own."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

@@ -3,8 +3,6 @@
 Full precision, bf16 or over a quantised backbone (QLoRA).
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What a robot's camera does to a face: crop jitter, scale, blur, JPEG, low light, noise, shadows, hands in front."""
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray

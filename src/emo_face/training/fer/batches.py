@@ -1,7 +1,5 @@
 """Batches for the FER student's base: faces with soft labels and things that are no face, seen by a bad camera."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -5,8 +5,6 @@ calibration fitted on the other folds alone; the shipped model uses the one fitt
 validation faces, where these are given.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 

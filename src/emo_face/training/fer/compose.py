@@ -5,8 +5,6 @@ brows of one over the mouth of the other, or a patchwork. Where both show the sa
 the teachers tell what the result shows.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

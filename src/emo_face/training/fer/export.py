@@ -1,7 +1,5 @@
 """From trained nets to ``nano_face.onnx``, and proof that both say the same."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The training loop of the FER student's base."""
 
-from __future__ import annotations
-
 import copy
 from concurrent.futures import ThreadPoolExecutor
 

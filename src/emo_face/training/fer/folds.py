@@ -5,8 +5,6 @@ which a sixth net judges that was fitted to all the others. The shipped model is
 reported is one of these six nets'. Their predictions lie beside the model for `emo-face evaluate nano`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property

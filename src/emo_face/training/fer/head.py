@@ -4,8 +4,6 @@ A few hundred posed faces spoil a deep net; a log-linear layer on its features l
 people who pose and people who are photographed, and keeps the rest.
 """
 
-from __future__ import annotations
-
 import copy
 from dataclasses import dataclass
 

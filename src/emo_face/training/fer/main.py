@@ -10,8 +10,6 @@ With --teacher the student learns the faces of a multi-view data set too, each a
 out/emotic is run.out of a finished emo-face train multiview --recipe; its cached features are read, no encoder runs.
 """
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 

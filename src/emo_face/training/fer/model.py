@@ -1,7 +1,5 @@
 """The FER student as a torch module: a small plain convolutional trunk and two heads."""
 
-from __future__ import annotations
-
 import torch
 from torch import nn
 

@@ -1,7 +1,5 @@
 """Everything that the FER student's training depends on besides data and seed, as one file of numbers."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from emo_face.core.errors import ConfigError

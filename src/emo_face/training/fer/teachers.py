@@ -4,8 +4,6 @@ Teachers: face-api's expression net and mini_XCEPTION (both MIT). They are used 
 is in the student.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import cv2

@@ -1,7 +1,5 @@
 """The FER student from pictures to ONNX: bank, base, last layers, leave-people-out folds, calibration, export."""
 
-from __future__ import annotations
-
 import zlib
 from dataclasses import asdict, fields
 from pathlib import Path

@@ -4,8 +4,6 @@ Run it after either student was retrained: it reads the FER student's leave-peop
 speech student read validation utterances of DATA/text. OUT gets nano_fusion.yaml.
 """
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 

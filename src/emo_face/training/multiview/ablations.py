@@ -3,8 +3,6 @@
 Every head is trained with the settings of the head that is evaluated (``training`` of its card), changed in one place.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 from collections.abc import Callable, Mapping, Sequence

@@ -1,7 +1,5 @@
 """Settings of the two stages; no torch."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 

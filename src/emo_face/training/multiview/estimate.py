@@ -4,8 +4,6 @@ Estimates, not promises: arithmetic at half the rate of a large matrix product, 
 (commands in docs/multiview.md). Texts are not estimated: their time is the annotating model's.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path

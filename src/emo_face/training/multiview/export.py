@@ -5,8 +5,6 @@ are dynamic, opset 18. In half precision (float16 or bfloat16) LayerNorm, softma
 and so do inputs and outputs.
 """
 
-from __future__ import annotations
-
 import contextlib
 import io
 import logging

@@ -1,7 +1,5 @@
 """Losses of Stage 2 (paper, section 3.6.2), computed in float32 whatever the features are."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import torch

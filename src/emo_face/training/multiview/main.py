@@ -17,8 +17,6 @@ does everything from the download to an exported model and its report, or step b
 BLIP is a folder with the files of Salesforce/instructblip-vicuna-7b. Every step can be killed and started again.
 """
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """What Stage 1 needs of a GPU, before it fails: an estimate, and the settings that would fit."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

@@ -1,7 +1,5 @@
 """A recipe as a list of commands: each step is an ``emo-face`` command that a user could type."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Callable, Sequence

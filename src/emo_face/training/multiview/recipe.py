@@ -3,8 +3,6 @@
 Every choice of docs/multiview.md is a field. Fields that are left out have the defaults of that page.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path

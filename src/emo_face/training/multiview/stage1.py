@@ -1,7 +1,5 @@
 """Stage 1: instruction tuning of the multi-view encoder, the language model frozen."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Iterator, Sequence

@@ -1,7 +1,5 @@
 """Stage 2: the fusion head on cached features; selection, thresholds and calibration from validation only."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field

@@ -1,7 +1,5 @@
 """What each step of the multi-view training does with its parsed flags."""
 
-from __future__ import annotations
-
 import argparse
 import dataclasses
 import json

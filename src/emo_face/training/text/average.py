@@ -4,8 +4,6 @@ Exponential moving average of the parameters (Polyak & Juditsky 1992; as in Tarv
 their ramp of the decay in the first steps).
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any

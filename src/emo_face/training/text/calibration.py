@@ -8,8 +8,6 @@ logistic regression on the pooled vector, and mixes the two answers. 28 labels: 
 the threshold with the best F1. Valence and arousal: least squares.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """An epoch of the speech student: rows drawn, made and spelled anew, in batches of like length."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

@@ -5,8 +5,6 @@ activations scaled at run time (onnxruntime dynamic quantisation). Seven bits of
 int8 products saturate in 16 bits, from answering differently than newer ones.
 """
 
-from __future__ import annotations
-
 import json
 import shutil
 import tempfile

@@ -4,8 +4,6 @@ English: the training rows of the student. Others: XED's projections (Öhman et 
 subtitles in 14 languages with Latin letters.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

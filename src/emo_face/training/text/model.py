@@ -1,7 +1,5 @@
 """The speech student as a torch module: a sentence encoder, mean pooling, one linear head for all outputs."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path

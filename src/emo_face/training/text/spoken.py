@@ -4,8 +4,6 @@ Comments and subtitles seldom tell whose feeling a line is about. The kinds here
 my own against somebody else's, felt against denied, said against quoted, ironic against sincere.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ What a student has learned of comments and subtitles need not be learned anew wh
 upper layers and the new head learn for one epoch, a sixth of the time of a training from the encoder.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any

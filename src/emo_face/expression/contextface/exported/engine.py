@@ -1,7 +1,5 @@
 """ContextFace from its exported graphs, on whatever engine runs them: expressions only, no torch, no transformers."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """How the exported graphs of ContextFace run on a GPU (``emo-face export contextface``)."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 

@@ -4,8 +4,6 @@ Written once beside the graphs (``export.json``, ``tokenizer.json``), so that se
 transformers; a chat template is never run again.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache

@@ -1,7 +1,5 @@
 """Which encoders there are: how each is loaded, what it is made of, and who may ship it."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from dataclasses import dataclass

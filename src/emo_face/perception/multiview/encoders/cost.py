@@ -1,7 +1,5 @@
 """What encoding costs: multiply-adds of one picture, from the shapes of a checkpoint alone."""
 
-from __future__ import annotations
-
 from typing import Any
 
 INSTRUCTION = 40

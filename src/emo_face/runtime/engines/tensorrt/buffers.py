@@ -4,8 +4,6 @@
 copies can be replayed (CUDA Runtime API, "API synchronization behavior").
 """
 
-from __future__ import annotations
-
 import contextlib
 import ctypes
 from math import prod

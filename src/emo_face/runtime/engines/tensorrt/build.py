@@ -3,8 +3,6 @@
 Precision lives in the graph (casts, Q/DQ nodes): TensorRT 11 has no other way, and 10.3 takes it too.
 """
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Callable
 from pathlib import Path

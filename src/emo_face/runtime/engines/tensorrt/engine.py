@@ -1,7 +1,5 @@
 """A TensorRT engine at run time: one stream, memory allocated once a shape, a CUDA graph a shape where it can be."""
 
-from __future__ import annotations
-
 import contextlib
 import logging
 import threading

@@ -1,7 +1,5 @@
 """TensorRT's module, loaded only where CUDA works: without it a bare ``Runtime`` ends the process (seen with 11.4)."""
 
-from __future__ import annotations
-
 import importlib
 import logging
 from collections import deque

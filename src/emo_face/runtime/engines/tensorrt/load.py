@@ -1,7 +1,5 @@
 """Engines from the cache, and engines built, compared with ONNX and kept."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass

@@ -4,8 +4,6 @@ A captured graph holds addresses and shapes, so each has a context of its own (N
 Graphs: one execution context a graph, one enqueue after a change of shapes before the capture).
 """
 
-from __future__ import annotations
-
 import contextlib
 import logging
 from collections.abc import Sequence
