@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
+from emo_face.core.geometry import intersection
 from emo_face.core.labels import LabelSet, label_colour, top_of
 from emo_face.core.types import Box, Emotion, ImageArray, Person
 
@@ -34,9 +35,10 @@ def draw(
         if person.face is not None:
             _box(out, person.face.box, colour, 1)
             _landmarks(out, person, colour)
-        anchor = person.face.box if person.face is not None else person.body
-        if anchor is not None:
-            _panel(out, anchor, person, emotion, labels)
+    taken = [anchor for person in people if (anchor := _anchor(person)) is not None]
+    for person, emotion in zip(people, emotions, strict=True):
+        if (anchor := _anchor(person)) is not None:
+            taken.append(_panel(out, anchor, taken, person, emotion, labels))
     if caption:
         _text(out, caption, (6, out.shape[0] - 8), (255, 255, 255))
     return out
@@ -57,39 +59,65 @@ def _landmarks(out: ImageArray, person: Person, colour: Colour) -> None:
             cv2.circle(out, (round(float(x)), round(float(y))), 1, colour, -1, cv2.LINE_AA)
 
 
-def _panel(out: ImageArray, anchor: Box, person: Person, emotion: Emotion, labels: LabelSet) -> None:
-    """Id and quality, the three best labels as bars, and the signed evidence, beside the face.
+def _anchor(person: Person) -> Box | None:
+    return person.face.box if person.face is not None else person.body
 
-    Without evidence, or where nothing stands out, no label is named.
+
+def _place(anchor: Box, width: int, height: int, out: ImageArray, taken: Sequence[Box]) -> tuple[int, int]:
+    """Left and top of a panel beside, below or above a face: in the picture, and over little of what is ``taken``."""
+    rows, columns = out.shape[:2]
+    beside = ((anchor.right + 6, anchor.y), (anchor.x - width - 6, anchor.y))
+    around = (*beside, (anchor.x, anchor.bottom + 6), (anchor.x, anchor.y - height - 6))
+    far_right, far_down = max(columns - width, 0), max(rows - height, 0)
+    inside = [Box(min(max(x, 0), far_right), min(max(y, 0), far_down), width, height) for x, y in around]
+    best = min(inside, key=lambda box: sum(intersection(box, other) for other in taken))
+    return int(best.x), int(best.y)
+
+
+def _panel(
+    out: ImageArray, anchor: Box, taken: Sequence[Box], person: Person, emotion: Emotion, labels: LabelSet
+) -> Box:
+    """Id and quality, the three best labels as bars, and the signed evidence; the place it took.
+
+    Without evidence, or if nothing stands out, no label is named.
     """
     order = np.argsort(-emotion.probabilities)[: 3 if top_of(emotion) else 0]
     sources = sorted(emotion.evidence)
-    height = 14 * (2 + len(order) + len(sources))
-    width = 148
-    x = anchor.right + 6 if anchor.right + 6 + width <= out.shape[1] else anchor.x - width - 6
-    left = int(min(max(x, 0), max(out.shape[1] - width, 0)))
-    top = int(min(max(anchor.y, 0), max(out.shape[0] - height, 0)))
+    row = max(15, round(out.shape[0] / 28))  # px; a large picture has large letters
+    width, height = 11 * row, row * (1 + len(order) + len(sources)) + row // 3
+    left, top = _place(anchor, width, height, out, taken)
     region = out[top : top + height, left : left + width]
-    region[:] = (region * 0.4).astype(np.uint8)
-    y = top + 12
-    _text(out, f"{person.person_id} q{emotion.quality:.2f}", (left + 3, y), (255, 255, 255))
+    region[:] = (region * 0.25).astype(np.uint8)
+    y = top + row
+    _row(out, (left, y), row, person.person_id, f"quality {emotion.quality:.0%}")
     for i in order:
-        y += 14
+        y += row
         share = float(emotion.probabilities[i])
-        name = labels.labels[i]
-        colour = _bgr(name)
-        cv2.rectangle(out, (left + 2, y - 9), (left + 2 + int((width - 4) * share), y + 2), colour, -1)
-        _text(out, f"{name[:15]} {share:.2f}", (left + 4, y), (255, 255, 255))
-    middle = left + width // 2 + 20
+        end = left + 2 + int((width - 4) * share)
+        cv2.rectangle(out, (left + 2, y - row + row // 4), (end, y + row // 8), _bgr(labels.labels[i]), -1)
+        _row(out, (left, y), row, labels.labels[i][:15], f"{share:.0%}")
+    middle = left + 7 * row
     for source in sources:
-        y += 14
-        share = float(np.clip(emotion.evidence[source], -1.0, 1.0))
-        end = middle + int(share * (width // 2 - 22))
-        cv2.rectangle(out, (min(middle, end), y - 8), (max(middle, end), y), _FOR if share >= 0 else _AGAINST, -1)
-        _text(out, source[:7], (left + 4, y), (255, 255, 255))
+        y += row
+        end = middle + int(float(np.clip(emotion.evidence[source], -1.0, 1.0)) * (4 * row - 4))
+        cv2.rectangle(
+            out, (min(middle, end), y - row // 2), (max(middle, end), y), _FOR if end >= middle else _AGAINST, -1
+        )
+        cv2.line(out, (middle, y - row + row // 4), (middle, y + row // 8), _UNKNOWN, 1)
+        _row(out, (left, y), row, source[:7])
+    return Box(left, top, width, height)
 
 
-def _text(out: ImageArray, text: str, origin: tuple[int, int], colour: Colour) -> None:
+def _row(out: ImageArray, origin: tuple[int, int], row: int, name: str, value: str = "") -> None:
+    """A line of the panel, ``row`` pixels high and 11 rows wide: the name to the left, the value to the right."""
+    left, y = origin
+    scale = row / 40
+    _text(out, name, (left + row // 4, y), (255, 255, 255), scale)
+    taken = cv2.getTextSize(value, _FONT, scale, 1)[0][0]
+    _text(out, value, (left + 11 * row - row // 4 - taken, y), (255, 255, 255), scale)
+
+
+def _text(out: ImageArray, text: str, origin: tuple[int, int], colour: Colour, scale: float = 0.36) -> None:
     safe = text.encode("ascii", "replace").decode()
-    cv2.putText(out, safe, origin, _FONT, 0.36, (0, 0, 0), 3, cv2.LINE_AA)
-    cv2.putText(out, safe, origin, _FONT, 0.36, colour, 1, cv2.LINE_AA)
+    cv2.putText(out, safe, origin, _FONT, scale, (0, 0, 0), 3, cv2.LINE_AA)
+    cv2.putText(out, safe, origin, _FONT, scale, colour, 1, cv2.LINE_AA)
