@@ -8,13 +8,11 @@ import numpy as np
 from emo_face.core.geometry import intersection
 from emo_face.core.labels import LabelSet, label_colour, top_of
 from emo_face.core.types import Box, Emotion, ImageArray, Person
-
-Colour = tuple[int, int, int]
+from emo_face.perception.lettering import Colour, width_of, write
 
 _UNKNOWN: Colour = (120, 120, 120)
 _FOR: Colour = (80, 200, 80)
 _AGAINST: Colour = (80, 80, 230)
-_FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
 def draw(
@@ -40,7 +38,7 @@ def draw(
         if (anchor := _anchor(person)) is not None:
             taken.append(_panel(out, anchor, taken, person, emotion, labels))
     if caption:
-        _text(out, caption, (6, out.shape[0] - 8), (255, 255, 255))
+        _text(out, caption, (6, out.shape[0] - 8))
     return out
 
 
@@ -112,12 +110,9 @@ def _row(out: ImageArray, origin: tuple[int, int], row: int, name: str, value: s
     """A line of the panel, ``row`` pixels high and 11 rows wide: the name to the left, the value to the right."""
     left, y = origin
     scale = row / 40
-    _text(out, name, (left + row // 4, y), (255, 255, 255), scale)
-    taken = cv2.getTextSize(value, _FONT, scale, 1)[0][0]
-    _text(out, value, (left + 11 * row - row // 4 - taken, y), (255, 255, 255), scale)
+    _text(out, name, (left + row // 4, y), scale)
+    _text(out, value, (left + 11 * row - row // 4 - width_of(value, scale), y), scale)
 
 
-def _text(out: ImageArray, text: str, origin: tuple[int, int], colour: Colour, scale: float = 0.36) -> None:
-    safe = text.encode("ascii", "replace").decode()
-    cv2.putText(out, safe, origin, _FONT, scale, (0, 0, 0), 3, cv2.LINE_AA)
-    cv2.putText(out, safe, origin, _FONT, scale, colour, 1, cv2.LINE_AA)
+def _text(out: ImageArray, text: str, origin: tuple[int, int], scale: float = 0.36) -> None:
+    write(out, text, origin, (255, 255, 255), scale, (0, 0, 0), 3)

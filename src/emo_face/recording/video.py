@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from emo_face.core.errors import UserError
 from emo_face.core.labels import label_set
 from emo_face.core.types import ImageArray
 from emo_face.face.pictures.sketch import draw_face
 from emo_face.perception.debug import draw
+from emo_face.perception.lettering import width_of, write
 from emo_face.recording.film import FilmWriter
 from emo_face.recording.moments import teller
 from emo_face.recording.recording import Recording, Scores
@@ -99,16 +99,14 @@ def _at(track: list[Any], stamps: list[float], stamp: float) -> Any:
 def _fit(text: str, width: int, scale: float) -> str:
     """``text`` in quotation marks, cut to ``width`` pixels."""
     quoted = f'"{text}"'
-    while len(text) > 1 and cv2.getTextSize(quoted, cv2.FONT_HERSHEY_SIMPLEX, scale, 1)[0][0] > width:
+    while len(text) > 1 and width_of(quoted, scale) > width:
         text = text[:-1]
         quoted = f'"{text.rstrip()}..."'
     return quoted
 
 
-def _write(picture: NDArray[np.uint8], text: str, origin: tuple[int, int], scale: float = 0.6) -> None:
-    printable = text.encode("ascii", "replace").decode()  # OpenCV's fonts are ASCII only
-    cv2.putText(picture, printable, origin, cv2.FONT_HERSHEY_SIMPLEX, scale, PAPER, 4, cv2.LINE_AA)
-    cv2.putText(picture, printable, origin, cv2.FONT_HERSHEY_SIMPLEX, scale, INK, 1, cv2.LINE_AA)
+def _write(picture: ImageArray, text: str, origin: tuple[int, int], scale: float = 0.6) -> None:
+    write(picture, text, origin, INK, scale, PAPER, 4)
 
 
 def frames(recording: Recording, fps: float, head: SimHead | None = None) -> Iterator[ImageArray]:
