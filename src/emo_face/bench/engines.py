@@ -10,6 +10,7 @@ from emo_face.runtime.engines.base import Engine, EngineUnavailable
 from emo_face.runtime.engines.cache import EngineCache
 from emo_face.runtime.engines.ort import OrtEngine
 from emo_face.runtime.engines.plan import Plan, samples
+from emo_face.runtime.engines.tensorrt.load import built
 
 
 def measure(path: Path, plan: Plan, cache: EngineCache, rounds: int = 50) -> list[dict[str, Any]]:
@@ -35,7 +36,6 @@ def _opened(name: str, path: Path, plan: Plan, cache: EngineCache, cpu: Engine) 
         raise EngineUnavailable(plan.cpu_only)
     if name == "onnxruntime/CUDA":
         return OrtEngine(path, 1, "CUDA", None, plan.free_sides)
-    from emo_face.runtime.engines.tensorrt.load import built
 
     return built(path, plan, cache)
 

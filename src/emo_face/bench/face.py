@@ -17,7 +17,12 @@ from typing import Any
 
 import numpy as np
 
+from emo_face.bench.page import page_p95
+from emo_face.bench.probes.limit_check import try_commands
+from emo_face.bench.probes.machine import machine
 from emo_face.core.errors import UserError
+from emo_face.face.safety.gate import SafetyGate
+from emo_face.face.safety.limits import ActuatorLimits
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,10 +36,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def measure(args: argparse.Namespace) -> dict[str, Any]:
     """Run all parts."""
-    from emo_face.bench.page import page_p95
-    from emo_face.bench.probes.limit_check import try_commands
-    from emo_face.bench.probes.machine import machine
-
     if args.seconds < 1 or args.trials < 1 or args.ticks < 1:
         raise UserError("--seconds, --trials and --ticks: expected at least 1")
     about = machine()
@@ -78,9 +79,6 @@ def _loop(args: argparse.Namespace) -> dict[str, Any]:
 
 def gate_tick_us(actuators: int = 32, ticks: int = 3000) -> dict[str, float]:
     """Microseconds of processor time that one tick of the gate takes, moving."""
-    from emo_face.face.safety.gate import SafetyGate
-    from emo_face.face.safety.limits import ActuatorLimits
-
     rng = np.random.default_rng(0)
     limits = ActuatorLimits.of(
         [f"a{i}" for i in range(actuators)], lower=-1, upper=1, velocity=5, acceleration=60, jerk=1500

@@ -26,12 +26,14 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+from emo_face_msgs.msg import EmotionScoresArray
 
 from emo_face.bench.probes.child import Child, child
 from emo_face.bench.probes.graph_probe import Probe, figures
 from emo_face.bench.probes.import_cost import memory_mb
 from emo_face.bench.probes.machine import cpu_seconds, machine, rss_mb
 from emo_face.core.errors import UserError
+from emo_face.ros.images.transport import use_profile
 from emo_face.runtime import samples
 
 SETTLE = 3.0  # s after the first result before the stretch that is measured
@@ -108,8 +110,6 @@ def _camera_settings(args: argparse.Namespace, source: Path, rate: float) -> lis
 
 def ours(args: argparse.Namespace, source: Path, rate: float, *words: str) -> dict[str, Any]:
     """Start the graph on ``source``, with further ``words`` of `emo-face up`, and measure it."""
-    from emo_face_msgs.msg import EmotionScoresArray
-
     command = [sys.executable, "-m", "emo_face.cli.main", "up", *_camera_settings(args, source, rate), *words]
     with _probe() as probe:
         probe.listen(EmotionScoresArray, "/emotion/scores", lambda msg: (msg.header, len(msg.people)))
@@ -189,8 +189,6 @@ def _stretch(probe: Probe, seconds: float) -> list[tuple[float, float, int]]:
 @contextlib.contextmanager
 def _probe() -> Iterator[Probe]:
     import rclpy
-
-    from emo_face.ros.images.transport import use_profile
 
     use_profile(os.environ)
     rclpy.init(args=[])

@@ -13,6 +13,8 @@ from typing import Any
 import cv2
 import numpy as np
 
+from emo_face.bench.probes.machine import machine
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Size and length."""
@@ -23,7 +25,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def measure(args: argparse.Namespace) -> dict[str, Any]:
     """Time every conversion; see the module's docstring for the keys."""
-    from emo_face.bench.probes.machine import machine
     from emo_face.ros.images.compressed import decode_compressed
     from emo_face.ros.images.convert import ENCODINGS, bytes_of, to_bgr
 

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from emo_face.bench.probes import browser as page
+from emo_face.bench.probes.machine import machine
 from emo_face.core.errors import UserError
 
 SIZES = ("640x480", "800x480", "1280x720")
@@ -63,7 +64,6 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     Raises:
         UserError: Chromium, chromedriver or selenium is missing, or a size cannot be read.
     """
-    from emo_face.bench.probes.machine import machine
     from emo_face.web.server import FaceServer
 
     sizes = {text: _size(text) for text in args.size or SIZES}

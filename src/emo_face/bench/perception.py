@@ -18,10 +18,14 @@ from typing import Any
 import cv2
 import numpy as np
 
+from emo_face.bench.probes.machine import machine
 from emo_face.core.errors import UserError
 from emo_face.core.types import ImageArray, Speech
+from emo_face.perception.nano.model import build_nano
 from emo_face.perception.pipeline import PerceptionPipeline
 from emo_face.runtime import samples
+from emo_face.runtime.engines.select import Engines
+from emo_face.runtime.store import open_store
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,8 +41,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def measure(args: argparse.Namespace) -> dict[str, Any]:
     """Time the pipeline; see the module's docstring for the keys."""
-    from emo_face.bench.probes.machine import machine
-
     frames = {"one": read(args.one or samples.portrait()), "six": read(args.six) if args.six else samples.group()}
     about = machine()
     cores = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
@@ -59,9 +61,6 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
 
 def _pipeline(args: argparse.Namespace, cadence: str) -> PerceptionPipeline:
     from emo_face.perception.build import DetectorSettings, build_pipeline
-    from emo_face.perception.nano.model import build_nano
-    from emo_face.runtime.engines.select import Engines
-    from emo_face.runtime.store import open_store
 
     store, engines = open_store(), Engines("cpu", args.threads)
     settings = DetectorSettings(imgsz=args.imgsz, cadence=cadence)

@@ -16,6 +16,10 @@ from typing import Any
 
 import numpy as np
 
+from emo_face.bench.probes.bad_inputs import try_bad_inputs
+from emo_face.bench.probes.machine import machine
+from emo_face.bench.probes.real_time_gate import try_clocks
+from emo_face.bench.probes.stops import BUSES, times, try_stops
 from emo_face.core.errors import UserError
 
 
@@ -32,11 +36,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def measure(args: argparse.Namespace) -> dict[str, Any]:
     """Run all parts."""
-    from emo_face.bench.probes.bad_inputs import try_bad_inputs
-    from emo_face.bench.probes.machine import machine
-    from emo_face.bench.probes.real_time_gate import try_clocks
-    from emo_face.bench.probes.stops import BUSES, times, try_stops
-
     if min(args.stops, args.timed, args.ticks, args.inputs) < 2:
         raise UserError("--stops, --timed, --ticks and --inputs: expected at least 2")
     about = machine()

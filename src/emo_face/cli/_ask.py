@@ -5,6 +5,7 @@ import json
 import sys
 import time
 from collections.abc import Sequence
+from importlib.util import find_spec
 
 from emo_face.cli._person import box
 from emo_face.core.errors import UserError
@@ -14,8 +15,6 @@ from emo_face.core.types import Face, ImageArray, Person
 
 def answer(args: argparse.Namespace, image: ImageArray, people: Sequence[Person]) -> int:
     """Answer ``args.ask`` as it is generated. Raises UserError if nobody is meant, or for a bad checkpoint."""
-    from importlib.util import find_spec
-
     if args.base is None:
         raise UserError("--ask: needs --base, the InstructBLIP checkpoint")
     if args.max_tokens < 1:

@@ -11,8 +11,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from emo_face.core.errors import UserError
+from emo_face.datasets.annotate import spread
+from emo_face.datasets.annotate.cache import ReplyCache
+from emo_face.datasets.annotate.collect import Collector, Settings
+from emo_face.datasets.annotate.http import HttpProvider
+from emo_face.datasets.annotate.local import LocalProvider
+from emo_face.datasets.annotate.provider import Replay
 from emo_face.runtime.progress import bar
 from emo_face.runtime.runners import arguments as runners
+from emo_face.runtime.runners import run_shards
+from emo_face.runtime.shards import is_complete, plan, read
 
 
 @dataclass(frozen=True)
@@ -55,11 +64,6 @@ def asked(args: argparse.Namespace, action: str, records: list[Any]) -> tuple[li
     jobs = list(questions.jobs(records))  # a mistake is said before anybody is asked
     if args.provider == "replay" or (args.runner == "local" and args.processes == 1):
         return collect(args, jobs, questions.provider())
-    from emo_face.datasets.annotate import spread
-    from emo_face.datasets.annotate.cache import ReplyCache
-    from emo_face.datasets.annotate.provider import Replay
-    from emo_face.runtime.runners import run_shards
-    from emo_face.runtime.shards import is_complete, plan, read
 
     folder = args.cache or args.out.with_suffix(".cache")
     with ReplyCache(folder) as cache:
@@ -77,17 +81,12 @@ def asked(args: argparse.Namespace, action: str, records: list[Any]) -> tuple[li
 
 
 def _settings(args: argparse.Namespace) -> Any:
-    from emo_face.datasets.annotate.collect import Settings
-
     prices = {"price_in": args.price_in, "price_out": args.price_out, "budget": args.budget}
     return Settings(args.workers, args.tries, args.retries, **prices, seed=args.seed)
 
 
 def collect(args: argparse.Namespace, jobs: list[Any], provider: Any) -> tuple[list[Any], dict[str, Any], str]:
     """Outcomes, the account, and who answered."""
-    from emo_face.datasets.annotate.cache import ReplyCache
-    from emo_face.datasets.annotate.collect import Collector
-
     settings, done = _settings(args), itertools.count(1)
     with (
         ReplyCache(args.cache or args.out.with_suffix(".cache")) as cache,
@@ -102,17 +101,11 @@ def collect(args: argparse.Namespace, jobs: list[Any], provider: Any) -> tuple[l
 
 def provider_of(args: Any) -> Any:
     """Who answers, by the flags or by :class:`Questions`."""
-    from emo_face.core.errors import UserError
-    from emo_face.datasets.annotate.provider import Replay
-
     chosen = args.provider_name if isinstance(args, Questions) else args.provider
     if chosen == "replay":
         return Replay()
     if chosen == "local":
-        from emo_face.datasets.annotate.local import LocalProvider
-
         return LocalProvider(Path(args.model), args.device)
-    from emo_face.datasets.annotate.http import HttpProvider
 
     if not args.endpoint:
         raise UserError("--endpoint is needed with --provider http, for example --endpoint https://host/v1")

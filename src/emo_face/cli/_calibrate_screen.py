@@ -7,7 +7,9 @@ import math
 import os
 import select
 import sys
+import termios
 import time
+import tty
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
@@ -27,9 +29,6 @@ class Keys:
     def __enter__(self) -> Keys:
         self._restore: Callable[[], None] = lambda: None
         with contextlib.suppress(ImportError, OSError, ValueError):
-            import termios
-            import tty
-
             fd = sys.stdin.fileno()
             before = termios.tcgetattr(fd)
             tty.setcbreak(fd)

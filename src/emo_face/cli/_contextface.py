@@ -5,10 +5,21 @@ import json
 import sys
 import time
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from emo_face.cli import _person
+from emo_face.cli._drawing import write_faces
+from emo_face.core.arkit import ARKIT_52
+from emo_face.core.errors import UserError
 from emo_face.core.install import how_to_install
+from emo_face.face.flame.model import VERSIONS
+from emo_face.face.motion.keyframes import ARKIT_BASIS
+from emo_face.runtime.engines.select import REQUESTS, Engines
+from emo_face.runtime.weights import model_folder
 
 ONLY = ("model", "backbone", "image", "box", "situation", "decision", "ask", "quantisation")
 
@@ -37,10 +48,6 @@ def given(args: argparse.Namespace) -> str:
 def run(args: argparse.Namespace, quote: str) -> int:
     """One answer. Raises UserError for a bad box, picture, model or if there is nothing to go by."""
     from emo_face.api.look import read_image
-    from emo_face.cli import _person
-    from emo_face.core.arkit import ARKIT_52
-    from emo_face.core.errors import UserError
-    from emo_face.face.motion.keyframes import ARKIT_BASIS
 
     if args.model is None:
         raise UserError("--tier full: needs --model, the folder of a trained ContextFace")
@@ -91,12 +98,7 @@ def summary(answer: Any, config: Any, decision: str) -> dict[str, Any]:
 
 
 def _engine(args: argparse.Namespace) -> Any:
-    from importlib.util import find_spec
-
-    from emo_face.core.errors import UserError
     from emo_face.expression.contextface.exported.engine import is_exported, load_exported
-    from emo_face.runtime.engines.select import REQUESTS, Engines
-    from emo_face.runtime.weights import model_folder
 
     model = model_folder(args.model)
     exported = is_exported(model)
@@ -124,12 +126,8 @@ def _words(engine: Any, args: argparse.Namespace, about: str, image: Any, box: A
 
 def _write(path: Path, result: dict[str, Any], theme: str) -> None:
     """A drawing of the face, or its numbers in the format of ``emo-face flame render``."""
-    import numpy as np
 
-    from emo_face.cli._drawing import write_faces
-    from emo_face.core.errors import UserError
     from emo_face.face.flame.codes import FlameCodes, write_codes
-    from emo_face.face.flame.model import VERSIONS
 
     if path.suffix.lower() in (".png", ".jpg", ".jpeg") and "arkit" in result:
         write_faces(path, [np.array(list(result["arkit"].values()))], theme)
@@ -142,9 +140,6 @@ def _write(path: Path, result: dict[str, Any], theme: str) -> None:
 
 
 def _print(result: dict[str, Any]) -> None:
-    from emo_face.core.arkit import ARKIT_52
-    from emo_face.face.motion.keyframes import ARKIT_BASIS
-
     for word, probability in sorted(result["probabilities"].items(), key=lambda item: -item[1]):
         print(f"{word:<9} {probability:6.1%}  {'#' * round(40 * probability)}")
     strongest = sorted(enumerate(result["face"]["expression"]), key=lambda item: -abs(item[1]))[:5]

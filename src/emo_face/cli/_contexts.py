@@ -6,11 +6,19 @@ import sys
 from collections import Counter
 from typing import Any
 
+from emo_face.core.errors import UserError
+from emo_face.datasets.contexts import appraisal
+from emo_face.datasets.contexts import records as context
+from emo_face.datasets.records import read_jsonl, write_jsonl
+from emo_face.expression.contextface.config import BASES
+from emo_face.face.expressions.facs import default_facs
+from emo_face.runtime.progress import track
+from emo_face.runtime.store import open_store
+
 
 def targets(args: argparse.Namespace) -> int:
     """Collect or make face targets and print what they are."""
     from emo_face.datasets.contexts import face_targets
-    from emo_face.datasets.records import read_jsonl
 
     people = list(read_jsonl(args.records))
     found = _made(args, people) if args.tool in ("facs", "mediapipe") else _imported(args, people)
@@ -22,9 +30,6 @@ def targets(args: argparse.Namespace) -> int:
 
 def contexts(args: argparse.Namespace) -> int:
     """Write synthetic moments."""
-    from emo_face.datasets.contexts import appraisal
-    from emo_face.datasets.records import write_jsonl
-
     records = appraisal.moments(args.count, args.seed)
     write_jsonl(args.to, records)
     shares = Counter(record.split for record in records)
@@ -35,7 +40,6 @@ def contexts(args: argparse.Namespace) -> int:
 def quotes(args: argparse.Namespace) -> int:
     """Write the lines of GoEmotions and XED as records."""
     from emo_face.datasets.contexts import quotes
-    from emo_face.datasets.records import write_jsonl
 
     records = quotes.read(args.root, args.most, args.seed)
     write_jsonl(args.to, records)
@@ -46,12 +50,7 @@ def quotes(args: argparse.Namespace) -> int:
 
 def _made(args: argparse.Namespace, people: list[Any]) -> Any:
     """Targets that need no face tool. Raises UserError for a missing flag, ModelError for a missing model."""
-    from emo_face.core.errors import UserError
     from emo_face.datasets.contexts import made_faces
-    from emo_face.expression.contextface.config import BASES
-    from emo_face.face.expressions.facs import default_facs
-    from emo_face.runtime.progress import track
-    from emo_face.runtime.store import open_store
 
     if args.basis not in BASES:
         raise UserError(f"--basis {args.basis!r}: expected one of {', '.join(BASES)}")
@@ -70,9 +69,7 @@ def _made(args: argparse.Namespace, people: list[Any]) -> Any:
 
 def _imported(args: argparse.Namespace, people: list[Any]) -> Any:
     """Targets of a face tool's outputs. Raises UserError as :func:`face_targets.import_outputs`."""
-    from emo_face.core.errors import UserError
     from emo_face.datasets.contexts import face_targets
-    from emo_face.datasets.contexts import records as context
 
     if args.outputs is None:
         raise UserError(f"--tool {args.tool} needs --outputs, the folder of what it wrote (facs, mediapipe: none)")

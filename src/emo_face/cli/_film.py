@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from emo_face.core.errors import UserError
 from emo_face.core.labels import label_set, top_of
+from emo_face.recording.film import FilmWriter
 
 if TYPE_CHECKING:
     from emo_face.perception.pipeline import FrameResult, PerceptionPipeline
@@ -33,7 +34,6 @@ class Seen:
 def look(source: str, pipeline: PerceptionPipeline, args: argparse.Namespace) -> int:
     """Read the film, draw it, print who was there. Raises UserError if the source or OUT cannot be used."""
     from emo_face.perception.debug import draw
-    from emo_face.recording.film import FilmWriter
     from emo_face.runtime.sources import open_source
 
     labels = label_set(pipeline.emotion.label_set)

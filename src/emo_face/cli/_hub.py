@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from emo_face.core.errors import UserError
+from emo_face.perception.multiview import card
 from emo_face.runtime.files import write_json
 
 SCHEME = "hf://"
@@ -26,8 +27,6 @@ def add_push(actions: Any) -> None:
 
 def push(args: argparse.Namespace) -> int:
     """Check the folder, write its card, send both. Raises UserError or ModelError before anything is sent."""
-    from emo_face.perception.multiview import card
-
     repository = repository_of(args.address)
     path = card.write(args.folder, repository, args.licence, args.data)
     if args.dry_run:
@@ -49,8 +48,6 @@ def push(args: argparse.Namespace) -> int:
 
 def pull(address: str, to: Path | None, revision: str | None) -> int:
     """Fetch a folder and check every file against its own cards. Raises UserError or ModelError."""
-    from emo_face.perception.multiview import card
-
     repository = repository_of(address)
     if to is None:
         raise UserError(f"{address}: needs --to, the folder to fetch it into")

@@ -14,7 +14,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from emo_face.cli.main import main
 from emo_face.core.errors import UserError
+from emo_face.core.labels import label_set
+from emo_face.datasets.records import read_jsonl
+from emo_face.perception.multiview.encoders import FAMILIES
 
 if TYPE_CHECKING:
     from emo_face.training.multiview.estimate import Need
@@ -81,8 +85,6 @@ def _run(recipe: MultiViewRecipe, steps: Sequence[Step], journal: Journal) -> in
 
 def _tell(recipe: MultiViewRecipe) -> None:
     """What there is now, and the commands that try it."""
-    from emo_face.perception.multiview.encoders import FAMILIES
-
     out, tier = Path(recipe.run.out), FAMILIES[recipe.encoder.kind].tier
     print(f"recipe: how well it does: {out / 'report' / 'report.html'}")
     model, base = (out / "export", "") if recipe.export.write else (out / "model", f" --base {recipe.run.base}")
@@ -97,8 +99,6 @@ def _tell(recipe: MultiViewRecipe) -> None:
 
 def _step(recipe: MultiViewRecipe, step: Step, journal: Journal, number: int, count: int) -> int:
     """Run one command and note it; its exit code."""
-    from emo_face.cli.main import main
-
     command = step.command
     print(f"[{number}/{count}] emo-face {' '.join(map(shlex.quote, command))}", file=sys.stderr, flush=True)
     start = time.monotonic()
@@ -125,8 +125,6 @@ def _step(recipe: MultiViewRecipe, step: Step, journal: Journal, number: int, co
 def _estimate(recipe: MultiViewRecipe, records: Step) -> dict[str, Need]:
     import torch
 
-    from emo_face.core.labels import label_set
-    from emo_face.datasets.records import read_jsonl
     from emo_face.training.multiview import estimate
 
     found = list(read_jsonl(records.outputs[0]))

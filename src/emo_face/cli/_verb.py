@@ -5,16 +5,16 @@ from types import ModuleType
 from typing import Any
 
 
-def summary(module: ModuleType) -> str:
-    """The first line of the module's docstring, without its full stop."""
-    return (module.__doc__ or "").strip().split("\n")[0].rstrip(".")
+def summary(documentation: str | None) -> str:
+    """The first line of a docstring, without its full stop."""
+    return (documentation or "").strip().split("\n")[0].rstrip(".")
 
 
 def add_verb(parsers: Any, name: str, module: ModuleType, line: str = "") -> argparse.ArgumentParser:
     """Add ``name`` to what ``add_subparsers()`` gave, with the module's own arguments; ``line``: another help."""
     verb: argparse.ArgumentParser = parsers.add_parser(
         name,
-        help=line or summary(module),
+        help=line or summary(module.__doc__),
         description=(module.__doc__ or "").strip(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

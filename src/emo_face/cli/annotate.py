@@ -25,6 +25,12 @@ from pathlib import Path
 from typing import Any
 
 from emo_face.cli import _asking
+from emo_face.core.errors import UserError
+from emo_face.datasets.annotate import quality
+from emo_face.datasets.annotate.schema import table
+from emo_face.datasets.records import read_jsonl
+from emo_face.evaluation.contextface.tables import paper
+from emo_face.runtime.files import write_json_lines
 from emo_face.runtime.runners import arguments as runners
 
 PROVIDERS = ("http", "local", "replay")
@@ -77,10 +83,6 @@ def _common(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run one action."""
-    from emo_face.core.errors import UserError
-    from emo_face.datasets.annotate import quality
-    from emo_face.datasets.records import read_jsonl
-
     if args.action == "context":
         args.perspectives = tuple(args.perspectives.split(","))
         if unknown := sorted(set(args.perspectives) - {"speaker", "listener"}):
@@ -131,7 +133,6 @@ def _together(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, 
 
 
 def _multiview(args: argparse.Namespace, records: list[Any]) -> int:
-    from emo_face.core.errors import UserError
     from emo_face.datasets.annotate import context, multiview
 
     if not 0 < args.least <= 1:
@@ -155,8 +156,6 @@ def _multiview(args: argparse.Namespace, records: list[Any]) -> int:
 
 def _judge(args: argparse.Namespace, records: list[Any]) -> int:
     from emo_face.datasets.annotate import judge
-    from emo_face.evaluation.contextface.tables import paper
-    from emo_face.runtime.files import write_json_lines
 
     chosen = judge.sample(records, args.sample, args.seed)
     outcomes, account, name = _asking.collect(args, judge.jobs(chosen, args.model), _asking.provider_of(args))
@@ -173,8 +172,6 @@ def _judge(args: argparse.Namespace, records: list[Any]) -> int:
 
 
 def _titles() -> dict[str, str]:
-    from emo_face.datasets.annotate.schema import table
-
     titles: dict[str, str] = table()["judge"]["metrics"]
     return titles
 

@@ -9,17 +9,17 @@ Close other programs first: the figures are of this machine as it is now.
 """
 
 import argparse
+import json
 import pkgutil
 from importlib import import_module
 from types import ModuleType
 
+from emo_face import bench
 from emo_face.cli._verb import add_verb
 
 
 def benchmarks() -> dict[str, ModuleType]:
     """Every module of ``emo_face.bench`` with ``add_arguments(parser)`` and ``measure(args) -> dict``."""
-    from emo_face import bench
-
     names = sorted(info.name for info in pkgutil.iter_modules(bench.__path__) if not info.ispkg)
     modules = {name: import_module(f"emo_face.bench.{name}") for name in names}
     return {name: module for name, module in modules.items() if hasattr(module, "add_arguments")}
@@ -35,8 +35,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measure and print."""
-    import json
-
     result = benchmarks()[args.benchmark].measure(args)
     print(json.dumps(result, indent=2, allow_nan=False) if args.json else _text(result))
     return 0

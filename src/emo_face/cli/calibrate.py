@@ -19,6 +19,11 @@ Examples:
 import argparse
 from pathlib import Path
 
+from emo_face.cli._calibrate_screen import Keys, Session
+from emo_face.core.errors import UserError
+from emo_face.face.drivers import DriverError, open_driver
+from emo_face.face.rig.rig import load_rig
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``emo-face calibrate``."""
@@ -31,11 +36,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Calibrate interactively."""
-    from emo_face.cli._calibrate_screen import Keys, Session
-    from emo_face.core.errors import UserError
-    from emo_face.face.drivers import DriverError, open_driver
-    from emo_face.face.rig.rig import load_rig
-
     path = _file(args)
     rig = load_rig(path)
     if args.actuator and args.actuator not in rig.names:
@@ -52,9 +52,6 @@ def run(args: argparse.Namespace) -> int:
 
 def _file(args: argparse.Namespace) -> Path:
     """The file to work on; a copy of RIG where --out names a new one."""
-    from emo_face.core.errors import UserError
-    from emo_face.face.rig.rig import load_rig
-
     source = Path(load_rig(args.rig).source.path)
     if args.out is None:
         if not Path(args.rig).is_file():

@@ -16,6 +16,10 @@ import json
 import os
 import sys
 
+from emo_face.cli import up
+from emo_face.cli.main import main as verbs
+from emo_face.ros.network import keep_local
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Where the page is and what it listens to."""
@@ -32,19 +36,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main() -> int:
     """Entry point of ``ros2 run emo_face dashboard``."""
-    from emo_face.cli.main import main as verbs
-
     return verbs(["dashboard", *sys.argv[1:]])
 
 
 def run(args: argparse.Namespace) -> int:
     """Become the dashboard's process. Its settings go by the environment: a token is in no process list then."""
-    from emo_face.cli import up
-
     up.ros_is_there()
     if not args.network:
-        from emo_face.ros.network import keep_local
-
         keep_local(os.environ)
     settings = {"host": args.host, "port": args.port, "token": args.token, "theme": args.theme}
     settings |= {"origins": args.origin, "image": args.image, "pictures": not args.no_pictures}

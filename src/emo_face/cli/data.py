@@ -24,7 +24,14 @@ from typing import Any
 
 from emo_face.cli import _contexts
 from emo_face.core.errors import UserError
+from emo_face.datasets import records, shares
+from emo_face.datasets.contexts import records as context
+from emo_face.datasets.pictures import caer_s, emotic, heco, sfew
+from emo_face.datasets.qa.corpus import TASKS, build, write_corpus
+from emo_face.datasets.records import read_jsonl, write_jsonl
+from emo_face.runtime.progress import bar
 from emo_face.runtime.runners import arguments as _runner
+from emo_face.runtime.runners import run_shards
 
 READERS = ("emotic", "caer_s", "heco", "sfew", "sfew_c", "caer_s_c", "records")
 
@@ -115,10 +122,6 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _read(args: argparse.Namespace) -> list[Any]:
-    from emo_face.datasets import records
-    from emo_face.datasets.contexts import records as context
-    from emo_face.datasets.pictures import caer_s, emotic, heco, sfew
-
     skipped: Counter[str] = Counter()
     readers: dict[str, Callable[[], list[Any]]] = {
         "emotic": lambda: emotic.read(args.root, skipped),
@@ -141,7 +144,6 @@ def _read(args: argparse.Namespace) -> list[Any]:
 
 def _verify(args: argparse.Namespace) -> int:
     from emo_face.datasets.pictures.verify import verify
-    from emo_face.runtime.progress import bar
 
     people = _read(args)
     root = args.images or (args.root if args.root.is_dir() else args.root.parent)
@@ -168,19 +170,13 @@ def _verify(args: argparse.Namespace) -> int:
 
 
 def _convert(args: argparse.Namespace) -> int:
-    from emo_face.datasets.records import write_jsonl
-
     count = write_jsonl(args.to, _read(args))
     print(f"{args.to}: {count} records", file=sys.stderr)
     return 0
 
 
 def _boxes(args: argparse.Namespace) -> int:
-    from emo_face.datasets import shares
     from emo_face.datasets.pictures import detect
-    from emo_face.datasets.records import read_jsonl, write_jsonl
-    from emo_face.runtime.progress import bar
-    from emo_face.runtime.runners import run_shards
 
     people = list(read_jsonl(args.records))
     job, warnings = detect.job(args.images)
@@ -206,7 +202,6 @@ def _boxes(args: argparse.Namespace) -> int:
 
 def _balance(args: argparse.Namespace) -> int:
     from emo_face.datasets.qa.balance import report
-    from emo_face.datasets.records import read_jsonl
 
     people = [record for record in read_jsonl(args.records) if record.split in ("train", "val", "")]
     table = report(people, args.seed)
@@ -215,9 +210,6 @@ def _balance(args: argparse.Namespace) -> int:
 
 
 def _qa(args: argparse.Namespace) -> int:
-    from emo_face.datasets.qa.corpus import TASKS, build, write_corpus
-    from emo_face.datasets.records import read_jsonl
-
     tasks = tuple(name.strip() for name in args.tasks.split(",") if name.strip()) or TASKS
     if args.other_share < 0:
         raise UserError(f"--other-share: expected at least 0, got {args.other_share:g}")

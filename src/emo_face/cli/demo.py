@@ -21,15 +21,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import yaml
+
+from emo_face.cli import up
 from emo_face.core.errors import ConfigError
+from emo_face.core.paths import share_dir
+from emo_face.ros.supervision.supervisor import Supervisor
 from emo_face.runtime.samples import visitor
 
 IMAGE_TOPIC = "camera/image_raw"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    from emo_face.cli import up
-
     parser.add_argument(
         "--source",
         default="",
@@ -59,8 +62,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def up_arguments(args: argparse.Namespace) -> argparse.Namespace:
     """Arguments of ``emo-face up`` for this demo."""
-    from emo_face.cli import up
-
     settings = [f"face_driver.screen.port={args.port}"]
     if args.rig:
         settings += [f"face_driver.rig={args.rig}", "face_driver.rig_driver=sim"]
@@ -76,10 +77,6 @@ def up_arguments(args: argparse.Namespace) -> argparse.Namespace:
 
 def load_timeline(path: Path | None, source: str) -> Timeline:
     """The spoken lines. A real source brings its own speech or silence, so only the visitor has lines by default."""
-    import yaml
-
-    from emo_face.core.paths import share_dir
-
     if (path is None and source) or (path is not None and str(path) == "none"):
         return Timeline([], 0.0)
     path = path or share_dir() / "config" / "demo_scene.yaml"
@@ -117,7 +114,6 @@ class Timeline:
 def run(args: argparse.Namespace) -> int:
     args.out.mkdir(parents=True, exist_ok=True)
     timeline = load_timeline(args.speech, args.source)
-    from emo_face.cli import up
 
     log = up.start_ros(args.network)
     import rclpy
@@ -139,11 +135,9 @@ def _record(args: argparse.Namespace, timeline: Timeline, log: Any) -> tuple[int
     import rclpy
     from std_msgs.msg import String
 
-    from emo_face.cli import up
     from emo_face.cli._live import LiveView
     from emo_face.recording.bag import BagWriter, describe
     from emo_face.ros.recorder import Recorder
-    from emo_face.ros.supervision.supervisor import Supervisor
 
     view = LiveView("emo_face demo", f"http://127.0.0.1:{args.port}")
     started = up_arguments(args)

@@ -18,8 +18,15 @@ from itertools import chain
 from pathlib import Path
 
 from emo_face.cli.engine import add_models, exported, nano
-from emo_face.core.errors import UserError
+from emo_face.core.errors import ModelError, UserError
 from emo_face.core.install import how_to_install
+from emo_face.ros.network import keep_local, listening, open_to_others, scope
+from emo_face.runtime.engines import cuda
+from emo_face.runtime.engines.base import EngineUnavailable
+from emo_face.runtime.engines.ort import check_provider
+from emo_face.runtime.engines.select import Engines
+from emo_face.runtime.engines.tensorrt.library import tensorrt
+from emo_face.runtime.store import open_store
 
 OK, NOTE, BAD = LEVELS = ("ok", "note", "bad")
 
@@ -95,8 +102,6 @@ def ros() -> Iterator[Finding]:
 
 def models() -> Iterator[Finding]:
     """Models: which detector and which emotion model the perception node would use."""
-    from emo_face.runtime.store import open_store
-
     store = open_store()
     wanted = {"nano_face": BAD, "nano_text": BAD, "open-ict-1": BAD, "yolo11n": NOTE, "yunet": NOTE, "centerface": OK}
     for name, level in wanted.items():
@@ -112,15 +117,10 @@ def models() -> Iterator[Finding]:
 
 def gpu() -> Iterator[Finding]:
     """GPU: the device, and the engines that work on it."""
-    from emo_face.runtime.engines.base import EngineUnavailable
-    from emo_face.runtime.engines.cuda import device, driver
-    from emo_face.runtime.engines.ort import check_provider
-    from emo_face.runtime.engines.tensorrt.library import tensorrt
-
     try:
-        driver()
+        cuda.driver()
         present = True
-        yield Finding("gpu", OK, str(device()))
+        yield Finding("gpu", OK, str(cuda.device()))
     except EngineUnavailable as error:
         present = "no NVIDIA driver" not in str(error)
         yield Finding("gpu", NOTE if present else OK, str(error))
@@ -143,9 +143,6 @@ def _engine_fix(topic: str) -> str:
 
 def choices(args: argparse.Namespace) -> Iterator[Finding]:
     """What `engine: auto` takes for each model of the nano tier that is here and of the folders named, and why."""
-    from emo_face.core.errors import ModelError
-    from emo_face.runtime.engines.select import Engines
-
     engines = Engines("auto")
     for target in chain(nano(args), exported(args)):
         try:
@@ -178,8 +175,6 @@ def port(number: int) -> Iterator[Finding]:
 
 def network() -> Iterator[Finding]:
     """Who could take part in a graph that `emo-face up` starts now, and what running nodes listen on."""
-    from emo_face.ros.network import keep_local, listening, open_to_others, scope
-
     environment = dict(os.environ)
     keep_local(environment)
     who = scope(environment)

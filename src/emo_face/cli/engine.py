@@ -18,12 +18,20 @@ import argparse
 import json
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from emo_face.bench.engines import measure
+from emo_face.core.errors import UserError
+from emo_face.expression.contextface.exported.plans import plans
+from emo_face.runtime.engines.base import EngineUnavailable
+from emo_face.runtime.engines.cache import EngineCache, Entry, differences, inspect
+from emo_face.runtime.engines.tensorrt.library import tensorrt
+from emo_face.runtime.store import open_store
+
 if TYPE_CHECKING:
     from emo_face.perception.engines import Target
-    from emo_face.runtime.engines.cache import EngineCache, Entry
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -55,8 +63,6 @@ def add_models(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run one action; exit code 1 says that an engine is damaged."""
-    from emo_face.runtime.engines.cache import EngineCache
-
     cache = EngineCache()
     actions = {"build": _build, "bench": _bench, "list": _list, "verify": _verify, "clean": _clean}
     return actions[args.action](args, cache)
@@ -64,8 +70,6 @@ def run(args: argparse.Namespace) -> int:
 
 def targets(args: argparse.Namespace) -> list[Target]:
     """The models that the arguments name. Raises UserError if a name is no model that is here."""
-    from emo_face.core.errors import UserError
-
     found = list(exported(args))
     if not found or args.names:
         found += nano(args)
@@ -78,7 +82,6 @@ def targets(args: argparse.Namespace) -> list[Target]:
 def nano(args: argparse.Namespace) -> Iterator[Target]:
     """The nano tier's models that are here."""
     from emo_face.perception.engines import nano_targets
-    from emo_face.runtime.store import open_store
 
     return nano_targets(open_store(), args.imgsz, args.yolo, args.face_imgsz)
 
@@ -90,8 +93,6 @@ def exported(args: argparse.Namespace) -> Iterator[Target]:
     if args.multiview is not None:
         yield from multiview_targets(args.multiview)
     if args.contextface is not None:
-        from emo_face.expression.contextface.exported.plans import plans
-
         yield from (Target(path, plan) for path, plan in plans(args.contextface))
 
 
@@ -104,8 +105,6 @@ def _build(args: argparse.Namespace, cache: EngineCache) -> int:
 
 
 def _bench(args: argparse.Namespace, cache: EngineCache) -> int:
-    from emo_face.bench.engines import measure
-
     rows = [row for target in targets(args) for row in measure(target.path, target.plan, cache, args.rounds)]
     if args.json:
         print(json.dumps(rows, indent=2))
@@ -118,12 +117,6 @@ def _bench(args: argparse.Namespace, cache: EngineCache) -> int:
 
 def entries(cache: EngineCache, contents: bool) -> list[Entry]:
     """Every engine; one of another GPU or version than this machine's is ``stale``."""
-    from dataclasses import replace
-
-    from emo_face.runtime.engines.base import EngineUnavailable
-    from emo_face.runtime.engines.cache import differences, inspect
-    from emo_face.runtime.engines.tensorrt.library import tensorrt
-
     found = [inspect(entry.path) if contents else entry for entry in cache.entries()]
     try:
         library = tensorrt()

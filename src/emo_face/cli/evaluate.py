@@ -11,6 +11,9 @@ import argparse
 from importlib import import_module
 from types import ModuleType
 
+from emo_face.evaluation.multiview.main import run as evaluate_multiview
+from emo_face.training.multiview.ablations import of_run
+
 TARGETS = {
     "nano": "the FER and the speech student and their peers on held-out data",
     "multiview": "the full tier's multi-view model on cached features, beside the paper's tables",
@@ -35,8 +38,5 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Evaluate the chosen target."""
     if args.target == "multiview":  # its ablations train heads, which evaluation does not import
-        from emo_face.evaluation.multiview.main import run as evaluate_multiview
-        from emo_face.training.multiview.ablations import of_run
-
         return evaluate_multiview(args, of_run)
     return int(module_of(args.target).run(args) or 0)

@@ -16,14 +16,24 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from emo_face.core.types import FloatArray
-    from emo_face.face.flame.codes import FlameCodes
-    from emo_face.face.flame.map import FlameMap
-    from emo_face.face.flame.model import FlameModel
+import numpy as np
+
+from emo_face.core.arkit import ARKIT_INDEX
+from emo_face.core.errors import ConfigError, ModelError
+from emo_face.core.types import FloatArray
+from emo_face.face.expressions.basis import load_basis
+from emo_face.face.expressions.facs import default_facs
+from emo_face.face.expressions.ict import load_ict
+from emo_face.face.flame.codes import FlameCodes, read_codes, write_codes
+from emo_face.face.flame.map import FlameMap, conversion, fit_map, load_eyelids, save_map
+from emo_face.face.flame.model import FlameModel, FlamePose, load_flame
+from emo_face.face.flame.register import ROUNDS, read_landmarks, register
+from emo_face.face.mesh.mesh_io import write_glb, write_obj
+from emo_face.runtime import store
+from emo_face.runtime.progress import bar
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -63,21 +73,10 @@ def run(args: argparse.Namespace) -> int:
 
 def default_map(version: str) -> Path:
     """Where ``import`` puts the map of a version and the nodes look for it."""
-    from emo_face.runtime.store import user_cache
-
-    return user_cache() / f"{version}_arkit.npz"
+    return store.user_cache() / f"{version}_arkit.npz"
 
 
 def _import(args: argparse.Namespace) -> int:
-    import numpy as np
-
-    from emo_face.core.errors import ModelError
-    from emo_face.face.expressions.ict import load_ict
-    from emo_face.face.flame.map import fit_map, save_map
-    from emo_face.face.flame.model import load_flame
-    from emo_face.face.flame.register import ROUNDS, read_landmarks, register
-    from emo_face.runtime.progress import bar
-
     head = load_ict(args.head3d)
     indices = args.head3d / "vertex_indices.json"
     try:
@@ -101,11 +100,9 @@ def _import(args: argparse.Namespace) -> int:
 
 def _register(path: Path, basis: str) -> None:
     """Tell the model store about the map, so that nodes find it by the name of its basis."""
-    from emo_face.runtime.store import entry_of, register
-
     purpose = f"ARKit-52 to {basis} coefficients, jaw, eyelids and gaze, and back"
     how, licence = "make it again by `emo-face flame import`", "that of the FLAME file it was fitted to"
-    register(entry_of(path, f"{basis}-arkit", licence=licence, purpose=purpose, how=how))
+    store.register(store.entry_of(path, f"{basis}-arkit", licence=licence, purpose=purpose, how=how))
 
 
 def _report(result: FlameMap, out: Path, matched: int, distance: float, as_json: bool) -> None:
@@ -129,13 +126,6 @@ def _report(result: FlameMap, out: Path, matched: int, distance: float, as_json:
 
 
 def _render(args: argparse.Namespace) -> int:
-    from dataclasses import replace
-
-    from emo_face.core.errors import ConfigError
-    from emo_face.face.flame.codes import read_codes
-    from emo_face.face.flame.map import load_eyelids
-    from emo_face.face.flame.model import FlamePose, load_flame
-
     if args.out.suffix not in (".png", ".glb", ".obj"):
         raise ConfigError(f"--out {args.out}: expected a name that ends in .png, .glb or .obj")
     flame = load_flame(args.flame, args.version)
@@ -151,14 +141,6 @@ def _render(args: argparse.Namespace) -> int:
 
 def _codes_of_arkit(args: argparse.Namespace, flame: FlameModel) -> FlameCodes:
     """FLAME parameters of ``--expression`` or ``--arkit``, by the map that import wrote."""
-    import numpy as np
-
-    from emo_face.core.arkit import ARKIT_INDEX
-    from emo_face.core.errors import ConfigError
-    from emo_face.face.expressions.basis import load_basis
-    from emo_face.face.expressions.facs import default_facs
-    from emo_face.face.flame.codes import FlameCodes
-
     if args.expression:
         arkit = default_facs().arkit({args.expression: 1.0})
     else:
@@ -176,8 +158,6 @@ def _codes_of_arkit(args: argparse.Namespace, flame: FlameModel) -> FlameCodes:
 
 
 def _write(out: Path, vertices: FloatArray, flame: FlameModel, frame: FloatArray, size: int) -> None:
-    from emo_face.face.mesh.mesh_io import write_glb, write_obj
-
     if out.suffix == ".glb":
         write_glb(out, vertices, flame.faces)
     elif out.suffix == ".obj":
@@ -191,12 +171,6 @@ def _write(out: Path, vertices: FloatArray, flame: FlameModel, frame: FloatArray
 
 
 def _convert(args: argparse.Namespace) -> int:
-    from dataclasses import replace
-
-    from emo_face.face.flame.codes import read_codes, write_codes
-    from emo_face.face.flame.map import conversion
-    from emo_face.face.flame.model import load_flame
-
     source, target = load_flame(args.source, args.source_version), load_flame(args.target, args.target_version)
     codes = read_codes(args.codes, source.version)
     matrix, kept = conversion(source, target)

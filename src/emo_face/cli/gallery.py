@@ -10,6 +10,12 @@ import argparse
 import json
 from pathlib import Path
 
+from emo_face.core.errors import UserError
+from emo_face.core.paths import share_dir
+from emo_face.face.pictures.facedata import load_face, theme_names
+from emo_face.face.rig.rig import load_rig
+from emo_face.runtime.files import write_json
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``emo-face gallery``."""
@@ -34,12 +40,7 @@ def run(args: argparse.Namespace) -> int:
     """Draw and write the picture."""
     import cv2
 
-    from emo_face.core.errors import UserError
-    from emo_face.core.paths import share_dir
-    from emo_face.face.pictures.facedata import load_face, theme_names
     from emo_face.face.pictures.gallery import draw_expressions, draw_gallery, draw_shuffled, spoken_expressions
-    from emo_face.face.rig.rig import load_rig
-    from emo_face.runtime.files import write_json
 
     if not 32 <= args.cell <= 1000:
         raise UserError(f"--cell {args.cell}: expected 32 to 1000 pixels")

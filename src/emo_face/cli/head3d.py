@@ -10,11 +10,18 @@ and open /3d. Any other GLB whose morph targets have ARKit names works too. The 
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from emo_face.face.mesh.glb import HeadPart
+from emo_face.cli.flame import default_map
+from emo_face.core.arkit import ARKIT_52
+from emo_face.core.errors import UserError
+from emo_face.face.expressions.basis import load_basis
+from emo_face.face.expressions.ict import load_ict
+from emo_face.face.flame.head3d import parts_from_flame, parts_from_ict
+from emo_face.face.flame.map import load_eyelids
+from emo_face.face.flame.model import load_flame
+from emo_face.face.mesh.glb import HeadPart, write_head
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,12 +35,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Read the head, write the GLB."""
-    from emo_face.core.arkit import ARKIT_52
-    from emo_face.core.errors import UserError
-    from emo_face.face.expressions.ict import load_ict
-    from emo_face.face.flame.head3d import parts_from_ict
-    from emo_face.face.mesh.glb import write_head
-
     if args.out.suffix.lower() != ".glb":
         raise UserError(f"--out {args.out}: expected a name that ends in .glb")
     parts = parts_from_ict(load_ict(args.ict)) if args.ict else _flame_parts(args.flame, args.map)
@@ -47,13 +48,6 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _flame_parts(flame_file: Path, map_file: Path | None) -> list[HeadPart]:
-    from dataclasses import replace
-
-    from emo_face.cli.flame import default_map
-    from emo_face.face.expressions.basis import load_basis
-    from emo_face.face.flame.head3d import parts_from_flame
-    from emo_face.face.flame.map import load_eyelids
-    from emo_face.face.flame.model import load_flame
 
     flame = load_flame(flame_file)
     path = map_file or default_map(flame.version)

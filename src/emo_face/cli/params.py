@@ -15,10 +15,10 @@ import dataclasses
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from emo_face.ros.parameters.schema import NodeSchema
+from emo_face.core.paths import share_dir
+from emo_face.ros.parameters.schema import NodeSchema, load_schema, schemas
+from emo_face.ros.parameters.text import params_markdown, params_yaml, yaml_value
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,9 +33,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def generated(root: Path) -> dict[Path, str]:
     """Path -> text of every file made from the schema."""
-    from emo_face.ros.parameters.schema import schemas
-    from emo_face.ros.parameters.text import params_markdown, params_yaml
-
     return {
         root / "config" / "emo_face.yaml": params_yaml(schemas()),
         root / "docs" / "parameters.md": params_markdown(schemas()),
@@ -49,9 +46,6 @@ def outdated(root: Path) -> list[Path]:
 
 def run(args: argparse.Namespace) -> int:
     """Exit code 1 when ``--check`` finds a difference."""
-    from emo_face.core.paths import share_dir
-    from emo_face.ros.parameters.schema import load_schema, schemas
-
     if args.check:
         for path in (stale := outdated(share_dir())):
             print(f"{path} is out of date: run `emo-face params --write`", file=sys.stderr)
@@ -73,8 +67,6 @@ def run(args: argparse.Namespace) -> int:
 def _print_table(nodes: dict[str, NodeSchema]) -> None:
     from rich.console import Console
     from rich.table import Table
-
-    from emo_face.ros.parameters.text import yaml_value
 
     console = Console()
     for name, schema in nodes.items():

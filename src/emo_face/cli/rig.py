@@ -12,6 +12,11 @@ import argparse
 import json
 from pathlib import Path
 
+from emo_face.core.errors import UserError
+from emo_face.face.drivers import MissingLibrary, open_driver
+from emo_face.face.rig.rig import load_rig
+from emo_face.face.sim import urdf
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the actions and their options."""
@@ -25,18 +30,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Check or report; a wrong file raises ConfigError with file, line and field."""
-    from emo_face.core.errors import UserError
-    from emo_face.face.drivers import MissingLibrary, open_driver
-    from emo_face.face.rig.rig import load_rig
-
     if not 0 < args.intensity <= 1:
         raise UserError(f"--intensity: expected more than 0 and at most 1, got {args.intensity}")
     rig = load_rig(args.rig)
     if args.action == "report":
         return _report(rig, args)
     if args.action in ("urdf", "controllers"):
-        from emo_face.face.sim import urdf
-
         return _write(getattr(urdf, args.action)(rig), args.out)
     absent = ""
     try:
@@ -65,8 +64,6 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _write(text: str, path: Path | None) -> int:
-    from emo_face.core.errors import UserError
-
     if path is None:
         print(text, end="")
         return 0
@@ -81,7 +78,6 @@ def _write(text: str, path: Path | None) -> int:
 def _report(rig: "Rig", args: argparse.Namespace) -> int:  # type: ignore[name-defined]  # noqa: F821
     import cv2
 
-    from emo_face.core.errors import UserError
     from emo_face.face.pictures.rig_report import picture, reach, text_report, unreachable
 
     reaches = reach(rig, args.intensity)

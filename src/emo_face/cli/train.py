@@ -20,6 +20,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
 
+from emo_face.cli import _recipe
 from emo_face.cli._verb import add_verb, summary
 from emo_face.core.errors import UserError
 from emo_face.core.install import how_to_install
@@ -38,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     models = parser.add_subparsers(dest="model_kind", metavar="|".join(MODELS), required=True)
     for model in MODELS:
         module = module_of(model)
-        add_verb(models, model, module, summary(module).split(": ", 1)[-1])
+        add_verb(models, model, module, summary(module.__doc__).split(": ", 1)[-1])
 
 
 def run(args: argparse.Namespace) -> int:
@@ -46,7 +47,5 @@ def run(args: argparse.Namespace) -> int:
     if args.model_kind not in WITHOUT_TORCH and find_spec("torch") is None:
         raise UserError(f"training needs torch, which the nano tier does not bring: {how_to_install('train')}")
     if args.model_kind == "multiview" and args.recipe:  # its steps are verbs, which training does not know
-        from emo_face.cli import _recipe
-
         return _recipe.run(args)
     return int(module_of(args.model_kind).run(args) or 0)

@@ -28,15 +28,18 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
+from emo_face.cli.main import main as verbs
 from emo_face.core.errors import ConfigError
+from emo_face.core.paths import share_dir
+from emo_face.ros.images.transport import use_profile
+from emo_face.ros.network import keep_local
 from emo_face.ros.parameters.given import node_names, parse_overrides
-from emo_face.runtime.process import Parent
-
-if TYPE_CHECKING:
-    from emo_face.ros.supervision.graph import NodeSpec
-    from emo_face.ros.supervision.supervisor import Supervisor
+from emo_face.ros.supervision import cameras
+from emo_face.ros.supervision.graph import COMPOSED, GRAPH, NodeSpec, command_line, composed_command, node_words
+from emo_face.ros.supervision.supervisor import Supervisor
+from emo_face.runtime.process import PARENT, Child, Parent
 
 TICK, ECHO = 0.05, 1.0  # s
 TIER_SETTINGS = {
@@ -118,8 +121,6 @@ def dashboard_words(args: argparse.Namespace) -> list[str]:
 @contextlib.contextmanager
 def dashboard_beside(args: argparse.Namespace, log: IO[bytes] | None = None) -> Iterator[None]:
     """The dashboard's process while the graph runs, if it is asked for; its end is no end of the graph."""
-    from emo_face.runtime.process import PARENT, Child
-
     words = dashboard_words(args)
     child = Child(words, log, {PARENT: str(os.getpid())}) if words else None
     try:
@@ -139,17 +140,11 @@ def parse(words: list[str]) -> argparse.Namespace:
 
 def main() -> int:
     """Entry point of ``ros2 run emo_face bringup`` and of the launch file."""
-    from emo_face.cli.main import main as verbs
-
     return verbs(["up", *sys.argv[1:]])
 
 
 def commands(args: argparse.Namespace) -> list[tuple[tuple[str, ...], list[str]]]:
     """(names of its nodes, command line) of every process that ``args`` asks for."""
-    from emo_face.core.paths import share_dir
-    from emo_face.ros.supervision import cameras
-    from emo_face.ros.supervision.graph import COMPOSED, GRAPH, command_line, composed_command, node_words
-
     params = args.params or share_dir() / "config" / "emo_face.yaml"
     if not params.is_file():
         raise ConfigError(f"parameter file {params} does not exist; `emo-face params --write` makes a commented one")
@@ -223,7 +218,6 @@ def run(args: argparse.Namespace) -> int:
     parent = Parent.from_environment(os.environ)
     to_start = commands(args)
     log = start_ros(args.network)
-    from emo_face.ros.supervision.supervisor import Supervisor
 
     supervisor = Supervisor(to_start, log, patience=args.watchdog, autostart=not args.no_autostart)
     try:
@@ -251,9 +245,6 @@ def start_ros(network: bool) -> Any:
     """
     ros_is_there()
     from rclpy.logging import get_logger
-
-    from emo_face.ros.images.transport import use_profile
-    from emo_face.ros.network import keep_local
 
     if network or not keep_local(os.environ):
         use_profile(os.environ)

@@ -17,8 +17,11 @@ from emo_face.core.types import Person
 from emo_face.datasets.feature_file import FORMAT, FeatureFile
 from emo_face.datasets.records import Record
 from emo_face.datasets.views import Pictures, person_of, read_image, stack_views
+from emo_face.perception.multiview.checkpoint import config_of_card, load_encoder
 from emo_face.perception.multiview.config import EncoderConfig, to_dict
+from emo_face.perception.multiview.encoders import load_eyes
 from emo_face.perception.multiview.preprocess import ViewBatch, view_batch
+from emo_face.runtime.engines.place import place
 from emo_face.runtime.runners.local import WORKER
 from emo_face.runtime.runners.prefetch import prefetch
 from emo_face.runtime.shards import CUT, Job, Row, RowFile
@@ -82,8 +85,6 @@ class OnDisk:
     @property
     def config(self) -> EncoderConfig:
         """Of the encoder's card."""
-        from emo_face.perception.multiview.checkpoint import config_of_card
-
         return config_of_card(self.folder)
 
     @property
@@ -93,10 +94,6 @@ class OnDisk:
 
     def load(self) -> Any:
         """See :class:`Source`."""
-        from emo_face.perception.multiview.checkpoint import load_encoder
-        from emo_face.perception.multiview.encoders import load_eyes
-        from emo_face.runtime.engines.place import place
-
         eyes = load_eyes(self.base, self.config, self.dtype)
         return place(load_encoder(self.folder, eyes), own_device(self.device), "the encoder")
 

@@ -5,6 +5,7 @@ so that the parts need their own view: the face is a few pixels of the whole pic
 crops. Label frequencies fall off as EMOTIC's do.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -164,6 +165,4 @@ def _record(i: int, image: str, split: str, person: Person, labels: Sequence[str
 
 def words(texts: Sequence[str]) -> list[str]:
     """Every word and mark of some texts, for a word-level tokenizer."""
-    import re
-
     return sorted({word for text in texts for word in re.findall(r"\w+|[^\w\s]+", text)})

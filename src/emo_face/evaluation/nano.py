@@ -12,12 +12,18 @@ import json
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from emo_face.core.errors import UserError
-
-if TYPE_CHECKING:
-    from emo_face.evaluation.metrics.plots import Scored
+from emo_face.core.labels import basic7
+from emo_face.core.paths import share_dir
+from emo_face.evaluation.cards import write_cards
+from emo_face.evaluation.fer.main import evaluate_fer
+from emo_face.evaluation.metrics.plots import Scored, write_png, write_report
+from emo_face.evaluation.text.main import evaluate_text, without_data
+from emo_face.perception.fusion import read_fusion
+from emo_face.perception.nano.model import FUSION_FILE
+from emo_face.perception.nano.text import TextStudent
 
 PARTS = ("text", "fer")
 
@@ -45,8 +51,6 @@ def run(args: argparse.Namespace) -> int:
         for path in report(result, predictions, args.out):
             print(f"wrote {path}", file=sys.stderr)
     if args.cards is not None:
-        from emo_face.evaluation.cards import write_cards
-
         for path in write_cards(result, args.cards):
             print(f"wrote {path}", file=sys.stderr)
     if args.json:
@@ -75,12 +79,8 @@ def evaluate(
     predictions: dict[str, dict[str, Any]] = {}
     for part in parts:
         if part == "text":
-            from emo_face.evaluation.text.main import evaluate_text
-
             found = evaluate_text(data / "text", peers=peers)
         else:
-            from emo_face.evaluation.fer.main import evaluate_fer
-
             found = evaluate_fer(data, peers=peers, ferplus=ferplus)
         predictions[part] = dict(found.get("predictions", {}))
         result[part] = found[part]
@@ -91,9 +91,6 @@ def evaluate(
 
 def _without_data() -> dict[str, Any]:
     """What needs no corpus: the speech student on the hand-made lines, the fusion's figures, and what was skipped."""
-    from emo_face.evaluation.text.main import without_data
-    from emo_face.perception.nano.text import TextStudent
-
     student = TextStudent.from_store()
     text = {**without_data(student), "bytes": student.path.stat().st_size}
     text["skipped"] = [*text["skipped"], "all figures on corpora: no --data"]
@@ -102,8 +99,6 @@ def _without_data() -> dict[str, Any]:
 
 def report(result: Mapping[str, Any], predictions: Mapping[str, Mapping[str, Any]], out: Path) -> list[Path]:
     """Write one PNG a model and data set, and one page with all of them."""
-    from emo_face.evaluation.metrics.plots import write_png, write_report
-
     scored = list(_scored(predictions))
     files = [write_png(s, out / f"{s.title.replace(' ', '_').replace('/', '-')}.png") for s in scored]
     table = {f"{part}.{key}": value for part in PARTS for key, value in result.get(part, {}).items()}
@@ -111,9 +106,6 @@ def report(result: Mapping[str, Any], predictions: Mapping[str, Mapping[str, Any
 
 
 def _scored(predictions: Mapping[str, Mapping[str, Any]]) -> Iterable[Scored]:
-    from emo_face.core.labels import basic7
-    from emo_face.evaluation.metrics.plots import Scored
-
     for part, models in predictions.items():
         for model, sets in models.items():
             for name, said in sets.items():
@@ -122,10 +114,6 @@ def _scored(predictions: Mapping[str, Mapping[str, Any]]) -> Iterable[Scored]:
 
 
 def _fusion() -> dict[str, Any]:
-    from emo_face.core.paths import share_dir
-    from emo_face.perception.fusion import read_fusion
-    from emo_face.perception.nano.model import FUSION_FILE
-
     return read_fusion(share_dir() / "models" / FUSION_FILE).model_dump()
 
 

@@ -22,8 +22,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from emo_face.core.errors import ModelError, UserError
 from emo_face.export.tensorrt import add_flag, add_precision, build, shown
+from emo_face.expression.contextface.exported.plans import plans
+from emo_face.expression.contextface.exported.table import write_card
+from emo_face.expression.contextface.prompts import expression_question
+from emo_face.face.expressions.basis import OPEN_BASIS, find_basis
+from emo_face.face.motion.keyframes import ARKIT_BASIS
 from emo_face.perception.engines import Target
 
 QUOTES = 400
@@ -59,8 +66,6 @@ def run(args: argparse.Namespace) -> list[Path]:
         print(json.dumps([{"file": str(small), "bytes": size}]) if args.json else f"{small}: {size / 1e6:.1f} MB")
         return sorted(small.iterdir())
     from emo_face.expression.contextface.engine import EngineSettings, load_engine
-    from emo_face.expression.contextface.exported.plans import plans
-    from emo_face.expression.contextface.exported.table import write_card
     from emo_face.training.contextface import export
 
     if not args.prefill and (args.pictures or args.precision != "fp32"):
@@ -98,9 +103,6 @@ def _basis(name: str) -> Any:
 
     None if the head gives ARKit's values already.
     """
-    from emo_face.face.expressions.basis import OPEN_BASIS, find_basis
-    from emo_face.face.motion.keyframes import ARKIT_BASIS
-
     if name == ARKIT_BASIS:
         return None
     try:
@@ -113,7 +115,6 @@ def _basis(name: str) -> Any:
 def _in_8_bits(args: argparse.Namespace, engine: Any) -> float:
     """Make the prefill small; the share of answers to the records' validation quotes that changed."""
     from emo_face.export.contextface_int8 import shrink
-    from emo_face.expression.contextface.prompts import expression_question
 
     try:
         rows = [json.loads(line) for line in args.records.read_text(encoding="utf-8").splitlines() if line.strip()]
@@ -128,9 +129,7 @@ def _in_8_bits(args: argparse.Namespace, engine: Any) -> float:
 
 def _prefill(args: argparse.Namespace, engine: Any) -> list[Any]:
     """prefill.onnx, and with pictures vision.onnx."""
-    import numpy as np
 
-    from emo_face.expression.contextface.prompts import expression_question
     from emo_face.training.contextface import export
 
     made, picture = [], None

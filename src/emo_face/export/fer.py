@@ -6,6 +6,8 @@ Example: emo-face export fer --run out/train/fer --out models/nano_face.onnx
 import argparse
 from pathlib import Path
 
+from emo_face.export.entry import print_entry
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The run and the file."""
@@ -15,7 +17,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> list[Path]:
     """Export, check, print the entry; the file written. Raises UserError or ModelError."""
-    from emo_face.export.entry import print_entry
     from emo_face.training.fer.export import export, load_trained
 
     path = export(load_trained(args.run), args.out)

@@ -11,8 +11,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from emo_face.core.errors import UserError
 from emo_face.export.tensorrt import add_flag, add_precision, build, shown
+from emo_face.perception.multiview.config import EncoderConfig, FusionConfig
+from emo_face.perception.multiview.encoders.tiny import full_base, tiny_base
+from emo_face.perception.multiview.head_file import HeadCard
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -56,13 +61,8 @@ def _trained(base_folder: Path, model: Path) -> tuple[Any, Any, Any]:
 
 
 def _random(size: str) -> tuple[Any, Any, Any]:
-    import numpy as np
-
-    from emo_face.perception.multiview.config import EncoderConfig, FusionConfig
     from emo_face.perception.multiview.encoders.instructblip import MultiViewEncoder
-    from emo_face.perception.multiview.encoders.tiny import full_base, tiny_base
     from emo_face.perception.multiview.fusion_head import FusionHead
-    from emo_face.perception.multiview.head_file import HeadCard
 
     base = full_base() if size == "full" else tiny_base()
     side = int(base.config.vision_config.image_size)

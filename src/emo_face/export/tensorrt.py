@@ -10,6 +10,7 @@ from emo_face.perception.engines import Target
 from emo_face.runtime.engines.base import EngineUnavailable
 from emo_face.runtime.engines.cache import EngineCache
 from emo_face.runtime.engines.plan import PRECISIONS
+from emo_face.runtime.engines.tensorrt.load import make
 
 
 def add_flag(parser: argparse.ArgumentParser) -> None:
@@ -41,8 +42,6 @@ def _said_cpu_only(target: Target) -> bool:
 def _one(target: Target, cache: EngineCache, again: bool) -> dict[str, Any]:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-    from emo_face.runtime.engines.tensorrt.load import make
 
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[phase]}"), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:

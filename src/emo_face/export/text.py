@@ -6,6 +6,8 @@ Example: emo-face export text --run out/train/text --data DATA --out models/nano
 import argparse
 from pathlib import Path
 
+from emo_face.export.entry import print_entry
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The run, the validation rows and the file."""
@@ -18,7 +20,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> list[Path]:
     """Export, check, print the entry; the file written. Raises UserError."""
-    from emo_face.export.entry import print_entry
     from emo_face.training.text.export import export
 
     path = export(args.run, args.data, args.out, args.encoder, args.threads)

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+
+import pytest
+
+from emo_face.cli import main
 
 
 def test_a_reader_that_goes_is_no_traceback() -> None:
@@ -11,3 +16,12 @@ def test_a_reader_that_goes_is_no_traceback() -> None:
     ran = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
     assert ran.stdout.strip()
     assert ran.stderr == ""
+
+
+def test_the_list_of_verbs_imports_none(capsys, monkeypatch) -> None:
+    monkeypatch.setattr(main, "load", lambda verb: pytest.fail(f"imported {verb}"))
+    with pytest.raises(SystemExit, match="0"):
+        main.main(["--help"])
+    printed = capsys.readouterr().out
+    for verb in main.verbs():
+        assert re.search(rf"^    {verb}\s+\w", printed, re.MULTILINE), verb

@@ -9,10 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from emo_face.bench.probes.machine import cpu_seconds, descendants
 from emo_face.core.errors import UserError
 from emo_face.core.install import how_to_install
 from emo_face.core.labels import basic7
 from emo_face.core.types import FloatArray
+from emo_face.face.expressions.facs import default_facs
+from emo_face.face.motion.motion import FaceMotion
 
 Motion = Callable[[float], FloatArray]
 RATE = 30.0  # Hz, the face driver's default
@@ -25,17 +28,12 @@ INTERVALS = """
 
 def at_rest() -> Motion:
     """A face without expression: it breathes, blinks and glances as the driver makes it."""
-    from emo_face.face.motion.motion import FaceMotion
-
     motion = FaceMotion(1 / RATE, seed=3)
     return motion.tick
 
 
 def emotions() -> Motion:
     """A lively robot: another emotion every two seconds, with every layer of the driver's motion."""
-    from emo_face.face.expressions.facs import default_facs
-    from emo_face.face.motion.motion import FaceMotion
-
     motion, facs, names = FaceMotion(1 / RATE, seed=3), default_facs(), basic7().labels
 
     def face(now: float) -> FloatArray:
@@ -120,8 +118,6 @@ def frame_gaps(driver: Any, seconds: float) -> FloatArray:
 
 def cpu_percent(driver: Any, seconds: float) -> float:
     """Processor time of all the browser's processes over ``seconds``, percent of one core."""
-    from emo_face.bench.probes.machine import cpu_seconds, descendants
-
     pids = descendants(driver.service.process.pid)
     start, before = time.monotonic(), sum(map(cpu_seconds, pids))
     time.sleep(seconds)

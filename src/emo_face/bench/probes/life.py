@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import time
@@ -9,8 +10,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from emo_face_msgs.msg import EmotionScoresArray
+
 from emo_face.bench.probes.child import Child
 from emo_face.bench.probes.machine import rss_mb
+from emo_face.ros.network import keep_local
 
 ANSWER = 2.0  # s that a stop may take to be answered
 
@@ -24,10 +28,7 @@ class Visitor:
 
     def __enter__(self) -> Visitor:
         import rclpy
-        from emo_face_msgs.msg import EmotionScoresArray
         from std_srvs.srv import SetBool
-
-        from emo_face.ros.network import keep_local
 
         keep_local(os.environ)
         rclpy.init(args=[])
@@ -76,8 +77,6 @@ class Visitor:
 
     def load_page(self) -> int:
         """Load the page, open and close its WebSocket; 1 if both worked."""
-        import asyncio
-
         addresses = re.findall(r"the face is at (http://\S+)", self._up.said())
         if not addresses:
             return 0

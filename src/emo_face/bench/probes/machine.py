@@ -5,11 +5,12 @@ import platform
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 
 def machine() -> dict[str, Any]:
     """Processor, cores, memory, versions and how busy the machine is, for the report."""
     import cv2
-    import numpy as np
     import onnxruntime as ort
 
     return {

@@ -10,6 +10,8 @@ import os
 import sys
 from typing import Any
 
+import numpy as np
+
 sys.path += [p for p in os.environ.get("EMO_FACE_PEER_PATH", "").split(os.pathsep) if p]
 
 
@@ -21,7 +23,6 @@ def main() -> int:
     parser.add_argument("--confidence", type=float, default=0.5)
     args = parser.parse_args()
 
-    import numpy as np
     import rclpy
     from rclpy.node import Node
     from sensor_msgs.msg import Image

@@ -1,6 +1,7 @@
 """A provider that runs a transformers image-text model of this machine. Imports torch when it is made."""
 
 import hashlib
+import io
 import threading
 from pathlib import Path
 from typing import Any
@@ -62,8 +63,6 @@ class LocalProvider:
             return Reply(text, tokens_in=width, tokens_out=int(output.shape[1] - width), model=self._name)
 
     def _inputs(self, request: Request) -> Any:
-        import io
-
         from PIL import Image
 
         content: list[dict[str, str]] = [{"type": "text", "text": request.user}]

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.io import loadmat
 
 from emo_face.core.errors import UserError
 from emo_face.datasets.pictures.boxes import from_corners
@@ -67,8 +68,6 @@ def read_mat(path: Path, prefix: str = "", skipped: Counter[str] | None = None) 
     Args:
         prefix: folder of the pictures, relative to the root, ending in a slash or empty.
     """
-    from scipy.io import loadmat
-
     try:
         content = loadmat(str(path), squeeze_me=True, struct_as_record=False)
     except (ValueError, OSError, NotImplementedError) as error:

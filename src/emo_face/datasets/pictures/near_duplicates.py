@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,8 +15,6 @@ MAX_DISTANCE = 7
 
 def dhash(picture: ImageArray) -> int:
     """64-bit difference hash of a BGR or grey picture: sign of the horizontal gradient on a 9 x 8 grid."""
-    import cv2
-
     grey = picture if picture.ndim == 2 else cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY)
     small = cv2.resize(grey, (9, 8), interpolation=cv2.INTER_AREA).astype(np.int16)
     bits = (small[:, 1:] > small[:, :-1]).ravel()
@@ -24,8 +23,6 @@ def dhash(picture: ImageArray) -> int:
 
 def hash_files(paths: Sequence[Path]) -> NDArray[np.uint64]:
     """Hash of each file. Raises ValueError naming a file that does not decode."""
-    import cv2
-
     found = np.zeros(len(paths), np.uint64)
     for i, path in enumerate(paths):
         picture = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)

@@ -6,11 +6,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import yaml
 
 from emo_face.core.paths import data_file
 from emo_face.core.types import ImageArray
 from emo_face.datasets.pictures.boxes import fault
+from emo_face.datasets.pictures.near_duplicates import dhash, pairs
 from emo_face.datasets.records import Record
 
 Tick = Callable[[int], None]
@@ -146,10 +149,6 @@ def _check_pictures(
     report: Report, records: Sequence[Record], root: Path, duplicates: bool, distance: int, tick: Tick | None
 ) -> None:
     """Decode each picture once (never all in memory), check sizes and boxes against it, and hash it."""
-    import numpy as np
-
-    from emo_face.datasets.pictures.near_duplicates import dhash, pairs
-
     by_image: dict[str, list[Record]] = {}
     for record in records:
         by_image.setdefault(record.image, []).append(record)
@@ -178,9 +177,6 @@ def _check_pictures(
 
 
 def _decode(path: Path, image: str, report: Report) -> ImageArray | None:
-    import cv2
-    import numpy as np
-
     if not path.is_file():
         report.problems.append(Problem("missing", image, f"no file at {path}"))
         return None

@@ -17,6 +17,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import partial
+from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -26,10 +27,14 @@ import numpy as np
 from emo_face.core.errors import UserError
 from emo_face.core.install import how_to_install
 from emo_face.core.numeric import json_ready
+from emo_face.datasets.contexts import face_targets
 from emo_face.datasets.contexts.tasks import boxed
+from emo_face.datasets.records import of_split, read_jsonl
 from emo_face.evaluation.contextface import metrics
 from emo_face.evaluation.contextface.measure import expression, measure, truth_of
-from emo_face.evaluation.contextface.predict import CONDITIONS, Run, load, usable
+from emo_face.evaluation.contextface.predict import CONDITIONS, Run, load, predict, save, usable
+from emo_face.evaluation.contextface.report import as_text, write_html
+from emo_face.evaluation.contextface.tables import paper
 from emo_face.expression.contextface import prompts
 from emo_face.runtime.files import write_json
 from emo_face.runtime.progress import Tick, bar
@@ -67,24 +72,17 @@ def run(args: argparse.Namespace) -> int:
     """Evaluate, write the report, print."""
     report = json_ready(evaluate(args))
     if args.out is not None:
-        from emo_face.evaluation.contextface.report import write_html
-
         write_html(report, args.out / "report.html")
         write_json(args.out / "report.json", report)
     if args.json:
         print(json.dumps(report))
     else:
-        from emo_face.evaluation.contextface.report import as_text
-
         print(as_text(report))
     return 0
 
 
 def evaluate(args: argparse.Namespace) -> dict[str, Any]:
     """The whole report. Raises UserError for missing data, an empty split, or targets of another basis."""
-    from emo_face.datasets.contexts import face_targets
-    from emo_face.datasets.records import of_split, read_jsonl
-
     everyone = list(read_jsonl(args.records))
     people = of_split(everyone, args.split)
     people = people[: args.limit] if args.limit > 0 else people
@@ -109,7 +107,6 @@ def _predictions(args: argparse.Namespace, people: Sequence[Any], names: Sequenc
         return found
     if args.model is None:
         raise UserError("--model or --predictions is needed")
-    from emo_face.evaluation.contextface.predict import save
 
     pictured = [name for name in names if CONDITIONS[name][0].picture]
     if pictured and args.root is not None:
@@ -133,13 +130,10 @@ def _seen(args: argparse.Namespace, condition: str) -> bool:
 
 
 def _ask(args: argparse.Namespace, folder: Path, people: Sequence[Any], names: Sequence[str], speak: int) -> Run:
-    from importlib.util import find_spec
-
     if find_spec("torch") is None:
         raise UserError(f"evaluating ContextFace needs torch: {how_to_install('train')}")
     if not names:
         raise UserError("no condition can be evaluated: the records have neither texts nor (with --root) pictures")
-    from emo_face.evaluation.contextface.predict import predict
     from emo_face.expression.contextface.engine import EngineSettings, load_engine
 
     engine = load_engine(EngineSettings(folder, args.backbone, device=args.device, quantisation=args.quantisation))
@@ -183,8 +177,6 @@ def _ablations(args: argparse.Namespace, people: Sequence[Any], targets: Any) ->
 
 def _ablation_of(item: str) -> tuple[str, str, str]:
     """Table, row and folder of an ``--also``. Raises UserError listing what there is."""
-    from emo_face.evaluation.contextface.tables import paper
-
     where, _, folder = item.partition("=")
     table, _, row = where.partition("/")
     known = {name: paper()[name]["rows"] for name in ("table3", "table4", "supplement_table2")}

@@ -9,6 +9,7 @@ from emo_face.core.errors import UserError
 from emo_face.datasets.contexts.tasks import LISTENER, label_of_side
 from emo_face.evaluation.contextface import metrics
 from emo_face.evaluation.contextface.predict import CONDITIONS, MASKED, ConditionPredictions, Run, usable
+from emo_face.evaluation.contextface.probe import leaky, probe
 from emo_face.evaluation.metrics.calibration import top_label
 from emo_face.expression.contextface import prompts
 from emo_face.expression.contextface.prompts import Perspective
@@ -135,8 +136,6 @@ def expression(
 
 def leak(found: Run, people: Sequence[Any], train: Sequence[Any]) -> dict[str, Any]:
     """What the words give away, and how the model does on contexts that name their emotion and on those that do not."""
-    from emo_face.evaluation.contextface.probe import leaky, probe
-
     names, by_id, result = prompts.words(), {record.id: record for record in people}, {}
     for text in ("situation", "quote"):
         rows = usable(people, text)

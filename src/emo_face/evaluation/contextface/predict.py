@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -128,8 +129,6 @@ def _texts(record: Record, form: Condition, blank: bool) -> tuple[str, str]:
 
 
 def _picture(root: Path, record: Record) -> Any:
-    import cv2
-
     path = root / record.image
     image = cv2.imread(str(path), cv2.IMREAD_COLOR)
     if image is None:

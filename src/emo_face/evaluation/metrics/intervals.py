@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
 
 Rows = NDArray[np.intp]
 Seed = int | np.random.Generator
@@ -41,8 +42,6 @@ def bootstrap(
         statistic: takes row numbers, (n,) of them. n: rows; one row has no spread. seed: or the generator itself.
         level: coverage, in (0, 1). Draws that give NaN are left out; NaN if all do.
     """
-    from scipy import stats
-
     value = float(statistic(np.arange(n)))
     if n < 2:
         return Interval(value, value, value)

@@ -18,6 +18,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,12 @@ from emo_face.core.errors import UserError
 from emo_face.core.install import how_to_install
 from emo_face.core.labels import label_set
 from emo_face.core.numeric import json_ready
+from emo_face.datasets.records import of_split, read_jsonl
 from emo_face.evaluation.metrics import multilabel
 from emo_face.evaluation.metrics.calibration import brier_per_label, ece_per_label, reliability
+from emo_face.evaluation.multiview.report import write_html
+from emo_face.evaluation.multiview.tables import main_table, paper
+from emo_face.perception.multiview import fingerprint, head_file
 from emo_face.runtime.files import write_json
 from emo_face.runtime.progress import bar
 from emo_face.runtime.runners import arguments as runners
@@ -71,14 +76,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, ablate: Ablate | None = None) -> int:
     """Evaluate, write the report, print. ``ablate``: see :data:`Ablate`."""
-    from importlib.util import find_spec
-
     if find_spec("torch") is None:
         raise UserError(f"evaluating the multi-view head needs torch: {how_to_install('full')}")
     report = evaluate(args, ablate)
     if args.out is not None:
-        from emo_face.evaluation.multiview.report import write_html
-
         write_html(report, args.out / "report.html")
         write_json(args.out / "report.json", json_ready(report))
     if args.json:
@@ -92,9 +93,7 @@ def evaluate(args: argparse.Namespace, ablate: Ablate | None = None) -> dict[str
     """The whole report as a dict. Raises UserError for an empty split or features that are not there."""
     from emo_face.datasets.features import FeatureCache
     from emo_face.datasets.labelled import labelled, predict
-    from emo_face.datasets.records import of_split, read_jsonl
     from emo_face.evaluation.multiview import views
-    from emo_face.perception.multiview import fingerprint, head_file
 
     head, card = head_file.load(args.model)
     records = list(read_jsonl(args.records))
@@ -188,8 +187,6 @@ def _vad_error(vad: Any, truth: Any) -> dict[str, float]:
 
 
 def _print(report: dict[str, Any]) -> None:
-    from emo_face.evaluation.multiview.tables import main_table, paper
-
     ours, tables = report["result"], paper()
     low, high = report["mAP_interval"]
     print(

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 
 from emo_face.core.labels import label_set
@@ -13,6 +14,8 @@ from emo_face.datasets.features import Features
 from emo_face.datasets.labelled import Labelled, predict
 from emo_face.datasets.records import Record
 from emo_face.evaluation.metrics import multilabel
+from emo_face.evaluation.metrics.calibration import reliability
+from emo_face.evaluation.metrics.single_label import sklearn_metrics
 
 EXAMPLES = 6
 SIDE = 240  # pixels, of an example's longer side
@@ -80,8 +83,6 @@ def examples(
 
 def thumbnail(path: Path, record: Record) -> str | None:
     """A small JPEG with the person's boxes, in base64; None if the picture cannot be read."""
-    import cv2
-
     picture = cv2.imread(str(path))
     if picture is None:
         return None
@@ -98,9 +99,6 @@ def thumbnail(path: Path, record: Record) -> str | None:
 
 def curves(probabilities: FloatArray, truth: Any, labels: Sequence[str], points: int = 60) -> dict[str, dict[str, Any]]:
     """Label -> points of its precision-recall and calibration curves; labels without a positive are left out."""
-    from emo_face.evaluation.metrics.calibration import reliability
-    from emo_face.evaluation.metrics.single_label import sklearn_metrics
-
     found = {}
     for c, label in enumerate(labels):
         if not truth[:, c].any():

@@ -16,7 +16,7 @@ from emo_face.datasets.records import Record
 from emo_face.datasets.views import MultiViewCollator, Pictures, person_of
 from emo_face.evaluation.metrics import multilabel
 from emo_face.evaluation.multiview.tables import UNNAMED, paper
-from emo_face.perception.multiview import checkpoint, fingerprint
+from emo_face.perception.multiview import ask, checkpoint, fingerprint
 from emo_face.runtime.shards import Job, Row
 
 MAX_TOKENS = 96
@@ -46,7 +46,6 @@ class AnswerJob(Job[Group]):
     def worker(self) -> Callable[[Sequence[Group]], Sequence[Row]]:
         """Load InstructBLIP with its encoder."""
         from emo_face.datasets.encode import own_device
-        from emo_face.perception.multiview import ask
 
         device = own_device(self.device)
         asker = ask.load(self.base, self.folder, device)

@@ -34,6 +34,7 @@ from emo_face.evaluation.metrics.calibration import ece
 from emo_face.evaluation.metrics.intervals import Rows, bootstrap
 from emo_face.evaluation.metrics.single_label import accuracy, f1_per_class, macro_f1
 from emo_face.evaluation.text.leak import SpacingCue
+from emo_face.evaluation.text.peer import PEERS, TfidfPeer
 from emo_face.evaluation.text.spoken import (
     FOREIGN_FILE,
     SPOKEN_FILE,
@@ -92,8 +93,6 @@ def evaluate_text(data: Path, model: Path | None = None, peers: bool = True) -> 
     result["text"] |= {**further, "skipped": [*result["text"]["skipped"], *skipped]}
     talk = read_talk(data)
     if peers:
-        from emo_face.evaluation.text.peer import PEERS, TfidfPeer
-
         for name, pattern in PEERS.items():
             peer = TfidfPeer(splits.train, pattern)
             said = predictions(splits, peer.probabilities)
@@ -156,8 +155,6 @@ def further_figures(student: TextStudent, data: Path) -> tuple[dict[str, Any], l
 
 def dialogue_peers(splits: TextSplits, data: Path, talk: Sequence[TextRow]) -> dict[str, dict[str, Any]]:
     """Always Neutral, and TF-IDF on all that the student's seven labels learn from, balanced and as it is."""
-    from emo_face.evaluation.text.peer import PEERS, TfidfPeer
-
     truth = np.array([row.labels[0] for row in talk])
     texts = [row.text for row in talk]
     calm = read_commands(data / COMMANDS) if (data / COMMANDS).is_dir() else []

@@ -15,14 +15,27 @@ import argparse
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from emo_face.core.errors import UserError
+from emo_face.datasets.contexts import face_targets, llava_instruct
+from emo_face.datasets.contexts import records as context
+from emo_face.datasets.contexts import tasks as context_tasks
+from emo_face.datasets.contexts.mixture import Mixture
+from emo_face.expression.contextface.config import ContextFaceConfig
+from emo_face.expression.contextface.prompts import TASKS
+from emo_face.expression.contextface.tokens import TokenBuilder
+from emo_face.runtime.progress import track
 from emo_face.training.common.arguments import add_fields, config_of
 from emo_face.training.common.processes import process_group
 from emo_face.training.common.ranks import rank_device
+from emo_face.training.common.recipes import read_recipe
 from emo_face.training.contextface.config import ContextFaceTraining
+from emo_face.training.contextface.recipe import TaskRecipe
 
 MODEL_FLAGS = (
     "hidden_offset",
@@ -42,8 +55,6 @@ NOT_FLAGS = ("betas", "group_weights", "validation_batch")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """All arguments; settings of the model and of the run are flags with their defaults."""
-    from emo_face.expression.contextface.config import ContextFaceConfig
-
     data = parser.add_argument_group("data")
     data.add_argument("--backbone", type=Path, required=True, metavar="DIR", help="image-text or text-only checkpoint")
     data.add_argument("--contexts", type=Path, required=True, nargs="+", help="CAER-S-C: files, or folders of splits")
@@ -87,10 +98,8 @@ def run(args: argparse.Namespace) -> int:
 def _train(args: argparse.Namespace) -> None:
     import torch
 
-    from emo_face.datasets.contexts.mixture import Mixture
     from emo_face.expression.contextface.checkpoint import load_backbone, load_tools
     from emo_face.expression.contextface.model import NO_PICTURES, build_model
-    from emo_face.expression.contextface.tokens import TokenBuilder
     from emo_face.expression.contextface.vision import eyes_of
     from emo_face.training.contextface.data import ContextFaceCollator
     from emo_face.training.contextface.run import ContextFaceRun, prepare_quantised
@@ -138,11 +147,9 @@ def tell_estimate(runner: Any) -> None:
 
 def calibrate(model: Any, builder: Any, eyes: Any, validation: Sequence[Any], folder: Path) -> None:
     """Fit temperatures and least emissions of the best model on its validation examples, and write them into it."""
-    from functools import partial
 
     from emo_face.expression.contextface.checkpoint import put_back, set_config
     from emo_face.expression.contextface.onepass import OnePass
-    from emo_face.runtime.progress import track
     from emo_face.training.contextface.calibration import fitted, listen
 
     put_back(folder, model)
@@ -165,12 +172,6 @@ def load_tasks(args: argparse.Namespace, recipe: Any) -> tuple[dict[str, Sequenc
     Raises:
         UserError: a file is missing or wrong, or nothing is left.
     """
-    import numpy as np
-
-    from emo_face.datasets.contexts import face_targets, llava_instruct
-    from emo_face.datasets.contexts import records as context
-    from emo_face.datasets.contexts import tasks as context_tasks
-
     records = [r for path in args.contexts for r in context.read(path, "contexts", "train").records]
     targets = face_targets.joined([face_targets.read(p, args.face_basis) for p in args.targets or ()])
     train, held = hold_out(records, args.validation_share, args.seed)
@@ -195,8 +196,6 @@ def load_tasks(args: argparse.Namespace, recipe: Any) -> tuple[dict[str, Sequenc
 
 def hold_out(records: Any, share: float, seed: int) -> tuple[list[Any], list[Any]]:
     """(train, validation) records by their split, else ``share`` of the groups, drawn by ``seed``. No test records."""
-    import numpy as np
-
     usable = [r for r in records if r.split != "test"]
     named = [r for r in usable if r.split == "val"]
     if named:
@@ -216,17 +215,12 @@ def hold_out(records: Any, share: float, seed: int) -> tuple[list[Any], list[Any
 
 def recipe_of(args: argparse.Namespace) -> Any:
     """The recipe with what the flags change. Raises UserError or ConfigError naming the field."""
-    from emo_face.training.common.recipes import read_recipe
-    from emo_face.training.contextface.recipe import TaskRecipe
-
     changes = {name: getattr(args, name) for name in ("perspectives", "words", "pictures")}
     ratios = _ratios(args.ratios) if args.ratios else None
     return read_recipe(TaskRecipe, "contextface", args.recipe, ratios=ratios, **changes)
 
 
 def _ratios(text: str) -> dict[str, float]:
-    from emo_face.expression.contextface.prompts import TASKS
-
     try:
         values = [float(part) for part in text.split(",")]
         return dict(zip(TASKS, values, strict=True))
@@ -235,8 +229,6 @@ def _ratios(text: str) -> dict[str, float]:
 
 
 def _model_config(args: argparse.Namespace, tasks: Mapping[str, Any]) -> Any:
-    from emo_face.expression.contextface.config import ContextFaceConfig
-
     conditions = tuple(name.partition("/")[2] for name in tasks if name.startswith("expression/"))
     flags = {name: getattr(args, name) for name in MODEL_FLAGS}
     groups, layers = tuple(args.groups.split(",")), tuple(args.lora_targets.split(","))

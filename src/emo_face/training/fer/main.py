@@ -13,7 +13,10 @@ out/emotic is run.out of a finished emo-face train multiview --recipe; its cache
 import argparse
 from pathlib import Path
 
+from emo_face.core.errors import UserError
 from emo_face.training.common.arguments import add_common
+from emo_face.training.common.recipes import read_recipe
+from emo_face.training.fer.recipe import NAME, FerRecipe
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,9 +31,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train everything. Raises UserError or ModelError if data or a teacher is missing."""
-    from emo_face.core.errors import UserError
-    from emo_face.training.common.recipes import read_recipe
-    from emo_face.training.fer.recipe import NAME, FerRecipe
     from emo_face.training.fer.strangers import Teacher
     from emo_face.training.fer.train import train
 

@@ -24,6 +24,7 @@ from emo_face.datasets.faces.ferplus import faces_of, read_votes
 from emo_face.datasets.records import Record, read_jsonl
 from emo_face.datasets.views import read_image
 from emo_face.perception.detect_face import YuNetFaceDetector
+from emo_face.perception.multiview import fingerprint, head_file
 from emo_face.runtime.progress import track
 from emo_face.runtime.store import sha256_of
 from emo_face.training.fer.bank import wide_crop
@@ -128,7 +129,6 @@ def asked(teacher: Teacher) -> tuple[list[Record], FloatArray, Counter[str]]:
     """People of the training split with a face, (n, 7) what the teacher says of them, and who was left out for what."""
     from emo_face.datasets.features import FeatureCache
     from emo_face.datasets.labelled import predict
-    from emo_face.perception.multiview import fingerprint, head_file
 
     head, card = head_file.load(teacher.model)
     cached = FeatureCache.reading(teacher.folder / "features")

@@ -24,6 +24,7 @@ from emo_face.evaluation.metrics.calibration import ece
 from emo_face.evaluation.metrics.scaling import fit_temperature
 from emo_face.evaluation.metrics.single_label import accuracy, nll
 from emo_face.perception.fusion import FusionParameters, SourceParameters, pool_log, speech_reliability
+from emo_face.perception.nano.face import TRUSTED
 
 SCENES = {"agree": 0.4, "still_face": 0.3, "ordinary_words": 0.3}
 """Kind -> share of the scenes of an emotion. Neutral has one kind: a still face and ordinary words."""
@@ -264,8 +265,6 @@ def _alone(name: str, probabilities: FloatArray, parameters: FusionParameters) -
 
 def untrained(label_set: str = "basic7") -> FusionParameters:
     """Where training starts: every source as it is; a face counts in full from the quality its student trusts."""
-    from emo_face.perception.nano.face import TRUSTED
-
     sources = {
         "face": SourceParameters(trusted=TRUSTED),
         "speech": SourceParameters(),

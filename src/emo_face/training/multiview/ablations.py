@@ -12,10 +12,14 @@ from typing import Any
 
 from emo_face.core.errors import UserError
 from emo_face.core.labels import label_set
+from emo_face.datasets.records import of_split, read_jsonl
 from emo_face.evaluation.metrics import multilabel
+from emo_face.evaluation.multiview.tables import paper
 from emo_face.perception.multiview import head_file
+from emo_face.perception.multiview.config import from_dict
 from emo_face.runtime.shards import Job, Row
 from emo_face.runtime.store import sha256_of
+from emo_face.training.multiview.config import Stage2Config
 
 Rows = dict[str, list[float | None]]
 """Row of a table -> values in the order of its columns."""
@@ -86,8 +90,6 @@ class AblationJob(Job[Ablation]):
 
     def worker(self) -> Callable[[Sequence[Ablation]], Sequence[Row]]:
         """Read card and records."""
-        from emo_face.datasets.records import read_jsonl
-
         card, records = head_file.read_card(self.model)[0], list(read_jsonl(self.records))
 
         def train(items: Sequence[Ablation]) -> list[Row]:
@@ -109,8 +111,6 @@ def ablations(job: AblationJob, cache: Path, heads: bool, also: Sequence[str], r
     Raises:
         UserError: an argument names no table or row of the paper, or a folder holds no features of these records.
     """
-    from emo_face.evaluation.multiview.tables import paper
-
     tables = paper()
     wanted = [Ablation(table, row, folder, {}) for table, row, folder in pairs(also, tables)]
     if heads:
@@ -142,7 +142,6 @@ def _retrain(
     """mAP (accuracy for single-label sets) and AP of each label of a head trained on ``cache`` with ``change``."""
     from emo_face.datasets.features import FeatureCache
     from emo_face.datasets.labelled import labelled, predict, with_views
-    from emo_face.datasets.records import of_split
     from emo_face.training.multiview import stage2
 
     reading = FeatureCache.reading(cache)
@@ -166,7 +165,4 @@ def _retrain(
 
 def training_of(card: Any) -> Any:
     """Settings that a head was trained with; the defaults for a card of before they were kept."""
-    from emo_face.perception.multiview.config import from_dict
-    from emo_face.training.multiview.config import Stage2Config
-
     return from_dict(Stage2Config, dict(card.training), "head.json: training")

@@ -4,6 +4,7 @@ Estimates, not promises: arithmetic at half the rate of a large matrix product, 
 (commands in docs/multiview.md). Texts are not estimated: their time is the annotating model's.
 """
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -170,7 +171,6 @@ def _adapt(recipe: MultiViewRecipe, people: int, shape: Shapes, fast: float) -> 
 
 def matrix_rate(device: str, seconds: float = 0.3) -> float:
     """FLOP/s of a large matrix product on ``device``, measured for about so long."""
-    import time
 
     import torch
 

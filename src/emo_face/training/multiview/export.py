@@ -23,6 +23,7 @@ from emo_face.perception.multiview.config import VIEWS
 from emo_face.perception.multiview.export_manifest import write
 from emo_face.perception.multiview.graphs import EncoderGraph, HeadGraph
 from emo_face.perception.multiview.head_file import HeadCard
+from emo_face.runtime.engines.ort import OrtEngine
 from emo_face.runtime.engines.plan import Precision
 from emo_face.training.common.precision import RELATIVE, lowered, runnable
 
@@ -217,8 +218,6 @@ def _parity(folder: Path, encoder: Any, head: Any, card: HeadCard, batch: int, p
 def _compare(
     path: Path, name: str, batch: int, feeds: Mapping[str, Any], wanted: Sequence[Tensor], precision: Precision
 ) -> Parity:
-    from emo_face.runtime.engines.ort import OrtEngine
-
     half = precision != "fp32" and name == "encoder"
     with runnable(path, precision if half else "fp32") as graph:
         found = OrtEngine(graph, threads=0).run(feeds)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from emo_face.perception.multiview import checkpoint, head_file
+from emo_face.perception.multiview.export_manifest import FILE
 from emo_face.runtime.files import write_json
 from emo_face.runtime.store import sha256_of
 from emo_face.training.common.arguments import words_of
@@ -169,8 +170,6 @@ def _report(recipe: MultiViewRecipe, records: Path, out: Path) -> Step:
 
 
 def _export(recipe: MultiViewRecipe, records: Path, out: Path) -> Step:
-    from emo_face.perception.multiview.export_manifest import FILE
-
     to = out / "export"
     words = ["export", "multiview", "--base", recipe.run.base, "--model", str(out / "model"), "--out", str(to)]
     words += ["--precision", recipe.export.precision]

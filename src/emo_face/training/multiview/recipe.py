@@ -14,6 +14,7 @@ from emo_face.core.errors import ConfigError
 from emo_face.core.labels import label_set
 from emo_face.datasets.annotate.multiview import TASKS as TEXTS
 from emo_face.datasets.qa.corpus import TASKS
+from emo_face.datasets.records import read_jsonl
 from emo_face.perception.multiview.config import VIEWS, EncoderConfig, FusionConfig
 from emo_face.runtime.engines.plan import Precision
 from emo_face.training.common.recipes import Fields, named, of_sections, read_fields
@@ -194,7 +195,6 @@ def _label_set(found: Fields) -> str:
         raise ConfigError(f"{found.source}: data.set is missing; expected one of {', '.join((*LABELS, 'records'))}")
     if data["set"] != "records":
         return LABELS.get(str(data["set"]), "emotic26")  # an unknown set is refused by its section
-    from emo_face.datasets.records import read_jsonl
 
     first = next(iter(read_jsonl(Path(str(data.get("root", ""))))), None)
     if first is None:

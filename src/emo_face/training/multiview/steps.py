@@ -4,13 +4,23 @@ import argparse
 import dataclasses
 import json
 import os
-from pathlib import Path
+import shutil
 from typing import Any
 
 from emo_face.core.errors import UserError
+from emo_face.datasets.qa import templates
+from emo_face.datasets.qa.corpus import read_corpus
+from emo_face.datasets.records import of_split, read_jsonl
 from emo_face.datasets.shares import need_views
+from emo_face.perception.multiview import checkpoint, fingerprint, head_file
+from emo_face.perception.multiview.ask import load_tokenizers
+from emo_face.perception.multiview.checkpoint import load_base, save_encoder
 from emo_face.perception.multiview.config import EncoderConfig, FusionConfig
+from emo_face.perception.multiview.encoders import FAMILIES, family_of
+from emo_face.runtime.progress import bar
+from emo_face.runtime.runners import arguments
 from emo_face.training.common.arguments import config_of
+from emo_face.training.multiview import memory
 from emo_face.training.multiview.config import Stage1Config, Stage2Config
 
 
@@ -23,17 +33,9 @@ def _device(args: argparse.Namespace) -> tuple[str, str]:
     return device, args.dtype or ("bfloat16" if device.startswith("cuda") else "float32")
 
 
-def _tokenizers(base: Path) -> tuple[Any, Any]:
-    from emo_face.perception.multiview.ask import load_tokenizers
-
-    return load_tokenizers(base)
-
-
 def stage1(args: argparse.Namespace) -> None:
     """Tune the encoder on a corpus; the best one lies in ``OUT/best``."""
-    from emo_face.datasets.qa.corpus import read_corpus
     from emo_face.datasets.views import MultiViewCollator, Pictures
-    from emo_face.perception.multiview.checkpoint import load_base
     from emo_face.perception.multiview.vlm import MultiViewVLM
     from emo_face.training.multiview.stage1 import Stage1
 
@@ -42,7 +44,7 @@ def stage1(args: argparse.Namespace) -> None:
     device, dtype = _device(args)
     if device == "cpu":
         os.environ["ACCELERATE_USE_CPU"] = "true"  # accelerate chooses a GPU by itself where there is one
-    tokenizer, qformer_tokenizer = _tokenizers(args.base)
+    tokenizer, qformer_tokenizer = load_tokenizers(args.base)
     base = load_base(args.base, dtype)
     config = _encoder_config(args, base, qformer_tokenizer, rows[0].record.label_set)
     vlm = MultiViewVLM(base, config)
@@ -61,8 +63,6 @@ def stage1(args: argparse.Namespace) -> None:
 
 
 def _encoder_config(args: argparse.Namespace, base: Any, qformer_tokenizer: Any, label_set: str) -> EncoderConfig:
-    from emo_face.datasets.qa import templates
-
     told = args.instruction or templates.instruction(label_set)
     ids = tuple(qformer_tokenizer(told, truncation=True, max_length=args.max_question)["input_ids"])
     size = int(base.config.vision_config.image_size)
@@ -73,8 +73,6 @@ def _encoder_config(args: argparse.Namespace, base: Any, qformer_tokenizer: Any,
 def _check_memory(vlm: Any, settings: Stage1Config) -> None:
     import torch
 
-    from emo_face.training.multiview import memory
-
     vlm.set_trainable()
     free = torch.cuda.mem_get_info(int(os.environ.get("LOCAL_RANK", "0")))[0]
     lengths = (settings.max_question, settings.max_answer)
@@ -83,10 +81,7 @@ def _check_memory(vlm: Any, settings: Stage1Config) -> None:
 
 def adapt(args: argparse.Namespace) -> None:
     """Make the encoder of a checkpoint without a language model; with ``--lora-rank`` it learns from labels."""
-    from emo_face.datasets.records import read_jsonl
     from emo_face.datasets.views import Pictures
-    from emo_face.perception.multiview.checkpoint import save_encoder
-    from emo_face.perception.multiview.encoders import FAMILIES, family_of
     from emo_face.perception.multiview.encoders.siglip2 import preprocessing
     from emo_face.training.multiview.adapt import Adapt
 
@@ -116,15 +111,11 @@ def cache(args: argparse.Namespace) -> None:
     """Encode everybody once."""
     from emo_face.datasets.encode import OnDisk
     from emo_face.datasets.features import FeatureCache
-    from emo_face.datasets.records import read_jsonl
     from emo_face.datasets.views import Pictures
-    from emo_face.perception.multiview.fingerprint import fingerprint
-    from emo_face.runtime.progress import bar
-    from emo_face.runtime.runners import arguments
 
     records = list(read_jsonl(args.records))
     device, dtype = _device(args)
-    files = fingerprint(args.encoder, args.base)
+    files = fingerprint.fingerprint(args.encoder, args.base)
     source = OnDisk(args.encoder, args.base, dtype, device, files)
     shares = need_views(records, source.config.views, args.records)
     pictures = Pictures.of(args.images, source.config, records)
@@ -137,13 +128,9 @@ def cache(args: argparse.Namespace) -> None:
 
 def stage2(args: argparse.Namespace) -> None:
     """Train the head on cached features; thresholds and calibration are those of the validation split."""
-    import shutil
 
     from emo_face.datasets.features import FeatureCache
     from emo_face.datasets.labelled import labelled
-    from emo_face.datasets.records import of_split, read_jsonl
-    from emo_face.perception.multiview import checkpoint, fingerprint, head_file
-    from emo_face.runtime.progress import bar
     from emo_face.training.multiview import stage2 as heads
 
     records = list(read_jsonl(args.records))

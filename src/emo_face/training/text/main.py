@@ -26,14 +26,17 @@ import numpy as np
 from emo_face.core.errors import UserError
 from emo_face.core.numeric import softmax
 from emo_face.evaluation.metrics.single_label import macro_f1
+from emo_face.perception.nano.wordpiece import WordPiece
 from emo_face.runtime.files import write_json
 from emo_face.runtime.progress import bar
 from emo_face.runtime.store import sha256_of
 from emo_face.training.common.arguments import add_common
+from emo_face.training.text.calibration import best_thresholds, fine_macro_f1
+from emo_face.training.text.data import batches, draw_epoch, encode
+from emo_face.training.text.examples import Sources, read_sources
 
 if TYPE_CHECKING:
     from emo_face.training.text.average import WeightAverage
-    from emo_face.training.text.examples import Sources
 
 CHECKPOINT_STEPS = 100
 WARM_FROZEN = 2
@@ -89,9 +92,7 @@ def train(
     import torch
     from safetensors.torch import save_file
 
-    from emo_face.perception.nano.wordpiece import WordPiece
     from emo_face.training.text.average import WeightAverage
-    from emo_face.training.text.examples import read_sources
     from emo_face.training.text.model import CHECKPOINT, TextNet, encoder_folder, load_encoder
 
     torch.set_num_threads(threads)
@@ -133,7 +134,6 @@ def _epochs(
     import torch
 
     from emo_face.training.common import checkpoints
-    from emo_face.training.text.data import batches, draw_epoch, encode
 
     groups = [
         {"params": _learning(net.encoder, config.frozen_layers)},
@@ -226,7 +226,6 @@ def loss_of(said: Any, batch: Any, config: TextTraining) -> Any:
 
 def _validate(net: Any, tokens: Any, sources: Sources, max_length: int) -> dict[str, float]:
     """Macro-F1 of the arg max on each validation part, and of the 28 labels at their best thresholds."""
-    from emo_face.training.text.calibration import best_thresholds, fine_macro_f1
     from emo_face.training.text.model import outputs_of
 
     scores = {}

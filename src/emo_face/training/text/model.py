@@ -1,5 +1,6 @@
 """The speech student as a torch module: a sentence encoder, mean pooling, one linear head for all outputs."""
 
+import importlib.util
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from emo_face.core.errors import UserError
 from emo_face.core.labels import basic7, label_set
 from emo_face.core.types import FloatArray
 from emo_face.perception.nano.wordpiece import WordPiece, clean
+from emo_face.training.text.data import pad
 
 SEVEN, FINE, AFFECT = len(basic7()), len(label_set("goemotions28")), 2
 """Widths of the outputs, in this order: seven basics, GoEmotions' 28, valence and arousal."""
@@ -37,8 +39,6 @@ def encoder_folder(given: Path | None = None) -> Path:
         UserError: it is not there; names the command that brings it.
     """
     if given is None:
-        import importlib.util
-
         spec = importlib.util.find_spec(ENCODER_PACKAGE)
         if spec is None or spec.origin is None:
             raise UserError(
@@ -110,8 +110,6 @@ def _run(
     texts: Sequence[str],
     max_length: int,
 ) -> FloatArray:
-    from emo_face.training.text.data import pad
-
     ids = [tokens.encode(clean(text), max_length) for text in texts]
     order = sorted(range(len(ids)), key=lambda index: len(ids[index]))
     out = np.zeros((len(ids), width))

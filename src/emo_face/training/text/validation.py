@@ -16,6 +16,7 @@ from emo_face.datasets.text import GOEMOTIONS, XED, retypeset
 from emo_face.evaluation.metrics.calibration import ece
 from emo_face.evaluation.metrics.single_label import macro_f1
 from emo_face.perception.nano.wordpiece import WordPiece, clean
+from emo_face.runtime.engines.ort import OrtEngine
 from emo_face.training.text.calibration import (
     Part,
     Scaling,
@@ -62,8 +63,6 @@ class Outputs:
         Args:
             whole: all rows, also those of the 28 labels and of valence and arousal; else the first of each corpus.
         """
-        from emo_face.runtime.engines.ort import OrtEngine
-
         backend = OrtEngine(path, threads=threads)
 
         def run(texts: Sequence[str], output: int) -> FloatArray:
