@@ -70,6 +70,8 @@ EXTRAS = {
     "sim": ["mujoco>=3.3"],
     # `emo-face models push` and `pull hf://...`; asked by nothing else.
     "hub": ["huggingface_hub>=1.0,<3"],
+    # `train multiview stage1 --language int8|nf4`: the frozen language model in few bits.
+    "quantised": ["bitsandbytes>=0.46"],
     # Clusters for `--runner submitit` and `--runner ray`; processes of this machine need neither.
     "cluster": ["submitit>=1.5"],
     "ray": ["ray[data]>=2.40"],

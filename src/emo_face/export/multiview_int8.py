@@ -26,7 +26,7 @@ from emo_face.perception.build import build_pipeline
 from emo_face.perception.engines import multiview_targets
 from emo_face.perception.multiview import export_manifest
 from emo_face.perception.multiview.config import EncoderConfig
-from emo_face.perception.multiview.model import MultiViewEmotion, load
+from emo_face.perception.multiview.model import MultiViewEmotion, load, of_export
 from emo_face.perception.multiview.parts import blank_views
 from emo_face.perception.multiview.preprocess import view_batch
 from emo_face.runtime.store import open_store
@@ -48,7 +48,8 @@ def run(args: argparse.Namespace) -> list[Path]:
     """Quantise, compare, write; the files written. Raises UserError if 8 bits read other emotions."""
     if args.out.resolve() == args.model.resolve():
         raise UserError(f"--out {args.out}: expected another folder than --model")
-    model, manifest = load(args.model, backend="onnx"), export_manifest.read(args.model)
+    manifest = export_manifest.read(args.model)
+    model = of_export(manifest)
     seen = people_of(model, read_pictures(args.pictures))
     args.out.mkdir(parents=True, exist_ok=True)
     name, form = ("fp8", FP8) if args.fp8 else ("int8", GPU)

@@ -17,6 +17,8 @@ class EncoderGraph(nn.Module):
         found = self.encoder(dict(zip(self.views, pixels, strict=True)))
         if self.encoder.config.feature == "projected":
             found = self.encoder.project(found)
+        if missing := set(self.views) - set(found):  # in torch a view may have no picture
+            found |= dict.fromkeys(missing, next(iter(found.values()))[:0])
         return tuple(found[view].float() for view in self.views)
 
 

@@ -10,11 +10,12 @@ from emo_face.core.errors import ModelError
 from emo_face.core.labels import label_set, winner
 from emo_face.core.types import Emotion, FloatArray, ImageArray, Person, Speech
 from emo_face.perception.emotion import EmotionModel
-from emo_face.perception.multiview import checkpoint
+from emo_face.perception.multiview import checkpoint, export_manifest
 from emo_face.perception.multiview.config import EncoderConfig
 from emo_face.perception.multiview.encoders import FAMILIES
+from emo_face.perception.multiview.export_manifest import ExportManifest
 from emo_face.perception.multiview.head_file import HeadCard
-from emo_face.perception.multiview.parts import EncoderPart, HeadPart, pool
+from emo_face.perception.multiview.parts import EncoderPart, HeadPart, encoder_plan, head_plan, pool
 from emo_face.perception.multiview.preprocess import view_batch
 from emo_face.runtime.engines.select import Engines
 
@@ -137,7 +138,7 @@ def load(
     engines = engines or Engines("cpu", threads=0)
     exported = (folder / "export.json").is_file()
     if backend == "onnx" or (backend == "auto" and exported):
-        return _load_onnx(folder, engines, tier)
+        return of_export(export_manifest.read(folder), engines, tier)
     if base is None:
         raise ModelError(
             f"{folder}: no exported graphs here; give the checkpoint that it was made on (--base, on a robot "
@@ -199,11 +200,9 @@ def check_tier(config: EncoderConfig, tier: str, folder: Path) -> None:
         raise ModelError(f"{folder}: its encoder is {config.kind}, of tier {own}; expected {tier}: say tier {own}")
 
 
-def _load_onnx(folder: Path, engines: Engines, tier: str) -> MultiViewEmotion:
-    from emo_face.perception.multiview.export_manifest import read
-    from emo_face.perception.multiview.parts import encoder_plan, head_plan
-
-    manifest = read(folder)
+def of_export(manifest: ExportManifest, engines: Engines | None = None, tier: str = "") -> MultiViewEmotion:
+    """The model of an export whose files were checked; see :func:`load`."""
+    folder, engines = manifest.folder, engines or Engines("cpu", threads=0)
     check_tier(manifest.encoder, tier, folder)
     loaded = engines.load(folder / "encoder.onnx", encoder_plan(manifest.encoder))
     encoder = EncoderPart(loaded, manifest.encoder, manifest.hashes["encoder"])

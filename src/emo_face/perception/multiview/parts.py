@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -59,10 +60,14 @@ def blank_views(pixels: Mapping[str, FloatArray], config: EncoderConfig) -> dict
 
 
 class EncoderPart:
-    """Pixels -> tokens, on any engine. ``hashes``: file name -> sha256."""
+    """Pixels -> tokens, on any engine.
 
-    def __init__(self, engine: Engine, config: EncoderConfig, hashes: Mapping[str, str]) -> None:
-        self._engine, self.config, self.hashes = engine, config, hashes
+    Attributes:
+        hashes: file name -> sha256. blanks: the engine wants a picture of every view, as exported graphs do.
+    """
+
+    def __init__(self, engine: Engine, config: EncoderConfig, hashes: Mapping[str, str], blanks: bool = True) -> None:
+        self._engine, self.config, self.hashes, self.blanks = engine, config, hashes, blanks
 
     @property
     def name(self) -> str:
@@ -70,8 +75,10 @@ class EncoderPart:
         return self._engine.name
 
     def tokens(self, pixels: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
-        """View -> (k, queries, size) of what Stage 2 reads, for views with k > 0."""
-        found = self._engine.run(blank_views(pixels, self.config))
+        """View -> (k, 3, size, size) to view -> (k, queries, size) of what Stage 2 reads, for views with k > 0."""
+        if not any(map(len, pixels.values())):
+            return {}
+        found = self._engine.run(blank_views(pixels, self.config) if self.blanks else pixels)
         return {
             view: np.asarray(value, np.float32)
             for view, value in zip(self.config.views, found, strict=True)
@@ -116,8 +123,9 @@ def torch_encoder(
 
     engine = on(device)
     if device != "cpu":
-        engine = Resilient(engine, encoder_plan(config), spare, lambda name, text: log.warning("%s: %s", name, text))
-    return EncoderPart(engine, config, hashes or {})
+        plan = replace(encoder_plan(config), padded=False)
+        engine = Resilient(engine, plan, spare, lambda name, text: log.warning("%s: %s", name, text))
+    return EncoderPart(engine, config, hashes or {}, blanks=False)
 
 
 def torch_head(head: Any, card: HeadCard, folder: Path, hashes: Mapping[str, str] | None = None) -> HeadPart:

@@ -38,6 +38,7 @@ class Plan:
         shapes: input -> range, for each input with a dynamic axis.
         rows: output -> the input whose rows (axis 0) it has; such inputs are padded to a bucket.
         buckets: batch sizes that an engine is run with, ascending; none: any size within ``shapes``.
+        padded: pieces are filled up to a bucket; else a bucket is only the most rows of one piece, which may have none.
         free_sides: the file's fixed height and width are freed first (:mod:`emo_face.runtime.engines.onnx_bytes`).
         cpu_only: why a GPU never runs this model better; empty: it may.
         sample: makes inputs for the comparison of two engines; None: random numbers.
@@ -47,6 +48,7 @@ class Plan:
     shapes: Mapping[str, Range] = field(default_factory=dict)
     rows: Mapping[str, str] = field(default_factory=dict)
     buckets: tuple[int, ...] = ()
+    padded: bool = True
     free_sides: bool = False
     cpu_only: str = ""
     sample: Sample | None = None
@@ -71,7 +73,7 @@ class Plan:
 
 
 def run_in_buckets(engine: Engine, plan: Plan, feeds: Mapping[str, Array], largest: int) -> list[Array]:
-    """Run ``feeds`` of any number of rows in pieces of at most ``largest``, each padded to a bucket of ``plan``.
+    """Run ``feeds`` of any number of rows in pieces of at most ``largest``, padded as ``plan`` says.
 
     Outputs that follow no batched input are those of the first piece.
 
@@ -99,9 +101,11 @@ def _starts(feeds: Mapping[str, Array], plan: Plan, largest: int) -> Iterator[in
 
 
 def _piece(feeds: Mapping[str, Array], plan: Plan, start: int, largest: int) -> tuple[dict[str, Array], dict[str, int]]:
-    """One piece, padded, and how many rows of each batched input are real."""
+    """One piece, and how many rows of each batched input are real."""
     cut = {name: feeds[name][start : start + largest] for name in plan.batched}
     counts = {name: len(value) for name, value in cut.items()}
+    if not plan.padded:
+        return {**feeds, **cut}, counts
     bucket = next(b for b in plan.buckets if b >= max(counts.values()))
     return {**feeds, **{name: _padded(value, bucket) for name, value in cut.items()}}, counts
 

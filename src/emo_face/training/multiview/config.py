@@ -15,6 +15,7 @@ class Stage1Config(RunConfig):
     Attributes:
         validation_rows: at most so many, evenly spread.
         max_question, max_answer: tokens; what is longer is cut at its end.
+        language: matrices of the frozen language model: as loaded, or in 8 or 4 bits (:mod:`.frozen`).
     """
 
     epochs: int = 3
@@ -24,7 +25,10 @@ class Stage1Config(RunConfig):
     validation_rows: int = 1000
     max_question: int = 256
     max_answer: int = 128
+    language: Literal["whole", "int8", "nf4"] = "whole"
 
+    OF_TEXT: ClassVar[tuple[str, ...]] = ("max_question", "max_answer", "language")
+    """Fields that mean something only if there is a language model."""
     AT_LEAST_ONE: ClassVar[tuple[str, ...]] = (
         *RunConfig.AT_LEAST_ONE,
         "validation_rows",

@@ -83,11 +83,10 @@ def _instructblip(recipe: MultiViewRecipe, config: Any, dtype: Any) -> Shapes:
     model = InstructBlipForConditionalGeneration(config)
     vlm = MultiViewVLM(model, replace(recipe.encoder, image_size=int(config.vision_config.image_size))).to(dtype)
     vlm.set_trainable()
-    settings = recipe.stage1
-    need = memory.estimate(vlm, settings.max_question, settings.max_answer, settings.checkpointing, settings.precision)
+    need = memory.estimate(vlm, recipe.stage1)
     vision, qformer = picture_flops(config)
     language = sum(p.numel() for p in model.language_model.parameters())
-    return _shapes(vlm.encoder, vision, qformer, language, need.total(settings.batch_size))
+    return _shapes(vlm.encoder, vision, qformer, language, need.total(recipe.stage1.batch_size))
 
 
 def _siglip2(recipe: MultiViewRecipe, config: Any, dtype: Any) -> Shapes:

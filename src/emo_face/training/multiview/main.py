@@ -54,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_base(adapt)
     adapt.add_argument("--records", type=Path, required=True, help="from: emo-face data convert")
     add_fields(adapt, EncoderConfig, (*OF_CHECKPOINT, *OF_LANGUAGE))
-    add_fields(adapt, Stage1Config, ("max_question", "max_answer"))
+    add_fields(adapt, Stage1Config, Stage1Config.OF_TEXT)
     cache = actions.add_parser("cache", help="frozen features of all people, once")
     _add_base(cache)
     cache.add_argument("--records", type=Path, required=True, help="from: emo-face data convert")

@@ -1,14 +1,15 @@
 """What Stage 1 needs of a GPU, before it fails: an estimate, and the settings that would fit."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from emo_face.core.errors import UserError
+from emo_face.training.common.arguments import words_of
+from emo_face.training.multiview import frozen
+from emo_face.training.multiview.config import Stage1Config
 
 RESERVE = 1.5e9
 """Bytes of CUDA context and allocator slack."""
-QUESTION, ANSWER = 256, 128
-"""Tokens of the longest question and answer by default."""
 
 
 @dataclass(frozen=True)
@@ -23,59 +24,47 @@ class Need:
         return self.weights + batch * self.person + RESERVE
 
 
-def estimate(
-    vlm: Any,
-    question: int = QUESTION,
-    answer: int = ANSWER,
-    checkpointing: bool = False,
-    precision: str = "bf16",
-) -> Need:
-    """Estimate from the model's shapes; ``question`` and ``answer`` in tokens.
+def estimate(vlm: Any, config: Stage1Config) -> Need:
+    """Estimate from the shapes of a model whose language model is still whole.
 
-    Weights as they are; trained ones with gradient and two float32 moments. Activations of a decoder layer are about
-    34 values a token and width for a transformer layer's backward (Korthikanti et al., "Reducing activation
-    recomputation in large transformer models", 2022, without the attention matrix); recomputed layers keep two.
+    Weights as they are, or as ``config.language`` will make them; trained ones with gradient and two float32 moments.
+    Activations of a decoder layer are about 34 values a token and width for a transformer layer's backward (Korthikanti
+    et al., "Reducing activation recomputation in large transformer models", 2022, without the attention matrix);
+    recomputed layers keep two.
     """
-    weights = sum(p.numel() * p.element_size() for p in vlm.parameters())
-    weights += sum(b.numel() * b.element_size() for b in vlm.buffers())
-    trained = sum(p.numel() for p in vlm.parameters() if p.requires_grad)
-    weights += trained * 12
-    size = 2 if precision == "bf16" else 4
+    weights = float(sum(t.numel() * t.element_size() for part in (vlm.parameters(), vlm.buffers()) for t in part))
+    if config.language != "whole":
+        matrices = [layer.weight for layer in frozen.layers(vlm.base.language_model).values()]
+        weights += sum(m.numel() * (frozen.BYTES[config.language] - m.element_size()) for m in matrices)
+    weights += 12 * sum(p.numel() for p in vlm.parameters() if p.requires_grad)
+    size = 2 if config.precision == "bf16" else 4
     text, qformer = vlm.base.config.text_config, vlm.base.config.qformer_config
     views, queries = len(vlm.config.views), vlm.encoder.tokens_per_view
-    kept = 2 if checkpointing else 17
-    tokens = question + answer + views * queries
+    kept = 2 if config.checkpointing else 17
+    tokens = config.max_question + config.max_answer + views * queries
     person = kept * size * tokens * text.hidden_size * text.num_hidden_layers
-    person += kept * size * views * (queries + question) * qformer.hidden_size * qformer.num_hidden_layers
-    person += 3 * 4 * (answer + 1) * text.vocab_size  # logits of the answer, their float32 copy and gradient
-    if checkpointing:
+    person += kept * size * views * (queries + config.max_question) * qformer.hidden_size * qformer.num_hidden_layers
+    person += 3 * 4 * (config.max_answer + 1) * text.vocab_size  # logits of the answer, their float32 copy and gradient
+    if config.checkpointing:
         person += 17 * size * tokens * text.hidden_size  # the layer being recomputed
-    return Need(float(weights), float(person))
+    return Need(weights, float(person))
 
 
-def check(
-    free: float,
-    vlm: Any,
-    batch: int,
-    checkpointing: bool,
-    precision: str,
-    question: int = QUESTION,
-    answer: int = ANSWER,
-) -> None:
+def check(free: float, vlm: Any, config: Stage1Config) -> None:
     """Raise UserError where ``free`` bytes will not do, and say which batch and settings would."""
-    need = estimate(vlm, question, answer, checkpointing, precision)
-    if need.total(batch) <= free:
+    batch = config.batch_size
+    if (need := estimate(vlm, config).total(batch)) <= free:
         return
     options = []
-    for recompute in (checkpointing, True):
-        found = estimate(vlm, question, answer, recompute, "bf16")
-        fits = int((free - found.weights - RESERVE) // found.person)
-        if fits >= 1:
-            more = (" --checkpointing" if recompute else "") + ("" if precision == "bf16" else " --precision bf16")
-            options.append(f"--batch-size {min(fits, batch)}{more}")
-    least = estimate(vlm, question, answer, True).total(1) / 1e9
+    for checkpointing, language in ((config.checkpointing, config.language), (True, config.language), (True, "nf4")):
+        one = replace(config, checkpointing=checkpointing, language=language, precision="bf16")
+        found = estimate(vlm, one)
+        if (fits := int((free - found.weights - RESERVE) // found.person)) >= 1:
+            same = tuple(f.name for f in fields(one) if getattr(one, f.name) == getattr(config, f.name))
+            options.append(" ".join([f"--batch-size {min(fits, batch)}", *words_of(one, same)]))
+    least = estimate(vlm, replace(config, checkpointing=True, language="nf4", precision="bf16")).total(1) / 1e9
     advice = f"even one person needs {least:.1f} GB; use a larger GPU or a smaller language model"
     if options:
         advice = f"try {' or '.join(dict.fromkeys(options))}"
-    needed = need.total(batch) / 1e9
-    raise UserError(f"this GPU has {free / 1e9:.1f} GB free, a batch of {batch} needs about {needed:.1f} GB; {advice}")
+    needed = f"a batch of {batch} needs about {need / 1e9:.1f} GB"
+    raise UserError(f"this GPU has {free / 1e9:.1f} GB free, {needed}; {advice}")

@@ -11,6 +11,7 @@ from emo_face.perception.multiview.export_manifest import FILE
 from emo_face.runtime.files import write_json
 from emo_face.runtime.store import sha256_of
 from emo_face.training.common.arguments import words_of
+from emo_face.training.multiview.config import Stage1Config
 from emo_face.training.multiview.recipe import MultiViewRecipe
 
 VERSION = 1
@@ -133,7 +134,7 @@ def _adapt(recipe: MultiViewRecipe, records: Path, out: Path) -> Step:
     to = out / "stage1"
     words = ["train", "multiview", "adapt", *_base(recipe), "--records", str(records), "--out", str(to)]
     encoder = words_of(recipe.encoder, (*DERIVED, "qformer_sharing", "train", "feature", "instruction"))
-    words += [*encoder, *words_of(recipe.stage1, ("max_question", "max_answer")), *_dtype(recipe)]
+    words += [*encoder, *words_of(recipe.stage1, Stage1Config.OF_TEXT), *_dtype(recipe)]
     outputs = (to / "best" / checkpoint.CARD,)
     return Step("adapt", tuple(words), (records, _config(recipe)), outputs, _device(recipe))
 

@@ -37,6 +37,7 @@ def stage1(args: argparse.Namespace) -> None:
     """Tune the encoder on a corpus; the best one lies in ``OUT/best``."""
     from emo_face.datasets.views import MultiViewCollator, Pictures
     from emo_face.perception.multiview.vlm import MultiViewVLM
+    from emo_face.training.multiview.frozen import quantise
     from emo_face.training.multiview.stage1 import Stage1
 
     rows = read_corpus(args.corpus)
@@ -47,10 +48,10 @@ def stage1(args: argparse.Namespace) -> None:
     tokenizer, qformer_tokenizer = load_tokenizers(args.base)
     base = load_base(args.base, dtype)
     config = _encoder_config(args, base, qformer_tokenizer, rows[0].record.label_set)
-    vlm = MultiViewVLM(base, config)
-    settings = config_of(Stage1Config, args)
+    vlm, settings = MultiViewVLM(base, config), config_of(Stage1Config, args)
     if device.startswith("cuda"):
         _check_memory(vlm, settings)
+    quantise(base.language_model, settings.language, device)
     pictures = Pictures.of(args.images, config, [row.record for row in rows])
     parts = {name: [row for row in rows if row.record.split == name] for name in ("train", "val")}
     lengths = (settings.max_question, settings.max_answer)
@@ -75,8 +76,7 @@ def _check_memory(vlm: Any, settings: Stage1Config) -> None:
 
     vlm.set_trainable()
     free = torch.cuda.mem_get_info(int(os.environ.get("LOCAL_RANK", "0")))[0]
-    lengths = (settings.max_question, settings.max_answer)
-    memory.check(free, vlm, settings.batch_size, settings.checkpointing, settings.precision, *lengths)
+    memory.check(free, vlm, settings)
 
 
 def adapt(args: argparse.Namespace) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -30,6 +31,7 @@ from emo_face.runtime.runners import run_shards
 from emo_face.runtime.runners.local import LocalRunner
 from emo_face.training.multiview import memory
 from emo_face.training.multiview.ablations import of_run
+from emo_face.training.multiview.config import Stage1Config
 
 
 @pytest.fixture(scope="module")
@@ -337,14 +339,15 @@ def test_ece_and_brier_by_hand():
 def test_a_small_gpu_is_told_what_fits(world):
     vlm = world.vlm()
     vlm.set_trainable()
-    need = memory.estimate(vlm)
+    plain = Stage1Config(precision="bf16", batch_size=512)
+    need = memory.estimate(vlm, plain)
     assert need.total(8) > need.total(1) > need.weights
-    free = memory.estimate(vlm, checkpointing=True).total(2)
-    with pytest.raises(UserError, match=r"try .*--batch-size \d+ --checkpointing"):
-        memory.check(free, vlm, 512, False, "bf16")
+    free = memory.estimate(vlm, replace(plain, checkpointing=True)).total(2)
+    with pytest.raises(UserError, match=r"try .*--batch-size 2 --checkpointing"):
+        memory.check(free, vlm, plain)
     with pytest.raises(UserError, match="even one person"):
-        memory.check(1e6, vlm, 8, False, "bf16")
-    memory.check(1e12, vlm, 8, False, "no")
+        memory.check(1e6, vlm, plain)
+    memory.check(1e12, vlm, Stage1Config())
 
 
 def test_full_size_estimate_names_a_plausible_gpu():
@@ -363,4 +366,9 @@ def test_full_size_estimate_names_a_plausible_gpu():
     qformer = sum(p.numel() for p in vlm.encoder.qformers.parameters())
     assert vision == pytest.approx(986e6, rel=1e-3)
     assert qformer == pytest.approx(186e6, rel=3e-3)
-    assert 15e9 < memory.estimate(vlm, checkpointing=True).total(8) < 40e9
+    needs = [Stage1Config(precision="bf16", checkpointing=True, language=kind) for kind in ("whole", "int8", "nf4")]
+    whole, int8, nf4 = (memory.estimate(vlm, need).total(8) for need in needs)
+    assert 15e9 < whole < 40e9
+    matrices = 32 * (4 * 4096**2 + 3 * 4096 * 11008)  # of Vicuna-7B's decoder
+    assert whole - int8 == matrices
+    assert whole - nf4 == pytest.approx(1.484 * matrices, rel=1e-3)

@@ -130,15 +130,21 @@ def test_in_the_pipeline_with_its_smoother(exported, frame):
         assert (b.active == (b.probabilities >= emotion.card.thresholds)).all()
 
 
-def test_one_encoder_pass_a_frame(trained, frame, monkeypatch):
-    emotion = model.load(trained, trained / "base")
-    calls = []
-    original = emotion._encoder.tokens
-    monkeypatch.setattr(
-        emotion._encoder, "tokens", lambda p: calls.append({k: len(v) for k, v in p.items()}) or original(p)
+@pytest.mark.parametrize("device", ["cpu", "cpu:0"])
+@pytest.mark.parametrize(("shown", "pictures"), [([0, 1, 2], 5), ([1, 1, 1], 4), ([2], 2), ([], 0)])
+def test_torch_encodes_the_pictures_there_are_and_no_other(trained, frame, monkeypatch, device, shown, pictures):
+    """One pass, no blank picture for a view that nobody shows, no padding: three are three. ``cpu:0`` plays a GPU."""
+    head, card = head_file.load(trained)
+    encoder = checkpoint.load_encoder(trained, checkpoint.load_base(trained / "base"))
+    monkeypatch.setattr(torch_module, "place", lambda module, *_: module)
+    emotion = model.MultiViewEmotion(torch_encoder(encoder, trained, device), torch_head(head, card, trained), card)
+    seen = []
+    encoder.vision.register_forward_pre_hook(
+        lambda _, __, given: seen.append(len(given["pixel_values"])), with_kwargs=True
     )
-    emotion.estimate(frame, people(), {}, 0.0)
-    assert calls == [{"scene": 1, "body": 2, "face": 2}]
+    found = emotion.estimate(frame, [people()[i] for i in shown], {}, 0.0)
+    assert len(found) == len(shown)
+    assert seen == [pictures] * bool(pictures)
 
 
 def test_hopeless_input_is_flat_not_a_crash(trained, frame):

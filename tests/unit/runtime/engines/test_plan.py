@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -58,6 +59,10 @@ def test_pieces_give_what_the_whole_gives(bodies: int, faces: int, largest: int)
     for got, name in zip(run_in_buckets(engine, PLAN, given_, largest), given_, strict=True):
         np.testing.assert_array_equal(got, given_[name] * 2)
     assert set(engine.seen) <= {b for b in PLAN.buckets if b <= largest}
+    bare, exact = replace(PLAN, padded=False), Views()
+    for got, name in zip(run_in_buckets(exact, bare, given_, largest), given_, strict=True):
+        np.testing.assert_array_equal(got, given_[name] * 2)
+    assert exact.seen == [len(given_["body"][at : at + largest]) for at in range(0, max(bodies, faces), largest)]
 
 
 def test_a_full_gpu_takes_smaller_buckets_then_the_cpu_and_says_each_step() -> None:

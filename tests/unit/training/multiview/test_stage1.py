@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import sys
 
 import pytest
 
@@ -21,6 +22,7 @@ from emo_face.training.common import checkpoints
 from emo_face.training.common.order import Order
 from emo_face.training.common.run import check_launch
 from emo_face.training.common.schedule import learning_rate_at
+from emo_face.training.multiview import frozen
 from emo_face.training.multiview.config import Stage1Config
 from emo_face.training.multiview.stage1 import Stage1
 
@@ -163,6 +165,41 @@ def test_accumulation_is_a_larger_batch(world, tmp_path):
     assert len(states[0]) > 20
     for name, value in states[0].items():
         torch.testing.assert_close(value, states[1][name], atol=1e-6, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("kind", "bits"), [("int8", 8), ("nf4", 4)])
+def test_a_frozen_language_model_in_few_bits(world, tmp_path, kind, bits):
+    """Run where bitsandbytes is (extra ``quantised``): its CPU kernels here, those of a GPU by the same calls."""
+    pytest.importorskip("bitsandbytes")
+    whole, vlm = world.vlm().eval(), world.vlm()
+    before = frozen.layers(vlm.base.language_model)
+    frozen.quantise(vlm.base.language_model, kind, "cpu")
+    after = dict(vlm.base.language_model.get_decoder().named_modules())
+    assert len(before) == 2 * 7
+    assert all(
+        8 * after[n].weight.numel() * after[n].weight.element_size() == bits * m.weight.numel()
+        for n, m in before.items()
+    )
+    batch, losses, gradients = world.collator()(world.rows[:4]), [], []
+    for model in (whole, vlm.eval()):
+        model.set_trainable()
+        loss = model(batch).loss
+        loss.backward()
+        losses.append(loss.item())
+        gradients.append(model.encoder.queries["face"].grad.flatten())
+    assert losses[1] == pytest.approx(losses[0], rel=0.01 if kind == "int8" else 0.1)
+    assert losses[1] != losses[0]
+    alike = torch.nn.functional.cosine_similarity(*gradients, dim=0)
+    assert alike > (0.99 if kind == "int8" else 0.7)
+    run = stage1(world, tmp_path, dataclasses.replace(QUICK, language=kind), vlm)
+    first = run.validate()["loss"]
+    assert run.run().best < first
+
+
+def test_few_bits_without_bitsandbytes_say_what_to_install(world, monkeypatch):
+    monkeypatch.setitem(sys.modules, "bitsandbytes", None)
+    with pytest.raises(UserError, match="--language nf4: bitsandbytes is not installed; pip install bitsandbytes"):
+        frozen.quantise(world.vlm().base.language_model, "nf4", "cpu")
 
 
 def test_order_covers_all_rows_and_resumes():
