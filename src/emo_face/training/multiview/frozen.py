@@ -4,8 +4,6 @@ By bitsandbytes (MIT; GPUs and CPUs): LLM.int8() of Dettmers et al., 2022 (arXiv
 quantised too as in QLoRA, 2023 (arXiv 2305.14314). Output embeddings stay as they are, as in transformers.
 """
 
-from __future__ import annotations
-
 from typing import Any, Literal
 
 from torch import nn

@@ -141,6 +141,9 @@ def test_the_emotic_world_has_emotic_s_structure_and_every_view_tells_more(emoti
         for _ in range(20)
     ]
     best = world.reachable(truth)
-    place, shirt, face = best.values()
+    place, shirt, face, noise = best.values()
     assert place + 5 < shirt < face - 5
     assert face > 80
+    assert 0.5 < noise < 5  # percent: .05 to .1 of what holds, .01 of what does not
+    row = {**best, "noise": noise, **{key: 1.0 for pair in world.ORDERS.values() for key in pair}, "mAP": 2.0}
+    assert "face hidden < nothing hidden           1.00   2.00  in 2 of 2 seeds" in world.printed([row, row])
