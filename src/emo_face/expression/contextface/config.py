@@ -37,20 +37,21 @@ class ContextFaceConfig:
         hidden_offset: which state gives the face: 0 that of ``<FACE>`` itself (the paper, section 3.3), -1 that of the
             token before it, which predicts it (the released code). They are different vectors.
         groups: outputs of the head; expression alone cannot open the mouth (it does not turn the jaw).
-        face_basis: one of :data:`BASES`; ARKit's activations hold jaw and lids, so that basis has one group.
-        lora_rank, lora_alpha, lora_dropout, lora_targets: adapter on the language model alone; values of the released
+        face_basis: ``flame2020``, ``flame2023``, ``open-ict-1`` or ``arkit-52``; ARKit's activations hold jaw and lids,
+            so that basis has one group.
+        lora_rank, lora_alpha, lora_dropout, lora_targets: adapter on the language model alone; defaults of the released
             code (its lines 34 and 68 to 70).
-        lora_from: first layer that has one; no gradient goes below it, so with half of the layers a step costs two
+        lora_from: first layer with an adapter; no gradient goes below it, so with half of the layers a step costs two
             thirds, and ``<FACE>``'s row is then learned as an answer alone.
         chat: how turns are wrapped: ``auto`` by the checkpoint's own chat template, or a name in the prompt table.
-        system: system prompt; empty for none. image_size: pixels a side; 0 takes the vision encoder's.
-        max_tokens: longer prompts are refused, longer training dialogues cut at the end.
+        system: system prompt; empty for none. image_size: pixels per side; 0 takes the vision encoder's.
+        max_tokens: longer prompts are refused, longer training dialogues cut at their end.
         temperatures: of the distribution over emotions by perspective, fitted on validation data; 1 if not named.
         shifts: by perspective, what is added to each word's log-probability before, against words that are likely
             whatever is said; fitted there too.
         least_emissions: by perspective, the probability of the expected form of answer below which an answer says
             nothing: what was asked is unlike anything that was validated. 0 if not named.
-        style: wording of the expression task, :data:`~emo_face.expression.contextface.prompts.STYLES`.
+        style: wording of the expression task (:data:`~emo_face.expression.contextface.prompts.STYLES`).
         conditions: forms of the question that it was trained on; a robot asks no other.
     """
 

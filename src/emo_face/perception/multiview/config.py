@@ -23,7 +23,7 @@ class EncoderConfig:
 
     Attributes:
         kind: ``instructblip`` (the paper's, research only) or ``siglip2`` (:mod:`.encoders`).
-        lora_rank: of SigLIP2's adapters, 0 for none.
+        views: which views are encoded. lora_rank: of SigLIP2's adapters, 0 for none.
         mean, std: RGB statistics of the checkpoint. resample: its filter.
         qformer_sharing: one Q-Former for all views, one for the scene and one for body and face, or one per view.
         train: what Stage 1 trains, out of ``qformer``, ``queries``, ``projection``.
@@ -33,7 +33,7 @@ class EncoderConfig:
             all people (one scene pass per frame).
         resize: ``stretch`` to the square as BLIP's processor does, or ``letterbox``.
         image_size: pixels; the checkpoint's 224 is asserted.
-        instruction_ids: Q-Former token ids of the fixed Stage-2 instruction; empty = queries only.
+        instruction: fixed Stage-2 instruction of the Q-Former; empty for queries alone. instruction_ids: its tokens.
     """
 
     kind: Literal["instructblip", "siglip2"] = "instructblip"
@@ -91,9 +91,10 @@ class FusionConfig:
 
     Attributes:
         label_set: of the scores. views: in the order of the feature tensor. in_features: of one view.
-        width: of a view after its own fully connected layer. heads, attention: the self-attention over views.
-        activation: between layers; the paper names none. vad: add valence, arousal, dominance (EMOTIC has them).
-        dropout, view_dropout: chances in [0, 1); a dropped view is masked as a missing one is.
+        width: of a view after its own fully connected layer. heads: of the self-attention over views.
+        attention: use the self-attention over views. activation: between layers; the paper names none.
+        vad: add valence, arousal and dominance (EMOTIC has them). dropout: probability in [0, 1).
+        view_dropout: probability in [0, 1) that a view is masked as if it were missing.
     """
 
     label_set: str

@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import re
 import typing
 from pathlib import Path
 from typing import Any
@@ -17,19 +18,39 @@ def add_common(parser: argparse.ArgumentParser, data: str) -> None:
 
 def add_fields(parser: Any, kind: Any, without: tuple[str, ...] = ()) -> None:
     """One flag per field of a config dataclass, with its default; booleans get a ``--no-`` form, tuples take words."""
-    hints = typing.get_type_hints(kind)
+    hints, told_of = typing.get_type_hints(kind), documented(kind)
     for field in dataclasses.fields(kind):
         if field.name in without:
             continue
         flag, default, hint = flag_of(field.name), field.default, hints[field.name]
+        told = help_of(told_of.get(field.name, ""), default)
         if isinstance(default, bool):
-            parser.add_argument(flag, action=argparse.BooleanOptionalAction, default=default)
+            parser.add_argument(flag, action=argparse.BooleanOptionalAction, default=default, help=told)
         elif typing.get_origin(hint) is typing.Literal:
-            parser.add_argument(flag, choices=typing.get_args(hint), default=default, help=f"default {default}")
+            parser.add_argument(flag, choices=typing.get_args(hint), default=default, help=told)
         elif isinstance(default, tuple):
-            parser.add_argument(flag, nargs="+", default=default, help=f"default {' '.join(default)}")
+            parser.add_argument(flag, nargs="+", default=default, help=told)
         else:
-            parser.add_argument(flag, type=type(default), default=default, help=f"default {default!r}")
+            parser.add_argument(flag, type=type(default), default=default, help=told)
+
+
+def documented(kind: Any) -> dict[str, str]:
+    """Field -> what the ``Attributes`` of a dataclass' docstring, or of those it extends, say of it."""
+    names = "|".join(field.name for field in dataclasses.fields(kind))
+    entry = re.compile(rf"(?:^|(?<=\.) )((?:{names})(?:, (?:{names}))*): ")
+    found: dict[str, str] = {}
+    for base in reversed(kind.__mro__):
+        text = " ".join((base.__doc__ or "").partition("Attributes:")[2].split())
+        _, *parts = entry.split(re.sub(r":\w+:`(?:[^`]*\.)?(\w+)`|``", r"\1", text))
+        for several, told in zip(parts[::2], parts[1::2], strict=True):
+            found |= dict.fromkeys(several.split(", "), told.strip().rstrip("."))
+    return found
+
+
+def help_of(told: str, default: Any) -> str:
+    """Help of a flag: what it does, and its default."""
+    shown = " ".join(default) if isinstance(default, tuple) else str(default)
+    return f"{told} (default: {shown or 'empty'})".strip().replace("%", "%%")
 
 
 def flag_of(name: str) -> str:

@@ -14,10 +14,12 @@ class RunConfig:
         epochs: passes over the data. batch_size: examples per process and micro-batch.
         gradient_accumulation: micro-batches per optimiser step.
         learning_rate: peak after ``warmup`` steps; from there a cosine to ``learning_rate_end``.
-        max_grad_norm: of the clipped gradient.
-        precision: ``no`` or ``bf16`` (autocast; trainable weights stay float32).
+        learning_rate_end: learning rate of the last step. warmup: optimiser steps of linear warm-up.
+        weight_decay: of AdamW. max_grad_norm: norm to which gradients are clipped.
+        precision: ``no`` (float32) or ``bf16`` (autocast; trainable weights stay float32).
         checkpointing: recompute activations of the frozen language model to save memory.
-        validate_every, save_every: optimiser steps.
+        validate_every: optimiser steps between validations. save_every: optimiser steps between checkpoints.
+        seed: of the order of examples, and of new weights.
     """
 
     epochs: int = 1

@@ -15,14 +15,16 @@ class ContextFaceTraining(RunConfig):
     """Settings of a run; defaults are the released code's, if it has them.
 
     Attributes:
-        epochs: times ``epoch_batches`` micro-batches, the released code's 10,000; fewer if every sample of every task
-            was seen before, and 0 for as many as that takes. Orders go on from epoch to epoch: no sample is left out.
+        epochs: how often ``epoch_batches`` micro-batches are drawn.
+        epoch_batches: micro-batches per epoch, 10,000 in the released code; fewer if every sample of every task was
+            seen before, and 0 for as many as that takes. Orders go on from epoch to epoch: no sample is left out.
         gradient_accumulation: micro-batches per step, each of one task, drawn anew, so that a step's gradient is of all
             tasks.
         batch_size: examples per process and micro-batch. validation_batch: examples that are validated at once.
-        head_rate_share: of the learning rate, for the face head.
-        packed: dialogues of a micro-batch in one row, nothing padded; for language models of text alone.
-        face_weight: lambda; 10 goes with ``mse``. face_loss: one of :data:`FACE_LOSSES`.
+        head_rate_share: learning rate of the face head, relative to the other weights'.
+        packed: put the dialogues of a micro-batch into one row without padding; for text-only language models.
+        face_weight: weight (lambda) of the face loss; 10 goes with ``mse``.
+        face_loss: ``mse``, ``sum``, ``l1`` or ``huber``. betas: of AdamW.
         group_weights: of expression, jaw and eyelids inside the face loss.
     """
 

@@ -30,7 +30,7 @@ from emo_face.expression.contextface.config import ContextFaceConfig
 from emo_face.expression.contextface.prompts import TASKS
 from emo_face.expression.contextface.tokens import TokenBuilder
 from emo_face.runtime.progress import track
-from emo_face.training.common.arguments import add_fields, config_of
+from emo_face.training.common.arguments import add_fields, config_of, documented, flag_of, help_of
 from emo_face.training.common.processes import process_group
 from emo_face.training.common.ranks import rank_device
 from emo_face.training.common.recipes import read_recipe
@@ -62,26 +62,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     data.add_argument("--targets", type=Path, nargs="+", help="from: emo-face data targets; none: no expression task")
     data.add_argument("--vqa", type=Path, metavar="JSON", help="LLaVA-Instruct; none: no VQA task")
     data.add_argument("--vqa-images", type=Path, metavar="DIR", help="COCO train2017")
-    data.add_argument("--vqa-limit", type=int, default=0, help="a random part of that size (default 0: all)")
-    data.add_argument("--validation-share", type=float, default=0.05, help="of pictures, if no val split is named")
-    data.add_argument("--validation-limit", type=int, default=0, help="a random part of that size (default 0: all)")
-    data.add_argument("--out", type=Path, required=True, metavar="DIR")
+    data.add_argument("--vqa-limit", type=int, default=0, help="use a random part of this size (default: all)")
+    data.add_argument(
+        "--validation-share",
+        type=float,
+        default=0.05,
+        help="of the pictures, without a val split (default: 0.05)",
+    )
+    data.add_argument("--validation-limit", type=int, default=0, help="use a random part of this size (default: all)")
+    data.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for checkpoints and best model")
     group = parser.add_argument_group("run")
     group.add_argument("--recipe", type=Path, metavar="FILE", help="your own data/recipes/contextface.yaml")
-    group.add_argument("--perspectives", type=_list, help="of the recipe: whose faces (default speaker,listener)")
-    group.add_argument("--words", type=_list, help="of the recipe: from what (default quote,situation,both,none)")
-    group.add_argument("--pictures", type=_list, help="of the recipe: text, picture (default both)")
-    group.add_argument("--ratios", help="of the recipe: situation,expression,vqa (default 0.3,0.4,0.3)")
+    group.add_argument("--perspectives", type=_list, help="whose faces (default: the recipe's, speaker,listener)")
+    group.add_argument("--words", type=_list, help="from what (default: the recipe's, quote,situation,both,none)")
+    group.add_argument("--pictures", type=_list, help="with or without pictures (default: the recipe's, text,picture)")
+    group.add_argument("--ratios", help="situation,expression,vqa (default: the recipe's, 0.3,0.4,0.3)")
     group.add_argument("--device", default="", help="cpu or cuda (default: cuda if there is one)")
-    group.add_argument("--quantisation", choices=("none", "4bit", "8bit"), default="none", help="4bit: QLoRA")
+    group.add_argument(
+        "--quantisation", choices=("none", "4bit", "8bit"), default="none", help="of the frozen weights; 4bit is QLoRA"
+    )
     add_fields(group, ContextFaceTraining, NOT_FLAGS)
     model, shape = parser.add_argument_group("model"), ContextFaceConfig()
-    groups = "expression, or expression,jaw, or expression,jaw,eyelids"
+    groups = "outputs of the face head: expression, or expression,jaw, or expression,jaw,eyelids"
     model.add_argument("--groups", default="expression", help=groups)
+    told = documented(ContextFaceConfig)
     for name in MODEL_FLAGS:
         value = getattr(shape, name)
-        model.add_argument(f"--{name.replace('_', '-')}", type=type(value), default=value, help=f"default {value!r}")
-    model.add_argument("--lora-targets", default="q_proj,v_proj", help="layers of the language model (default q,v)")
+        model.add_argument(flag_of(name), type=type(value), default=value, help=help_of(told[name], value))
+    model.add_argument("--lora-targets", default="q_proj,v_proj", help="adapted layers (default: q_proj,v_proj)")
 
 
 def _list(text: str) -> tuple[str, ...]:

@@ -13,8 +13,8 @@ class Stage1Config(RunConfig):
     """Settings of Stage 1. The paper prints none; these follow InstructBLIP's published tuning if it says.
 
     Attributes:
-        validation_rows: at most so many, evenly spread.
-        max_question, max_answer: tokens; what is longer is cut at its end.
+        validation_rows: validate on at most this many rows, evenly spread.
+        max_question, max_answer: tokens; longer texts are cut at their end.
         language: matrices of the frozen language model: as loaded, or in 8 or 4 bits (:mod:`.frozen`).
     """
 
@@ -42,9 +42,13 @@ class Stage2Config:
     """Settings of the head's training. The paper prints none.
 
     Attributes:
-        loss: ``auto`` is asymmetric for multi-label sets and cross-entropy else; or ``bce``.
+        epochs: passes over the data. batch_size: people per step. learning_rate: peak of the cosine.
+        weight_decay: of AdamW.
+        loss: ``auto`` is asymmetric for multi-label sets and cross-entropy for the others.
         gamma_neg, gamma_pos, margin: of the asymmetric loss. vad_weight: of the VAD loss, if the head has one.
-        calibration, threshold_rule: see :mod:`emo_face.evaluation.metrics.scaling` and ``multilabel.fit_thresholds``.
+        calibration: how validation scores become probabilities (:mod:`emo_face.evaluation.metrics.scaling`).
+        threshold_rule: what the thresholds of multi-label sets aim at (``multilabel.fit_thresholds``).
+        seed: of the order of people, and of new weights.
     """
 
     epochs: int = 10
