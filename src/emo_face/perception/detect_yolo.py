@@ -5,16 +5,13 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from emo_face.core.errors import ModelError
 from emo_face.core.geometry import Letterbox, clip
 from emo_face.core.types import Box, FloatArray, ImageArray
-from emo_face.perception.detectors.yolo_head import MEND, understand
+from emo_face.perception.detectors.yolo_head import GREY, ROUNDING, understand
 from emo_face.runtime.engines.base import Engine, warm_up
 from emo_face.runtime.engines.plan import Plan, Range
 
-PADDING_GREY = 114  # the letterbox colour YOLO was trained with
 STRIDE = 32
-ROUNDING = 1e-3  # a score of 16 bits or of int8 weights may be above 1 by this
 
 
 def plan(imgsz: int, name: str = "yolo11n") -> Plan:
@@ -57,7 +54,7 @@ class YoloPersonDetector:
         Raises:
             ModelError: the file is no YOLO detector of people, or its numbers are no boxes and scores.
         """
-        self.head = understand(engine.path, engine.inputs, engine.outputs, engine.metadata)
+        self.head = understand(engine, imgsz)
         self.name = self.head.name
         self._engine = engine
         self._input = engine.inputs[0].name
@@ -65,27 +62,11 @@ class YoloPersonDetector:
         self.imgsz = max(self.head.size) if self.head.size else imgsz
         self.confidence, self.iou = confidence, iou
         self.square, self.max_people = square, max_people
-        self._check()
-
-    def _check(self) -> None:
-        """Look at a grey picture once: what no detector can say is refused at loading."""
-        fit = self._fit(STRIDE * 4, STRIDE * 4)
-        boxes, scores = self._infer(np.full((STRIDE * 4, STRIDE * 4, 3), PADDING_GREY, np.uint8), fit)
-        if not scores.size:
-            return
-        low, high = float(scores.min()), float(scores.max())
-        if not -ROUNDING <= low <= high <= 1 + ROUNDING:
-            said = f"scores from {low:.3g} to {high:.3g}, expected 0 to 1"
-        elif self.head.layout != "found" and not fit.width / 2 < float(boxes[:, 0].max()) < 2 * fit.width:
-            said = f"box centres up to {boxes[:, 0].max():.3g}, expected pixels of an input {fit.width} wide"
-        else:
-            return
-        raise ModelError(f"{self._engine.path}: read as a YOLO file it gives {said}; {MEND}")
 
     def _fit(self, width: int, height: int) -> Letterbox:
         if self.head.size:
             return Letterbox.into(width, height, self.head.size)
-        return Letterbox.fit(width, height, self.imgsz, STRIDE, self.square)
+        return Letterbox.fit(width, height, self.imgsz, self.head.stride, self.square)
 
     def _infer(self, frame: ImageArray, fit: Letterbox) -> tuple[FloatArray, FloatArray]:
         picture = preprocess(frame, fit).astype(self.head.dtype, copy=False)
@@ -121,7 +102,7 @@ def preprocess(frame: ImageArray, fit: Letterbox) -> FloatArray:
     inner = (fit.inner_width, fit.inner_height)
     scaled = frame if frame.shape[1::-1] == inner else cv2.resize(frame, inner, interpolation=cv2.INTER_LINEAR)
     if (fit.width, fit.height) != inner:
-        canvas = np.full((fit.height, fit.width, 3), PADDING_GREY, dtype=np.uint8)
+        canvas = np.full((fit.height, fit.width, 3), GREY, dtype=np.uint8)
         canvas[fit.top : fit.top + fit.inner_height, fit.left : fit.left + fit.inner_width] = scaled
         scaled = canvas
     return np.asarray(cv2.dnn.blobFromImage(scaled, 1 / 255.0, swapRB=True))

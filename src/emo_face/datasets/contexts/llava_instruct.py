@@ -2,11 +2,13 @@
 
 Format: ``[{"id", "image"?, "conversations": [{"from": "human"|"gpt", "value"}, ...]}]``. Rows without a picture count.
 ``llava_instruct_150k.json`` names pictures as ``000000033471.jpg``, ``llava_v1_5_mix665k.json`` as
-``coco/train2017/000000033471.jpg``; both find them in a folder of COCO or above it. Lists that other tools write from
-them are read too: ``role`` and ``content``, user and assistant, an instruction of the system before (left out), and
-``image`` as a list of one.
+``coco/train2017/000000033471.jpg``; both find them in a folder of COCO or above it. What the model says before the
+first question is left out, as LLaVA's own training code and xtuner do, and so is a last question without an answer.
+Lists that other tools write are read too: ``messages`` of ``role`` and ``content``, user and assistant, an instruction
+of the system before (left out), and ``image`` or ``images`` as a list of one.
 """
 
+import itertools
 import json
 from collections import Counter
 from collections.abc import Sequence
@@ -49,8 +51,8 @@ def read(
     for number, row in enumerate(rows):
         fault, turns = _turns(row)
         image = None
-        if not fault and row.get("image"):
-            image = _picture(images, _name(row["image"]))
+        if not fault and (name := _image(row)):
+            image = _picture(images, str(name[0]) if isinstance(name, list) else str(name))
             if image is None:
                 fault = "names a picture outside its folder"
             elif check_files and not image.is_file():
@@ -66,16 +68,17 @@ def read(
 
 def _turns(row: Any) -> tuple[str, tuple[Turn, ...]]:
     """Why a row cannot be used, or its turns."""
-    said: Sequence[Any] = row.get("conversations") or () if isinstance(row, dict) else ()
+    said: Sequence[Any] = row.get("conversations") or row.get("messages") or () if isinstance(row, dict) else ()
     if not said or not all(isinstance(s, dict) and isinstance(_text(s), str) for s in said):
         return "no conversation", ()
     talk = [(SPEAKERS.get(str(s.get("from") or s.get("role"))), str(_text(s))) for s in said]
-    talk = talk[1:] if talk[0][0] == "system" else talk
-    if not talk or len(talk) % 2 or [who for who, _ in talk] != ["human", "gpt"] * (len(talk) // 2):
+    talk = list(itertools.dropwhile(lambda turn: turn[0] in ("system", "gpt"), talk))
+    talk = talk[: len(talk) - (talk[-1][0] == "human")] if talk else talk
+    if not talk or [who for who, _ in talk] != ["human", "gpt"] * (len(talk) // 2):
         return "human and gpt do not take turns", ()
-    if isinstance(row.get("image"), list) and len(row["image"]) > 1:
+    if isinstance(_image(row), list) and len(_image(row)) > 1:
         return "several pictures", ()
-    picture = bool(row.get("image"))
+    picture = bool(_image(row))
     if not picture and any("<image>" in text for _, text in talk):
         return "asks for a picture and names none", ()
     turns = []
@@ -90,8 +93,8 @@ def _text(message: dict[str, Any]) -> Any:
     return message.get("value", message.get("content"))
 
 
-def _name(image: Any) -> str:
-    return str(image[0]) if isinstance(image, list) else str(image)
+def _image(row: dict[str, Any]) -> Any:
+    return row.get("image") or row.get("images")
 
 
 def _picture(images: Path, name: str) -> Path | None:

@@ -1,7 +1,8 @@
 """CAER-S (Lee et al., ICCV 2019): ``<root>/{train,test}/<Class>/*.png``, no boxes, no validation split.
 
-Face boxes are read if ``<root>/train.txt`` and ``test.txt`` lie there, in the form of the public annotation
-larrylu0426/CAERS-Annotation: ``test/Sad/0157.png,5,191,109,293,211`` (file, class, x1, y1, x2, y2).
+Face boxes are read if ``<root>/train.txt`` and ``test.txt`` lie there, in the form of either public annotation:
+``test/Sad/0157.png,5,191,109,293,211`` (larrylu0426/CAERS-Annotation: file, class, x1, y1, x2, y2) or the same without
+``test/`` (dlib's faces of ndkhanh360/CAER). Boxes whose picture is not there are counted.
 
 Frames of one clip are near-duplicates, so a random split leaks. Every split here carries its name into
 ``source``: ``official``, ``random_70_10_20`` (what the multi-view paper states) or ``clip_grouped``.
@@ -52,27 +53,33 @@ def read(
 
 
 def _scan(root: Path, skipped: Counter[str] | None) -> list[Record]:
-    known = {name.lower(): name for name in label_set(LABEL_SET).labels} | ALIASES
     records = []
     for part in ("train", "test"):
         if not (root / part).is_dir():
             raise UserError(f"{root / part}: folder is missing; expected <root>/{{train,test}}/<Class>/*.png")
         boxes = _boxes(root / f"{part}.txt")
         for folder in folders(root / part, skipped):
-            label = known.get(folder.name.lower())
+            label = _label(folder.name)
             if label is None:
                 raise UserError(f"{folder}: unknown class; expected {', '.join(label_set(LABEL_SET).labels)}")
             for path in pictures(folder, PICTURES, skipped):
                 image = path.relative_to(root).as_posix()
                 record = Record(f"caer_s/{image}", image, LABEL_SET, (label,), part, "caer_s", group_id=image)
-                records.append(replace(record, bbox_face=boxes.get(image)))
+                records.append(replace(record, bbox_face=boxes.pop((label, path.name), None)))
+        if boxes and skipped is not None:
+            skipped["face box without its picture"] += len(boxes)
     if not records:
         raise UserError(f"{root}: no pictures under train/ and test/")
     return records
 
 
-def _boxes(path: Path) -> dict[str, Box]:
-    """Picture -> face box, empty without a file."""
+def _label(name: str) -> str | None:
+    known = {label.lower(): label for label in label_set(LABEL_SET).labels} | ALIASES
+    return known.get(name.lower())
+
+
+def _boxes(path: Path) -> dict[tuple[str | None, str], Box]:
+    """(label, file) -> face box, empty without a file."""
     if not path.is_file():
         return {}
     found = {}
@@ -80,7 +87,8 @@ def _boxes(path: Path) -> dict[str, Box]:
         for number, row in enumerate(csv.reader(lines), 1):
             try:
                 image, _, *corners = row
-                found[image] = from_corners([float(value) for value in corners])
+                folder, name = image.split("/")[-2:]
+                found[_label(folder), name] = from_corners([float(value) for value in corners])
             except ValueError as error:
                 raise UserError(f"{path}:{number}: expected picture,class,x1,y1,x2,y2: {error}") from None
     return found

@@ -2,9 +2,9 @@
 
 The data set is non-commercial and comes by request form; nothing of it is shipped here. Expected folders::
 
-    <root>/Annotations/Annotations.mat  or  <root>/Annotations.mat            (second release)
-    <root>/CVPR17_Annotations.mat  or  <root>/Annotations/CVPR17_...          (first release)
-    <root>/emotic/{mscoco,framesdb,emodb_small,ade20k}/images/...   or cvpr_emotic/, or without either
+    <root>/Annotations/Annotations.mat              (second release; up to two folders deep, as archives unpack)
+    <root>/CVPR17_Annotations.mat                   (first release, likewise)
+    <root>/emotic/{mscoco,framesdb,emodb_small,ade20k}/images/...   or cvpr_emotic/, likewise, or without either
     <root>/{train,val,test}.csv, annot_arrs_{train,val,test}.csv              (emotic_csv.py)
 
 Structure of the ``.mat`` by its public readers (rkosti/emotic, Tandon-A/emotic's mat2py.py, BENet's
@@ -25,13 +25,14 @@ import numpy as np
 from scipy.io import loadmat
 
 from emo_face.core.errors import UserError
+from emo_face.core.paths import is_stray
 from emo_face.datasets.pictures.boxes import from_corners
 from emo_face.datasets.pictures.emotic_csv import LABEL_SET, SPLITS, read_csv, tables
 from emo_face.datasets.records import Record
 from emo_face.datasets.typos import corrected
 
 MATS = ("Annotations.mat", "CVPR17_Annotations.mat")
-PICTURE_FOLDERS = ("emotic", "cvpr_emotic")
+ARRAYS = "img_arrs"  # the mirror's pictures: arrays that were scaled to squares
 SOURCES = ("mscoco", "framesdb", "emodb_small", "ade20k")
 
 
@@ -42,24 +43,36 @@ def read(root: Path, skipped: Counter[str] | None = None) -> list[Record]:
         skipped: counts what was mended.
     """
     base = root.parent if root.is_file() else root
-    mats = [base / folder / name for folder in ("", "Annotations") for name in MATS]
-    for candidate in [root, *mats]:
-        if candidate.is_file() and candidate.suffix == ".mat":
-            return read_mat(candidate, picture_folder(base), skipped)
-    found = [record for table in tables(base) for record in read_csv(table, picture_folder(base), skipped)]
-    if found:
-        return found
-    raise UserError(
-        f"{root}: none of {', '.join(MATS)}, train.csv/val.csv/test.csv and annot_arrs_train.csv found; "
-        "pass the EMOTIC folder"
-    )
+    mats = [root] if root.suffix == ".mat" else [path for name in MATS for path in _below(base, name)]
+    if mats and mats[0].is_file():
+        return read_mat(mats[0], picture_folder(base, mats[0].name == MATS[1]), skipped)
+    prefix = picture_folder(base)
+    found = [record for table in tables(base) for record in read_csv(table, prefix, skipped)]
+    if not found:
+        raise UserError(
+            f"{root}: none of {', '.join(MATS)}, train.csv/val.csv/test.csv and annot_arrs_train.csv found; "
+            "pass the EMOTIC folder"
+        )
+    if skipped is not None and not prefix and (base / ARRAYS).is_dir():
+        skipped[f"picture in {ARRAYS}/ (.npy, not read); put the release's emotic/ beside"] += len(found)
+    return found
 
 
-def picture_folder(root: Path) -> str:
-    """``emotic/``, ``cvpr_emotic/`` or nothing: what stands between ``root`` and mscoco, framesdb and so on."""
-    if any((root / source).is_dir() for source in SOURCES):
-        return ""
-    return next((f"{name}/" for name in PICTURE_FOLDERS if (root / name).is_dir()), "")
+def picture_folder(root: Path, first_release: bool = False) -> str:
+    """What stands between ``root`` and mscoco, framesdb and so on: ``emotic/``, ``cvpr_emotic/``, nothing ...
+
+    Args:
+        first_release: if the pictures of both are there, take ``cvpr_emotic/``.
+    """
+    found = {path.parent.relative_to(root) for source in SOURCES for path in _below(root, source) if path.is_dir()}
+    best = min(found, key=lambda path: (("cvpr" in path.name) != first_release, len(path.parts), path), default=Path())
+    return f"{best.as_posix()}/" if best.parts else ""
+
+
+def _below(root: Path, name: str) -> list[Path]:
+    """``name`` in ``root``, in its folders and in theirs; ``__MACOSX`` and the like are no folders of it."""
+    found = [path for depth in ("", "*/", "*/*/") for path in sorted(root.glob(depth + name))]
+    return [path for path in found if not any(map(is_stray, map(Path, path.relative_to(root).parts)))]
 
 
 def read_mat(path: Path, prefix: str = "", skipped: Counter[str] | None = None) -> list[Record]:

@@ -1,6 +1,16 @@
-"""SFEW 2.0 (Dhall et al., ICCV Workshops 2011): ``<root>/{Train,Val,Test}/<Class>/*``, one person each, no boxes."""
+"""SFEW 2.0 (Dhall et al., ICCV Workshops 2011): one person a picture, no boxes, in every layout of its public readers.
 
+    <root>/{Train,Val,Test}/<Class>/*                                         frames of films
+    <root>/{Train,Val}/{Train,Val}_Aligned_Faces/<Class>/*, or without the first level, or below images/
+    <root>/sfew_2.0_labels.csv (image_name, label, emotion, original_split), sfew2.0_images/*      a mirror
+
+Test is released without labels: its pictures are counted. Aligned faces are left out if the frames are there too.
+"""
+
+import csv
+import re
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 from emo_face.core.errors import UserError
@@ -10,7 +20,9 @@ from emo_face.datasets.records import Record
 from emo_face.expression.contextface.prompts import LABEL_SET, label_of
 
 PICTURES = {".png", ".jpg", ".jpeg", ".bmp"}
-SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+SPLIT = re.compile(r"(train|val|test)(?:id|idation)?(?![a-z])", re.IGNORECASE)
+TABLE = "sfew_2.0_labels.csv"
+EXPECTED = f"expected <root>/{{Train,Val,Test}}/<Class>/*.png, {{Train,Val}}_Aligned_Faces/<Class>/ or {TABLE}"
 
 
 def read(root: Path, skipped: Counter[str] | None = None) -> list[Record]:
@@ -25,23 +37,55 @@ def read(root: Path, skipped: Counter[str] | None = None) -> list[Record]:
         UserError: no split folder, a class that is none of the seven, or no pictures.
     """
     if not root.is_dir():
-        raise UserError(f"{root}: no such folder; expected <root>/{{Train,Val,Test}}/<Class>/*.png")
+        raise UserError(f"{root}: no such folder; {EXPECTED}")
+    skipped = Counter() if skipped is None else skipped
+    if (root / TABLE).is_file():
+        return list(_table(root / TABLE))
+    found = list(_classes(root, "", skipped))
+    frames = [row for row in found if "aligned" not in row[2].relative_to(root).as_posix().lower()]
     records = []
-    for folder in (p for p in folders(root, skipped) if p.name.lower() in SPLITS):
-        for classes in folders(folder, skipped):
-            try:
-                label = label_of(classes.name)
-            except ValueError:
-                raise UserError(
-                    f"{classes}: unknown class; expected {', '.join(label_set(LABEL_SET).labels)}"
-                ) from None
-            for path in pictures(classes, PICTURES, skipped):
-                image = path.relative_to(root).as_posix()
-                clip = path.stem.rsplit("_", 1)[0]
-                split = SPLITS[folder.name.lower()]
-                records.append(Record(f"sfew/{image}", image, LABEL_SET, (label,), split, "sfew", group_id=clip))
+    for split, label, folder in found:
+        kept = pictures(folder, PICTURES, skipped)
+        if frames and (split, label, folder) not in frames:
+            skipped["aligned face beside the frames"] += len(kept)
+            continue
+        for path in kept:
+            image = path.relative_to(root).as_posix()
+            clip = path.stem.rsplit("_", 1)[0]
+            records.append(Record(f"sfew/{image}", image, LABEL_SET, (label,), split, "sfew", group_id=clip))
     if not records:
-        raise UserError(
-            f"{root}: no pictures under Train, Val or Test; expected <root>/{{Train,Val,Test}}/<Class>/*.png"
-        )
+        raise UserError(f"{root}: no pictures of a class; {EXPECTED}")
     return records
+
+
+def _classes(folder: Path, split: str, skipped: Counter[str]) -> Iterator[tuple[str, str, Path]]:
+    """(split, label, folder) of each class below ``folder``, whose name or a folder above it said ``split``."""
+    for child in folders(folder, skipped):
+        named = SPLIT.match(child.name)
+        try:
+            if split and not named:
+                yield split, label_of(child.name), child
+                continue
+        except ValueError:
+            if pictures(child, PICTURES) and split != "test":
+                raise UserError(f"{child}: unknown class; expected {', '.join(label_set(LABEL_SET).labels)}") from None
+        inside = named[1].lower() if named else split
+        if inside == "test" and (unlabelled := len(pictures(child, PICTURES))):
+            skipped["picture of test without a class"] += unlabelled
+        yield from _classes(child, inside, skipped)
+
+
+def _table(path: Path) -> Iterator[Record]:
+    """Records of the mirror's table. Raises UserError naming the line."""
+    with path.open(newline="", encoding="utf-8-sig") as lines:
+        for number, row in enumerate(csv.DictReader(lines), 2):
+            try:
+                image = f"sfew2.0_images/{row['image_name']}"
+                split = SPLIT.match(row["original_split"])
+                label = label_of(row["emotion"])
+                part = split[1].lower() if split else ""
+                yield Record(f"sfew/{image}", image, LABEL_SET, (label,), part, "sfew", group_id=image)
+            except (KeyError, ValueError, TypeError) as error:
+                raise UserError(
+                    f"{path}:{number}: expected image_name, emotion, original_split: {type(error).__name__}: {error}"
+                ) from None

@@ -51,7 +51,8 @@ def test_sfew_folders(tmp_path):
     ]
     clips = {r.group_id for r in records if "Harry" in r.image}
     assert clips == {"HarryPotter_000123"}, "frames of one clip are one group"
-    (tmp_path / "Test" / "Contempt").mkdir()
+    (tmp_path / "Val" / "Contempt").mkdir()
+    (tmp_path / "Val" / "Contempt" / "y.png").write_bytes(b"")
     with pytest.raises(UserError, match=r"Contempt.*unknown class"):
         sfew.read(tmp_path)
     with pytest.raises(UserError, match="no such folder"):
@@ -189,11 +190,16 @@ def test_llava_instruct_in_its_other_forms(tmp_path):
         {"id": 4, "image": "../../etc/passwd", "conversations": chat("<image> What?", "No.")},
         {"id": 5, "image": "/etc/passwd", "conversations": chat("<image> What?", "No.")},
         {"id": "text", "conversations": chat("Two and two?", "Four."), "model": "x"},
+        # LLaVA's train.py and xtuner's llava_map_fn skip what the model says first; messages and images: LLaVA-Pool
+        {"id": 7, "conversations": chat("", "Hello!", "And three?", "Six.", "And four?")[1:]},
+        {"id": 8, "images": ["000.jpg"], "messages": chat("<image>What?", "A cat.")},
     ]
     path = tmp_path / "mix.json"
     path.write_text("\ufeff" + json.dumps(rows), encoding="utf-8")
     examples, dropped = llava_instruct.read(path, tmp_path, check_files=True)
-    assert [e.image for e in examples] == [tmp_path / "000.jpg", tmp_path / "train2017" / "111.jpg", None]
+    cat, dog = tmp_path / "000.jpg", tmp_path / "train2017" / "111.jpg"
+    assert [e.image for e in examples] == [cat, dog, None, None, cat]
+    assert [plain(turn.question) for turn in examples[3].turns] == ["And three?"]
     assert dropped == {"several pictures": 1, "names a picture outside its folder": 2}
 
 

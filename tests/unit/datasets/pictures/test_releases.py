@@ -30,8 +30,8 @@ def save(path: Path, seed: int = 0) -> None:
     cv2.imwrite(str(path), cv2.resize(coarse, SIZE, interpolation=cv2.INTER_CUBIC))
 
 
-# ---- EMOTIC. Structure: rkosti/emotic, Tandon-A/emotic scripts/mat2py.py, BENet tools/emotic_mat_to_json.py, and a
-# torch reader of CVPR17_Annotations.mat that takes the fields by position: filename, folder, image_size (n_row, n_col),
+# ---- EMOTIC. Structure: henaxb/emotic's README, Tandon-A/emotic mat2py.py, BENet tools/emotic_mat_to_json.py, and a
+# torch reader of CVPR17_Annotations.mat that takes the fields by position: filename, folder, image_size,
 # original_database, person; a person of train: box, categories, continuous, gender, age; of val and test: box, the
 # annotators' categories, combined, the annotators' continuous, combined, gender, age.
 
@@ -98,6 +98,9 @@ LAYOUTS = {
     "second release without emotic/": ("Annotations/Annotations.mat", "."),
     "first release": ("CVPR17_Annotations.mat", "cvpr_emotic"),
     "annotation beside the pictures": ("Annotations.mat", "emotic"),
+    # as archives unpack into folders of their own name: the README of a public reproduction of PERI lists this
+    "archives": ("Annotations/Annotations/Annotations.mat", "emotic/emotic"),
+    "the folder above (BENet's README)": ("PAMI/Annotations/Annotations.mat", "PAMI/emotic"),
 }
 
 
@@ -117,6 +120,13 @@ def test_emotic_in_every_layout(layout: str, tmp_path: Path) -> None:
     # the box that leaves the picture is the only one named, and the person without a label
     odd = {("box", "emotic/emodb_small/images/e1.jpg#0"), ("labels", "emotic/emodb_small/images/e2.jpg#0")}
     assert kinds == odd
+
+
+def test_each_release_of_emotic_has_its_own_pictures(tmp_path: Path) -> None:
+    root = release(release(tmp_path, "CVPR17_Annotations.mat", "cvpr_emotic"), "Annotations/Annotations.mat", "emotic")
+    save(root / "__MACOSX" / "mscoco" / "images" / "._a.jpg")
+    assert {r.image.split("/")[0] for r in emotic.read(root)} == {"emotic"}
+    assert {r.image.split("/")[0] for r in emotic.read(root / "CVPR17_Annotations.mat")} == {"cvpr_emotic"}
 
 
 def test_a_box_that_leaves_the_picture_is_cut(tmp_path: Path) -> None:
@@ -175,7 +185,10 @@ def test_emotic_csv_with_a_column_per_class(folder: str, tmp_path: Path) -> None
     row |= {"Valence": 2.0, "Arousal": 5.0, "Dominance": 3.0, "Arr_name": "img_0.npy", "Crop_name": "crop_0.npy"}
     for split in ("train", "extra_train", "val", "test"):
         table(tmp_path / folder / f"annot_arrs_{split}.csv", [row | {"Filename": f"{split}.jpg"}])
-    records = emotic.read(tmp_path)
+    (tmp_path / "img_arrs").mkdir()  # the mirror itself holds arrays only
+    skipped: Counter[str] = Counter()
+    records = emotic.read(tmp_path, skipped)
+    assert ["img_arrs/ (.npy, not read)" in said for said in skipped] == [True]
     assert [r.split for r in records] == ["train", "train", "val", "test"]
     for record in records:
         assert (record.labels, record.vad) == (("Fear", "Pain"), (2, 5, 3))
@@ -205,6 +218,8 @@ def test_heco_as_published_code_reads_it(pictures: str, labels: str, tmp_path: P
     }
     other = row | {"Image": "heco_2.jpg", "Category": "Peace", "Valence": "nan"}
     table(tmp_path / labels, [row, row | {"Category": "Anger", "xmin": 200, "xmax": 400}, other])
+    lines = (tmp_path / labels).read_text().splitlines()  # its readers pass index_col=False: for commas at a line's end
+    (tmp_path / labels).write_text("\n".join([lines[0], *(line + "," for line in lines[1:])]))
     save(tmp_path / pictures / "heco_1.jpg", 1)
     save(tmp_path / pictures / "heco_2.jpg", 2)
     skipped: Counter[str] = Counter()
@@ -243,6 +258,53 @@ def test_caer_s_and_sfew_with_stray_files(tmp_path: Path) -> None:
     assert skipped == {"stray folder": 9, "stray file": 3}
 
 
+# SFEW 2.0 is read by public code as Train/Train_Aligned_Faces/<Class>, as images/Train_Aligned_Faces/<Class>, as
+# Train_SFEW_2_0/<Class> and, from its archives, as Val/Val/<Class>; Test has no labels
+LAID = {
+    "beside the split": ("Train/Train_Aligned_Faces/Angry", "Val/Val_Aligned_Faces_new/Sad", "Test/Test_Aligned_Faces"),
+    "without it": ("images/Train_Aligned_Faces/Angry", "images/Val_Aligned_Faces/Sad", "images/Test_Aligned_Faces"),
+    "by release": ("Train_SFEW_2_0/Angry", "Val_SFEW_2_0/Sad", "Test_SFEW_2_0"),
+    "archives": ("Train/Train/Angry", "Val/Val/Sad", "Test/Test"),
+}
+
+
+@pytest.mark.parametrize("layout", LAID)
+def test_sfew_in_the_layouts_of_its_readers(layout: str, tmp_path: Path) -> None:
+    for number, folder in enumerate(LAID[layout]):
+        save(tmp_path / folder / "Airheads_000519240_00000005.png", number)
+    skipped: Counter[str] = Counter()
+    records = sfew.read(tmp_path, skipped)
+    assert [(r.split, r.labels, r.image.startswith(LAID[layout][n])) for n, r in enumerate(records)] == [
+        ("train", ("Anger",), True),
+        ("val", ("Sad",), True),
+    ]
+    assert skipped == {"picture of test without a class": 1}
+    assert len({r.group_id for r in records}) == 1
+
+
+def test_sfew_with_frames_and_faces_has_each_person_once(tmp_path: Path) -> None:
+    for folder in ("Train/Angry", "Train/Train_Aligned_Faces/Angry"):
+        save(tmp_path / folder / "Airheads_000519240_00000005.png")
+    skipped: Counter[str] = Counter()
+    assert [r.image.split("/")[1] for r in sfew.read(tmp_path, skipped)] == ["Angry"]
+    assert skipped == {"aligned face beside the frames": 1}
+
+
+def test_sfew_as_a_table(tmp_path: Path) -> None:
+    """A mirror that four public readers read by these columns: images under sfew2.0_images/."""
+    row = {"image_name": "image_0.png", "label": 0, "emotion": "Angry", "original_split": "Train_Aligned_Faces"}
+    other = row | {"image_name": "image_1.png", "emotion": "Happy", "original_split": "Val_Aligned_Faces"}
+    table(tmp_path / "sfew_2.0_labels.csv", [row, other])
+    found = [(r.image, r.labels, r.split) for r in sfew.read(tmp_path)]
+    assert found == [
+        ("sfew2.0_images/image_0.png", ("Anger",), "train"),
+        ("sfew2.0_images/image_1.png", ("Happy",), "val"),
+    ]
+    table(tmp_path / "sfew_2.0_labels.csv", [row | {"emotion": "Bored"}])
+    with pytest.raises(UserError, match=r"labels\.csv:2.*Bored"):
+        sfew.read(tmp_path)
+
+
 def test_what_was_left_out_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for part in ("train", "test"):
         for number, name in enumerate(label_set("caers7").labels):
@@ -255,15 +317,19 @@ def test_what_was_left_out_is_said(tmp_path: Path, capsys: pytest.CaptureFixture
     assert "caer_s: 1 x stray file" in said.err
 
 
-def test_face_boxes_of_the_public_caer_s_annotation(tmp_path: Path) -> None:
-    """larrylu0426/CAERS-Annotation: test.txt and train.txt beside the folders."""
+# larrylu0426/CAERS-Annotation: test.txt and train.txt beside the folders, its class Angry; ndkhanh360/CAER joins its
+# lines (CAER/data_loader/data_loaders.py) to CAER-S/train, a reader of them finds Anger where the folder is Angry
+@pytest.mark.parametrize("line", ["{}/Angry/0157.png,0,191,109,293,211", "Anger/0157.png,0,191,109,293,211"])
+def test_face_boxes_of_the_public_caer_s_annotations(line: str, tmp_path: Path) -> None:
     for part in ("train", "test"):
-        save(tmp_path / part / "Sad" / "0157.png")
-        save(tmp_path / part / "Sad" / "0158.png")
-        (tmp_path / f"{part}.txt").write_text(f"{part}/Sad/0157.png,5,191,109,293,211\n")
-    records = caer_s.read(tmp_path)
+        save(tmp_path / part / "Anger" / "0157.png")
+        save(tmp_path / part / "Anger" / "0158.png")
+        (tmp_path / f"{part}.txt").write_text(f"{line.format(part)}\nSad/1.png,5,1,2,3,4\n")
+    skipped: Counter[str] = Counter()
+    records = caer_s.read(tmp_path, skipped=skipped)
     assert [r.bbox_face for r in records if r.image.endswith("0157.png")] == [Box(191, 109, 102, 102)] * 2
     assert [r.bbox_face for r in records if r.image.endswith("0158.png")] == [None] * 2
+    assert skipped == {"face box without its picture": 2}
     (tmp_path / "test.txt").write_text("test/Sad/0157.png,5,191,109\n")
     with pytest.raises(UserError, match=r"test\.txt:1"):
         caer_s.read(tmp_path)
