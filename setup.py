@@ -77,6 +77,8 @@ EXTRAS = {
     "ray": ["ray[data]>=2.40"],
     # What examples/talk wants: a voice, an ear for few phrases, a sound card. espeak-ng is GPL-3.0.
     "talk": ["espeakng-loader>=0.2.4", "pocketsphinx>=5.1", "sounddevice>=0.4", "scipy>=1.10"],
+    # config/views/rerun_layout.py: recordings in Rerun. Its layouts hold for one minor version.
+    "rerun": ["rerun-sdk>=0.41,<0.42"],
     # `make docs`: pages and the reference from docstrings.
     "docs": ["mkdocs>=1.6,<2", "mkdocs-material>=9.5,<10", "mkdocstrings>=0.29", "mkdocstrings-python>=1.16"],
     "test": [
@@ -158,7 +160,7 @@ setup(
         (SHARE, ["package.xml"]),
         (f"{SHARE}/launch", sorted(glob("launch/*.launch.py"))),
         *data_tree("models", ("*.yaml", "*.onnx", "*.npz", "*.json", "*.md", "*.safetensors")),
-        *data_tree("config", ("*.yaml", "*.xml", "*.urdf", "*.json", "*.rviz")),
+        *data_tree("config", ("*.yaml", "*.xml", "*.urdf", "*.json", "*.rviz", "*.py")),
     ],
     install_requires=RUNTIME,
     extras_require=EXTRAS,
@@ -168,7 +170,7 @@ setup(
             "emo-face = emo_face.cli.main:main",
             "bringup = emo_face.cli.up:main",
             "dashboard = emo_face.cli.dashboard:main",
-            *(f"{node}_node = emo_face.nodes.{node}:main" for node in NODES),
+            *(f"{node}_node = emo_face.nodes.{node}:main" for node in (*NODES, "views")),
         ]
     },
 )

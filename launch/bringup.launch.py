@@ -14,6 +14,7 @@ face driver into one process. A node that is given up, at once or later, makes `
 import os
 
 from launch.actions import DeclareLaunchArgument, OpaqueFunction, TimerAction
+from launch.conditions import IfCondition
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
@@ -35,6 +36,7 @@ ARGUMENTS = {
     "compose": ("false", "camera, perception and expression in one process: less memory, sooner"),
     "network": ("false", "let other hosts take part in the graph"),
     "dashboard": ("", "port of the dashboard; empty: none"),
+    "views": ("false", "people as RViz markers and as an overlay for Foxglove's image panel"),
     "exit_on_end": ("false", "end when the camera's source has ended"),
     "log_level": ("info", "debug, info, warn or error"),
     "required": ("false", "end the whole launch, with an error, when a node is given up"),
@@ -111,4 +113,12 @@ def generate_launch_description() -> LaunchDescription:
         DeclareLaunchArgument(name, default_value=default, description=text)
         for name, (default, text) in declared.items()
     ]
-    return LaunchDescription([*arguments, OpaqueFunction(function=bring_up)])
+    views = Node(
+        package="emo_face",
+        executable="views_node",
+        namespace=LaunchConfiguration("namespace"),
+        condition=IfCondition(LaunchConfiguration("views")),
+        additional_env={PARENT: str(os.getpid())},
+        output="screen",
+    )
+    return LaunchDescription([*arguments, OpaqueFunction(function=bring_up), views])

@@ -6,8 +6,6 @@ It only listens, but for the emergency stop and people's consent. No camera pict
 
 import json
 import os
-import signal
-import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -17,10 +15,8 @@ from typing import Any
 
 import cv2
 import numpy as np
-import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from emo_face_msgs.msg import Consent, EmotionScoresArray, FaceExpression
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import Image, JointState
@@ -28,17 +24,15 @@ from std_msgs.msg import String
 from std_srvs.srv import SetBool
 
 from emo_face.core.arkit import ARKIT_52
-from emo_face.core.errors import ImageError, UserError
+from emo_face.core.errors import ImageError
 from emo_face.core.labels import label_set
 from emo_face.perception.debug import draw
 from emo_face.ros import qos
 from emo_face.ros.clock import duration_seconds
 from emo_face.ros.images.convert import to_bgr
 from emo_face.ros.images.depth import BitDepth
-from emo_face.ros.images.transport import use_profile
 from emo_face.ros.messages.convert import MessageError, read_scores
-from emo_face.ros.run import init
-from emo_face.runtime.process import Parent
+from emo_face.ros.run import beside
 from emo_face.web.board import Allowed, Board, Status, parse, person_row
 from emo_face.web.server import FaceServer
 
@@ -227,29 +221,13 @@ def main() -> int:
     ``EMO_FACE_DASHBOARD`` holds :class:`DashboardSettings` as JSON, all of it optional.
     """
     settings = DashboardSettings(**json.loads(os.environ.pop("EMO_FACE_DASHBOARD", "{}")))
-    parent = Parent.from_environment(os.environ)
-    use_profile(os.environ)
-    for number in (signal.SIGINT, signal.SIGTERM):  # also where a shell's & has had SIGINT ignored
-        signal.signal(number, signal.default_int_handler)
-    node = None
-    try:
-        init(sys.argv)
+
+    def create() -> DashboardNode:
         node = DashboardNode(settings)
         print(f"dashboard: {node.server.url}", flush=True)
-        executor = SingleThreadedExecutor()
-        executor.add_node(node)
-        while not parent.gone():
-            executor.spin_once(timeout_sec=0.5)
-    except UserError as error:
-        print(f"emo-face dashboard: {error}", file=sys.stderr)
-        return 2
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
-    finally:
-        if node is not None:
-            node.destroy_node()
-        rclpy.try_shutdown()
-    return 0
+        return node
+
+    return beside(create, "dashboard")
 
 
 if __name__ == "__main__":

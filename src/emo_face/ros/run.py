@@ -12,6 +12,7 @@ from typing import IO, Any
 
 import rclpy
 from rclpy.executors import Executor, ExternalShutdownException, MultiThreadedExecutor, SingleThreadedExecutor
+from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
 from emo_face.core.errors import ConfigError, UserError
@@ -49,6 +50,36 @@ def run(create: Callable[[], EmoNode], args: Sequence[str] | None = None, remaps
         return spin(nodes[0], watching(nodes, parent, Supervised(nodes, line) if line is not None else None))
 
     return to_the_end(nodes, work)
+
+
+def beside(create: Callable[[], Node], name: str) -> int:
+    """Spin a plain node that only watches the graph, until a signal comes or the process that started us is gone.
+
+    Returns:
+        0 at a clean end, 2 after a user's mistake, told in one line that begins with ``name``.
+    """
+    parent = Parent.from_environment(os.environ)
+    use_profile(os.environ)
+    for number in (signal.SIGINT, signal.SIGTERM):  # also where a shell's & has had SIGINT ignored
+        signal.signal(number, signal.default_int_handler)
+    node = None
+    try:
+        init(sys.argv)
+        node = create()
+        executor = SingleThreadedExecutor()
+        executor.add_node(node)
+        while not parent.gone():
+            executor.spin_once(timeout_sec=0.5)
+    except UserError as error:
+        print(f"emo-face {name}: {error}", file=sys.stderr)
+        return 2
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass
+    finally:
+        if node is not None:
+            node.destroy_node()
+        rclpy.try_shutdown()
+    return 0
 
 
 def to_the_end(nodes: Sequence[EmoNode], work: Callable[[], int]) -> int:

@@ -11,7 +11,7 @@ from typing import Any
 
 from emo_face.core.errors import ModelError
 from emo_face.core.paths import share_dir
-from emo_face.runtime.store import sha256_of, user_cache
+from emo_face.runtime.store import open_store, sha256_of, user_cache
 
 
 def _few(names: Iterable[str]) -> str:
@@ -110,6 +110,9 @@ def cpu_copies(state: Mapping[str, Any]) -> dict[str, Any]:
 
 def read_card(path: Path, form: str, fix: str) -> dict[str, Any]:
     """A folder's card. Raises ModelError naming file and field, and ``fix``."""
+    if not path.parent.is_dir():
+        ship = ", ".join(sorted(folder.name for folder in (share_dir() / "models").glob("*/")))
+        raise ModelError(f"{path.parent}: no such folder, and no model of that name ships (there is {ship}); {fix}")
     try:
         card: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -130,6 +133,14 @@ def backbone_folder(named: str | Path) -> Path:
     """A backbone's folder: the path itself, else what ``emo-face models backbone NAME`` left in the user cache."""
     path = Path(named).expanduser()
     return kept_backbone(path.name) if _bare(named, path) else path
+
+
+def how_to_get_backbone(name: str) -> str:
+    """What to do where no folder and no converted backbone is called ``name``, as a phrase for an error text."""
+    known = sorted(entry.name for entry in open_store().entries.values() if entry.file.endswith(".gguf"))
+    if name in known:
+        return f"it was not converted yet: emo-face models backbone {name}"
+    return f"correct the path, or take one that is known: emo-face models backbone {known[0]}"
 
 
 def kept_backbone(name: str) -> Path:

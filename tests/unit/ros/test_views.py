@@ -23,6 +23,7 @@ from sensor_msgs.msg import CompressedImage
 from std_msgs.msg import String
 
 from emo_face.core.labels import basic7
+from emo_face.ros.parameters.schema import load_schema
 from emo_face.ros.supervision.graph import NODE_NAMES
 
 VIEWS = Path(__file__).resolve().parents[3] / "config" / "views"
@@ -58,7 +59,9 @@ def test_the_foxglove_layout_shows_what_is_there() -> None:
     assert sorted(leaves(layout["layout"])) == sorted(layout["configById"])
     paths = [path["value"] for panel in layout["configById"].values() for path in panel.get("paths", ())]
     paths += [panel["topicPath"] for panel in layout["configById"].values() if "topicPath" in panel]
-    paths += [layout["configById"]["Image!camera"]["imageMode"]["imageTopic"]]
+    image = layout["configById"]["Image!camera"]["imageMode"]
+    paths += [image["imageTopic"]]
+    assert set(image["annotations"]) == {"/views/annotations"}  # foxglove-sdk: layouts, ImageModeConfig
     assert [path for path in paths if not leads_to_a_field(path)] == []
     assert not leads_to_a_field("/face/expression.smile")
     names = [path["label"] for path in layout["configById"]["Plot!scores"]["paths"]]
@@ -82,6 +85,30 @@ def test_the_plotjuggler_layout_names_fields() -> None:
     first = next(area for area in root.iter("DockArea"))
     assert len(list(first.iter("curve"))) == len(basic7().labels)
     assert all(label in str(first.get("name")) for label in basic7().labels)
+
+
+def test_the_rerun_layout_names_fields() -> None:
+    """Selectors are jq's, on the message of a topic: rerun.io, "Plot any scalar"."""
+    text = (VIEWS / "rerun_layout.py").read_text()
+    topics = {"SCORES": "/emotion/scores", "ANSWER": "/face/expression"}
+    rows = re.findall(r'plot\("[^"]+", "(/[^"]+)", (SCORES|ANSWER), (\w+)', text)
+    selectors = dict(re.findall(r"(\w+) = \{(.+)\}\n", text))
+    assert {topic == topics[component] for topic, component, _ in rows} == {True}
+    for topic, _, lines in rows:
+        named = re.findall(r'"(\.[\w.\[\]{}]+)"', selectors[lines])
+        assert named
+        assert [s for s in named if not leads_to_a_field(topic + s.replace("{i}", "0"))] == [], lines
+    states = re.findall(r'states\("[^"]+", "(/[^"]+)", "(\.\w+)"\)', text)
+    assert [leads_to_a_field(topic + selector) for topic, selector in states] == [True, True]
+    kinds = {EmotionScoresArray: "SCORES", FaceExpression: "ANSWER"}
+    assert all(f'{name} = "emo_face_msgs.msg.{kind.__name__}:message"' in text for kind, name in kinds.items())
+
+
+def test_the_rviz_view_of_people_shows_the_markers() -> None:
+    view = yaml.safe_load((VIEWS / "people.rviz").read_text())["Visualization Manager"]
+    shown = {display["Class"].partition("/")[2]: display for display in view["Displays"]}
+    assert shown["MarkerArray"]["Topic"]["Value"] == "/views/markers"
+    assert view["Global Options"]["Fixed Frame"] == load_schema("camera")["frame_id"].default
 
 
 def test_the_rviz_view_shows_the_head_of_the_urdf() -> None:

@@ -44,9 +44,7 @@ def load_backbone(path: str | Path, dtype: str = "float32", quantisation: str = 
     folder = weights.backbone_folder(path)
     if not (folder / "config.json").is_file():
         if folder == weights.kept_backbone(Path(path).name):
-            raise ModelError(
-                f"backbone {path}: no such folder, and none of that name was converted: emo-face models backbone {path}"
-            )
+            raise ModelError(f"backbone {path}: no such folder; {weights.how_to_get_backbone(folder.name)}")
         raise ModelError(
             f"{folder}: no config.json; put an image-text checkpoint there, for example "
             f"huggingface-cli download llava-hf/llava-1.5-7b-hf --local-dir {folder}, or a text-only one: "
@@ -127,7 +125,7 @@ def save_model(folder: Path, model: ContextFace, backbone: str = "", extra: dict
 
 def read_card(folder: Path) -> dict[str, Any]:
     """The card of a saved model. Raises ModelError naming file and field."""
-    return weights.read_card(folder / CARD, FORMAT, "train again: python export/train_contextface.py --help")
+    return weights.read_card(folder / CARD, FORMAT, "train again: emo-face train contextface --help")
 
 
 def load_model(folder: Path, base: Any, tokenizer: Any) -> ContextFace:

@@ -226,11 +226,13 @@ def test_what_ships_and_what_is_kept_are_found_by_name(tmp_path, monkeypatch, ca
     assert weights.model_folder("no_such_thing") == Path("no_such_thing")
     (tmp_path / "smollm2").mkdir()
     assert weights.backbone_folder("smollm2") == Path("smollm2"), "a folder that is here comes first"
-    with pytest.raises(
-        ModelError,
-        match=r"backbone gone: no such folder, and none of that name was converted: emo-face models backbone gone$",
-    ):
+    (tmp_path / "smollm2").rmdir()
+    with pytest.raises(ModelError, match=r"backbone smollm2: no such folder; .*: emo-face models backbone smollm2$"):
+        checkpoint.load_backbone("smollm2")
+    with pytest.raises(ModelError, match="backbone gone: no such folder; correct the path, or take one that is known"):
         checkpoint.load_backbone("gone")
+    with pytest.raises(ModelError, match=r"gone: no such folder, and no model of that name ships .*smollm2_face"):
+        checkpoint.read_card(weights.model_folder("gone"))
     assert main(["models", "backbone"]) == 2
     assert "give the NAME of a known one, or --gguf FILE and --to DIR" in capsys.readouterr().err
     assert main(["models", "backbone", "gone"]) == 2
