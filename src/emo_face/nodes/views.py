@@ -74,8 +74,8 @@ class ViewsNode(Node):
 def focal(camera: CameraInfo | None, width: int, fov: float) -> float:
     """Pixels, of a picture ``width`` pixels wide: by the calibration, else by the field of view in degrees."""
     if camera is not None and camera.k[0] > 0 and camera.width:
-        return float(camera.k[0]) * width / camera.width
-    return float(width / 2 / math.tan(math.radians(fov) / 2))
+        return float(camera.k[0] * width / camera.width)
+    return width / 2 / math.tan(math.radians(fov) / 2)
 
 
 def told(person: EmotionScores) -> str:
