@@ -1,17 +1,16 @@
 """What speech recognisers write that is not what was said: their conventions of text, confidence and language.
 
 Sources, one per rule: marks of sounds are those of whisper.cpp (``[BLANK_AUDIO]``, ``[MUSIC]``), Kaldi and vosk
-(``[unk]``, ``<unk>``), subtitles (``(crying)``, notes) and chat (``*sighs*``); JSON is that of vosk's ``Result`` and
-``PartialResult``, of servers with OpenAI's transcription answers (whisper.cpp, faster-whisper, gpt-4o-transcribe), of
-whisper.cpp's ``--output-json``, of sherpa-onnx and of WhisperLive; phrases in silence are those that users of Whisper
-report (McCloudS/subgen#21, adamcohenhillel/ADeus#7).
+(``[unk]``, ``<unk>``), subtitles (``(crying)``, notes) and chat (``*sighs*``); JSON is read by the names of fields that
+recognisers share, a table of which is below; phrases in silence are those that users of Whisper report
+(McCloudS/subgen#21, adamcohenhillel/ADeus#7).
 """
 
 import json
 import math
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,9 +40,22 @@ IN_SILENCE = frozenset(
 )
 """Whole utterances that Whisper makes of silence, in small letters without punctuation."""
 
-PARTS = ("segments", "transcription")
-"""Where the pieces of a text are: OpenAI's servers and WhisperLive, whisper.cpp's own files."""
+SURE = -1.0
+"""Whisper's own ``logprob_threshold``: words that are as likely are speech, whatever ``no_speech_prob`` says."""
+TEXT = ("text", "displaytext", "display", "transcript", "content", "word")
+"""Fields that hold words: most; Azure; Google, Riva, Deepgram, Watson, AWS; Speechmatics; DeepSpeech."""
+BEST = ("alternatives", "alternative", "nbest", "hypotheses", "transcripts", "utterances")
+"""Lists of hypotheses, the best one first: vosk, Google, Azure, Kaldi's server, DeepSpeech, OVOS."""
+PARTS = (
+    *("segments", "transcription", "channel", "channels", "results", "result", "transcript", "data"),
+    *("combinedphrases", "words", "logprobs"),
+)
+"""Where the pieces are: OpenAI's servers and WhisperLive, whisper.cpp, Deepgram, Google, vosk, AWS, OVOS, Azure."""
+LANGUAGE = ("language", "lang", "languagecode", "detectedlanguage")
+FINAL = ("isfinal", "final", "completed", "endofturn")
+DEEPEST = 20
 _JSON = re.compile(r"\s*(?:\{|\[\s*\{)")
+_EARLY = re.compile(r"partial|interim|^realtime$|\.delta$")
 _APOSTROPHES = str.maketrans(dict.fromkeys("\u2018\u2019\u02bc\uff07\u0092\u0091", "'"))
 _ACCENT = re.compile(r"(?<=\w)[\u00b4`](?=\w)")
 _MARK = re.compile(r"\[[^\[\]]{0,60}\]|<[^<>]{0,60}>|[\u2669-\u266c\U0001f3b5\U0001f3b6]")
@@ -146,51 +158,77 @@ def _json(text: str) -> Transcript | None:
         said = json.loads(text)
     except (ValueError, RecursionError):
         return None
-    if isinstance(said, list):  # segments alone
-        said = {"segments": said}
-    parts = next((said[key] for key in PARTS if isinstance(said.get(key), list)), None)
-    if _is_partial(said, parts):
+    said = {"segments": said} if isinstance(said, list) else said
+    levels = list(_levels(said, 0))
+    if any(map(_is_partial, levels)):
         raise NotSpeech("speech_partial", "a partial result; the final one follows")
-    best = said["alternatives"][0] if isinstance(said.get("alternatives"), list) and said["alternatives"] else said
-    words = best.get("text") if isinstance(best, dict) else None
-    if words is None and parts is not None:
-        texts = [part.get("text") for part in parts if isinstance(part, Mapping)]
-        words = " ".join(text.strip() for text in texts if isinstance(text, str))
-    if not isinstance(words, str):
+    words = _words(said, 0)
+    if words is None:
         raise NotSpeech("speech_json", f"JSON without a field text, it has {', '.join(map(str, list(said)[:5]))}")
-    silent = _mean(parts, "no_speech_prob")
-    if silent is not None and silent > NO_SPEECH:
+    silent, sure = _mean(levels, "nospeechprob"), _mean(levels, "avglogprob", "logprob", least=-1e3, most=0.0)
+    if silent is not None and silent > NO_SPEECH and (sure is None or sure < SURE):
         raise NotSpeech("speech_silence", f"no_speech_prob {silent:.2f} is above {NO_SPEECH:g}")
-    return Transcript(words, _sure(said), _told_language(said))
+    told = (level[key] for level in levels for key in LANGUAGE if isinstance(level.get(key), str))
+    # neither the sums that vosk and DeepSpeech call a confidence, nor Google's 0 for "not set"
+    probability = _mean(levels, "confidence", "conf", least=1e-9)
+    if probability is None and sure is not None:
+        probability = math.exp(sure)
+    return Transcript(words, probability, language(next(told, "").strip("<|>")))
 
 
-def _is_partial(said: Mapping[str, Any], parts: list[Any] | None) -> bool:
-    """vosk's ``partial``, ``type: partial`` or ``is_final: false`` of streaming servers, WhisperLive's last segment."""
-    last = parts[-1] if parts else None
+def _fields(said: Mapping[str, Any]) -> dict[str, Any]:
+    """Small letters and no underscores: the same field is ``is_final``, ``isFinal`` and ``IsFinal``."""
+    return {key.lower().replace("_", ""): value for key, value in said.items()}
+
+
+def _below(fields: Mapping[str, Any]) -> Iterator[Any]:
+    """What may hold the words: of several hypotheses the first, of pieces each."""
+    yield from (fields[key][:1] for key in BEST if isinstance(fields.get(key), list))
+    yield from (fields[key] for key in PARTS if isinstance(fields.get(key), (list, dict)))
+
+
+def _words(said: Any, depth: int) -> str | None:
+    """The words in ``said``, whose pieces are joined; None if there is no field for them."""
+    if isinstance(said, str) and depth:
+        return said
+    if not isinstance(said, (list, dict)) or depth > DEEPEST:
+        return None
+    if isinstance(said, list):
+        return " ".join(piece.strip() for part in said if (piece := _words(part, depth + 1)))
+    fields = _fields(said)
+    words = [fields[key] for key in TEXT if isinstance(fields.get(key), str)][:1]
+    return next((w for w in words or (_words(part, depth + 1) for part in _below(fields)) if w is not None), None)
+
+
+def _levels(said: Any, depth: int) -> Iterator[dict[str, Any]]:
+    """The fields of ``said`` and of what is below it on the way to the words."""
+    if depth > DEEPEST:
+        return
+    if isinstance(said, list):
+        for part in said:
+            yield from _levels(part, depth + 1)
+    elif isinstance(said, dict):
+        yield (fields := _fields(said))
+        for part in _below(fields):
+            yield from _levels(part, depth + 1)
+
+
+def _is_partial(fields: Mapping[str, Any]) -> bool:
+    """Whether a recogniser says that it is still listening, in any of its makers' ways."""
     return (
-        ("partial" in said and "text" not in said)
-        or said.get("type") == "partial"
-        or said.get("is_final") is False
-        or (isinstance(last, Mapping) and last.get("completed") is False)
+        ("partial" in fields and "text" not in fields)
+        or any(fields.get(key) is False for key in FINAL)
+        or fields.get("ispartial") is True
+        or ("stability" in fields and "isfinal" not in fields)  # Google's JSON leaves out what is false
+        or any(_EARLY.search(str(fields.get(key, "")).lower()) for key in ("type", "message", "messagetype"))
     )
 
 
-def _sure(said: Mapping[str, Any]) -> float | None:
-    """Mean confidence of words (vosk), or what the mean logarithm of segments or tokens says; None without."""
-    logarithms = (_mean(said.get("segments"), "avg_logprob"), _mean(said.get("logprobs"), "logprob"))
-    told = [math.exp(min(0.0, value)) for value in logarithms if value is not None]
-    conf = _mean(said.get("result"), "conf")
-    return conf if conf is not None else next(iter(told), None)
-
-
-def _told_language(said: Mapping[str, Any]) -> str:
-    """Servers say ``language``, sherpa-onnx ``lang`` (``<|en|>`` of SenseVoice), whisper.cpp ``result.language``."""
-    inner = said.get("result")
-    told = said.get("language") or said.get("lang") or (inner.get("language") if isinstance(inner, dict) else "")
-    return language(str(told or "").strip("<|>"))
-
-
-def _mean(rows: Any, key: str) -> float | None:
-    values = [row[key] for row in rows if isinstance(row, Mapping) and key in row] if isinstance(rows, list) else []
-    numbers = [float(v) for v in values if isinstance(v, (int, float)) and math.isfinite(v)]
-    return sum(numbers) / len(numbers) if numbers else None
+def _mean(levels: Sequence[Mapping[str, Any]], *keys: str, least: float = 0.0, most: float = 1.0) -> float | None:
+    """Mean of the first key that has numbers in [``least``, ``most``]."""
+    for key in keys:
+        found = [level[key] for level in levels if isinstance(level.get(key), (int, float))]
+        numbers = [float(value) for value in found if least <= value <= most]
+        if numbers:
+            return sum(numbers) / len(numbers)
+    return None

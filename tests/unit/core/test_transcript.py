@@ -112,6 +112,71 @@ def test_phrases_of_silence(text: str) -> None:
         # WhisperLive, whisper_live/server.py: segments alone, times as texts
         ({"uid": "a", "segments": [{"start": "0.0", "text": " So glad", "completed": True}]}, "So glad", None),
         ([{"start": 0, "end": 1, "text": " one"}, {"start": 1, "end": 2, "text": " two"}], "one two", None),
+        # whisper, transcribe(): likely words are speech, whatever no_speech_prob says
+        ({"text": "Oh no", "segments": [{"no_speech_prob": 0.7, "avg_logprob": -0.2}]}, "Oh no", 0.8187),
+        # Azure, "Speech to text REST API for short audio", format=detailed and simple
+        (
+            {"RecognitionStatus": "Success", "NBest": [{"Confidence": 0.97, "Lexical": "hi", "Display": "Hi."}]},
+            "Hi.",
+            0.97,
+        ),
+        ({"RecognitionStatus": "Success", "DisplayText": "What's that?", "Offset": 1900000}, "What's that?", None),
+        # Google, recognize: a transcript per result; 0 is "confidence was not set" (SpeechRecognitionAlternative)
+        (
+            {
+                "results": [
+                    {"alternatives": [{"transcript": "to be", "confidence": 0.8}], "languageCode": "en-us"},
+                    {"alternatives": [{"transcript": " or not"}, {"transcript": "oar knot"}], "languageCode": "en-us"},
+                ]
+            },
+            "to be or not",
+            0.8,
+        ),
+        ({"results": [{"alternatives": [{"transcript": "hello", "confidence": 0.0}], "isFinal": True}]}, "hello", None),
+        # Google by the package SpeechRecognition, show_all=True
+        ({"alternative": [{"transcript": "hello", "confidence": 0.9}, {"transcript": "yellow"}]}, "hello", 0.9),
+        # Riva, StreamingRecognizeResponse by MessageToDict(preserving_proto_field_name=True); Watson: final
+        (
+            {"results": [{"alternatives": [{"transcript": "go ", "confidence": 0.5}], "is_final": True}]},
+            "go",
+            0.5,
+        ),
+        # Deepgram, LiveTranscriptionEvent, and its answer to a file
+        (
+            {
+                "type": "Results",
+                "is_final": True,
+                "speech_final": False,
+                "channel": {"alternatives": [{"transcript": "hi", "confidence": 0.8, "words": [{"word": "hi"}]}]},
+            },
+            "hi",
+            0.8,
+        ),
+        ({"metadata": {}, "results": {"channels": [{"alternatives": [{"transcript": "hi"}]}]}}, "hi", None),
+        # AWS Transcribe, streaming and of a file
+        ({"Transcript": {"Results": [{"IsPartial": False, "Alternatives": [{"Transcript": "Hi."}]}]}}, "Hi.", None),
+        ({"status": "COMPLETED", "results": {"transcripts": [{"transcript": "Hi."}], "items": []}}, "Hi.", None),
+        # DeepSpeech 0.9, client.py --json: a sum of logits for a confidence
+        (
+            {"transcripts": [{"confidence": -141.8, "words": [{"word": "how"}, {"word": "are"}, {"word": "you"}]}]},
+            "how are you",
+            None,
+        ),
+        # Kaldi's GStreamer server; Speechmatics, AddTranscript; OVOS, recognizer_loop:utterance; AssemblyAI
+        ({"status": 0, "result": {"hypotheses": [{"transcript": "Hi."}], "final": True}}, "Hi.", None),
+        (
+            {"message": "AddTranscript", "results": [{"alternatives": [{"content": "Hi", "confidence": 0.5}]}]},
+            "Hi",
+            0.5,
+        ),
+        (
+            {"type": "recognizer_loop:utterance", "data": {"utterances": ["hi there"], "lang": "en-us"}},
+            "hi there",
+            None,
+        ),
+        ({"status": "completed", "text": "Hi.", "confidence": 0.75, "words": [{"text": "Hi."}]}, "Hi.", 0.75),
+        # OpenAI, realtime transcription
+        ({"type": "conversation.item.input_audio_transcription.completed", "transcript": "Hi."}, "Hi.", None),
     ],
 )
 def test_json_of_recognisers(said: object, words: str, sure: float | None) -> None:
@@ -128,12 +193,24 @@ def test_json_of_recognisers(said: object, words: str, sure: float | None) -> No
         ('{"type": "partial", "text": "Hello how"}', "speech_partial"),
         ('{"is_final": false, "text": "Hello how"}', "speech_partial"),
         ('{"segments": [{"text": "one", "completed": true}, {"text": "tw", "completed": false}]}', "speech_partial"),
+        # Google leaves is_final out where it is false; AWS, Speechmatics, AssemblyAI, OpenAI's stream, RealtimeSTT
+        ('{"results": [{"alternatives": [{"transcript": "to be"}], "stability": 0.9}]}', "speech_partial"),
+        ('{"Transcript": {"Results": [{"IsPartial": true, "Alternatives": []}]}}', "speech_partial"),
+        ('{"message": "AddPartialTranscript", "results": []}', "speech_partial"),
+        ('{"type": "Turn", "transcript": "to be", "end_of_turn": false}', "speech_partial"),
+        ('{"type": "transcript.text.delta", "delta": "to"}', "speech_partial"),
+        ('{"type": "realtime", "text": "to be"}', "speech_partial"),
+        ('{"RecognitionStatus": "NoMatch", "DisplayText": ""}', "speech_empty"),  # Azure
+        ('{"text": ' + '{"text": ' * 900 + '"a"' + "}" * 901, "speech_json"),
+        ('{"results": ' + "[" * 400 + '"a"' + "]" * 400 + "}", "speech_empty"),
+        ('{"text": "", "confidence": 1' + "0" * 400 + "}", "speech_empty"),
         ('[{"speaker": 1}]', "speech_empty"),
         ('[{"text": null}]', "speech_empty"),
         ('{"text": ""}', "speech_empty"),
         ('{"text": 3}', "speech_json"),
         ('{"type": "speech_started"}', "speech_json"),
         ('{"text": "thanks", "segments": [{"no_speech_prob": 0.9}]}', "speech_silence"),
+        ('{"text": "oh", "segments": [{"no_speech_prob": 0.9, "avg_logprob": -1.5}]}', "speech_silence"),
         ('{"text": "' + "a" * 70_000 + '"}', "speech_json"),
     ],
 )
