@@ -71,7 +71,8 @@ class Client:
         self.robot: list[str] = []
         for kind in BELOW:
             node.create_subscription(IdsList, f"/humans/{kind}/tracked", lambda m, k=kind: self.track(k, m), DEFAULT)
-        node.create_subscription(IdsList, "/humans/persons/known", self.know, DEFAULT)
+        # latched, as hri_person_manager offers it and who reads its list once asks for; libhri takes either
+        node.create_subscription(IdsList, "/humans/persons/known", self.know, LATCHED)
         node.create_subscription(TFMessage, "/tf", self.tf, QoSProfile(depth=100))
         # hri_person_manager, onCandidateMatch: a queue of ten
         node.create_subscription(IdsMatch, "/humans/candidate_matches", self.match, QoSProfile(depth=10))

@@ -5,7 +5,7 @@ Callbacks only store what came; one worker thread keeps the context window and a
 
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -20,13 +20,14 @@ from emo_face.expression.prototypes import PrototypeExpression
 from emo_face.nodes.backends import expression_model
 from emo_face.nodes.generating import serve_context_questions, serve_generation
 from emo_face.nodes.hri.robot_face import RobotFacePublisher
+from emo_face.nodes.hri.voices import listen
 from emo_face.ros import qos
 from emo_face.ros.clock import seconds
 from emo_face.ros.diagnostics import WARN
 from emo_face.ros.images.latest import Latest, Worker
 from emo_face.ros.lifecycle import EmoNode
 from emo_face.ros.messages.convert import MessageError, expression_message, read_scores
-from emo_face.ros.messages.speech import SpeechLimits, SpeechRefused, read_speech, speech_type
+from emo_face.ros.messages.speech import SpeechLimits, SpeechRefused, read_speech
 from emo_face.ros.parameters.schema import Value, build
 from emo_face.ros.run import run
 from emo_face.runtime.engines.select import Engines
@@ -56,7 +57,7 @@ class ExpressionNode(EmoNode):
         self._seen_now = Context(0.0)
         self._robot = RobotFacePublisher(self) if self.params["ros4hri.enabled"] else None
         self.subscription(EmotionScoresArray, "emotion/scores", self._on_scores, qos.reliable())
-        self.subscription(speech_type(self.params["speech.type"]), "speech", self._on_speech, qos.reliable(10))
+        listen(self, self.params["speech.type"], self._on_speech, self._present)
         self.subscription(Consent, "perception/consent", self._on_consent, qos.latched())
         serve_generation(self, lambda: self._model)
         if self._images is not None:
@@ -123,7 +124,7 @@ class ExpressionNode(EmoNode):
             self.health.count("scores_dropped")
         worker.slot.put(True)
 
-    def _on_speech(self, msg: Any) -> None:
+    def _on_speech(self, msg: Any, speaker: str = "", sure: float = 1.0) -> None:
         worker = self._worker
         if not self.running or worker is None:
             return
@@ -131,7 +132,7 @@ class ExpressionNode(EmoNode):
             self.drop("no_consent", "speech not used: nobody has agreed to be read (perception/consent)")
             return
         try:
-            speech = read_speech(msg, self.clock.now(), self._limits)
+            speech = replace(read_speech(msg, self.clock.now(), self._limits), speaker=speaker, attribution=sure)
         except SpeechRefused as refused:
             self.drop(refused.reason, f"speech not used: {refused}")
             return
@@ -162,6 +163,10 @@ class ExpressionNode(EmoNode):
             return
         self._publish(model.express(context, now))
         self.degraded((*filter(None, (model.warning,)), *self._engines.warnings))
+
+    def _present(self) -> Sequence[str]:
+        scene = self._seen_now.scene
+        return [one.person.person_id for one in scene.people] if scene is not None else []
 
     def _scene(self, msg: EmotionScoresArray) -> Scene:
         self._frame_id = msg.header.frame_id

@@ -21,6 +21,7 @@ from emo_face.nodes.backends import perception_models
 from emo_face.nodes.consent import ConsentGate
 from emo_face.nodes.hri.others import OthersReader
 from emo_face.nodes.hri.provider import Frame, HumansPublisher
+from emo_face.nodes.hri.voices import listen
 from emo_face.perception.build import DetectorSettings, build_pipeline
 from emo_face.perception.debug import draw
 from emo_face.perception.nano.upright import turned
@@ -33,7 +34,7 @@ from emo_face.ros.images.latest import Worker
 from emo_face.ros.images.subscribe import ImageInput
 from emo_face.ros.lifecycle import EmoNode
 from emo_face.ros.messages.convert import scores_message
-from emo_face.ros.messages.speech import Heard, SpeechLimits, SpeechRefused, read_speech, speech_type
+from emo_face.ros.messages.speech import Heard, SpeechLimits, SpeechRefused, read_speech
 from emo_face.ros.parameters.schema import Value, build
 from emo_face.ros.run import run
 from emo_face.runtime.engines.select import Engines
@@ -65,10 +66,15 @@ class PerceptionNode(EmoNode):
         self._images: ImageInput | None = None
         self._consent = ConsentGate(self, self.params["consent"])
         self._open_inputs()
-        self.subscription(speech_type(self.params["speech.type"]), "speech", self._on_speech, qos.reliable(10))
+        listen(self, self.params["speech.type"], self._on_speech, self._present)
         if self.params["multiview.ask"]:
             limit = self.params["multiview.max_tokens"]
             serve_questions(self, lambda: self._asker, self._seen, limit)
+
+    def _present(self) -> Sequence[str]:
+        if self._others is not None:
+            return self._others.faces.present
+        return [person.person_id for person in self._look.people] if self._look is not None else []
 
     def _seen(self) -> PerceivedFrame | None:
         return self._look if self.running and self._consent.reading else None
@@ -164,11 +170,11 @@ class PerceptionNode(EmoNode):
         self._heard.clear()
         return False
 
-    def _on_speech(self, msg: Any) -> None:
+    def _on_speech(self, msg: Any, speaker: str = "", sure: float = 1.0) -> None:
         if not self.running or not self._consent.reading:
             return
         try:
-            speech = read_speech(msg, self.clock.now(), self._limits)
+            speech = replace(read_speech(msg, self.clock.now(), self._limits), speaker=speaker, attribution=sure)
             self._heard.hear(speech)
             self.health.count("speech_in")
             known = None if self._pipeline is None else self._pipeline.emotion.languages

@@ -6,10 +6,10 @@ import shutil
 import sqlite3
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from heapq import merge
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from rosbags.rosbag2 import Reader
 
@@ -87,11 +87,21 @@ def _parts(path: Path) -> Sequence[Path]:
         return [path]
     files = sorted((p for p in path.iterdir() if p.name.endswith(STORAGE)), key=_number)
     files = [p for p in files if not p.name.endswith(".repaired.mcap")]
-    if (path / "metadata.yaml").is_file() and all(is_whole(p) for p in files if p.suffix == ".mcap"):
+    if (path / "metadata.yaml").is_file() and all(_ended_well(p) for p in files):
         return [path]
     if not files:
         raise UserError(f"{path} is no rosbag2: it holds neither metadata.yaml nor a .mcap or .db3 file")
     return files
+
+
+def _ended_well(path: Path) -> bool:
+    """Whether its recorder closed a file: an MCAP file has its end, an SQLite one no log of what it still lacks."""
+    return is_whole(path) if path.suffix == ".mcap" else not _log_of(path).is_file()
+
+
+def _log_of(path: Path) -> Path:
+    """SQLite, "Write-Ahead Logging": the log is beside the file until that is closed."""
+    return path.with_name(f"{path.name}-wal")
 
 
 def _number(path: Path) -> tuple[int, str]:
@@ -105,15 +115,16 @@ def _open(path: Path, stack: ExitStack) -> Reader:
     try:
         if path.suffix == ".zstd":
             path = _unpacked(path, Path(stack.enter_context(tempfile.TemporaryDirectory())))
-        if path.suffix == ".mcap" and not is_whole(path):
-            path = repair(path, Path(stack.enter_context(tempfile.TemporaryDirectory())))
+        if not path.is_dir() and not _ended_well(path):
+            mend = repair if path.suffix == ".mcap" else _with_log
+            path = mend(path, Path(stack.enter_context(tempfile.TemporaryDirectory())))
         return _tried(path, stack)
     except UserError:
         raise
-    except sqlite3.DatabaseError as error:
-        raise UserError(f"{path}: {error}; try: sqlite3 {path} .recover | sqlite3 recovered.db3") from None
-    except Exception as error:  # rosbags lets errors of yaml, struct, zstd and its own through
-        raise UserError(f"{path} is not a readable rosbag2 file: {' '.join(str(error).split())}") from error
+    except Exception as error:  # rosbags lets errors of yaml, struct, zstd, sqlite3 and its own through
+        why = f"{path} is not a readable rosbag2 file: {' '.join(str(error).split())}"
+        fix = f"; try: sqlite3 {path} .recover | sqlite3 recovered.db3" if path.suffix == ".db3" else ""
+        raise UserError(why + fix) from error
 
 
 def _tried(path: Path, stack: ExitStack) -> Reader:
@@ -134,12 +145,28 @@ def _unpacked(path: Path, folder: Path) -> Path:
     """The storage file in a ``.zstd`` of `ros2 bag record --compression-mode file`; half of the free space at most."""
     import zstandard
 
-    target, room = folder / path.stem, shutil.disk_usage(folder).free // 2
-    with path.open("rb") as packed, target.open("wb") as plain:
-        stream = zstandard.ZstdDecompressor().stream_reader(packed)
+    with path.open("rb") as packed:
+        return _copied(zstandard.ZstdDecompressor().stream_reader(packed), path, folder / path.stem)
+
+
+def _with_log(path: Path, folder: Path) -> Path:
+    """A copy of an SQLite file whose recorder was killed, with what its log holds; half of the free space at most."""
+    target = folder / path.name
+    for part, copy in ((path, target), (_log_of(path), _log_of(target))):
+        with part.open("rb") as plain:
+            _copied(plain, part, copy)
+    with closing(sqlite3.connect(target)) as database:
+        database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    log.warning("%s was not closed by its recorder: its log is read too", path)
+    return target
+
+
+def _copied(stream: BinaryIO, path: Path, target: Path) -> Path:
+    room = shutil.disk_usage(target.parent).free // 2
+    with target.open("wb") as plain:
         while piece := stream.read(PIECE):
             room -= len(piece)
             if room < 0:
-                raise UserError(f"{path} unpacks to more than half of what is free in {folder.parent}; set TMPDIR")
+                raise UserError(f"{path} needs more than half of what is free in {target.parent}; set TMPDIR")
             plain.write(piece)
     return target

@@ -115,12 +115,36 @@ def test_an_index_that_a_power_loss_took_is_made_again(tmp_path, start, end):
     assert numbers(tmp_path / "lost.mcap") == list(range(300))
 
 
+@pytest.mark.parametrize("kind", ["log", "metadata beside", "read-only"])
+def test_a_killed_recorder_s_sqlite_log_is_read(tmp_path, kind):
+    """rosbag2_storage_sqlite3, sqlite_pragmas.hpp: ``--storage-preset-profile resilient`` writes a log ahead (WAL)."""
+    with Writer(tmp_path / "bag", version=9, storage_plugin=StoragePlugin.SQLITE3) as bag:
+        speech = bag.add_connection("/speech", STRING, typestore=STORE)
+        bag.write(speech, 1, text(0))
+    (file,) = (tmp_path / "bag").glob("*.db3")
+    database = sqlite3.connect(file)
+    database.execute("PRAGMA journal_mode=WAL")
+    rows = [(1, number, text(number)) for number in range(1, 100)]
+    database.executemany("INSERT INTO messages(topic_id, timestamp, data) VALUES (?, ?, ?)", rows)
+    database.commit()
+    killed = Path(shutil.copytree(tmp_path / "bag", tmp_path / "killed"))
+    database.close()
+    if kind != "metadata beside":
+        (killed / "metadata.yaml").unlink()
+    before = {path: path.read_bytes() for path in killed.iterdir()}
+    if kind == "read-only":
+        killed.chmod(0o555)
+    assert numbers(killed) == list(range(100))
+    assert {path: path.read_bytes() for path in killed.iterdir()} == before
+    killed.chmod(0o755)
+
+
 def test_a_packed_bag_that_would_fill_the_disk_is_refused(tmp_path, monkeypatch):
     import zstandard
 
     (tmp_path / "bomb.mcap.zstd").write_bytes(zstandard.compress(bytes(50_000_000)))
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**9, 0, 40_000_000))
-    with pytest.raises(UserError, match=r"bomb\.mcap\.zstd unpacks to more than half of what is free"):
+    with pytest.raises(UserError, match=r"bomb\.mcap\.zstd needs more than half of what is free"):
         numbers(tmp_path / "bomb.mcap.zstd")
 
 

@@ -1,16 +1,15 @@
 """Faces that somebody else detects (hri_face_detect): their crops for us, our expressions under their ids."""
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from rclpy.qos import qos_profile_system_default
 from sensor_msgs.msg import CameraInfo, Image
 
 from emo_face.core.types import Box
 from emo_face.nodes.hri import faces
 from emo_face.nodes.hri.installed import hri_messages
+from emo_face.nodes.hri.tracked import Tracked
 from emo_face.ros import qos
 
 
@@ -35,47 +34,31 @@ class OthersFaces:
 
     def __init__(self, node: Any, received: Callable[[SeenFace], None]) -> None:
         self._node, self._received, self._msgs = node, received, hri_messages("ros4hri.enabled")
-        self._readers: dict[str, list[Any]] = {}
         self._out: dict[str, Any] = {}
         self._rois: dict[str, Any] = {}
         self.size = (0, 0)
-        node.create_subscription(self._msgs.IdsList, "/humans/faces/tracked", self._track, qos_profile_system_default)
+        self._tracked = Tracked(node, "faces", self._open, self._close)
         node.subscription(CameraInfo, "camera_info", self._calibrate, qos.sensor())
 
     @property
     def present(self) -> tuple[str, ...]:
         """Ids of the faces that are there."""
-        return tuple(self._readers)
+        return self._tracked.ids
 
     def _calibrate(self, msg: CameraInfo) -> None:
         self.size = (int(msg.width), int(msg.height))
 
-    def _track(self, msg: Any) -> None:
-        self._node.health.tick("faces", time.monotonic())
-        now = set(msg.ids)
-        for gone in set(self._readers) - now:
-            for reader in self._readers.pop(gone):
-                self._node.destroy_subscription(reader)
-            self._node.destroy_publisher(self._out.pop(gone))
-            self._rois.pop(gone, None)
-        for new in sorted(now - set(self._readers)):
-            self._open(new)
+    def _open(self, face_id: str) -> dict[str, tuple[Any, Callable[[Any], None]]]:
+        topic = f"/humans/faces/{face_id}/expression"
+        self._out[face_id] = self._node.create_publisher(self._msgs.Expression, topic, qos.reliable())
+        return {
+            "roi": (self._msgs.NormalizedRegionOfInterest2D, lambda msg: self._rois.update({face_id: msg})),
+            "cropped": (Image, lambda msg: self._received(SeenFace(face_id, msg, self._box(face_id)))),
+        }
 
-    def _open(self, face_id: str) -> None:
-        space, profile = f"/humans/faces/{face_id}", qos_profile_system_default
-        self._out[face_id] = self._node.create_publisher(self._msgs.Expression, f"{space}/expression", qos.reliable())
-
-        def place(msg: Any) -> None:
-            self._rois[face_id] = msg
-
-        def crop(msg: Image) -> None:
-            self._received(SeenFace(face_id, msg, self._box(face_id)))
-
-        kind = self._msgs.NormalizedRegionOfInterest2D
-        self._readers[face_id] = [
-            self._node.create_subscription(kind, f"{space}/roi", place, profile),
-            self._node.create_subscription(Image, f"{space}/cropped", crop, profile),
-        ]
+    def _close(self, face_id: str) -> None:
+        self._node.destroy_publisher(self._out.pop(face_id))
+        self._rois.pop(face_id, None)
 
     def _box(self, face_id: str) -> Box | None:
         roi, (width, height) = self._rois.get(face_id), self.size
@@ -91,4 +74,4 @@ class OthersFaces:
 
     def clear(self) -> None:
         """Forget all faces."""
-        self._track(self._msgs.IdsList())
+        self._tracked.now(())

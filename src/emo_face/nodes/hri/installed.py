@@ -9,13 +9,13 @@ from emo_face.core.errors import ConfigError
 GET = "sudo apt-get install ros-$ROS_DISTRO-{package}, or ROS4HRI_SOURCE=FOLDER scripts/setup.sh ros4hri"
 
 
-def hri_messages(parameter: str) -> Any:
-    """``hri_msgs.msg``. Raises ConfigError naming the parameter that needs it and the command that brings it."""
+def hri_messages(parameter: str, instead: str = "set it to false") -> Any:
+    """``hri_msgs.msg``. Raises ConfigError naming the parameter that needs it, what brings it, and what else to do."""
     try:
         import hri_msgs.msg
     except ImportError:
         fix = GET.format(package="hri-msgs")
-        raise ConfigError(f"{parameter} needs hri_msgs: {fix}, or set it to false") from None
+        raise ConfigError(f"{parameter} needs hri_msgs: {fix}, or {instead}") from None
     return hri_msgs.msg
 
 

@@ -67,8 +67,9 @@ class HumansPublisher:
         self._unsaid: list[tuple[float, str, Any]] = []
         self._camera: Any = None
         ids = self._msgs.IdsList
-        self._tracked = {k: node.create_publisher(ids, f"/humans/{k}/tracked", qos.reliable()) for k in self._lists}
-        self._known = node.create_publisher(ids, "/humans/persons/known", qos.reliable()) if persons else None
+        # hri_person_manager's lists are latched; those who ask for that would not hear ones that are not
+        self._tracked = {k: node.create_publisher(ids, f"/humans/{k}/tracked", qos.latched()) for k in self._lists}
+        self._known = node.create_publisher(ids, "/humans/persons/known", qos.latched()) if persons else None
         self._matches = node.create_publisher(self._msgs.IdsMatch, "/humans/candidate_matches", qos.reliable(20))
         kind = tf_message()
         self._tf = None if kind is None else (kind, node.create_publisher(kind, "/tf", qos.reliable(100)))

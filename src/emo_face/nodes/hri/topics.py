@@ -2,19 +2,12 @@
 
 from typing import Any
 
-from rclpy.qos import QoSDurabilityPolicy, QoSProfile
+from rclpy.qos import QoSProfile
 
 from emo_face.ros import qos
 
 GRACE = 5.0
 """Seconds that the topics of somebody who left are kept: someone who comes back finds readers still connected."""
-
-
-def latched() -> QoSProfile:
-    """Reliable, and the last sample for whoever comes later: REP-155's properties of a person."""
-    profile = qos.reliable()
-    profile.durability = QoSDurabilityPolicy.TRANSIENT_LOCAL
-    return profile
 
 
 class Topics:
@@ -39,7 +32,7 @@ class Topics:
 
     def tell(self, topic: str, msg: Any, now: float) -> None:
         """Publish a property of somebody, latched, and only when it changes."""
-        out = self._publisher(topic, type(msg), latched(), now)
+        out = self._publisher(topic, type(msg), qos.latched(), now)
         if self._told.get(topic) != msg:
             self._told[topic] = msg
             out.publish(msg)

@@ -101,24 +101,3 @@ def _attributed(speech: Speech, ids: Sequence[str], moving: str) -> Speech:
     if len(ids) == 1:
         return replace(speech, speaker=ids[0], attribution=ALONE)
     return replace(speech, speaker=moving, attribution=BY_MOUTH) if moving else speech
-
-
-def speech_type(wanted: str) -> Any:
-    """Message class for ``speech.type``: ``string`` or ``live_speech``.
-
-    Raises:
-        ConfigError: hri_msgs is not installed; names the package.
-    """
-    if wanted == "live_speech":
-        try:
-            from hri_msgs.msg import LiveSpeech
-        except ImportError:
-            from emo_face.core.errors import ConfigError
-
-            raise ConfigError(
-                "speech.type: live_speech needs hri_msgs: sudo apt-get install ros-$ROS_DISTRO-hri-msgs, or use string"
-            ) from None
-        return LiveSpeech
-    from std_msgs.msg import String
-
-    return String
