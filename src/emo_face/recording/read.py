@@ -11,7 +11,7 @@ from heapq import merge
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from rosbags.rosbag2 import Reader
+from rosbags.rosbag2 import Reader, ReaderError
 
 from emo_face.core.errors import UserError
 from emo_face.recording.definitions import typestore_of
@@ -20,6 +20,10 @@ from emo_face.recording.repair import is_whole, repair, ros_part
 log = logging.getLogger(__name__)
 
 STORAGE = (".mcap", ".db3", ".mcap.zstd", ".db3.zstd")
+FIXES = {
+    ".db3": "; try: sqlite3 {path} .recover | sqlite3 recovered.db3",
+    ".bag": "; it is of ROS 1: rosbags-convert --src {path} --dst FOLDER",
+}
 PIECE = 1 << 20  # bytes that are unpacked at once
 Message = tuple[str, int, Any]
 
@@ -123,8 +127,7 @@ def _open(path: Path, stack: ExitStack) -> Reader:
         raise
     except Exception as error:  # rosbags lets errors of yaml, struct, zstd, sqlite3 and its own through
         why = f"{path} is not a readable rosbag2 file: {' '.join(str(error).split())}"
-        fix = f"; try: sqlite3 {path} .recover | sqlite3 recovered.db3" if path.suffix == ".db3" else ""
-        raise UserError(why + fix) from error
+        raise UserError(why + FIXES.get(path.suffix, "").format(path=path)) from error
 
 
 def _tried(path: Path, stack: ExitStack) -> Reader:
@@ -132,7 +135,7 @@ def _tried(path: Path, stack: ExitStack) -> Reader:
     reader = Reader(path)
     try:
         reader.open()
-    except (KeyError, UnicodeDecodeError):  # a schema of another encoding
+    except (KeyError, UnicodeDecodeError, ReaderError):  # a schema of another encoding, no profile
         if path.suffix != ".mcap":
             raise
         reader = Reader(ros_part(path, Path(stack.enter_context(tempfile.TemporaryDirectory()))))

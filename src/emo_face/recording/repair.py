@@ -74,7 +74,7 @@ def ros_part(path: Path, spare: Path) -> Path:
         raise UserError(f"{path} holds messages of other systems, and {target} has no room: {error.strerror}") from None
     if not count:
         raise UserError(f"{path} holds no messages of ROS 2 (CDR), only of other systems")
-    log.warning("%s: messages of other systems than ROS 2 were left out", path)
+    log.warning("%s is not of ROS 2 alone: what ROS 2 wrote is read", path)
     return target
 
 

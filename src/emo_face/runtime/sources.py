@@ -59,7 +59,7 @@ def open_source(
     path = Path(text).expanduser()
     if path.suffix.lower() == ".url" and path.is_file():
         return NetworkCamera(_address(path), size)
-    if text.isdecimal() or text.startswith("/dev/") or path.is_char_device():
+    if text.isdecimal() or _is_device(path.resolve()):
         return Webcam(text if text.isdecimal() else str(path), width, height)
     if not path.exists():
         raise SourceError(
@@ -71,6 +71,11 @@ def open_source(
     if is_picture(path):
         return Still(path, size, pan_zoom, frame_rate or PICTURE_RATE)
     return Video(path, size)
+
+
+def _is_device(target: Path) -> bool:
+    """Whether a name, its links followed, is a camera's: also of one that is unplugged, but not a film in /dev/shm."""
+    return target.is_char_device() or (target.parts[:2] == ("/", "dev") and not target.exists())
 
 
 def _address(path: Path) -> str:

@@ -298,15 +298,16 @@ def test_another_robots_joints_and_texts_are_not_the_faces(tmp_path):
     assert (len(recording.frames), recording.speech, recording.blendshapes) == (1, [], [])
 
 
-# rosbag2_storage_mcap's profiles `fastwrite` (no chunks, no index) and `zstd_fast`; Foxglove's own recorders put
-# protobuf and JSON beside CDR (MCAP, "Well-known message encodings"); service events carry a srv type without text
-@pytest.mark.parametrize("kind", ["fastwrite", "zstd", "lz4", "mixed", "foreign alone"])
+# the profile is optional (MCAP, "Header"); rosbag2_storage_mcap's profiles `fastwrite` (no chunks, no index) and
+# `zstd_fast`; Foxglove's own recorders put protobuf and JSON beside CDR (MCAP, "Well-known message encodings"); service
+# events carry a srv type without text
+@pytest.mark.parametrize("kind", ["fastwrite", "zstd", "lz4", "no profile", "mixed", "foreign alone"])
 def test_mcap_as_other_writers_leave_it(tmp_path, kind):
     bare = {"use_chunking": False, "index_types": IndexType.NONE, "use_statistics": False, "repeat_channels": False}
     options = {"fastwrite": bare, "zstd": {"compression": CompressionType.ZSTD}}
     with (tmp_path / "x.mcap").open("wb") as file:
         writer = McapWriter(file, **options.get(kind, {"compression": CompressionType.LZ4}))
-        writer.start(profile="ros2", library="foxglove")
+        writer.start(profile="" if kind == "no profile" else "ros2", library="foxglove")
         if kind != "foreign alone":
             schema = writer.register_schema(PICTURE, "ros2msg", schema_text(STORE, PICTURE).encode())
             channel = writer.register_channel("/eye/compressed", "cdr", schema)
@@ -325,6 +326,12 @@ def test_mcap_as_other_writers_leave_it(tmp_path, kind):
             load(tmp_path / "x.mcap")
     else:
         assert len(load(tmp_path / "x.mcap").frames) == 1
+
+
+def test_a_bag_of_ros_1_is_told_how_it_is_converted(tmp_path):
+    (tmp_path / "old.bag").write_bytes(b"#ROSBAG V2.0\n")
+    with pytest.raises(UserError, match=r"old\.bag is not .*: rosbags-convert --src .*old\.bag --dst"):
+        load(tmp_path / "old.bag")
 
 
 RAW = "sensor_msgs/msg/Image"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.server
 import itertools
 import os
+import tempfile
 import threading
 from collections.abc import Iterator
 from fractions import Fraction
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 
 from emo_face.runtime.sources import PanZoom, SourceError, open_source, resize, shown
+from emo_face.runtime.stills import SourceGone
 
 
 @pytest.fixture
@@ -118,9 +120,21 @@ def test_a_character_device_is_a_camera_whatever_its_name(tmp_path: Path) -> Non
         open_source(str(tmp_path / "robot_camera"))
 
 
-def test_a_device_that_is_not_plugged_in_is_a_camera_too() -> None:
-    with pytest.raises(SourceError, match="webcam /dev/v4l/by-id/usb-nobody"):
-        open_source("/dev/v4l/by-id/usb-nobody")
+@pytest.mark.parametrize("name", ["/dev/v4l/by-id/usb-nobody", "LINK"])
+def test_a_device_that_is_not_plugged_in_is_a_camera_too(tmp_path: Path, name: str) -> None:
+    """A link of the user's own to udev's name dangles while the camera is away."""
+    (tmp_path / "robot_camera").symlink_to("/dev/v4l/by-id/usb-nobody")
+    name = name.replace("LINK", str(tmp_path / "robot_camera"))
+    with pytest.raises(SourceGone, match=f"webcam {name}"):
+        open_source(name)
+
+
+@pytest.mark.skipif(not os.access("/dev/shm", os.W_OK), reason="no /dev/shm")
+def test_a_picture_in_shared_memory_is_no_camera(portrait: Path) -> None:
+    with tempfile.NamedTemporaryFile(dir="/dev/shm", suffix=".jpg") as file:
+        file.write(portrait.read_bytes())
+        file.flush()
+        assert not open_source(file.name).live
 
 
 # ---- network cameras: MJPEG over HTTP as mjpg-streamer, ESP32-CAM and IP cameras serve it (multipart/x-mixed-replace)
