@@ -60,7 +60,9 @@ def head(graph: Any) -> Header:
 
 @pytest.mark.skipif(importlib.util.find_spec("hri_msgs") is not None, reason="hri_msgs is installed")
 @pytest.mark.parametrize("create", [PerceptionNode, ExpressionNode])
-@pytest.mark.parametrize("params", [{"ros4hri__enabled": True}, {"speech__type": "live_speech"}])
+@pytest.mark.parametrize(
+    "params", [{"ros4hri__enabled": True}, {"speech__type": "live_speech"}, {"speech__type": "voices"}]
+)
 def test_without_hri_msgs_the_package_is_named(graph: Any, create: Any, params: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match="needs hri_msgs: sudo apt-get install"):
         graph.start(create, **params)
