@@ -153,7 +153,7 @@ def test_command_line(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkey
     assert main(["params"]) == 0
     assert "jpeg_quality" in capsys.readouterr().out
     assert main(["params", "--node", "x"]) == 2
-    monkeypatch.setattr("emo_face.core.paths.share_dir", lambda: tmp_path)
+    monkeypatch.setattr("emo_face.cli.params.share_dir", lambda: tmp_path)
     assert main(["params", "--check"]) == 1
     assert "run `emo-face params --write`" in capsys.readouterr().err
     assert main(["params", "--write"]) == 0
