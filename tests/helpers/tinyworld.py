@@ -43,15 +43,23 @@ def tiny(family="llava", config=None, tied=False, seed=0, stir=True, width=32, l
     eyes = eyes_of(base, source.tiny_image_processor(family))
     model = build_model(base, tokenizer, config, seed)
     if stir:
-        generator = torch.Generator().manual_seed(seed + 1)
-        with torch.no_grad():
-            for name, value in model.named_parameters():
-                if value.requires_grad and "head" not in name.split(".")[0]:
-                    value.add_(0.1 * torch.randn(value.shape, generator=generator))
-            model.head.mean.normal_(generator=generator)
-            model.head.std.uniform_(0.5, 2.0, generator=generator)
+        stirred(model, seed)
     builder = TokenBuilder(tokenizer, family, model.image_id, eyes.tokens, config.chat, config.system)
     return Tiny(family, model, tokenizer, eyes, builder)
+
+
+def stirred(model, seed=0):
+    """The model with adapter, token rows and statistics moved away from their neutral start."""
+    import torch
+
+    generator = torch.Generator().manual_seed(seed + 1)
+    with torch.no_grad():
+        for name, value in model.named_parameters():
+            if value.requires_grad and "head" not in name.split(".")[0]:
+                value.add_(0.1 * torch.randn(value.shape, generator=generator))
+        model.head.mean.normal_(generator=generator)
+        model.head.std.uniform_(0.5, 2.0, generator=generator)
+    return model
 
 
 def separately(world, quote="", situation="", picture=None, perspective="speaker"):

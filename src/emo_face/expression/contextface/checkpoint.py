@@ -80,15 +80,19 @@ def sees(folder: Path) -> bool:
 def load_tools(path: str | Path) -> tuple[Any, Any]:
     """Tokenizer and image processor (None for a text-only model) of a backbone's folder.
 
+    The tokenizer gets the chat template of the folder's processor if that has one (``chat_template.json`` of LLaVA).
+
     Raises:
         ModelError: one is missing or does not load; names it.
     """
-    from transformers import AutoImageProcessor, AutoTokenizer
+    from transformers import AutoImageProcessor, AutoTokenizer, ProcessorMixin
 
     folder = weights.backbone_folder(path)
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         processor = AutoImageProcessor.from_pretrained(folder, local_files_only=True) if sees(folder) else None
+        whole, _ = ProcessorMixin.get_processor_dict(folder, local_files_only=True)  # without what makes a processor
+        tokenizer.chat_template = whole.get("chat_template") or tokenizer.chat_template
     except (OSError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise ModelError(f"{folder}: tokenizer or image processor does not load ({reason}); fetch it again") from None

@@ -17,6 +17,7 @@ from emo_face.core.errors import ModelError
 from emo_face.expression.contextface.config import ContextFaceConfig
 from emo_face.expression.contextface.head import FaceHead
 from emo_face.expression.contextface.prompts import FACE
+from emo_face.expression.contextface.reach import core_of, picture_marks, takes
 
 IGNORED = -100
 """Label of tokens that the loss leaves out."""
@@ -78,6 +79,16 @@ class ContextFace(nn.Module):  # type: ignore[misc, unused-ignore]
         return vlm.get_base_model() if hasattr(self.vlm, "get_base_model") else self.vlm
 
     @property
+    def core(self) -> Any:
+        """The transformers model without its language head."""
+        return core_of(self.base)
+
+    @property
+    def placed(self) -> bool:
+        """Whether it places a picture's tokens in time, height and width (Qwen-VL)."""
+        return hasattr(self.core, "get_rope_index")
+
+    @property
     def device(self) -> torch.device:
         """Where the token embedding is."""
         device: torch.device = self.base.get_input_embeddings().weight.device
@@ -85,9 +96,11 @@ class ContextFace(nn.Module):  # type: ignore[misc, unused-ignore]
 
     def hidden(self, input_ids: Tensor, vision: dict[str, Tensor], **options: Any) -> Any:
         """Last hidden states, (b, t, d), by the model without its language head; the cache comes back in the output."""
-        core = self.base.model
-        if getattr(core, "get_rope_index", None) is not None and options.get("position_ids") is None:
-            options["mm_token_type_ids"] = (input_ids == self.image_id).int()
+        core, marks = self.core, picture_marks(self.base)
+        if marks and (vision or (self.placed and options.get("position_ids") is None)):
+            options[marks] = (input_ids == self.image_id).int()
+        if "cache" in options and not takes(core, "cache"):  # its name before transformers 5.24
+            options["past_key_values"] = options.pop("cache")
         return core(input_ids=input_ids, **self.cast(vision), **options)
 
     def cast(self, vision: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -3,7 +3,8 @@
 The form of the answer is known, "... the person expresses {emotion}. The 3D facial mesh is <FACE>". The prompt is
 packed once and the seven endings behind it, side by side: each token sees the prompt and its own branch only (a tree
 attention mask), at the position it would have if its branch stood alone. This equals seven separate passes, without
-their cost.
+their cost. Where a mask does not say all that a token sees (:mod:`~emo_face.expression.contextface.reach`), each branch
+has a row of the batch to itself.
 """
 
 import threading
@@ -28,6 +29,7 @@ from emo_face.expression.contextface.prompts import (
     expression_question,
     words,
 )
+from emo_face.expression.contextface.reach import tree_reach
 from emo_face.expression.contextface.tokens import TokenBuilder
 from emo_face.expression.contextface.vision import Eyes, NoEyes
 
@@ -141,13 +143,15 @@ class OnePass:
             raise UserError(f"prompt: {max(packed.positions) + 1} tokens, at most {self.model.config.max_tokens} fit")
         keys = self._keys_of(prompt, picture)
         with self._lock:
-            skip = self._shared(keys)
+            whole = max(packed.positions) < tree_reach(self.model.base, picture is not None)
+            skip = self._shared(keys) if whole else 0
             try:
-                states = self._pass(packed, skip, picture)
+                states = self._pass(packed, skip, picture) if whole else self._apart(packed, picture)
             except BaseException:
                 self.forget()
                 raise
-            self._keys = keys if self._keep else ()
+            if whole:
+                self._keys = keys if self._keep else ()
             log_probs, faces = self._read(packed, skip, states)
         try:
             given = (self.model.config, perspective, log_probs, faces)
@@ -184,7 +188,7 @@ class OnePass:
 
         model, device = self.model, self.model.device
         if self._cache is None or not skip:
-            self._cache = DynamicCache(config=model.base.config.get_text_config())
+            self._cache = DynamicCache()  # not by the config: a window's cache would forget, and cannot be cropped
         _trim(self._cache, skip)
         ids = torch.tensor([packed.ids], device=device)
         new = ids[:, skip:]
@@ -195,7 +199,7 @@ class OnePass:
             vision,
             attention_mask=tree_mask(packed, skip, model.base.dtype, device),
             position_ids=self._positions(packed, ids, picture)[..., skip:],
-            past_key_values=self._cache,
+            cache=self._cache,
             use_cache=True,
         )
         _trim(self._cache, packed.prompt)
@@ -204,12 +208,23 @@ class OnePass:
         states: Tensor = output.last_hidden_state[0]
         return states
 
+    def _apart(self, packed: Packed, picture: ImageArray | None) -> Tensor:
+        """(n, d) states of all tokens, each branch behind a prompt of its own; nothing is kept."""
+        parts = list(zip(packed.starts, packed.lengths, strict=True))
+        rows = [(*packed.ids[: packed.prompt], *packed.ids[start : start + length]) for start, length in parts]
+        width = max(map(len, rows))  # what fills a row lies behind its branch, which does not see it
+        ids = torch.tensor([[*row, *row[-1:] * (width - len(row))] for row in rows], device=self.model.device)
+        vision = self.eyes.tensors([picture] * len(rows)) if picture is not None else {}
+        states = self.model.hidden(ids, vision, attention_mask=torch.ones_like(ids), use_cache=False).last_hidden_state
+        ends = [row[packed.prompt : packed.prompt + length] for row, (_, length) in zip(states, parts, strict=True)]
+        return torch.cat([states[0, : packed.prompt], *ends])
+
     def _positions(self, packed: Packed, ids: Tensor, picture: ImageArray | None) -> Tensor:
         """(1, n) positions, or (3, 1, n) for models that place picture tokens in time, height and width."""
         plain = torch.tensor([packed.positions], device=ids.device)
-        index = getattr(self.model.base.model, "get_rope_index", None)
-        if index is None:
+        if not self.model.placed:
             return plain
+        index = self.model.core.get_rope_index
         if picture is None:
             return plain[None].expand(3, -1, -1)
         prompt = ids[:, : packed.prompt]

@@ -66,24 +66,20 @@ def _tokens(
         if stop():
             return
         with torch.inference_mode():
-            states = model.hidden(ids, vision, past_key_values=cache, use_cache=True, **options).last_hidden_state
+            states = model.hidden(ids, vision, cache=cache, use_cache=True, **options).last_hidden_state
             token = int(model.logits(states[0, -1]).argmax())
         yield token
         ids, vision = torch.tensor([[token]], device=device), {}
-        where = torch.tensor([[position]], device=device)
-        options = {"position_ids": where[None].expand(3, -1, -1) if _placed(model) else where}
+        if model.placed:  # others count on from their cache
+            options = {"position_ids": torch.full((3, 1, 1), position, device=device)}
         position += 1
 
 
 def first_free(model: ContextFace, ids: torch.Tensor, vision: dict[str, torch.Tensor]) -> int:
     """Position of the first token behind a prompt; a picture may count less than its tokens."""
-    if not _placed(model) or "image_grid_thw" not in vision:
+    if not model.placed or "image_grid_thw" not in vision:
         return int(ids.shape[1])
     kinds = (ids == model.image_id).int()
     grid = vision["image_grid_thw"].to(ids.device)
-    places, _ = model.base.model.get_rope_index(ids, mm_token_type_ids=kinds, image_grid_thw=grid)
+    places, _ = model.core.get_rope_index(ids, mm_token_type_ids=kinds, image_grid_thw=grid)
     return int(places.max()) + 1
-
-
-def _placed(model: ContextFace) -> bool:
-    return getattr(model.base.model, "get_rope_index", None) is not None

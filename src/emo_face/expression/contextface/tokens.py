@@ -8,9 +8,17 @@ from typing import Any
 from emo_face.core.errors import ConfigError, ModelError, UserError
 from emo_face.expression.contextface.prompts import FACE, Piece, Pieces, Turn, table
 
-IMAGE_WRAP = {"smolvlm": ("<fake_token_around_image><global-img>", "<fake_token_around_image>")}
-IMAGE_WRAP["idefics3"] = IMAGE_WRAP["smolvlm"]
-"""Tokens around a picture that a family's processor adds, not its chat template (SmolVLM's processing code)."""
+_SMOLVLM = ("<image>", "<fake_token_around_image><global-img>", "<fake_token_around_image>")
+PICTURE_TEXTS = {
+    "smolvlm": _SMOLVLM,
+    "idefics3": _SMOLVLM,
+    "gemma3": ("<start_of_image>", "\n\n<start_of_image>", "<end_of_image>\n\n"),
+}
+"""What a family's chat template writes for a picture, and what its processor then puts before and behind the picture's
+tokens (transformers' processing code). Others write the picture's token itself and nothing around it."""
+SYSTEMS = {"llama2": "<<SYS>>\n{}\n<</SYS>>\n\n", "vicuna": "{} ", "plain": "{}\n"}
+SYSTEMS["chatml"] = "<|im_start|>system\n{}<|im_end|>\n"
+"""How a format wraps its system prompt, which Llama 2 has inside the first question (LLaVA's conversation.py)."""
 MAX_SLOT_TOKENS = 384
 """Tokens of a quote, situation or question that are used: a character outside a vocabulary takes up to four."""
 _QUESTION, _ANSWER = "\u0001Q\u0001", "\u0001A\u0001"
@@ -43,7 +51,7 @@ class TokenBuilder:
         self.tokenizer, self.image_id, self.image_tokens = tokenizer, image_id, image_tokens
         self.face_id = int(tokenizer.convert_tokens_to_ids(FACE))
         self.image_text = str(tokenizer.convert_ids_to_tokens(image_id)) if image_id >= 0 else ""
-        self._wrap = IMAGE_WRAP.get(model_type, ("", ""))
+        self._picture_texts = PICTURE_TEXTS.get(model_type, (self.image_text, "", ""))
         self._system = system
         self._formats = table()["formats"]
         if chat == "auto" and not getattr(tokenizer, "chat_template", None):
@@ -92,7 +100,7 @@ class TokenBuilder:
             question = (*asked, *self._format(after.rstrip(" ")))
             answer = self.body(_spaced(turn.answer, after))
             closing = self._format(behind.rstrip(" "))
-            if self._end not in closing and not self.special.intersection(closing[:1]):
+            if self._end not in closing and not (self.special - set(self._start)).intersection(closing[:1]):
                 closing = (self._end, *closing)
             ends = closing.index(self._end) + 1 if self._end in closing else 1
             ids += [*question, *answer, *closing]
@@ -145,19 +153,21 @@ class TokenBuilder:
         ids: list[int] = []
         for number, part in enumerate(text.split(self.image_text) if self.image_text else [text]):
             if number:
-                open_, close = (self._ids(text, True) for text in self._wrap)
-                ids += [*open_, *self._picture(), *close]
+                ids += self._picture()
             ids += self._ids(part, True) if first and not number and part else self.continuation(part, True)
         return tuple(ids)
 
     def _render(self, turns: int, image: bool) -> tuple[str, ...]:
         """The text around ``turns`` questions and answers: one more part than there are of both."""
+        written, open_, close = self._picture_texts
         text = self._by_hand(turns, image) if self._chat != "auto" else self._by_template(turns, image)
-        if image and text.count(self.image_text) != 1:
+        if image and text.count(written) != 1:
             raise ModelError(
-                f"chat template: shows a picture by {text.count(self.image_text)} x {self.image_text!r}, expected 1: "
+                f"chat template: shows a picture by {text.count(written)} x {written!r}, expected 1: "
                 "the model would not see it; set chat by name, or take another backbone"
             )
+        if image:
+            text = text.replace(written, f"{open_}{self.image_text}{close}")
         parts: list[str] = []
         for mark in [_QUESTION, _ANSWER] * turns:
             before, found, text = text.partition(mark)
@@ -168,9 +178,12 @@ class TokenBuilder:
 
     def _by_hand(self, turns: int, image: bool) -> str:
         ask, answer = self._formats[self._chat]
-        lead = f"{self._system}\n" if self._system else ""
-        picture = f"{self.image_text}\n" if image else ""
-        return lead + "".join(f"{ask}{picture if not n else ''}{_QUESTION}{answer}{_ANSWER}" for n in range(turns))
+        system = SYSTEMS[self._chat].format(self._system) if self._system else ""
+        bos = self.tokenizer.bos_token if self._chat == "llama2" and self._start else ""
+        picture = f"{self._picture_texts[0]}\n" if image else ""
+        first = ask + system + picture if self._chat == "llama2" else system + ask + picture
+        asks = (first, *[bos + ask] * (turns - 1))
+        return "".join(f"{before}{_QUESTION}{answer}{_ANSWER}" for before in asks)
 
     def _by_template(self, turns: int, image: bool) -> str:
         messages: list[dict[str, Any]] = []

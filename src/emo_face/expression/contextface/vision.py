@@ -8,6 +8,7 @@ from torch import Tensor
 from emo_face.core.errors import ModelError, UserError
 from emo_face.core.types import Box, ImageArray
 from emo_face.expression.contextface.picture import fitted
+from emo_face.expression.contextface.reach import core_of
 
 _SPLITTERS = ("smolvlm", "idefics3")
 """Families whose image processor cuts a picture into tiles unless told not to."""
@@ -70,7 +71,7 @@ def _count(base: Any, sample: dict[str, Tensor]) -> int:
     """Rows that the vision part gives for one picture."""
     moved = {n: v.to(base.device, base.dtype if v.is_floating_point() else None) for n, v in sample.items()}
     try:
-        features = base.model.get_image_features(**moved, return_dict=True).pooler_output
+        features = core_of(base).get_image_features(**moved, return_dict=True).pooler_output
     except (RuntimeError, ValueError, TypeError) as error:
         raise ModelError(f"model type {base.config.model_type!r}: pictures cannot be encoded: {error}") from None
     parts = features if isinstance(features, (list, tuple)) else [features]

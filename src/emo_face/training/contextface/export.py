@@ -17,6 +17,7 @@ from emo_face.core.errors import ModelError
 from emo_face.core.types import FloatArray
 from emo_face.expression.contextface.model import ContextFace
 from emo_face.expression.contextface.onepass import pack
+from emo_face.expression.contextface.reach import tree_reach
 from emo_face.face.expressions.basis import RIDGE, Basis
 from emo_face.runtime.engines.onnx_bytes import ONE_FILE
 from emo_face.runtime.engines.plan import Precision
@@ -51,7 +52,8 @@ class Prefill(nn.Module):
     the softmax over its words and the face head in float32.
 
     Raises:
-        ModelError: ``pictures`` for a backbone that places picture tokens in three dimensions (Qwen-VL).
+        ModelError: ``pictures`` for a backbone that places picture tokens in three dimensions (Qwen-VL), or one whose
+            layers have windows or memory.
     """
 
     branch_ids: Tensor
@@ -75,6 +77,8 @@ class Prefill(nn.Module):
         self.dtype = self.embed.weight.dtype
         self.head, self.prompt, self.image_id = model.head, prompt, model.image_id
         packed = pack([0] * prompt, branches)
+        if max(packed.positions) >= tree_reach(base, pictures):
+            raise ModelError(f"model type {base.config.model_type!r}: its layers do not see the branches side by side")
         owner = torch.tensor(packed.branch)
         places = torch.arange(len(owner))
         related = (owner[None, :] == -1) | (owner[None, :] == owner[:, None])

@@ -30,6 +30,7 @@ from emo_face.expression.contextface.config import ContextFaceConfig
 from emo_face.expression.contextface.prompts import TASKS
 from emo_face.expression.contextface.tokens import TokenBuilder
 from emo_face.runtime.progress import track
+from emo_face.runtime.weights import model_folder
 from emo_face.training.common.arguments import add_fields, config_of, documented, flag_of, help_of
 from emo_face.training.common.processes import process_group
 from emo_face.training.common.ranks import rank_device
@@ -45,6 +46,7 @@ MODEL_FLAGS = (
     "lora_dropout",
     "lora_from",
     "chat",
+    "system",
     "style",
     "image_size",
     "max_tokens",
@@ -77,6 +79,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--words", type=_list, help="from what (default: the recipe's, quote,situation,both,none)")
     group.add_argument("--pictures", type=_list, help="with or without pictures (default: the recipe's, text,picture)")
     group.add_argument("--ratios", help="situation,expression,vqa (default: the recipe's, 0.3,0.4,0.3)")
+    group.add_argument(
+        "--start", type=Path, metavar="DIR", help="go on from a trained model (default: from the backbone)"
+    )
     group.add_argument("--device", default="", help="cpu or cuda (default: cuda if there is one)")
     group.add_argument(
         "--quantisation", choices=("none", "4bit", "8bit"), default="none", help="of the frozen weights; 4bit is QLoRA"
@@ -106,8 +111,9 @@ def run(args: argparse.Namespace) -> int:
 def _train(args: argparse.Namespace) -> None:
     import torch
 
-    from emo_face.expression.contextface.checkpoint import load_backbone, load_tools
+    from emo_face.expression.contextface.checkpoint import load_backbone, load_tools, put_back
     from emo_face.expression.contextface.model import NO_PICTURES, build_model
+    from emo_face.expression.contextface.reach import tree_reach
     from emo_face.expression.contextface.vision import eyes_of
     from emo_face.training.contextface.data import ContextFaceCollator
     from emo_face.training.contextface.run import ContextFaceRun, prepare_quantised
@@ -128,10 +134,14 @@ def _train(args: argparse.Namespace) -> None:
     builder = TokenBuilder(tokenizer, kind, model.image_id, eyes.tokens, config.chat, config.system)
     settings = config_of(ContextFaceTraining, args)
     mixture = Mixture(tasks, recipe.shares(tasks), args.batch_size, args.seed)
-    if settings.packed and model.image_id != NO_PICTURES:
-        raise UserError("--packed: the backbone sees pictures; leave it out, or take a language model of text alone")
+    if settings.packed and (model.image_id != NO_PICTURES or tree_reach(model.base) < config.max_tokens):
+        raise UserError(
+            "--packed: needs a language model of text alone whose layers all see the whole of a dialogue; leave it out"
+        )
     collate = ContextFaceCollator(builder, eyes, config, settings.packed)
     runner = ContextFaceRun(model, collate, mixture, validation, settings, args.out, str(args.backbone))
+    if args.start:  # a checkpoint of this run, if there is one, is put over it
+        put_back(model_folder(args.start), runner.bare)
     tell_estimate(runner)
     progress = runner.run()
     print(f"{args.out / 'best'}: joint validation loss {progress.best:.4f} at step {progress.best_step}")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 from emo_face.core.errors import ConfigError, ModelError
+from emo_face.expression.contextface import checkpoint
 from emo_face.expression.contextface import prompts as p
 from emo_face.expression.contextface import tiny as source
 from emo_face.expression.contextface.model import add_face_token
@@ -105,10 +108,42 @@ def test_words_keep_their_blank_with_a_sentencepiece_tokenizer():
 def test_system_prompt_and_formats():
     system = builder(system="You are a robot.")
     assert "You are a robot." in system.tokenizer.decode(system.prompt(TURN.question))
-    named = builder(chat="llama2", system="You are a robot.")
-    text = named.tokenizer.decode([i for i in named.prompt(TURN.question) if i != named.image_id])
-    assert text.startswith("<s>You are a robot.\n[INST] \n“oh dear”")
-    assert text.endswith("mesh. [/INST]")
+
+
+LLAMA_2 = (
+    "<s>[INST] <<SYS>>\nYou are a robot.\n<</SYS>>\n\n<image>\nWhat? [/INST] A cup.</s><s>[INST] Why? [/INST] So.</s>"
+)
+"""conv_llava_llama_2 of LLaVA's conversation.py, but for a blank before each end."""
+VICUNA = "<s>You are a robot. USER: <image>\nWhat? ASSISTANT: A cup.</s>USER: Why? ASSISTANT: So.</s>"
+"""conv_llava_v1 of the same file."""
+
+
+@pytest.mark.parametrize(("chat", "official"), [("llama2", LLAMA_2), ("vicuna", VICUNA)])
+def test_the_first_llavas_forms_are_their_own(chat, official):
+    build = builder(chat=chat, system="You are a robot.")
+    turns = [
+        p.Turn(p.vqa_question("What?"), p.vqa_answer("A cup.")),
+        p.Turn(p.vqa_question("Why?", image=False), p.vqa_answer("So.")),
+    ]
+    tokens = build.dialogue(turns)
+    assert (
+        list(tokens.ids)
+        == build.tokenizer(official.replace("<image>", 9 * "<image>"), add_special_tokens=False)["input_ids"]
+    )
+    learned = [i for i, on in zip(tokens.ids, tokens.learned, strict=True) if on]
+    assert build.tokenizer.decode(learned) == " A cup.</s> So.</s>"
+
+
+def test_the_processors_template_is_used(tmp_path):
+    """llava-hf's checkpoints keep it in chat_template.json, which a tokenizer does not read."""
+    tokenizer = source.tiny_tokenizer("llava")
+    template, tokenizer.chat_template = tokenizer.chat_template, None
+    source.tiny_base("llava", tokenizer).save_pretrained(tmp_path)
+    source.tiny_image_processor("llava").save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    assert checkpoint.load_tools(tmp_path)[0].chat_template is None
+    (tmp_path / "chat_template.json").write_text(json.dumps({"chat_template": template}))
+    assert checkpoint.load_tools(tmp_path)[0].chat_template == template
 
 
 def test_a_checkpoint_without_template_asks_for_a_format():
@@ -140,11 +175,11 @@ def test_ids_are_those_of_the_whole_text(family, chat):
 
 
 def test_a_template_that_hides_the_picture_is_refused():
-    """Gemma-3 writes <start_of_image>, its config names another token: the picture was silently absent."""
+    """As a family might that writes another token than the config's: its picture would be silently absent."""
     tokenizer = source.tiny_tokenizer("llava")
     add_face_token(source.tiny_base("llava", tokenizer), tokenizer)
     tokenizer.chat_template = tokenizer.chat_template.replace("<image>", "<start_of_image>")
-    build = TokenBuilder(tokenizer, "gemma3", tokenizer.convert_tokens_to_ids("<image>"), 9)
+    build = TokenBuilder(tokenizer, "other", tokenizer.convert_tokens_to_ids("<image>"), 9)
     with pytest.raises(ModelError, match=r"0 x '<image>', expected 1: the model would not see it"):
         build.prompt(TURN.question)
     assert build.prompt(p.expression_question(quote="oh"))
