@@ -1,16 +1,17 @@
 """JSON to an HTTP server and back: bounded in time and size, never redirected, the key never in a message."""
 
+import base64
 import http.client
 import json
 import math
+import select
 import socket
 import threading
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from emo_face.core.errors import UserError
 
@@ -28,7 +29,7 @@ class NoAnswer(Exception):
 
 
 class JsonEndpoint:
-    """One address that takes JSON by POST.
+    """One address that takes JSON by POST; each thread keeps its connection.
 
     Attributes:
         url: the address. host: its name.
@@ -51,7 +52,7 @@ class JsonEndpoint:
         whole = parts.path.rstrip("/")
         self.url = f"{parts.scheme}://{parts.netloc}{whole if whole.endswith(path) else whole + path}"
         self._key, self._timeout = key, timeout
-        self._opener = urllib.request.build_opener(_NoRedirect, _Http(timeout), _Https(timeout))
+        self._kept = threading.local()  # ``link``: this thread's connection, for its next question
 
     @property
     def local(self) -> bool:
@@ -65,54 +66,60 @@ class JsonEndpoint:
         every = {"Content-Type": "application/json", **(headers or {})}
         if self._key:
             every["Authorization"] = f"Bearer {self._key}"
-        call = urllib.request.Request(self.url, json.dumps(body).encode(), every, method="POST")
-        start = time.monotonic()
+        start, timer, link = time.monotonic(), None, None
         try:
-            try:
-                with self._opener.open(call, timeout=self._timeout) as answer:
-                    return 200, _read(answer, MAX_BODY), None
-            except urllib.error.HTTPError as error:
-                with error:
-                    return error.code, _read(error, 2000, cut=True), _seconds(error.headers.get("Retry-After"))
+            link = self._connection()
+            left = self._timeout - (time.monotonic() - start)
+            timer = threading.Timer(max(0.0, left), _cut, (link.sock,))  # however slowly the other side talks
+            timer.daemon = True
+            timer.start()
+            link.request("POST", urlsplit(self.url).path, json.dumps(body).encode(), every)
+            with link.getresponse() as answer:  # a redirect would carry picture and key elsewhere: it is just a status
+                raw = _read(answer, MAX_BODY) if answer.status == 200 else _read(answer, 2000, cut=True)
+                if not answer.isclosed():  # there is more of it, which the next question must not read
+                    link.close()
+            return answer.status, raw, _seconds(answer.headers.get("Retry-After"))
         except (OSError, http.client.HTTPException, ValueError) as error:
+            if link is not None:
+                link.close()
             late = time.monotonic() - start >= self._timeout
-            reason = error.reason if isinstance(error, urllib.error.URLError) else error
-            text = f"no answer within {self._timeout:g} s" if late else f"{type(error).__name__}: {reason}"
-            refused = isinstance(reason, ConnectionRefusedError)
+            text = f"no answer within {self._timeout:g} s" if late else f"{type(error).__name__}: {error}"
+            refused = isinstance(error, ConnectionRefusedError)
             raise NoAnswer(f"{self.host}: {masked(' '.join(text.split()), self._key)}"[:300], refused) from None
         finally:
-            if (timer := getattr(_watch, "timer", None)) is not None:
+            if timer is not None:
                 timer.cancel()
+
+    def _connection(self) -> http.client.HTTPConnection:
+        """This thread's connection, opened if there is none or the server has closed it meanwhile."""
+        link: http.client.HTTPConnection = getattr(self._kept, "link", None) or self._new()
+        if link.sock is not None:
+            waiting = select.poll()
+            waiting.register(link.sock, select.POLLIN)
+            if waiting.poll(0):  # nothing was asked, so this is the end, or what nobody asked for
+                link.close()
+        if link.sock is None:
+            link.connect()
+        self._kept.link = link
+        return link
+
+    def _new(self) -> http.client.HTTPConnection:
+        """Not yet open; to another machine through the proxy that the environment names."""
+        parts = urlsplit(self.url)
+        if parts.scheme == "http":
+            return http.client.HTTPConnection(self.host, parts.port, timeout=self._timeout)
+        proxy = "" if urllib.request.proxy_bypass(self.host) else urllib.request.getproxies().get("https", "")
+        if not proxy:
+            return http.client.HTTPSConnection(self.host, parts.port, timeout=self._timeout)
+        by = urlsplit(proxy if "//" in proxy else f"//{proxy}")
+        link = http.client.HTTPSConnection(by.hostname or "", by.port, timeout=self._timeout)
+        login = base64.b64encode(f"{unquote(by.username or '')}:{unquote(by.password or '')}".encode()).decode()
+        link.set_tunnel(self.host, parts.port, {"Proxy-Authorization": f"Basic {login}"} if by.username else None)
+        return link
 
     def hidden(self, text: str) -> str:
         """``text`` without the key."""
         return masked(text, self._key)
-
-
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """A redirect would carry picture and key to a host that nobody chose."""
-
-    def redirect_request(self, *args: Any, **kwargs: Any) -> None:
-        return None
-
-
-_watch = threading.local()  # ``timer``: of the connection that this thread made last
-
-
-class _Timed(http.client.HTTPConnection):
-    """A connection that is cut ``limit`` seconds after it was made, however slowly the other side talks."""
-
-    limit = 0.0
-
-    def connect(self) -> None:
-        super().connect()
-        _watch.timer = threading.Timer(self.limit, _cut, (self.sock,))
-        _watch.timer.daemon = True
-        _watch.timer.start()
-
-
-class _TimedTls(_Timed, http.client.HTTPSConnection):
-    """The same, encrypted."""
 
 
 def _cut(connection: socket.socket) -> None:
@@ -120,24 +127,6 @@ def _cut(connection: socket.socket) -> None:
         connection.shutdown(socket.SHUT_RDWR)
     except OSError:
         return  # the answer is in
-
-
-class _Http(urllib.request.HTTPHandler):
-    def __init__(self, limit: float) -> None:
-        super().__init__()
-        self._kind: Any = type("Timed", (_Timed,), {"limit": limit})
-
-    def http_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
-        return self.do_open(self._kind, req)
-
-
-class _Https(urllib.request.HTTPSHandler):
-    def __init__(self, limit: float) -> None:
-        super().__init__()
-        self._kind: Any = type("TimedTls", (_TimedTls,), {"limit": limit})
-
-    def https_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
-        return self.do_open(self._kind, req)
 
 
 def _read(answer: Any, limit: int, cut: bool = False) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.server
 import json
+import select
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -233,3 +234,34 @@ def test_headings_in_the_reasoning_are_not_the_answers() -> None:
     said = f"<think>I'm sorry, I need [Expected situation] and [Expected quote].</think>{answer}"
     assert parse_context(without_thinking(said)).quote == "You came!"
     assert not is_refusal(without_thinking(said))
+
+
+# ---- connections
+
+
+def test_a_thread_keeps_its_connection_and_opens_another_when_the_server_hangs_up(endpoint: Any) -> None:
+    seen: list[Any] = []
+
+    def answer(handler: Endpoint, body: dict[str, Any]) -> None:
+        seen.append(handler.client_address)
+        if len(seen) == 4:  # a page longer than is read of an error
+            return handler.whole(b"x" * 10_000, 503)
+        handler.whole(completion())
+        handler.close_connection = len(seen) == 2  # without a word: an idle connection that a server has had enough of
+
+    provider, asked = endpoint(answer)
+    for _ in range(3):
+        assert provider.complete(ASKED).text == "Hello."
+        closed = time.monotonic() + 10
+        while len(seen) == 2 and provider._end._kept.link.sock is not None and time.monotonic() < closed:
+            if select.select([provider._end._kept.link.sock], [], [], 0.1)[0]:
+                break  # the server's goodbye has arrived
+    with pytest.raises(TransientError, match="503"):
+        provider.complete(ASKED)
+    assert provider.complete(ASKED).text == "Hello.", "what was left of the page is not read as an answer"
+    assert seen[0] == seen[1] != seen[2] == seen[3] != seen[4]
+    other = threading.Thread(target=provider.complete, args=(ASKED,))
+    other.start()
+    other.join(10)
+    assert seen[5] not in seen[:5], "each thread its own"
+    assert len(asked) == 6, "nothing was asked twice"
