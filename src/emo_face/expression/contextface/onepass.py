@@ -3,7 +3,7 @@
 The form of the answer is known, "... the person expresses {emotion}. The 3D facial mesh is <FACE>". The prompt is
 packed once and the seven endings behind it, side by side: each token sees the prompt and its own branch only (a tree
 attention mask), at the position it would have if its branch stood alone. This equals seven separate passes, without
-their cost. Where a mask does not say all that a token sees (:mod:`~emo_face.expression.contextface.reach`), each branch
+their cost. Where a mask does not say all that a token sees (:func:`~emo_face.expression.contextface.model.tree_reach`), each branch
 has a row of the batch to itself.
 """
 
@@ -18,7 +18,7 @@ from torch import Tensor
 from emo_face.core.errors import ModelError, UserError
 from emo_face.core.types import FloatArray, ImageArray
 from emo_face.expression.contextface.answer import Answer, answer_of
-from emo_face.expression.contextface.model import ContextFace
+from emo_face.expression.contextface.model import ContextFace, tree_reach
 from emo_face.expression.contextface.picture import fingerprint
 from emo_face.expression.contextface.prompts import (
     Perspective,
@@ -29,7 +29,6 @@ from emo_face.expression.contextface.prompts import (
     expression_question,
     words,
 )
-from emo_face.expression.contextface.reach import tree_reach
 from emo_face.expression.contextface.tokens import TokenBuilder
 from emo_face.expression.contextface.vision import Eyes, NoEyes
 

@@ -7,8 +7,8 @@ from torch import Tensor
 
 from emo_face.core.errors import ModelError, UserError
 from emo_face.core.types import Box, ImageArray
+from emo_face.expression.contextface.model import core_of
 from emo_face.expression.contextface.picture import fitted
-from emo_face.expression.contextface.reach import core_of
 
 _SPLITTERS = ("smolvlm", "idefics3")
 """Families whose image processor cuts a picture into tiles unless told not to."""

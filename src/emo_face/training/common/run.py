@@ -5,6 +5,7 @@ bit for bit, when it is started again with the same arguments.
 """
 
 import json
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
@@ -20,6 +21,7 @@ from emo_face.runtime.runners.prefetch import prefetch
 from emo_face.training.common import checkpoints
 from emo_face.training.common.board import board
 from emo_face.training.common.config import RunConfig
+from emo_face.training.common.ranks import check_launch
 from emo_face.training.common.schedule import learning_rate_at
 
 Example = TypeVar("Example")
@@ -55,13 +57,13 @@ class TrainingRun(ABC, Generic[Example]):
         """Prepare model and optimiser. Raises UserError for no validation examples or a sharded launch."""
         from accelerate import Accelerator, DistributedDataParallelKwargs
 
+        check_launch(os.environ)
         if not validation:
             raise UserError(f"{self.title}: no validation examples; the best checkpoint could not be told")
         # A batch may leave a part of the model unused: nobody shows a face, or no example has a target.
         unused = DistributedDataParallelKwargs(find_unused_parameters=True)
         # Accumulation is counted here, as the last step of a round may hold fewer micro-batches.
         self.accelerator = Accelerator(mixed_precision=config.precision, kwargs_handlers=[unused])
-        check_launch(str(self.accelerator.distributed_type.value))
         self.rank, self.world = self.accelerator.process_index, self.accelerator.num_processes
         self.config, self.out, self.collate, self.validation = config, out, collate, list(validation)
         self.progress = checkpoints.RunProgress()
@@ -258,12 +260,3 @@ class TrainingRun(ABC, Generic[Example]):
 def name_of(example: Any) -> str:
     """What to call an example in a message."""
     return str(getattr(example, "id", "") or getattr(getattr(example, "record", None), "id", "") or "?")
-
-
-def check_launch(kind: str) -> None:
-    """Refuse (UserError) accelerate's sharded kinds: checkpoints here hold whole tensors."""
-    if kind.upper() in ("FSDP", "DEEPSPEED", "MEGATRON_LM", "TP"):
-        raise UserError(
-            f"accelerate's configuration asks for {kind}; training is data-parallel: launch with --multi_gpu instead "
-            "(the frozen 7B model in bfloat16 fits one 40 GB GPU with --checkpointing)"
-        )

@@ -33,7 +33,7 @@ from emo_face.runtime.progress import track
 from emo_face.runtime.weights import model_folder
 from emo_face.training.common.arguments import add_fields, config_of, documented, flag_of, help_of
 from emo_face.training.common.processes import process_group
-from emo_face.training.common.ranks import rank_device
+from emo_face.training.common.ranks import check_launch, rank_device
 from emo_face.training.common.recipes import read_recipe
 from emo_face.training.contextface.config import ContextFaceTraining
 from emo_face.training.contextface.recipe import TaskRecipe
@@ -112,12 +112,12 @@ def _train(args: argparse.Namespace) -> None:
     import torch
 
     from emo_face.expression.contextface.checkpoint import load_backbone, load_tools, put_back
-    from emo_face.expression.contextface.model import NO_PICTURES, build_model
-    from emo_face.expression.contextface.reach import tree_reach
+    from emo_face.expression.contextface.model import NO_PICTURES, build_model, tree_reach
     from emo_face.expression.contextface.vision import eyes_of
     from emo_face.training.contextface.data import ContextFaceCollator
     from emo_face.training.contextface.run import ContextFaceRun, prepare_quantised
 
+    check_launch(os.environ)
     recipe = recipe_of(args)
     _model_config(args, {})  # a wrong flag is named before the data are read
     tasks, validation = load_tasks(args, recipe)

@@ -15,8 +15,7 @@ from emo_face.core.errors import ModelError
 from emo_face.expression.contextface import onepass
 from emo_face.expression.contextface import tiny as source
 from emo_face.expression.contextface.config import ContextFaceConfig
-from emo_face.expression.contextface.model import build_model
-from emo_face.expression.contextface.reach import tree_reach
+from emo_face.expression.contextface.model import build_model, tree_reach
 from emo_face.expression.contextface.talk import stream
 from emo_face.expression.contextface.tokens import TokenBuilder
 from emo_face.expression.contextface.vision import Eyes, NoEyes

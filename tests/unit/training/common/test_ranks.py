@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from emo_face.core.errors import UserError
-from emo_face.training.common.ranks import rank_device
+from emo_face.training.common.ranks import SHARDED, check_launch, rank_device
 
 
 @pytest.mark.parametrize(
@@ -31,3 +31,10 @@ def test_a_process_without_a_gpu_is_refused():
         rank_device("", 2, {"LOCAL_RANK": "2"})
     with pytest.raises(UserError, match=r"process 0 .* 0 are here"):
         rank_device("cuda", 0, {})
+
+
+@pytest.mark.parametrize("kind", SHARDED)
+def test_sharded_launches_are_refused(kind):
+    with pytest.raises(UserError, match=f"asks for {kind}; training is data-parallel: launch with --multi_gpu"):
+        check_launch({f"ACCELERATE_USE_{kind}": "true"})
+    check_launch({f"ACCELERATE_USE_{kind}": "false"})

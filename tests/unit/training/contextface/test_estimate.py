@@ -40,33 +40,3 @@ def test_what_does_not_fit_is_refused_before_the_first_step():
     check(found, 11.0)
     with pytest.raises(UserError, match=r"about 10.0 GB beside the weights, 8.0 GB are free; add --checkpointing"):
         check(found, 8.0)
-
-
-def test_two_ranks_load_the_backbone_on_two_gpus(monkeypatch, tmp_path):
-    """As accelerate's launcher starts them: LOCAL_RANK in the environment; what would be loaded where is looked at."""
-    from emo_face.core.errors import ModelError
-    from emo_face.expression.contextface import checkpoint
-    from emo_face.training.contextface import main
-
-    loaded = []
-
-    def load(path, dtype, quantisation, device):
-        loaded.append((device, dtype))
-        raise ModelError("far enough")
-
-    monkeypatch.setattr(checkpoint, "load_backbone", load)
-    monkeypatch.setattr(main, "load_tasks", lambda args, recipe: ({}, []))
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    import argparse
-
-    parser = argparse.ArgumentParser()
-    main.add_arguments(parser)
-    args = parser.parse_args(["--backbone", "b", "--contexts", "c", "--out", str(tmp_path)])
-    for rank in ("0", "1"):
-        monkeypatch.setenv("LOCAL_RANK", rank)
-        with pytest.raises(ModelError, match="far enough"):
-            main.run(args)
-    assert loaded == [("cuda:0", "bfloat16"), ("cuda:1", "bfloat16")]
-    monkeypatch.setenv("LOCAL_RANK", "2")
-    with pytest.raises(UserError, match="process 2 of this machine has no GPU"):
-        main.run(args)

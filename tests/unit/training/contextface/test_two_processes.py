@@ -18,6 +18,8 @@ WORKER = Path(__file__).with_name("two_processes.py")
 
 def test_two_processes_do_what_one_does_and_resume(tmp_path):
     found = two_ranks.launch(WORKER, tmp_path)
+    devices = [(tmp_path / f"device-{rank}").read_text() for rank in (0, 1)]
+    assert devices == ["bfloat16 on cuda:0", "bfloat16 on cuda:1"], "each loads the backbone onto a GPU of its own"
     one = two_ranks.load(WORKER).a_run(tmp_path / "one", accumulate=4, dropout=0.0)
     assert found["first"] == pytest.approx(one.validate(), rel=1e-5)
     gradients = two_ranks.keep_first_gradients(one, one.bare)

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import argparse
+import os
 import sys
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import patch
 
+import torch
 import two_ranks
 from tinyworld import tiny
 
+from emo_face.core.errors import ModelError
 from emo_face.datasets.contexts import synthetic as synthetic_contexts
 from emo_face.datasets.contexts.mixture import Mixture
+from emo_face.expression.contextface import checkpoint
 from emo_face.expression.contextface.config import ContextFaceConfig
 from emo_face.training.common.processes import process_group
+from emo_face.training.contextface import main as command
 from emo_face.training.contextface.config import ContextFaceTraining
 from emo_face.training.contextface.data import ContextFaceCollator
 from emo_face.training.contextface.run import ContextFaceRun
@@ -33,8 +41,25 @@ def a_run(out: Path, accumulate: int = 2, dropout: float = 0.1) -> ContextFaceRu
     return ContextFaceRun(world.model, collate, mixture, held["expression"] + held["situation"], settings, out)
 
 
+def where_it_would_load(out: Path) -> str:
+    """Device and precision of the backbone in this process, if its machine had two GPUs: what the command asks for."""
+    parser = argparse.ArgumentParser()
+    command.add_arguments(parser)
+    args = parser.parse_args(["--backbone", "b", "--contexts", "c", "--out", str(out)])
+    with (
+        patch.object(checkpoint, "load_backbone", side_effect=ModelError("far enough")) as load,
+        patch.object(command, "load_tasks", return_value=({}, [])),
+        patch.object(torch.cuda, "device_count", return_value=2),
+        suppress(ModelError),
+    ):
+        command.run(args)
+    _, dtype, _, device = load.call_args.args
+    return f"{dtype} on {device}"
+
+
 def main(root: Path) -> None:
     """Leave in ``root`` what the test compares."""
+    (root / f"device-{os.environ['RANK']}").write_text(where_it_would_load(root / "gpu"))
 
     def make(name: str, dropout: bool) -> ContextFaceRun:
         return a_run(root / name, dropout=0.1 if dropout else 0.0)

@@ -20,7 +20,6 @@ from emo_face.perception.multiview.checkpoint import own_state
 from emo_face.perception.multiview.vlm import IGNORED, MultiViewBatch
 from emo_face.training.common import checkpoints
 from emo_face.training.common.order import Order
-from emo_face.training.common.run import check_launch
 from emo_face.training.common.schedule import learning_rate_at
 from emo_face.training.multiview import frozen
 from emo_face.training.multiview.config import Stage1Config
@@ -365,17 +364,6 @@ def test_stream_passes_errors_on(world):
     batch = world.collator()(world.rows[:1])
     with pytest.raises(ValueError, match="max_new_tokens"):
         list(vlm.stream(batch, world.tokenizer, max_new_tokens=-1))
-
-
-def test_sharded_launches_are_refused():
-    from accelerate.utils import DistributedType
-
-    for kind in DistributedType:
-        if kind.name in ("FSDP", "DEEPSPEED", "MEGATRON_LM", "TP"):
-            with pytest.raises(UserError, match="--multi_gpu"):
-                check_launch(kind.value)
-        else:
-            check_launch(kind.value)
 
 
 def test_bad_settings(world, tmp_path):
