@@ -19,7 +19,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -154,12 +154,12 @@ def chances(place: str, shirt: str, face: str) -> np.ndarray:
 
 
 def make(folder: Path, heads: Sequence[Head], people: int, seed: int) -> Path:
-    """Write a seed's EMOTIC, whole or not at all, and ``truth.json`` with what was drawn; the same seed, the same."""
+    """Write a seed's EMOTIC, whole or not at all; ``truth.json`` and ``cues.json`` say what was drawn, of whom."""
     if (folder / "truth.json").is_file():
         return folder
     from scipy.io import savemat
 
-    rng, truth = np.random.default_rng(seed), []
+    rng, truth, cues = np.random.default_rng(seed), [], {}
     splits: dict[str, list[dict[str, Any]]] = {"train": [], "val": [], "test": []}
     with replacing(folder) as scratch:
         for i in range(people):
@@ -167,7 +167,7 @@ def make(folder: Path, heads: Sequence[Head], people: int, seed: int) -> Path:
             place, shirt, face = (int(v) for v in rng.integers(0, (4, 4, 2)))
             own = heads_of(heads, split)
             frame, corners = draw(rng, place, shirt, face, own[int(rng.integers(len(own)))])
-            known = (PLACES[place], SHIRTS[shirt], FACES[face])
+            cues[f"{i:05d}.jpg"] = known = (PLACES[place], SHIRTS[shirt], FACES[face])
             held = rng.random(len(RULES)) < chances(*known)
             labels = [label for label, holds in zip(RULES, held, strict=True) if holds] or ["Engagement"]
             where = scratch / "emotic" / FOLDERS[i % 4] / "images"
@@ -179,6 +179,7 @@ def make(folder: Path, heads: Sequence[Head], people: int, seed: int) -> Path:
         (scratch / "Annotations").mkdir()
         savemat(scratch / "Annotations" / "Annotations.mat", {name: _cells(rows) for name, rows in splits.items()})
         write_json(scratch / "truth.json", truth)
+        write_json(scratch / "cues.json", cues)
     return folder
 
 
@@ -229,7 +230,7 @@ def eyes(folder: Path) -> Path:
 
 
 def one_seed(folder: Path, base: Path, heads: Sequence[Head], people: int, seed: int) -> dict[str, Any]:
-    """Run the recipe; what its report says, and what could be reached."""
+    """Run the recipe; see :func:`scored`."""
     from emo_face.cli.main import main as emo_face
 
     root = make(folder / "EMOTIC", heads, people, seed)
@@ -237,8 +238,17 @@ def one_seed(folder: Path, base: Path, heads: Sequence[Head], people: int, seed:
     recipe.write_text(RECIPE.format(root=root, seed=seed, base=base, out=folder / "out"))
     if code := emo_face(["train", "multiview", "--recipe", str(recipe)]):
         raise SystemExit(code)
-    report = json.loads((folder / "out" / "report" / "report.json").read_text())
+    return scored(folder / "out" / "report", root)
+
+
+def scored(folder: Path, root: Path) -> dict[str, Any]:
+    """What a report says, and what could be reached."""
+    report = json.loads((folder / "report.json").read_text())
+    labels = np.array(list(report["ablations"].pop("table9", {}).values()), float)
     tables = {f"{key}/{row}": values[0] for key, rows in report["ablations"].items() for row, values in rows.items()}
+    if len(labels):
+        means = np.nanmean(labels, 0)
+        tables |= {"table9/without balancing": means[0], "table9/with balancing": means[1]}
     hidden = {f"without {view}": found["mAP"] for view, found in report["hidden_views"].items() if view != "none"}
     truth = json.loads((root / "truth.json").read_text())
     return {"mAP": report["result"]["mAP"], **tables, **hidden, **reachable(truth), "seen": report["view_shares"]}
@@ -261,12 +271,14 @@ REACHABLE = {
 """What a condition could reach."""
 
 
-def printed(rows: Sequence[dict[str, Any]]) -> str:
+def printed(rows: Sequence[dict[str, Any]], orders: Mapping[str, tuple[str, str]] = ORDERS) -> str:
     """The orders, then what each condition reached of what can be reached."""
     lines = []
-    for name, (low, high) in ORDERS.items():
+    for name, (low, high) in orders.items():
         a, b = (np.array([row[key] for row in rows]) for key in (low, high))
-        lines.append(f"{name:36s} {a.mean():6.2f} {b.mean():6.2f}  in {int((a < b).sum())} of {len(rows)} seeds")
+        lines.append(
+            f"{name:36s} {np.nanmean(a):6.2f} {np.nanmean(b):6.2f}  in {int((a < b).sum())} of {len(rows)} seeds"
+        )
     for key, best in REACHABLE.items():
         got, can = (float(np.mean([row[k] for row in rows])) for k in (key, best))
         lines.append(f"{key:20s} {got:6.2f} of {can:6.2f} {best:22s} {got / can:4.0%}")

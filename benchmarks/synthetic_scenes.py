@@ -18,13 +18,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from emo_face.core.labels import label_set
+from emo_face.core.types import Face, Person
 from emo_face.datasets import synthetic_scenes as scenes
 from emo_face.datasets.qa import corpus, templates
 from emo_face.datasets.records import Record, of_split
@@ -45,6 +46,25 @@ ABLATIONS: dict[str, dict[str, Any]] = {
 }
 
 
+@dataclass(frozen=True)
+class Lesson:
+    """What pre-training names: the words for each view, and ``shown``: a frame, its person and what each view is."""
+
+    names: tuple[tuple[str, ...], ...]
+    shown: Callable[[np.random.Generator], tuple[Any, Person, tuple[str, ...]]]
+
+
+def shown(rng: np.random.Generator) -> tuple[Any, Person, tuple[str, ...]]:
+    """Of the synthetic scenes."""
+    frame, drawn = scenes.draw(rng, *(int(v) for v in rng.integers(0, 4, 3)))
+    values = (drawn.place, drawn.pose, drawn.mouth)
+    person = Person("p", 1.0, drawn.body, Face(drawn.face, 1.0))
+    return frame, person, tuple(kind[value] for kind, value in zip(SCENES.names, values, strict=True))
+
+
+SCENES = Lesson((scenes.PLACES, scenes.POSES, scenes.MOUTHS), shown)
+
+
 def tokenizer(more: Sequence[str] = ()) -> Any:
     """Word-level, over every word that any question or answer of the benchmark can hold, and those of ``more``."""
     from emo_face.perception.multiview.encoders.tiny import word_tokenizer
@@ -57,8 +77,10 @@ def tokenizer(more: Sequence[str] = ()) -> Any:
     return word_tokenizer(scenes.words([*texts, *more]))
 
 
-def pretrain(folder: Path, words: Any, steps: int, seed: int = 0, log: Callable[[str], None] = print) -> Any:
-    """A tiny InstructBLIP that names the place, pose or mouth in a crop and can say emotion words.
+def pretrain(
+    folder: Path, words: Any, steps: int, seed: int = 0, log: Callable[[str], None] = print, lesson: Lesson = SCENES
+) -> Any:
+    """A tiny InstructBLIP that names what a crop shows and can say emotion words.
 
     First the image encoder alone, as the real one was (:func:`_learn_to_see`); then every weight. Emotion words come
     in random lists that have nothing to do with the picture: the language model knows them, but not who feels what.
@@ -70,12 +92,12 @@ def pretrain(folder: Path, words: Any, steps: int, seed: int = 0, log: Callable[
 
     rng = np.random.default_rng([seed, 99])
     base = tiny_base(seed, vocabulary=len(words) + 1, image_size=SIZE, width=WIDTH).train()
-    _learn_to_see(base.vision_model, 2 * steps // 3, rng, log)
+    _learn_to_see(base.vision_model, 2 * steps // 3, rng, log, lesson)
     optimizer = torch.optim.AdamW(base.parameters(), lr=1e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, steps)
     place = [base.config.image_token_index] * base.config.num_query_tokens
     for step in range(steps):
-        images, pairs = _lesson(rng)
+        images, pairs = _lesson(rng, lesson)
         questions = [words(question)["input_ids"] for question, _ in pairs]
         answers = [[*words(a, add_special_tokens=False)["input_ids"], words.eos_token_id] for _, a in pairs]
         width = max(len(q) + len(a) for q, a in zip(questions, answers, strict=True))
@@ -105,21 +127,23 @@ def pretrain(folder: Path, words: Any, steps: int, seed: int = 0, log: Callable[
     return base
 
 
-def _learn_to_see(vision: Any, steps: int, rng: np.random.Generator, log: Callable[[str], None]) -> None:
-    """Train the image encoder to tell places, poses and mouths apart, each with a linear layer that is dropped after.
+def _learn_to_see(
+    vision: Any, steps: int, rng: np.random.Generator, log: Callable[[str], None], lesson: Lesson
+) -> None:
+    """Train the image encoder to tell what a lesson names apart, each kind with a linear layer that is dropped after.
 
     Without it naming through the language model learns mouths in the given time and nothing else.
     """
     import torch
 
-    names = (scenes.PLACES, scenes.POSES, scenes.MOUTHS)
+    names = lesson.names
     heads = torch.nn.ModuleList(torch.nn.Linear(WIDTH, len(kind)) for kind in names)
     parameters = [*vision.parameters(), *heads.parameters()]
     optimizer = torch.optim.AdamW(parameters, lr=1e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, steps)
     right = np.zeros(3)
     for step in range(steps):
-        images, pairs = _lesson(rng)
+        images, pairs = _lesson(rng, lesson)
         told = [k for k, (_, answer) in enumerate(pairs) if any(answer in kind for kind in names)]
         seen = vision(pixel_values=torch.from_numpy(images[told])).last_hidden_state.mean(1)
         loss = torch.zeros(())
@@ -138,19 +162,17 @@ def _learn_to_see(vision: Any, steps: int, rng: np.random.Generator, log: Callab
     log(f"image encoder: share of its last pictures told apart: {share}")
 
 
-def _lesson(rng: np.random.Generator) -> tuple[np.ndarray, list[tuple[str, str]]]:
+def _lesson(rng: np.random.Generator, lesson: Lesson) -> tuple[np.ndarray, list[tuple[str, str]]]:
     """(30, 3, size, size) crops and a question and answer for each: 24 namings, 6 lists of unrelated words."""
-    from emo_face.core.types import Face, Person
     from emo_face.perception.multiview.preprocess import view_batch
 
-    names = (scenes.PLACES, scenes.POSES, scenes.MOUTHS)
     pixels, pairs = [], []
     for _ in range(8):
-        frame, drawn = scenes.draw(rng, *(int(v) for v in rng.integers(0, 4, 3)))
-        shown = view_batch(frame, [Person("p", 1.0, drawn.body, Face(drawn.face, 1.0))], CONFIG)
-        for view, kind, value in zip(VIEWS, names, (drawn.place, drawn.pose, drawn.mouth), strict=True):
-            pixels.append(shown.pixels[view][0])
-            pairs.append(("What is shown?", kind[value]))
+        frame, person, told = lesson.shown(rng)
+        seen = view_batch(frame, [person], CONFIG)
+        for view, answer in zip(VIEWS, told, strict=True):
+            pixels.append(seen.pixels[view][0])
+            pairs.append(("What is shown?", answer))
     options = templates.options_of("emotic26")
     for _ in range(6):
         chosen = sorted(rng.choice(len(options), int(rng.integers(1, 4)), replace=False))

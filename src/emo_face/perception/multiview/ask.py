@@ -9,6 +9,7 @@ import numpy as np
 
 from emo_face.core.errors import ModelError, UserError
 from emo_face.core.types import ImageArray, Person
+from emo_face.perception.multiview.encoders import FAMILIES, model_type
 from emo_face.perception.multiview.preprocess import view_batch
 from emo_face.runtime.engines.place import place
 
@@ -43,11 +44,7 @@ class Asker:
 
         from emo_face.perception.multiview.vlm import MultiViewBatch
 
-        text = " ".join(question.split())[:MAX_QUESTION]
-        if not text:
-            raise UserError('question: is empty; ask for example "Why is the person feeling this way?"')
-        if not frame.size:
-            raise UserError("image: has no pixels")
+        text = question_of(question, frame)
         views = view_batch(frame, [person], self.vlm.config, others)
         if not views.present.any():
             raise UserError("person: no view can be cut; give a box that meets the image")
@@ -57,18 +54,35 @@ class Asker:
         pixels = {view: torch.from_numpy(np.ascontiguousarray(value)) for view, value in views.pixels.items()}
         rows = torch.from_numpy(views.rows)
         batch = MultiViewBatch(pixels, rows, qids, torch.ones_like(qids), ids, torch.ones_like(ids)).to(self.device)
-        said = False
-        for piece in self.vlm.stream(batch, self.tokenizer, max_new_tokens=max_new_tokens, do_sample=False):
-            said = said or bool(piece.strip())
-            yield piece
-        if not said:
-            raise UserError("the model answered nothing; ask otherwise, or train Stage 1 on such questions")
+        options = {"max_new_tokens": max_new_tokens, "do_sample": False}
+        yield from never_empty(self.vlm.stream(batch, self.tokenizer, **options))
 
 
-def load(base: Path, folder: Path | None = None, device: str = "cpu") -> Asker:
-    """Load the InstructBLIP checkpoint ``base`` and, where given, the Stage-1 encoder of ``folder``.
+def question_of(question: str, frame: ImageArray) -> str:
+    """The question as it is asked. Raises UserError if it is empty, or the picture is."""
+    text = " ".join(question.split())[:MAX_QUESTION]
+    if not text:
+        raise UserError('question: is empty; ask for example "Why is the person feeling this way?"')
+    if not frame.size:
+        raise UserError("image: has no pixels")
+    return text
 
-    Without ``folder`` the untrained three-view model answers: the original InstructBLIP on three pictures.
+
+def never_empty(pieces: Iterator[str]) -> Iterator[str]:
+    """The same; raises UserError at its end if no piece held a word."""
+    said = False
+    for piece in pieces:
+        said = said or bool(piece.strip())
+        yield piece
+    if not said:
+        raise UserError("the model answered nothing; ask otherwise, or train Stage 1 on such questions")
+
+
+def load(base: Path, folder: Path | None = None, device: str = "cpu") -> Any:
+    """What answers: an :class:`Asker` around an InstructBLIP, else a :class:`.chat.ChatAsker` around another model.
+
+    Without ``folder``, the Stage-1 encoder, the untrained three-view model answers: the original InstructBLIP on three
+    pictures.
 
     Raises:
         ModelError: weights or tokenizers are missing; says which and the fix.
@@ -77,6 +91,14 @@ def load(base: Path, folder: Path | None = None, device: str = "cpu") -> Asker:
     from emo_face.perception.multiview.model import precision
     from emo_face.perception.multiview.vlm import load_vlm
 
+    if (base / "config.json").is_file() and model_type(base) not in FAMILIES["instructblip"].model_types:
+        from emo_face.perception.multiview import chat
+
+        if folder is not None:
+            raise ModelError(
+                f"{folder}: a Stage-1 encoder is InstructBLIP's, {base} is {model_type(base)}; leave it out"
+            )
+        return chat.load(base, device, precision(device))
     model = checkpoint.load_base(base, precision(device))
     tokenizers = load_tokenizers(base)
     return Asker(load_vlm(folder, model), *tokenizers, device)

@@ -22,8 +22,8 @@ class EncoderConfig:
     """The multi-view encoder.
 
     Attributes:
-        kind: ``instructblip`` (the paper's, research only) or ``siglip2`` (:mod:`.encoders`).
-        views: which views are encoded. lora_rank: of SigLIP2's adapters, 0 for none.
+        kind: ``instructblip`` (the paper's, research only), ``siglip2`` or ``smolvlm`` (:mod:`.encoders`).
+        views: which views are encoded. lora_rank: of adapters that learn from labels, 0 for none; not InstructBLIP's.
         mean, std: RGB statistics of the checkpoint. resample: its filter.
         qformer_sharing: one Q-Former for all views, one for the scene and one for body and face, or one per view.
         train: what Stage 1 trains, out of ``qformer``, ``queries``, ``projection``.
@@ -36,7 +36,7 @@ class EncoderConfig:
         instruction: fixed Stage-2 instruction of the Q-Former; empty for queries alone. instruction_ids: its tokens.
     """
 
-    kind: Literal["instructblip", "siglip2"] = "instructblip"
+    kind: Literal["instructblip", "siglip2", "smolvlm"] = "instructblip"
     views: tuple[str, ...] = VIEWS
     qformer_sharing: Sharing = "all"
     train: tuple[str, ...] = ("qformer", "queries", "projection")
@@ -50,16 +50,16 @@ class EncoderConfig:
     lora_rank: int = 0
     mean: tuple[float, ...] = CLIP_MEAN
     std: tuple[float, ...] = CLIP_STD
-    resample: Literal["bicubic", "bilinear"] = "bicubic"
+    resample: Literal["bicubic", "bilinear", "lanczos"] = "bicubic"
 
     LATER: ClassVar[tuple[str, ...]] = ("kind", "lora_rank", "mean", "std", "resample")
     """Fields that older encoders do not know: at their default they are no part of a fingerprint."""
 
     def __post_init__(self) -> None:
-        if self.kind == "siglip2":
-            self._check_siglip2()
+        if not self.tuned_on_corpus:
+            self._check_tower()
         elif self.lora_rank:
-            raise ConfigError(f"lora_rank: is SigLIP2's, expected 0 for {self.kind}, got {self.lora_rank}")
+            raise ConfigError(f"lora_rank: expected 0 for {self.kind}, which Stage 1 tunes, got {self.lora_rank}")
         if not self.views or any(view not in VIEWS for view in self.views) or len(set(self.views)) != len(self.views):
             raise ConfigError(f"views: expected some of {', '.join(VIEWS)}, each once, got {self.views}")
         unknown = set(self.train) - {"qformer", "queries", "projection"}
@@ -68,11 +68,17 @@ class EncoderConfig:
         if self.image_size < 1:
             raise ConfigError(f"image_size: expected a positive number of pixels, got {self.image_size}")
 
-    def _check_siglip2(self) -> None:
-        for name, only in (("feature", ("qformer",)), ("pool", ("mean", "cls_query")), ("instruction", ("",))):
+    @property
+    def tuned_on_corpus(self) -> bool:
+        """Whether Stage 1 tunes it on questions and answers; else ``adapt`` on labels, if at all."""
+        return self.kind == "instructblip"
+
+    def _check_tower(self) -> None:
+        pools = ("mean", "cls_query") if self.kind == "siglip2" else ("mean",)
+        for name, only in (("feature", ("qformer",)), ("pool", pools), ("instruction", ("",))):
             if getattr(self, name) not in only:
                 wanted = " or ".join(map(repr, only))
-                raise ConfigError(f"{name}: expected {wanted} for siglip2, got {getattr(self, name)!r}")
+                raise ConfigError(f"{name}: expected {wanted} for {self.kind}, got {getattr(self, name)!r}")
         if self.lora_rank < 0:
             raise ConfigError(f"lora_rank: expected at least 0, got {self.lora_rank}")
 

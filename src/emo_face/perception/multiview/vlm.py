@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +15,7 @@ from emo_face.core.errors import ModelError
 from emo_face.perception.multiview.checkpoint import load_encoder
 from emo_face.perception.multiview.config import EncoderConfig
 from emo_face.perception.multiview.encoders.instructblip import MultiViewEncoder, gather
+from emo_face.perception.multiview.streaming import streamed
 
 IGNORED = -100
 """Label of tokens that the loss leaves out."""
@@ -125,35 +126,8 @@ class MultiViewVLM(nn.Module):
         return self.base.language_model.generate(inputs_embeds=embed, attention_mask=attention, **options)
 
     def stream(self, batch: MultiViewBatch, tokenizer: Any, **options: Any) -> Iterator[str]:
-        """Generate for one question and yield its text piece by piece. Raises what the generation raised.
-
-        A generator that is closed or dropped early ends the generation with the token in the making.
-        """
-        from transformers import TextIteratorStreamer
-
-        streamer = TextIteratorStreamer(tokenizer, skip_special_tokens=True)
-        failure: list[BaseException] = []
-        given_up = threading.Event()
-
-        def stop(ids: Tensor, _: Any, **__: Any) -> Tensor:
-            return torch.full((len(ids),), given_up.is_set(), device=ids.device)
-
-        def work() -> None:
-            try:
-                self.generate(batch, tokenizer, streamer=streamer, stopping_criteria=[stop], **options)
-            except BaseException as error:
-                failure.append(error)
-                streamer.end()
-
-        worker = threading.Thread(target=work, daemon=True)
-        worker.start()
-        try:
-            yield from (piece for piece in streamer if piece)
-        finally:
-            given_up.set()
-            worker.join()
-        if failure:
-            raise failure[0]
+        """Generate for one question and yield its text piece by piece; see :func:`.streaming.streamed`."""
+        return streamed(partial(self.generate, batch, tokenizer, **options), tokenizer)
 
 
 def load_vlm(folder: Path | None, base: Any) -> Any:

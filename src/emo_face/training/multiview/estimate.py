@@ -71,7 +71,7 @@ def shapes(recipe: MultiViewRecipe, base: Path) -> Shapes:
         config = AutoConfig.from_pretrained(base, local_files_only=True)
     half = recipe.run.device != "cpu" and torch.cuda.is_available()
     with torch.device("meta"):
-        made = _instructblip if family.kind == "instructblip" else _siglip2
+        made = _instructblip if recipe.encoder.tuned_on_corpus else _tower
         return made(recipe, config, torch.bfloat16 if half else torch.float32)
 
 
@@ -89,12 +89,13 @@ def _instructblip(recipe: MultiViewRecipe, config: Any, dtype: Any) -> Shapes:
     return _shapes(vlm.encoder, vision, qformer, language, need.total(recipe.stage1.batch_size))
 
 
-def _siglip2(recipe: MultiViewRecipe, config: Any, dtype: Any) -> Shapes:
-    from transformers import SiglipVisionModel
+def _tower(recipe: MultiViewRecipe, config: Any, dtype: Any) -> Shapes:
+    from transformers import SiglipVisionConfig, SiglipVisionModel
 
     from emo_face.perception.multiview.encoders.siglip2 import build
 
-    vision = getattr(config, "vision_config", config)
+    own = getattr(config, "vision_config", config).to_dict()  # SmolVLM's is a SigLIP without the pooling head
+    vision = SiglipVisionConfig.from_dict({**own, "vision_use_head": recipe.encoder.kind == "siglip2"})
     encoder = build(SiglipVisionModel(vision), replace(recipe.encoder, image_size=int(vision.image_size))).to(dtype)
     encoder.set_trainable()
     seen = picture_flops(config)[0]

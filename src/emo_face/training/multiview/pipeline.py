@@ -83,7 +83,7 @@ def plan(recipe: MultiViewRecipe) -> list[Step]:
             steps.append(make(recipe, records, out))
             records = steps[-1].outputs[0]
     later: list[Callable[[MultiViewRecipe, Path, Path], Step]] = [_cache, _stage2, _report]
-    later[:0] = [_corpus, _stage1] if recipe.encoder.kind == "instructblip" else [_adapt]
+    later[:0] = [_corpus, _stage1] if recipe.encoder.tuned_on_corpus else [_adapt]
     if recipe.export.write:
         later.append(_export)
     return [*steps, *(make(recipe, records, out) for make in later)]

@@ -234,9 +234,9 @@ def _of_data(recipe: MultiViewRecipe) -> Iterator[tuple[str, str]]:
 
 def _of_texts(recipe: MultiViewRecipe) -> Iterator[tuple[str, str]]:
     texts, corpus = recipe.texts, recipe.corpus
-    if recipe.encoder.kind == "siglip2":
+    if not recipe.encoder.tuned_on_corpus:
         if texts.tasks:
-            yield "texts.tasks", "are for a language model, but encoder.kind is siglip2"
+            yield "texts.tasks", f"are for Stage 1 on a corpus, but encoder.kind is {recipe.encoder.kind}"
         return
     for path, given, known in (("texts.tasks", texts.tasks, TEXTS), ("corpus.tasks", corpus.tasks, TASKS)):
         for task in given:
@@ -260,8 +260,8 @@ def _of_texts(recipe: MultiViewRecipe) -> Iterator[tuple[str, str]]:
 def _of_model(recipe: MultiViewRecipe) -> Iterator[tuple[str, str]]:
     head, stage2, encoder = recipe.head, recipe.stage2, recipe.encoder
     for name in ("qformer_sharing", "train"):
-        if encoder.kind == "siglip2" and getattr(encoder, name) != getattr(EncoderConfig(), name):
-            yield f"encoder.{name}", "is InstructBLIP's, but encoder.kind is siglip2"
+        if not encoder.tuned_on_corpus and getattr(encoder, name) != getattr(EncoderConfig(), name):
+            yield f"encoder.{name}", f"is InstructBLIP's, but encoder.kind is {encoder.kind}"
     multi = label_set(head.label_set).multi
     if head.vad and recipe.data.set in ("caer_s", "heco"):
         yield "head.vad", f"is true, but {recipe.data.set} has no valence, arousal and dominance"

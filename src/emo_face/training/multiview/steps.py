@@ -86,8 +86,8 @@ def adapt(args: argparse.Namespace) -> None:
     from emo_face.training.multiview.adapt import Adapt
 
     family = family_of(args.base)
-    if family is not FAMILIES["siglip2"]:
-        raise UserError(f"{args.base}: is a checkpoint of {family.kind}, which stage1 tunes; adapt takes siglip2")
+    if family is FAMILIES["instructblip"]:
+        raise UserError(f"{args.base}: is a checkpoint of {family.kind}, which stage1 tunes; adapt takes the others")
     records = list(read_jsonl(args.records))
     shares = need_views(records, args.views, args.records)
     device, dtype = _device(args)

@@ -58,6 +58,13 @@ FAMILIES = {
             "google/siglip2-base-patch16-224",
             "Apache-2.0: products may ship it",
         ),
+        Family(
+            "smolvlm",
+            "medium",
+            ("idefics3", "smolvlm"),
+            "HuggingFaceTB/SmolVLM-256M-Instruct",
+            "Apache-2.0: products may ship it",
+        ),
     )
 }
 

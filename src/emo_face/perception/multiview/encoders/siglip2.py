@@ -21,7 +21,7 @@ from emo_face.runtime import weights
 
 TARGETS = ["q_proj", "v_proj"]
 """Layers that LoRA adapts: its authors' choice."""
-FILTERS = {2: "bilinear", 3: "bicubic"}
+FILTERS = {1: "lanczos", 2: "bilinear", 3: "bicubic"}
 """Pillow's numbers, as preprocessor_config.json has them."""
 
 
@@ -54,9 +54,14 @@ class Siglip2Encoder(nn.Module):
         if not given:
             return {}
         pixels = torch.cat([images[view] for view in given])
-        out = self.vision(pixel_values=pixels.to(self.vision.embeddings.patch_embedding.weight.dtype))
-        seen = out.pooler_output[:, None] if self.config.pool == "cls_query" else out.last_hidden_state
+        seen = self.see(pixels.to(self.vision.embeddings.patch_embedding.weight.dtype))
         return dict(zip(given, torch.split(seen, [images[view].shape[0] for view in given]), strict=True))
+
+    def see(self, pixels: Tensor) -> Tensor:
+        """(k, 3, size, size) -> (k, tokens, hidden)."""
+        out = self.vision(pixel_values=pixels)
+        found: Tensor = out.pooler_output[:, None] if self.config.pool == "cls_query" else out.last_hidden_state
+        return found
 
     def project(self, tokens: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The tokens: there is no language model to project for."""
