@@ -14,8 +14,6 @@ reached: of all three nobody can have more; the scene shows a small shirt and a 
 goes on. It says nothing about accuracy on people.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import sys

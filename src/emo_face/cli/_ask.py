@@ -16,7 +16,7 @@ from emo_face.core.types import Face, ImageArray, Person
 def answer(args: argparse.Namespace, image: ImageArray, people: Sequence[Person]) -> int:
     """Answer ``args.ask`` as it is generated. Raises UserError if nobody is meant, or for a bad checkpoint."""
     if args.base is None:
-        raise UserError("--ask: needs --base, the InstructBLIP checkpoint")
+        raise UserError("--ask: needs --base, the checkpoint that answers (InstructBLIP, SmolVLM, ...)")
     if args.max_tokens < 1:
         raise UserError(f"--max-tokens: expected at least 1, got {args.max_tokens}")
     person = chosen(args, people)

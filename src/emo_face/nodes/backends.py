@@ -57,7 +57,7 @@ def _folder(text: str) -> Path | None:
 
 
 def asker(values: Mapping[str, Value], engines: Engines) -> Any:
-    """Load what answers ``~/ask`` of the perception node: InstructBLIP, tuned where ``multiview.stage1`` says so.
+    """Load what answers ``~/ask`` of the perception node: InstructBLIP, tuned if ``multiview.stage1`` says so, or another.
 
     Raises:
         ConfigError: multiview.base is empty, or the extra is not installed.
@@ -65,7 +65,7 @@ def asker(values: Mapping[str, Value], engines: Engines) -> Any:
     """
     stage1, base = str(values["multiview.stage1"]), str(values["multiview.base"])
     if not base:
-        raise ConfigError("multiview.ask needs multiview.base: the folder of the InstructBLIP checkpoint")
+        raise ConfigError("multiview.ask needs multiview.base: the folder of the checkpoint that answers")
     with needs_extra("full"):
         from emo_face.perception.multiview.ask import load
 

@@ -61,8 +61,8 @@ def shown(frame: ImageArray, person: Person) -> dict[str, ImageArray]:
     """View -> BGR picture, of those that can be cut."""
     cut, marked = views(frame, person), frame.copy()
     if (box := person.body or (person.face.box if person.face else None)) is not None:
-        corners = [(round(box.x), round(box.y)), (round(box.right), round(box.bottom))]
-        cv2.rectangle(marked, *corners, RED_BGR, max(2, min(frame.shape[:2]) // 112))
+        first, last = (round(box.x), round(box.y)), (round(box.right), round(box.bottom))
+        cv2.rectangle(marked, first, last, RED_BGR, max(2, min(frame.shape[:2]) // 112))
     found = {"scene": marked, "body": cut.body, "face": cut.face}
     return {view: picture for view, picture in found.items() if picture is not None and min(picture.shape[:2]) > 0}
 

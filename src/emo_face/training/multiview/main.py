@@ -71,7 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_base(step: argparse.ArgumentParser) -> None:
-    step.add_argument("--base", type=Path, required=True, help="checkpoint: InstructBLIP (7B: 32 GB) or SigLIP2")
+    step.add_argument("--base", type=Path, required=True, help="checkpoint: InstructBLIP (7B: 32 GB), SigLIP2, SmolVLM")
     step.add_argument("--images", type=Path, required=True, help="folder the picture paths are relative to")
     step.add_argument("--out", type=Path, required=True)
     step.add_argument("--device", default="", help="cpu or cuda (default: cuda if there is one)")

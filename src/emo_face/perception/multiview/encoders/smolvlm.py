@@ -31,7 +31,6 @@ class SmolVlmEncoder(Siglip2Encoder):
         return found
 
 
-@torch.no_grad()
 def places(tower: Any) -> Tensor:
     """Position of each patch of a whole picture, as the tower itself finds them: 27 patches do not divide evenly."""
     shape, found = tower.config, []
@@ -39,7 +38,8 @@ def places(tower: Any) -> Tensor:
     layer = tower.embeddings.position_embedding
     hook = layer.register_forward_pre_hook(lambda _, given: found.append(given[0][0]))
     blank = torch.zeros(1, 3, shape.image_size, shape.image_size, dtype=layer.weight.dtype, device=layer.weight.device)
-    tower.embeddings(blank, torch.ones(1, number, number, dtype=torch.bool, device=blank.device))
+    with torch.no_grad():
+        tower.embeddings(blank, torch.ones(1, number, number, dtype=torch.bool, device=blank.device))
     hook.remove()
     return found[0]
 
