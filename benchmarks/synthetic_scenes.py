@@ -10,8 +10,6 @@ paper's ablations: views (table 6), self-attention (table 11), loss (table 12).
 This proves that the mechanism works and is wired up right. It says nothing about accuracy on people.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import sys

@@ -57,7 +57,7 @@ def _folder(text: str) -> Path | None:
 
 
 def asker(values: Mapping[str, Value], engines: Engines) -> Any:
-    """Load what answers ``~/ask`` of the perception node: InstructBLIP, tuned if ``multiview.stage1`` says so, or another.
+    """Load what answers ``~/ask`` of the perception node: InstructBLIP, tuned if ``multiview.stage1`` says so.
 
     Raises:
         ConfigError: multiview.base is empty, or the extra is not installed.
