@@ -13,7 +13,7 @@ from emo_face.evaluation.multiview.tables import UNNAMED, main_table, paper
 LAST_STEP = "+ final instruction tuning"
 """Row of table 13 that is the whole method."""
 STYLE = (
-    "body{font:15px system-ui;margin:2em auto;max-width:62em;color:#222}table{border-collapse:collapse;margin:1em 0}"
+    "body{font:15px system-ui;margin:2em auto;max-width:72em;color:#222}table{border-collapse:collapse;margin:1em 0}"
     "td,th{padding:.25em .8em;text-align:right;border-bottom:1px solid #ddd}"
     "td:first-child,th:first-child{text-align:left;white-space:nowrap}"
     "table{display:block;overflow-x:auto}caption{white-space:nowrap}"
