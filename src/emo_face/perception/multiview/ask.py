@@ -11,10 +11,8 @@ from emo_face.core.errors import ModelError, UserError
 from emo_face.core.types import ImageArray, Person
 from emo_face.perception.multiview.encoders import FAMILIES, model_type
 from emo_face.perception.multiview.preprocess import view_batch
+from emo_face.perception.multiview.words.stream import never_empty, question_of
 from emo_face.runtime.engines.place import place
-
-MAX_QUESTION = 500
-"""Characters of a question that are used; the rest is cut, as the service says."""
 
 
 class Asker:
@@ -58,28 +56,8 @@ class Asker:
         yield from never_empty(self.vlm.stream(batch, self.tokenizer, **options))
 
 
-def question_of(question: str, frame: ImageArray) -> str:
-    """The question as it is asked. Raises UserError if it is empty, or the picture is."""
-    text = " ".join(question.split())[:MAX_QUESTION]
-    if not text:
-        raise UserError('question: is empty; ask for example "Why is the person feeling this way?"')
-    if not frame.size:
-        raise UserError("image: has no pixels")
-    return text
-
-
-def never_empty(pieces: Iterator[str]) -> Iterator[str]:
-    """The same; raises UserError at its end if no piece held a word."""
-    said = False
-    for piece in pieces:
-        said = said or bool(piece.strip())
-        yield piece
-    if not said:
-        raise UserError("the model answered nothing; ask otherwise, or train Stage 1 on such questions")
-
-
 def load(base: Path, folder: Path | None = None, device: str = "cpu") -> Any:
-    """What answers: an :class:`Asker` around an InstructBLIP, else a :class:`.chat.ChatAsker` around another model.
+    """What answers: an :class:`Asker` around an InstructBLIP, a :class:`.words.chat.ChatAsker` around another.
 
     Without ``folder``, the Stage-1 encoder, the untrained three-view model answers: the original InstructBLIP on three
     pictures.
@@ -92,7 +70,7 @@ def load(base: Path, folder: Path | None = None, device: str = "cpu") -> Any:
     from emo_face.perception.multiview.vlm import load_vlm
 
     if (base / "config.json").is_file() and model_type(base) not in FAMILIES["instructblip"].model_types:
-        from emo_face.perception.multiview import chat
+        from emo_face.perception.multiview.words import chat
 
         if folder is not None:
             raise ModelError(

@@ -15,7 +15,7 @@ from emo_face.core.errors import ModelError
 from emo_face.perception.multiview.checkpoint import load_encoder
 from emo_face.perception.multiview.config import EncoderConfig
 from emo_face.perception.multiview.encoders.instructblip import MultiViewEncoder, gather
-from emo_face.perception.multiview.streaming import streamed
+from emo_face.perception.multiview.words.stream import streamed
 
 IGNORED = -100
 """Label of tokens that the loss leaves out."""
@@ -126,7 +126,7 @@ class MultiViewVLM(nn.Module):
         return self.base.language_model.generate(inputs_embeds=embed, attention_mask=attention, **options)
 
     def stream(self, batch: MultiViewBatch, tokenizer: Any, **options: Any) -> Iterator[str]:
-        """Generate for one question and yield its text piece by piece; see :func:`.streaming.streamed`."""
+        """Generate for one question and yield its text piece by piece; see :func:`.words.stream.streamed`."""
         return streamed(partial(self.generate, batch, tokenizer, **options), tokenizer)
 
 

@@ -156,7 +156,7 @@ def test_another_tower_or_family_is_refused(trained, base, tmp_path):
     with pytest.raises(ModelError, match="is a checkpoint of instructblip, this encoder was made on one of siglip2"):
         load_eyes(tmp_path / "blip", CONFIG)
     (tmp_path / "blip" / "config.json").write_text('{"model_type": "clip"}')
-    with pytest.raises(ModelError, match="expected one of instructblip, siglip, siglip_vision_model, got 'clip'"):
+    with pytest.raises(ModelError, match="siglip, siglip_vision_model, idefics3, smolvlm, got 'clip'"):
         family_of(tmp_path / "blip")
     with pytest.raises(ModelError, match=r"fetch a checkpoint: hf download Salesforce"):
         family_of(tmp_path / "none")
@@ -170,7 +170,7 @@ def test_another_tower_or_family_is_refused(trained, base, tmp_path):
     [
         ({"pool": "flatten"}, "pool: expected 'mean' or 'cls_query' for siglip2, got 'flatten'"),
         ({"feature": "projected"}, "feature: expected 'qformer' for siglip2"),
-        ({"kind": "instructblip", "lora_rank": 2}, "lora_rank: is SigLIP2's"),
+        ({"kind": "instructblip", "lora_rank": 2}, "lora_rank: expected 0 for instructblip"),
         ({"lora_rank": -1}, "lora_rank: expected at least 0"),
     ],
 )

@@ -13,10 +13,10 @@ from emo_face.core.errors import ConfigError, ModelError, UserError
 from emo_face.core.types import Box, Face, Person
 from emo_face.datasets.views import person_of
 from emo_face.perception.multiview import ask, checkpoint, fingerprint, model
-from emo_face.perception.multiview.chat import ChatAsker
 from emo_face.perception.multiview.config import EncoderConfig
 from emo_face.perception.multiview.encoders import FAMILIES, family_of, load_eyes
 from emo_face.perception.multiview.encoders.tiny import save_tiny_smolvlm, tiny_siglip
+from emo_face.perception.multiview.words.chat import ChatAsker
 
 CONFIG = EncoderConfig(kind="smolvlm", image_size=28, mean=(0.5,) * 3, std=(0.5,) * 3, resample="lanczos")
 

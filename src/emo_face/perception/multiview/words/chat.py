@@ -14,9 +14,8 @@ import torch
 
 from emo_face.core.errors import ModelError
 from emo_face.core.types import ImageArray, Person
-from emo_face.perception.multiview.ask import never_empty, question_of
 from emo_face.perception.multiview.preprocess import RED_BGR
-from emo_face.perception.multiview.streaming import streamed
+from emo_face.perception.multiview.words.stream import never_empty, question_of, streamed
 from emo_face.perception.views import views
 from emo_face.runtime import weights
 from emo_face.runtime.engines.place import place
@@ -44,7 +43,7 @@ class ChatAsker:
         others: Sequence[Person] = (),
         max_new_tokens: int = 128,
     ) -> Iterator[str]:
-        """See :meth:`.ask.Asker.ask`; ``others`` are not marked."""
+        """See :meth:`..ask.Asker.ask`; ``others`` are not marked."""
         text, content, pictures = question_of(question, frame), [], []
         for view, picture in shown(frame, person).items():
             content += [{"type": "text", "text": TOLD[view]}, {"type": "image"}]

@@ -1,0 +1,1 @@
+"""Answers in words: what every model that answers shares, and small ones beside InstructBLIP."""
