@@ -4,13 +4,16 @@ Names and shapes by their code:
 
     DECA, spectre, EMOCA, INFERNO   shape, exp, pose (6: global then jaw), tex, cam, light, detail, and so on;
                                     also with ``code`` behind
-    SMIRK                           shape_params, expression_params, pose_params, jaw_params, eyelid_params, cam
+    SMIRK, PEAR                     shape_params, expression_params, pose_params, jaw_params, eyelid_params, cam,
+                                    PEAR also eye_pose_params
+    GAGAvatar_track                 shapecode, expcode, posecode (6), eyecode, transform_matrix
     MICA                            identity (300 shape coefficients)
     metrical-tracker                ``*.frame`` (torch.save): flame.{exp, shape, tex, sh, eyes, eyelids, jaw}, where
                                     jaw is a 6D rotation (the first two rows of its matrix), camera, opencv
     pixel3dmm                       the same with neck, R, R_rotation_matrix and t (where the head is) in flame
     VHAP (GaussianAvatars)          flame_param/*.npz: translation, rotation, neck_pose, jaw_pose, eyes_pose, shape,
                                     expr, static_offset
+    ExAvatar, LHM                   root_pose, neck_pose, jaw_pose, leye_pose, reye_pose, expr, trans, betas, is_valid
 
 An array under any other name is refused: nobody knows what it would have meant.
 """
@@ -35,7 +38,7 @@ FORMAT = "emo-face-flame-codes-1"
 ALIASES = {
     "shape": ("shape", "shapecode", "shape_params", "betas", "identity"),
     "expression": ("expression", "exp", "expcode", "expression_params", "expr"),
-    "pose": ("pose", "posecode", "pose_params", "global_pose", "rotation"),
+    "pose": ("pose", "posecode", "pose_params", "global_pose", "root_pose", "rotation"),
     "jaw": ("jaw", "jaw_pose", "jawpose", "jaw_params"),
     "eyelids": ("eyelids", "eyelid_params"),
 }
@@ -60,8 +63,16 @@ PASSED_BY = frozenset(
         "sh",
         "eyes",
         "eyes_pose",
+        "eyecode",
+        "eye_pose",
+        "eye_pose_params",
+        "leye_pose",
+        "reye_pose",
+        "is_valid",
         "neck",
         "neck_pose",
+        "trans",
+        "transform_matrix",
         "translation",
         "static_offset",
         "dynamic_offset",
@@ -103,6 +114,8 @@ def read_codes(path: Path, version: str | None = None) -> FlameCodes:
     if version is not None and stated != version:
         raise ModelError(f"{path}: made for {stated}, expected {version}; convert it with: emo-face flame convert")
     found = {name: _vector(raw[alias], f"{path}: {alias}") for name, alias in _named(raw, path).items()}
+    if found and not raw.get("is_valid", True):
+        raise ModelError(f"{path}: is_valid is false: its tracker found no face here")
     if not found:
         names = ", ".join(a for aliases in ALIASES.values() for a in aliases)
         raise ModelError(f"{path}: none of the fields {names}; it has {', '.join(sorted(raw)[:8]) or 'nothing'}")

@@ -11,14 +11,19 @@ from emo_face.runtime.net.endpoint import JsonEndpoint
 REFUSED_FIELDS: Mapping[str, str | None] = {"max_tokens": "max_completion_tokens", "temperature": None}
 REFUSAL = ("unsupported", "not supported", "unrecognized", "unknown parameter")
 
-_TAGS = r"(?:seed:)?(?:think|thinking|thought|reasoning)"
-_BEGINS = re.compile(rf"<{_TAGS}>|\[THINK\]|◁think▷|<\|START_THINKING\|>|<\|channel\|>(?:analysis|commentary)", re.I)
-_ENDS = re.compile(
-    rf"</{_TAGS}>|\[/THINK\]|◁/think▷|<\|END_THINKING\|>(?:<\|START_RESPONSE\|>)?"
-    r"|<\|channel\|>final[^<]*(?:<\|constrain\|>[^<]*)?<\|message\|>",
+_TAGS = r"(?:\w+[:_])?(?:think|thinking|thought|reasoning)"
+_BEGINS = re.compile(
+    rf"<{_TAGS}>|\[THINK\]|◁think▷|<\|START_THINKING\|>|<\|inner_prefix\|>|<\|channel>thought"
+    r"|<\|channel\|>(?:analysis|commentary)|Here(?:'s| is) my thought process:",
     re.I,
 )
-_LAST = re.compile(r"(?:<\|(?:return|end|END_RESPONSE)\|>\s*)+$")
+_ENDS = re.compile(
+    rf"</{_TAGS}>(?:\s*<answer>)?|\[/THINK\]|◁/think▷|<\|END_THINKING\|>(?:<\|START_RESPONSE\|>)?"
+    r"|<\|inner_suffix\|>|<channel\|>|<\|channel\|>final[^<]*(?:<\|constrain\|>[^<]*)?<\|message\|>"
+    r"|(?<=\n)Here(?:'s| is) my response:",
+    re.I,
+)
+_LAST = re.compile(r"(?:(?:<\|(?:return|end|END_RESPONSE)\|>|</answer>|<turn\|>)\s*)+$")
 
 
 class ChatEndpoint(JsonEndpoint):
@@ -58,7 +63,8 @@ def without_thinking(text: str) -> str:
     """The answer after a model's reasoning, whose first mark templates often leave out of the answer.
 
     Marks: ``<think>`` (DeepSeek R1, Qwen 3, GLM), ``<seed:think>`` (Seed-OSS), ``[THINK]`` (Magistral), ``◁think▷``
-    (Kimi), ``<|START_THINKING|>`` (Command A) and gpt-oss's channels, as vLLM's reasoning parsers know them. Servers
-    that are told the model's format take them away. Reasoning that never ends leaves nothing.
+    (Kimi), ``<|START_THINKING|>`` (Command A), ``<|inner_prefix|>`` (Apertus), the channels of gpt-oss and Gemma 4,
+    LongCat's and Hunyuan's tags and Granite's words, as vLLM's reasoning parsers know them. Servers that are told the
+    model's format take them away. Reasoning that never ends leaves nothing.
     """
     return _LAST.sub("", _BEGINS.split(_ENDS.split(text)[-1])[0]).strip()

@@ -203,7 +203,8 @@ def test_a_refused_key_is_not_printed(endpoint: Any) -> None:
 
 
 # ---- reasoning, by the marks of vLLM's reasoning parsers (vllm/reasoning, vllm/parser): DeepSeek R1 and Qwen 3,
-# Seed-OSS, Magistral, Kimi, Command A, gpt-oss; templates that open it in the question leave the first mark out
+# Seed-OSS, Magistral, Kimi, Command A, gpt-oss, LongCat, Hunyuan A13B, Apertus, Gemma 4, Granite 3.2; templates that
+# open it in the question leave the first mark out
 
 
 @pytest.mark.parametrize(
@@ -223,6 +224,12 @@ def test_a_refused_key_is_not_printed(endpoint: Any) -> None:
             "Yes.",
         ),
         ("<|channel|>analysis<|message|>it never ends", ""),
+        ("I wonder.</longcat_think>Yes.", "Yes."),
+        ("<think>\na\n</think>\n<answer>\nYes.\n</answer>", "Yes."),
+        ("<|inner_prefix|>a<|inner_suffix|>Yes.", "Yes."),
+        ("<|channel>thought\na<channel|>Yes.<turn|>", "Yes."),
+        ("Here is my thought process: a\nHere's my response: Yes.", "Yes."),
+        ("Here is my response to you.", "Here is my response to you."),
     ],
 )
 def test_reasoning_is_no_answer(text: str, answer: str) -> None:

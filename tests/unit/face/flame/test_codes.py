@@ -121,6 +121,44 @@ def test_smirk(tmp_path: Path) -> None:
 
 
 # MICA, demo.py: identity.npy, the 300 shape coefficients
+def npz(path: Path, **arrays: Any) -> Path:
+    np.savez(path, **arrays)
+    return path
+
+
+def test_pear(tmp_path: Path) -> None:
+    """PEAR, models/smplx/smplx_head.py: eyes (6), pose, jaw and eyelids of one decoder, one row each."""
+    row = {"eye_pose_params": np.ones((1, 6)), "pose_params": [[0.1, 0, 0]], "jaw_params": [[0.2, 0, 0]]}
+    row |= {
+        "eyelid_params": [[0.3, 0.4]],
+        "expression_params": np.full((1, 50), 0.5),
+        "shape_params": np.ones((1, 300)),
+    }
+    codes = read_codes(npz(tmp_path / "pear.npz", **row))
+    assert (codes.root[0], codes.jaw[0], codes.eyelids.tolist()) == (0.1, 0.2, [0.3, 0.4])
+    assert codes.expression.sum() == 25
+
+
+def test_gagavatar_track(tmp_path: Path) -> None:
+    """GAGAvatar_track: the values of one key of its results, as its own renderer reads them."""
+    row = {"shapecode": np.zeros(300), "expcode": np.full(100, 0.5), "posecode": [0.1, 0, 0, 0.2, 0, 0]}
+    codes = read_codes(npz(tmp_path / "g.npz", eyecode=np.zeros(6), transform_matrix=np.zeros((3, 4)), **row))
+    assert (codes.root[0], codes.jaw[0], codes.expression.sum()) == (0.1, 0.2, 50)
+
+
+def test_exavatar(tmp_path: Path) -> None:
+    """ExAvatar's flame_init/flame_params/*.json; a frame without a face says so."""
+    body = {name: [0.0, 0.0, 0.0] for name in ("neck_pose", "leye_pose", "reye_pose", "trans")}
+    body |= {"root_pose": [0.1, 0, 0], "jaw_pose": [0.2, 0, 0], "expr": [0.5] * 50, "is_valid": True}
+    path = tmp_path / "0.json"
+    path.write_text(json.dumps(body))
+    codes = read_codes(path)
+    assert (codes.root[0], codes.jaw[0], codes.expression.sum()) == (0.1, 0.2, 25)
+    path.write_text(json.dumps(body | {"is_valid": False}))
+    with pytest.raises(ModelError, match="is_valid is false"):
+        read_codes(path)
+
+
 def test_mica(tmp_path: Path) -> None:
     (tmp_path / "p").mkdir()
     np.save(tmp_path / "p" / "identity.npy", identity := normal(300))
