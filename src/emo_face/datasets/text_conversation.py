@@ -170,13 +170,15 @@ def read_emobank(path: Path) -> list[Affect]:
 
 
 def read_meld(path: Path) -> list[TextRow]:
-    """MELD's test utterances. Its marks were saved in Windows-1252: they are read as what was meant.
+    """MELD's test utterances. Where its marks were saved in Windows-1252, they are read as what was meant.
 
     Raises:
         UserError: the file is missing, or a label is unknown.
     """
     try:
-        text = path.read_bytes().decode("utf-8", errors="replace")
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        text = path.read_text(encoding="cp1252", errors="replace")
     except OSError:
         raise UserError(f"{path} not found: copy data/MELD/{MELD_FILE} of declare-lab/MELD there") from None
     rows = []

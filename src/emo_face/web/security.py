@@ -12,6 +12,7 @@ from emo_face.core.errors import UserError
 
 COOKIE = "emo_face_token"
 MIN_TOKEN = 12
+PORTS = {"http": 80, "https": 443}
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 
 # connect-src 'self' covers ws:// of the same host and port (CSP Level 3).
@@ -75,6 +76,26 @@ def check_binding(host: str, token: str | None, options: str = "screen.") -> Non
 
 
 _MAKE_TOKEN = "make one with: python3 -c 'import secrets; print(secrets.token_urlsafe(16))'"
+
+
+def origins_of(given: Collection[str], option: str) -> tuple[str, ...]:
+    """Origins as browsers send them: lower case, without a path and without the scheme's own port.
+
+    Raises:
+        UserError: one is no origin; names ``option``.
+    """
+    found = []
+    for text in given:
+        try:
+            parts = urlsplit(text.strip().lower())
+            port = parts.port
+        except ValueError:
+            parts, port = urlsplit(""), None
+        if parts.scheme not in PORTS or not parts.hostname or parts.path not in ("", "/") or parts.query:
+            raise UserError(f"{option}: expected an origin such as https://robot.local, got {text!r}")
+        name = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+        found.append(f"{parts.scheme}://{name}" + (f":{port}" if port not in (None, PORTS[parts.scheme]) else ""))
+    return tuple(found)
 
 
 def host_allowed(request: web.Request, bound_to: str, extra: Collection[str]) -> bool:

@@ -50,7 +50,8 @@ class FaceServer:
         dashboard: address of the dashboard for a link on the face page; empty for none.
 
     Raises:
-        UserError: a token is needed or too short. ConfigError: unknown theme, or ``model`` cannot be shown.
+        UserError: a token is needed or too short, or an origin is none. ConfigError: unknown theme, or ``model`` cannot
+            be shown.
     """
 
     def __init__(
@@ -73,8 +74,10 @@ class FaceServer:
     ) -> None:
         self.host, self.port, self.token = host, port, security.secret(token or "") or None
         security.check_binding(host, self.token, options)
-        self._pictures, self._parse, self._options = dict(pictures or {}), parse, options
-        self.on_command, self.origins, self.max_clients = on_command, tuple(origins), max_clients
+        self._pictures, self._parse, self.options = dict(pictures or {}), parse, options
+        self.origins_option = "--origin" if options == "--" else f"{options}origins"
+        self.origins = security.origins_of(origins, self.origins_option)
+        self.on_command, self.max_clients = on_command, max_clients
         self.hub = Hub(rate)
         self.refused_commands = 0
         self._pages = load_pages(theme, model, home=home, dashboard=dashboard)
@@ -132,7 +135,7 @@ class FaceServer:
             family, kind, proto, _, address = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)[0]
         except (OSError, OverflowError) as error:
             raise UserError(
-                f"{self._options}host {self.host!r}, {self._options}port {self.port} is no address: {error}"
+                f"{self.options}host {self.host!r}, {self.options}port {self.port} is no address: {error}"
             ) from None
         listener = socket.socket(family, kind, proto)
         try:
@@ -143,9 +146,9 @@ class FaceServer:
             listener.close()
             where = f"port {self.port} on {self.host}"
             if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
-                hint = f"stop the other program or set {self._options}port to a free one (0 picks one)"
+                hint = f"stop the other program or set {self.options}port to a free one (0 picks one)"
                 raise Unavailable(f"{where} is in use: {hint}") from None
-            names = f"{self._options}port and {self._options}host"
+            names = f"{self.options}port and {self.options}host"
             raise UserError(f"cannot open {where} ({names}): {error}") from None
         self.port = int(listener.getsockname()[1])
         return listener
@@ -292,13 +295,13 @@ async def _guard(request: web.Request, handler: Handler) -> web.StreamResponse:
 async def _admit(request: web.Request, server: FaceServer, handler: Handler) -> web.StreamResponse:
     if not security.host_allowed(request, server.host, server.origins):
         raise web.HTTPMisdirectedRequest(
-            text="unknown host name: this page answers to localhost; name others in the face driver's screen.origins, "
-            'such as ["http://kiosk.example"]\n'
+            text=f"unknown host name: this page answers to localhost; name others by {server.origins_option}, "
+            "such as http://kiosk.example\n"
         )
     if request.path == "/healthz":
         return await handler(request)
     if not security.token_allowed(request, server.token):
-        raise web.HTTPUnauthorized(text="open this page with ?token=... (parameter screen.token of the face driver)\n")
+        raise web.HTTPUnauthorized(text=f"open this page with ?token=... ({server.options}token)\n")
     if server.token is not None and "token" in request.query and request.path != "/ws":
         # Keep the secret out of the address bar and the history.
         query = urlencode([(k, v) for k, v in request.query.items() if k != "token"])

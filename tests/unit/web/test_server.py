@@ -171,6 +171,29 @@ def test_a_listed_origin_may_connect() -> None:
         server.stop()
 
 
+@pytest.mark.parametrize(
+    ("given", "sent"),  # a browser sends the serialised origin (WHATWG HTML, 7.1.1): lower case, no slash, no own port
+    [
+        ("https://Robot.local/", "https://robot.local"),
+        ("https://robot.local:443", "https://robot.local"),
+        ("http://robot.local:8080", "http://robot.local:8080"),
+        ("http://[FD00::1]/", "http://[fd00::1]"),
+    ],
+)
+def test_origins_are_read_as_browsers_send_them(given: str, sent: str) -> None:
+    assert FaceServer(port=0, origins=[given]).origins == (sent,)
+
+
+@pytest.mark.parametrize(
+    "given", ["robot.local", "ftp://robot.local", "http://robot.local:x", "https://robot.local/face"]
+)
+def test_what_is_no_origin_is_refused_by_name(given: str) -> None:
+    with pytest.raises(UserError, match=r"screen\.origins: expected an origin such as https://robot\.local, got"):
+        FaceServer(port=0, origins=[given])
+    with pytest.raises(UserError, match=r"^--origin: "):
+        FaceServer(port=0, origins=[given], options="--")
+
+
 def test_a_foreign_host_name_is_refused_on_loopback(server: FaceServer) -> None:
     assert go(get(server.url, headers={"Host": "evil.example"}))[0] == 421
     assert go(get(server.url, headers={"Host": f"localhost:{server.port}"}))[0] == 200
