@@ -11,7 +11,8 @@ from emo_face.web.protocol import CommandError, parse_command
 FRESH = 2.0  # s after which scores and expressions are no longer what happens now
 GONE = 10.0  # s of silence after which a node is told to be silent
 LINES = 12  # spoken lines that are remembered
-LETTERS = 300  # of a line or a warning
+LETTERS = 300  # of a spoken line
+WARNING = 1200  # letters; a warning ends with its fix
 STATUSES = 32
 
 
@@ -120,7 +121,7 @@ def _node(name: str, status: Status, now: float) -> dict[str, Any]:
     return {
         "name": name,
         "level": 3 if silent else status.level,
-        "message": f"silent for {now - status.at:.0f} s" if silent else status.message[:LETTERS],
+        "message": f"silent for {now - status.at:.0f} s" if silent else status.message[:WARNING],
         "rates": {k.removesuffix(".rate_hz"): v for k, v in status.values.items() if k.endswith(".rate_hz")},
         "p95_ms": status.values.get("latency.p95_ms", ""),
         "dropped": {k: v for k, v in status.values.items() if "dropped" in k and v not in ("", "0")},
