@@ -53,6 +53,12 @@ def test_nothing_of_people_is_told_before_they_allow_it() -> None:
     assert board.report(0.1)["heard"] == [], "words that are private now are forgotten"
 
 
+def test_a_long_warning_is_told_to_its_end_where_the_fix_is() -> None:
+    board = Board()
+    board.status("perception", Status(1, "no detector, " * 40 + "emo-face models pull yunet", {}, 0.0))
+    assert board.report(1.0)["nodes"][0]["message"].endswith("emo-face models pull yunet")
+
+
 def test_nodes_tell_their_trouble_and_their_silence() -> None:
     board = Board()
     values = {
