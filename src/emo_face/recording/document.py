@@ -29,7 +29,7 @@ body{font:15px/1.5 system-ui,sans-serif;max-width:1200px;margin:1.5rem auto;padd
 background:var(--paper)}
 h1{font-size:1.5rem;margin:0 0 1rem}h2{font-size:1.1rem;margin:1.6rem 0 .5rem}
 video{width:100%;max-width:1080px;border-radius:8px;background:#000}
-.wide{overflow-x:auto}table{border-collapse:collapse}
+.wide{overflow-x:auto}#plots{min-width:46rem}table{border-collapse:collapse}
 th,td{text-align:left;vertical-align:top;padding:.25rem 1.1rem .25rem 0;border-bottom:1px solid var(--line)}
 th{font-weight:600;color:var(--dim)}td{font-variant-numeric:tabular-nums;overflow-wrap:anywhere}
 td.line{min-width:14rem}button{font:inherit;color:inherit;background:none;border:0;padding:0;text-decoration:underline;
