@@ -62,7 +62,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory(prefix="first_face_") as folder:
             seconds, total = wait_for_face(commit, Path(folder))
         print(
-            f"{commit}: a moving face after {seconds:.0f} s; processor time of the whole command {total - spent:.0f} s; "
+            f"{commit}: a moving face after {seconds:.0f} s; {total - spent:.0f} s of processor time in all; "
             f"load {os.getloadavg()[0]:.1f}",
             flush=True,
         )
