@@ -64,5 +64,6 @@ def test_compose_and_the_dockerfiles_fit_together() -> None:
         assert service["profiles"] == [name]
         assert "/dev/video0" in service["devices"][0]
         text = file.read_text()
+        assert " detector" in text.partition("scripts/setup.sh")[2].splitlines()[0], "the cascade is the last resort"
         copied = [word for word in text.split() if word.startswith("scripts/")]
         assert all((folder.parent / word).is_file() for word in copied)
