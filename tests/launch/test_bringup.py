@@ -57,6 +57,7 @@ def test_every_argument_explains_itself():
         "port",
         "tier",
         "dashboard",
+        "views",
     }
     assert named <= set(arguments)
     assert all(argument.description for argument in arguments.values())
