@@ -5,13 +5,14 @@ docs/api.md holds this text between its markers and a test compares them, so tha
 ``python scripts/public_api.py --write`` puts the present interface into the page.
 """
 
-from __future__ import annotations
-
 import argparse
+import ast
 import dataclasses
 import inspect
+import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import emo_face
 
@@ -45,14 +46,25 @@ class _Source(str):
 
 
 def signature(function: Callable[..., object]) -> inspect.Signature:
-    """The signature with its annotations unquoted."""
-    found = inspect.signature(function)
-    parameters = [p.replace(annotation=_shown(p.annotation)) for p in found.parameters.values()]
-    return found.replace(parameters=parameters, return_annotation=_shown(found.return_annotation))
+    """The signature with its annotations as they are written."""
+    found, node = inspect.signature(function), _source(function)
+    written = {arg.arg: arg.annotation for arg in ast.walk(node.args) if isinstance(arg, ast.arg) and arg.annotation}
+    shown = {name: _Source(ast.unparse(annotation)) for name, annotation in written.items()}
+    parameters = [p.replace(annotation=shown.get(p.name, p.empty)) for p in found.parameters.values()]
+    return found.replace(parameters=parameters, return_annotation=_Source(ast.unparse(node.returns)))
 
 
-def _shown(annotation: object) -> object:
-    return _Source(annotation) if isinstance(annotation, str) else annotation
+def _source(thing: object) -> Any:
+    """The definition of a class or a function."""
+    return ast.parse(textwrap.dedent(inspect.getsource(thing))).body[0]
+
+
+def field_types(cls: type) -> dict[str, str]:
+    """Name -> annotation of the fields of a class and of its bases, as they are written."""
+    own = [n for n in _source(cls).body if isinstance(n, ast.AnnAssign) and isinstance(n.target, ast.Name)]
+    bases = [base for base in cls.__bases__ if base.__module__.startswith("emo_face.")]
+    inherited = {name: text for base in bases for name, text in field_types(base).items()}
+    return {**inherited, **{n.target.id: ast.unparse(n.annotation) for n in own}}
 
 
 def inner(base: type) -> bool:
@@ -64,16 +76,17 @@ def members(cls: type) -> Iterator[str]:
     """Fields of a dataclass, then public properties and methods in alphabetical order."""
     if issubclass(cls, Exception):
         return
+    types = field_types(cls)
     for field in dataclasses.fields(cls) if dataclasses.is_dataclass(cls) else ():
         if not field.name.startswith("_"):
             optional = field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
-            yield f"{field.name}: {field.type}" + (" = ..." if optional else "")
+            yield f"{field.name}: {types[field.name]}" + (" = ..." if optional else "")
     bases = [base for base in reversed(cls.__mro__) if base is cls or inner(base)]
     own = {name: value for base in bases for name, value in vars(base).items()}
     for name, value in sorted(own.items()):
         public = not name.startswith("_") or name in ("__enter__", "__exit__")
         if public and isinstance(value, property):
-            yield f"{name}: {inspect.signature(value.fget).return_annotation}  (read only)"
+            yield f"{name}: {signature(value.fget).return_annotation}  (read only)"
         elif public and inspect.isfunction(value):
             yield f"def {name}{signature(value)}"
 
