@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from emo_face.core.labels import basic7
 from emo_face.core.numeric import softmax
@@ -42,41 +41,12 @@ SAVED = 10
 """Passes after which they are kept."""
 
 
-def packed(prompts: Sequence[Sequence[int]], branches: Sequence[Sequence[int]]) -> tuple[Any, ...]:
-    """Ids, positions and mask (n, n) of several prompts with the same branches, and where each part begins."""
-    ids, positions, owner, starts = [], [], [], []
-    for number, prompt in enumerate(prompts):
-        for part, tokens in enumerate((prompt, *branches), -1):
-            first = 0 if part < 0 else len(prompt)
-            starts.append(len(ids))
-            ids += tokens
-            positions += range(first, first + len(tokens))
-            owner += [(number, part)] * len(tokens)
-    item, part = torch.tensor(owner).T
-    place = torch.arange(len(ids))
-    sees = (item[:, None] == item) & ((part == -1) | (part[:, None] == part)) & (place[:, None] >= place)
-    return torch.tensor([ids]), torch.tensor([positions]), sees, np.reshape(starts, (len(prompts), -1))
-
-
-@torch.inference_mode()
 def log_probs(engine: Any, lines: Sequence[str], faced: bool) -> FloatArray:
     """(n, 7) of whole endings, several lines at once; without ``<FACE>`` for a model that never learned it."""
-    onepass, model, style = engine.onepass, engine.model, engine.config.style
+    onepass, style = engine.onepass, engine.config.style
     asked = [onepass.endings(expression_question(line, style=style), "quote") for line in lines]
-    ends = asked[0][1]  # the same for every line; nothing follows <FACE>
-    ids, positions, sees, starts = packed([prompt for prompt, _ in asked], [end[:-1] for end in ends])
-    mask = torch.where(sees, 0.0, torch.finfo(torch.float32).min)[None, None]
-    states = model.hidden(ids, {}, attention_mask=mask, position_ids=positions).last_hidden_state[0]
-    found = []
-    for (prompt, _), (first, *places) in zip(asked, starts, strict=True):
-        row = []
-        for end, place in zip(ends, places, strict=True):
-            wanted = end if faced else end[:-1]
-            source = [first + len(prompt) - 1, *range(place, place + len(end) - 1)][: len(wanted)]
-            token = torch.log_softmax(model.logits(states[source]), -1)
-            row.append(float(token.gather(1, torch.tensor(wanted)[:, None]).sum()))
-        found.append(row)
-    return np.array(found)
+    said = asked if faced else [(prompt, [end[:-1] for end in ends]) for prompt, ends in asked]
+    return np.stack([answer.log_probs for answer in onepass.several(said, words())])
 
 
 class Kept:

@@ -13,10 +13,13 @@ from emo_face.datasets.views import read_image
 from emo_face.evaluation.metrics.calibration import ece
 from emo_face.evaluation.metrics.scaling import temperature_of_logits
 from emo_face.evaluation.metrics.single_label import Labels, macro_f1
+from emo_face.expression.contextface.answer import Answer
 from emo_face.expression.contextface.config import ContextFaceConfig
 from emo_face.expression.contextface.onepass import OnePass
 from emo_face.expression.contextface.prompts import PERSPECTIVES, Example, Perspective, Source, word_of, words
 
+TOGETHER = 8
+"""Questions without pictures that are asked in one pass."""
 FEWEST = 20
 """Answers of a side from which anything is fitted."""
 SHARES = tuple(np.linspace(0.0, 1.0, 11))
@@ -47,18 +50,27 @@ class Heard:
 def listen(onepass: OnePass, examples: Iterable[Example], wrap: Callable[[Any], Any] = iter) -> list[Heard]:
     """Ask a model its training's questions; only examples of the expression task. ``wrap``: for a bar."""
     rows: dict[Perspective, list[tuple[FloatArray, int]]] = {side: [] for side in PERSPECTIVES}
-    for example in wrap([e for e in examples if e.task == "expression"]):
-        prompt, branches = onepass.endings(example.turns[0].question, _source(example))
-        picture = None
-        if example.image is not None:
-            picture = onepass.eyes.fitted(read_image(Path(), str(example.image)), example.box)
-        answer = onepass.run(prompt, branches, words(), picture, example.perspective)
-        rows[example.perspective].append((answer.log_probs, words().index(word_of(example.label))))
+    every = sorted((e for e in examples if e.task == "expression"), key=lambda example: example.image is not None)
+    for start in wrap(range(0, len(every), TOGETHER)):
+        group = every[start : start + TOGETHER]
+        for example, answer in zip(group, _answers(onepass, group), strict=True):
+            rows[example.perspective].append((answer.log_probs, words().index(word_of(example.label))))
     return [
         Heard(side, np.stack([logs for logs, _ in found]), np.array([truth for _, truth in found]))
         for side, found in rows.items()
         if found
     ]
+
+
+def _answers(onepass: OnePass, group: Sequence[Example]) -> list[Answer]:
+    """Answers to a few questions, in one pass if they have no pictures."""
+    asked = [onepass.endings(example.turns[0].question, _source(example)) for example in group]
+    if all(example.image is None for example in group):
+        return list(onepass.several(asked, words()))
+    pictures = [
+        None if e.image is None else onepass.eyes.fitted(read_image(Path(), str(e.image)), e.box) for e in group
+    ]
+    return [onepass.run(*one, words(), picture) for one, picture in zip(asked, pictures, strict=True)]
 
 
 def fitted(config: ContextFaceConfig, heard: Sequence[Heard]) -> tuple[ContextFaceConfig, dict[str, Any]]:

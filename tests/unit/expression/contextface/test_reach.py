@@ -77,6 +77,13 @@ def test_one_pass_equals_separate_passes(name):
     assert (answer.reused > 0) == (reach > 100), "a prompt is kept where it is one"
 
 
+def test_several_questions_beyond_the_reach_are_asked_one_by_one():
+    one = made("mistral").onepass()
+    asked = [one.endings(onepass.expression_question(quote), "quote") for quote in ("Oh no.", "We won!")]
+    for each, found in zip(asked, one.several(asked, onepass.words()), strict=True):
+        np.testing.assert_array_equal(found.log_probs, one.run(*each, onepass.words(), None).log_probs)
+
+
 def test_a_tree_mask_beyond_its_reach_would_be_wrong(monkeypatch):
     """What the choice is there for: the same models by a tree mask give other numbers."""
     monkeypatch.setattr(onepass, "tree_reach", lambda *args: math.inf)
