@@ -34,10 +34,13 @@ from emo_face.evaluation.contextface import metrics
 from emo_face.evaluation.contextface.measure import expression, measure, truth_of
 from emo_face.evaluation.contextface.predict import CONDITIONS, Run, load, predict, save, usable
 from emo_face.evaluation.contextface.report import as_text, write_html
+from emo_face.evaluation.contextface.spread import AskJob, joined
 from emo_face.evaluation.contextface.tables import paper
 from emo_face.expression.contextface import prompts
 from emo_face.runtime.files import write_json
 from emo_face.runtime.progress import Tick, bar
+from emo_face.runtime.runners import arguments as runners
+from emo_face.runtime.runners import run_shards
 
 ABLATION_CONDITION = "image+quote"
 """What tables 3 and 4 of the paper are measured with."""
@@ -64,6 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--also", action="append", default=[], metavar="TABLE/ROW=DIR", help="another trained model")
     parser.add_argument("--rounds", type=int, default=200, help="of the bootstrap (default 200)")
     parser.add_argument("--seed", type=int, default=0)
+    runners.add_arguments(parser, "--processes")
     parser.add_argument("--out", type=Path, help="write report.html, report.json and predictions here")
     parser.add_argument("--json", action="store_true", help="print JSON on stdout and nothing else")
 
@@ -141,11 +145,22 @@ def _ask(args: argparse.Namespace, folder: Path, people: Sequence[Any], names: S
     trained = list(config.conditions)
     found = Run(model={"folder": folder.name, "face_basis": config.face_basis, "trained": trained, **engine.hashes})
     for name in names:
-        numbers = count(1)
         with bar(name, len(usable(people, name))) as tick:
-            advance = partial(_advance, tick, numbers)
-            found.conditions[name] = predict(engine, people, args.root or Path(), name, speak, advance)
+            if args.processes == 1 and args.runner == "local":
+                advance = partial(_advance, tick, count(1))
+                found.conditions[name] = predict(engine, people, args.root or Path(), name, speak, advance)
+            else:
+                found.conditions[name] = _by_runner(args, folder, people, name, tick)
     return found
+
+
+def _by_runner(args: argparse.Namespace, folder: Path, people: Sequence[Any], name: str, tick: Tick) -> Any:
+    """A condition's answers from shards; they are kept beside the report, so a killed evaluation goes on."""
+    if args.out is None or args.speak:
+        raise UserError("--processes, --runner: need --out, where the shards go, and no --speak")
+    job = AskJob(folder, args.backbone, args.root or Path(), name, args.device, args.quantisation)
+    shards = args.out / "shards"
+    return joined(run_shards(job, usable(people, name), shards, args.shards, runners.chosen(args, shards), tick))
 
 
 def _advance(tick: Tick, numbers: Iterator[int]) -> None:
