@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 
-from emo_face.core.types import FloatArray
 from emo_face.datasets.records import Record, to_row
 from emo_face.evaluation.contextface.predict import ConditionPredictions, predict
 from emo_face.runtime.shards import Job, Row
@@ -56,5 +55,5 @@ class AskJob(Job[Record]):
 
 def joined(rows: Sequence[Row]) -> ConditionPredictions:
     """The predictions of a condition from the rows of its shards."""
-    parts: dict[str, FloatArray] = {part: np.array([row[part] for row in rows], np.float64) for part in PARTS}
-    return ConditionPredictions(tuple(str(row["id"]) for row in rows), **parts)
+    probabilities, form, most, mean = (np.array([row[part] for row in rows], np.float64) for part in PARTS)
+    return ConditionPredictions(tuple(str(row["id"]) for row in rows), probabilities, form, most, mean)
