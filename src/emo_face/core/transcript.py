@@ -66,7 +66,21 @@ _SOUND = re.compile(
     r"snor|sniff|background|audio|instrumental|footstep|thud|knock|ring|whistl|clear|pause)",
     re.IGNORECASE,
 )
-_ENGLISH_NAMES = {"english": "en", "dutch": "nl", "french": "fr", "german": "de", "spanish": "es", "italian": "it"}
+_ENGLISH_NAMES = {
+    "arabic": "ar",
+    "chinese": "zh",
+    "dutch": "nl",
+    "english": "en",
+    "french": "fr",
+    "german": "de",
+    "italian": "it",
+    "japanese": "ja",
+    "korean": "ko",
+    "polish": "pl",
+    "portuguese": "pt",
+    "russian": "ru",
+    "spanish": "es",
+}
 
 
 class NotSpeech(ValueError):

@@ -1,6 +1,6 @@
-"""Whether a line is English: hashed character n-grams and words, one linear layer; plain Python and NumPy.
+"""Whether a line is in a language that a student knows: hashed character n-grams and words, one linear layer.
 
-The speech student knows English only, and a language that it does not know looks to it like a calm line. The method is
+Plain Python and NumPy. A language that a speech student does not know looks to it like a calm line. The method is
 that of Cavnar & Trenkle, "N-gram-based text categorization", SDAIR 1994, with learned weights instead of ranks. The
 weights are in the student's file (:mod:`emo_face.training.text.language` makes them).
 """
@@ -16,21 +16,23 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from emo_face.perception.nano.wordpiece import is_latin
+
 BUCKETS = 1 << 15
 LONGEST = 4
 READ_CHARACTERS = 400
 """A language shows in its first words."""
 TAG_VOTE = 2.0
 """Log-odds that the recogniser's language tag adds: it decides about "no" and "hotel", not about a whole sentence."""
-ENGLISH_VOTE = 1.5
-"""Log-odds for English without a tag: the robot's people mostly speak what it was bought for."""
+PRIOR = 1.5
+"""Log-odds for the student's language without a tag: the robot's people mostly speak what it was bought for."""
 SURE, LOST = 0.7, 0.3
-"""P(English) from which a line is read in full, and up to which it is not read at all."""
+"""P(known) from which a line is read in full, and up to which it is not read at all."""
 
 
 @dataclass(frozen=True, slots=True)
 class LanguageDetector:
-    """P(English) of a line.
+    """P(the line is in a known language).
 
     Attributes:
         weights: (BUCKETS,) int8. scale: of the weights. bias: log-odds of an empty line.
@@ -40,10 +42,10 @@ class LanguageDetector:
     scale: float
     bias: float
 
-    def english(self, cleaned: str, vote: float = 0.0) -> float:
-        """P(English) in [0, 1] of a cleaned line; ``vote``: log-odds by a language tag, 0 without one."""
+    def known(self, cleaned: str, vote: float = 0.0) -> float:
+        """P(known) in [0, 1] of a cleaned line; ``vote``: log-odds by a language tag or without one."""
         found = list(features(cleaned))
-        score = self.bias + (vote or ENGLISH_VOTE)
+        score = self.bias + vote
         if found:
             score += self.scale * float(self.weights[found].astype(np.int64).sum()) / math.sqrt(len(found))
         return 1.0 / (1.0 + math.exp(-min(max(score, -30.0), 30.0)))
@@ -66,13 +68,13 @@ class LanguageDetector:
         return detector
 
 
-def share_known(english: float) -> float:
-    """How far a line may be read, in [0, 1]: 0 if it is hardly English, 1 if it surely is."""
-    return min(max((english - LOST) / (SURE - LOST), 0.0), 1.0)
+def share_known(known: float) -> float:
+    """How far a line may be read, in [0, 1]: 0 if it is hardly in a known language, 1 if it surely is."""
+    return min(max((known - LOST) / (SURE - LOST), 0.0), 1.0)
 
 
 def features(cleaned: str) -> Iterator[int]:
-    """Buckets of a line's words and of their 1- to 4-grams, with word ends marked; letters only."""
+    """Buckets of a line's words and of their 1- to 4-grams, with word ends marked; Latin letters only."""
     for word in _words(cleaned[:READ_CHARACTERS]):
         marked = f"<{word}>"
         yield _bucket(f"={word}")
@@ -82,7 +84,7 @@ def features(cleaned: str) -> Iterator[int]:
 
 
 def _words(text: str) -> Iterable[str]:
-    return "".join(c if c.isalpha() else " " for c in text.replace("'", "").replace("’", "")).split()
+    return "".join(c if c.isalpha() and is_latin(c) else " " for c in text.replace("'", "").replace("’", "")).split()
 
 
 def _bucket(gram: str) -> int:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,8 +16,9 @@ from emo_face.core.labels import LabelSet, basic7, label_set
 from emo_face.core.transcript import language
 from emo_face.core.types import FloatArray
 from emo_face.core.versions import check_metadata_version
-from emo_face.perception.nano.language import TAG_VOTE, LanguageDetector, share_known
-from emo_face.perception.nano.wordpiece import WordPiece, clean, latin_share
+from emo_face.perception.nano.language import PRIOR, TAG_VOTE, LanguageDetector, share_known
+from emo_face.perception.nano.sentences import SentenceVectors
+from emo_face.perception.nano.wordpiece import WordPiece, clean, readable_shares
 from emo_face.runtime.engines.plan import Plan
 from emo_face.runtime.engines.select import Engines
 from emo_face.runtime.store import ModelStore, open_store, sha256_of
@@ -46,7 +48,6 @@ class TextReading:
         quality: [0, 1]; share of the utterance that the model can read. At 0 the distribution is flat.
         emotions: (28,) independent probabilities in the order of the set ``goemotions28``; 0 at quality 0.
         valence, arousal: [-1, 1]; 0 at quality 0.
-        english: P(the line is English), [0, 1]; 0 if it has no Latin letters.
     """
 
     probabilities: FloatArray
@@ -54,29 +55,50 @@ class TextReading:
     emotions: FloatArray
     valence: float = 0.0
     arousal: float = 0.0
-    english: float = 0.0
+
+
+class Words(Protocol):
+    """What makes the graph's inputs of a line."""
+
+    def inputs(self, cleaned: str) -> tuple[list[dict[str, NDArray[np.generic]]], float]:
+        """Inputs of the graph, one dictionary a window of the line; and the share of the line that they hold, [0, 1]."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Pieces:
+    """Word pieces of the file's own vocabulary."""
+
+    tokens: WordPiece
+    max_length: int
+
+    def inputs(self, cleaned: str) -> tuple[list[dict[str, NDArray[np.generic]]], float]:
+        """As :class:`Words` says. One window a call: the int8 activations are scaled by the largest of the batch."""
+        pieces = self.tokens.pieces(cleaned)
+        known = 1.0 - sum(piece == self.tokens.unknown for piece in pieces) / max(len(pieces), 1)
+        windows = self.tokens.windows(pieces, self.max_length)
+        return [{"ids": np.asarray([ids], dtype=np.int64)} for ids in windows], known
 
 
 class TextStudent:
     """Emotion of an utterance from its words.
 
-    The ONNX file is complete: graph, vocabulary, calibration, thresholds, label names and the language detector.
+    The ONNX file is complete: graph, calibration, thresholds, label names, language detector, and the vocabulary; or
+    the hash of the sentence encoder that stands before it (:mod:`emo_face.perception.nano.sentences`).
 
     Attributes:
-        name: ``nano_text``. label_set: ``basic7``. path: the ONNX file. tokens: its tokeniser.
+        label_set: ``basic7``. path: the ONNX file. words: what makes its inputs.
         fine: the set of 28 labels. thresholds: (28,) probability from which a fine emotion is there.
-        languages: ISO 639 codes of what it was trained on.
+        languages: ISO 639 codes of what it reads. scripts: others than Latin that it reads and only those write.
         hashes: file name -> sha256 of the weights in use.
     """
-
-    name = MODEL
-    languages: tuple[str, ...] = ("en",)
 
     def __init__(self, path: Path, engines: Engines | None = None) -> None:
         """Load ``path``; ``engines`` chooses what it runs on, None takes one thread of the CPU.
 
         Raises:
-            ModelError: the file is damaged or is not a speech student; names the file, the field and the fix.
+            ModelError: the file is damaged or is not a speech student, or its sentence encoder is missing or another;
+                names the file, the field and the fix.
         """
         self._backend = (engines or Engines("cpu")).load(path, PLAN)
         meta = self._backend.metadata
@@ -93,9 +115,16 @@ class TextStudent:
                 raise ValueError(f"expected {len(self.fine)} numbers, got shape {self.thresholds.shape}")
             field = "language"
             self._language = LanguageDetector.from_text(_field(path, meta, field))
-            field = "vocabulary or max_length"
-            self._max_length = int(_field(path, meta, "max_length"))
-            self.tokens = WordPiece(_field(path, meta, "vocabulary").split("\n"))
+            self._prior = float(meta.get("prior", PRIOR))
+            self.languages: tuple[str, ...] = tuple(json.loads(meta.get("languages", '["en"]')))
+            self.scripts: tuple[str, ...] = tuple(json.loads(meta.get("scripts", "[]")))
+            field = "sentences, vocabulary or max_length"
+            self.words: Words
+            if "sentences" in meta:
+                self.words = SentenceVectors(meta["sentences"])
+            else:
+                tokens = WordPiece(_field(path, meta, "vocabulary").split("\n"))
+                self.words = Pieces(tokens, int(_field(path, meta, "max_length")))
         except ValueError as error:
             raise ModelError(f"{path}: metadata {field}: {error}; {_FIX}") from None
         self.path = path
@@ -109,7 +138,7 @@ class TextStudent:
     def read(self, text: str, locale: str = "") -> TextReading:
         """Read one utterance of any length, script and language.
 
-        Text without letters, digits or emoji, text in a script other than Latin and text that is not English is not
+        Text without letters, digits or emoji and text in a script or language that the student does not know is not
         read: the distribution is flat and ``quality`` 0; a mixture lies between. A long line is read whole, by windows.
 
         Args:
@@ -118,35 +147,30 @@ class TextStudent:
         """
         cleaned = clean(text)
         flat = TextReading(np.full(len(basic7()), 1.0 / len(basic7())), 0.0, np.zeros(len(self.fine)))
-        latin = latin_share(cleaned)
-        if latin == 0.0:
-            return flat
         spoken = language(locale)
-        vote = 0.0 if not spoken else TAG_VOTE if spoken in self.languages else -TAG_VOTE
-        english = self._language.english(cleaned, vote)
-        pieces = self.tokens.pieces(cleaned)
-        known = 1.0 - sum(piece == self.tokens.unknown for piece in pieces) / max(len(pieces), 1)
-        quality = latin * known * share_known(english)
+        vote = self._prior if not spoken else TAG_VOTE if spoken in self.languages else -TAG_VOTE
+        latin, other = readable_shares(cleaned, self.scripts)
+        quality = latin * share_known(self._language.known(cleaned, vote)) + other
         if quality == 0.0:
-            return TextReading(flat.probabilities, 0.0, flat.emotions, english=english)
-        # One window a call: the int8 activations are scaled by the largest of the batch, so neighbours would matter.
-        windows = [self._run(ids) for ids in self.tokens.windows(pieces, self._max_length)]
-        said = _together(windows)
-        if not np.isfinite(said).all():
-            return TextReading(flat.probabilities, 0.0, flat.emotions, english=english)
+            return flat
+        inputs, held = self.words.inputs(cleaned)
+        quality *= held
+        said = _together([self._run(window) for window in inputs])
+        if quality == 0.0 or not np.isfinite(said).all():
+            return flat
         seven, fine, affect = np.split(said, [len(basic7()), -2])
         valence, arousal = np.clip(quality * affect, -1.0, 1.0).tolist()
         mixed = quality * seven / seven.sum() + (1.0 - quality) * flat.probabilities
-        return TextReading(mixed, quality, quality * fine, valence, arousal, english)
+        return TextReading(mixed, quality, quality * fine, valence, arousal)
 
     def probabilities(self, texts: Sequence[str]) -> NDArray[np.float64]:
         """(n, 7) probabilities of ``texts`` in the order of basic7; (0, 7) for none."""
         rows = [self.read(text).probabilities for text in texts]
         return np.stack(rows).astype(np.float64) if rows else np.zeros((0, len(basic7())))
 
-    def _run(self, ids: Sequence[int]) -> NDArray[np.float64]:
+    def _run(self, window: Mapping[str, NDArray[np.generic]]) -> NDArray[np.float64]:
         """(37,) outputs of one window: seven probabilities, 28, valence and arousal."""
-        said = self._backend.run({"ids": np.asarray([ids], dtype=np.int64)})
+        said = self._backend.run(window)
         return np.concatenate([np.asarray(part[0], dtype=np.float64) for part in said])
 
 

@@ -7,7 +7,7 @@ chats and subtitles write the same sentence differently, and none of that is emo
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 MAX_CHARACTERS = 4000
 """Longer text keeps its first and last half of this many characters: 100 kB must not cost a second."""
@@ -70,15 +70,25 @@ def _spell(character: str) -> str:
     return character
 
 
-def latin_share(cleaned: str) -> float:
-    """Share of the letters and digits of a cleaned text that are Latin, in [0, 1]; 0 if it has none.
+def readable_shares(cleaned: str, scripts: Collection[str] = ()) -> tuple[float, float]:
+    """Shares of a cleaned text's letters and digits that are Latin, and of ``scripts``, in [0, 1]; 0 if it has none.
 
-    The students are trained on English: a sentence in another script is not read, however many pieces it has.
+    A sentence in a script that a student was not trained on is not read, however many pieces it has.
+
+    Args:
+        scripts: others than Latin, by the first word of their letters' Unicode names: ``CYRILLIC``, ``CJK``.
     """
     if cleaned.isascii():
-        return float(any(c.isalnum() for c in cleaned))
+        return float(any(c.isalnum() for c in cleaned)), 0.0
     letters = [c for c in unicodedata.normalize("NFD", cleaned) if c.isalnum()]
-    return sum(ord(c) < 0x250 for c in letters) / len(letters) if letters else 0.0
+    latin = sum(map(is_latin, letters))
+    other = sum(not is_latin(c) and unicodedata.name(c, "").partition(" ")[0] in scripts for c in letters)
+    return latin / max(len(letters), 1), other / max(len(letters), 1)
+
+
+def is_latin(character: str) -> bool:
+    """Latin letters and the digits that are written with them."""
+    return ord(character) < 0x250
 
 
 class WordPiece:

@@ -137,14 +137,16 @@ def export(run: Path, data: Path, target: Path, encoder: Path | None = None, thr
         rough = Outputs.of(small, tokens, sources, length, threads, whole=True)
         report = agreement(exact, rough)
         calibration = calibrate(rough, sources)
-        english = [*sources.quotable, *(text for pool in sources.drawn.values() for text in pool.texts)]
-        detector = language.train(text_folder(data), english, int(config["seed"]))
+        languages = config["languages"].split()
+        own = [*sources.quotable, *(text for pool in sources.drawn.values() for text in pool.texts)]
+        detector = language.train(text_folder(data), {languages[0]: own}, languages, int(config["seed"]))
         finished = Path(scratch, "finished.onnx")
         meta = {
             "vocabulary": "\n".join(vocabulary),
             "max_length": str(config["max_length"]),
             "thresholds": json.dumps([round(float(t), 3) for t in calibration.thresholds]),
             "language": detector.to_text(),
+            "languages": json.dumps(languages),
             "training": json.dumps({**config, "sources": sources.hashes}, sort_keys=True),
         }
         _finish(small, finished, calibration, meta)

@@ -1,10 +1,10 @@
-"""Learn to tell English from other languages in Latin letters, from lines that the project has anyway (SciPy alone).
+"""Learn to tell a student's languages from others in Latin letters, from lines that the project has anyway (SciPy alone).
 
-English: the training rows of the student. Others: XED's projections (Öhman et al., COLING 2020, CC-BY-4.0), film
-subtitles in 14 languages with Latin letters.
+XED's projections (Öhman et al., COLING 2020, CC-BY-4.0): film subtitles in 14 languages with Latin letters; and the
+training rows of the student.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,19 +15,21 @@ from scipy.special import expit
 from emo_face.core.errors import UserError
 from emo_face.datasets.text import lines
 from emo_face.perception.nano.language import BUCKETS, LanguageDetector, features
-from emo_face.perception.nano.wordpiece import clean, latin_share
+from emo_face.perception.nano.wordpiece import clean, readable_shares
 
 PROJECTIONS = "xed_projections"
+CODES = {"br": "pt", "cn": "zh"}
+"""ISO 639 codes of the projections' files that are named otherwise."""
 ROWS_PER_LANGUAGE = 3000
 RIDGE = 3e-6
 
 
 def read_projections(folder: Path) -> dict[str, list[str]]:
-    """Language -> lines, languages in Latin letters only. Raises UserError if there are none."""
+    """Name of the file -> lines, languages in Latin letters only. Raises UserError if there are none."""
     found = {}
     for path in sorted(folder.glob("*.tsv")):
         rows = [line.split("\t")[0] for line in lines(path)]
-        latin = [text for text in rows if latin_share(clean(text)) > 0.9]
+        latin = [text for text in rows if readable_shares(clean(text))[0] > 0.9]
         if len(latin) > len(rows) / 2:
             found[path.stem] = latin
     if not found:
@@ -35,11 +37,11 @@ def read_projections(folder: Path) -> dict[str, list[str]]:
     return found
 
 
-def fit(english: Sequence[str], others: Sequence[str]) -> LanguageDetector:
-    """Ridge-penalised logistic regression; both sides weigh the same."""
-    texts = [*english, *others]
-    truth = np.r_[np.ones(len(english)), np.zeros(len(others))]
-    share = np.where(truth == 1, 0.5 / len(english), 0.5 / len(others))
+def fit(known: Sequence[str], others: Sequence[str]) -> LanguageDetector:
+    """Ridge-penalised logistic regression on cleaned lines; both sides weigh the same."""
+    texts = [*known, *others]
+    truth = np.r_[np.ones(len(known)), np.zeros(len(others))]
+    share = np.where(truth == 1, 0.5 / len(known), 0.5 / len(others))
     matrix = _matrix(texts)
 
     def loss(x: np.ndarray) -> tuple[float, np.ndarray]:
@@ -54,14 +56,20 @@ def fit(english: Sequence[str], others: Sequence[str]) -> LanguageDetector:
     return LanguageDetector(np.round(found.x[:-1] / scale).astype(np.int8), scale, float(found.x[-1]))
 
 
-def train(data: Path, english: Sequence[str], seed: int) -> LanguageDetector:
-    """Fit on as many rows of every language, and as many English ones as of all others together."""
+def train(data: Path, rows: Mapping[str, Sequence[str]], languages: Collection[str], seed: int) -> LanguageDetector:
+    """Fit on as many lines of every other language, and as many lines of the known ones as of all others together.
+
+    Args:
+        data: holds ``xed_projections/``. rows: further lines by their ISO 639 code. languages: codes of the known ones.
+    """
     rng = np.random.default_rng((seed, 17))
-    others = []
-    for rows in read_projections(data / PROJECTIONS).values():
-        others += [clean(rows[i]) for i in rng.permutation(len(rows))[:ROWS_PER_LANGUAGE]]
-    picked = rng.permutation(len(english))[: len(others)]
-    return fit([clean(english[i]) for i in picked], others)
+    known, others = [], []
+    for name, found in (*read_projections(data / PROJECTIONS).items(), *rows.items()):
+        if CODES.get(name, name) in languages:
+            known += found
+        else:
+            others += [clean(found[i]) for i in rng.permutation(len(found))[:ROWS_PER_LANGUAGE]]
+    return fit([clean(known[i]) for i in rng.permutation(len(known))[: len(others)]], others)
 
 
 def _matrix(texts: Sequence[str]) -> csr_matrix:

@@ -62,6 +62,8 @@ class TextTraining:
     affect_weight: float = 5.0
     steps: int = 0
     """Optimiser steps of the run; 0: all of its epochs."""
+    languages: str = "en"
+    """ISO 639 codes of what the data are written in; other languages are refused."""
     start: str = ""
     """sha256 of the students that the run starts from; empty: from the encoder."""
     frozen_layers: int = 0
@@ -247,6 +249,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--steps", type=int, default=0, help="optimiser steps of the run (default: all)")
     parser.add_argument("--stop", type=int, default=0, metavar="STEP", help="end early; repeats a run cut short")
     parser.add_argument("--encoder", type=Path, metavar="DIR", help="another uncased BERT or MiniLM")
+    parser.add_argument("--languages", nargs="+", metavar="CODE", help="what DATA is written in (default en)")
     parser.add_argument(
         "--start", type=Path, nargs="+", default=[], metavar="ONNX", help="start from nano_text.onnx files, their mean"
     )
@@ -264,7 +267,7 @@ def run(args: argparse.Namespace) -> int:
     start = " ".join(sha256_of(path) for path in args.start)
     warm = {"epochs": 1, "frozen_layers": WARM_FROZEN, "start": start} if start else {}
     given = {**warm, "steps": args.steps, **({"epochs": args.epochs} if args.epochs else {})}
-    config = TextTraining(seed=args.seed, **given)
+    config = TextTraining(seed=args.seed, languages=" ".join(args.languages or ["en"]), **given)
     train(args.data, args.out / "text", config, args.encoder, args.threads, args.start, args.stop)
     export(args.out / "text", args.data, args.out / "nano_text.onnx", args.encoder, args.threads)
     return 0

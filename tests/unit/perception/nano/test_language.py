@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from emo_face.evaluation.text.spoken import FOREIGN_FILE, SPOKEN_FILE, read_lines
-from emo_face.perception.nano.language import BUCKETS, LanguageDetector, features, share_known
+from emo_face.perception.nano.language import BUCKETS, PRIOR, LanguageDetector, features, share_known
 from emo_face.perception.nano.text import TextStudent
 from emo_face.runtime.store import open_store
 
@@ -30,9 +30,9 @@ def detector(**words: int) -> LanguageDetector:
 
 def test_words_push_and_the_tag_decides_if_they_do_not() -> None:
     found = detector(the=100, der=-100)
-    assert found.english("the") > 0.9 > 0.3 > found.english("der")
-    assert found.english("hm", -2.0) < 0.5 < found.english("hm")
-    assert found.english("") > 0.5
+    assert found.known("the") > 0.9 > 0.3 > found.known("der")
+    assert found.known("hm", -2.0) < 0.5 < found.known("hm", PRIOR)
+    assert found.known("", PRIOR) > 0.5
     assert share_known(0.9) == 1.0
     assert share_known(0.2) == 0.0
     assert 0 < share_known(0.5) < 1
@@ -41,7 +41,7 @@ def test_words_push_and_the_tag_decides_if_they_do_not() -> None:
 def test_the_packed_form_comes_back_and_damage_is_named() -> None:
     found = detector(the=100)
     again = LanguageDetector.from_text(found.to_text())
-    assert again.english("the") == found.english("the")
+    assert again.known("the") == found.known("the")
     for damaged in ("", "1 2", "x 0.0 AAAA", "0.1 nan " + found.to_text().split(" ")[2], found.to_text()[:-40]):
         with pytest.raises(ValueError, match="language"):
             LanguageDetector.from_text(damaged)

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from emo_face.core.errors import ModelError
 from emo_face.core.labels import basic7
-from emo_face.perception.nano.text import TextStudent
-from emo_face.perception.nano.wordpiece import WordPiece, clean, clip_characters, latin_share
+from emo_face.perception.nano.text import Pieces, TextStudent
+from emo_face.perception.nano.wordpiece import WordPiece, clean, clip_characters, readable_shares
 from emo_face.runtime.store import open_store
 
 UNIFORM = 1 / 7
@@ -200,7 +200,8 @@ LONG_WORDS = (
 def test_word_pieces_are_those_of_hugging_face(student: TextStudent, assets: Path) -> None:
     """Every 300th line of real text in 18 languages; none of all 296,017 differed when they were compared once."""
     tokenizers = pytest.importorskip("tokenizers")
-    ours = student.tokens
+    assert isinstance(student.words, Pieces)
+    ours = student.words.tokens
     theirs = tokenizers.Tokenizer(tokenizers.models.WordPiece(ours.ids, unk_token="[UNK]"))
     theirs.normalizer = tokenizers.normalizers.BertNormalizer()
     theirs.pre_tokenizer = tokenizers.pre_tokenizers.BertPreTokenizer()
@@ -275,5 +276,6 @@ def test_long_text_keeps_both_ends() -> None:
 
 
 @pytest.mark.parametrize(("text", "share"), [("", 0.0), ("...", 0.0), ("héllo", 1.0), ("ab яд", 0.5)])
-def test_latin_share(text: str, share: float) -> None:
-    assert latin_share(text) == share
+def test_readable_shares(text: str, share: float) -> None:
+    assert readable_shares(text) == (share, 0.0)
+    assert readable_shares(text, ("CYRILLIC",)) == (share, 0.5 if "я" in text else 0.0)

@@ -100,6 +100,7 @@ def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_one_command_trains_a_student_that_reads(data: Path, encoder: Path, tmp_path: Path) -> None:
     pytest.importorskip("onnx")
     command = ["train", "text", "--data", str(data), "--encoder", str(encoder), "--epochs", "3", "--seed", "3"]
+    command += ["--languages", "sw"]  # another language needs no line of code
     for run in ("one", "two"):
         assert main([*command, "--out", str(tmp_path / run)]) == 0
     assert (tmp_path / "one/nano_text.onnx").read_bytes() == (tmp_path / "two/nano_text.onnx").read_bytes()
@@ -111,6 +112,7 @@ def test_one_command_trains_a_student_that_reads(data: Path, encoder: Path, tmp_
     assert student.fine.labels[int(joy.emotions.argmax())] == "joy"
     assert joy.valence > student.read("the cat tears runs home today").valence
     assert student.read("der hund und die katze sind nicht hier").quality < 0.3
+    assert student.languages == ("sw",)
 
 
 def test_a_stopped_run_goes_on_and_ends_in_the_same_weights(
