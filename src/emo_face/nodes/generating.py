@@ -20,7 +20,7 @@ from emo_face.expression.words import Manner, face_for
 from emo_face.face.expressions.basis import open_basis
 from emo_face.face.expressions.facs import default_facs
 from emo_face.nodes.answers import Answers
-from emo_face.perception.nano.text import TextStudent
+from emo_face.perception.nano.readers import TextReaders, open_readers
 from emo_face.ros.lifecycle import EmoNode
 from emo_face.ros.messages.convert import expression_message
 from emo_face.ros.parameters.schema import Value
@@ -133,9 +133,9 @@ def generate(model: Any, request: Any, values: Mapping[str, Value], now: float) 
 
 
 @cache
-def reader() -> TextStudent:
-    """The speech student, loaded at the first words. Raises ModelError if it is missing or damaged."""
-    return TextStudent.from_store(open_store())
+def reader() -> TextReaders:
+    """The speech students, loaded at the first words. Raises ModelError if it is missing or damaged."""
+    return open_readers(open_store())[0]
 
 
 def answer_words(

@@ -59,10 +59,13 @@ class WordReading(Reading, Protocol):
 
 
 class TextReader(Protocol):
-    """Reads one utterance; :class:`emo_face.perception.nano.text.TextStudent` fills it."""
+    """Reads one utterance; :class:`emo_face.perception.nano.readers.TextReaders` fills it."""
 
-    hashes: Mapping[str, str]
-    languages: tuple[str, ...]
+    @property
+    def hashes(self) -> Mapping[str, str]: ...
+
+    @property
+    def languages(self) -> tuple[str, ...]: ...
 
     def read(self, text: str, locale: str = "") -> WordReading: ...
 
@@ -233,10 +236,11 @@ def build_nano(
         from emo_face.perception.nano.face import FaceStudent
 
         reader = FaceStudent(found, engines)
-    if found := _find(store, "nano_text", "speech is not read", warnings):
-        from emo_face.perception.nano.text import TextStudent
+    if _find(store, "nano_text", "speech is not read", warnings):
+        from emo_face.perception.nano.readers import open_readers
 
-        text = TextStudent(found, engines)
+        text, unread = open_readers(store, engines)
+        warnings += unread
     from emo_face.perception.nano.blendshapes import build_blendshapes
 
     shapes = build_blendshapes(store, warnings)

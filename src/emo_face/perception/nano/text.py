@@ -61,7 +61,7 @@ class Words(Protocol):
     """What makes the graph's inputs of a line."""
 
     def inputs(self, cleaned: str) -> tuple[list[dict[str, NDArray[np.generic]]], float]:
-        """Inputs of the graph, one dictionary a window of the line; and the share of the line that they hold, [0, 1]."""
+        """Inputs of the graph, one dictionary a window of the line, and the share of the line in them, [0, 1]."""
         ...
 
 

@@ -219,14 +219,19 @@ def _finish(source: Path, target: Path, calibration: Calibration, meta: Mapping[
             tensor.CopyFrom(numpy_helper.from_array(value, tensor.name))
     if values:
         raise UserError(f"the exported graph has no {', '.join(values)}: this version of torch.onnx folds it")
+    describe(model, {"encoder": ENCODER_SOURCE, "licence": "Apache-2.0; data: see models/nano_text.md", **meta})
+    onnx.save(model, str(target))
+
+
+def describe(model: Any, meta: Mapping[str, str]) -> None:
+    """Write what every speech student's file says, and ``meta``, into an ONNX model's metadata."""
+    import onnx
+
     labels = {
         "version": str(VERSION),
         "label_set": "basic7",
         "labels": json.dumps(list(basic7().labels)),
         "emotions": json.dumps(list(label_set("goemotions28").labels)),
-        "encoder": ENCODER_SOURCE,
-        "licence": "Apache-2.0; data: see models/nano_text.md",
     }
     onnx.helper.set_model_props(model, {**labels, **meta})
     model.doc_string = "emo_face speech student"
-    onnx.save(model, str(target))

@@ -1,4 +1,4 @@
-"""Learn to tell a student's languages from others in Latin letters, from lines that the project has anyway (SciPy alone).
+"""Learn to tell a student's languages from others in Latin letters, from lines that are there anyway (SciPy alone).
 
 XED's projections (Öhman et al., COLING 2020, CC-BY-4.0): film subtitles in 14 languages with Latin letters; and the
 training rows of the student.

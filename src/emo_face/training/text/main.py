@@ -249,7 +249,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--steps", type=int, default=0, help="optimiser steps of the run (default: all)")
     parser.add_argument("--stop", type=int, default=0, metavar="STEP", help="end early; repeats a run cut short")
     parser.add_argument("--encoder", type=Path, metavar="DIR", help="another uncased BERT or MiniLM")
-    parser.add_argument("--languages", nargs="+", metavar="CODE", help="what DATA is written in (default en)")
+    parser.add_argument(
+        "--languages", nargs="+", metavar="CODE", help="what DATA is written in (default en); with --multilingual, read"
+    )
+    parser.add_argument(
+        "--multilingual", action="store_true", help="a layer over sentence vectors for other languages than English"
+    )
     parser.add_argument(
         "--start", type=Path, nargs="+", default=[], metavar="ONNX", help="start from nano_text.onnx files, their mean"
     )
@@ -264,6 +269,12 @@ def run(args: argparse.Namespace) -> int:
     for name in ("steps", "stop"):
         if getattr(args, name) < 0:
             raise UserError(f"--{name}: expected at least 0, got {getattr(args, name)}")
+    if args.multilingual:
+        from emo_face.training.text import multilingual
+
+        codes = " ".join(args.languages or multilingual.LANGUAGES)
+        multilingual.train(args.data, args.out, multilingual.HeadTraining(args.seed, languages=codes), args.threads)
+        return 0
     start = " ".join(sha256_of(path) for path in args.start)
     warm = {"epochs": 1, "frozen_layers": WARM_FROZEN, "start": start} if start else {}
     given = {**warm, "steps": args.steps, **({"epochs": args.epochs} if args.epochs else {})}

@@ -141,7 +141,7 @@ def calibrate(said: Outputs, sources: Sources) -> Calibration:
     """Fit all of it on the uncalibrated outputs."""
     logits, truth = said.seven[GOEMOTIONS]
     comments = fit_seven({"comments": Part(logits, truth, np.full(len(truth), 1 / len(truth)))})
-    talk = _talk(said)
+    talk = fit_talk(said)
     sure = float(talk.scale[0] / comments.scale[0])  # both as sure as strangers' talk allows
     comments = Scaling(comments.scale * sure, comments.bias * sure, comments.figures)
     fine = fit_labels(said.fine, sources.fine_validation.fine)
@@ -158,7 +158,7 @@ def calibrate(said: Outputs, sources: Sources) -> Calibration:
     return Calibration(scale, bias, talk, thresholds, found)
 
 
-def _talk(said: Outputs) -> Scaling:
+def fit_talk(said: Outputs) -> Scaling:
     """Biases by XED and calm lines; how sure to be, by XED and strangers' messages.
 
     What a message's writer felt is often about its topic: such labels say little about which feeling a line has, but
