@@ -63,7 +63,8 @@ def train(data: Path, rows: Mapping[str, Sequence[str]], languages: Collection[s
         data: holds ``xed_projections/``. rows: further lines by their ISO 639 code. languages: codes of the known ones.
     """
     rng = np.random.default_rng((seed, 17))
-    known, others = [], []
+    known: list[str] = []
+    others: list[str] = []
     for name, found in (*read_projections(data / PROJECTIONS).items(), *rows.items()):
         if CODES.get(name, name) in languages:
             known += found

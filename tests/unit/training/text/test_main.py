@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -167,3 +168,42 @@ def test_missing_data_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[
     pytest.importorskip("torch")
     assert main(["train", "text", "--data", str(tmp_path), "--out", str(tmp_path / "out")]) == 2
     assert "labels.txt not found" in capsys.readouterr().err
+
+
+def test_a_layer_over_sentence_vectors_reads_another_language(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("onnx")
+    from emo_face.perception.nano import text as student_of
+    from emo_face.training.text import multilingual
+
+    class Translates:
+        """Sentence vectors as of an encoder that knows both languages: a word and its translation are one."""
+
+        def __init__(self, sha256: str = "") -> None:
+            self.sha256 = "a" * 64
+
+        def of(self, texts: list[str]) -> np.ndarray:
+            rows = np.zeros((len(texts), multilingual.WIDTH), np.float32)
+            for row, text in zip(rows, texts, strict=True):
+                for word in text.split():
+                    word = {"freude": "yay", "wut": "rage"}.get(word, word)
+                    row += np.random.default_rng(zlib.crc32(word.encode())).normal(size=len(row))
+            return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-6)
+
+        def inputs(self, cleaned: str) -> tuple[list[dict[str, np.ndarray]], float]:
+            return [{"vectors": self.of([cleaned])}], 1.0
+
+    monkeypatch.setattr(multilingual, "SentenceVectors", Translates)
+    monkeypatch.setattr(student_of, "SentenceVectors", Translates)
+    command = ["train", "text", "--multilingual", "--languages", "de", "--data", str(data), "--seed", "3"]
+    for run in ("one", "two"):
+        assert main([*command, "--out", str(tmp_path / run)]) == 0
+    written = tmp_path / "one" / multilingual.FILE
+    assert written.read_bytes() == (tmp_path / "two" / multilingual.FILE).read_bytes()
+    student = TextStudent(written)
+    assert student.languages == ("de",)
+    for word, label in (("freude", "Happy"), ("wut", "Anger")):
+        reading = student.read(f"der hund und die katze {word}")
+        assert basic7().labels[int(reading.probabilities.argmax())] == label
+    assert student.read("el perro no quiere comer hoy").quality < 0.3
