@@ -15,6 +15,7 @@ LISTS = {
     "xed_f1": "F1 by class, XED",
     "fine_f1": "F1 of the 28",
     "lines_by_kind": "Hand-made lines right, by kind",
+    "multilingual_by_kind": "With the extra `multilingual`, hand-made lines right by language",
     "strangers_smiling_by_group": "London's others smiling, by group that the set names",
     "strangers_neutral_by_group": "the same, neutral",
 }
@@ -37,6 +38,8 @@ ROWS: dict[str, dict[str, str]] = {
         "commands_neutral": "commands not trained on, called Neutral",
         "lines_accuracy": "hand-made lines right",
         "foreign_right_or_refused": "lines in es, de, fr, it refused or right, of 20",
+        "multilingual_foreign_right": "the same 20 with the extra `multilingual`, right",
+        "multilingual_accuracy": "hand-made lines in twelve languages with it, right",
         "ms_per_utterance": "CPU ms an utterance, one thread",
         "bytes": "bytes",
     },

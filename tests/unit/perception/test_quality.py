@@ -47,6 +47,7 @@ def test_a_good_portrait_is_fully_trusted(portrait: tuple[np.ndarray, Face]) -> 
         ("profile", "pose"),
         ("below", "pose"),
         ("cut off", "inside"),
+        ("mask", "mouth"),
     ],
 )
 def test_each_fault_lowers_its_own_factor(portrait: tuple[np.ndarray, Face], fault: str, factor: str) -> None:
@@ -60,6 +61,10 @@ def test_each_fault_lowers_its_own_factor(portrait: tuple[np.ndarray, Face], fau
         frame = np.clip(frame.astype(int) + 190, 0, 255).astype(np.uint8)
     elif fault == "blur":
         frame = cv2.GaussianBlur(frame, (0, 0), 22)
+    elif fault == "mask":
+        frame = frame.copy()
+        left, top, right = int(face.box.x), int(points[2, 1]), int(face.box.x + face.box.width)
+        frame[top : int(face.box.y + 1.1 * face.box.height), left:right] = (225, 215, 190)
     elif fault == "tiny":
         frame, face = (
             cv2.resize(frame, None, fx=0.05, fy=0.05, interpolation=cv2.INTER_AREA),

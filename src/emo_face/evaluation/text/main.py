@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from emo_face.core.install import how_to_install
 from emo_face.core.labels import basic7
 from emo_face.core.types import FloatArray
 from emo_face.datasets.text import GOEMOTIONS, XED, TextRow, TextSplits, read_splits, retypeset
@@ -37,6 +38,7 @@ from emo_face.evaluation.text.leak import SpacingCue
 from emo_face.evaluation.text.peer import PEERS, TfidfPeer
 from emo_face.evaluation.text.spoken import (
     FOREIGN_FILE,
+    MULTILINGUAL_FILE,
     SPOKEN_FILE,
     always,
     dialogue,
@@ -45,7 +47,9 @@ from emo_face.evaluation.text.spoken import (
     lines_folder,
     read_lines,
 )
+from emo_face.perception.nano.readers import open_readers
 from emo_face.perception.nano.text import TextStudent
+from emo_face.runtime.store import open_store
 
 TIMED_UTTERANCES = 300
 COMMAND_ROWS = 1500
@@ -108,8 +112,15 @@ def without_data(student: TextStudent) -> dict[str, Any]:
     folder = lines_folder()
     if folder is None:
         return {"skipped": [f"hand-made lines: no tests/data/{SPOKEN_FILE} beside this installation"]}
-    found = hand_made(student.read, read_lines(folder / SPOKEN_FILE))
-    return {**found, **foreign(student.read, read_lines(folder / FOREIGN_FILE)), "skipped": []}
+    strangers = read_lines(folder / FOREIGN_FILE)
+    found = {**hand_made(student.read, read_lines(folder / SPOKEN_FILE)), **foreign(student.read, strangers)}
+    readers, _ = open_readers(open_store())
+    if len(readers.students) == 1:
+        return {**found, "skipped": [f"other languages: no sentence encoder: {how_to_install('multilingual')}"]}
+    several = hand_made(readers.read, read_lines(folder / MULTILINGUAL_FILE))
+    named = {key.replace("lines", "multilingual", 1): value for key, value in several.items()}
+    both = {f"multilingual_{key}": value for key, value in foreign(readers.read, strangers).items()}
+    return {**found, **named, **both, "skipped": []}
 
 
 def read_talk(data: Path) -> list[TextRow]:

@@ -1,7 +1,7 @@
 """Speech as people say it: a dialogue test, hand-made lines by kind, and lines in languages that are not known.
 
 The hand-made lines are ``tests/data/spoken_lines.tsv`` (kind, label or labels that are equally right, line) and
-``foreign_lines.tsv`` (language, label, line) of a source checkout.
+``foreign_lines.tsv`` and ``multilingual_lines.tsv`` (language, label, line) of a source checkout.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -19,7 +19,7 @@ from emo_face.core.types import FloatArray
 from emo_face.evaluation.metrics.calibration import ece
 from emo_face.evaluation.metrics.single_label import accuracy, macro_f1
 
-SPOKEN_FILE, FOREIGN_FILE = "spoken_lines.tsv", "foreign_lines.tsv"
+SPOKEN_FILE, FOREIGN_FILE, MULTILINGUAL_FILE = "spoken_lines.tsv", "foreign_lines.tsv", "multilingual_lines.tsv"
 SURE = 0.9
 QUIET = 0.3
 """Quality under which a line counts as refused."""
@@ -68,7 +68,7 @@ def read_lines(path: Path) -> list[HandLine]:
 
 
 def hand_made(read: Callable[[str], Reading], rows: Sequence[HandLine]) -> dict[str, Any]:
-    """Accuracy over all lines and by kind, and the counts."""
+    """Accuracy over all lines and by kind or language, and the counts."""
     right = np.array([int(read(row.text).probabilities.argmax()) in row.labels for row in rows])
     kinds = sorted({row.group for row in rows})
     inside = {kind: np.array([row.group == kind for row in rows]) for kind in kinds}
