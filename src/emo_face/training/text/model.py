@@ -13,7 +13,7 @@ from emo_face.core.errors import UserError
 from emo_face.core.labels import basic7, label_set
 from emo_face.core.types import FloatArray
 from emo_face.perception.nano.wordpiece import WordPiece, clean
-from emo_face.training.text.data import pad
+from emo_face.training.text.data import TextBatch, pad
 
 SEVEN, FINE, AFFECT = len(basic7()), len(label_set("goemotions28")), 2
 """Widths of the outputs, in this order: seven basics, GoEmotions' 28, valence and arousal."""
@@ -90,6 +90,19 @@ class TextNet(nn.Module):
         weight = mask.unsqueeze(-1).to(hidden.dtype)
         mean: torch.Tensor = (hidden * weight).sum(1) / weight.sum(1).clamp(min=1)
         return mean
+
+
+def loss_of(said: torch.Tensor, batch: TextBatch, fine_weight: float, affect_weight: float) -> torch.Tensor:
+    """Loss of outputs (n, 37); a target that a row has not got takes no part. All shares are of the whole batch."""
+    seven, fine, affect = (torch.from_numpy(part) for part in (batch.seven, batch.fine, batch.affect))
+    has = [part.isfinite().all(-1) for part in (seven, fine, affect)]
+    n = len(said)
+    total: torch.Tensor = -(seven[has[0]] * said[has[0], :SEVEN].log_softmax(-1)).sum() / n
+    labels = nn.functional.binary_cross_entropy_with_logits(
+        said[has[1], SEVEN : SEVEN + FINE], fine[has[1]], reduction="sum"
+    )
+    error = ((said[has[2], SEVEN + FINE :] - affect[has[2]]) ** 2).sum()
+    return total + fine_weight * labels / FINE / n + affect_weight * error / n
 
 
 def outputs_of(net: TextNet, tokens: WordPiece, texts: Sequence[str], max_length: int) -> FloatArray:

@@ -17,7 +17,7 @@ from torch import nn
 
 from emo_face.core.labels import basic7
 from emo_face.core.types import FloatArray
-from emo_face.datasets.text import PLUTCHIK, XED, columns, lines, retypeset, text_folder
+from emo_face.datasets.text import PLUTCHIK, XED, lines, retypeset, text_folder
 from emo_face.evaluation.fer.strangers import wilson
 from emo_face.perception.nano.sentences import SentenceVectors
 from emo_face.perception.nano.wordpiece import clean
@@ -28,8 +28,7 @@ from emo_face.training.text.calibration import best_thresholds, fine_macro_f1, f
 from emo_face.training.text.data import TextBatch, augment, draw_epoch
 from emo_face.training.text.examples import Sources, Table, read_sources
 from emo_face.training.text.export import OPSET, describe
-from emo_face.training.text.main import TextTraining, loss_of
-from emo_face.training.text.model import AFFECT, FINE, SEVEN
+from emo_face.training.text.model import AFFECT, FINE, SEVEN, loss_of
 from emo_face.training.text.validation import CALM, MESSAGES, Outputs, figures, fit_talk
 
 FILE = "nano_text_multilingual.onnx"
@@ -40,7 +39,7 @@ SCRIPTS = ("ARABIC", "CYRILLIC", "CJK", "HANGUL", "HIRAGANA", "KATAKANA", "KATAK
 WIDTH = 512
 ROWS, NOISE_ROWS = 20_000, 500
 """Lines that the layer learns from: it has few weights; and how many of those mean nothing."""
-BATCH = 512
+BATCH, FINE_WEIGHT, AFFECT_WEIGHT = 512, 6.0, 5.0
 AT_ONCE = 256
 FINE_ROWS = 2000
 """Validation rows of the 28 labels that calibrate them."""
@@ -115,14 +114,14 @@ def _fit(vectors: torch.Tensor, rows: Table, config: HeadTraining) -> nn.Linear:
     nn.init.zeros_(head.weight)
     nn.init.zeros_(head.bias)
     optimiser = torch.optim.AdamW(head.parameters(), config.learning_rate, weight_decay=config.weight_decay)
-    rng, unit, losses = np.random.default_rng((config.seed, 1)), float(WIDTH) ** 0.5, TextTraining()
+    rng, unit = np.random.default_rng((config.seed, 1)), float(WIDTH) ** 0.5
     empty = np.zeros((0, 0), np.int64)
     for _ in range(config.epochs):
         order = rng.permutation(len(rows))
         for start in range(0, len(order), BATCH):
             chosen = order[start : start + BATCH]
             batch = TextBatch(empty, empty, rows.seven[chosen], rows.fine[chosen], rows.affect[chosen])
-            loss = loss_of(head(vectors[chosen] * unit), batch, losses)
+            loss = loss_of(head(vectors[chosen] * unit), batch, FINE_WEIGHT, AFFECT_WEIGHT)
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
@@ -207,8 +206,8 @@ def held_out(
 def _single_labels(path: Path) -> list[tuple[str, int]]:
     """Lines with one label that is a basic emotion, at most :data:`JUDGED_ROWS`, with its index in basic7."""
     ids = {str(key): basic7().index(name) for key, name in PLUTCHIK.items() if name}
-    rows = (columns(path, number, line, 2)[:2] for number, line in enumerate(lines(path), 1))
-    return [(retypeset(text), ids[label.strip()]) for text, label in rows if label.strip() in ids][:JUDGED_ROWS]
+    rows = (line.partition("\t") for line in lines(path))  # some of the corpus have no label
+    return [(retypeset(text), ids[label.strip()]) for text, _, label in rows if label.strip() in ids][:JUDGED_ROWS]
 
 
 class _Graph(nn.Module):
