@@ -2,12 +2,12 @@
 
     python benchmarks/multiview.py --size full --device cuda [--json]
     python benchmarks/multiview.py --size tiny --device cpu
-    python benchmarks/multiview.py --size full --encoder siglip2 --people 1 4 --cpu-time
+    python benchmarks/multiview.py --size full --encoder instructblip siglip2 smolvlm --people 1 4 --cpu-time
     python benchmarks/multiview.py --size full --runners --people 48    # processes, jobs; SigLIP2 B/16
 
 `full` has the true shapes (ViT-g/14 986 M, Q-Former 186 M parameters); the language model takes no part. "Naive" is
-one `get_image_features` call of the library's own model (of SigLIP2, its image tower) a view a person, in the same
-precision and run.
+one `get_image_features` call of the library's own model (of the others, their image tower) a view a person, in the
+same precision and run.
 Encoding the scene once bounds the gain where arithmetic is the limit: 3n pictures against 1 + 2n (`pictures_ratio`).
 The floor is FLOPs over the rate of a large matrix product measured here; `roofline_share` is floor over time.
 """
@@ -29,9 +29,9 @@ from typing import Any
 import torch
 
 from emo_face.perception.multiview.config import VIEWS, EncoderConfig, FusionConfig
+from emo_face.perception.multiview.encoders import FAMILIES
 from emo_face.perception.multiview.encoders.cost import picture_flops
 from emo_face.perception.multiview.encoders.instructblip import MultiViewEncoder, gather
-from emo_face.perception.multiview.encoders.siglip2 import Siglip2Encoder
 from emo_face.perception.multiview.fusion_head import FusionHead
 
 Clock = Callable[[], float]
@@ -45,9 +45,10 @@ TOWERS = {
         "num_hidden_layers": 27,
         "num_attention_heads": 16,
     },
+    "smolvlm": {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12},
 }
-"""As the config.json of google/siglip2-base-patch16-224 and siglip2-so400m-patch14-384 have them."""
-SIDES = {"siglip2": (224, 16), "siglip2-so400m": (384, 14)}
+"""As config.json of google/siglip2-base-patch16-224, siglip2-so400m-patch14-384 and SmolVLM-256M-Instruct has them."""
+SIDES = {"siglip2": (224, 16), "siglip2-so400m": (384, 14), "smolvlm": (512, 16)}
 
 
 def build(size: str, device: str, dtype: torch.dtype, kind: str = "instructblip") -> tuple[Any, Any, Any]:
@@ -57,7 +58,8 @@ def build(size: str, device: str, dtype: torch.dtype, kind: str = "instructblip"
     torch.manual_seed(0)
     if kind in TOWERS:
         base = tower(size, kind).to(device, dtype)
-        encoder: Any = Siglip2Encoder(base, tower_config(base))
+        config = tower_config(base, kind)
+        encoder: Any = FAMILIES[config.kind].build(base, config)
     else:
         if size == "full":
             base = full_base(0, device, str(dtype).removeprefix("torch."))
@@ -71,20 +73,26 @@ def build(size: str, device: str, dtype: torch.dtype, kind: str = "instructblip"
 
 
 def tower(size: str, kind: str) -> Any:
-    """SigLIP's image tower with random weights, tiny or of the true shapes."""
+    """An image tower with random weights, tiny or of the true shapes."""
     from transformers import SiglipVisionConfig, SiglipVisionModel
+    from transformers.models.idefics3.modeling_idefics3 import Idefics3VisionConfig, Idefics3VisionTransformer
 
     from emo_face.perception.multiview.encoders.tiny import tiny_siglip
 
-    if size != "full":
+    if size != "full" and kind != "smolvlm":
         return tiny_siglip(image_size=56, width=64).vision_model
     side, patch = SIDES[kind]
-    return SiglipVisionModel(SiglipVisionConfig(image_size=side, patch_size=patch, **TOWERS[kind])).eval()
+    shape = {**TOWERS[kind], "image_size": side, "patch_size": patch}
+    if kind == "smolvlm":
+        small = {} if size == "full" else {"hidden_size": 64, "intermediate_size": 128, "num_attention_heads": 4}
+        small |= {} if size == "full" else {"num_hidden_layers": 2, "image_size": 64}
+        return Idefics3VisionTransformer(Idefics3VisionConfig(**{**shape, **small})).eval()
+    return SiglipVisionModel(SiglipVisionConfig(**shape)).eval()
 
 
-def tower_config(base: Any) -> EncoderConfig:
-    """Of SigLIP2 around a tower."""
-    return EncoderConfig(kind="siglip2", image_size=int(base.config.image_size))
+def tower_config(base: Any, kind: str = "siglip2") -> EncoderConfig:
+    """Of the encoder around a tower."""
+    return EncoderConfig(kind="smolvlm" if kind == "smolvlm" else "siglip2", image_size=int(base.config.image_size))
 
 
 def flops(base: Any, pictures: int) -> float:
@@ -137,7 +145,7 @@ def ways(
         return head(gather(encoder.pool(encoder(pixels)), index, VIEWS), present)[0]
 
     def library(view: Any) -> Any:
-        if encoder.config.kind == "siglip2":
+        if not encoder.config.tuned_on_corpus:
             return base(pixel_values=view).last_hidden_state.float().mean(1)
         seen = base.get_image_features(view, encoder.instruction[None]).qformer_outputs[0]
         return seen[:, : base.config.num_query_tokens].float().mean(1)
@@ -221,7 +229,7 @@ def main() -> int:
     parser.add_argument(
         "--cpu-time", action="store_true", help="one thread, and its CPU time: other load does not count (CPU only)"
     )
-    parser.add_argument("--encoder", choices=("instructblip", *TOWERS), default="instructblip")
+    parser.add_argument("--encoder", choices=("instructblip", *TOWERS), nargs="+", default=["instructblip"])
     parser.add_argument("--runners", action="store_true", help="the feature cache by each runner, instead")
     parser.add_argument("--shards", type=int, default=16, help="of --runners (default 16)")
     parser.add_argument("--json", action="store_true", help="print only JSON")
@@ -235,18 +243,25 @@ def main() -> int:
     if args.cpu_time:
         torch.set_num_threads(1)  # with more, waiting threads would count
         clock = time.process_time
-    found = measure(args.size, args.device, args.people, args.seconds, args.repeats, clock, args.encoder)
-    if args.json:
-        print(json.dumps(found))
-        return 0
-    print(f"{found['encoder']}, {found['size']}, {found['parameters'] / 1e6:.3g} M parameters,")
-    print(f"on {found['device']}, {found['dtype']},")
-    print(f"{found['tflop_a_view']:.2g} TFLOP a view, {found['matrix_tflops']:.2f} TFLOP/s in a matrix product")
+    for kind in args.encoder:
+        found = measure(args.size, args.device, args.people, args.seconds, args.repeats, clock, kind)
+        print(json.dumps(found) if args.json else printed(found))
+    return 0
+
+
+def printed(found: dict[str, Any]) -> str:
+    """A line per number of people, between what was run and how far the scores are apart."""
+    lines = [
+        f"{found['encoder']}, {found['size']}, {found['parameters'] / 1e6:.3g} M parameters,",
+        f"on {found['device']}, {found['dtype']},",
+        f"{found['tflop_a_view']:.2g} TFLOP a view, {found['matrix_tflops']:.2f} TFLOP/s in a matrix product",
+    ]
     for n, row in found["people_per_s"].items():
         ratio, share = found["ratio"][n], 100 * found["roofline_share"][n]
-        print(f"{n:>3s} people: {row['ours']:8.2f} /s, naive {row['naive']:8.2f} /s, {ratio:.2f}x, floor {share:.0f} %")
-    print(f"scores differ by {found['largest_difference']:.1e} at most, {found['memory_gb']:.1f} GB at peak")
-    return 0
+        one = f"{n:>3s} people: {row['ours']:8.2f} /s, naive {row['naive']:8.2f} /s"
+        lines.append(f"{one}, {ratio:.2f}x, floor {share:.0f} %")
+    apart = f"scores differ by {found['largest_difference']:.1e} at most"
+    return "\n".join([*lines, f"{apart}, {found['memory_gb']:.1f} GB at peak"])
 
 
 def runners(args: argparse.Namespace) -> int:

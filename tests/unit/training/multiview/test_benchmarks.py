@@ -29,7 +29,7 @@ def load(name):
     return module
 
 
-@pytest.mark.parametrize("encoder", ["instructblip", "siglip2"])
+@pytest.mark.parametrize("encoder", ["instructblip", "siglip2", "smolvlm"])
 def test_throughput_benchmark_compares_equal_results(capsys, monkeypatch, encoder):
     bench = load("multiview")
     words = ["multiview", "--encoder", encoder, "--people", "1", "4", "--seconds", "0.05", "--json"]
