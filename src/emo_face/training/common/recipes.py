@@ -1,5 +1,6 @@
 """Recipes: the settings of a training as a YAML file, packaged (``data/recipes``) or the user's own."""
 
+import re
 import typing
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +14,20 @@ from emo_face.core.paths import data_file
 from emo_face.perception.multiview.config import from_dict
 
 VERSION = 1
+BOOL, FLOAT = "tag:yaml.org,2002:bool", "tag:yaml.org,2002:float"
 Recipe = TypeVar("Recipe")
+
+
+class Yaml12(yaml.SafeLoader):
+    """Words as YAML 1.2 reads them: ``no`` is a word (a precision, too) and ``1e-5`` a number; in 1.1 neither is."""
+
+
+Yaml12.yaml_implicit_resolvers = {
+    first: [(tag, form) for tag, form in forms if tag != BOOL]
+    for first, forms in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+Yaml12.add_implicit_resolver(BOOL, re.compile(r"true|True|TRUE|false|False|FALSE"), list("tTfF"))
+Yaml12.add_implicit_resolver(FLOAT, re.compile(r"[-+]?(\.\d+|\d+(\.\d*)?)[eE][-+]?\d+$"), list("-+.0123456789"))
 
 
 @dataclass
@@ -63,7 +77,7 @@ def read_fields(path: Path) -> Fields:
     """The fields of a recipe file. Raises UserError if it cannot be read, is no mapping or of another version."""
     try:
         text = path.read_text(encoding="utf-8")
-        node, values = yaml.compose(text, Loader=yaml.SafeLoader), yaml.safe_load(text)
+        node, values = yaml.compose(text, Loader=Yaml12), yaml.load(text, Loader=Yaml12)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise UserError(f"{path}: cannot be read as a recipe: {' '.join(str(error).split())}") from None
     if not isinstance(values, dict):

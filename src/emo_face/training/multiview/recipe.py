@@ -17,7 +17,7 @@ from emo_face.datasets.qa.corpus import TASKS
 from emo_face.datasets.records import read_jsonl
 from emo_face.perception.multiview.config import VIEWS, EncoderConfig, FusionConfig
 from emo_face.runtime.engines.plan import Precision
-from emo_face.training.common.recipes import Fields, named, of_sections, read_fields
+from emo_face.training.common.recipes import Fields, Yaml12, named, of_sections, read_fields
 from emo_face.training.multiview.config import Stage1Config, Stage2Config
 
 PACKAGED = ("emotic", "caer_s", "heco")
@@ -163,7 +163,7 @@ def read(own: str, changes: dict[str, str]) -> MultiViewRecipe:
         if path.count(".") != 1:
             raise ConfigError(f"--set {path}={text}: expected SECTION.FIELD=VALUE")
         try:
-            value = yaml.safe_load(text) if text else ""
+            value = yaml.load(text, Loader=Yaml12) if text else ""
         except yaml.YAMLError:
             value = text
         found.put(path, value, f"--set {path}={text}")

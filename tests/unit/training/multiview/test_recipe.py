@@ -222,7 +222,7 @@ def test_kills_lose_nothing_and_repeat_nothing(portraits, base, undisturbed, tmp
         ("write: false", "write: false, tensorrt: true", r"tiny.yaml:9: export.tensorrt: is true, but export.write is"),
         (", device: cpu", ", workers: 0", r"tiny.yaml:10: run: workers: expected at least 1, got 0"),
         ("find: false", "find: perhaps", r"tiny.yaml:3: boxes: find: expected bool, got 'perhaps'"),
-        ("{{find: false}}", "yes", r"tiny.yaml:3: boxes: expected fields, got True"),
+        ("{{find: false}}", "yes", r"tiny.yaml:3: boxes: expected fields, got 'yes'"),
     ],
 )
 def test_a_wrong_field_is_named_with_its_line(world, base, tmp_path, capsys, old, new, text):
@@ -289,6 +289,25 @@ def test_packaged_recipes_are_whole_and_every_choice_reaches_its_command(name):
     args = build_parser(["train"]).parse_args(steps["stage2"].command)
     assert args.threshold_rule == found.stage2.threshold_rule
     assert args.loss == found.stage2.loss
+
+
+def test_no_is_a_word_and_1e_5_a_number(tmp_path):
+    """YAML 1.1, which PyYAML reads, has it the other way round: false and a text."""
+    path = tmp_path / "own.yaml"
+    path.write_text(
+        "version: 1\ndata: {set: emotic, root: D}\nrun: {base: B, out: O}\ncorpus: {tasks: [classification]}\n"
+        "stage1: {precision: no, learning_rate: 1e-5, weight_decay: 5.E-2, epochs: 3, checkpointing: true}\n"
+    )
+    given = {
+        "data.root": "D",
+        "run.base": "B",
+        "run.out": "O",
+        "stage1.precision": "no",
+        "stage1.learning_rate": "1e-5",
+    }
+    for found in (recipe.read(str(path), {}).stage1, recipe.read("emotic.yaml", given).stage1):
+        assert (found.precision, found.learning_rate, found.weight_decay, found.epochs) == ("no", 1e-5, 0.05, 3)
+        assert found.checkpointing is True
 
 
 def test_texts_are_a_step_where_a_model_writes_them():
