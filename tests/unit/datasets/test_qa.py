@@ -187,3 +187,7 @@ def test_cli_balance_and_qa(tmp_path, capsys):
     arguments = ["data", "qa", "--records", str(tmp_path / "r.jsonl"), "--to", str(tmp_path / "qa.jsonl"), "--json"]
     assert cli.main(arguments) == 0
     assert json.loads(capsys.readouterr().out)["rows"]["minor"] > 0
+    assert cli.main(arguments[:-1]) == 0
+    *rows, last = capsys.readouterr().out.splitlines()
+    assert sum(float(row.split()[-1].rstrip("%")) for row in rows) == pytest.approx(100, abs=0.2)
+    assert "figure 11" in last
