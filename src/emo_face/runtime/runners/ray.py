@@ -30,7 +30,8 @@ class RayRunner:
         """See :class:`emo_face.runtime.runners.Runner`."""
         import ray
 
-        ray.init(ignore_reinit_error=True, log_to_driver=False)
+        ray.init(ignore_reinit_error=True, log_to_driver=False, logging_level="warning")
+        ray.data.DataContext.get_current().enable_progress_bars = False  # ours counts people
         numbers = ray.data.from_items(list(range(len(shards))), override_num_blocks=len(shards))
         actors = ray.data.ActorPoolStrategy(size=self.workers)
         arguments = {"fn_constructor_args": (job, tuple(shards)), "num_cpus": 1}
