@@ -6,9 +6,8 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from emo_face.core.types import Box, FloatArray, ImageArray, Person
+from emo_face.core.types import Array, Box, FloatArray, ImageArray, Person
 
 BODY_HEADS = 7.5
 """Standing height in head heights (Loomis, Figure Drawing, 1943): compares a body box with a face box."""
@@ -64,7 +63,7 @@ class Letterbox:
         inner_h = min(height, max(1, round(image_height * scale)))
         return Letterbox(scale, width, height, inner_w, inner_h, (width - inner_w) // 2, (height - inner_h) // 2)
 
-    def to_image(self, boxes: FloatArray) -> NDArray[np.float64]:
+    def to_image(self, boxes: FloatArray) -> Array:
         """Map (n, 4) centre-x, centre-y, width, height of the input to left, top, width, height of the image."""
         out = np.asarray(boxes, dtype=np.float64).copy()
         out[:, 0] = (out[:, 0] - out[:, 2] / 2 - self.left) / self.scale

@@ -9,7 +9,10 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 FloatArray = NDArray[np.floating]
 """Of any precision; what a network gives is float32."""
-ImageArray = NDArray[np.uint8]
+BoolArray = NDArray[np.bool_]
+IntArray = NDArray[np.int64]
+UInt8Array = NDArray[np.uint8]
+ImageArray = UInt8Array
 """H x W x 3, uint8, BGR (OpenCV's order)."""
 MAX_PIXELS = 64_000_000
 """Largest picture that is read from outside: 8K (7680x4320) is 33 million; guards against decompression bombs."""

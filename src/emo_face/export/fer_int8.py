@@ -15,10 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from emo_face.core.errors import UserError
-from emo_face.core.types import ImageArray
+from emo_face.core.types import ImageArray, UInt8Array
 from emo_face.export.int8 import judge, quantise
 from emo_face.export.yolo_int8 import read_pictures
 from emo_face.perception.build import build_detectors
@@ -27,7 +26,7 @@ from emo_face.perception.nano.facecrop import cut, grey, normalise, usable
 from emo_face.runtime.files import replacing
 from emo_face.runtime.store import ModelStore, entry_of, open_store, register, user_cache
 
-Crops = NDArray[np.uint8]
+Crops = UInt8Array
 NAME = "nano_face"
 QUANTISED = ("Conv",)
 LEAST = 30  # faces: a third of them judges

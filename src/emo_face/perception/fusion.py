@@ -33,13 +33,12 @@ from typing import Annotated
 
 import numpy as np
 import yaml
-from numpy.typing import NDArray
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from emo_face.core.errors import ConfigError
 from emo_face.core.labels import label_set
 from emo_face.core.numeric import log_softmax
-from emo_face.core.types import FloatArray
+from emo_face.core.types import Array, FloatArray
 from emo_face.core.versions import known_version
 
 NEUTRAL = "Neutral"
@@ -97,7 +96,7 @@ class FusionParameters(BaseModel):
         """Parameters of a source; one that the file does not know counts as it is."""
         return self.sources.get(name, SourceParameters())
 
-    def threshold_array(self) -> NDArray[np.float64]:
+    def threshold_array(self) -> Array:
         """(n,) thresholds in label order."""
         return np.array([self.thresholds.get(label, 0.5) for label in label_set(self.label_set).labels])
 
@@ -133,7 +132,7 @@ class Fused:
         evidence: source -> signed share in the top label; absolute values sum to at most 1.
     """
 
-    probabilities: NDArray[np.float64]
+    probabilities: Array
     evidence: dict[str, float]
     reliability: float
 
@@ -184,7 +183,7 @@ def _usable(opinion: Opinion, n: int) -> bool:
 
 def pool_log(
     probabilities: Mapping[str, FloatArray], reliability: Mapping[str, float], parameters: FusionParameters
-) -> NDArray[np.float64]:
+) -> Array:
     """The formula of the module for many people at once.
 
     Args:
@@ -216,12 +215,12 @@ def pool_log(
     return np.asarray(log_softmax(logits), np.float64)
 
 
-def _others(shares: Mapping[str, NDArray[np.float64]], name: str) -> NDArray[np.float64] | float:
+def _others(shares: Mapping[str, Array], name: str) -> Array | float:
     """What all sources but ``name`` have together: 1 - prod (1 - share); 0 if there is no other."""
     rest = [1.0 - value for other, value in shares.items() if other != name]
     return 1.0 - math.prod(rest[1:], start=rest[0]) if rest else 0.0
 
 
-def _pool(opinions: Mapping[str, Opinion], parameters: FusionParameters) -> NDArray[np.float64]:
+def _pool(opinions: Mapping[str, Opinion], parameters: FusionParameters) -> Array:
     said = {name: opinion.probabilities for name, opinion in opinions.items()}
     return pool_log(said, {name: opinion.reliability for name, opinion in opinions.items()}, parameters)

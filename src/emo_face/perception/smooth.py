@@ -5,10 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from emo_face.core.labels import LabelSet
-from emo_face.core.types import Emotion, FloatArray
+from emo_face.core.types import Array, Emotion, FloatArray
 
 NOTHING = 0.01
 """Below this quality nothing was seen: what is left of an older reading is no evidence."""
@@ -16,8 +15,8 @@ NOTHING = 0.01
 
 @dataclass(frozen=True, slots=True)
 class _State:
-    probabilities: NDArray[np.float64]
-    affect: NDArray[np.float64]
+    probabilities: Array
+    affect: Array
     quality: float
     seen: float
 
@@ -102,7 +101,7 @@ class EmotionSmoother:
             now,
         )
 
-    def _clean(self, probabilities: FloatArray) -> NDArray[np.float64]:
+    def _clean(self, probabilities: FloatArray) -> Array:
         """What a frame says, as a distribution; flat if it says nothing."""
         p = np.clip(np.nan_to_num(np.asarray(probabilities, dtype=np.float64), nan=0.0), 0.0, 1.0)
         if self._labels.multi:

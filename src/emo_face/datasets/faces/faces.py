@@ -12,11 +12,10 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from emo_face.core.errors import UserError
 from emo_face.core.labels import basic7
-from emo_face.core.types import Box, Face
+from emo_face.core.types import Box, Face, UInt8Array
 from emo_face.datasets.files import pictures
 from emo_face.perception.detect_face import YuNetFaceDetector
 
@@ -48,7 +47,7 @@ class FacePicture:
     name: str
     person: str
     label: str | None
-    picture: NDArray[np.uint8]
+    picture: UInt8Array
     face: Face
     pose: str = ""
 
@@ -189,7 +188,7 @@ def folds(people: Sequence[str], count: int) -> dict[str, int]:
     return result
 
 
-def _find_small(picture: NDArray[np.uint8], detector: YuNetFaceDetector) -> Face:
+def _find_small(picture: UInt8Array, detector: YuNetFaceDetector) -> Face:
     """The surest face of a small picture over several enlargements; else the usual place of a head."""
     best: Face | None = None
     for scale in CMU_SCALES:
@@ -220,14 +219,14 @@ def _pictures(folder: Path) -> list[Path]:
     return found
 
 
-def _read(path: Path) -> NDArray[np.uint8]:
+def _read(path: Path) -> UInt8Array:
     picture = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
     if picture is None:
         raise UserError(f"{path}: cannot be read as a picture")
     return np.asarray(picture, dtype=np.uint8)
 
 
-def _read_and_detect(path: Path, detector: YuNetFaceDetector) -> tuple[NDArray[np.uint8], list[Face]]:
+def _read_and_detect(path: Path, detector: YuNetFaceDetector) -> tuple[UInt8Array, list[Face]]:
     picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
     if picture is None:
         raise UserError(f"{path}: cannot be read as a picture")

@@ -12,11 +12,10 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from emo_face.core.errors import UserError
 from emo_face.core.labels import basic7
-from emo_face.core.types import Box, Face, FloatArray
+from emo_face.core.types import Box, Face, FloatArray, UInt8Array
 from emo_face.datasets.faces.faces import FacePicture, scaled
 from emo_face.perception.detect_face import YuNetFaceDetector
 
@@ -83,7 +82,7 @@ def faces_of(rows: Iterable[Voted], detector: YuNetFaceDetector) -> Iterator[Fac
         yield FacePicture(SOURCE, name, f"{SOURCE}:{name}", row.label, grey, _face(grey, detector))
 
 
-def _face(picture: NDArray[np.uint8], detector: YuNetFaceDetector) -> Face:
+def _face(picture: UInt8Array, detector: YuNetFaceDetector) -> Face:
     large = cv2.resize(picture, None, fx=ENLARGE, fy=ENLARGE, interpolation=cv2.INTER_CUBIC)
     pad = MARGIN * ENLARGE
     framed = cv2.copyMakeBorder(large, pad, pad, pad, pad, cv2.BORDER_REPLICATE)

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from emo_face.core.types import FloatArray
+from emo_face.core.types import FloatArray, UInt8Array
 
 WARPS = 10
 
@@ -86,7 +85,7 @@ class RenderLook:
         return np.clip(255.0 * self.exposure * grey / max(typical, 1e-3), 0, 255).astype(np.float32)
 
 
-def random_look(rng: np.random.Generator, size: int, backgrounds: Sequence[NDArray[np.uint8]] = ()) -> RenderLook:
+def random_look(rng: np.random.Generator, size: int, backgrounds: Sequence[UInt8Array] = ()) -> RenderLook:
     """Draw a look.
 
     Args:
@@ -151,7 +150,7 @@ def _lights(rng: np.random.Generator) -> FloatArray:
     return np.array(rows)
 
 
-def _background(rng: np.random.Generator, size: int, pictures: Sequence[NDArray[np.uint8]]) -> FloatArray:
+def _background(rng: np.random.Generator, size: int, pictures: Sequence[UInt8Array]) -> FloatArray:
     """(size, size) grey 0..255: a blurred cut of a picture, smooth noise or a slope."""
     if len(pictures) and rng.random() < 0.5:
         picture = pictures[int(rng.integers(len(pictures)))]

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 from scipy.interpolate import RBFInterpolator
 
-from emo_face.core.types import FloatArray
+from emo_face.core.types import FloatArray, UInt8Array
 from emo_face.datasets.renders.draw import HeadRenderer
 
 EVERY = 3  # of the facial points, which are denser than the warp needs
@@ -40,7 +39,7 @@ def front_plane(renderer: HeadRenderer) -> FloatArray:
 def make_skin(
     renderer: HeadRenderer,
     head_points: FloatArray,
-    photo: NDArray[np.uint8],
+    photo: UInt8Array,
     photo_points: FloatArray,
 ) -> Skin:
     """Project a photo onto the head.

@@ -9,10 +9,9 @@ from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from emo_face.core.errors import UserError
-from emo_face.core.types import FloatArray
+from emo_face.core.types import BoolArray, FloatArray, IntArray
 from emo_face.datasets.annotate.quality import masked
 from emo_face.datasets.contexts.tasks import box_of, texts_of
 from emo_face.datasets.contexts.tasks import usable as fits
@@ -37,8 +36,8 @@ CONDITIONS: dict[str, tuple[Condition, bool]] = {
 class Spoken:
     """Free-form answers to the expression question: emotion index or -1, and whether ``<FACE>`` was emitted."""
 
-    guess: NDArray[np.int64]
-    emitted: NDArray[np.bool_]
+    guess: IntArray
+    emitted: BoolArray
 
 
 @dataclass
@@ -58,7 +57,7 @@ class ConditionPredictions:
     spoken: Spoken | None = None
 
     @property
-    def guess(self) -> NDArray[np.int64]:
+    def guess(self) -> IntArray:
         """(n,) index of the most likely emotion; -1 for a flat answer, which says nothing."""
         flat = np.ptp(self.probabilities, axis=1) < FLAT
         return np.where(flat, -1, self.probabilities.argmax(1)).astype(np.int64)

@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from emo_face.core.labels import basic7
-from emo_face.core.types import Emotion, FloatArray
+from emo_face.core.types import Emotion, FloatArray, IntArray
 from emo_face.evaluation.metrics.calibration import ece
 from emo_face.evaluation.metrics.intervals import bootstrap
 from emo_face.perception.smooth import EmotionSmoother
@@ -40,7 +39,7 @@ class Judged:
 class Said:
     """Truth (n,) and probabilities (n, 7) of one data set, for reliability diagrams."""
 
-    truth: NDArray[np.int64]
+    truth: IntArray
     probabilities: FloatArray
 
 

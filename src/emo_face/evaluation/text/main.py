@@ -14,11 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from emo_face.core.install import how_to_install
 from emo_face.core.labels import basic7
-from emo_face.core.types import FloatArray
+from emo_face.core.types import FloatArray, IntArray
 from emo_face.datasets.text import GOEMOTIONS, XED, TextRow, TextSplits, read_splits, retypeset
 from emo_face.datasets.text_conversation import (
     COMMANDS,
@@ -64,7 +63,7 @@ Predict = Callable[[Sequence[str], str], FloatArray]
 class Predictions:
     """What a model said about one test split: truth (n,), probabilities (n, 7)."""
 
-    truth: NDArray[np.int64]
+    truth: IntArray
     probabilities: FloatArray
 
 

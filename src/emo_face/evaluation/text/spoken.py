@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from emo_face.core.errors import UserError
 from emo_face.core.labels import basic7
 from emo_face.core.paths import share_dir
-from emo_face.core.types import FloatArray
+from emo_face.core.types import FloatArray, IntArray
 from emo_face.evaluation.metrics.calibration import ece
 from emo_face.evaluation.metrics.single_label import accuracy, macro_f1
 
@@ -93,7 +92,7 @@ def foreign(read: Callable[[str], Reading], rows: Sequence[HandLine]) -> dict[st
     return {"foreign_lines": len(rows), "foreign_right": sum(right), "foreign_right_or_refused": sum(both)}
 
 
-def dialogue(truth: NDArray[np.int64], probabilities: FloatArray) -> dict[str, float]:
+def dialogue(truth: IntArray, probabilities: FloatArray) -> dict[str, float]:
     """Figures on a dialogue test with its own shares of the labels."""
     top = probabilities.max(1)
     sure = top >= SURE
@@ -107,7 +106,7 @@ def dialogue(truth: NDArray[np.int64], probabilities: FloatArray) -> dict[str, f
     }
 
 
-def always(label: str, truth: NDArray[np.int64]) -> dict[str, float]:
+def always(label: str, truth: IntArray) -> dict[str, float]:
     """The dialogue figures of a peer that always says one label."""
     said = np.zeros((len(truth), len(basic7())))
     said[:, basic7().index(label)] = 1.0

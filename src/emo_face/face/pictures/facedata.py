@@ -11,13 +11,12 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from emo_face.core.arkit import ARKIT_52, ARKIT_INDEX
 from emo_face.core.errors import ConfigError
 from emo_face.core.paths import PACKAGE
-from emo_face.core.types import Array, FloatArray
+from emo_face.core.types import Array, FloatArray, IntArray
 
 FACES = PACKAGE / "web" / "static" / "faces"
 
@@ -98,7 +97,7 @@ class FaceData:
     _move: Array
     _opacity: Array
     _width: Array
-    _order: tuple[tuple[NDArray[np.int64], NDArray[np.int64]], ...]
+    _order: tuple[tuple[IntArray, IntArray], ...]
 
     def pose(self, arkit: Sequence[float] | FloatArray) -> Pose:
         """The face with 52 ARKit values in [0, 1] (clipped; NaN counts as 0), in the order of ``ARKIT_52``.
@@ -126,7 +125,7 @@ class FaceData:
                 y[up] = y[low] = (y[up] + y[low]) / 2
 
 
-def _batches(order: tuple[tuple[int, int], ...]) -> tuple[tuple[NDArray[np.int64], NDArray[np.int64]], ...]:
+def _batches(order: tuple[tuple[int, int], ...]) -> tuple[tuple[IntArray, IntArray], ...]:
     """Pairs in the file's order, in runs that share no point, so that a run can be done at once."""
     runs: list[list[tuple[int, int]]] = []
     seen: set[int] = set()

@@ -1,9 +1,8 @@
 """From features of a face to actuator drives: sums, or bounded least squares where channels are shared."""
 
 import numpy as np
-from numpy.typing import NDArray
 
-from emo_face.core.types import Array
+from emo_face.core.types import Array, BoolArray
 from emo_face.face.expressions.boxqp_warm import WarmBoxQP
 
 RIDGE = 1e-3
@@ -32,9 +31,9 @@ class Mixer:
         gains: Array,
         shows_plus: Array,
         shows_minus: Array,
-        signed: NDArray[np.bool_],
-        products: NDArray[np.bool_],
-        ends: NDArray[np.bool_],
+        signed: BoolArray,
+        products: BoolArray,
+        ends: BoolArray,
         least_squares: bool = True,
     ) -> None:
         self.gains = gains
@@ -60,7 +59,7 @@ class Mixer:
         self._single = np.flatnonzero(used & ~np.roll(used, columns.size))  # ends without an opposite end
         self._around = WarmBoxQP(self._hessian[np.ix_(self._single, self._single)])
 
-    def _tangled(self, described: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    def _tangled(self, described: BoolArray) -> BoolArray:
         """Actuators that share a feature with another one, or whose ends are described by what they show."""
         uses = ((self.plus != 0) | (self.minus != 0)).T
         common = uses.astype(int) @ uses.T.astype(int)
@@ -98,7 +97,7 @@ class Mixer:
         return np.asarray(self.plus @ np.maximum(drives, 0.0) + self.minus @ np.maximum(-drives, 0.0))
 
 
-def _effects(gains: Array, signed: NDArray[np.bool_]) -> tuple[Array, Array]:
+def _effects(gains: Array, signed: BoolArray) -> tuple[Array, Array]:
     """(m, n) features shown at the + end and at the - end."""
     sides = []
     for sign in (1.0, -1.0):

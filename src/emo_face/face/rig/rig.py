@@ -10,11 +10,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from emo_face.core.errors import ConfigError
 from emo_face.core.paths import share_dir
-from emo_face.core.types import Array
+from emo_face.core.types import Array, BoolArray
 from emo_face.face.rig.features import Feature, FeatureBank, row_of
 from emo_face.face.rig.mixing import Mixer
 from emo_face.face.rig.schema import DriverModel, DwellRule, InterlockRule, RigFile, Shows, Source, Term, load_rig_file
@@ -130,7 +129,7 @@ class Rig:
         return np.asarray(np.clip(back.T @ shown, 0.0, 1.0))
 
     @property
-    def channels(self) -> NDArray[np.bool_]:
+    def channels(self) -> BoolArray:
         """(52,) ARKit channels that move at least one actuator."""
         moved = (self.mixer.plus != 0).any(axis=1) | (self.mixer.minus != 0).any(axis=1)
         return np.asarray((self.bank.matrix()[moved] != 0).any(axis=0))

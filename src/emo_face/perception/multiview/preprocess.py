@@ -5,9 +5,8 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from emo_face.core.types import Box, FloatArray, ImageArray, Person
+from emo_face.core.types import Box, FloatArray, ImageArray, IntArray, Person
 from emo_face.perception.multiview.config import EncoderConfig
 from emo_face.perception.views import views
 
@@ -25,7 +24,7 @@ class ViewBatch:
     """
 
     pixels: dict[str, FloatArray]
-    rows: NDArray[np.int64]
+    rows: IntArray
 
     @property
     def present(self) -> FloatArray:

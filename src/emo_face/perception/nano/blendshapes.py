@@ -15,7 +15,6 @@ from typing import Any, Protocol
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from emo_face.core.arkit import ARKIT_52, ARKIT_INDEX
 from emo_face.core.errors import ModelError, UserError
@@ -23,7 +22,7 @@ from emo_face.core.install import how_to_install
 from emo_face.core.labels import basic7
 from emo_face.core.numeric import softmax
 from emo_face.core.paths import share_dir
-from emo_face.core.types import Face, FloatArray, Person
+from emo_face.core.types import Face, FloatArray, Person, UInt8Array
 from emo_face.core.versions import known_version
 from emo_face.perception.nano.facecrop import face_frame, usable
 from emo_face.runtime.store import ModelStore
@@ -42,7 +41,7 @@ LONGEST_STEP = 0.5  # a gap between two frames counts at most this long, seconds
 class FaceReader(Protocol):
     """What :class:`BlendshapeReader` offers; another source of ARKit shapes can take its place."""
 
-    def read(self, frame: NDArray[np.uint8], faces: Sequence[Face]) -> list[FloatArray | None]: ...
+    def read(self, frame: UInt8Array, faces: Sequence[Face]) -> list[FloatArray | None]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +175,7 @@ class BlendshapeReader:
             reason = str(error).strip().splitlines()[0][:200]
             raise ModelError(f"{task} does not load as a face landmarker: {reason}; `emo-face models verify`") from None
 
-    def read(self, frame: NDArray[np.uint8], faces: Sequence[Face]) -> list[FloatArray | None]:
+    def read(self, frame: UInt8Array, faces: Sequence[Face]) -> list[FloatArray | None]:
         """(52,) ARKit activations a face, or None where MediaPipe sees none. ``frame``: (h, w, 3) BGR uint8."""
         return [self._one(frame, face) if usable(face) else None for face in faces]
 
@@ -184,7 +183,7 @@ class BlendshapeReader:
         """Release MediaPipe's graph; the reader cannot be used afterwards."""
         self._net.close()
 
-    def _one(self, frame: NDArray[np.uint8], face: Face) -> FloatArray | None:
+    def _one(self, frame: UInt8Array, face: Face) -> FloatArray | None:
         x, y, side, tilt = face_frame(face)
         scale = SIDE / (side * SPREAD)
         cosine, sine = scale * math.cos(tilt), scale * math.sin(tilt)
@@ -209,7 +208,7 @@ class BlendshapeSource:
         """Put the parts together."""
         self._reader, self._opinion = reader, opinion
 
-    def estimate(self, frame: NDArray[np.uint8], people: Sequence[Person], now: float) -> dict[str, BlendshapeOpinion]:
+    def estimate(self, frame: UInt8Array, people: Sequence[Person], now: float) -> dict[str, BlendshapeOpinion]:
         """Person id -> opinion, for the people whose face MediaPipe sees.
 
         Args:

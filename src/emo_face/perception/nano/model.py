@@ -11,12 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
 from emo_face.core.labels import basic7
 from emo_face.core.paths import share_dir
-from emo_face.core.types import Emotion, Face, FloatArray, ImageArray, Person, Speech
+from emo_face.core.types import Array, Emotion, Face, FloatArray, ImageArray, Person, Speech
 from emo_face.perception.emotion import EmotionModel
 from emo_face.perception.fusion import FusionParameters, Opinion, fuse, read_fusion, speech_reliability
 from emo_face.runtime.engines.select import Engines
@@ -119,7 +116,7 @@ class NanoEmotion(EmotionModel):
         """
         self._face, self._text, self._shapes, self._fusion = face, text, shapes, fusion
         self.speech_ttl, self.warnings = speech_ttl, warnings
-        self.thresholds: NDArray[np.float64] = fusion.threshold_array()
+        self.thresholds: Array = fusion.threshold_array()
         self.hashes: Mapping[str, str] = {
             **(hashes or {}),
             **(face.hashes if face is not None else {}),

@@ -6,11 +6,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from emo_face.core.arkit import ARKIT_52
 from emo_face.core.labels import basic7
-from emo_face.core.types import Box, Face, FloatArray, ImageArray
+from emo_face.core.types import BoolArray, Box, Face, FloatArray, ImageArray
 from emo_face.datasets.renders.draw import HeadRenderer
 from emo_face.datasets.renders.expressions import random_expression, variants
 from emo_face.datasets.renders.look import RenderLook, random_look
@@ -99,7 +98,7 @@ def joined(a: BlendshapePairs, b: BlendshapePairs) -> BlendshapePairs:
     )
 
 
-def meaningful() -> NDArray[np.bool_]:
+def meaningful() -> BoolArray:
     """(52,) whether any variant of any emotion moves the shape."""
     shown = [default_facs().arkit_of_units(units) for ways in variants().values() for units in ways if units]
     return np.asarray(np.max(shown, axis=0) > 0)

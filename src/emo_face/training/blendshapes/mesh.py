@@ -5,10 +5,9 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from emo_face.core.errors import ModelError, UserError
-from emo_face.core.types import FloatArray
+from emo_face.core.types import FloatArray, UInt8Array
 
 POINTS = 478
 INPUT = 256
@@ -31,7 +30,7 @@ class FaceMesh:
         self._mesh = Interpreter(model_content=content, num_threads=1)
         self._mesh.allocate_tensors()
 
-    def points(self, crop: NDArray[np.uint8]) -> tuple[FloatArray, bool]:
+    def points(self, crop: UInt8Array) -> tuple[FloatArray, bool]:
         """(h, h) grey crop, 1.5 faces wide -> (478, 3) points in pixels of the crop, whether it is a face."""
         large = cv2.resize(_stretch(crop), (INPUT, INPUT), interpolation=cv2.INTER_CUBIC)
         rgb = np.repeat(large[..., None], 3, axis=2)
@@ -42,7 +41,7 @@ class FaceMesh:
         return points, bool(outputs["Identity_1"].item() > 0)
 
 
-def _stretch(crop: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def _stretch(crop: UInt8Array) -> UInt8Array:
     """Mean and contrast of a well-lit photo, whatever the crop's."""
     values = crop.astype(np.float32)
     return np.asarray(np.clip((values - values.mean()) / (values.std() + 1) * 55 + 120, 0, 255).astype(np.uint8))

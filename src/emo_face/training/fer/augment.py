@@ -2,9 +2,8 @@
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from emo_face.core.types import FloatArray
+from emo_face.core.types import FloatArray, UInt8Array
 from emo_face.perception.nano.facecrop import CROP
 
 WIDE = 128
@@ -13,12 +12,12 @@ WIDE_SPREAD = 1.7
 
 
 def view(
-    wide: NDArray[np.uint8],
+    wide: UInt8Array,
     rng: np.random.Generator | None,
     strength: float = 1.0,
     size: int = CROP,
     spread: float = 1.0,
-) -> NDArray[np.uint8]:
+) -> UInt8Array:
     """(size, size) crop of a wide crop, ``spread`` times as wide as the student's.
 
     Args:
@@ -43,7 +42,7 @@ def view(
     return np.asarray(crop, dtype=np.uint8)
 
 
-def degrade(crop: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+def degrade(crop: UInt8Array, rng: np.random.Generator) -> UInt8Array:
     """(48, 48) -> the same seen by a bad camera. Each fault comes with its own chance; many crops keep most of
     theirs."""
     image: FloatArray = crop.astype(np.float32)
@@ -71,7 +70,7 @@ def degrade(crop: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uin
     return result
 
 
-def not_a_face(rng: np.random.Generator, pictures: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+def not_a_face(rng: np.random.Generator, pictures: list[UInt8Array]) -> UInt8Array:
     """(48, 48) of something that is no face: noise of many grains, flat areas, shapes, cuts of faceless pictures."""
     kind = rng.integers(0, 7)
     if kind == 0 or (kind in (4, 5) and not pictures):
@@ -98,7 +97,7 @@ def not_a_face(rng: np.random.Generator, pictures: list[NDArray[np.uint8]]) -> N
     return degrade(np.asarray(np.rot90(cut, int(rng.integers(4))), dtype=np.uint8), rng)
 
 
-def _shapes(rng: np.random.Generator) -> NDArray[np.uint8]:
+def _shapes(rng: np.random.Generator) -> UInt8Array:
     image = np.full((CROP, CROP), rng.uniform(0, 255), np.float32)
     for _ in range(int(rng.integers(1, 9))):
         a, b = (tuple(int(v) for v in rng.integers(-8, CROP + 8, 2)) for _ in range(2))
@@ -110,7 +109,7 @@ def _shapes(rng: np.random.Generator) -> NDArray[np.uint8]:
     return _bytes(image + rng.normal(0, rng.uniform(0, 6), image.shape))
 
 
-def _cloud(rng: np.random.Generator) -> NDArray[np.uint8]:
+def _cloud(rng: np.random.Generator) -> UInt8Array:
     """Noise whose grains have all sizes, like the light and shade of photos."""
     image = np.zeros((CROP, CROP), np.float32)
     for side in (2, 3, 6, 12, 24, 48):
@@ -119,7 +118,7 @@ def _cloud(rng: np.random.Generator) -> NDArray[np.uint8]:
     return _bytes(rng.uniform(60, 190) + image)
 
 
-def _bytes(image: FloatArray) -> NDArray[np.uint8]:
+def _bytes(image: FloatArray) -> UInt8Array:
     return np.clip(image, 0, 255).astype(np.uint8)
 
 

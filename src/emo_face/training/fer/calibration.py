@@ -9,12 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from emo_face.core.labels import basic7
 from emo_face.core.numeric import log_softmax
-from emo_face.core.types import FloatArray
+from emo_face.core.types import Array, FloatArray
 from emo_face.datasets.faces.faces import CMU
 from emo_face.evaluation.fer.figures import CMU_LABELS
 from emo_face.evaluation.fer.folds import FoldPrediction
@@ -63,7 +62,7 @@ def calibrated_by_others(found: Sequence[FoldPrediction]) -> list[FoldPrediction
     return [replace(f, logits=tuple(map(float, by_fold[f.fold].apply(np.array(f.logits))))) for f in found]
 
 
-def _allowed(source: str) -> NDArray[np.float64]:
+def _allowed(source: str) -> Array:
     if source != CMU:
         return np.zeros(len(basic7()))
     return np.array([0.0 if label in CMU_LABELS else NEVER for label in basic7().labels])

@@ -10,9 +10,8 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from emo_face.core.types import FloatArray
+from emo_face.core.types import BoolArray, FloatArray, IntArray, UInt8Array
 from emo_face.datasets.faces.faces import FacePicture
 from emo_face.training.fer.augment import WIDE, WIDE_SPREAD, view
 
@@ -25,19 +24,17 @@ GRID = 6
 class Composites:
     """(n, 128, 128) pictures, the index of both parents, and whether they carry the label of the first."""
 
-    wide: NDArray[np.uint8]
-    first: NDArray[np.int64]
-    second: NDArray[np.int64]
-    labelled: NDArray[np.bool_]
+    wide: UInt8Array
+    first: IntArray
+    second: IntArray
+    labelled: BoolArray
 
 
-def compose(
-    pictures: Sequence[FacePicture], crops: NDArray[np.uint8], count: int, rng: np.random.Generator
-) -> Composites:
+def compose(pictures: Sequence[FacePicture], crops: UInt8Array, count: int, rng: np.random.Generator) -> Composites:
     """Draw ``count`` composites of faces of different people in like poses."""
     groups = _groups(pictures)
     sizes = np.sqrt([len(g) for g in groups])
-    wide: list[NDArray[np.uint8]] = []
+    wide: list[UInt8Array] = []
     first: list[int] = []
     second: list[int] = []
     labelled: list[bool] = []
@@ -59,7 +56,7 @@ def compose(
     return Composites(np.stack(wide), np.array(first), np.array(second), np.array(labelled))
 
 
-def bend(crop: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+def bend(crop: UInt8Array, rng: np.random.Generator) -> UInt8Array:
     """Move the parts of a face by a pixel or two, smoothly: other proportions, the same expression."""
     shift = rng.normal(0, BEND_PX, (GRID, GRID, 2)).astype(np.float32)
     field = cv2.resize(shift, (WIDE, WIDE), interpolation=cv2.INTER_CUBIC)
@@ -76,11 +73,11 @@ def _groups(pictures: Sequence[FacePicture]) -> list[list[int]]:
     return list(found.values())
 
 
-def _facing(crop: NDArray[np.uint8], picture: FacePicture) -> NDArray[np.uint8]:
+def _facing(crop: UInt8Array, picture: FacePicture) -> UInt8Array:
     return np.ascontiguousarray(crop[:, ::-1]) if picture.pose == "right" else crop
 
 
-def _blend(a: NDArray[np.uint8], b: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+def _blend(a: UInt8Array, b: UInt8Array, rng: np.random.Generator) -> UInt8Array:
     one, two = a.astype(np.float32), b.astype(np.float32)
     two = (two - two.mean()) * (one.std() + 1) / (two.std() + 1) + one.mean()
     mask = _mask(rng)

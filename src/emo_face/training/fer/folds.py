@@ -12,9 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from emo_face.core.types import FloatArray
+from emo_face.core.types import FloatArray, UInt8Array
 from emo_face.datasets.faces.faces import FacePicture
 from emo_face.evaluation.fer.folds import FoldPrediction, write_folds
 from emo_face.perception.nano.facecrop import cut, normalise
@@ -35,7 +34,7 @@ class Heads:
 
     bank: Bank
     base: FerNet
-    negatives: list[NDArray[np.uint8]]
+    negatives: list[UInt8Array]
     seed: int
     recipe: FerRecipe
 
@@ -55,7 +54,7 @@ class Heads:
         return refit(self.rejecting, self.rows, self.bank.without(fold), self.recipe)
 
 
-def reject_shift(net: FerNet, negatives: list[NDArray[np.uint8]], seed: int) -> float:
+def reject_shift(net: FerNet, negatives: list[UInt8Array], seed: int) -> float:
     """The shift of the reject logit at which things that are no face get a face score of one half at most."""
     rng = np.random.default_rng([seed, 77])
     crops = torch.from_numpy(normalise(np.stack([not_a_face(rng, negatives) for _ in range(NOISE)])))
@@ -69,7 +68,7 @@ def predict_pictures(net: FerNet, pictures: Sequence[FacePicture], shift: float)
     return predict_crops(net, np.stack([cut(p.picture, p.face) for p in pictures]), shift)
 
 
-def predict_crops(net: FerNet, crops: NDArray[np.uint8], shift: float) -> tuple[FloatArray, FloatArray]:
+def predict_crops(net: FerNet, crops: UInt8Array, shift: float) -> tuple[FloatArray, FloatArray]:
     """As :func:`predict_pictures`, of crops (n, 48, 48)."""
     model = Exported(net, shift=shift).eval()
     with torch.no_grad():

@@ -14,12 +14,11 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from emo_face.core.errors import UserError
 from emo_face.core.geometry import iou
 from emo_face.core.labels import basic7, label_set
-from emo_face.core.types import Face, FloatArray
+from emo_face.core.types import BoolArray, Face, FloatArray, UInt8Array
 from emo_face.datasets.faces.ferplus import faces_of, read_votes
 from emo_face.datasets.records import Record, read_jsonl
 from emo_face.datasets.views import read_image
@@ -41,10 +40,10 @@ RECORDS = ("told.jsonl", "boxed.jsonl", "records.jsonl")
 class VotedFaces:
     """n faces: crops (n, 128, 128) and the share of the votes of each label (n, 7)."""
 
-    wide: NDArray[np.uint8]
+    wide: UInt8Array
     shares: FloatArray
 
-    def only(self, chosen: NDArray[np.bool_]) -> VotedFaces:
+    def only(self, chosen: BoolArray) -> VotedFaces:
         """The faces of the mask (n,)."""
         return VotedFaces(self.wide[chosen], self.shares[chosen])
 
@@ -143,7 +142,7 @@ def asked(teacher: Teacher) -> tuple[list[Record], FloatArray, Counter[str]]:
     return [person for person, use in zip(people, named, strict=True) if use], shares[named], +left
 
 
-def basic_shares(probabilities: FloatArray, name: str) -> tuple[FloatArray, NDArray[np.bool_]]:
+def basic_shares(probabilities: FloatArray, name: str) -> tuple[FloatArray, BoolArray]:
     """Answers of a label set as distributions over basic7, and of whom they say something.
 
     Of a set that allows several labels, Neutral is the chance that none of the six holds. Of a set with one label, what
@@ -170,7 +169,7 @@ def basic_shares(probabilities: FloatArray, name: str) -> tuple[FloatArray, NDAr
 
 def _crops(
     people: Sequence[Record], images: Path, detector: YuNetFaceDetector, left: Counter[str]
-) -> tuple[list[NDArray[np.uint8]], list[int]]:
+) -> tuple[list[UInt8Array], list[int]]:
     """Crops, and whose they are; a picture is read once for all its people that follow each other."""
     wide, kept, name, grey, faces = [], [], "", None, []
     for i, person in enumerate(track(people, "cutting the teacher's faces")):
@@ -190,7 +189,7 @@ def _crops(
     return wide, kept
 
 
-def _seen(images: Path, image: str, detector: YuNetFaceDetector) -> tuple[NDArray[np.uint8] | None, list[Face]]:
+def _seen(images: Path, image: str, detector: YuNetFaceDetector) -> tuple[UInt8Array | None, list[Face]]:
     """The picture in grey and its faces; None if it cannot be read."""
     try:
         picture = read_image(images, image)

@@ -8,9 +8,8 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from emo_face.core.types import FloatArray
+from emo_face.core.types import FloatArray, UInt8Array
 from emo_face.evaluation.fer.peers import PEERS
 from emo_face.runtime.engines.ort import OrtEngine
 from emo_face.runtime.progress import track
@@ -25,13 +24,13 @@ class ExpressionTeachers:
         """Load ``fer_faceapi.onnx`` and ``fer_mini_xception.onnx``. Raises ModelError naming the file."""
         self._nets = {name: OrtEngine(folder / kind.file) for name, kind in PEERS.items()}
 
-    def __call__(self, crops: NDArray[np.uint8]) -> FloatArray:
+    def __call__(self, crops: UInt8Array) -> FloatArray:
         """(n, 64, 64) grey -> mean log-probabilities (n, 7) of both nets."""
         parts = (crops[start : start + BATCH] for start in range(0, len(crops), BATCH))
         total = -(-len(crops) // BATCH)
         return np.concatenate([self._ask(part) for part in track(parts, "asking the expression nets", total)])
 
-    def _ask(self, crops: NDArray[np.uint8]) -> FloatArray:
+    def _ask(self, crops: UInt8Array) -> FloatArray:
         said = []
         for name, net in self._nets.items():
             kind = PEERS[name]
@@ -41,13 +40,13 @@ class ExpressionTeachers:
         return np.asarray(np.mean(said, axis=0), dtype=np.float32)
 
 
-def stretch(crop: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def stretch(crop: UInt8Array) -> UInt8Array:
     """Set mean and contrast to those of the teachers' training pictures."""
     values = crop.astype(np.float32)
     return np.asarray(np.clip((values - values.mean()) / (values.std() + 1) * 55 + 120, 0, 255).astype(np.uint8))
 
 
-def _resized(crop: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+def _resized(crop: UInt8Array, size: int) -> UInt8Array:
     if len(crop) == size:
         return crop
     return np.asarray(cv2.resize(crop, (size, size), interpolation=cv2.INTER_CUBIC), dtype=np.uint8)

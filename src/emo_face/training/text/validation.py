@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from emo_face.core.numeric import softmax
-from emo_face.core.types import FloatArray
+from emo_face.core.types import Array, FloatArray, IntArray
 from emo_face.datasets.text import GOEMOTIONS, XED, retypeset
 from emo_face.evaluation.metrics.calibration import ece
 from emo_face.evaluation.metrics.single_label import macro_f1
@@ -50,7 +49,7 @@ class Outputs:
         seven: corpus -> logits (n, 7) and truth (n,). fine: (n, 28) logits. affect: (n, 2).
     """
 
-    seven: dict[str, tuple[FloatArray, NDArray[np.int64]]]
+    seven: dict[str, tuple[FloatArray, IntArray]]
     fine: FloatArray
     affect: FloatArray
 
@@ -93,7 +92,7 @@ class Calibration:
     scale: FloatArray
     bias: FloatArray
     talk: Scaling
-    thresholds: NDArray[np.float64]
+    thresholds: Array
     figures: dict[str, float]
 
 
@@ -174,5 +173,5 @@ def fit_talk(said: Outputs) -> Scaling:
     return fit_confidence(talk, (part((XED,), 0.5), part((CALM, MESSAGES), 0.5)))
 
 
-def _macro_f1(part: tuple[FloatArray, NDArray[np.int64]]) -> float:
+def _macro_f1(part: tuple[FloatArray, IntArray]) -> float:
     return macro_f1(part[1], softmax(part[0]))
