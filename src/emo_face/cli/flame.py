@@ -21,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
+from emo_face.cli._drawing import write_picture
 from emo_face.core.arkit import ARKIT_INDEX
 from emo_face.core.errors import ConfigError, ModelError
 from emo_face.core.types import FloatArray
@@ -163,11 +164,9 @@ def _write(out: Path, vertices: FloatArray, flame: FlameModel, frame: FloatArray
     elif out.suffix == ".obj":
         write_obj(out, vertices, flame.faces)
     else:
-        import cv2
-
         from emo_face.face.mesh.render import render_mesh
 
-        cv2.imwrite(str(out), render_mesh(vertices, flame.faces, (size, size), frame=frame))
+        write_picture(out, render_mesh(vertices, flame.faces, (size, size), frame=frame))
 
 
 def _convert(args: argparse.Namespace) -> int:

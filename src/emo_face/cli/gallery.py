@@ -10,6 +10,7 @@ import argparse
 import json
 from pathlib import Path
 
+from emo_face.cli._drawing import write_picture
 from emo_face.core.errors import UserError
 from emo_face.core.paths import share_dir
 from emo_face.face.pictures.facedata import load_face, theme_names
@@ -38,8 +39,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Draw and write the picture."""
-    import cv2
-
     from emo_face.face.pictures.gallery import draw_expressions, draw_gallery, draw_shuffled, spoken_expressions
 
     if not 32 <= args.cell <= 1000:
@@ -62,9 +61,7 @@ def run(args: argparse.Namespace) -> int:
         picture = draw_expressions(themes[0], spoken_expressions(), args.cell)
     else:
         picture = draw_gallery(themes, rigs, args.cell)
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    if not cv2.imwrite(str(args.out), picture, [cv2.IMWRITE_PNG_COMPRESSION, 9]):
-        raise UserError(f"cannot write {args.out}")
+    write_picture(args.out, picture, 9)
     if names:
         write_json(args.out.with_suffix(".key.json"), dict(enumerate(names, 1)))
     height, width = picture.shape[:2]

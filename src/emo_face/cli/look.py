@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from emo_face.cli import _ask, _film
+from emo_face.cli._drawing import write_picture
 from emo_face.core.errors import UserError
 from emo_face.runtime.engines.select import Engines
 from emo_face.runtime.store import open_store
@@ -147,16 +148,8 @@ def _print(source: str, seen: LookResult) -> None:
 def _draw(args: argparse.Namespace, seen: LookResult, source: str) -> None:
     if args.json and args.out is None:
         return
-    import cv2
-
     path = args.out or Path(f"{Path(source).stem}_look.png")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        written = cv2.imwrite(str(path), seen.drawn())
-    except (OSError, cv2.error) as error:
-        raise UserError(f"--out {path}: cannot be written ({str(error).strip().splitlines()[-1]})") from None
-    if not written:
-        raise UserError(f"--out {path}: cannot be written; is the folder writable, and is it .png or .jpg?")
+    write_picture(path, seen.drawn())
     print(f"drawn: {path}", file=sys.stderr)
 
 

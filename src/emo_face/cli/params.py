@@ -19,6 +19,7 @@ from pathlib import Path
 from emo_face.core.paths import share_dir
 from emo_face.ros.parameters.schema import NodeSchema, load_schema, schemas
 from emo_face.ros.parameters.text import params_markdown, params_yaml, yaml_value
+from emo_face.runtime.files import write_text
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -52,9 +53,7 @@ def run(args: argparse.Namespace) -> int:
         return 1 if stale else 0
     if args.write:
         for path, text in generated(share_dir()).items():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, encoding="utf-8")
-            print(path)
+            print(write_text(path, text))
         return 0
     nodes = {args.node: load_schema(args.node)} if args.node else schemas()
     if args.json:

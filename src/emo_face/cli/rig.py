@@ -12,6 +12,7 @@ import argparse
 import json
 from pathlib import Path
 
+from emo_face.cli._drawing import write_picture
 from emo_face.core.errors import UserError
 from emo_face.face.drivers import MissingLibrary, open_driver
 from emo_face.face.rig.rig import load_rig
@@ -76,13 +77,11 @@ def _write(text: str, path: Path | None) -> int:
 
 
 def _report(rig: "Rig", args: argparse.Namespace) -> int:  # type: ignore[name-defined]  # noqa: F821
-    import cv2
-
     from emo_face.face.pictures.rig_report import picture, reach, text_report, unreachable
 
     reaches = reach(rig, args.intensity)
-    if args.out is not None and not cv2.imwrite(str(args.out), picture(rig, reaches, args.theme)):
-        raise UserError(f"--out: cannot write {args.out}; give a .png in a folder that exists")
+    if args.out is not None:
+        write_picture(args.out, picture(rig, reaches, args.theme))
     if args.json:
         emotions = {
             r.emotion: {

@@ -3,12 +3,10 @@
 import math
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
 
 import numpy as np
-import yaml
 
-from emo_face.core.paths import data_file
+from emo_face.core.paths import data_table
 from emo_face.core.types import Emotion, FloatArray
 
 FLAT, TIE = 1e-3, 1e-6
@@ -93,21 +91,14 @@ def _number(value: float | None) -> float:
     return math.nan if value is None else float(value)
 
 
-@cache
-def _file() -> dict[str, Any]:
-    loaded: dict[str, Any] = yaml.safe_load(data_file("labels.yaml").read_text(encoding="utf-8"))
-    return loaded
-
-
 def label_colour(label: str) -> str:
     """Colour of an emotion, ``#rrggbb``, from ``data/labels.yaml``; one colour for all that it does not name."""
-    colours: dict[str, str] = _file()["colours"]
+    colours: dict[str, str] = data_table("labels.yaml")["colours"]
     return colours.get(label, colours["other"])
 
 
 @cache
 def _table() -> dict[str, LabelSet]:
-    raw = _file()
     return {
         name: LabelSet(
             name=name,
@@ -116,7 +107,7 @@ def _table() -> dict[str, LabelSet]:
             arousal=tuple(_number(entry["arousal"]) for entry in body["labels"]),
             multi=bool(body.get("multi", False)),
         )
-        for name, body in raw["sets"].items()
+        for name, body in data_table("labels.yaml")["sets"].items()
     }
 
 

@@ -1,8 +1,10 @@
 """Where packaged files live, from a checkout, an install, or a colcon workspace."""
 
+import os
 import sys
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 PACKAGE = Path(__file__).resolve().parents[1]
 
@@ -17,8 +19,6 @@ def share_dir() -> Path:
     Raises:
         FileNotFoundError: no candidate holds ``models/manifest.yaml``; names all that were tried.
     """
-    import os
-
     checkout = PACKAGE.parents[1]
     prefixes = [Path(p) for p in os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep) if p]
     prefixes += [*PACKAGE.parents[:5], Path(sys.prefix)]
@@ -36,6 +36,15 @@ def data_file(name: str) -> Path:
     if not path.is_file():
         raise FileNotFoundError(f"packaged data file {path} is missing; reinstall emo_face")
     return path
+
+
+@cache
+def data_table(name: str) -> dict[str, Any]:
+    """The content of a packaged YAML file; one object for all who ask."""
+    import yaml
+
+    table: dict[str, Any] = yaml.safe_load(data_file(name).read_text(encoding="utf-8"))
+    return table
 
 
 STRAY = frozenset({"__macosx", "@eadir", "thumbs.db", "desktop.ini", "lost+found", "$recycle.bin",

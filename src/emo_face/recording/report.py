@@ -28,11 +28,9 @@ def write_report(
     Raises:
         UserError: the bag is missing or empty, or an extra is not installed.
     """
-    out.mkdir(parents=True, exist_ok=True)
     recording = load(bag, encode)
     summary = summarise(recording, peak_rss_mb)
-    figures = out / f"{stem}.json"
-    write_json(figures, summary)
+    figures = write_json(out / f"{stem}.json", summary)
     page, film = out / f"{stem}.html", out / f"{stem}.mp4"
     filmed = video and bool(recording.frames)
     write_page(recording, page, summary, film.name if filmed else "")

@@ -50,7 +50,6 @@ def read_bundle(path: Path, store: ModelStore) -> list[ModelEntry]:
                     data = source.read(entry.size + 1)
                 if hashlib.sha256(data).hexdigest() != entry.sha256:
                     raise ModelError(f"{path}: {entry.file} is damaged: its sha256 is not the bundle's; copy it again")
-                store.cache.mkdir(parents=True, exist_ok=True)
                 with replacing(store.cache / entry.file, len(data)) as partial:
                     partial.write_bytes(data)
                 known = store.entries.get(entry.name)

@@ -113,13 +113,21 @@ def read_card(path: Path, form: str, fix: str) -> dict[str, Any]:
     if not path.parent.is_dir():
         ship = ", ".join(sorted(folder.name for folder in (share_dir() / "models").glob("*/")))
         raise ModelError(f"{path.parent}: no such folder, and no model of that name ships (there is {ship}); {fix}")
-    try:
-        card: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{path}: cannot be read ({error}); {fix}") from None
+    card = read_json(path, fix)
     if card.get("format") != form:
         raise ModelError(f"{path}: field 'format': expected {form!r}, got {card.get('format')!r}")
     return card
+
+
+def read_json(path: Path, fix: str) -> dict[str, Any]:
+    """An object that describes a model. Raises ModelError naming the file and ``fix``."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path}: cannot be read ({error}); {fix}") from None
+    if not isinstance(content, dict):
+        raise ModelError(f"{path}: expected an object, got {type(content).__name__}; {fix}")
+    return content
 
 
 def model_folder(named: str | Path) -> Path:

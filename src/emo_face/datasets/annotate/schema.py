@@ -2,15 +2,14 @@
 
 import json
 import re
-from functools import cache
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from emo_face.core.paths import data_file
+from emo_face.core.paths import data_table
 from emo_face.expression.contextface.prompts import word_of
 
+Model = TypeVar("Model", bound=BaseModel)
 Score = Annotated[float, Field(ge=0, le=5)]
 
 
@@ -43,11 +42,9 @@ class Judgement(BaseModel):
     reason: str = Field("", max_length=1000)
 
 
-@cache
 def table() -> dict[str, Any]:
     """The packaged prompts and word lists."""
-    content: dict[str, Any] = yaml.safe_load(data_file("context_annotation.yaml").read_text(encoding="utf-8"))
-    return content
+    return data_table("context_annotation.yaml")
 
 
 def is_refusal(text: str) -> bool:
@@ -62,8 +59,7 @@ def parse_context(text: str) -> Context:
     Raises:
         ValueError: a key is missing or repeated, or a text is too short or long; says which.
     """
-    context: Context = _validated(Context, _expected(text, ("situation", "quote")))
-    return context
+    return _validated(Context, _expected(text, ("situation", "quote")))
 
 
 def parse_listening(text: str) -> Listening:
@@ -74,8 +70,7 @@ def parse_listening(text: str) -> Listening:
     """
     found = _expected(text, ("situation", "reaction"))
     found["reaction"] = word_of(found["reaction"].strip(" .!"))
-    listening: Listening = _validated(Listening, found)
-    return listening
+    return _validated(Listening, found)
 
 
 def _expected(text: str, names: tuple[str, ...]) -> dict[str, str]:
@@ -101,11 +96,10 @@ def parse_judgement(text: str) -> Judgement:
         raise ValueError(f"not JSON ({error})") from None
     if not isinstance(body, dict):
         raise ValueError("no JSON object in the answer")
-    judgement: Judgement = _validated(Judgement, body)
-    return judgement
+    return _validated(Judgement, body)
 
 
-def _validated(model: Any, body: dict[str, Any]) -> Any:
+def _validated(model: type[Model], body: dict[str, Any]) -> Model:
     try:
         return model.model_validate(body)
     except ValidationError as error:

@@ -11,10 +11,9 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-import yaml
 
 from emo_face.core.errors import UserError
-from emo_face.core.paths import data_file
+from emo_face.core.paths import data_table
 from emo_face.datasets.records import Record
 from emo_face.expression.contextface.prompts import LABEL_SET
 
@@ -37,11 +36,9 @@ class Event:
     split: str
 
 
-@cache
 def grammar() -> Mapping[str, Any]:
     """The packaged grammar."""
-    raw: Mapping[str, Any] = yaml.safe_load(data_file("context_grammar.yaml").read_text(encoding="utf-8"))
-    return raw
+    return data_table("context_grammar.yaml")
 
 
 def label_of(appraisal: frozenset[str], rules: Sequence[Any]) -> str:

@@ -8,9 +8,8 @@ from typing import Any
 
 import cv2
 import numpy as np
-import yaml
 
-from emo_face.core.paths import data_file
+from emo_face.core.paths import data_table
 from emo_face.core.types import ImageArray
 from emo_face.datasets.pictures.boxes import fault
 from emo_face.datasets.pictures.near_duplicates import dhash, pairs
@@ -113,7 +112,7 @@ def _torn_pictures(records: Sequence[Record]) -> list[Problem]:
 
 
 def _count_problems(dataset: str, records: Sequence[Record], report: Report) -> list[Problem]:
-    wanted = yaml.safe_load(data_file("datasets.yaml").read_text(encoding="utf-8")).get(dataset)
+    wanted = data_table("datasets.yaml").get(dataset)
     if wanted is None:
         return []
     found: list[Problem] = []

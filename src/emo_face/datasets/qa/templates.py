@@ -1,21 +1,17 @@
 """Prompts of the multi-view paper (listings 1-6, appendix A.2) as functions; text in ``data/qa_prompts.yaml``."""
 
 from collections.abc import Sequence
-from functools import cache
 from typing import Any
 
 import numpy as np
-import yaml
 
 from emo_face.core.labels import label_set
-from emo_face.core.paths import data_file
+from emo_face.core.paths import data_table
 
 
-@cache
 def prompts() -> dict[str, Any]:
     """The whole prompt file."""
-    content: dict[str, Any] = yaml.safe_load(data_file("qa_prompts.yaml").read_text(encoding="utf-8"))
-    return content
+    return data_table("qa_prompts.yaml")
 
 
 def options_of(set_name: str, minor_only: bool = False) -> tuple[str, ...]:

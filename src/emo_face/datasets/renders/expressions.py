@@ -4,12 +4,11 @@ movements."""
 from functools import cache
 
 import numpy as np
-import yaml
 
 from emo_face.core.arkit import ARKIT_52, ARKIT_INDEX
 from emo_face.core.errors import ConfigError
 from emo_face.core.labels import basic7
-from emo_face.core.paths import data_file
+from emo_face.core.paths import data_file, data_table
 from emo_face.core.types import FloatArray
 from emo_face.face.expressions.facs import default_facs
 
@@ -26,7 +25,7 @@ def variants() -> dict[str, tuple[dict[str, float], ...]]:
     Raises:
         ConfigError: the packaged file names an unknown label.
     """
-    raw = yaml.safe_load(data_file(VARIANTS).read_text(encoding="utf-8"))["prototypes"]
+    raw = data_table(VARIANTS)["prototypes"]
     unknown = set(raw) - set(basic7().labels)
     if unknown:
         raise ConfigError(f"{data_file(VARIANTS)}: prototypes: unknown label {sorted(unknown)[0]!r}")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from emo_face.evaluation.contextface.tables import SHORT, paper
+from emo_face.evaluation.metrics.plots import write_page
 from emo_face.evaluation.multiview.report import STYLE, reliability
 
 Row = Sequence[Any]
@@ -187,11 +188,7 @@ def write_html(report: Mapping[str, Any], path: Path) -> Path:
         if scores.get("calibration"):
             parts.append(f"<h2>Reliability, {html.escape(name)}</h2>" + reliability(scores["calibration"]))
     parts.append(f'<p class="note">Paper: {html.escape(paper()["source"])}. Marked rows are of this run.</p>')
-    path.parent.mkdir(parents=True, exist_ok=True)
-    title = "<title>ContextFace evaluation</title>"
-    head = f'<!doctype html><html lang="en"><meta charset="utf-8">{title}<style>{STYLE}</style>'
-    path.write_text(head + "".join(parts) + "</html>", encoding="utf-8")
-    return path
+    return write_page(path, "ContextFace evaluation", STYLE, "".join(parts))
 
 
 def as_text(report: Mapping[str, Any]) -> str:

@@ -1,11 +1,8 @@
 """The ContextFace paper's tables, and our columns in their order."""
 
-from functools import cache
 from typing import Any
 
-import yaml
-
-from emo_face.core.paths import data_file
+from emo_face.core.paths import data_table
 
 SHORT = {
     "Hap": "Happy",
@@ -19,8 +16,6 @@ SHORT = {
 """Column of the paper's tables -> emotion word."""
 
 
-@cache
 def paper() -> dict[str, Any]:
     """The tables (``data/paper_contextface.yaml``)."""
-    content: dict[str, Any] = yaml.safe_load(data_file("paper_contextface.yaml").read_text(encoding="utf-8"))
-    return content
+    return data_table("paper_contextface.yaml")

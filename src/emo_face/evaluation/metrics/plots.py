@@ -15,6 +15,7 @@ from emo_face.core.install import how_to_install
 from emo_face.core.types import FloatArray
 from emo_face.evaluation.metrics.calibration import top_label
 from emo_face.evaluation.metrics.single_label import Labels, accuracy, confusion, macro_f1
+from emo_face.runtime.files import write_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +56,14 @@ def write_report(parts: Sequence[Scored], path: Path, figures: Mapping[str, Any]
     )
     images = "".join(f'<img alt="{html.escape(p.title)}" src="data:image/png;base64,{_png(p)}">' for p in parts)
     style = "body{font:15px system-ui;margin:2em;max-width:70em}img{width:100%}td{padding:.1em 1em .1em 0}"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>emo_face evaluation</title><style>{style}</style>'
-        f"<h1>emo_face evaluation</h1><table>{rows}</table>{images}</html>",
-        encoding="utf-8",
-    )
-    return path
+    body = f"<h1>emo_face evaluation</h1><table>{rows}</table>{images}"
+    return write_page(path, "emo_face evaluation", style, body)
+
+
+def write_page(path: Path, title: str, style: str, body: str) -> Path:
+    """Write an HTML page that needs no other file."""
+    head = f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title><style>{style}</style>'
+    return write_text(path, f"{head}{body}</html>")
 
 
 def _draw_reliability(axes: Any, scored: Scored) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from emo_face.core.labels import label_set
+from emo_face.evaluation.metrics.plots import write_page
 from emo_face.evaluation.multiview import figures
 from emo_face.evaluation.multiview.tables import UNNAMED, main_table, paper
 
@@ -55,11 +56,7 @@ def write_html(report: Mapping[str, Any], path: Path) -> Path:
     parts.append("<h2>Views</h2>" + _views(report))
     source = html.escape(tables["source"])
     parts.append(f'<p class="note">Paper: <a href="{source}">{source}</a>.</p>')
-    path.parent.mkdir(parents=True, exist_ok=True)
-    title = "<title>Multi-view evaluation</title>"
-    page = f'<!doctype html><html lang="en"><meta charset="utf-8">{title}<style>{STYLE}</style>'
-    path.write_text(page + "".join(parts) + "</html>", encoding="utf-8")
-    return path
+    return write_page(path, "Multi-view evaluation", STYLE, "".join(parts))
 
 
 def _views(report: Mapping[str, Any]) -> str:

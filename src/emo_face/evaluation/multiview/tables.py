@@ -2,9 +2,7 @@
 
 from typing import Any
 
-import yaml
-
-from emo_face.core.paths import data_file
+from emo_face.core.paths import data_table
 
 UNNAMED = "This run"
 """Name of a run that is no row of table 13."""
@@ -12,8 +10,7 @@ UNNAMED = "This run"
 
 def paper() -> dict[str, Any]:
     """The paper's tables (``data/paper_multiview.yaml``)."""
-    content: dict[str, Any] = yaml.safe_load(data_file("paper_multiview.yaml").read_text(encoding="utf-8"))
-    return content
+    return data_table("paper_multiview.yaml")
 
 
 def main_table(name: str) -> str:

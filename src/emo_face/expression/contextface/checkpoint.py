@@ -4,7 +4,6 @@ The folder holds the adapter with the two token rows, the head with its statisti
 FLAME version. The backbone stays where it is; its shape is checked when they meet again.
 """
 
-import json
 import shutil
 from dataclasses import asdict
 from pathlib import Path
@@ -71,10 +70,7 @@ def load_backbone(path: str | Path, dtype: str = "float32", quantisation: str = 
 
 def sees(folder: Path) -> bool:
     """Whether a checkpoint has a vision part. Raises ModelError if its config is no JSON."""
-    try:
-        return "vision_config" in json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{folder / 'config.json'}: cannot be read ({error}); fetch the checkpoint again") from None
+    return "vision_config" in weights.read_json(folder / "config.json", "fetch the checkpoint again")
 
 
 def load_tools(path: str | Path) -> tuple[Any, Any]:

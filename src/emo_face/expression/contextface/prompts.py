@@ -8,14 +8,11 @@ import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
 from emo_face.core.errors import UserError
-from emo_face.core.paths import data_file
+from emo_face.core.paths import data_table
 from emo_face.core.types import Box, FloatArray
 
 FACE, IMAGE = "<FACE>", "<image>"
@@ -86,11 +83,9 @@ class Example:
     perspective: Perspective = "speaker"
 
 
-@cache
 def table() -> Mapping[str, Any]:
     """The packaged templates."""
-    raw: Mapping[str, Any] = yaml.safe_load(data_file("contextface_prompts.yaml").read_text(encoding="utf-8"))
-    return raw
+    return data_table("contextface_prompts.yaml")
 
 
 def words() -> tuple[str, ...]:

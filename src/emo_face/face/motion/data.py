@@ -3,11 +3,10 @@
 from functools import cache
 
 import numpy as np
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from emo_face.core.arkit import ARKIT_52, ARKIT_INDEX
-from emo_face.core.paths import data_file
+from emo_face.core.paths import data_table
 from emo_face.core.types import Array
 
 Shape = dict[str, float]
@@ -110,7 +109,7 @@ class MotionData(_Section):
 @cache
 def motion_data() -> MotionData:
     """The packaged motion data, checked once."""
-    return MotionData.model_validate(yaml.safe_load(data_file("motion.yaml").read_text(encoding="utf-8")))
+    return MotionData.model_validate(data_table("motion.yaml"))
 
 
 def vector(shape: Shape) -> Array:

@@ -8,14 +8,12 @@ Each actuator is a hinge with a position servo, the rig's own way, friction and 
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import numpy as np
-import yaml
 
 from emo_face.core.arkit import ARKIT_INDEX
-from emo_face.core.paths import data_file
+from emo_face.core.paths import data_table
 from emo_face.core.types import FloatArray
 from emo_face.face.rig.rig import Rig
 
@@ -43,10 +41,8 @@ class Joint:
     weights: FloatArray
 
 
-@cache
-def _table() -> dict[str, dict[str, Any]]:
-    parts: dict[str, dict[str, Any]] = yaml.safe_load(data_file(TABLE).read_text(encoding="utf-8"))["parts"]
-    return parts
+def _table() -> Any:
+    return data_table(TABLE)["parts"]
 
 
 def face_joints() -> list[Joint]:

@@ -1,6 +1,5 @@
 """The manifest beside exported graphs: which bytes belong together, how to read their scores."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from emo_face.perception.multiview.config import EncoderConfig, from_dict, to_di
 from emo_face.perception.multiview.head_file import HeadCard
 from emo_face.runtime.files import write_json
 from emo_face.runtime.store import sha256_of
+from emo_face.runtime.weights import read_json
 
 FORMAT = "emo_face.multiview.export/1"
 FILE = "export.json"
@@ -52,10 +52,7 @@ def write(folder: Path, encoder: EncoderConfig, head: HeadCard, details: dict[st
 def read(folder: Path) -> ExportManifest:
     """Check every file against the manifest. Raises ModelError naming the file, expected and got."""
     path = folder / FILE
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError) as error:
-        raise ModelError(f"{path}: cannot be read ({error}); export again: emo-face export multiview --help") from None
+    content = read_json(path, "export again: emo-face export multiview --help")
     if content.get("format") != FORMAT:
         raise ModelError(f"{path}: field 'format': expected {FORMAT!r}, got {content.get('format')!r}")
     for graph in ("encoder", "head"):

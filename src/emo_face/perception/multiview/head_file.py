@@ -1,6 +1,5 @@
 """The Stage-2 head on disk: weights, and a card with label set, thresholds, calibration and what it was trained on."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +14,7 @@ from emo_face.core.types import FloatArray
 from emo_face.perception.multiview.config import FusionConfig, from_dict, to_dict
 from emo_face.runtime.files import replacing, write_json
 from emo_face.runtime.store import sha256_of
-from emo_face.runtime.weights import read_tensors
+from emo_face.runtime.weights import read_json, read_tensors
 
 FORMAT = "emo_face.multiview.head/1"
 WEIGHTS, CARD = "head.safetensors", "head.json"
@@ -116,10 +115,7 @@ def save(folder: Path, head: Any, card: HeadCard) -> Path:
 def read_card(folder: Path) -> tuple[HeadCard, dict[str, Any]]:
     """The card of a folder and its raw JSON. Raises ModelError naming the file."""
     path = folder / CARD
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError) as error:
-        raise ModelError(f"{path}: cannot be read ({error}); train Stage 2 first") from None
+    content = read_json(path, "train Stage 2 first")
     return from_json(content, str(path)), content
 
 

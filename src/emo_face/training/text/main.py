@@ -108,7 +108,6 @@ def train(
 
         outputs = start_from(net, start)
         began = {name: weight.detach().clone() for name, weight in net.state_dict().items()}
-    out.mkdir(parents=True, exist_ok=True)
     write_json(out / "config.json", {**asdict(config), **({"stop": stop} if stop else {})})
     write_json(out / "sources.json", sources.hashes)
     history = []

@@ -7,14 +7,12 @@ my own against somebody else's, felt against denied, said against quoted, ironic
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import numpy as np
-import yaml
 
 from emo_face.core.labels import basic7
-from emo_face.core.paths import data_file
+from emo_face.core.paths import data_table
 
 _SLOT = re.compile(r"\{(\w+)\}")
 _FEELINGS = ("Anger", "Disgust", "Fear", "Happy", "Sad", "Surprise")
@@ -47,10 +45,9 @@ class SpokenLine:
     kind: str
 
 
-@cache
 def patterns() -> dict[str, Any]:
     """The pattern file."""
-    return dict(yaml.safe_load(data_file("spoken_patterns.yaml").read_text(encoding="utf-8")))
+    return data_table("spoken_patterns.yaml")
 
 
 def spoken_lines(count: int, corpus: Sequence[str], rng: np.random.Generator) -> list[SpokenLine]:
