@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from emo_face.cli._verb import option
 from emo_face.core.errors import UserError
 from emo_face.perception.multiview import card
 from emo_face.runtime.files import write_json
@@ -14,15 +15,14 @@ SOURCE = "source.json"
 """Beside what was pulled: repository and commit."""
 
 
-def add_push(actions: Any) -> None:
-    """Declare ``push``."""
-    sub = actions.add_parser("push", help="publish a multi-view model of yours on the Hugging Face hub")
-    sub.add_argument("address", metavar="hf://OWNER/NAME")
-    sub.add_argument("--folder", type=Path, required=True, help="of `emo-face train multiview` or its export")
-    sub.add_argument("--licence", required=True, help="SPDX in lower case (apache-2.0), or other: you must know it")
-    sub.add_argument("--data", required=True, metavar="NAME", help="what it was trained on, for the card: EMOTIC")
-    sub.add_argument("--public", action="store_true", help="let everybody see it (default: only you)")
-    sub.add_argument("--dry-run", action="store_true", help="write and print the card, send nothing")
+PUSH = (
+    option("address", metavar="hf://OWNER/NAME"),
+    option("--folder", type=Path, required=True, help="of `emo-face train multiview` or its export"),
+    option("--licence", required=True, help="SPDX in lower case (apache-2.0), or other: you must know it"),
+    option("--data", required=True, metavar="NAME", help="what it was trained on, for the card: EMOTIC"),
+    option("--public", action="store_true", help="let everybody see it (default: only you)"),
+    option("--dry-run", action="store_true", help="write and print the card, send nothing"),
+)
 
 
 def push(args: argparse.Namespace) -> int:

@@ -21,10 +21,12 @@ import sys
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from emo_face.cli import _asking
+from emo_face.cli._verb import SEED, Action, add_actions, option
 from emo_face.core.errors import UserError
 from emo_face.datasets.annotate import quality
 from emo_face.datasets.annotate.schema import table
@@ -36,49 +38,58 @@ from emo_face.runtime.runners import arguments as runners
 PROVIDERS = ("http", "local", "replay")
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """``context``, ``multiview`` and ``judge``."""
-    actions = parser.add_subparsers(dest="action", metavar="context|multiview|judge", required=True)
-    context = actions.add_parser("context", help="situation and quote for each record (ContextFace)")
-    context.add_argument(
+ASKED = (
+    option("--records", type=Path, required=True, help="records file (.jsonl)"),
+    option("--out", type=Path, required=True, help="file (.jsonl) to write"),
+    option("--provider", choices=PROVIDERS, default="http"),
+    option("--endpoint", help="address that speaks the OpenAI chat format, for example https://host/v1"),
+    option("--model", required=True, help="name at the endpoint; a folder with --provider local"),
+    option("--key-env", default="", metavar="NAME", help="environment variable that holds the key"),
+    option("--device", default="cpu", help="of --provider local (default cpu)"),
+    option("--cache", type=Path, help="folder of answers (default: OUT with .cache)"),
+    option("--workers", type=int, default=4, help="questions at once (default 4)"),
+    option("--tries", type=int, default=3, help="answers of a wrong form before giving up (default 3)"),
+    option("--retries", type=int, default=6, help="failed connections before giving up (default 6)"),
+    option("--timeout", type=float, default=120.0, help="seconds for one answer (default 120)"),
+    option("--price-in", type=float, default=0.0, help="money a million tokens sent"),
+    option("--price-out", type=float, default=0.0, help="money a million tokens received"),
+    option("--budget", type=float, help="ask no more once this much is spent in this run"),
+    SEED,
+    option("--json", action="store_true", help="print only JSON on stdout"),
+)
+PICTURED = (
+    option("--root", type=Path, required=True, help="folder that picture paths are relative to"),
+    option("--temperature", type=float, default=1.0, help="of the sampling (default 1.0)"),
+    option("--limit", type=int, default=0, help="only the first N records (default: all)"),
+    partial(runners.add_arguments, workers="--processes"),
+    *ASKED,
+)
+CONTEXT = (
+    option(
         "--perspectives",
         default="speaker,listener",
         help="whose context (default speaker,listener); listener: of records that have situation and quote",
-    )
-    context.add_argument("--reject", default="", metavar="FLAGS", help="flags that make an answer invalid, by commas")
-    multiview = actions.add_parser("multiview", help="caption, pose, situation, rationale of each person")
-    multiview.add_argument("--tasks", default="caption,pose,situation,rationale", help="by commas (default: all)")
-    multiview.add_argument("--boxed-only", action="store_true", help="people without a box stay without texts")
-    multiview.add_argument("--least", type=float, default=1.0, help="share of texts that is enough (default 1: all)")
-    for pictured in (context, multiview):
-        pictured.add_argument("--root", type=Path, required=True, help="folder that picture paths are relative to")
-        pictured.add_argument("--temperature", type=float, default=1.0, help="of the sampling (default 1.0)")
-        pictured.add_argument("--limit", type=int, default=0, help="only the first N records (default: all)")
-        runners.add_arguments(pictured, "--processes")
-        _common(pictured)
-    judge = actions.add_parser("judge", help="the four metrics of the paper's supplement on a sample")
-    judge.add_argument("--sample", type=int, default=1000, help="records to judge, 0 for all (default 1000)")
-    _common(judge)
+    ),
+    option("--reject", default="", metavar="FLAGS", help="flags that make an answer invalid, by commas"),
+    *PICTURED,
+)
+MULTIVIEW = (
+    option("--tasks", default="caption,pose,situation,rationale", help="by commas (default: all)"),
+    option("--boxed-only", action="store_true", help="people without a box stay without texts"),
+    option("--least", type=float, default=1.0, help="share of texts that is enough (default 1: all)"),
+    *PICTURED,
+)
+JUDGE = (option("--sample", type=int, default=1000, help="records to judge, 0 for all (default 1000)"), *ASKED)
 
 
-def _common(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--records", type=Path, required=True, help="records file (.jsonl)")
-    parser.add_argument("--out", type=Path, required=True, help="file (.jsonl) to write")
-    parser.add_argument("--provider", choices=PROVIDERS, default="http")
-    parser.add_argument("--endpoint", help="address that speaks the OpenAI chat format, for example https://host/v1")
-    parser.add_argument("--model", required=True, help="name at the endpoint; a folder with --provider local")
-    parser.add_argument("--key-env", default="", metavar="NAME", help="environment variable that holds the key")
-    parser.add_argument("--device", default="cpu", help="of --provider local (default cpu)")
-    parser.add_argument("--cache", type=Path, help="folder of answers (default: OUT with .cache)")
-    parser.add_argument("--workers", type=int, default=4, help="questions at once (default 4)")
-    parser.add_argument("--tries", type=int, default=3, help="answers of a wrong form before giving up (default 3)")
-    parser.add_argument("--retries", type=int, default=6, help="failed connections before giving up (default 6)")
-    parser.add_argument("--timeout", type=float, default=120.0, help="seconds for one answer (default 120)")
-    parser.add_argument("--price-in", type=float, default=0.0, help="money a million tokens sent")
-    parser.add_argument("--price-out", type=float, default=0.0, help="money a million tokens received")
-    parser.add_argument("--budget", type=float, help="ask no more once this much is spent in this run")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--json", action="store_true", help="print only JSON on stdout")
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """``context``, ``multiview`` and ``judge``."""
+    actions: dict[str, Action] = {
+        "context": (_context, "situation and quote for each record (ContextFace)", CONTEXT),
+        "multiview": (_multiview, "caption, pose, situation, rationale of each person", MULTIVIEW),
+        "judge": (_judge, "the four metrics of the paper's supplement on a sample", JUDGE),
+    }
+    add_actions(parser, actions, "context|multiview|judge")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -95,7 +106,7 @@ def run(args: argparse.Namespace) -> int:
         if unknown := sorted(set(args.reject) - set(quality.FLAGS)):
             raise UserError(f"--reject: unknown flag {unknown[0]!r}; flags are {', '.join(quality.FLAGS)}")
     records = list(read_jsonl(args.records))
-    return {"context": _context, "multiview": _multiview, "judge": _judge}[args.action](args, records)
+    return int(args.act(args, records))
 
 
 def _context(args: argparse.Namespace, records: list[Any]) -> int:

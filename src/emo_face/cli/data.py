@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from emo_face.cli import _contexts
+from emo_face.cli._verb import JSON, SEED, Action, add_actions, option
 from emo_face.core.errors import UserError
 from emo_face.datasets import records, shares
 from emo_face.datasets.contexts import records as context
@@ -35,90 +36,85 @@ from emo_face.runtime.runners import run_shards
 
 READERS = ("emotic", "caer_s", "heco", "sfew", "sfew_c", "caer_s_c", "records")
 
+SOURCE = (
+    option("--set", dest="dataset", choices=READERS, required=True),
+    option("--root", type=Path, required=True, help="folder (or csv, or records file) of the data set"),
+    option("--split", default="official", help="CAER-S: official, random_70_10_20 or clip_grouped"),
+    option("--seed", type=int, default=0, help="seed of random splits"),
+)
+RECORDS = option("--records", type=Path, required=True, help="records file (.jsonl)")
+WRITTEN = option("--to", type=Path, required=True, help="records file (.jsonl) to write")
+BALANCED = (
+    RECORDS,
+    option("--reading", choices=("drop", "keep"), default="drop", help="meaning of the paper's rates"),
+    SEED,
+    JSON,
+)
+VERIFY = (
+    *SOURCE,
+    option("--images", type=Path, help="folder the picture paths are relative to (default: --root)"),
+    option("--no-counts", action="store_true", help="do not compare with the published counts"),
+    option("--no-pictures", action="store_true", help="annotations only: do not open the pictures"),
+    option("--distance", type=int, default=4, help="bits of a 64-bit hash that make a near-duplicate, 0..7"),
+    JSON,
+)
+BOXES = (
+    RECORDS,
+    option("--images", type=Path, required=True, help="folder the picture paths are relative to"),
+    option("--to", type=Path, required=True, help="records file (.jsonl) to write; may be --records"),
+    _runner.add_arguments,
+    JSON,
+)
+QA = (
+    *BALANCED,
+    option("--to", type=Path, required=True, help="corpus file (.jsonl) to write"),
+    option("--tasks", default="", help="comma-separated tasks (default: all)"),
+    option("--no-balance", action="store_true", help="ablation: neither drop nor duplicate rows"),
+    option("--other-share", type=float, default=1.0, help="rows of other tasks per classification row (default 1)"),
+)
+TARGETS = (
+    RECORDS,
+    option("--outputs", type=Path, help="folder of a face tool's outputs, named as the pictures"),
+    option("--images", type=Path, help="of --tool mediapipe: folder the picture paths are relative to"),
+    option("--tool", required=True, help="mediapipe, facs, or what made the outputs: emoca, inferno, deca, smirk ..."),
+    option("--basis", required=True, help="open-ict-1, arkit-52, or what the tool ran with: flame2020, flame2023, ..."),
+    option("--annotations", type=Path, help="SFEW-C or CAER-S-C file that names each picture's parameters"),
+    option("--to", type=Path, required=True, help="targets file (.npz) to write"),
+    JSON,
+)
+CONTEXTS = (option("--count", type=int, default=6000, help="different moments (default 6000)"), SEED, WRITTEN)
+QUOTES = (
+    option("--root", type=Path, required=True, metavar="DIR", help="of goemotions_ekman/ and xed/"),
+    option("--most", type=int, default=0, help="training lines of an emotion and source (default 0: all)"),
+    SEED,
+    WRITTEN,
+)
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    verify = actions.add_parser("verify", help="published counts, boxes, corrupt files, near-duplicates across splits")
-    _source(verify)
-    verify.add_argument("--images", type=Path, help="folder the picture paths are relative to (default: --root)")
-    verify.add_argument("--no-counts", action="store_true", help="do not compare with the published counts")
-    verify.add_argument("--no-pictures", action="store_true", help="annotations only: do not open the pictures")
-    verify.add_argument(
-        "--distance", type=int, default=4, help="bits of a 64-bit hash that make a near-duplicate, 0..7"
-    )
-    verify.add_argument("--json", action="store_true", help="print only JSON")
-    convert = actions.add_parser("convert", help="write neutral records, one JSON line per person")
-    _source(convert)
-    convert.add_argument("--to", type=Path, required=True, help="records file (.jsonl) to write")
-    boxes = actions.add_parser("boxes", help="find the bodies and faces that records lack, by YOLO11 and YuNet")
-    boxes.add_argument("--records", type=Path, required=True, help="records file (.jsonl)")
-    boxes.add_argument("--images", type=Path, required=True, help="folder the picture paths are relative to")
-    boxes.add_argument("--to", type=Path, required=True, help="records file (.jsonl) to write; may be --records")
-    _runner.add_arguments(boxes)
-    boxes.add_argument("--json", action="store_true", help="print only JSON")
-    for name, text in (
-        ("balance", "label shares before and after balancing"),
-        ("qa", "write the instruction-tuning corpus"),
-    ):
-        action = actions.add_parser(name, help=text)
-        action.add_argument("--records", type=Path, required=True, help="records file (.jsonl)")
-        action.add_argument("--reading", choices=("drop", "keep"), default="drop", help="meaning of the paper's rates")
-        action.add_argument("--seed", type=int, default=0)
-        action.add_argument("--json", action="store_true", help="print only JSON")
-        if name == "qa":
-            action.add_argument("--to", type=Path, required=True, help="corpus file (.jsonl) to write")
-            action.add_argument("--tasks", default="", help="comma-separated tasks (default: all)")
-            action.add_argument("--no-balance", action="store_true", help="ablation: neither drop nor duplicate rows")
-            action.add_argument(
-                "--other-share", type=float, default=1.0, help="rows of other tasks per classification row (default 1)"
-            )
-    targets = actions.add_parser("targets", help="faces to learn: of a face tool, of MediaPipe, or FACS prototypes")
-    targets.add_argument("--records", type=Path, required=True, help="records file (.jsonl)")
-    targets.add_argument("--outputs", type=Path, help="folder of a face tool's outputs, named as the pictures")
-    targets.add_argument("--images", type=Path, help="of --tool mediapipe: folder the picture paths are relative to")
-    targets.add_argument(
-        "--tool", required=True, help="mediapipe, facs, or what made the outputs: emoca, inferno, deca, smirk ..."
-    )
-    targets.add_argument(
-        "--basis", required=True, help="open-ict-1, arkit-52, or what the tool ran with: flame2020, flame2023, ..."
-    )
-    targets.add_argument(
-        "--annotations", type=Path, help="SFEW-C or CAER-S-C file that names each picture's parameters"
-    )
-    targets.add_argument("--to", type=Path, required=True, help="targets file (.npz) to write")
-    targets.add_argument("--json", action="store_true", help="print only JSON")
-
-    contexts = actions.add_parser("contexts", help="synthetic moments from a grammar: situation, quote and a listener")
-    contexts.add_argument("--count", type=int, default=6000, help="different moments (default 6000)")
-    contexts.add_argument("--seed", type=int, default=0)
-    contexts.add_argument("--to", type=Path, required=True, help="records file (.jsonl) to write")
-    quotes = actions.add_parser("quotes", help="lines that people wrote, with their emotion, as records")
-    quotes.add_argument("--root", type=Path, required=True, metavar="DIR", help="of goemotions_ekman/ and xed/")
-    quotes.add_argument("--most", type=int, default=0, help="training lines of an emotion and source (default 0: all)")
-    quotes.add_argument("--seed", type=int, default=0)
-    quotes.add_argument("--to", type=Path, required=True, help="records file (.jsonl) to write")
-
-
-def _source(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--set", dest="dataset", choices=READERS, required=True)
-    parser.add_argument("--root", type=Path, required=True, help="folder (or csv, or records file) of the data set")
-    parser.add_argument("--split", default="official", help="CAER-S: official, random_70_10_20 or clip_grouped")
-    parser.add_argument("--seed", type=int, default=0, help="seed of random splits")
+    add_actions(parser, _actions())
 
 
 def run(args: argparse.Namespace) -> int:
     """Run one action. Exit code 1 if verification finds a problem or pictures cannot be read."""
-    actions = {
-        "verify": _verify,
-        "convert": _convert,
-        "boxes": _boxes,
-        "balance": _balance,
-        "qa": _qa,
-        "targets": _contexts.targets,
-        "contexts": _contexts.contexts,
-        "quotes": _contexts.quotes,
+    return int(args.act(args))
+
+
+def _actions() -> dict[str, Action]:
+    return {
+        "verify": (_verify, "published counts, boxes, corrupt files, near-duplicates across splits", VERIFY),
+        "convert": (_convert, "write neutral records, one JSON line per person", (*SOURCE, WRITTEN)),
+        "boxes": (_boxes, "find the bodies and faces that records lack, by YOLO11 and YuNet", BOXES),
+        "balance": (_balance, "label shares before and after balancing", BALANCED),
+        "qa": (_qa, "write the instruction-tuning corpus", QA),
+        "targets": (_contexts.targets, "faces to learn: of a face tool, of MediaPipe, or FACS prototypes", TARGETS),
+        "contexts": (
+            _contexts.contexts,
+            "synthetic moments from a grammar: situation, quote and a listener",
+            CONTEXTS,
+        ),
+        "quotes": (_contexts.quotes, "lines that people wrote, with their emotion, as records", QUOTES),
     }
-    return actions[args.action](args)
 
 
 def _read(args: argparse.Namespace) -> list[Any]:

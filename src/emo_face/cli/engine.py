@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from emo_face.bench.engines import measure
+from emo_face.cli._verb import JSON, Action, add_actions, option
 from emo_face.core.errors import UserError
 from emo_face.expression.contextface.exported.plans import plans
 from emo_face.runtime.engines.base import EngineUnavailable
@@ -36,20 +37,18 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """One sub-verb for each action."""
-    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    for action, text in (("build", "build what is missing or stale"), ("bench", "time each engine of each model")):
-        sub = actions.add_parser(action, help=text)
-        sub.add_argument("names", nargs="*", metavar="NAME", help="only these models")
-        add_models(sub)
-        sub.add_argument("--json", action="store_true", help="print only JSON")
-        if action == "build":
-            sub.add_argument("--again", action="store_true", help="build also what is there")
-        else:
-            sub.add_argument("--rounds", type=int, default=50, help="runs to time (default 50)")
-    for action, text in (("list", "show every engine"), ("verify", "hash every engine")):
-        actions.add_parser(action, help=text).add_argument("--json", action="store_true", help="print only JSON")
-    clean = actions.add_parser("clean", help="remove stale and damaged engines")
-    clean.add_argument("--all", action="store_true", help="remove every engine and the timings of kernels")
+    models = (option("names", nargs="*", metavar="NAME", help="only these models"), add_models, JSON)
+    again = option("--again", action="store_true", help="build also what is there")
+    rounds = option("--rounds", type=int, default=50, help="runs to time (default 50)")
+    everything = option("--all", action="store_true", help="remove every engine and the timings of kernels")
+    actions: dict[str, Action] = {
+        "build": (_build, "build what is missing or stale", (*models, again)),
+        "bench": (_bench, "time each engine of each model", (*models, rounds)),
+        "list": (_list, "show every engine", (JSON,)),
+        "verify": (_verify, "hash every engine", (JSON,)),
+        "clean": (_clean, "remove stale and damaged engines", (everything,)),
+    }
+    add_actions(parser, actions)
 
 
 def add_models(parser: argparse.ArgumentParser) -> None:
@@ -63,9 +62,7 @@ def add_models(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run one action; exit code 1 says that an engine is damaged."""
-    cache = EngineCache()
-    actions = {"build": _build, "bench": _bench, "list": _list, "verify": _verify, "clean": _clean}
-    return actions[args.action](args, cache)
+    return int(args.act(args, EngineCache()))
 
 
 def targets(args: argparse.Namespace) -> list[Target]:

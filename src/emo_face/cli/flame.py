@@ -12,8 +12,6 @@ FLAME is not part of this package: register at https://flame.is.tue.mpg.de and p
 folder with the expression shapes of ICT-FaceKit light (MIT): ict_facekit_light_expressions.npz, vertex_indices.json.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 from dataclasses import replace
@@ -22,6 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from emo_face.cli._drawing import write_picture
+from emo_face.cli._verb import Action, add_actions, one_of, option
 from emo_face.core.arkit import ARKIT_INDEX
 from emo_face.core.errors import ConfigError, ModelError
 from emo_face.core.types import FloatArray
@@ -36,40 +35,50 @@ from emo_face.face.mesh.mesh_io import write_glb, write_obj
 from emo_face.runtime import store
 from emo_face.runtime.progress import bar
 
+IMPORT = (
+    option("flame", type=Path, help="FLAME .pkl or .npz"),
+    option("--version", help="flame2020, flame2023 or flame2023_open; by the file name where omitted"),
+    option("--head3d", type=Path, required=True, help="folder with the ICT-FaceKit expression shapes"),
+    option("--landmarks", type=Path, help="landmark_embedding.npy or flame_static_embedding.pkl"),
+    option("--out", type=Path, help="map to write; default: the user cache, where the nodes find it"),
+    option("--json", action="store_true", help="print JSON on stdout and nothing else"),
+)
+RENDER = (
+    option("flame", type=Path),
+    option("--version"),
+    one_of(
+        option("--expression", help="an expression of facs.yaml, for example Happy"),
+        option("--arkit", help="activations, for example jawOpen=0.6,mouthSmileLeft=0.8"),
+        option("--codes", type=Path, help="FLAME parameters: .json, .npz, or a folder of .npy"),
+    ),
+    option("--identity", type=Path, help="whose head: FLAME shape parameters of a reference photo"),
+    option("--map", type=Path, help="map that import wrote; default: the user cache"),
+    option("--size", type=int, default=640, help="pixels of a PNG"),
+    option("--out", type=Path, required=True),
+)
+CONVERT = (
+    option("codes", type=Path),
+    option("--source", type=Path, required=True, help="FLAME file the parameters are made for"),
+    option("--target", type=Path, required=True, help="FLAME file they should fit"),
+    option("--source-version"),
+    option("--target-version"),
+    option("--out", type=Path, required=True),
+)
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare ``import``, ``render`` and ``convert``."""
-    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    sub = actions.add_parser("import", help="fit the ARKit map of your FLAME file")
-    sub.add_argument("flame", type=Path, help="FLAME .pkl or .npz")
-    sub.add_argument("--version", help="flame2020, flame2023 or flame2023_open; by the file name where omitted")
-    sub.add_argument("--head3d", type=Path, required=True, help="folder with the ICT-FaceKit expression shapes")
-    sub.add_argument("--landmarks", type=Path, help="landmark_embedding.npy or flame_static_embedding.pkl")
-    sub.add_argument("--out", type=Path, help="map to write; default: the user cache, where the nodes find it")
-    sub.add_argument("--json", action="store_true", help="print JSON on stdout and nothing else")
-    sub = actions.add_parser("render", help="draw a head: PNG, GLB or OBJ by the ending of --out")
-    sub.add_argument("flame", type=Path)
-    sub.add_argument("--version")
-    what = sub.add_mutually_exclusive_group(required=True)
-    what.add_argument("--expression", help="an expression of facs.yaml, for example Happy")
-    what.add_argument("--arkit", help="activations, for example jawOpen=0.6,mouthSmileLeft=0.8")
-    what.add_argument("--codes", type=Path, help="FLAME parameters: .json, .npz, or a folder of .npy")
-    sub.add_argument("--identity", type=Path, help="whose head: FLAME shape parameters of a reference photo")
-    sub.add_argument("--map", type=Path, help="map that import wrote; default: the user cache")
-    sub.add_argument("--size", type=int, default=640, help="pixels of a PNG")
-    sub.add_argument("--out", type=Path, required=True)
-    sub = actions.add_parser("convert", help="express parameters of one FLAME version in another")
-    sub.add_argument("codes", type=Path)
-    sub.add_argument("--source", type=Path, required=True, help="FLAME file the parameters are made for")
-    sub.add_argument("--target", type=Path, required=True, help="FLAME file they should fit")
-    sub.add_argument("--source-version")
-    sub.add_argument("--target-version")
-    sub.add_argument("--out", type=Path, required=True)
+    actions: dict[str, Action] = {
+        "import": (_import, "fit the ARKit map of your FLAME file", IMPORT),
+        "render": (_render, "draw a head: PNG, GLB or OBJ by the ending of --out", RENDER),
+        "convert": (_convert, "express parameters of one FLAME version in another", CONVERT),
+    }
+    add_actions(parser, actions)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run one action."""
-    return {"import": _import, "render": _render, "convert": _convert}[args.action](args)
+    return int(args.act(args))
 
 
 def default_map(version: str) -> Path:

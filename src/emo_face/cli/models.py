@@ -32,6 +32,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from emo_face.cli import _hub
+from emo_face.cli._verb import Action, add_actions, option
 from emo_face.core.errors import ModelError, UserError
 from emo_face.export import llava
 from emo_face.export.gguf import CONFIG, convert
@@ -45,70 +46,75 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
 
+NAMES = option("names", nargs="*", metavar="NAME", help="only these models")
+AS_JSON = option("--json", action="store_true", help="print JSON on stdout and nothing else")
+TIMEOUT = option("--timeout", type=float, default=30.0, help="seconds without a byte (default: 30)")
+ZIP = option("path", metavar="FILE.zip", type=Path)
+PULL = (
+    option("names", nargs="*", metavar="NAME"),
+    option("--all", action="store_true", help="every model that has a public address and is missing"),
+    option("--to", type=Path, metavar="DIR", help="of hf://OWNER/NAME: the folder to fetch it into"),
+    option("--revision", help="of hf://OWNER/NAME: branch, tag or commit (default: its newest)"),
+    option("--first", action="store_true", help="only the first that is here or can be had"),
+    TIMEOUT,
+)
+BUNDLED = option("names", nargs="*", metavar="NAME", help="default: all that are here and not in the package")
+BACKBONE = (
+    option("name", nargs="?", metavar="NAME", help="of a known one, pulled if it is not here: smollm2"),
+    option("--gguf", type=Path, metavar="FILE", help="or any file of yours"),
+    option("--llava", type=Path, metavar="DIR", help="or LLaVA's own checkpoint (liuhaotian/...)"),
+    option("--clip", type=Path, metavar="DIR", help="of --llava: CLIP (openai/clip-vit-large-patch14)"),
+    option("--to", type=Path, metavar="DIR", help="default: kept under NAME in the user cache"),
+    TIMEOUT,
+)
+ADD = (
+    option("name", metavar="NAME"),
+    option("path", metavar="PATH", type=Path),
+    option("--licence", default="unknown"),
+    option("--purpose", default="added by the user"),
+)
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the actions."""
-    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    for action, text in (("list", "show every known model"), ("verify", "hash the models that are here")):
-        sub = actions.add_parser(action, help=text)
-        sub.add_argument("names", nargs="*", metavar="NAME", help="only these models")
-        sub.add_argument("--json", action="store_true", help="print JSON on stdout and nothing else")
-    sub = actions.add_parser("pull", help="download models")
-    sub.add_argument("names", nargs="*", metavar="NAME")
-    sub.add_argument("--all", action="store_true", help="every model that has a public address and is missing")
-    sub.add_argument("--to", type=Path, metavar="DIR", help="of hf://OWNER/NAME: the folder to fetch it into")
-    sub.add_argument("--revision", help="of hf://OWNER/NAME: branch, tag or commit (default: its newest)")
-    _hub.add_push(actions)
-    sub.add_argument("--first", action="store_true", help="only the first that is here or can be had")
-    sub.add_argument("--timeout", type=float, default=30.0, help="seconds without a byte (default: 30)")
-    sub = actions.add_parser("bundle", help="write models into one file for a machine without network")
-    sub.add_argument("path", metavar="FILE.zip", type=Path)
-    sub.add_argument("names", nargs="*", metavar="NAME", help="default: all that are here and not in the package")
-    sub = actions.add_parser("unbundle", help="take the models out of such a file")
-    sub.add_argument("path", metavar="FILE.zip", type=Path)
-    sub = actions.add_parser("backbone", help="a language model in llama.cpp's or LLaVA's format for ContextFace")
-    sub.add_argument("name", nargs="?", metavar="NAME", help="of a known one, pulled if it is not here: smollm2")
-    sub.add_argument("--gguf", type=Path, metavar="FILE", help="or any file of yours")
-    sub.add_argument("--llava", type=Path, metavar="DIR", help="or LLaVA's own checkpoint (liuhaotian/...)")
-    sub.add_argument("--clip", type=Path, metavar="DIR", help="of --llava: CLIP (openai/clip-vit-large-patch14)")
-    sub.add_argument("--to", type=Path, metavar="DIR", help="default: kept under NAME in the user cache")
-    sub.add_argument("--timeout", type=float, default=30.0, help="seconds without a byte (default: 30)")
-    sub = actions.add_parser("add", help="trust a file of your own")
-    sub.add_argument("name", metavar="NAME")
-    sub.add_argument("path", metavar="PATH", type=Path)
-    sub.add_argument("--licence", default="unknown")
-    sub.add_argument("--purpose", default="added by the user")
+    actions: dict[str, Action] = {
+        "list": (_list, "show every known model", (NAMES, AS_JSON)),
+        "verify": (_verify, "hash the models that are here", (NAMES, AS_JSON)),
+        "pull": (_pull, "download models", PULL),
+        "push": (_hub.push, "publish a multi-view model of yours on the Hugging Face hub", _hub.PUSH),
+        "bundle": (_bundle, "write models into one file for a machine without network", (ZIP, BUNDLED)),
+        "unbundle": (_unbundle, "take the models out of such a file", (ZIP,)),
+        "backbone": (_backbone, "a language model in llama.cpp's or LLaVA's format for ContextFace", BACKBONE),
+        "add": (_add, "trust a file of your own", ADD),
+    }
+    add_actions(parser, actions)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run one action; exit code 1 says that a named model is missing or damaged."""
-    if args.action == "push":
-        return _hub.push(args)
-    if args.action == "pull" and any(map(_hub.is_address, args.names)):
-        if len(args.names) > 1 or args.all:
-            raise UserError(f"{args.names[0]}: give one address of the hub at a time")
-        return _hub.pull(args.names[0], args.to, args.revision)
+    return int(args.act(args))
+
+
+def _list(args: argparse.Namespace) -> int:
+    _show(args)
+    return 0
+
+
+def _verify(args: argparse.Namespace) -> int:
+    bad = [s for s in _show(args) if s.state == "wrong hash" or (args.names and s.state == "missing")]
+    for state in bad:
+        print(state.detail, file=sys.stderr)
+    return 1 if bad else 0
+
+
+def _show(args: argparse.Namespace) -> list[ModelStatus]:
     store = open_store()
-    if args.action == "backbone":
-        print(_backbone(store, args))
-        return 0
-    if args.action == "pull":
-        return _pull(store, args)
-    if args.action == "add":
-        return _add(store, args)
-    if args.action in ("bundle", "unbundle"):
-        return _bundle(store, args)
-    names = args.names or sorted(store.entries)
-    states = [store.status(name) for name in names]
+    states = [store.status(name) for name in args.names or sorted(store.entries)]
     if args.json:
         print(json.dumps([_as_json(state) for state in states], indent=2))
     else:
         _table(states)
-    if args.action == "list":
-        return 0
-    bad = [s for s in states if s.state == "wrong hash" or (args.names and s.state == "missing")]
-    for state in bad:
-        print(state.detail, file=sys.stderr)
-    return 1 if bad else 0
+    return states
 
 
 def _as_json(state: ModelStatus) -> dict[str, object]:
@@ -132,8 +138,12 @@ def _table(states: list[ModelStatus]) -> None:
         console.print(f"    {escape(entry.purpose)}\n    {escape(where)}", style="dim")
 
 
-def _pull(store: ModelStore, args: argparse.Namespace) -> int:
-    names = args.names
+def _pull(args: argparse.Namespace) -> int:
+    names, store = args.names, open_store()
+    if any(map(_hub.is_address, names)):
+        if len(names) > 1 or args.all:
+            raise UserError(f"{names[0]}: give one address of the hub at a time")
+        return _hub.pull(names[0], args.to, args.revision)
     if args.all:
         names = [n for n, entry in store.entries.items() if entry.url and store.status(n).state != "ok"]
     elif not names:
@@ -156,7 +166,12 @@ def _pull(store: ModelStore, args: argparse.Namespace) -> int:
     return 0
 
 
-def _backbone(store: ModelStore, args: argparse.Namespace) -> Path:
+def _backbone(args: argparse.Namespace) -> int:
+    print(_converted(open_store(), args))
+    return 0
+
+
+def _converted(store: ModelStore, args: argparse.Namespace) -> Path:
     """Convert a checkpoint, once. Raises UserError for neither a name nor a file and a folder."""
     given = [part for part in (args.name, args.gguf, args.llava) if part is not None]
     if len(given) != 1 or (args.name is None and args.to is None) or (args.llava is None) != (args.clip is None):
@@ -209,12 +224,15 @@ def _export(name: str, weights: str, licence: str) -> Path:
         ) from None
 
 
-def _bundle(store: ModelStore, args: argparse.Namespace) -> int:
-    if args.action == "bundle":
-        entries = write_bundle(store, args.path, args.names)
-        print(f"{args.path}: {', '.join(e.name for e in entries)}, {args.path.stat().st_size / 1e6:.1f} MB")
-        print(f"there: emo-face models unbundle {args.path.name}")
-        return 0
+def _bundle(args: argparse.Namespace) -> int:
+    entries = write_bundle(open_store(), args.path, args.names)
+    print(f"{args.path}: {', '.join(e.name for e in entries)}, {args.path.stat().st_size / 1e6:.1f} MB")
+    print(f"there: emo-face models unbundle {args.path.name}")
+    return 0
+
+
+def _unbundle(args: argparse.Namespace) -> int:
+    store = open_store()
     for entry in read_bundle(args.path, store):
         print(f"{entry.name}: {store.cache / entry.file}  ({entry.licence})")
     return 0
@@ -224,7 +242,8 @@ def _advance(bar: Progress, task: TaskID, done: int, _total: int) -> None:
     bar.update(task, completed=done)
 
 
-def _add(store: ModelStore, args: argparse.Namespace) -> int:
+def _add(args: argparse.Namespace) -> int:
+    store = open_store()
     if not args.path.is_file():
         raise UserError(f"{args.path} is not a file")
     entry = entry_of(args.path, args.name, licence=args.licence, purpose=args.purpose)
