@@ -52,8 +52,7 @@ class Driver(Protocol):
         names: (n,) actuator names, in the order of every array.
     """
 
-    @property
-    def names(self) -> tuple[str, ...]: ...
+    names: tuple[str, ...]
 
     def connect(self, keep_torque: bool = False) -> None:
         """Open the bus and look at every device. May be called again after an error.

@@ -33,8 +33,8 @@ class MockDriver:
         full_load: ArrayLike = np.inf,
         stops: tuple[ArrayLike, ArrayLike] = (-np.inf, np.inf),
     ) -> None:
-        self._names = tuple(names)
-        n = len(self._names)
+        self.names = tuple(names)
+        n = len(self.names)
         self._position = np.array(np.broadcast_to(np.asarray(start, dtype=np.float64), (n,)))
         self._target = self._position.copy()
         self._friction = np.array(np.broadcast_to(np.asarray(friction, dtype=np.float64), (n,)))
@@ -45,10 +45,6 @@ class MockDriver:
         self.connected = self._switched = False
         self.unplugged = False
         self.writes = 0
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        return self._names
 
     @property
     def target(self) -> Array:
@@ -94,11 +90,11 @@ class MockDriver:
     def torque(self) -> Array:
         if self.unplugged:
             raise DriverError("mock bus: unplugged; plug it in again")
-        return np.full(len(self._names), float(self._switched))
+        return np.full(len(self.names), float(self._switched))
 
     def estop(self, patience: float = 0.15) -> StopReport:
         if self.unplugged:
-            return StopReport(StopState.NOT_OFF, self._names, "mock bus: unplugged; plug it in again")
+            return StopReport(StopState.NOT_OFF, self.names, "mock bus: unplugged; plug it in again")
         self._switched = False
         return StopReport(StopState.STOPPED)
 

@@ -69,7 +69,7 @@ class Pca9685Driver:
                 more = "" if len(boards) > 1 else "; a second board is `addresses: [64, 65]`"
                 raise ConfigError(f"pca9685 actuator {name!r}: expected id 0 to {last}, got {channel}{more}")
         self._make, self._bus, self._i2c = _servo_kit(), i2c_bus, i2c
-        self._names = tuple(names)
+        self.names = tuple(names)
         self._places = [(boards[channel // channels], channel % channels) for channel in ids]
         self._options = {
             "channels": channels, "frequency": frequency, "reference_clock_speed": int(reference_clock_speed),
@@ -77,11 +77,7 @@ class Pca9685Driver:
         self._cycle = 1e6 / frequency
         self._kits: dict[int, Any] = {}
         self._on = self._free = False  # free: all pulses were stopped, and none begun since
-        self._sent: list[int | None] = [None] * len(self._names)
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        return self._names
+        self._sent: list[int | None] = [None] * len(self.names)
 
     def connect(self, keep_torque: bool = False) -> None:
         """Find the boards and set their clocks. Raises DriverError that names the board that does not answer."""
@@ -91,21 +87,21 @@ class Pca9685Driver:
             self._kits.clear()
             raise DriverError(next(iter(missing.values())))
         if not keep_torque:
-            self._pulse([None] * len(self._names))
+            self._pulse([None] * len(self.names))
             self._free = True
 
     def enable(self, on: bool) -> None:
         """On: pulses start with the next write. Off: pulses stop, the servos are free."""
         self._on = on
         if not on:
-            self._sent = [None] * len(self._names)  # whatever we believe: say it again
-            self._pulse([None] * len(self._names))
+            self._sent = [None] * len(self.names)  # whatever we believe: say it again
+            self._pulse([None] * len(self.names))
             self._free = True
 
     def write(self, position: Array) -> None:
         """Set pulse widths in microseconds."""
-        if position.shape != (len(self._names),) or not np.isfinite(position).all():
-            raise DriverError(f"pca9685: expected {len(self._names)} finite pulse widths")
+        if position.shape != (len(self.names),) or not np.isfinite(position).all():
+            raise DriverError(f"pca9685: expected {len(self.names)} finite pulse widths")
         if self._on:
             self._free = False
             self._pulse([float(us) / int(self._cycle) for us in position])
@@ -114,19 +110,19 @@ class Pca9685Driver:
         """Nothing is known: NaN positions and loads."""
         if not self._kits:
             raise DriverError("pca9685: not connected")
-        unknown = np.full(len(self._names), np.nan)
+        unknown = np.full(len(self.names), np.nan)
         return Feedback(unknown, unknown.copy())
 
     def torque(self) -> Array:
-        return np.full(len(self._names), np.nan)
+        return np.full(len(self.names), np.nan)
 
     def estop(self, patience: float = 0.15) -> StopReport:
         """Stop the pulses of every board that takes it; one that does not costs only its own actuators."""
         self._on = False
-        self._sent = [None] * len(self._names)
+        self._sent = [None] * len(self.names)
         missing = self._open()
         left = []
-        for i, (name, (address, _)) in enumerate(zip(self._names, self._places, strict=True)):
+        for i, (name, (address, _)) in enumerate(zip(self.names, self._places, strict=True)):
             try:
                 if address in missing:
                     raise DriverError(missing[address])
@@ -149,7 +145,7 @@ class Pca9685Driver:
             with contextlib.suppress(*BUS_ERRORS):  # unplugged
                 kit._pca.mode1_reg |= SLEEP  # ServoKit has no public way
         self._kits, self._on, self._free = {}, False, False
-        self._sent = [None] * len(self._names)
+        self._sent = [None] * len(self.names)
 
     def _open(self) -> dict[int, str]:
         """Make contact with the boards that are not open yet; address -> why not, for those that do not answer."""

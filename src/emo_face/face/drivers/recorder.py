@@ -34,14 +34,10 @@ class RecorderDriver:
     ) -> None:
         if inner is not None and tuple(inner.names) != tuple(names):
             raise ValueError(f"recorder for {list(names)} around a driver for {list(inner.names)}")
-        self._names, self._inner, self._clock, self._limit = tuple(names), inner, clock, limit
+        self.names, self._inner, self._clock, self._limit = tuple(names), inner, clock, limit
         self._rows: list[tuple[float, Array]] = []
-        self._last = np.full(len(self._names), np.nan)
+        self._last = np.full(len(self.names), np.nan)
         self._on = False
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        return self._names
 
     def connect(self, keep_torque: bool = False) -> None:
         if self._inner is not None:
@@ -63,10 +59,10 @@ class RecorderDriver:
     def read(self) -> Feedback:
         if self._inner is not None:
             return self._inner.read()
-        return Feedback(self._last.copy(), np.full(len(self._names), np.nan))
+        return Feedback(self._last.copy(), np.full(len(self.names), np.nan))
 
     def torque(self) -> Array:
-        return np.full(len(self._names), float(self._on)) if self._inner is None else self._inner.torque()
+        return np.full(len(self.names), float(self._on)) if self._inner is None else self._inner.torque()
 
     def estop(self, patience: float = 0.15) -> StopReport:
         self._on = False
@@ -83,7 +79,7 @@ class RecorderDriver:
     def frames(self) -> tuple[Array, Array]:
         """(k,) times in seconds and (k, n) positions in actuator units."""
         if not self._rows:
-            return np.zeros(0), np.zeros((0, len(self._names)))
+            return np.zeros(0), np.zeros((0, len(self.names)))
         return np.array([t for t, _ in self._rows]), np.stack([p for _, p in self._rows])
 
     def save(self, path: Path) -> None:
@@ -91,6 +87,6 @@ class RecorderDriver:
         times, positions = self.frames()
         with path.open("w", newline="", encoding="utf-8") as file:
             out = csv.writer(file)
-            out.writerow(["time", *self._names])
+            out.writerow(["time", *self.names])
             for t, row in zip(times - (times[0] if times.size else 0.0), positions, strict=True):
                 out.writerow([f"{t:.6f}", *(f"{v:.6f}" for v in row)])

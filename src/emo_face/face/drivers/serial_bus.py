@@ -69,7 +69,7 @@ class SerialBusDriver(ABC):
         if watchdog != 0:
             check_number(self.kind, "watchdog", watchdog, 0.04, 2.5)
         serial_library()
-        self._names, self._ids = tuple(names), tuple(ids)
+        self.names, self._ids = tuple(names), tuple(ids)
         self._scale = np.array([1.0 if u == "ticks" else TICKS / (2 * math.pi) for u in units])
         self._offset = np.array([0.0 if u == "ticks" else CENTRE for u in units])
         self._path, self._baud = port, baud
@@ -84,10 +84,6 @@ class SerialBusDriver(ABC):
         self._astray: set[int] = set()  # ids that get no goals until they were pinned
         self._unarmed: set[int] = set()
         self._reads = 0
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        return self._names
 
     @abstractmethod
     def decode(self, block: bytes) -> tuple[int, float]:
@@ -160,7 +156,7 @@ class SerialBusDriver(ABC):
         switches = chain.ask(r.torque, 1, list(states)) if first else {}
         fired = {} if first else chain.ask(r.watchdog, 1, list(states))
         faults = {}
-        for i, (name, servo) in enumerate(zip(self._names, self._ids, strict=True)):
+        for i, (name, servo) in enumerate(zip(self.names, self._ids, strict=True)):
             if servo in states:
                 ticks, load[i] = self.decode(states[servo].data)
                 position[i] = (ticks - self._offset[i]) / self._scale[i]
@@ -202,7 +198,7 @@ class SerialBusDriver(ABC):
             except DriverError as error:
                 why, torque = str(error), np.full(len(self._ids), np.nan)
                 self.close()
-            left = unconfirmed(self._names, torque)
+            left = unconfirmed(self.names, torque)
             if not left:
                 return StopReport(StopState.STOPPED)
             on, some = bool((torque == 1).any()), len(left) < len(self._ids)
@@ -236,7 +232,7 @@ class SerialBusDriver(ABC):
             line.close()
 
     def _name(self, servo: int) -> str:
-        return self._names[self._ids.index(servo)]
+        return self.names[self._ids.index(servo)]
 
     def _open(self) -> None:
         if self._chain.line is None:

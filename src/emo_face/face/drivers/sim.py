@@ -48,17 +48,13 @@ class SimDriver:
         self._library = mujoco()
         self.model = self._library.MjModel.from_xml_string(model_xml(rig))
         self.data = self._library.MjData(self.model)
-        self._names, self._low, self._high = rig.names, rig.limits.lower, rig.limits.upper
-        self._joints = np.array([self.model.joint(f"servo.{name}").qposadr[0] for name in self._names])
+        self.names, self._low, self._high = rig.names, rig.limits.lower, rig.limits.upper
+        self._joints = np.array([self.model.joint(f"servo.{name}").qposadr[0] for name in self.names])
         self._steps = max(1, round(period / self.model.opt.timestep))
         self.data.qpos[self._joints] = self._angle(rig.limits.neutral)
         self._on = False
         self.connected = False
         self._power(False)
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        return self._names
 
     @property
     def position(self) -> Array:
@@ -89,7 +85,7 @@ class SimDriver:
         return Feedback(self.position, np.asarray(load), torque=self.torque())
 
     def torque(self) -> Array:
-        return np.full(len(self._names), float(self._on))
+        return np.full(len(self.names), float(self._on))
 
     def estop(self, patience: float = 0.15) -> StopReport:
         self._power(False)

@@ -61,14 +61,10 @@ class TrajectoryDriver:
         period: float = 0.01,
         limits: tuple[ArrayLike, ArrayLike, ArrayLike] = (-np.inf, np.inf, np.inf),
     ) -> None:
-        self._names, self.publish, self.period = tuple(names), publish, period
+        self.names, self.publish, self.period = tuple(names), publish, period
         self._lower, self._upper, self._acceleration = (np.asarray(v, np.float64) for v in limits)
         self._last: Array | None = None
-        self._measured = np.full(len(self._names), np.nan)
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        return self._names
+        self._measured = np.full(len(self.names), np.nan)
 
     def connect(self, keep_torque: bool = False) -> None:
         if self.publish is None:
@@ -85,27 +81,27 @@ class TrajectoryDriver:
         self._last = position.copy()
         brake = max(SHORTEST_BRAKE * self.period, float((np.abs(rate) / self._acceleration).max()))
         rest = np.clip(position + 0.5 * brake * rate, self._lower, self._upper)
-        due, still = LEAD * self.period, (0.0,) * len(self._names)
+        due, still = LEAD * self.period, (0.0,) * len(self.names)
         pose = TrajectoryPoint(tuple(position.tolist()), tuple(rate.tolist()), due)
-        self.publish(Trajectory(self._names, (pose, TrajectoryPoint(tuple(rest.tolist()), still, due + brake))))
+        self.publish(Trajectory(self.names, (pose, TrajectoryPoint(tuple(rest.tolist()), still, due + brake))))
 
     def measured(self, names: Sequence[str], positions: Sequence[float]) -> None:
         """Take joint states, so that enabling starts from the present pose; unknown joints are ignored."""
         for name, value in zip(names, positions, strict=False):
-            if name in self._names:
-                self._measured[self._names.index(name)] = value
+            if name in self.names:
+                self._measured[self.names.index(name)] = value
 
     def read(self) -> Feedback:
-        return Feedback(self._measured.copy(), np.full(len(self._names), np.nan))
+        return Feedback(self._measured.copy(), np.full(len(self.names), np.nan))
 
     def torque(self) -> Array:
-        return np.full(len(self._names), np.nan)
+        return np.full(len(self.names), np.nan)
 
     def estop(self, patience: float = 0.15) -> StopReport:
         """Nothing to send: without new points the controller brakes and holds."""
         self._last = None
         detail = "the controller brakes and holds; deactivate it or cut the power"
-        return StopReport(StopState.CANNOT, self._names, detail)
+        return StopReport(StopState.CANNOT, self.names, detail)
 
     def interrupt(self) -> None:
         pass

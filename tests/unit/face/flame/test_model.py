@@ -391,22 +391,6 @@ def test_numpy_agrees_with_the_slow_reference(fields: dict[str, Any], model: Fla
         np.testing.assert_allclose(vertices[index], expected, atol=1e-10)
 
 
-def test_torch_agrees_with_numpy(model: FlameModel) -> None:
-    torch = pytest.importorskip("torch", reason="torch is an extra")
-    from emo_face.face.flame.torch import TorchFlame
-
-    inputs = [random_inputs(seed) for seed in (2, 3)]
-    inputs[1][2][2] = 0  # a joint at rest: the rotation must be exact and smooth there
-    expected = np.stack([model.forward(b, e, FlamePose(*p), lid) for b, e, p, lid in inputs])
-    for dtype, tolerance in (("float64", 1e-10), ("float32", 1e-5)):
-        batch = [torch.as_tensor(np.stack(column), dtype=getattr(torch, dtype)) for column in zip(*inputs, strict=True)]
-        batch[2].requires_grad_(True)
-        found = TorchFlame(model, dtype=dtype)(*batch)
-        np.testing.assert_allclose(found.detach().numpy(), expected, atol=tolerance)
-        found.sum().backward()
-        assert torch.isfinite(batch[2].grad).all()
-
-
 def test_rest_is_the_template_and_fewer_coefficients_are_zero_padded(model: FlameModel) -> None:
     np.testing.assert_array_equal(model.forward(), model.template)
     np.testing.assert_allclose(model.forward(pose=FlamePose()), model.template, atol=1e-12)
