@@ -1,6 +1,7 @@
 """Serve the screen face: pages, a WebSocket that carries 52 values, and commands back. One thread, one event loop."""
 
 import asyncio
+import contextlib
 import errno
 import logging
 import socket
@@ -28,7 +29,6 @@ Command = Callable[[dict[str, Any]], "str | dict[str, Any] | None"]
 over and return. ``estop`` and ``clear_estop`` run in another and may take their time."""
 
 COMMANDS_PER_S = 120.0
-_SERVER = web.AppKey("server", object)
 
 
 class FaceServer:
@@ -124,26 +124,21 @@ class FaceServer:
         self._thread = None
         if thread is None or loop is None or done is None:
             return
-        try:
+        with contextlib.suppress(RuntimeError):  # it had ended already
             loop.call_soon_threadsafe(done.set)
-        except RuntimeError:
-            log.debug("the face server had ended already")
         thread.join(timeout=5.0)
 
     def _bind(self) -> socket.socket:
         try:
-            family, kind, proto, _, address = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)[0]
+            family, _, _, _, address = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)[0]
         except (OSError, OverflowError) as error:
             raise UserError(
                 f"{self.options}host {self.host!r}, {self.options}port {self.port} is no address: {error}"
             ) from None
-        listener = socket.socket(family, kind, proto)
         try:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind(address)
-            listener.listen(128)
+            both = family == socket.AF_INET6
+            listener = socket.create_server(address, family=family, backlog=128, dualstack_ipv6=both)
         except (OSError, OverflowError) as error:
-            listener.close()
             where = f"port {self.port} on {self.host}"
             if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
                 hint = f"stop the other program or set {self.options}port to a free one (0 picks one)"
@@ -165,9 +160,8 @@ class FaceServer:
     async def _serve(self, listener: socket.socket, ready: threading.Event) -> None:
         app = web.Application(middlewares=[_guard], client_max_size=1024)
         app[_SERVER] = self
-        app.router.add_get("/ws", self._socket)
-        app.router.add_get("/healthz", self._health)
-        app.router.add_get("/{path:.*}", self._page)
+        paths = {"/ws": self._socket, "/healthz": self._health, "/{path:.*}": self._page}
+        app.add_routes([web.get(path, handler) for path, handler in paths.items()])
         runner = web.AppRunner(app, access_log=None, logger=requests_log, shutdown_timeout=1.0)
         await runner.setup()
         assert runner.server is not None
@@ -237,20 +231,22 @@ class FaceServer:
             now = time.monotonic()
             allowance, at = min(COMMANDS_PER_S, allowance + (now - at) * COMMANDS_PER_S) - 1, now
             if allowance < 0:
-                self.refused_commands += 1
-                await page.close(code=WSCloseCode.POLICY_VIOLATION, message=b"too many commands")
-                return
+                return await self._refuse(page, "too many commands")
             try:
                 command = self._parse(message.data)
             except CommandError as error:
-                self.refused_commands += 1
-                await page.close(code=WSCloseCode.POLICY_VIOLATION, message=_close_reason(str(error)))
-                return
+                return await self._refuse(page, str(error))
             if command["type"] in ("estop", "clear_estop"):
                 answer = await asyncio.to_thread(self._execute, command)
             else:
                 answer = self._execute(command)
             await if_still_there(page.send_json(answer))
+
+    async def _refuse(self, page: web.WebSocketResponse, reason: str) -> None:
+        """Count a command and close its page; a reason is at most 123 bytes of whole characters (RFC 6455, 5.5)."""
+        self.refused_commands += 1
+        short = reason.encode()[:123].decode(errors="ignore")
+        await page.close(code=WSCloseCode.POLICY_VIOLATION, message=short.encode())
 
     def _execute(self, command: dict[str, Any]) -> dict[str, Any]:
         try:
@@ -266,16 +262,13 @@ class FaceServer:
         return {"type": "refused", "reason": str(reason)}
 
 
-def _close_reason(text: str) -> bytes:
-    """A WebSocket close reason: at most 123 bytes of whole UTF-8 characters (RFC 6455, 5.5)."""
-    return text.encode()[:123].decode(errors="ignore").encode()
+_SERVER = web.AppKey("server", FaceServer)
 
 
 @web.middleware
 async def _guard(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Host, token and security headers, for every request."""
     server = request.app[_SERVER]
-    assert isinstance(server, FaceServer)
     assert server.door is not None
     server.door.asked(request.transport)
     try:
@@ -303,11 +296,9 @@ async def _admit(request: web.Request, server: FaceServer, handler: Handler) -> 
     if not security.token_allowed(request, server.token):
         raise web.HTTPUnauthorized(text=f"open this page with ?token=... ({server.options}token)\n")
     if server.token is not None and "token" in request.query and request.path != "/ws":
-        # Keep the secret out of the address bar and the history.
+        # The secret leaves the address bar; relative, as a proxy may serve the pages under a prefix.
         query = urlencode([(k, v) for k, v in request.query.items() if k != "token"])
-        # Relative, as every link of the pages: a proxy may serve them under a prefix.
-        name = request.path.rpartition("/")[2]
-        found = web.HTTPFound(f"./{quote(name)}{'?' if query else ''}{query}")
+        found = web.HTTPFound(f"./{quote(request.path.rpartition('/')[2])}{'?' if query else ''}{query}")
         found.set_cookie(security.COOKIE, server.token, httponly=True, samesite="Strict", path="/")
         raise found
     return await handler(request)
