@@ -17,6 +17,7 @@ from emo_face.bench.probes.import_cost import import_costs
 from emo_face.bench.probes.machine import machine
 from emo_face.core.errors import UserError
 from emo_face.runtime import samples
+from emo_face.runtime.arguments import arguments, option
 
 IMPORTS = (
     "numpy",
@@ -37,14 +38,14 @@ IMPORTS = (
 )
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Source, length, rounds."""
-    parser.add_argument("--one", type=Path, metavar="SOURCE", help="picture or video (default: a packaged portrait)")
-    parser.add_argument("--seconds", type=float, default=10.0, help="stretch that is measured (default 10)")
-    parser.add_argument("--rounds", type=int, default=2, help="runs of either graph (default 2)")
-    parser.add_argument("--rate", type=float, default=30.0, help="camera rate, Hz (default 30)")
-    parser.add_argument("--set", action="append", default=[], metavar="NODE.PARAM=VALUE", help="as in `emo-face up`")
-    parser.add_argument("--domain", type=int, help="ROS domain of the runs (default: one that is probably free)")
+add_arguments = arguments(
+    option("--one", type=Path, metavar="SOURCE", help="picture or video (default: a packaged portrait)"),
+    option("--seconds", type=float, default=10.0, help="stretch that is measured (default 10)"),
+    option("--rounds", type=int, default=2, help="runs of either graph (default 2)"),
+    option("--rate", type=float, default=30.0, help="camera rate, Hz (default 30)"),
+    option("--set", action="append", default=[], metavar="NODE.PARAM=VALUE", help="as in `emo-face up`"),
+    option("--domain", type=int, help="ROS domain of the runs (default: one that is probably free)"),
+)
 
 
 def measure(args: argparse.Namespace) -> dict[str, Any]:

@@ -23,15 +23,15 @@ from emo_face.bench.probes.machine import machine
 from emo_face.core.errors import UserError
 from emo_face.face.safety.gate import SafetyGate
 from emo_face.face.safety.limits import ActuatorLimits
+from emo_face.runtime.arguments import arguments, option
 
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Length of each part."""
-    parser.add_argument("--seconds", type=float, default=60.0, help="stretch of the loop that is measured (default 60)")
-    parser.add_argument("--trials", type=int, default=40, help="targets of the first-movement part (default 40)")
-    parser.add_argument("--ticks", type=int, default=1100, help="ticks of 1000 actuators in the limit check")
-    parser.add_argument("--no-busy", action="store_true", help="do not keep another core busy")
-    parser.add_argument("--no-page", action="store_true", help="leave the page out")
+add_arguments = arguments(
+    option("--seconds", type=float, default=60.0, help="stretch of the loop that is measured (default 60)"),
+    option("--trials", type=int, default=40, help="targets of the first-movement part (default 40)"),
+    option("--ticks", type=int, default=1100, help="ticks of 1000 actuators in the limit check"),
+    option("--no-busy", action="store_true", help="do not keep another core busy"),
+    option("--no-page", action="store_true", help="leave the page out"),
+)
 
 
 def measure(args: argparse.Namespace) -> dict[str, Any]:

@@ -35,22 +35,23 @@ from emo_face.bench.probes.machine import cpu_seconds, machine, rss_mb
 from emo_face.core.errors import UserError
 from emo_face.ros.images.transport import use_profile
 from emo_face.runtime import samples
+from emo_face.runtime.arguments import arguments, option
 
 SETTLE = 3.0  # s after the first result before the stretch that is measured
 GIVE_UP = 90.0  # s without a result
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Sources, length, peer."""
-    parser.add_argument("--one", type=Path, metavar="SOURCE", help="picture or video of one person (default: packaged)")
-    parser.add_argument("--six", type=Path, metavar="SOURCE", help="of six people (default: one person six times)")
-    parser.add_argument("--seconds", type=float, default=15.0, help="stretch that is measured (default 15)")
-    parser.add_argument("--rate", type=float, default=30.0, help="camera rate, Hz (default 30)")
-    parser.add_argument("--set", action="append", default=[], metavar="NODE.PARAM=VALUE", help="as in `emo-face up`")
-    parser.add_argument("--domain", type=int, help="ROS domain of the runs (default: one that is probably free)")
-    parser.add_argument("--peer-python", metavar="PYTHON", help="interpreter with ultralytics; without it no peer")
-    parser.add_argument("--peer-weights", type=Path, metavar="FILE", help="weights of the peer (.pt or .onnx)")
-    parser.add_argument("--saturate", type=float, default=100.0, metavar="HZ", help="camera rate of `saturated`")
+add_arguments = arguments(
+    option("--one", type=Path, metavar="SOURCE", help="picture or video of one person (default: packaged)"),
+    option("--six", type=Path, metavar="SOURCE", help="of six people (default: one person six times)"),
+    option("--seconds", type=float, default=15.0, help="stretch that is measured (default 15)"),
+    option("--rate", type=float, default=30.0, help="camera rate, Hz (default 30)"),
+    option("--set", action="append", default=[], metavar="NODE.PARAM=VALUE", help="as in `emo-face up`"),
+    option("--domain", type=int, help="ROS domain of the runs (default: one that is probably free)"),
+    option("--peer-python", metavar="PYTHON", help="interpreter with ultralytics; without it no peer"),
+    option("--peer-weights", type=Path, metavar="FILE", help="weights of the peer (.pt or .onnx)"),
+    option("--saturate", type=float, default=100.0, metavar="HZ", help="camera rate of `saturated`"),
+)
 
 
 def measure(args: argparse.Namespace) -> dict[str, Any]:

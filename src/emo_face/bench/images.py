@@ -14,13 +14,13 @@ import cv2
 import numpy as np
 
 from emo_face.bench.probes.machine import machine
+from emo_face.runtime.arguments import arguments, option
 
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Size and length."""
-    parser.add_argument("--width", type=int, default=640, help="pixels, even (default 640)")
-    parser.add_argument("--height", type=int, default=480, help="pixels, even (default 480)")
-    parser.add_argument("--runs", type=int, default=50, help="pictures of each encoding (default 50)")
+add_arguments = arguments(
+    option("--width", type=int, default=640, help="pixels, even (default 640)"),
+    option("--height", type=int, default=480, help="pixels, even (default 480)"),
+    option("--runs", type=int, default=50, help="pictures of each encoding (default 50)"),
+)
 
 
 def measure(args: argparse.Namespace) -> dict[str, Any]:

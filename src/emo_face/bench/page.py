@@ -17,6 +17,7 @@ import numpy as np
 from emo_face.bench.probes import browser as page
 from emo_face.bench.probes.machine import machine
 from emo_face.core.errors import UserError
+from emo_face.runtime.arguments import arguments, option
 
 SIZES = ("640x480", "800x480", "1280x720")
 
@@ -45,11 +46,11 @@ EMPTY = """
   step();"""
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Length, theme and sizes."""
-    parser.add_argument("--seconds", type=float, default=5.0, help="length of each part (default %(default)s)")
-    parser.add_argument("--theme", default="robot", help="face to show (default %(default)s)")
-    parser.add_argument("--size", action="append", help=f"WIDTHxHEIGHT, repeatable (default {' '.join(SIZES)})")
+add_arguments = arguments(
+    option("--seconds", type=float, default=5.0, help="length of each part (default %(default)s)"),
+    option("--theme", default="robot", help="face to show (default %(default)s)"),
+    option("--size", action="append", help=f"WIDTHxHEIGHT, repeatable (default {' '.join(SIZES)})"),
+)
 
 
 def measure(args: argparse.Namespace) -> dict[str, Any]:

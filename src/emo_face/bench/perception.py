@@ -24,19 +24,19 @@ from emo_face.core.types import ImageArray, Speech
 from emo_face.perception.nano.model import build_nano
 from emo_face.perception.pipeline import PerceptionPipeline
 from emo_face.runtime import samples
+from emo_face.runtime.arguments import arguments, option
 from emo_face.runtime.engines.select import Engines
 from emo_face.runtime.store import open_store
 
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Pictures, models, length."""
-    parser.add_argument("--one", type=Path, metavar="PICTURE", help="one person (default: a packaged portrait)")
-    parser.add_argument("--six", type=Path, metavar="PICTURE", help="six people (default: that portrait six times)")
-    parser.add_argument("--frames", type=int, default=100, help="frames to time of each picture (default 100)")
-    parser.add_argument("--clip", type=Path, action="append", default=[], metavar="VIDEO", help="compare the cadences")
-    parser.add_argument("--clip-frames", type=int, default=10**6, help="frames of each clip (default: all)")
-    parser.add_argument("--imgsz", type=int, default=320, help="longer side of YOLO's input (default 320)")
-    parser.add_argument("--threads", type=int, default=1, help="onnxruntime threads (default 1)")
+add_arguments = arguments(
+    option("--one", type=Path, metavar="PICTURE", help="one person (default: a packaged portrait)"),
+    option("--six", type=Path, metavar="PICTURE", help="six people (default: that portrait six times)"),
+    option("--frames", type=int, default=100, help="frames to time of each picture (default 100)"),
+    option("--clip", type=Path, action="append", default=[], metavar="VIDEO", help="compare the cadences"),
+    option("--clip-frames", type=int, default=10**6, help="frames of each clip (default: all)"),
+    option("--imgsz", type=int, default=320, help="longer side of YOLO's input (default 320)"),
+    option("--threads", type=int, default=1, help="onnxruntime threads (default 1)"),
+)
 
 
 def measure(args: argparse.Namespace) -> dict[str, Any]:

@@ -21,17 +21,17 @@ from emo_face.bench.probes.machine import machine
 from emo_face.bench.probes.real_time_gate import try_clocks
 from emo_face.bench.probes.stops import BUSES, times, try_stops
 from emo_face.core.errors import UserError
+from emo_face.runtime.arguments import arguments, option
 
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Length of each part."""
-    parser.add_argument("--stops", type=int, default=200, help="stops on buses in trouble (default 200)")
-    parser.add_argument("--timed", type=int, default=50, help="timed stops for each bus and state (default 50)")
-    parser.add_argument("--ticks", type=int, default=1_000_000, help="ticks of the gate (default 1000000)")
-    parser.add_argument("--inputs", type=int, default=30_000, help="bad inputs (default 30000)")
-    parser.add_argument("--graph", action="store_true", help="also bring whole graphs up and break them")
-    parser.add_argument("--bringups", type=int, default=50, help="of --graph (default 50)")
-    parser.add_argument("--loops", type=int, help="busy loops beside the bring-ups (default: two for each core)")
+add_arguments = arguments(
+    option("--stops", type=int, default=200, help="stops on buses in trouble (default 200)"),
+    option("--timed", type=int, default=50, help="timed stops for each bus and state (default 50)"),
+    option("--ticks", type=int, default=1_000_000, help="ticks of the gate (default 1000000)"),
+    option("--inputs", type=int, default=30_000, help="bad inputs (default 30000)"),
+    option("--graph", action="store_true", help="also bring whole graphs up and break them"),
+    option("--bringups", type=int, default=50, help="of --graph (default 50)"),
+    option("--loops", type=int, help="busy loops beside the bring-ups (default: two for each core)"),
+)
 
 
 def measure(args: argparse.Namespace) -> dict[str, Any]:

@@ -35,21 +35,20 @@ from emo_face.bench.probes.machine import cpu_seconds, machine
 from emo_face.bench.probes.survival import ALL_ACTIVE, graph
 from emo_face.bench.probes.troubles import Stops, Troubles
 from emo_face.core.errors import UserError
+from emo_face.runtime.arguments import arguments, option
 from emo_face.runtime.samples import portrait
 
 LOOK, ROW = 5.0, 60.0  # s between two measurements, two rows on stderr
 QUIET = 60.0  # s without faults at the end: all must be back then
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Length and how often something breaks."""
-    parser.add_argument("--minutes", type=float, default=10.0, help="how long (default 10; 120 for the record)")
-    parser.add_argument(
-        "--trouble", type=float, default=120.0, metavar="S", help="between two faults of one kind (default 120)"
-    )
-    parser.add_argument("--rate", type=float, default=8.0, metavar="HZ", help="of the camera (default 8)")
-    parser.add_argument("--set", action="append", default=[], metavar="NODE.PARAM=VALUE", help="as in `emo-face up`")
-    parser.add_argument("--person", type=Path, help="a picture of a person (default: the packaged portrait)")
+add_arguments = arguments(
+    option("--minutes", type=float, default=10.0, help="how long (default 10; 120 for the record)"),
+    option("--trouble", type=float, default=120.0, metavar="S", help="between two faults of one kind (default 120)"),
+    option("--rate", type=float, default=8.0, metavar="HZ", help="of the camera (default 8)"),
+    option("--set", action="append", default=[], metavar="NODE.PARAM=VALUE", help="as in `emo-face up`"),
+    option("--person", type=Path, help="a picture of a person (default: the packaged portrait)"),
+)
 
 
 def measure(args: argparse.Namespace) -> dict[str, Any]:

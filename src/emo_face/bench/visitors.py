@@ -19,18 +19,19 @@ from emo_face.bench.graph import alone
 from emo_face.bench.probes.child import child
 from emo_face.bench.probes.machine import machine
 from emo_face.core.errors import UserError
+from emo_face.runtime.arguments import arguments, option
 
 PAGE, DASHBOARD = 18765, 18766
 PATIENCE = 120.0  # s to start
 WORDS = ("rig=minimal_4servo", "rig_driver=mock", "diagnostics.period=0.5", f"screen.port={PAGE}")
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """How many, how long, how often."""
-    parser.add_argument("--visitors", type=int, default=10, help="pages that are open (default 10)")
-    parser.add_argument("--seconds", type=float, default=10.0, help="of each stretch (default 10)")
-    parser.add_argument("--rounds", type=int, default=3, help="stretches of either kind (default 3)")
-    parser.add_argument("--domain", type=int, help="ROS domain of the run (default: one that is probably free)")
+add_arguments = arguments(
+    option("--visitors", type=int, default=10, help="pages that are open (default 10)"),
+    option("--seconds", type=float, default=10.0, help="of each stretch (default 10)"),
+    option("--rounds", type=int, default=3, help="stretches of either kind (default 3)"),
+    option("--domain", type=int, help="ROS domain of the run (default: one that is probably free)"),
+)
 
 
 def measure(args: argparse.Namespace) -> dict[str, Any]:

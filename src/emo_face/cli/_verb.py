@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
-Option = Callable[[argparse.ArgumentParser], object]
-"""Whatever adds its arguments to a parser."""
+from emo_face.runtime.arguments import Option, arguments, option
+
 Action = tuple[Callable[..., int], str, Sequence[Option]]
 """What to call, its help, its arguments."""
 
@@ -28,22 +28,6 @@ def add_verb(parsers: Any, name: str, module: ModuleType, line: str = "") -> arg
     return verb
 
 
-def option(*names: str, **settings: Any) -> Option:
-    """One argument, as of ``add_argument``, that several actions can have."""
-    return lambda parser: parser.add_argument(*names, **settings)
-
-
-def one_of(*options: Option) -> Option:
-    """One of several arguments, of which none may be missing."""
-
-    def add(parser: argparse.ArgumentParser) -> None:
-        group: Any = parser.add_mutually_exclusive_group(required=True)
-        for each in options:
-            each(group)
-
-    return add
-
-
 JSON = option("--json", action="store_true", help="print only JSON")
 SEED = option("--seed", type=int, default=0)
 
@@ -54,5 +38,4 @@ def add_actions(parser: argparse.ArgumentParser, actions: Mapping[str, Action], 
     for name, (act, text, options) in actions.items():
         action = parsers.add_parser(name, help=text)
         action.set_defaults(act=act)
-        for add in options:
-            add(action)
+        arguments(*options)(action)

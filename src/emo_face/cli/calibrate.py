@@ -23,15 +23,15 @@ from emo_face.cli._calibrate_screen import Keys, Session
 from emo_face.core.errors import UserError
 from emo_face.face.drivers import DriverError, open_driver
 from emo_face.face.rig.rig import load_rig
+from emo_face.runtime.arguments import arguments, option
 
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of ``emo-face calibrate``."""
-    parser.add_argument("rig", metavar="RIG", help="rig file, or the name of one in config/rigs (then give --out)")
-    parser.add_argument("--out", type=Path, help="write here instead of into RIG; resumes if it exists")
-    parser.add_argument("--actuator", help="begin with this one, whatever has been done")
-    parser.add_argument("--driver", help="another driver than the rig's, for example mock")
-    parser.add_argument("--port", help="serial port instead of the rig's")
+add_arguments = arguments(
+    option("rig", metavar="RIG", help="rig file, or the name of one in config/rigs (then give --out)"),
+    option("--out", type=Path, help="write here instead of into RIG; resumes if it exists"),
+    option("--actuator", help="begin with this one, whatever has been done"),
+    option("--driver", help="another driver than the rig's, for example mock"),
+    option("--port", help="serial port instead of the rig's"),
+)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -19,19 +19,19 @@ import sys
 from emo_face.cli import up
 from emo_face.cli.main import main as verbs
 from emo_face.ros.network import keep_local
+from emo_face.runtime.arguments import arguments, option
 
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Where the page is and what it listens to."""
-    parser.add_argument("--port", type=int, default=8766, help="0 takes a free one (default: 8766)")
-    parser.add_argument("--host", default="127.0.0.1", help="address to serve on (default: this machine only)")
-    parser.add_argument("--token", default="", help="what a browser must present once as ?token=..., or @FILE")
-    parser.add_argument("--origin", action="append", default=[], help="further origin, for a reverse proxy")
-    parser.add_argument("--theme", default="robot", help="the face that is drawn (default: robot)")
-    parser.add_argument("--namespace", default="", help="ROS namespace of the graph")
-    parser.add_argument("--image", default="camera/image_raw", help="topic of the camera (default: camera/image_raw)")
-    parser.add_argument("--no-pictures", action="store_true", help="never show the camera")
-    parser.add_argument("--network", action="store_true", help="find graphs of other hosts (default: this host only)")
+add_arguments = arguments(
+    option("--port", type=int, default=8766, help="0 takes a free one (default: 8766)"),
+    option("--host", default="127.0.0.1", help="address to serve on (default: this machine only)"),
+    option("--token", default="", help="what a browser must present once as ?token=..., or @FILE"),
+    option("--origin", action="append", default=[], help="further origin, for a reverse proxy"),
+    option("--theme", default="robot", help="the face that is drawn (default: robot)"),
+    option("--namespace", default="", help="ROS namespace of the graph"),
+    option("--image", default="camera/image_raw", help="topic of the camera (default: camera/image_raw)"),
+    option("--no-pictures", action="store_true", help="never show the camera"),
+    option("--network", action="store_true", help="find graphs of other hosts (default: this host only)"),
+)
 
 
 def main() -> int:

@@ -27,37 +27,33 @@ from emo_face.cli import up
 from emo_face.core.errors import ConfigError
 from emo_face.core.paths import share_dir
 from emo_face.ros.supervision.supervisor import Supervisor
+from emo_face.runtime.arguments import arguments, option
 from emo_face.runtime.samples import visitor
 
 IMAGE_TOPIC = "camera/image_raw"
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
+add_arguments = arguments(
+    option(
         "--source",
         default="",
         help="webcam index or device, rtsp:// camera, video, picture, folder, or a .url file with the address of a "
         "camera that has a password (default: a drawn visitor)",
-    )
-    parser.add_argument("--seconds", type=float, default=30.0, help="how long; 0 runs until Ctrl-C (default: 30)")
-    parser.add_argument("--out", type=Path, default=Path("out"), help="folder of the results (default: out)")
-    parser.add_argument("--port", type=int, default=8765, help="port of the screen face (default: 8765)")
-    parser.add_argument(
+    ),
+    option("--seconds", type=float, default=30.0, help="how long; 0 runs until Ctrl-C (default: 30)"),
+    option("--out", type=Path, default=Path("out"), help="folder of the results (default: out)"),
+    option("--port", type=int, default=8765, help="port of the screen face (default: 8765)"),
+    option(
         "--speech",
         type=Path,
         help="YAML timeline of spoken lines; 'none' for silence (default: config/demo_scene.yaml with the visitor)",
-    )
-    parser.add_argument(
-        "--rig", default="", help="a servo head, simulated, in the film: head_12servo or a rig file of yours"
-    )
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="NODE.PARAM=VALUE", help="set one parameter of one node"
-    )
-    up.add_dashboard_argument(parser)
-    parser.add_argument("--network", action="store_true", help="let other hosts take part (default: this host only)")
-    parser.add_argument(
-        "--no-video", action="store_true", help="skip demo.mp4, which takes about half as long as the run"
-    )
+    ),
+    option("--rig", default="", help="a servo head, simulated, in the film: head_12servo or a rig file of yours"),
+    option("--set", action="append", default=[], metavar="NODE.PARAM=VALUE", help="set one parameter of one node"),
+    up.DASHBOARD,
+    option("--network", action="store_true", help="let other hosts take part (default: this host only)"),
+    option("--no-video", action="store_true", help="skip demo.mp4, which takes about half as long as the run"),
+)
 
 
 def up_arguments(args: argparse.Namespace) -> argparse.Namespace:

@@ -23,9 +23,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from emo_face.bench.engines import measure
-from emo_face.cli._verb import JSON, Action, add_actions, option
+from emo_face.cli._verb import JSON, Action, add_actions
 from emo_face.core.errors import UserError
 from emo_face.expression.contextface.exported.plans import plans
+from emo_face.runtime.arguments import arguments, option
 from emo_face.runtime.engines.base import EngineUnavailable
 from emo_face.runtime.engines.cache import EngineCache, Entry, differences, inspect
 from emo_face.runtime.engines.tensorrt.library import tensorrt
@@ -51,13 +52,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_actions(parser, actions)
 
 
-def add_models(parser: argparse.ArgumentParser) -> None:
-    """Which models, and the sizes that the nodes' parameters give them."""
-    parser.add_argument("--imgsz", type=int, default=320, help="the parameter detector.imgsz (default 320)")
-    parser.add_argument("--face-imgsz", type=int, default=320, help="the parameter detector.face_imgsz (default 320)")
-    parser.add_argument("--yolo", default="yolo11n", help="the parameter detector.yolo (default yolo11n)")
-    parser.add_argument("--multiview", type=Path, metavar="DIR", help="an exported multi-view model")
-    parser.add_argument("--contextface", type=Path, metavar="DIR", help="an exported ContextFace")
+add_models = arguments(
+    option("--imgsz", type=int, default=320, help="the parameter detector.imgsz (default 320)"),
+    option("--face-imgsz", type=int, default=320, help="the parameter detector.face_imgsz (default 320)"),
+    option("--yolo", default="yolo11n", help="the parameter detector.yolo (default yolo11n)"),
+    option("--multiview", type=Path, metavar="DIR", help="an exported multi-view model"),
+    option("--contextface", type=Path, metavar="DIR", help="an exported ContextFace"),
+)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -15,26 +15,24 @@ from emo_face.core.errors import UserError
 from emo_face.core.paths import share_dir
 from emo_face.face.pictures.facedata import load_face, theme_names
 from emo_face.face.rig.rig import load_rig
+from emo_face.runtime.arguments import arguments, option
 from emo_face.runtime.files import write_json
 
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of ``emo-face gallery``."""
-    parser.add_argument("--out", type=Path, default=Path("docs/gallery.png"), help="PNG to write (default %(default)s)")
-    parser.add_argument("--theme", action="append", help="a theme; may be given again (default: all)")
-    parser.add_argument("--rig", action="append", type=Path, help="a rig file; may be given again (default: all)")
-    parser.add_argument(
-        "--cell", type=int, default=150, help="width of one face, 32 to 1000 pixels (default %(default)s)"
-    )
-    parser.add_argument(
+add_arguments = arguments(
+    option("--out", type=Path, default=Path("docs/gallery.png"), help="PNG to write (default %(default)s)"),
+    option("--theme", action="append", help="a theme; may be given again (default: all)"),
+    option("--rig", action="append", type=Path, help="a rig file; may be given again (default: all)"),
+    option("--cell", type=int, default=150, help="width of one face, 32 to 1000 pixels (default %(default)s)"),
+    option(
         "--words",
         action="store_true",
         help="instead: what words are answered with, 28 emotions and a listener's answers",
-    )
-    parser.add_argument(
+    ),
+    option(
         "--shuffle", type=int, metavar="SEED", help="with --words: numbers instead of names, the key in OUT.key.json"
-    )
-    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    ),
+    option("--json", action="store_true", help="print the result as JSON"),
+)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 from emo_face.cli import _ask, _film
 from emo_face.cli._drawing import write_picture
 from emo_face.core.errors import UserError
+from emo_face.runtime.arguments import arguments, option
 from emo_face.runtime.engines.select import Engines
 from emo_face.runtime.store import open_store
 
@@ -37,31 +38,29 @@ SHOWN = 3  # emotions per person in the text
 BAR = 30  # characters of a full bar
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Source, tier, question, output."""
-    parser.add_argument("source", nargs="?", default="", help="picture, film or camera (default: a packaged picture)")
-    parser.add_argument("--said", default="", metavar="TEXT", help="what the nearest person just said (picture only)")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="picture (.png, .jpg) or film (.mp4) to write")
-    parser.add_argument(
-        "--seconds", type=float, default=0.0, help="of a film or camera (default: all of it; camera 10)"
-    )
-    parser.add_argument("--json", action="store_true", help="print only JSON; draw only with --out")
-    parser.add_argument("--verbose", action="store_true", help="say which optional models are missing, and the fix")
-    parser.add_argument(
+add_arguments = arguments(
+    option("source", nargs="?", default="", help="picture, film or camera (default: a packaged picture)"),
+    option("--said", default="", metavar="TEXT", help="what the nearest person just said (picture only)"),
+    option("--out", type=Path, metavar="FILE", help="picture (.png, .jpg) or film (.mp4) to write"),
+    option("--seconds", type=float, default=0.0, help="of a film or camera (default: all of it; camera 10)"),
+    option("--json", action="store_true", help="print only JSON; draw only with --out"),
+    option("--verbose", action="store_true", help="say which optional models are missing, and the fix"),
+    option(
         "--tier",
         choices=TIERS,
         default="nano",
         help="nano (default): packaged; the others: multi-view",
-    )
-    parser.add_argument("--model", type=Path, metavar="DIR", help="of --tier medium, full: Stage 2 or its export")
-    parser.add_argument("--base", type=Path, metavar="DIR", help="checkpoint of --model, or the one that answers")
-    parser.add_argument("--ask", default="", metavar="QUESTION", help="answer in words about one person")
-    parser.add_argument("--stage1", type=Path, metavar="DIR", help="of --ask: trained encoder (default: untrained)")
-    parser.add_argument("--person", default="", metavar="ID", help="of --ask (default: the nearest)")
-    parser.add_argument("--box", metavar="X,Y,W,H", help="of --ask: a person's body, pixels, instead of a found one")
-    parser.add_argument("--face", metavar="X,Y,W,H", help="of --box: the face (else that view is masked)")
-    parser.add_argument("--max-tokens", type=int, default=128, help="of the answer (default 128)")
-    parser.add_argument("--device", default="cpu", help="of torch: cpu or cuda (default cpu)")
+    ),
+    option("--model", type=Path, metavar="DIR", help="of --tier medium, full: Stage 2 or its export"),
+    option("--base", type=Path, metavar="DIR", help="checkpoint of --model, or the one that answers"),
+    option("--ask", default="", metavar="QUESTION", help="answer in words about one person"),
+    option("--stage1", type=Path, metavar="DIR", help="of --ask: trained encoder (default: untrained)"),
+    option("--person", default="", metavar="ID", help="of --ask (default: the nearest)"),
+    option("--box", metavar="X,Y,W,H", help="of --ask: a person's body, pixels, instead of a found one"),
+    option("--face", metavar="X,Y,W,H", help="of --box: the face (else that view is masked)"),
+    option("--max-tokens", type=int, default=128, help="of the answer (default 128)"),
+    option("--device", default="cpu", help="of torch: cpu or cuda (default cpu)"),
+)
 
 
 def run(args: argparse.Namespace) -> int:

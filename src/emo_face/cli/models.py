@@ -32,10 +32,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from emo_face.cli import _hub
-from emo_face.cli._verb import Action, add_actions, option
+from emo_face.cli._verb import Action, add_actions
 from emo_face.core.errors import ModelError, UserError
 from emo_face.export import llava
 from emo_face.export.gguf import CONFIG, convert
+from emo_face.runtime.arguments import option
 from emo_face.runtime.bundle import read_bundle, write_bundle
 from emo_face.runtime.download import pull
 from emo_face.runtime.store import ModelStatus, ModelStore, entry_of, open_store, register

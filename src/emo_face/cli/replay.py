@@ -8,11 +8,13 @@ examples:
 import argparse
 from pathlib import Path
 
+from emo_face.runtime.arguments import arguments, option
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("bag", type=Path, help="an .mcap or .db3 file, or a rosbag2 folder")
-    parser.add_argument("--out", type=Path, default=Path("out"), help="folder of the results (default: out)")
-    parser.add_argument("--no-video", action="store_true", help="skip the film")
+add_arguments = arguments(
+    option("bag", type=Path, help="an .mcap or .db3 file, or a rosbag2 folder"),
+    option("--out", type=Path, default=Path("out"), help="folder of the results (default: out)"),
+    option("--no-video", action="store_true", help="skip the film"),
+)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -17,16 +17,16 @@ from emo_face.core.errors import UserError
 from emo_face.face.drivers import MissingLibrary, open_driver
 from emo_face.face.rig.rig import load_rig
 from emo_face.face.sim import urdf
+from emo_face.runtime.arguments import arguments, option
 
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the actions and their options."""
-    parser.add_argument("action", choices=["check", "report", "urdf", "controllers"])
-    parser.add_argument("rig", metavar="FILE", help="rig file, or the name of one in config/rigs")
-    parser.add_argument("--out", type=Path, help="write the report's picture, or the URDF or YAML, to this file")
-    parser.add_argument("--intensity", type=float, default=1.0, help="intensity of the emotions, 0 to 1 (default 1)")
-    parser.add_argument("--theme", default="human", help="face theme of the picture (default human)")
-    parser.add_argument("--json", action="store_true", help="print only JSON")
+add_arguments = arguments(
+    option("action", choices=["check", "report", "urdf", "controllers"]),
+    option("rig", metavar="FILE", help="rig file, or the name of one in config/rigs"),
+    option("--out", type=Path, help="write the report's picture, or the URDF or YAML, to this file"),
+    option("--intensity", type=float, default=1.0, help="intensity of the emotions, 0 to 1 (default 1)"),
+    option("--theme", default="human", help="face theme of the picture (default human)"),
+    option("--json", action="store_true", help="print only JSON"),
+)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 from emo_face.cli import _contextface
 from emo_face.cli._drawing import write_faces
 from emo_face.core.errors import UserError
+from emo_face.runtime.arguments import arguments, option
 
 if TYPE_CHECKING:
     from emo_face.api.say import SayResult
@@ -35,17 +36,15 @@ CHANNELS = 5  # ARKit channels per sentence in the text
 BAR = 30  # characters of a full bar
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Sentences, perspective, output; ContextFace's own flags."""
-    parser.add_argument("text", nargs="*", help="sentences (default: lines of standard input)")
-    parser.add_argument("--perspective", choices=("speaker", "listener"), default="speaker", help="whose face")
-    parser.add_argument("--theme", default="human", help="of the drawing: robot, eyes or human (default human)")
-    parser.add_argument(
-        "--out", type=Path, metavar="FILE", help="draw the face (.png); --tier full: or FLAME numbers (.json)"
-    )
-    parser.add_argument("--json", action="store_true", help="print only JSON, one object per sentence and line")
-    parser.add_argument("--tier", choices=("nano", "full"), default="nano", help="nano: packaged; full: ContextFace")
-    _contextface.add_arguments(parser)
+add_arguments = arguments(
+    option("text", nargs="*", help="sentences (default: lines of standard input)"),
+    option("--perspective", choices=("speaker", "listener"), default="speaker", help="whose face"),
+    option("--theme", default="human", help="of the drawing: robot, eyes or human (default human)"),
+    option("--out", type=Path, metavar="FILE", help="draw the face (.png); --tier full: or FLAME numbers (.json)"),
+    option("--json", action="store_true", help="print only JSON, one object per sentence and line"),
+    option("--tier", choices=("nano", "full"), default="nano", help="nano: packaged; full: ContextFace"),
+    _contextface.add_arguments,
+)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -39,6 +39,7 @@ from emo_face.ros.parameters.given import node_names, parse_overrides
 from emo_face.ros.supervision import cameras
 from emo_face.ros.supervision.graph import COMPOSED, GRAPH, NodeSpec, command_line, composed_command, node_words
 from emo_face.ros.supervision.supervisor import Supervisor
+from emo_face.runtime.arguments import arguments, option
 from emo_face.runtime.process import PARENT, Child, Parent
 
 TICK, ECHO = 0.05, 1.0  # s
@@ -49,64 +50,58 @@ TIER_SETTINGS = {
 }
 """What one word sets in the nodes; --set wins."""
 
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--params", type=Path, metavar="FILE", help="ROS parameter file (default: config/emo_face.yaml)"
-    )
-    parser.add_argument(
+DASHBOARD = option(
+    "--dashboard",
+    nargs="?",
+    type=int,
+    const=8766,
+    metavar="PORT",
+    help="a page with camera, scores and answers, in a process of its own (default port: 8766)",
+)
+add_arguments = arguments(
+    option("--params", type=Path, metavar="FILE", help="ROS parameter file (default: config/emo_face.yaml)"),
+    option(
         "--set", action="append", default=[], metavar="NODE.PARAM=VALUE", help="set one parameter; wins over the file"
-    )
-    parser.add_argument(
+    ),
+    option(
         "--source",
         help="what the camera node reads: webcam index or device, rtsp:// or http:// camera, video, picture, folder, "
         "or a .url file that holds a camera's address with its password",
-    )
-    parser.add_argument(
+    ),
+    option(
         "--also",
         action="append",
         default=[],
         metavar="NAME=SOURCE",
         help="a further camera, or NAME=topic:/its/image_raw of a driver of yours (docs/ros.md)",
-    )
-    parser.add_argument(
+    ),
+    option(
         "--tier",
         choices=tuple(TIER_SETTINGS),
         help="of the whole graph: nano is packaged, medium and full need models of yours (default: as in the file)",
-    )
-    parser.add_argument("--only", metavar="NODES", help="comma-separated nodes to start (default: all)")
-    parser.add_argument("--without", metavar="NODES", help="comma-separated nodes to leave out, e.g. camera")
-    parser.add_argument(
+    ),
+    option("--only", metavar="NODES", help="comma-separated nodes to start (default: all)"),
+    option("--without", metavar="NODES", help="comma-separated nodes to leave out, e.g. camera"),
+    option(
         "--compose", action="store_true", help="camera, perception and expression as one process: less memory, sooner"
-    )
-    parser.add_argument("--namespace", default="", help="ROS namespace of every node")
-    parser.add_argument("--remap", action="append", default=[], metavar="FROM:=TO", help="remap a topic in every node")
-    parser.add_argument("--log-level", default="", help="debug, info, warn, error")
-    add_dashboard_argument(parser)
-    parser.add_argument("--network", action="store_true", help="let other hosts take part (default: this host only)")
-    parser.add_argument("--no-autostart", action="store_true", help="leave the lifecycle to a manager of yours")
-    parser.add_argument("--exit-on-end", action="store_true", help="stop all when the camera's source has ended")
-    parser.add_argument("--seconds", type=float, default=0.0, help="stop after this long (0: run until Ctrl-C)")
-    parser.add_argument(
+    ),
+    option("--namespace", default="", help="ROS namespace of every node"),
+    option("--remap", action="append", default=[], metavar="FROM:=TO", help="remap a topic in every node"),
+    option("--log-level", default="", help="debug, info, warn, error"),
+    DASHBOARD,
+    option("--network", action="store_true", help="let other hosts take part (default: this host only)"),
+    option("--no-autostart", action="store_true", help="leave the lifecycle to a manager of yours"),
+    option("--exit-on-end", action="store_true", help="stop all when the camera's source has ended"),
+    option("--seconds", type=float, default=0.0, help="stop after this long (0: run until Ctrl-C)"),
+    option(
         "--watchdog",
         type=float,
         default=2.5,
         metavar="S",
         help="replace a node that gives no heartbeat for so long (default: 2.5; 0: never, for a debugger)",
-    )
-    parser.add_argument("--ros-args", nargs=argparse.REMAINDER, default=[], help="all that follows goes to every node")
-
-
-def add_dashboard_argument(parser: argparse.ArgumentParser) -> None:
-    """``--dashboard [PORT]``."""
-    parser.add_argument(
-        "--dashboard",
-        nargs="?",
-        type=int,
-        const=8766,
-        metavar="PORT",
-        help="a page with camera, scores and answers, in a process of its own (default port: 8766)",
-    )
+    ),
+    option("--ros-args", nargs=argparse.REMAINDER, default=[], help="all that follows goes to every node"),
+)
 
 
 def dashboard_words(args: argparse.Namespace) -> list[str]:

@@ -24,23 +24,20 @@ from emo_face.evaluation.text.main import evaluate_text, without_data
 from emo_face.perception.fusion import read_fusion
 from emo_face.perception.nano.model import FUSION_FILE
 from emo_face.perception.nano.text import TextStudent
+from emo_face.runtime.arguments import arguments, option
 
 PARTS = ("text", "fer")
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Data folder, parts, output."""
-    parser.add_argument(
-        "--data", type=Path, metavar="DIR", help="folder with text/ and images/; without it, what needs none"
-    )
-    parser.add_argument("--part", choices=(*PARTS, "all"), default="all", help="only one of the students")
-    parser.add_argument("--no-peers", action="store_true", help="skip the peers (half a minute of training)")
-    parser.add_argument("--ferplus", type=Path, metavar="DIR", help="also judge the test faces of FER+ in DIR")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="write PNG and HTML reports here (needs matplotlib)")
-    parser.add_argument(
-        "--cards", type=Path, metavar="DIR", help="write the tables of the model cards in DIR (models/)"
-    )
-    parser.add_argument("--json", action="store_true", help="print JSON on stdout and nothing else")
+add_arguments = arguments(
+    option("--data", type=Path, metavar="DIR", help="folder with text/ and images/; without it, what needs none"),
+    option("--part", choices=(*PARTS, "all"), default="all", help="only one of the students"),
+    option("--no-peers", action="store_true", help="skip the peers (half a minute of training)"),
+    option("--ferplus", type=Path, metavar="DIR", help="also judge the test faces of FER+ in DIR"),
+    option("--out", type=Path, metavar="DIR", help="write PNG and HTML reports here (needs matplotlib)"),
+    option("--cards", type=Path, metavar="DIR", help="write the tables of the model cards in DIR (models/)"),
+    option("--json", action="store_true", help="print JSON on stdout and nothing else"),
+)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -32,28 +32,25 @@ from emo_face.expression.contextface.prompts import expression_question
 from emo_face.face.expressions.basis import OPEN_BASIS, find_basis
 from emo_face.face.motion.keyframes import ARKIT_BASIS
 from emo_face.perception.engines import Target
+from emo_face.runtime.arguments import arguments, option
 
 QUOTES = 400
 """Validation quotes that a smaller graph is compared by."""
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The model, its parts, output."""
-    parser.add_argument("--model", type=Path, required=True, metavar="DIR")
-    parser.add_argument("--backbone", default="", metavar="DIR", help="default: the one the model's card names")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR")
-    parser.add_argument("--prefill", type=int, default=0, metavar="N", help="also the prefill, for N prompt tokens")
-    parser.add_argument(
-        "--bits", type=int, choices=(8, 32), default=32, help="8: the prefill's matrices, if answers stay"
-    )
-    parser.add_argument(
-        "--records", type=Path, metavar="FILE", help="of --bits 8: its val quotes are asked before and after"
-    )
-    parser.add_argument("--half", action="store_true", help="no graphs: the folder in half precision, to be shipped")
-    parser.add_argument("--pictures", action="store_true", help="the prefill takes a picture too; adds vision.onnx")
-    parser.add_argument("--json", action="store_true", help="print only JSON")
-    add_precision(parser)
-    add_flag(parser)
+add_arguments = arguments(
+    option("--model", type=Path, required=True, metavar="DIR"),
+    option("--backbone", default="", metavar="DIR", help="default: the one the model's card names"),
+    option("--out", type=Path, required=True, metavar="DIR"),
+    option("--prefill", type=int, default=0, metavar="N", help="also the prefill, for N prompt tokens"),
+    option("--bits", type=int, choices=(8, 32), default=32, help="8: the prefill's matrices, if answers stay"),
+    option("--records", type=Path, metavar="FILE", help="of --bits 8: its val quotes are asked before and after"),
+    option("--half", action="store_true", help="no graphs: the folder in half precision, to be shipped"),
+    option("--pictures", action="store_true", help="the prefill takes a picture too; adds vision.onnx"),
+    option("--json", action="store_true", help="print only JSON"),
+    add_precision,
+    add_flag,
+)
 
 
 def run(args: argparse.Namespace) -> list[Path]:

@@ -18,18 +18,18 @@ from emo_face.export.tensorrt import add_flag, add_precision, build, shown
 from emo_face.perception.multiview.config import EncoderConfig, FusionConfig
 from emo_face.perception.multiview.encoders.tiny import full_base, tiny_base
 from emo_face.perception.multiview.head_file import HeadCard
+from emo_face.runtime.arguments import arguments, option
 
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Weights, precision, output."""
-    parser.add_argument("--base", type=Path, metavar="DIR", help="InstructBLIP checkpoint")
-    parser.add_argument("--model", type=Path, metavar="DIR", help="folder with encoder.* and head.*")
-    parser.add_argument("--random", choices=("tiny", "full"), help="random weights instead: a dry run at that size")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR")
-    add_precision(parser)
-    parser.add_argument("--batches", type=int, nargs="+", default=[1, 3], help="batch sizes of the comparison")
-    parser.add_argument("--json", action="store_true", help="print only JSON")
-    add_flag(parser)
+add_arguments = arguments(
+    option("--base", type=Path, metavar="DIR", help="InstructBLIP checkpoint"),
+    option("--model", type=Path, metavar="DIR", help="folder with encoder.* and head.*"),
+    option("--random", choices=("tiny", "full"), help="random weights instead: a dry run at that size"),
+    option("--out", type=Path, required=True, metavar="DIR"),
+    add_precision,
+    option("--batches", type=int, nargs="+", default=[1, 3], help="batch sizes of the comparison"),
+    option("--json", action="store_true", help="print only JSON"),
+    add_flag,
+)
 
 
 def run(args: argparse.Namespace) -> list[Path]:

@@ -29,19 +29,20 @@ from emo_face.perception.multiview.config import EncoderConfig
 from emo_face.perception.multiview.model import MultiViewEmotion, load, of_export
 from emo_face.perception.multiview.parts import blank_views
 from emo_face.perception.multiview.preprocess import view_batch
+from emo_face.runtime.arguments import arguments, option
 from emo_face.runtime.store import open_store
 
 LEAST = 30  # people: a third of them judges
 Seen = Sequence[tuple[ImageArray, Sequence[Person]]]
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Pictures, model, output."""
-    parser.add_argument("pictures", type=Path, help="folder of pictures with people; every third is kept aside")
-    parser.add_argument("--model", type=Path, required=True, metavar="DIR", help="folder of emo-face export multiview")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR")
-    parser.add_argument("--fp8", action="store_true", help="float8 (E4M3) in place of int8")
-    add_flag(parser)
+add_arguments = arguments(
+    option("pictures", type=Path, help="folder of pictures with people; every third is kept aside"),
+    option("--model", type=Path, required=True, metavar="DIR", help="folder of emo-face export multiview"),
+    option("--out", type=Path, required=True, metavar="DIR"),
+    option("--fp8", action="store_true", help="float8 (E4M3) in place of int8"),
+    add_flag,
+)
 
 
 def run(args: argparse.Namespace) -> list[Path]:

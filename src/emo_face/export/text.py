@@ -7,15 +7,15 @@ import argparse
 from pathlib import Path
 
 from emo_face.export.entry import print_entry
+from emo_face.runtime.arguments import arguments, option
 
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The run, the validation rows and the file."""
-    parser.add_argument("--run", type=Path, required=True, metavar="DIR", help="folder that emo-face train text wrote")
-    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="with goemotions_ekman/ and xed/")
-    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the ONNX file")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--encoder", type=Path, metavar="DIR", help="the encoder that the run started from")
+add_arguments = arguments(
+    option("--run", type=Path, required=True, metavar="DIR", help="folder that emo-face train text wrote"),
+    option("--data", type=Path, required=True, metavar="DIR", help="with goemotions_ekman/ and xed/"),
+    option("--out", type=Path, required=True, metavar="FILE", help="the ONNX file"),
+    option("--threads", type=int, default=1),
+    option("--encoder", type=Path, metavar="DIR", help="the encoder that the run started from"),
+)
 
 
 def run(args: argparse.Namespace) -> list[Path]:

@@ -22,6 +22,7 @@ import numpy as np
 from emo_face.core.errors import UserError
 from emo_face.core.install import how_to_install
 from emo_face.perception.detect_yolo import YoloPersonDetector
+from emo_face.runtime.arguments import arguments, option
 from emo_face.runtime.engines.ort import OrtEngine
 from emo_face.runtime.files import replacing
 from emo_face.runtime.store import ModelEntry, entry_of, register, user_cache
@@ -64,11 +65,11 @@ def install(path: Path, name: str, licence: str) -> ModelEntry:
     return entry
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Weights and name."""
-    parser.add_argument("--weights", default="yolo11n.pt", help="a .pt file, or a name that ultralytics knows")
-    parser.add_argument("--name", default="yolo11n", help="name in the model store")
-    parser.add_argument("--licence", default="AGPL-3.0 (Ultralytics YOLO11 weights)")
+add_arguments = arguments(
+    option("--weights", default="yolo11n.pt", help="a .pt file, or a name that ultralytics knows"),
+    option("--name", default="yolo11n", help="name in the model store"),
+    option("--licence", default="AGPL-3.0 (Ultralytics YOLO11 weights)"),
+)
 
 
 def run(args: argparse.Namespace) -> list[Path]:

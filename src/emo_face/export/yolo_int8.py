@@ -23,6 +23,7 @@ from emo_face.core.geometry import Letterbox, iou
 from emo_face.core.types import ImageArray
 from emo_face.export import int8
 from emo_face.perception.detect_yolo import Body, YoloPersonDetector, preprocess
+from emo_face.runtime.arguments import arguments, option
 from emo_face.runtime.engines.ort import OrtEngine
 from emo_face.runtime.files import replacing
 from emo_face.runtime.store import entry_of, open_store, register, user_cache
@@ -79,11 +80,11 @@ def _covered(these: Sequence[Body], those: Sequence[Body], confidence: float) ->
     return all(any(iou(body.box, other.box) > 0.5 for other in those) for body in clear)
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Pictures and model."""
-    parser.add_argument("pictures", type=Path, help="folder of pictures; every third is kept aside for the comparison")
-    parser.add_argument("--model", default="yolo11n", help="name of the float model in the store")
-    parser.add_argument("--imgsz", type=int, default=320)
+add_arguments = arguments(
+    option("pictures", type=Path, help="folder of pictures; every third is kept aside for the comparison"),
+    option("--model", default="yolo11n", help="name of the float model in the store"),
+    option("--imgsz", type=int, default=320),
+)
 
 
 def run(args: argparse.Namespace) -> list[Path]:

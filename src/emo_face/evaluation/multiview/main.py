@@ -34,6 +34,7 @@ from emo_face.evaluation.metrics.calibration import brier_per_label, ece_per_lab
 from emo_face.evaluation.multiview.report import write_html
 from emo_face.evaluation.multiview.tables import main_table, paper
 from emo_face.perception.multiview import fingerprint, head_file
+from emo_face.runtime.arguments import arguments, option
 from emo_face.runtime.files import write_json
 from emo_face.runtime.progress import bar
 from emo_face.runtime.runners import arguments as runners
@@ -44,34 +45,30 @@ Ablate = Callable[..., dict[str, Any]]
 """``emo_face.training.multiview.ablations.of_run``. It trains heads, so whoever may import training hands it in."""
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Records, cache, model, output."""
-    parser.add_argument("--records", type=Path, required=True, help="records file (.jsonl) with all splits")
-    parser.add_argument("--cache", type=Path, required=True, help="folder of cached features")
-    parser.add_argument("--model", type=Path, required=True, help="folder with head.safetensors and head.json")
-    parser.add_argument("--split", default="test", choices=("train", "val", "test"))
-    parser.add_argument("--ap-mode", default="sklearn", choices=multilabel.AP_MODES)
-    parser.add_argument("--rounds", type=int, default=200, help="of the bootstrap (default 200)")
-    parser.add_argument("--ablations", action="store_true", help="train the head's ablations as well")
-    parser.add_argument(
-        "--also", action="append", default=[], metavar="TABLE/ROW=DIR", help="features of another Stage 1"
-    )
-    parser.add_argument(
+add_arguments = arguments(
+    option("--records", type=Path, required=True, help="records file (.jsonl) with all splits"),
+    option("--cache", type=Path, required=True, help="folder of cached features"),
+    option("--model", type=Path, required=True, help="folder with head.safetensors and head.json"),
+    option("--split", default="test", choices=("train", "val", "test")),
+    option("--ap-mode", default="sklearn", choices=multilabel.AP_MODES),
+    option("--rounds", type=int, default=200, help="of the bootstrap (default 200)"),
+    option("--ablations", action="store_true", help="train the head's ablations as well"),
+    option("--also", action="append", default=[], metavar="TABLE/ROW=DIR", help="features of another Stage 1"),
+    option(
         "--vlm",
         action="append",
         default=[],
         metavar="[ROW=]DIR",
         help="also let Stage 1 answer in words: its folder (best/), and its row of the paper's table 13",
-    )
-    parser.add_argument("--base", type=Path, metavar="DIR", help="InstructBLIP checkpoint, for --vlm")
-    parser.add_argument(
-        "--images", type=Path, metavar="DIR", help="folder of the pictures, for --vlm and example people"
-    )
-    parser.add_argument("--device", default="cpu", help="of --vlm (default cpu)")
-    runners.add_arguments(parser)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, help="write report.html and report.json here")
-    parser.add_argument("--json", action="store_true", help="print JSON on stdout and nothing else")
+    ),
+    option("--base", type=Path, metavar="DIR", help="InstructBLIP checkpoint, for --vlm"),
+    option("--images", type=Path, metavar="DIR", help="folder of the pictures, for --vlm and example people"),
+    option("--device", default="cpu", help="of --vlm (default cpu)"),
+    runners.add_arguments,
+    option("--seed", type=int, default=0),
+    option("--out", type=Path, help="write report.html and report.json here"),
+    option("--json", action="store_true", help="print JSON on stdout and nothing else"),
+)
 
 
 def run(args: argparse.Namespace, ablate: Ablate | None = None) -> int:
