@@ -7,8 +7,6 @@ Show it: build the 3D view once (python export/build_head3d.py), set the driver'
 and open /3d. Any other GLB whose morph targets have ARKit names works too. The licence of the head stays its own.
 """
 
-from __future__ import annotations
-
 import argparse
 from dataclasses import replace
 from pathlib import Path

@@ -8,8 +8,6 @@ examples:
   emo-face params --check              exit code 1 and the fix when one of them is out of date
 """
 
-from __future__ import annotations
-
 import argparse
 import dataclasses
 import json

@@ -17,8 +17,6 @@ examples:
 exit code: 0 ended as asked, 1 a node was given up, 2 wrong arguments
 """
 
-from __future__ import annotations
-
 import argparse
 import contextlib
 import json

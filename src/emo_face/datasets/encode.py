@@ -42,7 +42,6 @@ class Source(Protocol):
 
     def load(self) -> Any:
         """The encoder on this worker's device, in eval mode."""
-        ...
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,6 @@ london_smiling_recall, london_neutral_recall, max_correct, ms_batch8, bytes, ...
 ``fusion`` (the learned weights and how they were learned).
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import sys

@@ -47,7 +47,6 @@ class FaceDetector(Protocol):
 
     def detect(self, frame: ImageArray) -> list[Face]:
         """Faces in ``frame`` (H x W x 3 BGR), best first, in pixels of the frame."""
-        ...
 
 
 def plan(size: int) -> Plan:

@@ -30,7 +30,6 @@ class BodyDetector(Protocol):
 
     def detect(self, frame: ImageArray) -> list[Body]:
         """Bodies in ``frame`` (H x W x 3 BGR), best first."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

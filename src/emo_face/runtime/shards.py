@@ -41,7 +41,6 @@ class RowFile(Protocol):
 
     def failed(self, path: Path) -> int:
         """How many rows of a whole file have the key ``error``."""
-        ...
 
 
 class JsonLines:

@@ -27,15 +27,12 @@ class Source(Protocol):
 
     def read(self) -> ImageArray | None:
         """The next frame, (height, width, 3) uint8 BGR, or None at the end or when the device is gone."""
-        ...
 
     def rewind(self) -> None:
         """Start again at the first frame."""
-        ...
 
     def close(self) -> None:
         """Release the device or file."""
-        ...
 
 
 def open_source(

@@ -87,7 +87,6 @@ class Provider(Protocol):
             TransientError: try again later. NotCached: nothing new is answered here.
             UserError: it will never work (wrong key, unknown model); the run stops.
         """
-        ...
 
 
 class Replay:

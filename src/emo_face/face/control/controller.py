@@ -29,21 +29,17 @@ class Face(Protocol):
 
     def tick(self, now: float) -> Array:
         """(52,) ARKit values in [0, 1] at ``now`` seconds."""
-        ...
 
     def neutral(self, now: float) -> None:
         """Ease to neutral."""
-        ...
 
     @property
     def ahead(self) -> Array:
         """(52,) the last tick's face for an output that lags: the motors'."""
-        ...
 
     @property
     def flame(self) -> Array | None:
         """(100,) FLAME coefficients of the last tick, or None."""
-        ...
 
 
 class FaceController:

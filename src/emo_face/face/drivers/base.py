@@ -60,41 +60,33 @@ class Driver(Protocol):
         The first thing on the bus is torque off for everybody, unless ``keep_torque``. Fails if no device answers, or
         if one is of a family that this driver does not speak.
         """
-        ...
 
     def enable(self, on: bool) -> None:
         """Switch torque on or off. Switching on moves nothing: targets become the present position first.
 
         Actuators that follow already are left alone.
         """
-        ...
 
     def write(self, position: Array) -> None:
         """Send target positions (n,) in actuator units. Call only with what the safety gate put out."""
-        ...
 
     def read(self) -> Feedback:
         """Ask for the present state."""
-        ...
 
     def torque(self) -> Array:
         """(n,) what the actuators' torque switches read now: 1 on, 0 off, NaN if unknown. Opens the bus if need be."""
-        ...
 
     def estop(self, patience: float = 0.15) -> StopReport:
         """Take the torque away and read back that it is gone; repeats for at most about ``patience`` seconds.
 
         Works in every state of the bus, without :meth:`connect` too. Never raises.
         """
-        ...
 
     def interrupt(self) -> None:
         """Make a call that is under way in another thread give up soon; holds until the next :meth:`estop`."""
-        ...
 
     def close(self) -> None:
         """Release the bus. Safe to call at any time."""
-        ...
 
 
 def unconfirmed(names: Sequence[str], torque: Array) -> tuple[str, ...]:

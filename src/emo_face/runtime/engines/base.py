@@ -66,7 +66,6 @@ class Engine(Protocol):
         Raises:
             ModelError: the model refuses its input. OutOfMemory, DeviceError: the GPU failed.
         """
-        ...
 
 
 def warm_up(engine: Engine, shapes: Mapping[str, Sequence[int]], rounds: int = 2) -> float:

@@ -16,7 +16,6 @@ class Runner(Protocol):
 
     def run(self, job: Job[Any], shards: Sequence[Shard[Any]], done: Callable[[Shard[Any]], None]) -> None:
         """Compute every shard and call ``done`` after each. Raises UserError if one cannot be computed."""
-        ...
 
 
 def runner(name: str, workers: int, folder: Path) -> Runner:
