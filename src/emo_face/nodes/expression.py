@@ -68,10 +68,8 @@ class ExpressionNode(EmoNode):
         """Load the backend."""
         self._engines = Engines(self.params["engine"])
         self._model = expression_model(self.params.values, self._engines)
-        self.health.fact("expression_backend", self._model.name)
-        self.health.fact("basis", self._model.basis)
-        for name, digest in self._model.hashes.items():
-            self.health.fact(f"model:{name}", digest)
+        self.health.facts({"expression_backend": self._model.name, "basis": self._model.basis})
+        self.health.facts(self._model.hashes, "model:")
         self.degraded(self._engines.warnings)
 
     def activate(self) -> None:
@@ -201,18 +199,16 @@ class ExpressionNode(EmoNode):
         self._out.publish(expression_message(target, frame_id=self._frame_id, latency=latency))
         self.health.tick("expression", time.monotonic())
         self.health.latency("latency", latency)
-        self.health.fact("following", target.person_id or "nobody")
-        self.health.fact("person_emotion", top_of(target.feels) or "unknown")
-        self.health.fact("shown", target.shown.name)
+        feels = top_of(target.feels) or "unknown"
+        following = target.person_id or "nobody"
+        self.health.facts({"following": following, "person_emotion": feels, "shown": target.shown.name})
         if self._robot is not None:
             self._robot.publish(target)
 
     def observe(self) -> None:
         """Show what the window did not take in."""
-        self.health.fact("window.dropped", self._window.dropped)
-        self.health.fact("window.resets", self._window.resets)
-        for name, text in self._engines.facts():
-            self.health.fact(name, text)
+        self.health.facts({"dropped": self._window.dropped, "resets": self._window.resets}, "window.")
+        self.health.facts(dict(self._engines.facts()))
 
 
 def _image_input(node: EmoNode, keep: Any) -> Any:

@@ -152,37 +152,28 @@ class FaceDriverNode(FaceNode):
             return
         if face.loop.running:
             late = face.loop.jitter.summary()
-            self.health.fact("loop.jitter_p50_ms", f"{late.p50_ms:.2f}")
-            self.health.fact("loop.jitter_p99_ms", f"{late.p99_ms:.2f}")
-            self.health.fact("loop.missed", late.missed)
-        if (hung := face.loop.stuck) > STUCK:
-            text = f"the face stands still: no tick for {hung:.0f} s: its bus hangs, or this machine is too busy"
-            self.report_problem("loop", ERROR, text)
-        else:
-            self.health.clear_condition("loop")
+            shares = {"jitter_p50_ms": f"{late.p50_ms:.2f}", "jitter_p99_ms": f"{late.p99_ms:.2f}"}
+            self.health.facts({**shares, "missed": late.missed}, "loop.")
+        hung = face.loop.stuck
+        text = f"the face stands still: no tick for {hung:.0f} s: its bus hangs, or this machine is too busy"
+        self.report_while(hung > STUCK, "loop", ERROR, text)
         if face.control is not None:
             observe_motors(self, face.control)
         if not face.waiting:
             self.health.clear_condition("waiting")
-        if face.latch is not None and face.latch.memory.problem:
-            self.report_problem("latch", ERROR, face.latch.memory.problem)
-        else:
-            self.health.clear_condition("latch")
+        problem = "" if face.latch is None else face.latch.memory.problem
+        self.report_while(problem, "latch", ERROR, problem)
         self._observe_outputs(face)
 
     def _observe_outputs(self, face: ConfiguredFace) -> None:
         screen = face.screen
         if screen is not None:
-            for name, number in screen.counters.items():
-                self.health.fact(f"screen.{name}", number)
+            self.health.facts(screen.counters, "screen.")
         for name, sender in face.avatars.items():
             self.health.fact(f"{name}.dropped", sender.dropped)
-            if not sender.error:
-                self.health.clear_condition(name)
-                continue
             where = f"{self.params[f'{name}.host']}:{self.params[f'{name}.port']}"
             text = f"faces do not leave for {where}: {sender.error}; check {name}.host and the network"
-            self.report_problem(name, WARN, text)
+            self.report_while(sender.error, name, WARN, text)
 
 
 def main() -> int:

@@ -124,8 +124,8 @@ class PeopleNode(EmoNode):
         )
         self.health.tick("scores", time.monotonic())
         self.health.latency("latency", latency)
-        self.health.fact("persons", len(merged))
-        self.health.fact("cameras", ", ".join(self._topics[number] for number in fresh))
+        cameras = ", ".join(self._topics[number] for number in fresh)
+        self.health.facts({"persons": len(merged), "cameras": cameras})
 
     def _room(self, fresh: list[int], merged: list[Scored]) -> Emotion | None:
         """Words of nobody in view: of the first camera that has them, unless another saw who said them."""

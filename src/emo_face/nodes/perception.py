@@ -103,10 +103,8 @@ class PerceptionNode(EmoNode):
         emotion, self._asker = perception_models(p.values, store, engines)
         self._pipeline, hashes = build_pipeline(store, emotion, settings, p["emotion.smoothing"], engines)
         warm = self._pipeline.warm_up()
-        self.health.fact("detector", self._pipeline.detector)
-        self.health.fact("emotion_backend", emotion.name)
-        for name, digest in hashes.items():
-            self.health.fact(f"model:{name}", digest)
+        self.health.facts({"detector": self._pipeline.detector, "emotion_backend": emotion.name})
+        self.health.facts(hashes, "model:")
         self.degraded((*self._pipeline.warnings, *engines.warnings))
         self.get_logger().info(f"{self._pipeline.detector} + {emotion.name} ready, first frame took {warm:.2f} s")
 
@@ -145,8 +143,7 @@ class PerceptionNode(EmoNode):
 
     def observe(self) -> None:
         """Show what every model runs on and why."""
-        for name, text in self._engines.facts():
-            self.health.fact(name, text)
+        self.health.facts(dict(self._engines.facts()))
 
     def _on_image(self, msg: Any) -> None:
         worker = self._worker

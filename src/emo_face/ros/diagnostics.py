@@ -71,6 +71,11 @@ class Health:
         with self._lock:
             self._facts[name] = str(value)
 
+    def facts(self, values: Mapping[str, object], prefix: str = "") -> None:
+        """Set several, their names behind ``prefix``."""
+        with self._lock:
+            self._facts.update({prefix + name: str(value) for name, value in values.items()})
+
     def raise_condition(self, key: str, level: int, text: str, until: float = float("inf")) -> bool:
         """Show ``text`` until cleared or until steady time ``until``; True when the key was not shown at this level."""
         with self._lock:

@@ -130,6 +130,13 @@ class EmoNode(TransitionsNode):
             else:
                 self.get_logger().warning(text)
 
+    def report_while(self, wrong: object, key: str, level: int, text: str) -> None:
+        """Show a condition until this is called with nothing ``wrong``."""
+        if wrong:
+            self.report_problem(key, level, text)
+        else:
+            self.health.clear_condition(key)
+
     def degraded(self, warnings: tuple[str, ...]) -> None:
         """Show what is missing or failing, each text with its fix, until called with other texts."""
         if warnings != self._degraded:
@@ -184,8 +191,8 @@ class EmoNode(TransitionsNode):
                 self.health.clear_condition(f"input {name}")
         if now >= self._look_again:
             self._look_again = now + LOOK
-            self.health.fact("network", network.scope(os.environ))
-            self.health.fact("listens", ", ".join(network.listening()))
+            listens = ", ".join(network.listening())
+            self.health.facts({"network": network.scope(os.environ), "listens": listens})
         self._tell_of_changes()
         self.observe()
         report = self.health.report(self.state if self.enabled else f"{self.state}, disabled", now)
@@ -194,12 +201,9 @@ class EmoNode(TransitionsNode):
 
     def _tell_of_changes(self) -> None:
         """Warn of parameters that are set and do not count yet; rclpy hands no word of ours to who sets them."""
-        if self.params.waiting and self.state != "unconfigured":
-            names = ", ".join(sorted(self.params.waiting))
-            text = f"{names}: changed, counts when the node is configured again: deactivate it, then clean it up"
-            self.report_problem("configure", WARN, text)
-        else:
-            self.health.clear_condition("configure")
+        names = ", ".join(sorted(self.params.waiting)) if self.state != "unconfigured" else ""
+        text = f"{names}: changed, counts when the node is configured again: deactivate it, then clean it up"
+        self.report_while(names, "configure", WARN, text)
 
     def observe(self) -> None:
         """Add facts and counts right before a diagnostic message is made."""
