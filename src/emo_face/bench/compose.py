@@ -15,9 +15,9 @@ from typing import Any
 from emo_face.bench.graph import alone, ours
 from emo_face.bench.probes.import_cost import import_costs
 from emo_face.bench.probes.machine import machine
+from emo_face.core.arguments import arguments, option
 from emo_face.core.errors import UserError
 from emo_face.runtime import samples
-from emo_face.runtime.arguments import arguments, option
 
 IMPORTS = (
     "numpy",

@@ -20,10 +20,10 @@ import numpy as np
 from emo_face.bench.page import page_p95
 from emo_face.bench.probes.limit_check import try_commands
 from emo_face.bench.probes.machine import machine
+from emo_face.core.arguments import arguments, option
 from emo_face.core.errors import UserError
 from emo_face.face.safety.gate import SafetyGate
 from emo_face.face.safety.limits import ActuatorLimits
-from emo_face.runtime.arguments import arguments, option
 
 add_arguments = arguments(
     option("--seconds", type=float, default=60.0, help="stretch of the loop that is measured (default 60)"),

@@ -32,10 +32,10 @@ from emo_face.bench.probes.child import Child, child
 from emo_face.bench.probes.graph_probe import Probe, figures
 from emo_face.bench.probes.import_cost import memory_mb
 from emo_face.bench.probes.machine import cpu_seconds, machine, rss_mb
+from emo_face.core.arguments import arguments, option
 from emo_face.core.errors import UserError
 from emo_face.ros.images.transport import use_profile
 from emo_face.runtime import samples
-from emo_face.runtime.arguments import arguments, option
 
 SETTLE = 3.0  # s after the first result before the stretch that is measured
 GIVE_UP = 90.0  # s without a result

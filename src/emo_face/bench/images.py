@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from emo_face.bench.probes.machine import machine
-from emo_face.runtime.arguments import arguments, option
+from emo_face.core.arguments import arguments, option
 
 add_arguments = arguments(
     option("--width", type=int, default=640, help="pixels, even (default 640)"),

@@ -16,8 +16,8 @@ import numpy as np
 
 from emo_face.bench.probes import browser as page
 from emo_face.bench.probes.machine import machine
+from emo_face.core.arguments import arguments, option
 from emo_face.core.errors import UserError
-from emo_face.runtime.arguments import arguments, option
 
 SIZES = ("640x480", "800x480", "1280x720")
 

@@ -19,12 +19,12 @@ import cv2
 import numpy as np
 
 from emo_face.bench.probes.machine import machine
+from emo_face.core.arguments import arguments, option
 from emo_face.core.errors import UserError
 from emo_face.core.types import ImageArray, Speech
 from emo_face.perception.nano.model import build_nano
 from emo_face.perception.pipeline import PerceptionPipeline
 from emo_face.runtime import samples
-from emo_face.runtime.arguments import arguments, option
 from emo_face.runtime.engines.select import Engines
 from emo_face.runtime.store import open_store
 

@@ -20,8 +20,8 @@ from emo_face.bench.probes.bad_inputs import try_bad_inputs
 from emo_face.bench.probes.machine import machine
 from emo_face.bench.probes.real_time_gate import try_clocks
 from emo_face.bench.probes.stops import BUSES, times, try_stops
+from emo_face.core.arguments import arguments, option
 from emo_face.core.errors import UserError
-from emo_face.runtime.arguments import arguments, option
 
 add_arguments = arguments(
     option("--stops", type=int, default=200, help="stops on buses in trouble (default 200)"),

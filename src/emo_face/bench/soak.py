@@ -34,8 +34,8 @@ from emo_face.bench.probes.life import Visitor, resources
 from emo_face.bench.probes.machine import cpu_seconds, machine
 from emo_face.bench.probes.survival import ALL_ACTIVE, graph
 from emo_face.bench.probes.troubles import Stops, Troubles
+from emo_face.core.arguments import arguments, option
 from emo_face.core.errors import UserError
-from emo_face.runtime.arguments import arguments, option
 from emo_face.runtime.samples import portrait
 
 LOOK, ROW = 5.0, 60.0  # s between two measurements, two rows on stderr

@@ -18,8 +18,8 @@ from typing import Any
 from emo_face.bench.graph import alone
 from emo_face.bench.probes.child import child
 from emo_face.bench.probes.machine import machine
+from emo_face.core.arguments import arguments, option
 from emo_face.core.errors import UserError
-from emo_face.runtime.arguments import arguments, option
 
 PAGE, DASHBOARD = 18765, 18766
 PATIENCE = 120.0  # s to start

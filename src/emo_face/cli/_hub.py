@@ -5,9 +5,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from emo_face.core.arguments import option
 from emo_face.core.errors import UserError
 from emo_face.perception.multiview import card
-from emo_face.runtime.arguments import option
 from emo_face.runtime.files import write_json
 
 SCHEME = "hf://"

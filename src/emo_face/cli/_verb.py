@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
-from emo_face.runtime.arguments import Option, arguments, option
+from emo_face.core.arguments import Option, arguments, option
 
 Action = tuple[Callable[..., int], str, Sequence[Option]]
 """What to call, its help, its arguments."""

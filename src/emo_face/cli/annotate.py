@@ -27,12 +27,12 @@ from typing import Any
 
 from emo_face.cli import _asking
 from emo_face.cli._verb import SEED, Action, add_actions
+from emo_face.core.arguments import option
 from emo_face.core.errors import UserError
 from emo_face.datasets.annotate import quality
 from emo_face.datasets.annotate.schema import table
 from emo_face.datasets.records import read_jsonl
 from emo_face.evaluation.contextface.tables import paper
-from emo_face.runtime.arguments import option
 from emo_face.runtime.files import write_json_lines
 from emo_face.runtime.runners import arguments as runners
 

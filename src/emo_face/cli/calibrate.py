@@ -20,10 +20,10 @@ import argparse
 from pathlib import Path
 
 from emo_face.cli._calibrate_screen import Keys, Session
+from emo_face.core.arguments import arguments, option
 from emo_face.core.errors import UserError
 from emo_face.face.drivers import DriverError, open_driver
 from emo_face.face.rig.rig import load_rig
-from emo_face.runtime.arguments import arguments, option
 
 add_arguments = arguments(
     option("rig", metavar="RIG", help="rig file, or the name of one in config/rigs (then give --out)"),

@@ -18,8 +18,8 @@ import sys
 
 from emo_face.cli import up
 from emo_face.cli.main import main as verbs
+from emo_face.core.arguments import arguments, option
 from emo_face.ros.network import keep_local
-from emo_face.runtime.arguments import arguments, option
 
 add_arguments = arguments(
     option("--port", type=int, default=8766, help="0 takes a free one (default: 8766)"),

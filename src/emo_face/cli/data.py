@@ -24,13 +24,13 @@ from typing import Any
 
 from emo_face.cli import _contexts
 from emo_face.cli._verb import JSON, SEED, Action, add_actions
+from emo_face.core.arguments import option
 from emo_face.core.errors import UserError
 from emo_face.datasets import records, shares
 from emo_face.datasets.contexts import records as context
 from emo_face.datasets.pictures import caer_s, emotic, heco, sfew
 from emo_face.datasets.qa.corpus import TASKS, build, write_corpus
 from emo_face.datasets.records import read_jsonl, write_jsonl
-from emo_face.runtime.arguments import option
 from emo_face.runtime.progress import bar
 from emo_face.runtime.runners import arguments as _runner
 from emo_face.runtime.runners import run_shards

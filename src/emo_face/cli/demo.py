@@ -24,10 +24,10 @@ from typing import Any
 import yaml
 
 from emo_face.cli import up
+from emo_face.core.arguments import arguments, option
 from emo_face.core.errors import ConfigError
 from emo_face.core.paths import share_dir
 from emo_face.ros.supervision.supervisor import Supervisor
-from emo_face.runtime.arguments import arguments, option
 from emo_face.runtime.samples import visitor
 
 IMAGE_TOPIC = "camera/image_raw"

@@ -24,9 +24,9 @@ from typing import TYPE_CHECKING, Any
 
 from emo_face.bench.engines import measure
 from emo_face.cli._verb import JSON, Action, add_actions
+from emo_face.core.arguments import arguments, option
 from emo_face.core.errors import UserError
 from emo_face.expression.contextface.exported.plans import plans
-from emo_face.runtime.arguments import arguments, option
 from emo_face.runtime.engines.base import EngineUnavailable
 from emo_face.runtime.engines.cache import EngineCache, Entry, differences, inspect
 from emo_face.runtime.engines.tensorrt.library import tensorrt

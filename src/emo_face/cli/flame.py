@@ -21,6 +21,7 @@ import numpy as np
 
 from emo_face.cli._drawing import write_picture
 from emo_face.cli._verb import Action, add_actions
+from emo_face.core.arguments import one_of, option
 from emo_face.core.arkit import ARKIT_INDEX
 from emo_face.core.errors import ConfigError, ModelError
 from emo_face.core.types import FloatArray
@@ -33,7 +34,6 @@ from emo_face.face.flame.model import FlameModel, FlamePose, load_flame
 from emo_face.face.flame.register import ROUNDS, read_landmarks, register
 from emo_face.face.mesh.mesh_io import write_glb, write_obj
 from emo_face.runtime import store
-from emo_face.runtime.arguments import one_of, option
 from emo_face.runtime.progress import bar
 
 IMPORT = (

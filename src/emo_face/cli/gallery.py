@@ -11,11 +11,11 @@ import json
 from pathlib import Path
 
 from emo_face.cli._drawing import write_picture
+from emo_face.core.arguments import arguments, option
 from emo_face.core.errors import UserError
 from emo_face.core.paths import share_dir
 from emo_face.face.pictures.facedata import load_face, theme_names
 from emo_face.face.rig.rig import load_rig
-from emo_face.runtime.arguments import arguments, option
 from emo_face.runtime.files import write_json
 
 add_arguments = arguments(

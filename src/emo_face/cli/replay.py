@@ -8,7 +8,7 @@ examples:
 import argparse
 from pathlib import Path
 
-from emo_face.runtime.arguments import arguments, option
+from emo_face.core.arguments import arguments, option
 
 add_arguments = arguments(
     option("bag", type=Path, help="an .mcap or .db3 file, or a rosbag2 folder"),

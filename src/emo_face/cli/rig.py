@@ -13,11 +13,11 @@ import json
 from pathlib import Path
 
 from emo_face.cli._drawing import write_picture
+from emo_face.core.arguments import arguments, option
 from emo_face.core.errors import UserError
 from emo_face.face.drivers import MissingLibrary, open_driver
 from emo_face.face.rig.rig import load_rig
 from emo_face.face.sim import urdf
-from emo_face.runtime.arguments import arguments, option
 
 add_arguments = arguments(
     option("action", choices=["check", "report", "urdf", "controllers"]),

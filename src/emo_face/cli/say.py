@@ -25,8 +25,8 @@ from typing import TYPE_CHECKING, Any
 
 from emo_face.cli import _contextface
 from emo_face.cli._drawing import write_faces
+from emo_face.core.arguments import arguments, option
 from emo_face.core.errors import UserError
-from emo_face.runtime.arguments import arguments, option
 
 if TYPE_CHECKING:
     from emo_face.api.say import SayResult

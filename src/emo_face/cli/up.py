@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from emo_face.cli.main import main as verbs
+from emo_face.core.arguments import arguments, option
 from emo_face.core.errors import ConfigError
 from emo_face.core.paths import share_dir
 from emo_face.ros.images.transport import use_profile
@@ -37,7 +38,6 @@ from emo_face.ros.parameters.given import node_names, parse_overrides
 from emo_face.ros.supervision import cameras
 from emo_face.ros.supervision.graph import COMPOSED, GRAPH, NodeSpec, command_line, composed_command, node_words
 from emo_face.ros.supervision.supervisor import Supervisor
-from emo_face.runtime.arguments import arguments, option
 from emo_face.runtime.process import PARENT, Child, Parent
 
 TICK, ECHO = 0.05, 1.0  # s

@@ -2,11 +2,11 @@
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from emo_face.core.errors import UserError
 from emo_face.core.labels import label_set
@@ -14,15 +14,20 @@ from emo_face.core.types import Box
 from emo_face.runtime.files import write_json_lines
 
 SPLITS = ("train", "val", "test", "")
+BOXES = ("bbox_body", "bbox_face")
+CHECKED = ConfigDict(extra="forbid")
+"""Unknown keys are refused, so that typing errors are seen."""
+Named = Annotated[str, Field(min_length=1)]
 
 
 @dataclass(frozen=True, slots=True)
 class Detected:
     """Which detector found a box: its name, the first digits of its file's sha256, its score in [0, 1]."""
 
-    detector: str
+    __pydantic_config__ = CHECKED
+    detector: Named
     version: str
-    score: float
+    score: Annotated[float, Field(ge=0.0, le=1.0)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +47,8 @@ class Record:
         listener_situation: the situation of somebody who hears ``quote``. reaction: what they feel, a label of the set.
     """
 
-    id: str
+    __pydantic_config__ = CHECKED
+    id: Named
     image: str
     label_set: str
     labels: tuple[str, ...]
@@ -70,37 +76,7 @@ class Record:
         return [int(i in positions) for i in range(len(wanted))]
 
 
-class _Found(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-    detector: str = Field(min_length=1)
-    version: str
-    score: float = Field(ge=0.0, le=1.0)
-
-
-class _Row(BaseModel):
-    """What a line of a records file may hold; unknown keys are refused so that typing errors are seen."""
-
-    model_config = ConfigDict(extra="forbid")
-    id: str = Field(min_length=1)
-    image: str
-    label_set: str
-    labels: list[str]
-    split: str = ""
-    source: str = ""
-    image_size: tuple[int, int] | None = None
-    bbox_body: tuple[float, float, float, float] | None = None
-    bbox_face: tuple[float, float, float, float] | None = None
-    vad: tuple[float, float, float] | None = None
-    group_id: str = ""
-    caption: str = ""
-    pose: str = ""
-    situation: str = ""
-    rationale: str = ""
-    quote: str = ""
-    listener_situation: str = ""
-    reaction: str = ""
-    body_found: _Found | None = None
-    face_found: _Found | None = None
+_RECORD = TypeAdapter(Record)
 
 
 def ordered(labels: Iterable[str], set_name: str) -> tuple[str, ...]:
@@ -111,32 +87,30 @@ def ordered(labels: Iterable[str], set_name: str) -> tuple[str, ...]:
 
 def from_row(row: dict[str, Any]) -> Record:
     """Validate one JSON object. Raises ValueError (pydantic's or the label set's) that names the field."""
-    parsed = _Row.model_validate(row)
-    if parsed.split not in SPLITS:
-        raise ValueError(f"split: expected one of train, val, test or empty, got {parsed.split!r}")
-    values = parsed.model_dump()
-    for field in ("bbox_body", "bbox_face"):
-        if values[field] is not None:
-            values[field] = Box(*values[field])
-    for field in ("body_found", "face_found"):
-        if values[field] is not None:
-            values[field] = Detected(**values[field])
-    if not parsed.image and not (parsed.situation or parsed.quote):
+    record = _RECORD.validate_python({**row, **{name: _box(row[name]) for name in BOXES if name in row}})
+    if record.split not in SPLITS:
+        raise ValueError(f"split: expected one of train, val, test or empty, got {record.split!r}")
+    if not record.image and not (record.situation or record.quote):
         raise ValueError("image: empty, and there are no words either")
     try:
-        values["labels"] = ordered(values["labels"], parsed.label_set)
-        if parsed.reaction:
-            (values["reaction"],) = ordered([parsed.reaction], parsed.label_set)
+        labels = ordered(record.labels, record.label_set)
+        reaction = ordered([record.reaction], record.label_set)[0] if record.reaction else ""
     except KeyError as error:
         raise ValueError(f"label_set: {error.args[0]}") from None
-    values["group_id"] = values["group_id"] or parsed.image or parsed.id
-    return Record(**values)
+    group = record.group_id or record.image or record.id
+    return replace(record, labels=labels, reaction=reaction, group_id=group)
+
+
+def _box(value: Any) -> Any:
+    """The four numbers of a row by the names of :class:`Box`, which checks them; what is none stays."""
+    four = isinstance(value, list) and len(value) == 4
+    return dict(zip(("x", "y", "width", "height"), value, strict=True)) if four else value
 
 
 def to_row(record: Record) -> dict[str, Any]:
     """The JSON object of a record: boxes as [x, y, width, height], empty fields left out."""
     row = asdict(record)
-    for field in ("bbox_body", "bbox_face"):
+    for field in BOXES:
         box = getattr(record, field)
         row[field] = None if box is None else [box.x, box.y, box.width, box.height]
     return {key: value for key, value in row.items() if value not in (None, "") or key in ("image", "labels")}

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from emo_face.core.arguments import arguments, option
 from emo_face.core.errors import UserError
 from emo_face.core.labels import basic7
 from emo_face.core.paths import share_dir
@@ -22,7 +23,6 @@ from emo_face.evaluation.text.main import evaluate_text, without_data
 from emo_face.perception.fusion import read_fusion
 from emo_face.perception.nano.model import FUSION_FILE
 from emo_face.perception.nano.text import TextStudent
-from emo_face.runtime.arguments import arguments, option
 
 PARTS = ("text", "fer")
 

@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 
+from emo_face.core.arguments import arguments, option
 from emo_face.core.errors import ModelError, UserError
 from emo_face.export.tensorrt import add_flag, add_precision, build, shown
 from emo_face.expression.contextface.exported.plans import plans
@@ -32,7 +33,6 @@ from emo_face.expression.contextface.prompts import expression_question
 from emo_face.face.expressions.basis import OPEN_BASIS, find_basis
 from emo_face.face.motion.keyframes import ARKIT_BASIS
 from emo_face.perception.engines import Target
-from emo_face.runtime.arguments import arguments, option
 
 QUOTES = 400
 """Validation quotes that a smaller graph is compared by."""

@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 
+from emo_face.core.arguments import arguments, option
 from emo_face.core.errors import UserError
 from emo_face.export.tensorrt import add_flag, add_precision, build, shown
 from emo_face.perception.multiview.config import EncoderConfig, FusionConfig
 from emo_face.perception.multiview.encoders.tiny import full_base, tiny_base
 from emo_face.perception.multiview.head_file import HeadCard
-from emo_face.runtime.arguments import arguments, option
 
 add_arguments = arguments(
     option("--base", type=Path, metavar="DIR", help="InstructBLIP checkpoint"),

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from emo_face.core.arguments import arguments, option
 from emo_face.core.errors import UserError
 from emo_face.core.types import FloatArray, ImageArray, Person
 from emo_face.export.int8 import FP8, GPU, judge, quantise
@@ -29,7 +30,6 @@ from emo_face.perception.multiview.config import EncoderConfig
 from emo_face.perception.multiview.model import MultiViewEmotion, load, of_export
 from emo_face.perception.multiview.parts import blank_views
 from emo_face.perception.multiview.preprocess import view_batch
-from emo_face.runtime.arguments import arguments, option
 from emo_face.runtime.store import open_store
 
 LEAST = 30  # people: a third of them judges

@@ -6,8 +6,8 @@ Example: emo-face export text --run out/train/text --data DATA --out models/nano
 import argparse
 from pathlib import Path
 
+from emo_face.core.arguments import arguments, option
 from emo_face.export.entry import print_entry
-from emo_face.runtime.arguments import arguments, option
 
 add_arguments = arguments(
     option("--run", type=Path, required=True, metavar="DIR", help="folder that emo-face train text wrote"),

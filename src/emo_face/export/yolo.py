@@ -19,10 +19,10 @@ from pathlib import Path
 
 import numpy as np
 
+from emo_face.core.arguments import arguments, option
 from emo_face.core.errors import UserError
 from emo_face.core.install import how_to_install
 from emo_face.perception.detect_yolo import YoloPersonDetector
-from emo_face.runtime.arguments import arguments, option
 from emo_face.runtime.engines.ort import OrtEngine
 from emo_face.runtime.files import replacing
 from emo_face.runtime.store import ModelEntry, entry_of, register, user_cache

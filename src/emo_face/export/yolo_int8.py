@@ -18,12 +18,12 @@ from typing import Any
 import cv2
 import numpy as np
 
+from emo_face.core.arguments import arguments, option
 from emo_face.core.errors import UserError
 from emo_face.core.geometry import Letterbox, iou
 from emo_face.core.types import ImageArray
 from emo_face.export import int8
 from emo_face.perception.detect_yolo import Body, YoloPersonDetector, preprocess
-from emo_face.runtime.arguments import arguments, option
 from emo_face.runtime.engines.ort import OrtEngine
 from emo_face.runtime.files import replacing
 from emo_face.runtime.store import entry_of, open_store, register, user_cache

@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 
+from emo_face.core.arguments import arguments, option
 from emo_face.core.errors import UserError
 from emo_face.core.install import how_to_install
 from emo_face.core.labels import label_set
@@ -34,7 +35,6 @@ from emo_face.evaluation.metrics.calibration import brier_per_label, ece_per_lab
 from emo_face.evaluation.multiview.report import write_html
 from emo_face.evaluation.multiview.tables import main_table, paper
 from emo_face.perception.multiview import fingerprint, head_file
-from emo_face.runtime.arguments import arguments, option
 from emo_face.runtime.files import write_json
 from emo_face.runtime.progress import bar
 from emo_face.runtime.runners import arguments as runners
