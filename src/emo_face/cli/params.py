@@ -14,7 +14,7 @@ import json
 import sys
 from pathlib import Path
 
-from emo_face.core import paths
+from emo_face.core.paths import share_dir
 from emo_face.ros.parameters.schema import NodeSchema, load_schema, schemas
 from emo_face.ros.parameters.text import params_markdown, params_yaml, yaml_value
 from emo_face.runtime.files import write_text
@@ -46,11 +46,11 @@ def outdated(root: Path) -> list[Path]:
 def run(args: argparse.Namespace) -> int:
     """Exit code 1 when ``--check`` finds a difference."""
     if args.check:
-        for path in (stale := outdated(paths.share_dir())):
+        for path in (stale := outdated(share_dir())):
             print(f"{path} is out of date: run `emo-face params --write`", file=sys.stderr)
         return 1 if stale else 0
     if args.write:
-        for path, text in generated(paths.share_dir()).items():
+        for path, text in generated(share_dir()).items():
             print(write_text(path, text))
         return 0
     nodes = {args.node: load_schema(args.node)} if args.node else schemas()
