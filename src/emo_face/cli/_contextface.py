@@ -13,6 +13,7 @@ import numpy as np
 
 from emo_face.cli import _person
 from emo_face.cli._drawing import write_faces
+from emo_face.core.arguments import arguments, option
 from emo_face.core.arkit import ARKIT_52
 from emo_face.core.errors import UserError
 from emo_face.core.install import how_to_install
@@ -24,20 +25,18 @@ from emo_face.runtime.weights import model_folder
 ONLY = ("model", "backbone", "image", "box", "situation", "decision", "ask", "quantisation")
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Flags of ContextFace; each is None or empty unless it was given."""
-    parser.add_argument(
-        "--model", type=Path, metavar="DIR", help="of --tier full: a trained ContextFace, or smollm2_face"
-    )
-    parser.add_argument("--backbone", metavar="DIR", help="its backbone (default: the one that its card names)")
-    parser.add_argument("--image", type=Path, metavar="FILE", help="what the person stands in")
-    parser.add_argument("--box", metavar="X,Y,W,H", help="the person meant, pixels of the image")
-    parser.add_argument("--situation", help="what goes on")
-    parser.add_argument("--decision", choices=("map", "mean"), help="best emotion's face, or all weighted (mean)")
-    parser.add_argument("--ask", metavar="TEXT", help="also answer in words; empty: the situation behind the quote")
-    parser.add_argument("--max-tokens", type=int, default=96, help="of the words (default 96)")
-    parser.add_argument("--device", default="cpu", help="cpu or cuda (default cpu); graphs: also tensorrt")
-    parser.add_argument("--quantisation", choices=("none", "4bit", "8bit"))
+add_arguments = arguments(
+    option("--model", type=Path, metavar="DIR", help="of --tier full: a trained ContextFace, or smollm2_face"),
+    option("--backbone", metavar="DIR", help="its backbone (default: the one that its card names)"),
+    option("--image", type=Path, metavar="FILE", help="what the person stands in"),
+    option("--box", metavar="X,Y,W,H", help="the person meant, pixels of the image"),
+    option("--situation", help="what goes on"),
+    option("--decision", choices=("map", "mean"), help="best emotion's face, or all weighted (mean)"),
+    option("--ask", metavar="TEXT", help="also answer in words; empty: the situation behind the quote"),
+    option("--max-tokens", type=int, default=96, help="of the words (default 96)"),
+    option("--device", default="cpu", help="cpu or cuda (default cpu); graphs: also tensorrt"),
+    option("--quantisation", choices=("none", "4bit", "8bit")),
+)
 
 
 def given(args: argparse.Namespace) -> str:

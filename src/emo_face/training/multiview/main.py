@@ -20,6 +20,7 @@ BLIP is a folder with the files of Salesforce/instructblip-vicuna-7b. Every step
 import argparse
 from pathlib import Path
 
+from emo_face.core.arguments import arguments, option
 from emo_face.core.errors import UserError
 from emo_face.perception.multiview.config import EncoderConfig, FusionConfig
 from emo_face.runtime.files import is_full
@@ -70,12 +71,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_fields(stage2, Stage2Config)
 
 
-def _add_base(step: argparse.ArgumentParser) -> None:
-    step.add_argument("--base", type=Path, required=True, help="checkpoint: InstructBLIP (7B: 32 GB), SigLIP2, SmolVLM")
-    step.add_argument("--images", type=Path, required=True, help="folder the picture paths are relative to")
-    step.add_argument("--out", type=Path, required=True)
-    step.add_argument("--device", default="", help="cpu or cuda (default: cuda if there is one)")
-    step.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), default="", help="of the frozen weights")
+_add_base = arguments(
+    option("--base", type=Path, required=True, help="checkpoint: InstructBLIP (7B: 32 GB), SigLIP2, SmolVLM"),
+    option("--images", type=Path, required=True, help="folder the picture paths are relative to"),
+    option("--out", type=Path, required=True),
+    option("--device", default="", help="cpu or cuda (default: cuda if there is one)"),
+    option("--dtype", choices=("float32", "bfloat16", "float16"), default="", help="of the frozen weights"),
+)
 
 
 def run(args: argparse.Namespace) -> int:
