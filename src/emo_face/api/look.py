@@ -1,7 +1,5 @@
 """Look at one picture: who is in it, and which emotions their faces and words show."""
 
-from __future__ import annotations  # the public interface is shown as it is written
-
 import os
 import threading
 from collections.abc import Mapping

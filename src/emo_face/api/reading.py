@@ -1,7 +1,5 @@
 """What every reading has, of a picture or of a sentence: the emotion and how sure it is."""
 
-from __future__ import annotations  # the public interface is shown as it is written
-
 import numpy as np
 
 from emo_face.core.labels import label_set, top_of

@@ -1,7 +1,5 @@
 """Say a sentence: which emotions its words carry, and the face that goes with them."""
 
-from __future__ import annotations  # the public interface is shown as it is written
-
 from dataclasses import dataclass
 from functools import cache
 from typing import Literal

@@ -1,7 +1,5 @@
 """The data that passes between the rooms: frozen, typed, NumPy only."""
 
-from __future__ import annotations  # the public interface is shown as it is written
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 

@@ -1,7 +1,5 @@
 """State of the bus for diagnostics."""
 
-from __future__ import annotations  # the public interface is shown as it is written
-
 from dataclasses import dataclass
 
 
