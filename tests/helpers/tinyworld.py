@@ -84,3 +84,21 @@ def separately(world, quote="", situation="", picture=None, perspective="speaker
             faces.append(world.model.head(states[None, -1 + world.model.config.hidden_offset])[0].numpy())
     assert len(endings) == len(words())
     return np.array(log_probs), np.array(faces)
+
+
+def context_tasks(samples):
+    """The paper's three tasks about moments of the made-up world, without pictures; sums stand for VQA."""
+    from dataclasses import replace
+    from pathlib import Path
+
+    from emo_face.datasets.contexts import synthetic, tasks
+    from emo_face.expression.contextface.prompts import Example, Turn, vqa_answer, vqa_question
+
+    records = [replace(synthetic.record(sample, "train"), image="") for sample in samples]
+    made = tasks.build(records, Path(), synthetic.targets(samples), ("quote", "situation")).by_name
+    turns = [(vqa_question(f"How many are {n} and 2 cups?", False), vqa_answer(f"{n + 2} cups.")) for n in range(5)]
+    return {
+        "situation": list(made["situation/quote"]),
+        "expression": [made[f"expression/{('situation', 'quote')[n % 2]}"][n] for n in range(len(samples))],
+        "vqa": [Example(s.id, "vqa", (Turn(*turns[n % 5]),)) for n, s in enumerate(samples)],
+    }

@@ -22,7 +22,7 @@ from emo_face.face.motion.keyframes import ARKIT_BASIS
 from emo_face.runtime.engines.select import REQUESTS, Engines
 from emo_face.runtime.weights import model_folder
 
-ONLY = ("model", "backbone", "image", "box", "situation", "decision", "ask", "quantisation")
+ONLY = ("model", "backbone", "image", "box", "situation", "decision", "ask", "chat", "quantisation")
 
 
 add_arguments = arguments(
@@ -33,6 +33,7 @@ add_arguments = arguments(
     option("--situation", help="what goes on"),
     option("--decision", choices=("map", "mean"), help="best emotion's face, or all weighted (mean)"),
     option("--ask", metavar="TEXT", help="also answer in words; empty: the situation behind the quote"),
+    option("--chat", action="store_true", default=None, help="turn by turn from stdin, /help lists how"),
     option("--max-tokens", type=int, default=96, help="of the words (default 96)"),
     option("--device", default="cpu", help="cpu or cuda (default cpu); graphs: also tensorrt"),
     option("--quantisation", choices=("none", "4bit", "8bit")),
@@ -44,34 +45,37 @@ def given(args: argparse.Namespace) -> str:
     return next((f"--{name}" for name in ONLY if getattr(args, name) is not None), "")
 
 
-def run(args: argparse.Namespace, quote: str) -> int:
-    """One answer. Raises UserError for a bad box, picture, model or if there is nothing to go by."""
+def opened(args: argparse.Namespace) -> tuple[Any, Any, Any]:
+    """The engine, the picture and the box that the flags name, None if not. Raises UserError for a bad one."""
     from emo_face.api.look import read_image
 
     if args.model is None:
         raise UserError("--tier full: needs --model, the folder of a trained ContextFace")
-    if not (quote.strip() or args.situation or args.image):
-        raise UserError("nothing to go by: give a sentence, --situation or --image")
     if args.box and not args.image:
         raise UserError("--box: needs --image")
     if args.max_tokens < 1:
         raise UserError(f"--max-tokens: expected at least 1, got {args.max_tokens}")
     box = _person.box(args.box, "--box") if args.box else None
     image = read_image(args.image) if args.image else None
-    engine = _engine(args)
+    return _engine(args), image, box
+
+
+def run(args: argparse.Namespace, quote: str) -> int:
+    """One answer. Raises UserError for a bad box, picture, model or if there is nothing to go by."""
+    if args.model is not None and not (quote.strip() or args.situation or args.image):
+        raise UserError("nothing to go by: give a sentence, --situation or --image")
+    engine, image, box = opened(args)
     start = time.perf_counter()
     situation = args.situation or ""
     answer = engine.answer(quote, situation, image, box, args.perspective)
     result = summary(answer, engine.config, args.decision or "mean")
     face = answer.face(args.decision or "mean")
-    activations = engine.arkit(face) if hasattr(engine, "arkit") else None
-    if engine.config.face_basis == ARKIT_BASIS:
-        activations = face
+    activations = activations_of(engine, face)
     if activations is not None:
         result["arkit"] = dict(zip(ARKIT_52, map(float, activations), strict=True))
     result |= {"perspective": args.perspective, "seconds": time.perf_counter() - start, "degraded": engine.degraded}
     if args.out:
-        _write(args.out, result, args.theme)
+        write(args.out, result, args.theme)
     if not args.json:
         _print(result)
     if args.ask is not None:
@@ -79,6 +83,13 @@ def run(args: argparse.Namespace, quote: str) -> int:
     if args.json:
         print(json.dumps(result))
     return 0
+
+
+def activations_of(engine: Any, face: Any) -> Any:
+    """(52,) ARKit activations of a model's face, or None where only a FLAME file could tell."""
+    if engine.config.face_basis == ARKIT_BASIS:
+        return face
+    return engine.arkit(face) if hasattr(engine, "arkit") else None
 
 
 def summary(answer: Any, config: Any, decision: str) -> dict[str, Any]:
@@ -123,7 +134,7 @@ def _words(engine: Any, args: argparse.Namespace, about: str, image: Any, box: A
     return "".join(pieces).strip()
 
 
-def _write(path: Path, result: dict[str, Any], theme: str) -> None:
+def write(path: Path, result: dict[str, Any], theme: str) -> None:
     """A drawing of the face, or its numbers in the format of ``emo-face flame render``."""
 
     from emo_face.face.flame.codes import FlameCodes, write_codes

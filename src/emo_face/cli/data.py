@@ -1,4 +1,4 @@
-"""Read, check and convert emotion data sets (EMOTIC, CAER-S, HECO, SFEW, SFEW-C, CAER-S-C), boxes and face targets.
+"""Read, check and convert emotion data (EMOTIC, CAER-S, HECO, SFEW, SFEW-C, CAER-S-C, MERR), boxes and face targets.
 
 emo-face data verify --set emotic --root /data/emotic
 emo-face data verify --set caer_s --root /data/CAER-S --split clip_grouped --json
@@ -27,6 +27,7 @@ from emo_face.cli._verb import JSON, SEED, Action, add_actions
 from emo_face.core.arguments import option
 from emo_face.core.errors import UserError
 from emo_face.datasets import records, shares
+from emo_face.datasets.contexts import merr
 from emo_face.datasets.contexts import records as context
 from emo_face.datasets.pictures import caer_s, emotic, heco, sfew
 from emo_face.datasets.qa.corpus import TASKS, build, write_corpus
@@ -35,7 +36,7 @@ from emo_face.runtime.progress import bar
 from emo_face.runtime.runners import arguments as _runner
 from emo_face.runtime.runners import run_shards
 
-READERS = ("emotic", "caer_s", "heco", "sfew", "sfew_c", "caer_s_c", "records")
+READERS = ("emotic", "caer_s", "heco", "sfew", "sfew_c", "caer_s_c", "merr", "records")
 
 SOURCE = (
     option("--set", dest="dataset", choices=READERS, required=True),
@@ -125,6 +126,7 @@ def _read(args: argparse.Namespace) -> list[Any]:
         "caer_s": lambda: caer_s.read(args.root, args.split, args.seed, skipped=skipped),
         "heco": lambda: heco.read(args.root, args.seed, skipped),
         "sfew": lambda: sfew.read(args.root, skipped),
+        "merr": lambda: merr.read(args.root, skipped),
     }
     if args.dataset in readers:
         found = readers[args.dataset]()

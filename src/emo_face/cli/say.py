@@ -23,7 +23,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from emo_face.cli import _contextface
+from emo_face.cli import _chat, _contextface
 from emo_face.cli._drawing import write_faces
 from emo_face.core.arguments import arguments, option
 from emo_face.core.errors import UserError
@@ -50,7 +50,8 @@ add_arguments = arguments(
 def run(args: argparse.Namespace) -> int:
     """Read each sentence, print, draw. Raises UserError if there is none, or flags do not fit together."""
     if args.tier == "full":
-        return _contextface.run(args, " ".join(args.text))
+        answer = _chat.run if args.chat else _contextface.run
+        return answer(args, " ".join(args.text))
     if foreign := _contextface.given(args):
         raise UserError(f"{foreign}: is about --tier full; add it, or leave {foreign} out")
     from emo_face.api.say import say

@@ -113,7 +113,7 @@ def read(path: Path, basis: str | None = None) -> FaceTargets:
     if basis is not None and stated != basis:
         raise UserError(
             f"{path}: targets are {stated}, the model predicts {basis}; their numbers mean different faces. "
-            f"Import again with outputs of {basis}, or convert them with: emo-face flame convert"
+            f"Make them again for {basis}, train with --face-basis {stated}, or (FLAME to FLAME) emo-face flame convert"
         )
     for name, width in ((name, size_of(name, stated)) for name in ("expression", "jaw", "eyelids")):
         if arrays[name].shape != (len(ids), width):

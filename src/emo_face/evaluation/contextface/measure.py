@@ -1,6 +1,6 @@
 """Metrics of what a ContextFace said about records: emotions, faces, and what the words alone give away."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -8,17 +8,28 @@ import numpy as np
 from emo_face.core.errors import UserError
 from emo_face.datasets.contexts.tasks import LISTENER, label_of_side
 from emo_face.evaluation.contextface import metrics
-from emo_face.evaluation.contextface.predict import CONDITIONS, MASKED, ConditionPredictions, Run, usable
+from emo_face.evaluation.contextface.predict import CONDITIONS, ConditionPredictions, Run, usable
 from emo_face.evaluation.contextface.probe import leaky, probe
+from emo_face.evaluation.contextface.situations import OURS
 from emo_face.evaluation.metrics.calibration import top_label
 from emo_face.expression.contextface import prompts
 from emo_face.expression.contextface.prompts import Perspective
 
 
 def measure(
-    found: Run, people: Sequence[Any], train: Sequence[Any], targets: Any, rounds: int, seed: int, split: str = "test"
+    found: Run,
+    people: Sequence[Any],
+    train: Sequence[Any],
+    targets: Any,
+    rounds: int,
+    seed: int,
+    split: str = "test",
+    classes: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Metrics of predictions. ``people``: the records they are about. ``targets``: true faces, or None."""
+    """Metrics of predictions. ``people``: the records they are about, of ``classes`` (emotion words; none: all seven).
+
+    ``targets``: true faces, or None.
+    """
     by_id = {record.id: record for record in people}
     report: dict[str, Any] = {
         "split": split,
@@ -27,6 +38,8 @@ def measure(
         "model": found.model,
         "words": list(prompts.words()),
         "sources": sorted({record.source for record in people}),
+        "classes": list(classes or prompts.words()),
+        "situations": situations(found, by_id, rounds, seed),
         "emotion": {},
         "expression": {},
         "leak": {},
@@ -39,12 +52,29 @@ def measure(
         rows = [by_id[i] for i in said.ids]
         rng, side = np.random.default_rng(seed), CONDITIONS[name][0].perspective
         report["emotion"][name] = emotion(said, rows, train, rng, rounds, side)
-        report["emotion"][name]["trained"] = name.removesuffix(MASKED) in found.model.get("trained", CONDITIONS)
+        report["emotion"][name]["trained"] = CONDITIONS[name].form.name in found.model.get("trained", CONDITIONS)
         if targets is not None:
             faces = expression(said, rows, train, targets, rng, rounds, side)
             if faces:
                 report["expression"][name] = faces
     report["leak"] = leak(found, people, train)
+    return report
+
+
+def situations(found: Run, by_id: Mapping[str, Any], rounds: int, seed: int) -> dict[str, Any]:
+    """Form -> who -> scores of the emotions named in told situations; baselines with paired intervals to the model."""
+    report: dict[str, Any] = {}
+    for who, forms in found.told.items():
+        for form, told in forms.items():
+            if missing := [i for i in told.ids if i not in by_id]:
+                raise UserError(f"what {who} told is about {missing[0]!r}, which is not in the records' split")
+            truth, guess = truth_of([by_id[i] for i in told.ids]), told.guess
+            scores = metrics.emotion_scores(truth, guess, len(prompts.words()))
+            scores["interval"] = metrics.emotion_intervals(truth, guess, len(prompts.words()), seed, rounds)
+            ours = found.told.get(OURS, {}).get(form)
+            if ours is not None and who != OURS and ours.ids == told.ids:
+                scores["behind"] = metrics.paired_uar(truth, guess, ours.guess, seed, rounds).as_json()
+            report.setdefault(form, {})[who] = scores
     return report
 
 

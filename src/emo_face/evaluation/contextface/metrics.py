@@ -169,6 +169,17 @@ def emotion_intervals(
     return {name: bootstrap(score(name), len(t), seed, rounds).times(1.0) for name in ("UAR", "WAR")}
 
 
+def paired_uar(truth: Labels, low: Labels, high: Labels, seed: Seed, rounds: int = 200) -> Interval:
+    """How much more UAR (percent) ``high`` has than ``low`` on the same rows, with its 95 % bootstrap interval."""
+    t, a, b = np.asarray(truth), np.asarray(low), np.asarray(high)
+
+    def uar(guess: Labels, rows: Rows) -> float:
+        there = np.unique(t[rows])
+        return float(np.mean([(guess[rows] == t[rows])[t[rows] == label].mean() for label in there]))
+
+    return bootstrap(lambda rows: 100 * (uar(b, rows) - uar(a, rows)), len(t), seed, rounds)
+
+
 def emotion_baselines(
     truth: Labels, classes: int, prior: Sequence[float] | None = None
 ) -> Mapping[str, dict[str, float]]:

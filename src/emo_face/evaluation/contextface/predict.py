@@ -3,33 +3,46 @@
 import json
 import zipfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import cv2
 import numpy as np
 
 from emo_face.core.errors import UserError
-from emo_face.core.types import BoolArray, FloatArray, IntArray
+from emo_face.core.types import BoolArray, FloatArray, ImageArray, IntArray
 from emo_face.datasets.annotate.quality import masked
 from emo_face.datasets.contexts.tasks import box_of, texts_of
 from emo_face.datasets.contexts.tasks import usable as fits
 from emo_face.datasets.records import Record
+from emo_face.datasets.views import read_image
+from emo_face.evaluation.contextface.situations import Told
 from emo_face.expression.contextface import prompts
 from emo_face.expression.contextface.conditions import CONDITIONS as FORMS
 from emo_face.expression.contextface.conditions import SERVED, Condition
+from emo_face.expression.contextface.picture import GREY
 from emo_face.runtime.files import replacing
 
 FORMAT = "emo-face-contextface-predictions-1"
-MASKED = " masked"
+MASKED, HIDDEN = " masked", " face hidden"
 FLAT = 1e-9
 """Probabilities that differ by less are equal."""
-CONDITIONS: dict[str, tuple[Condition, bool]] = {
-    **{c.name: (c, False) for c in (SERVED, *FORMS.values())},
-    **{name + MASKED: (FORMS[name], True) for name in ("situation", "quote")},
+
+
+class Asked(NamedTuple):
+    """A condition: the form of the question; emotion words blanked; the face painted over (the paper's figure 8)."""
+
+    form: Condition
+    masked: bool = False
+    hidden: bool = False
+
+
+CONDITIONS: dict[str, Asked] = {
+    **{c.name: Asked(c) for c in (SERVED, *FORMS.values())},
+    **{name + MASKED: Asked(FORMS[name], masked=True) for name in ("situation", "quote")},
+    **{name + HIDDEN: Asked(FORMS[name], hidden=True) for name in ("image+quote", "image")},
 }
-"""Name -> (form of the question, emotion words blanked); what the robot asks by default comes first."""
+"""Conditions by name; what the robot asks by default comes first."""
 
 
 @dataclass
@@ -65,15 +78,20 @@ class ConditionPredictions:
 
 @dataclass
 class Run:
-    """All conditions of one model, and which it was."""
+    """All conditions of one model, and which it was.
+
+    Attributes:
+        told: who (``This run`` or a baseline) -> form -> what they wrote when they were asked for situations.
+    """
 
     conditions: dict[str, ConditionPredictions] = field(default_factory=dict)
     model: dict[str, Any] = field(default_factory=dict)
+    told: dict[str, dict[str, Told]] = field(default_factory=dict)
 
 
 def usable(records: Sequence[Record], condition: str) -> list[Record]:
     """Records that have what a condition needs."""
-    form, blank = CONDITIONS[condition]
+    form, blank, _ = CONDITIONS[condition]
     return [r for r in records if fits(r, form) and (not blank or any(map(prompts.safe, _texts(r, form, True))))]
 
 
@@ -93,14 +111,15 @@ def predict(
     Raises:
         UserError: a picture is missing, or no record has the texts of the condition.
     """
-    form, blank = CONDITIONS[condition]
+    form, blank, covered = CONDITIONS[condition]
     people = usable(records, condition)
     if not people:
         raise UserError(f"condition {condition}: no record has its texts, its picture with a box and its emotion")
     answers, spoken = [], []
     for number, record in enumerate(people):
         quote, situation = _texts(record, form, blank)
-        image, box = (_picture(root, record), box_of(record)) if form.picture else (None, None)
+        image, box = (read_image(root, record.image), box_of(record)) if form.picture else (None, None)
+        image = hidden(image, record) if covered and image is not None else image
         answers.append(engine.answer(quote, situation, image, box, form.perspective, exact=True))
         if number < speak:
             picture = engine.eyes.fitted(image, box) if image is not None else None
@@ -127,12 +146,18 @@ def _texts(record: Record, form: Condition, blank: bool) -> tuple[str, str]:
     return (masked(quote), masked(situation)) if blank else (quote, situation)
 
 
-def _picture(root: Path, record: Record) -> Any:
-    path = root / record.image
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if image is None:
-        raise UserError(f"record {record.id}: picture {path} is missing or does not decode")
-    return image
+def hidden(image: ImageArray, record: Record) -> ImageArray:
+    """The picture with the person's face painted over: its box with a margin, else the upper half of the body's."""
+    box = record.bbox_face or record.bbox_body
+    if box is None:
+        return image
+    height = box.height if record.bbox_face else box.height / 2
+    x, y = 0.15 * box.width, 0.15 * height if record.bbox_face else 0.0
+    rows = slice(max(0, round(box.y - y)), max(0, round(box.y + height + y)))
+    columns = slice(max(0, round(box.x - x)), max(0, round(box.right + x)))
+    covered = image.copy()
+    covered[rows, columns] = GREY
+    return covered
 
 
 def _speak(engine: Any, question: prompts.Pieces, picture: Any) -> tuple[int, bool]:
@@ -154,7 +179,8 @@ def save(path: Path, run: Run) -> None:
         arrays[f"{short}_ids"] = np.array(found.ids, np.str_)
         if found.spoken is not None:
             arrays |= {f"{short}_guess": found.spoken.guess, f"{short}_emitted": found.spoken.emitted}
-    head = {"format": FORMAT, "model": run.model, "conditions": names, "words": list(prompts.words())}
+    told = {who: {form: asdict(said) for form, said in forms.items()} for who, forms in run.told.items()}
+    head = {"format": FORMAT, "model": run.model, "conditions": names, "told": told, "words": list(prompts.words())}
     with replacing(path) as scratch, scratch.open("wb") as out:
         np.savez_compressed(out, meta=np.array(json.dumps(head)), **arrays)
 
@@ -167,6 +193,8 @@ def load(path: Path) -> Run:
             if head.get("format") != FORMAT or head.get("words") != list(prompts.words()):
                 raise UserError(f"{path}: not predictions of this version; make them again with --save-predictions")
             run = Run(model=dict(head["model"]))
+            for who, forms in head.get("told", {}).items():
+                run.told[who] = {form: Told(**{k: tuple(v) for k, v in said.items()}) for form, said in forms.items()}
             for name, short in head["conditions"].items():
                 heard = None
                 if f"{short}_guess" in data.files:

@@ -11,6 +11,7 @@ from emo_face.evaluation.metrics.plots import write_page
 from emo_face.evaluation.multiview.report import STYLE, reliability
 
 Row = Sequence[Any]
+CELLS = ".cell{max-width:15rem;text-align:left;vertical-align:top;font-size:.85rem}.cell img{max-width:100%}"
 
 
 @dataclass
@@ -26,35 +27,62 @@ class Table:
 
 def tables(report: Mapping[str, Any]) -> list[Table]:
     """All tables of a report (:func:`emo_face.evaluation.contextface.main.measure`), beside the paper's."""
-    found = [*_emotion_tables(report), *_expression_tables(report), *_leak_tables(report), *_ablation_tables(report)]
+    found = [
+        *_situation_tables(report),
+        *_emotion_tables(report),
+        *_expression_tables(report),
+        *_leak_tables(report),
+        *_ablation_tables(report),
+    ]
     printed = paper()
-    for key in ("supplement_table1", "supplement_table3"):
+    for key, note in OWN.items():
         table = printed[key]
-        found.append(Table(table["title"], table["columns"], table["rows"], {}, (OWN[key],)))
+        found.append(Table(table["title"], table["columns"], table["rows"], {}, (note,)))
     return found
 
 
 OWN = {
     "supplement_table1": "Ours: emo-face annotate judge.",
-    "supplement_table3": "Ours: the same command on MERR records. Its Surprise column rests on one or two samples.",
+    "supplement_table3": "Ours: MERR and --classes Happy,Sad,Angry,Surprise. Surprise rests on a sample or two.",
 }
 
 
+def _situation_tables(report: Mapping[str, Any]) -> Iterable[Table]:
+    """Tables 1 (paper), 3 (supplement, for its four classes) and 4: emotions named in free answers."""
+    printed, shown = paper(), report.get("classes", list(SHORT.values()))
+    columns = [short for short, word in SHORT.items() if word in shown]
+    four = printed["supplement_table3"]
+    for form, found in report.get("situations", {}).items():
+        text = form.removeprefix("image+")
+        rows: dict[str, Row] = {**printed[f"table1_{text}"]["rows"], **printed[f"supplement_table4_{text}"]["rows"]}
+        title = f"Situation generation, {form} (table 1 and supplement, table 4)"
+        if columns != list(SHORT):
+            rows, title = {}, f"Situation generation, {form}"
+        if sorted(columns) == sorted(four["columns"][:-2]):
+            columns = four["columns"][:-2]
+            title = f"Situation generation, {form} (supplement, table 3)"
+            rows = four["rows"] if form == "image+quote" else {}
+        ours: dict[str, Row] = {}
+        notes = ["The model writes freely; the emotion that it names counts, an answer without one is wrong."]
+        for who, scores in found.items():
+            places = [report["words"].index(SHORT[name]) for name in columns]
+            ours[who] = [*(scores["F1"][i] for i in places), scores["UAR"], scores["WAR"]]
+            low, high = scores["interval"]["UAR"]
+            behind = scores.get("behind")
+            lead = f", this run is {_span(behind)} UAR ahead on the same records" if behind else ""
+            notes.append(
+                f"{who}: n = {scores['n']:,}, UAR 95 % bootstrap {low:.2f} to {high:.2f}{lead}; "
+                f"{scores['unparsed']:.1f} % of the answers name no emotion."
+            )
+        if form == "image+situation":
+            notes.append("The question for a picture and a situation is ours: the paper prints none.")
+        yield Table(title, [*columns, "UAR", "WAR"], rows, ours, notes)
+
+
 def _emotion_tables(report: Mapping[str, Any]) -> Iterable[Table]:
-    printed = paper()
-    beside = {
-        "image+situation": ("table1_situation", "supplement_table4_situation"),
-        "image+quote": ("table1_quote", "supplement_table4_quote"),
-    }
     for name, scores in report["emotion"].items():
-        rows: dict[str, Row] = {}
-        title = f"Emotion, {name}"
-        columns = [*SHORT, "UAR", "WAR"]
-        for key in beside.get(name, ()):
-            rows |= printed[key]["rows"]
-        if rows:
-            title += f" ({printed[beside[name][0]]['title'].split(':')[0]} and supplement, table 4)"
-        yield Table(title, columns, rows, _emotion_rows(report, scores), _emotion_notes(scores))
+        rows = _emotion_rows(report, scores)
+        yield Table(f"Emotion by one pass, {name}", [*SHORT, "UAR", "WAR"], {}, rows, _emotion_notes(scores))
 
 
 def _emotion_rows(report: Mapping[str, Any], scores: Mapping[str, Any]) -> dict[str, Row]:
@@ -160,8 +188,11 @@ def _ablation_tables(report: Mapping[str, Any]) -> Iterable[Table]:
         ours = {f"This run: {name}": [row[c] for c in table["columns"]] for name, row in found.items()}
         note = "Ours: give models by --also."
         if found:
-            note = "Each loss needs its own weight." if "L2" in table["columns"] else report["ablation_condition"]
-        yield Table(table["title"], table["columns"], rows, ours, (note,))
+            note = (
+                "Each loss needs its own weight." if "L2" in table["columns"] else "Situations told, image and quote."
+            )
+        ahead = [f"{n}: this model is {_span(row['behind'])} UAR ahead." for n, row in found.items() if "behind" in row]
+        yield Table(table["title"], table["columns"], rows, ours, (note, *ahead))
 
 
 def _span(value: Mapping[str, float]) -> str:
@@ -187,8 +218,22 @@ def write_html(report: Mapping[str, Any], path: Path) -> Path:
     for name, scores in report["emotion"].items():
         if scores.get("calibration"):
             parts.append(f"<h2>Reliability, {html.escape(name)}</h2>" + reliability(scores["calibration"]))
+    parts += map(_grid, report.get("figures", ()))
     parts.append(f'<p class="note">Paper: {html.escape(paper()["source"])}. Marked rows are of this run.</p>')
-    return write_page(path, "ContextFace evaluation", STYLE, "".join(parts))
+    return write_page(path, "ContextFace evaluation", STYLE + CELLS, "".join(parts))
+
+
+def _grid(figure: Mapping[str, Any]) -> str:
+    """A figure: words under the picture or face that they are about."""
+    body = ""
+    for row in figure["rows"]:
+        cells = ""
+        for cell in row:
+            picture = f'<img src="figures/{html.escape(cell["image"])}" alt=""><br>' if "image" in cell else ""
+            cells += f'<td class="cell">{picture}{html.escape(cell["text"])}</td>'
+        body += f"<tr>{cells}</tr>"
+    note = f'<p class="note">{html.escape(figure["note"])}</p>' if figure["note"] else ""
+    return f"<h2>{html.escape(figure['title'])}</h2><table>{body}</table>{note}"
 
 
 def as_text(report: Mapping[str, Any]) -> str:

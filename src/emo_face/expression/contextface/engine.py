@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -115,14 +115,27 @@ class Engine:
     ) -> Iterator[str]:
         """A free-form answer, piece by piece; without a question the situation behind the quote.
 
-        Weights are held for one token at a time and expressions go first, so one of them waits for at most one token.
-
         Raises:
             UserError: neither a question nor a quote.
         """
         pieces = prompts.free_question(question, quote, image is not None, box is not None)
+        return self.say(pieces, image, box, max_new_tokens, stop)
+
+    def say(
+        self,
+        question: prompts.Pieces,
+        image: ImageArray | None = None,
+        box: Box | None = None,
+        max_new_tokens: int = 96,
+        stop: Callable[[], bool] = lambda: False,
+        turns: Sequence[prompts.Turn] = (),
+    ) -> Iterator[str]:
+        """The answer to a question of the prompt table, piece by piece; ``turns``: what was said before.
+
+        Weights are held for one token at a time and expressions go first, so one of them waits for at most one token.
+        """
         picture = self.eyes.fitted(image, box) if image is not None else None
-        source = talk.stream(self.model, self.builder, self.eyes, pieces, picture, max_new_tokens, stop)
+        source = talk.stream(self.model, self.builder, self.eyes, question, picture, max_new_tokens, stop, turns)
         while True:
             with self._calm:
                 self._calm.wait_for(lambda: not self._urgent)

@@ -144,9 +144,11 @@ def safe(text: str, limit: int = MAX_SLOT) -> str:
     Characters that build markers (``< > [ ] { } | #``) and double quotes become look-alikes, role names lose their
     colon, control and private characters go. Letters of every script and emoji stay. Never raises.
     """
-    short = text[: 4 * limit]
-    kept = (" " if unicodedata.category(c) in ("Cc", "Zl", "Zp") else c for c in short)
-    shown = "".join(c for c in kept if unicodedata.category(c) not in ("Cf", "Cs", "Co", "Cn") or c in "\u200c\u200d")
+    shown = text[: 4 * limit]
+    if not (shown.isascii() and shown.isprintable()):  # most texts are plain, and this is asked of every example
+        kept = (" " if unicodedata.category(c) in ("Cc", "Zl", "Zp") else c for c in shown)
+        gone = ("Cf", "Cs", "Co", "Cn")
+        shown = "".join(c for c in kept if unicodedata.category(c) not in gone or c in "\u200c\u200d")
     plain = _ROLE.sub(r"\1\2,", shown.translate(_LOOKALIKES))
     return " ".join(plain.split())[:limit].strip()
 
@@ -193,6 +195,11 @@ def situation_question(quote: str, image: bool = True) -> Pieces:
 def situation_answer(situation: str, label: str) -> Pieces:
     """The answer to :func:`situation_question`."""
     return fill(table()["situation"]["answer"], situation=situation, emotion=_text(word_of(label)))
+
+
+def situation_of(answer: str) -> str:
+    """The situation that an answer to :func:`situation_question` tells, without the sentence about the emotion."""
+    return answer.partition(table()["situation"]["answer"].partition("{situation}")[2].split(",")[0].strip())[0].strip()
 
 
 def expression_question(

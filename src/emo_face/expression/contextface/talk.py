@@ -1,14 +1,17 @@
 """Free-form answers, piece by piece: situations, reasons, chat. Never on the way to an expression."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
 from emo_face.core.errors import UserError
-from emo_face.core.types import ImageArray
+from emo_face.core.types import Box, ImageArray
+from emo_face.expression.contextface import prompts
+from emo_face.expression.contextface.answer import Answer
 from emo_face.expression.contextface.model import ContextFace
-from emo_face.expression.contextface.prompts import Pieces
+from emo_face.expression.contextface.prompts import Perspective, Piece, Pieces, Turn
 from emo_face.expression.contextface.tokens import TokenBuilder
 from emo_face.expression.contextface.vision import Eyes, NoEyes
 
@@ -21,16 +24,18 @@ def stream(
     picture: ImageArray | None = None,
     max_new_tokens: int = 96,
     stop: Callable[[], bool] = lambda: False,
+    turns: Sequence[Turn] = (),
 ) -> Iterator[str]:
     """Answer a question greedily; each piece as it is made, whole characters only.
 
     Args:
-        picture: for a question with an image piece. stop: asked before every token; newer work goes first.
+        picture: for a question or turn with an image piece. stop: asked before every token; newer work goes first.
+        turns: what was said before.
 
     Raises:
         UserError: the prompt is longer than the model's ``max_tokens``.
     """
-    prompt = builder.prompt(question)
+    prompt = builder.dialogue((*turns, Turn(question, ())), answered=False).ids if turns else builder.prompt(question)
     if len(prompt) >= model.config.max_tokens:
         raise UserError(f"prompt: {len(prompt)} tokens, at most {model.config.max_tokens} fit")
     made: list[int] = []
@@ -83,3 +88,63 @@ def first_free(model: ContextFace, ids: torch.Tensor, vision: dict[str, torch.Te
     grid = vision["image_grid_thw"].to(ids.device)
     places, _ = model.core.get_rope_index(ids, mm_token_type_ids=kinds, image_grid_thw=grid)
     return int(places.max()) + 1
+
+
+@dataclass
+class Conversation:
+    """Interactive prompting (the paper's figure 7): one picture, what was said, and what the model made of it so far.
+
+    A face is asked for in a form that was trained, with the situation that the model itself has told; free questions
+    see the turns before them.
+
+    Attributes:
+        engine: an :class:`~emo_face.expression.contextface.engine.Engine`. image: BGR, or None. box: the person asked
+            about, px of the image. quote, situation: as they stand now. turns: questions and answers until now.
+    """
+
+    engine: Any
+    image: ImageArray | None = None
+    box: Box | None = None
+    quote: str = ""
+    situation: str = ""
+    turns: list[Turn] = field(default_factory=list)
+
+    def tell(self, quote: str, max_new_tokens: int = 96) -> Iterator[str]:
+        """Somebody says ``quote``: the situation behind it and the emotion, piece by piece. Starts a new scene.
+
+        Raises:
+            UserError: nothing is left of the quote.
+        """
+        if not prompts.safe(quote):
+            raise UserError("quote: nothing was said; give a sentence")
+        self.quote, self.situation = quote, ""
+        self.turns.clear()
+        yield from self._said(prompts.situation_question(quote, self.image is not None), max_new_tokens)
+        self.situation = prompts.situation_of(self._last)
+
+    def ask(self, question: str, max_new_tokens: int = 96) -> Iterator[str]:
+        """A free question about all that was said before. Raises UserError if it is empty."""
+        if not prompts.safe(question):
+            raise UserError("question: nothing was asked")
+        picture = self.image is not None and not self.turns
+        yield from self._said(prompts.vqa_question(question, picture), max_new_tokens)
+
+    def face(self, perspective: Perspective) -> Answer:
+        """Emotion and face of who speaks or of who hears it, from the picture, the quote and the situation as told.
+
+        Raises:
+            UserError: there is nothing yet to go by.
+        """
+        answer: Answer = self.engine.answer(self.quote, self.situation, self.image, self.box, perspective)
+        return answer
+
+    @property
+    def _last(self) -> str:
+        return "".join(piece.text for piece in self.turns[-1].answer)
+
+    def _said(self, question: prompts.Pieces, limit: int) -> Iterator[str]:
+        said = []
+        for piece in self.engine.say(question, self.image, self.box, limit, turns=tuple(self.turns)):
+            said.append(piece)
+            yield piece
+        self.turns.append(Turn(question, (Piece("slot", "".join(said).strip()),)))

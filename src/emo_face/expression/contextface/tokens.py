@@ -88,8 +88,9 @@ class TokenBuilder:
             (*self._format(after.rstrip(" ")), *self.body(_spaced(lead, after))),
         )
 
-    def dialogue(self, turns: Sequence[Turn]) -> Tokens:
-        """Ids of whole turns for training; answers and the end of each are learned."""
+    def dialogue(self, turns: Sequence[Turn], answered: bool = True) -> Tokens:
+        """Ids of whole turns; answers and the end of each are learned. ``answered`` False stops where the last answer
+        begins: a prompt that knows what was said before."""
         if not turns:
             raise UserError("dialogue: expected at least one question and answer")
         fixed = self._fixed(len(turns), self._shows(*(t.question for t in turns)))
@@ -98,6 +99,8 @@ class TokenBuilder:
         for turn, before, after, behind in zip(turns, fixed[::2], fixed[1::2], fixed[2::2], strict=False):
             asked = self.body(_spaced(_unpictured(turn.question), before))
             question = (*asked, *self._format(after.rstrip(" ")))
+            if not answered and turn is turns[-1]:
+                return Tokens((*ids, *question), (*learned, *[False] * len(question)))
             answer = self.body(_spaced(turn.answer, after))
             closing = self._format(behind.rstrip(" "))
             if self._end not in closing and not (self.special - set(self._start)).intersection(closing[:1]):

@@ -206,10 +206,22 @@ def load_tasks(args: argparse.Namespace, recipe: Any) -> tuple[dict[str, Sequenc
     asked = {name for name, share in recipe.shares(kept.by_name).items() if share > 0}
     kept.by_name = {name: made for name, made in kept.by_name.items() if name in asked}  # no other task is learned
     validation = kept.spread()
+    if not validation and "vqa" in tasks:  # table 3's first row: nothing but dialogues is learned
+        tasks["vqa"], validation = _part_of(tasks["vqa"], args.validation_share, args.seed)
     if 0 < args.validation_limit < len(validation):
         order = np.random.default_rng(args.seed).permutation(len(validation))[: args.validation_limit]
         validation = [validation[place] for place in sorted(order)]
     return tasks, validation
+
+
+def _part_of(examples: Sequence[Any], share: float, seed: int) -> tuple[list[Any], list[Any]]:
+    """(the others, ``share`` of them and at least one, drawn by ``seed``)."""
+    import numpy as np
+
+    count = max(1, round(share * len(examples)))
+    held = set(np.random.default_rng(seed).permutation(len(examples))[:count].tolist())
+    others = [example for number, example in enumerate(examples) if number not in held]
+    return others, [examples[number] for number in sorted(held)]
 
 
 def hold_out(records: Any, share: float, seed: int) -> tuple[list[Any], list[Any]]:

@@ -114,6 +114,7 @@ def test_no_backend_asks_what_no_task_trains(trained, of_family, monkeypatch):
     from emo_face.core.types import Box, Emotion, Person, Speech
     from emo_face.expression.contextface.backend import ContextFaceExpression, ContextFaceSettings
     from emo_face.expression.contextface.engine import Engine
+    from emo_face.expression.contextface.talk import Conversation
     from emo_face.expression.model import Context, Scene, SeenPerson
 
     flat = np.full(7, 1 / 7)
@@ -136,6 +137,12 @@ def test_no_backend_asks_what_no_task_trains(trained, of_family, monkeypatch):
     ):
         if question or quote:
             list(engine.ask(question, quote, image, box, max_new_tokens=1))
+    for image, box in ((None, None), (PICTURE, Box(1, 2, 30, 40))):
+        scene = Conversation(engine, image, box)
+        list(scene.tell("oh", max_new_tokens=1))
+        list(map(scene.face, prompts.PERSPECTIVES))
+        list(scene.ask("Why?", max_new_tokens=1))
+    asked += (turn.question for turn in scene.turns)
     unknown = {prompts.plain(question) for question in asked if form(question) not in trained}
     assert not unknown
     assert {form(q) for q in asked} == trained, "and everything that is trained is asked by somebody"

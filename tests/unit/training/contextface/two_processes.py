@@ -12,7 +12,7 @@ from unittest.mock import patch
 
 import torch
 import two_ranks
-from tinyworld import tiny
+from tinyworld import context_tasks, tiny
 
 from emo_face.core.errors import ModelError
 from emo_face.datasets.contexts import synthetic as synthetic_contexts
@@ -34,8 +34,8 @@ def a_run(out: Path, accumulate: int = 2, dropout: float = 0.1) -> ContextFaceRu
     """A run on the synthetic world; the same start each time."""
     config = ContextFaceConfig(lora_dropout=dropout)
     world = tiny(config=config, stir=False, texts=synthetic_contexts.texts())
-    mixture = Mixture(synthetic_contexts.tasks(synthetic_contexts.make(56, 1)), batch=4, seed=0)
-    held = synthetic_contexts.tasks(synthetic_contexts.make(7, 2))
+    mixture = Mixture(context_tasks(synthetic_contexts.make(56, 1)), batch=4, seed=0)
+    held = context_tasks(synthetic_contexts.make(7, 2))
     collate = ContextFaceCollator(world.builder, world.eyes, world.model.config)
     settings = replace(SETTINGS, gradient_accumulation=accumulate)
     return ContextFaceRun(world.model, collate, mixture, held["expression"] + held["situation"], settings, out)
