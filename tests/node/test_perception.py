@@ -275,13 +275,13 @@ def test_speech_in_a_language_that_is_not_known_is_counted_and_moves_nothing(gra
         camera.show(pilots)
     graph.until(lambda: len(camera.scores) >= 3)
     before = {p.person_id: p.quality for p in camera.scores[-1].people}
-    speech.publish(String(data='{"text": "Ik ben zo boos op jou", "language": "dutch"}'))  # Whisper's verbose_json
+    speech.publish(String(data='{"text": "Jag är så arg på dig just nu", "language": "sv"}'))  # as faster-whisper's servers
     graph.until(lambda: camera.count("dropped.speech_language") == 1)
     heard = len(camera.scores)
     camera.show(pilots)
     graph.until(lambda: len(camera.scores) > heard)
     assert {p.person_id: p.quality for p in camera.scores[-1].people} == pytest.approx(before, abs=0.05)
-    camera.complaint("speech tagged 'nl': read only if its words are en")
+    camera.complaint("speech tagged 'sv': read only if its words are en")
 
 
 def test_speech_of_every_kind_is_harmless(graph: Any, pilots: np.ndarray) -> None:

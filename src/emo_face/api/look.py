@@ -92,7 +92,7 @@ def look(image: str | os.PathLike[str] | ImageArray, said: str = "") -> LookResu
 def look_with(pipeline: PerceptionPipeline, pixels: ImageArray, said: str = "") -> LookResult:
     """As :func:`look`, with any emotion model. ``pixels``: H x W x 3 BGR uint8."""
     with _READING:
-        found = pipeline.detect(pixels)
+        found = pipeline.detect_still(pixels)
         order = sorted((Person("", d.score, d.body, d.face) for d in found), key=lambda person: -apparent_size(person))
         people = [Person(f"p{i:05d}", p.score, p.body, p.face) for i, p in enumerate(order)]
         speech = {people[0].person_id: Speech(said, 0.0)} if people and said.strip() else {}

@@ -10,6 +10,7 @@ from emo_face.perception.detect_yolo import YoloPersonDetector, plan
 from emo_face.perception.detectors import centerface
 from emo_face.perception.detectors.cadence import AdaptiveCadence
 from emo_face.perception.emotion import EmotionModel
+from emo_face.perception.far import FarFaces
 from emo_face.perception.pipeline import PerceptionPipeline
 from emo_face.perception.track import PersonTracker
 from emo_face.runtime.engines.select import Engines
@@ -111,8 +112,10 @@ def build_pipeline(
     tracker = PersonTracker(settings.memory, settings.min_hits)
     closer = settings.face_imgsz if settings.closer_look else 0
     cadence = AdaptiveCadence() if settings.cadence == "adaptive" else None
+    quick = isinstance(parts.faces, YuNetFaceDetector)  # the others take five to ten times as long a look
+    far = FarFaces(parts.faces, closer) if closer and quick and parts.bodies is None else None
     pipeline = PerceptionPipeline(
-        parts.bodies, parts.faces, emotion, tracker, smoothing, parts.warnings, closer, cadence
+        parts.bodies, parts.faces, emotion, tracker, smoothing, parts.warnings, closer, cadence, far
     )
     return pipeline, {**parts.hashes, **emotion.hashes}
 

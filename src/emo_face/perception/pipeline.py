@@ -17,6 +17,7 @@ from emo_face.perception.detect_face import FaceDetector
 from emo_face.perception.detect_yolo import Body
 from emo_face.perception.detectors.cadence import AdaptiveCadence
 from emo_face.perception.emotion import EmotionModel
+from emo_face.perception.far import FarFaces
 from emo_face.perception.nano.speaker import MouthMotion
 from emo_face.perception.nano.upright import Upright
 from emo_face.perception.smooth import EmotionSmoother
@@ -66,6 +67,7 @@ class PerceptionPipeline:
         warnings: tuple[str, ...] = (),
         closer_look: int = 320,
         cadence: AdaptiveCadence | None = None,
+        far: FarFaces | None = None,
     ) -> None:
         """Put the parts together.
 
@@ -75,9 +77,10 @@ class PerceptionPipeline:
             warnings: degradations known since the parts were chosen; repeated in every result.
             closer_look: side of the second look's picture at people without a face, pixels; 0 does without.
             cadence: decides which frames bodies are looked for in; None: in every one.
+            far: searches for small faces where no bodies are looked for; None does without.
         """
         self.cadence = cadence if bodies is not None else None
-        self.closer_look = closer_look
+        self.closer_look, self.far = closer_look, far
         self.bodies, self.faces, self.emotion = bodies, faces, emotion
         self.tracker = tracker or PersonTracker()
         self.mouths, self.upright = MouthMotion(), Upright(faces.detect)
@@ -93,6 +96,8 @@ class PerceptionPipeline:
         self.tracker.reset()
         if self.cadence is not None:
             self.cadence.reset()
+        if self.far is not None:
+            self.far.reset()
         self.mouths.reset()
         self.upright.reset()
         self.smoother.reset()
@@ -122,6 +127,11 @@ class PerceptionPipeline:
             found = [Body(clip(body_from_face(face.box), width, height), face.score) for face in faces]
             return [Detection(b.score, b.box, face) for b, face in zip(found, faces, strict=True)]
         return self._closer(frame, associate(found, faces), timings)
+
+    def detect_still(self, picture: ImageArray) -> list[Detection]:
+        """As :meth:`detect` where no other frame follows: small faces are searched for everywhere at once."""
+        people = self.detect(picture)
+        return people if self.far is None else self.far.everywhere(picture, people)
 
     def _closer(self, frame: ImageArray, people: list[Detection], timings: dict[str, float]) -> list[Detection]:
         if not self.closer_look:
@@ -173,6 +183,10 @@ class PerceptionPipeline:
         start = time.perf_counter()
         cadence = self.cadence
         detections = self.detect(frame, timings) if cadence is None else self._follow(frame, now, cadence, timings)
+        if self.far is not None:
+            looked = time.perf_counter()
+            detections = self.far.look(frame, detections, now)
+            timings["closer"] = time.perf_counter() - looked
         tracking = time.perf_counter()
         people = self.tracker.update(detections, now)
         self.mouths.update(frame, people, now)

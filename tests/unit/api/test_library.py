@@ -74,7 +74,7 @@ def test_a_listener_answers_and_a_speaker_shows() -> None:
 
 
 def test_unreadable_words_leave_the_face_at_rest() -> None:
-    said = emo_face.say("これはひどい")
+    said = emo_face.say("Είμαι πολύ λυπημένος")  # Greek, which no student reads
     assert said.quality == 0
     assert said.blendshapes == {}
 
