@@ -275,7 +275,7 @@ def test_speech_in_a_language_that_is_not_known_is_counted_and_moves_nothing(gra
         camera.show(pilots)
     graph.until(lambda: len(camera.scores) >= 3)
     before = {p.person_id: p.quality for p in camera.scores[-1].people}
-    speech.publish(String(data='{"text": "Jag är så arg på dig just nu", "language": "sv"}'))  # as faster-whisper's servers
+    speech.publish(String(data='{"text": "Jag är så arg på dig just nu", "language": "sv"}'))  # Whisper servers
     graph.until(lambda: camera.count("dropped.speech_language") == 1)
     heard = len(camera.scores)
     camera.show(pilots)
