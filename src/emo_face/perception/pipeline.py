@@ -16,8 +16,8 @@ from emo_face.perception.closer import look_closer
 from emo_face.perception.detect_face import FaceDetector
 from emo_face.perception.detect_yolo import Body
 from emo_face.perception.detectors.cadence import AdaptiveCadence
+from emo_face.perception.detectors.far import FarFaces
 from emo_face.perception.emotion import EmotionModel
-from emo_face.perception.far import FarFaces
 from emo_face.perception.nano.speaker import MouthMotion
 from emo_face.perception.nano.upright import Upright
 from emo_face.perception.smooth import EmotionSmoother

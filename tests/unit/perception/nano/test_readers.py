@@ -71,7 +71,7 @@ def test_hand_made_lines_of_every_language(readers: TextReaders) -> None:
     rows = read_lines(LINES / MULTILINGUAL_FILE)
     for code in readers.students[1].languages:
         mine = [row for row in rows if row.group == code]
-        assert foreign(readers.read, mine)["foreign_right"] >= 0.5 * len(mine) > 0, code  # the card has the figures
+        assert foreign(readers.read, mine)["foreign_right"] >= 0.65 * len(mine), code  # the card has the figures
 
 
 def test_english_is_read_as_before(readers: TextReaders) -> None:
@@ -87,6 +87,7 @@ def test_english_is_read_as_before(readers: TextReaders) -> None:
         "Olen niin surullinen koska koirani kuoli eilen",  # Finnish
         "Nagyon szomorú vagyok mert meghalt a kutyám",  # Hungarian
         "Sunt foarte supărat pentru că mi-au furat bicicleta",  # Romanian
+        "Bardzo za nim tęsknię i ciągle płaczę",  # Polish
         "Είμαι πολύ λυπημένος σήμερα",  # Greek
         "วันนี้ฉันเศร้ามาก",  # Thai
         "आज मैं बहुत दुखी हूँ",  # Hindi

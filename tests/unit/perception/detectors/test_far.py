@@ -8,7 +8,7 @@ import pytest
 
 from emo_face.core.types import Box, Detection, Face, ImageArray
 from emo_face.perception.detect_face import YuNetFaceDetector
-from emo_face.perception.far import MOST, OVERLAP, PERIOD, FarFaces
+from emo_face.perception.detectors.far import MOST, OVERLAP, PERIOD, FarFaces
 
 
 class Bright:
