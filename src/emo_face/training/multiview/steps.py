@@ -33,6 +33,11 @@ def _device(args: argparse.Namespace) -> tuple[str, str]:
     return device, args.dtype or ("bfloat16" if device.startswith("cuda") else "float32")
 
 
+def _rank() -> int:
+    """Of this process on its machine: each takes a GPU of its own."""
+    return int(os.environ.get("LOCAL_RANK", "0"))
+
+
 def stage1(args: argparse.Namespace) -> None:
     """Tune the encoder on a corpus; the best one lies in ``OUT/best``."""
     from emo_face.datasets.views import MultiViewCollator, Pictures
@@ -51,7 +56,7 @@ def stage1(args: argparse.Namespace) -> None:
     vlm, settings = MultiViewVLM(base, config), config_of(Stage1Config, args)
     if device.startswith("cuda"):
         _check_memory(vlm, settings)
-    quantise(base.language_model, settings.language, device)
+    quantise(base.language_model, settings.language, f"cuda:{_rank()}" if device == "cuda" else device)
     pictures = Pictures.of(args.images, config, [row.record for row in rows])
     parts = {name: [row for row in rows if row.record.split == name] for name in ("train", "val")}
     lengths = (settings.max_question, settings.max_answer)
@@ -75,7 +80,7 @@ def _check_memory(vlm: Any, settings: Stage1Config) -> None:
     import torch
 
     vlm.set_trainable()
-    free = torch.cuda.mem_get_info(int(os.environ.get("LOCAL_RANK", "0")))[0]
+    free = torch.cuda.mem_get_info(_rank())[0]
     memory.check(free, vlm, settings)
 
 
