@@ -319,16 +319,19 @@ def test_asking_about_a_person(world, tmp_path, capsys, frame):
 
 
 @pytest.mark.parametrize(("name", "kind"), [("int8", "INT8"), ("fp8", "FLOAT8E4M3FN")])
-def test_eight_bits_for_tensorrt(exported, assets, tmp_path, capsys, name, kind):
+def test_eight_bits_for_tensorrt(exported, assets, tmp_path, capsys, monkeypatch, name, kind):
     import onnx
 
     source = shutil.copytree(exported[0], tmp_path / "source")
     made = export_manifest.read(source)  # a head that is sure of a label: random weights are of none
     sure = dataclasses.replace(made.head, shift=np.where(np.arange(26) == 3, 2.0, -4.0))
     export_manifest.write(source, made.encoder, sure, made.details)
+    hashed, sha256_of = [], export_manifest.sha256_of
+    monkeypatch.setattr(export_manifest, "sha256_of", lambda path: hashed.append(path) or sha256_of(path))
     words = ["export", "multiview-int8", str(assets / "images" / "london"), "--model", str(source)]
     assert cli.main([*words, "--out", str(tmp_path), *(["--fp8"] if name == "fp8" else [])]) == 0
     assert "same emotion of" in capsys.readouterr().out
+    assert hashed.count(source / "encoder.onnx") == 1  # gigabytes, at the true size
     graph = onnx.load(str(tmp_path / "encoder.onnx")).graph
     values = {w.name: onnx.numpy_helper.to_array(w) for w in graph.initializer}
     quantising = [n for n in graph.node if n.op_type == "QuantizeLinear"]
