@@ -58,11 +58,11 @@ SETTINGS = {
     "lora-alpha": 32,
     "lora-dropout": 0,
     "lora-targets": "q_proj,k_proj,v_proj,o_proj,gate_proj,up_proj,down_proj",
-    "learning-rate": 5e-3,
-    "warmup": 20,
+    "learning-rate": 3e-3,
+    "warmup": 40,
     "batch-size": 8,
-    "gradient-accumulation": 3,
-    "epochs": 30,
+    "gradient-accumulation": 1,
+    "epochs": 15,
     "epoch-batches": 160,
     "validate-every": 10**6,
     "save-every": 10**6,
@@ -70,7 +70,7 @@ SETTINGS = {
     "device": "cpu",
 }
 """Of every run. A model this small needs adapters everywhere; the real recipe's q and v alone hold too little. An epoch
-is shorter than any row's data, so that every row gets the same 1,600 steps."""
+is shorter than any row's data, so that every row gets the same 2,400 steps."""
 PRETRAINING = {"width": 64, "layers": 2, "heads": 2, "steps": 800, "rate": 3e-3}
 
 

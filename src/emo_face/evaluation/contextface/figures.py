@@ -50,7 +50,7 @@ def painter(basis: str, head3d: Path | None, flame: Path | None) -> Paint | None
         if flame is None:
             return None
         head = load_flame(flame, basis)
-        rest = head.forward()
+        rest = _face_of(head.forward())
         return lambda face: render_mesh(head.forward(None, face), head.faces, (SIDE, SIDE), frame=rest)
 
     def arkit(face: FloatArray) -> FloatArray:
@@ -61,7 +61,14 @@ def painter(basis: str, head3d: Path | None, flame: Path | None) -> Paint | None
     if head3d is None:
         return lambda face: draw_face(arkit(face), (SIDE, SIDE), "human")
     ict = load_ict(head3d)
-    return lambda face: render_mesh(ict.posed(arkit(face)), ict.quads, (SIDE, SIDE), frame=ict.vertices)
+    rest = _face_of(ict.vertices)
+    return lambda face: render_mesh(ict.posed(arkit(face)), ict.quads, (SIDE, SIDE), frame=rest)
+
+
+def _face_of(vertices: FloatArray) -> FloatArray:
+    """The vertices from the crown to the chin, which is two thirds as far from the nose's tip as the crown is."""
+    nose, crown = vertices[vertices[:, 2].argmax(), 1], vertices[:, 1].max()
+    return np.asarray(vertices[vertices[:, 1] > nose - 0.72 * (crown - nose)])
 
 
 def emotions(said: Mapping[str, ConditionPredictions], people: Sequence[Record], paint: Paint) -> Grid:

@@ -125,7 +125,7 @@ def _expression_tables(report: Mapping[str, Any]) -> Iterable[Table]:
     printed = paper()
     columns = ["L2 per_dim_mse", "sum_sq", "euclidean", "FD", "FD, 20 main directions"]
     for name, found in report["expression"].items():
-        key = {"situation": "table2_situation", "quote": "table2_quote"}.get(name.removeprefix("image+"))
+        key = {"situation": "table2_situation", "quote": "table2_quote"}.get(name)
         rows: dict[str, Row] = {}
         if key is not None:
             rows = {f"Paper: {row}": [v[0], None, None, v[2], None] for row, v in printed[key]["rows"].items()}
