@@ -103,7 +103,8 @@ class TokenBuilder:
                 return Tokens((*ids, *question), (*learned, *[False] * len(question)))
             answer = self.body(_spaced(turn.answer, after))
             closing = self._format(behind.rstrip(" "))
-            if self._end not in closing and not (self.special - set(self._start)).intersection(closing[:1]):
+            ended = self._chat == "auto" and self.special.intersection(closing[:1])  # by a mark of the template's own
+            if self._end not in closing and not ended:
                 closing = (self._end, *closing)
             ends = closing.index(self._end) + 1 if self._end in closing else 1
             ids += [*question, *answer, *closing]
@@ -182,10 +183,10 @@ class TokenBuilder:
     def _by_hand(self, turns: int, image: bool) -> str:
         ask, answer = self._formats[self._chat]
         system = SYSTEMS[self._chat].format(self._system) if self._system else ""
-        bos = self.tokenizer.bos_token if self._chat == "llama2" and self._start else ""
+        later = {"llama2": self.tokenizer.bos_token if self._start else "", "chatml": "\n"}.get(self._chat, "")
         picture = f"{self._picture_texts[0]}\n" if image else ""
         first = ask + system + picture if self._chat == "llama2" else system + ask + picture
-        asks = (first, *[bos + ask] * (turns - 1))
+        asks = (first, *[later + ask] * (turns - 1))
         return "".join(f"{before}{_QUESTION}{answer}{_ANSWER}" for before in asks)
 
     def _by_template(self, turns: int, image: bool) -> str:

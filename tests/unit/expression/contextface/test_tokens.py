@@ -15,6 +15,7 @@ from emo_face.expression.contextface import prompts as p
 from emo_face.expression.contextface import tiny as source
 from emo_face.expression.contextface.model import add_face_token
 from emo_face.expression.contextface.tokens import TokenBuilder
+from emo_face.runtime.weights import kept_backbone
 
 
 def builder(family="llava", chat="auto", system="", template=True):
@@ -23,6 +24,8 @@ def builder(family="llava", chat="auto", system="", template=True):
     add_face_token(base, tokenizer)
     if not template:
         tokenizer.chat_template = None
+    if family == "llama":
+        return TokenBuilder(tokenizer, family, -1, 0, chat, system)
     name = "<image>" if family in ("llava", "smolvlm") else "<|image_pad|>"
     return TokenBuilder(tokenizer, family, tokenizer.convert_tokens_to_ids(name), 9, chat, system)
 
@@ -132,6 +135,33 @@ def test_the_first_llavas_forms_are_their_own(chat, official):
     )
     learned = [i for i, on in zip(tokens.ids, tokens.learned, strict=True) if on]
     assert build.tokenizer.decode(learned) == " A cup.</s> So.</s>"
+
+
+@pytest.mark.skipif(not (kept_backbone("smollm2") / "config.json").is_file(), reason="scripts/setup.sh contextface")
+@pytest.mark.parametrize("chat", ["auto", "chatml", "plain"])
+def test_a_real_tokenizer_makes_the_same_ids_of_the_whole_text(chat):
+    tokenizer, _ = checkpoint.load_tools("smollm2")
+    tokenizer.add_tokens([p.FACE], special_tokens=True)
+    build = TokenBuilder(tokenizer, "llama", -1, 0, chat, "You are a robot.")
+    two = p.Turn(p.vqa_question("Why?", image=False), p.vqa_answer("So."))
+    for quote in ("I lost my job today", "Não acredito", "It's 9:30, isn't it"):
+        for question, answer in (
+            (p.expression_question(quote), p.expression_answer("quote", "Sad")),
+            (p.expression_question(situation=quote), p.expression_answer("situation", "Fear")),
+        ):
+            ids = build.dialogue([p.Turn(question, answer), two]).ids
+            text = tokenizer.decode(ids, skip_special_tokens=False)
+            assert list(ids) == tokenizer(text, add_special_tokens=False)["input_ids"], text
+            assert ids.count(tokenizer.eos_token_id) >= 2, "each answer has its end"
+
+
+CHATML = "<|im_start|>user\nWhat?<|im_end|>\n<|im_start|>assistant\nA cup.<|im_end|>\n<|im_start|>user\nWhy?"
+
+
+def test_chatml_by_hand_ends_each_answer():
+    build = builder("llama", chat="chatml")
+    turns = [p.Turn(p.vqa_question(q, image=False), p.vqa_answer(a)) for q, a in (("What?", "A cup."), ("Why?", "So."))]
+    assert build.tokenizer.decode(build.dialogue(turns).ids).startswith(CHATML)
 
 
 def test_the_processors_template_is_used(tmp_path):
