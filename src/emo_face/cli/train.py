@@ -5,6 +5,7 @@ Needs torch (CPU is enough for the nano tier's): scripts/setup.sh train
 Examples:
   emo-face train fer --data DATA --ferplus FERPLUS --out out/train/fer       face crop to emotion, 20 min on two cores
   emo-face train text --data DATA --out out/train/text                       words to emotion, 35 min on one core
+  emo-face train text --multilingual --data DATA --out out/train             eleven other languages, two minutes
   emo-face train fusion --data DATA --out out/train                          how much each of the two counts, no torch
   emo-face train blendshapes --data DATA --out out/train                     second opinion on MediaPipe's blendshapes
   emo-face train multiview --recipe emotic.yaml --set data.root=EMOTIC --set run.base=BLIP --set run.out=out/emotic
