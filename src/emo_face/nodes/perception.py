@@ -10,26 +10,23 @@ from functools import partial
 from typing import Any
 
 from emo_face_msgs.msg import EmotionScoresArray
-from sensor_msgs.msg import Image
 
 from emo_face.core.errors import ImageError
-from emo_face.core.labels import label_set
 from emo_face.core.transcript import language
 from emo_face.core.types import Emotion, ImageArray, Person, Speech
 from emo_face.nodes.asking import PerceivedFrame, serve_questions
 from emo_face.nodes.backends import perception_models
 from emo_face.nodes.consent import ConsentGate
+from emo_face.nodes.debug_image import DebugImage
 from emo_face.nodes.hri.others import OthersReader
 from emo_face.nodes.hri.provider import Frame, HumansPublisher
 from emo_face.nodes.hri.voices import listen
 from emo_face.perception.build import DetectorSettings, build_pipeline
-from emo_face.perception.debug import draw
 from emo_face.perception.nano.upright import turned
 from emo_face.perception.pipeline import FrameResult, PerceptionPipeline
 from emo_face.ros import qos
 from emo_face.ros.clock import StampGate, seconds
 from emo_face.ros.diagnostics import WARN
-from emo_face.ros.images.convert import image_message
 from emo_face.ros.images.latest import Worker
 from emo_face.ros.images.subscribe import ImageInput
 from emo_face.ros.lifecycle import EmoNode
@@ -55,11 +52,10 @@ class PerceptionNode(EmoNode):
         self._look: PerceivedFrame | None = None
         self._asker: Any = None
         self._engines = Engines()
-        self._debug_due = 0.0
         self._limits = build(SpeechLimits, self.params.values, "speech")
         self._gate = StampGate(self.params["max_age"], self.params["future_tolerance"])
         self._scores = self.publisher(EmotionScoresArray, "emotion/scores", qos.reliable(5))
-        self._debug = self.publisher(Image, "~/debug_image", qos.sensor())
+        self._debug = DebugImage(self)
         self._humans: HumansPublisher | None = None
         self._others: OthersReader | None = None
         self._voiced: Speech | None = None
@@ -269,8 +265,8 @@ class PerceptionNode(EmoNode):
         if self._humans is not None:
             seen = Frame(frame, result.people, result.emotions, header, time.monotonic(), pictures)
             self.call_soon(partial(self._humans.publish, seen))
-        if pictures:
-            self._show(result, header, frame, stamp)
+        if pictures and self._pipeline is not None:
+            self._debug.show(result, header, frame, stamp, self._pipeline.emotion.label_set)
 
     def _tell(
         self,
@@ -291,17 +287,6 @@ class PerceptionNode(EmoNode):
         self.health.tick("scores", time.monotonic())
         self.health.latency("latency", latency)
         self.health.fact("persons", len(people))
-
-    def _show(self, result: FrameResult, header: Any, frame: ImageArray, stamp: float) -> None:
-        """Draw and publish ``~/debug_image``, only while somebody looks and no faster than ``debug_image.rate``."""
-        now = time.monotonic()
-        if now < self._debug_due or not self._debug.get_subscription_count():
-            return
-        self._debug_due = now + 1.0 / self.params["debug_image.rate"]
-        assert self._pipeline is not None
-        labels, latency = label_set(self._pipeline.emotion.label_set), max(self.clock.now() - stamp, 0.0)
-        picture = draw(frame, result.people, result.emotions, labels, f"{result.detector} {latency * 1e3:.0f} ms")
-        self._debug.publish(image_message(picture, header))
 
 
 def main() -> int:

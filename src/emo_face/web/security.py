@@ -4,7 +4,7 @@ import hmac
 import ipaddress
 from collections.abc import Collection
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 from aiohttp import web
 
@@ -134,3 +134,14 @@ def token_allowed(request: web.Request, token: str | None) -> bool:
     if token is None:
         return True
     return hmac.compare_digest((token_of(request) or "").encode(), token.encode())
+
+
+def without_token(request: web.Request, token: str) -> web.HTTPFound:
+    """To the same page with the token in a cookie, so that it leaves the address bar.
+
+    The address is relative, as a proxy may serve the pages under a prefix.
+    """
+    query = urlencode([(k, v) for k, v in request.query.items() if k != "token"])
+    found = web.HTTPFound(f"./{quote(request.path.rpartition('/')[2])}{'?' if query else ''}{query}")
+    found.set_cookie(COOKIE, token, httponly=True, samesite="Strict", path="/")
+    return found

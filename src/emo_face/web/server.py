@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlencode
 
 from aiohttp import WebSocketError, WSCloseCode, WSMsgType, web
 from aiohttp.typedefs import Handler
@@ -296,9 +295,5 @@ async def _admit(request: web.Request, server: FaceServer, handler: Handler) -> 
     if not security.token_allowed(request, server.token):
         raise web.HTTPUnauthorized(text=f"open this page with ?token=... ({server.options}token)\n")
     if server.token is not None and "token" in request.query and request.path != "/ws":
-        # The secret leaves the address bar; relative, as a proxy may serve the pages under a prefix.
-        query = urlencode([(k, v) for k, v in request.query.items() if k != "token"])
-        found = web.HTTPFound(f"./{quote(request.path.rpartition('/')[2])}{'?' if query else ''}{query}")
-        found.set_cookie(security.COOKIE, server.token, httponly=True, samesite="Strict", path="/")
-        raise found
+        raise security.without_token(request, server.token)
     return await handler(request)
