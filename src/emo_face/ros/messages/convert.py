@@ -78,7 +78,7 @@ def _scores(person: Person, emotion: Emotion, width: int, height: int) -> Emotio
         face=region(person.face.box if person.face else None, width, height),
         label_set=emotion.label_set,
         labels=list(label_set(emotion.label_set).labels),
-        probabilities=_floats(emotion.probabilities),
+        probabilities=_probabilities(emotion),
         active=[bool(a) and known for a in emotion.active],
         top=top_of(emotion),
         valence=float(emotion.valence) if known else 0.0,
@@ -92,6 +92,12 @@ def _scores(person: Person, emotion: Emotion, width: int, height: int) -> Emotio
         arkit=_floats([] if emotion.arkit is None else emotion.arkit),
         quality=float(emotion.quality) if known else 0.0,
     )
+
+
+def _probabilities(emotion: Emotion) -> Any:
+    """Flat at quality 0, whatever a model says: no evidence, no distribution."""
+    given = _floats(emotion.probabilities)
+    return given if emotion.quality > 0 else np.full_like(given, given.mean())
 
 
 def _evidence(emotion: Emotion) -> list[Evidence]:
@@ -189,7 +195,7 @@ def expression_message(target: ExpressionTarget, *, frame_id: str, latency: floa
 
 def _tell_feelings(msg: FaceExpression, feels: Emotion) -> None:
     msg.person_emotion, msg.label_set = top_of(feels), feels.label_set
-    msg.labels, msg.probabilities = list(label_set(feels.label_set).labels), _floats(feels.probabilities)
+    msg.labels, msg.probabilities = list(label_set(feels.label_set).labels), _probabilities(feels)
     if not feels.quality > 0:
         return
     msg.person_valence, msg.person_arousal = float(feels.valence), float(feels.arousal)

@@ -61,6 +61,7 @@ def test_without_evidence_no_field_says_anything(quality: float) -> None:
     (entry,) = scores(feeling(quality=quality)).people
     assert (entry.top, entry.fine_top, entry.fine_label_set) == ("", "", "")
     assert (entry.valence, entry.arousal, entry.quality) == (0.0, 0.0, 0.0)
+    assert list(entry.probabilities) == pytest.approx([1 / 7] * 7)
     assert not any(entry.active)
     assert not entry.evidence
     assert not len(entry.fine_probabilities)
