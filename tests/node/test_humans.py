@@ -293,4 +293,4 @@ def test_live_speech_is_heard(graph: Any) -> None:
     said.publish(LiveSpeech(final="I am sad", confidence=0.9))
     graph.until(lambda: sum(v for k, v in node.health.counts().items() if "speech" in k) == 3)
     counts = node.health.counts()
-    assert (counts["speech_in"], counts["dropped.speech_empty"], counts["dropped.speech_unsure"]) == (1, 1, 1)
+    assert (counts["speech_in"], counts["dropped.speech_partial"], counts["dropped.speech_unsure"]) == (1, 1, 1)

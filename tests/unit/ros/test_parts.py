@@ -136,8 +136,10 @@ def test_health_rates_and_quiet_times() -> None:
 LIMITS = SpeechLimits(ttl=5.0, min_confidence=0.5, max_bytes=100)
 
 
-def live(final: str, confidence: float = 1.0, sec: int = 99, **more: object) -> SimpleNamespace:
-    return SimpleNamespace(final=final, confidence=confidence, header=SimpleNamespace(stamp=stamp(sec)), **more)
+def live(final: str, confidence: float = 1.0, sec: int = 99, incremental: str = "", **more: object) -> SimpleNamespace:
+    """hri_msgs/LiveSpeech."""
+    header = SimpleNamespace(stamp=stamp(sec))
+    return SimpleNamespace(final=final, confidence=confidence, header=header, incremental=incremental, **more)
 
 
 @pytest.mark.parametrize("text", ["", "   ", "\n\t\x00", "...", "\u200b\ufeff", "?!"])
@@ -184,6 +186,7 @@ def test_live_speech_of_every_release_is_read() -> None:
         (live("[Music]"), "speech_empty"),
         (live("Thanks for watching!"), "speech_silence"),
         (live('{"partial": "hi"}'), "speech_partial"),
+        (live("", incremental="hi"), "speech_partial"),
         (live("hi", sec=90), "speech_stale"),
         (live("hi", sec=200), "speech_stale"),
         (live(""), "speech_empty"),

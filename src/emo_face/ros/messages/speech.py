@@ -43,6 +43,8 @@ def read_speech(msg: Any, now: float, limits: SpeechLimits) -> Speech:
         SpeechRefused: not final or empty, low confidence, or stale.
     """
     live = hasattr(msg, "final")
+    if live and msg.incremental and not msg.final:
+        raise SpeechRefused("speech_partial", "a partial result; the final one follows")
     try:
         said = transcript.read(msg.final if live else msg.data, limits.max_bytes)
     except transcript.NotSpeech as nothing:
