@@ -83,7 +83,8 @@ class Client:
         self.state["known"] = list(msg.ids)
 
     def track(self, kind: str, msg: IdsList) -> None:
-        now, before = set(msg.ids), set(self.open[kind])
+        # rclcpp throws at an id that makes no topic
+        now, before = {name for name in msg.ids if name.isidentifier()}, set(self.open[kind])
         self.lost[kind] += len(before - now)
         for gone in before - now:
             for reader in self.open[kind].pop(gone):
@@ -126,7 +127,7 @@ def plain(msg: Any) -> Any:
         found = {i: [p.x, p.y] for i, p in enumerate(msg.landmarks) if p.c > 0}
         return {"all": len(msg.landmarks), "found": found, "size": [msg.width, msg.height]}
     if isinstance(msg, FacialActionUnits):
-        return {"intensity": list(msg.intensity), "confidence": list(msg.confidence)}
+        return {"intensity": msg.intensity.tolist(), "confidence": msg.confidence.tolist()}
     if isinstance(msg, Expression):
         return {"expression": msg.expression, "valence": msg.valence, "confidence": msg.confidence}
     if isinstance(msg, LiveSpeech):

@@ -137,6 +137,9 @@ def test_a_client_like_libhri_sees_people_and_keeps_them(
         assert left < right_eye[0] < left_eye[0] < right
         assert top < right_eye[1] < nose[1] < bottom
         assert face["expression"]["expression"] in LABELS
+        if "facs" in face:  # MediaPipe is installed
+            assert all(-1e-6 <= unit <= 1 + 1e-6 for unit in face["facs"]["intensity"])
+            assert set(face["facs"]["confidence"]) > {0.0}
         pose, gaze = seen["tf"][f"face_{face_id}"], seen["tf"][f"gaze_{face_id}"]
         assert pose["parent"] == "camera_optical_frame"
         x, _, z = pose["values"][:3]
@@ -147,6 +150,8 @@ def test_a_client_like_libhri_sees_people_and_keeps_them(
         assert gaze["parent"] == f"face_{face_id}"
         assert gaze["values"] == pytest.approx([0, 0, 0, -0.5, 0.5, -0.5, 0.5])
         assert abs(np.dot(pose["values"][3:], [0.5, 0.5, -0.5, 0.5])) > 0.9  # within 52 degrees
+    units = [face["facs"]["intensity"] for face in seen["faces"].values() if "facs" in face]
+    assert not units or max(unit[12] for unit in units) > 0.1  # lip corner puller: they smile
 
     # a detector that misses everybody in two of five frames; how long they are held is a unit test's
     monkeypatch.setattr(provider, "HOLD", 3.0)
@@ -218,7 +223,8 @@ def test_faces_of_another_detector_are_answered_under_its_ids(
             due[0] = time.monotonic() + 0.1
             header = head(graph)
             info.publish(CameraInfo(header=header, width=1000, height=500))
-            out["tracked"].publish(IdsList(header=header, ids=["qwert", "asdfg"]))
+            # the last as in hri_engagement's recordings, which is no topic of ROS 2
+            out["tracked"].publish(IdsList(header=header, ids=["qwert", "asdfg", "61564"]))
             roi = NormalizedRegionOfInterest2D(header=header, xmin=0.1, ymin=0.2, xmax=0.2, ymax=0.4, c=0.9)
             out["qwert/roi"].publish(roi)
             out["qwert/cropped"].publish(image_message(square, header))
@@ -258,6 +264,7 @@ def test_faces_of_another_detector_are_answered_under_its_ids(
     assert heard[-1].people[1].words.attribution == pytest.approx(0.8)
     out["tracked"].publish(IdsList(header=head(graph), ids=[]))
     graph.until(lambda: not client()["faces"])
+    assert node.health.counts()["dropped.bad_id"] > 0
     assert "errors" not in node.health.counts()
 
 

@@ -1,5 +1,6 @@
 """Those on a list of ROS4HRI, with what is subscribed to below them."""
 
+import re
 import time
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -7,6 +8,9 @@ from typing import Any
 from rclpy.qos import qos_profile_system_default
 
 from emo_face.nodes.hri.installed import hri_messages
+
+NAME = re.compile("(?!.*__)[A-Za-z_][A-Za-z0-9_]*")
+"""What may be part of a topic in ROS 2; REP-155's ids of ROS 1 may begin with a digit."""
 
 
 class Tracked:
@@ -31,7 +35,11 @@ class Tracked:
 
     def _came(self, msg: Any) -> None:
         self._node.health.tick(self._kind, time.monotonic())
-        self.now(msg.ids)
+        named = [name for name in msg.ids if NAME.fullmatch(name)]
+        if len(named) < len(msg.ids):
+            wrong = next(name for name in msg.ids if name not in named)
+            self._node.drop("bad_id", f"{self._space}/tracked: id {wrong!r} makes no topic: expected a letter first")
+        self.now(named)
 
     @property
     def ids(self) -> tuple[str, ...]:
