@@ -111,8 +111,9 @@ def cpu_copies(state: Mapping[str, Any]) -> dict[str, Any]:
 def read_card(path: Path, form: str, fix: str) -> dict[str, Any]:
     """A folder's card. Raises ModelError naming file and field, and ``fix``."""
     if not path.parent.is_dir():
-        ship = ", ".join(sorted(folder.name for folder in (share_dir() / "models").glob("*/")))
-        raise ModelError(f"{path.parent}: no such folder, and no model of that name ships (there is {ship}); {fix}")
+        ship = ", ".join(sorted(card.parent.name for card in (share_dir() / "models").glob(f"*/{path.name}")))
+        hint = f", and no model of that name ships (there is {ship})" if ship else ""
+        raise ModelError(f"{path.parent}: no such folder{hint}; {fix}")
     card = read_json(path, fix)
     if card.get("format") != form:
         raise ModelError(f"{path}: field 'format': expected {form!r}, got {card.get('format')!r}")
