@@ -61,7 +61,8 @@ if [ ! -x "$VENV/bin/python" ]; then
   [ "$ROS" = pypi ] || touch "$VENV/COLCON_IGNORE"
 fi
 PY=$VENV/bin/python
-export MAKEFLAGS=${MAKEFLAGS:--j$(nproc)}  # colcon's own limit by the load waits for ever on a busy machine
+# colcon's own limit by the load waits for ever on a busy machine; `make demo PORT=1` hands its variables on in MAKEFLAGS
+case ${MAKEFLAGS:-} in *-j*) ;; *) export MAKEFLAGS=-j$(nproc) ;; esac
 PIP=("$PY" -m pip --disable-pip-version-check -q)
 
 key="$ROS $(digest "${REQUIREMENTS[@]}")"

@@ -15,7 +15,8 @@ VENV=${VENV:-$PWD/.venv}
 case $VENV in /*) ;; *) VENV=$PWD/$VENV ;; esac
 SOURCES=${1:?a folder with checkouts of ros2/launch and the others; see the head of this script}
 PY=$VENV/bin/python
-export MAKEFLAGS=${MAKEFLAGS:--j$(nproc)}  # colcon's own limit by the load waits for ever on a busy machine
+# colcon's own limit by the load waits for ever on a busy machine; `make demo PORT=1` hands its variables on in MAKEFLAGS
+case ${MAKEFLAGS:-} in *-j*) ;; *) export MAKEFLAGS=-j$(nproc) ;; esac
 [ -x "$PY" ] || { echo "setup_launch: no $PY: run scripts/setup.sh first" >&2; exit 1; }
 
 "$PY" -m pip --disable-pip-version-check -q install argcomplete osrf-pycommon packaging importlib_resources lark psutil
