@@ -2,6 +2,7 @@
 
 DIR holds ``FER2013Train``, ``FER2013Valid`` and ``FER2013Test`` as microsoft/FERPlus' ``generate_training_data.py``
 leaves them: PNG files and a ``label.csv`` without a header; its columns are file, box and the counts of :data:`VOTES`.
+Copies of that script write it without the box.
 """
 
 import csv
@@ -99,12 +100,12 @@ def _lines(path: Path) -> Iterator[tuple[str, FloatArray]]:
     try:
         with path.open(newline="", encoding="utf-8") as stream:
             for line, row in enumerate(csv.reader(stream), 1):
-                if len(row) != 2 + len(VOTES) or Path(row[0]).name != row[0] or not row[0]:
+                if len(row) not in (1 + len(VOTES), 2 + len(VOTES)) or Path(row[0]).name != row[0] or not row[0]:
                     raise UserError(
                         f"{path}:{line}: expected a file name, a box and {len(VOTES)} counts "
                         f"({', '.join(VOTES)}), got {len(row)} columns: {','.join(row)[:80]}"
                     )
-                yield row[0], _counts(path, line, row[2:])
+                yield row[0], _counts(path, line, row[-len(VOTES) :])
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(
             f"{path}: cannot be read as FER+ votes: {error}; make it by generate_training_data.py of microsoft/FERPlus"

@@ -26,7 +26,7 @@ from scipy.io import loadmat
 
 from emo_face.core.errors import UserError
 from emo_face.core.paths import is_stray
-from emo_face.datasets.pictures.boxes import from_corners
+from emo_face.datasets.pictures.boxes import fault, from_corners
 from emo_face.datasets.pictures.emotic_csv import LABEL_SET, SPLITS, read_csv, tables
 from emo_face.datasets.records import Record
 from emo_face.datasets.typos import corrected
@@ -40,20 +40,24 @@ def read(root: Path, skipped: Counter[str] | None = None) -> list[Record]:
     """Records of all splits from whichever form lies under ``root``. Raises UserError that names the forms.
 
     Args:
-        skipped: counts what was mended.
+        skipped: counts what was mended, and boxes that leave their picture.
     """
     base = root.parent if root.is_file() else root
     mats = [root] if root.suffix == ".mat" else [path for name in MATS for path in _below(base, name)]
+    prefix = picture_folder(base, bool(mats) and mats[0].name == MATS[1])
     if mats and mats[0].is_file():
-        return read_mat(mats[0], picture_folder(base, mats[0].name == MATS[1]), skipped)
-    prefix = picture_folder(base)
-    found = [record for table in tables(base) for record in read_csv(table, prefix, skipped)]
+        found = read_mat(mats[0], prefix, skipped)
+    else:
+        found = [record for table in tables(base) for record in read_csv(table, prefix, skipped)]
     if not found:
         raise UserError(
             f"{root}: none of {', '.join(MATS)}, train.csv/val.csv/test.csv and annot_arrs_train.csv found; "
             "pass the EMOTIC folder"
         )
-    if skipped is not None and not prefix and (base / ARRAYS).is_dir():
+    skipped = Counter() if skipped is None else skipped
+    if leaving := sum(bool(r.bbox_body and fault(r.bbox_body, r.image_size)) for r in found):
+        skipped["box that leaves its picture: kept, and cut where it is used"] += leaving
+    if not prefix and (base / ARRAYS).is_dir():
         skipped[f"picture in {ARRAYS}/ (.npy, not read); put the release's emotic/ beside"] += len(found)
     return found
 

@@ -16,6 +16,8 @@ from emo_face.face.mesh.surface import vertex_normals
 _FLOAT, _UINT = 5126, 5125
 _BYTES = {5120: 1, 5121: 1, 5122: 2, 5123: 2, 5125: 4, 5126: 4}  # by component type
 _WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT2": 4, "MAT3": 9, "MAT4": 16}
+PACKED = {"EXT_meshopt_compression", "KHR_draco_mesh_compression", "KHR_texture_basisu"}
+"""Extensions whose decoders the 3D view has not: a file that needs one shows nothing."""
 MOST_ELEMENTS = 10_000_000
 """Of an accessor: one without data is zeros, so its number is bounded by nothing else."""
 
@@ -154,6 +156,8 @@ def check_container(data: bytes) -> None:
 
 
 def _check_extents(document: dict[str, Any], body: int) -> None:
+    if packed := sorted(PACKED.intersection(document.get("extensionsRequired", ()))):
+        raise ValueError(f"is packed by {', '.join(packed)}, which the 3D view does not read: save it uncompressed")
     sizes = []
     for number, buffer in enumerate(document.get("buffers", ())):
         if "uri" in buffer:

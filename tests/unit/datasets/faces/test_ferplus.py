@@ -45,6 +45,13 @@ def test_votes_become_shares_and_a_single_vote_is_a_slip(tmp_path: Path) -> None
     assert not skipped
 
 
+def test_a_table_without_boxes_reads_the_same(tmp_path: Path) -> None:
+    """A fork's generate_training_data.py writes the rows of fer2013new.csv: file and counts."""
+    row = _row("a.png", happy=6, neutral=4)
+    bare = read_votes(_folder(tmp_path / "bare", [row.replace('"(0, 0, 48, 48)",', "")]), "Train")[0][0]
+    np.testing.assert_array_equal(bare.shares, read_votes(_folder(tmp_path / "boxes", [row]), "Train")[0][0].shares)
+
+
 def test_pictures_that_show_none_of_the_seven_are_counted_and_left_out(tmp_path: Path) -> None:
     rows = [
         _row("ok.png", surprise=9, unknown=1),

@@ -176,6 +176,19 @@ def test_a_glb_that_lies_about_its_sizes_is_refused(
         check_container(path.read_bytes())
 
 
+# three.js' own head with ARKit names, examples/models/gltf/facecap.glb, needs the first and the last; its second buffer
+# is only a fallback (EXT_meshopt_compression), which claims bytes that the file does not hold
+@pytest.mark.parametrize("extension", ["EXT_meshopt_compression", "KHR_draco_mesh_compression", "KHR_texture_basisu"])
+def test_a_packed_glb_is_refused_by_what_packs_it(
+    extension: str, honest: tuple[dict[str, Any], bytes], tmp_path: Path
+) -> None:
+    document, body = honest
+    buffers = [*document["buffers"], {"byteLength": 10**7, "extensions": {extension: {"fallback": True}}}]
+    write_container(tmp_path / "packed.glb", document | {"extensionsRequired": [extension], "buffers": buffers}, body)
+    with pytest.raises(ValueError, match=f"packed by {extension}.*save it uncompressed"):
+        check_container((tmp_path / "packed.glb").read_bytes())
+
+
 def test_chunks_that_lie_are_refused(honest: tuple[dict[str, Any], bytes], tmp_path: Path) -> None:
     document, body = honest
     path = tmp_path / "liar.glb"

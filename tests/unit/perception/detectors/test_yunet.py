@@ -56,6 +56,23 @@ def test_the_engine_finds_what_opencvs_own_reader_finds(assets: Path, name: str,
         assert face.score == pytest.approx(min(want[14], 1.0), abs=1e-4)
 
 
+def test_yunet_of_2026_is_the_same_network_with_open_sides(assets: Path, tmp_path: Path) -> None:
+    """opencv_zoo, pull request 310: face_detection_yunet_2026may.onnx, sides named height and width."""
+    onnx = pytest.importorskip("onnx", reason="makes the file: pip install onnx")
+    path = assets / "face" / "face_detection_yunet_2023mar.onnx"
+    model = onnx.load(path)
+    for dim, name in zip(model.graph.input[0].type.tensor_type.shape.dim[2:], ("height", "width"), strict=True):
+        dim.dim_param = name
+    for output in model.graph.output:
+        output.type.tensor_type.shape.dim[1].dim_param = f"rows of {output.name}"
+    onnx.save(model, tmp_path / "face_detection_yunet_2026may.onnx")
+    picture = cv2.imread(str(assets / "images" / PICTURES[1]))
+    new = YuNetFaceDetector(tmp_path / "face_detection_yunet_2026may.onnx").detect(picture)
+    old = YuNetFaceDetector(path).detect(picture)
+    assert [(face.box, face.score) for face in new] == [(face.box, face.score) for face in old]
+    assert len(new) == 6
+
+
 def test_ubuntus_opencv_finds_faces_without_a_word(assets: Path, old: None) -> None:
     parts = build_detectors(open_store([assets]), DetectorSettings(yolo="off"))
     assert (parts.faces.name, parts.warnings) == ("yunet", ())
