@@ -98,7 +98,7 @@ def understand(engine: Engine, imgsz: int) -> YoloHead:
     """
     path, metadata = engine.path, engine.metadata
     size = _entry(engine)
-    stride = int(metadata["stride"]) if metadata.get("stride", "").isdigit() else max(STRIDES[0])
+    stride = 64 if metadata.get("stride") == "64" else 32  # P6, or all others
     side = -(-imgsz // stride) * stride
     height, width = size or (side, side)
     grey = np.full((1, 3, height, width), GREY / 255, engine.inputs[0].dtype)
