@@ -1,5 +1,7 @@
 """CAER-S (Lee et al., ICCV 2019): ``<root>/{train,test}/<Class>/*.png``, no boxes, no validation split.
 
+Names may have any case; a third folder (``val``, ``valid``, ``validation``) of a copy is its validation split.
+
 Face boxes are read if ``<root>/train.txt`` and ``test.txt`` lie there, in the form of either public annotation:
 ``test/Sad/0157.png,5,191,109,293,211`` (larrylu0426/CAERS-Annotation: file, class, x1, y1, x2, y2) or the same without
 ``test/`` (dlib's faces of ndkhanh360/CAER). Boxes whose picture is not there are counted.
@@ -27,6 +29,7 @@ from emo_face.datasets.splits import RANDOM_70_10_20, by_group
 
 LABEL_SET = "caers7"
 SPLIT_NAMES = ("official", "random_70_10_20", "clip_grouped")
+SPLITS = {"train": "train", "test": "test", "val": "val", "valid": "val", "validation": "val"}
 PICTURES = {".png", ".jpg", ".jpeg"}
 ALIASES = {"angry": "Anger", "happiness": "Happy", "sadness": "Sad"}
 
@@ -36,9 +39,9 @@ def read(
 ) -> list[Record]:
     """Records of CAER-S under the named split.
 
-    ``official`` keeps train and test and takes ``val_share`` of train as validation; ``clip_grouped`` keeps
-    near-duplicates together in 70-10-20. What was left out is counted in ``skipped``. Raises UserError for a wrong
-    folder or an unknown class or split.
+    ``official`` keeps train and test and takes ``val_share`` of train as validation, if there is none;
+    ``clip_grouped`` keeps near-duplicates together in 70-10-20. What was left out is counted in ``skipped``. Raises
+    UserError for a wrong folder or an unknown class or split.
     """
     if split not in SPLIT_NAMES:
         raise UserError(f"split: expected one of {', '.join(SPLIT_NAMES)}, got {split!r}")
@@ -54,11 +57,12 @@ def read(
 
 def _scan(root: Path, skipped: Counter[str] | None) -> list[Record]:
     records = []
-    for part in ("train", "test"):
-        if not (root / part).is_dir():
+    parts = {SPLITS[path.name.lower()]: path for path in root.glob("*/") if path.name.lower() in SPLITS}
+    for part in ("train", "test", *({"val"} & parts.keys())):
+        if part not in parts:
             raise UserError(f"{root / part}: folder is missing; expected <root>/{{train,test}}/<Class>/*.png")
-        boxes = _boxes(root / f"{part}.txt")
-        for folder in folders(root / part, skipped):
+        boxes = _boxes(root / f"{parts[part].name.lower()}.txt")
+        for folder in folders(parts[part], skipped):
             label = _label(folder.name)
             if label is None:
                 raise UserError(f"{folder}: unknown class; expected {', '.join(label_set(LABEL_SET).labels)}")
@@ -99,6 +103,8 @@ def _named(records: Sequence[Record], split: str) -> list[Record]:
 
 
 def _official(records: Sequence[Record], rng: np.random.Generator, val_share: float) -> list[Record]:
+    if any(record.split == "val" for record in records):
+        return list(records)
     train = [i for i, record in enumerate(records) if record.split == "train"]
     chosen = set(rng.permutation(train)[: round(val_share * len(train))].tolist())
     return [replace(record, split="val") if i in chosen else record for i, record in enumerate(records)]

@@ -260,6 +260,18 @@ def test_caer_s_and_sfew_with_stray_files(tmp_path: Path) -> None:
     assert skipped == {"stray folder": 9, "stray file": 3}
 
 
+def test_caer_s_in_folders_of_other_names(tmp_path: Path) -> None:
+    """Train/Anger and train, valid, test, as public readers of two copies have them."""
+    for number, part in enumerate(("Train", "valid", "Test")):
+        save(tmp_path / part / "Angry" / "0001.png", number)
+    records = caer_s.read(tmp_path)
+    assert {(r.split, r.image, r.labels) for r in records} == {
+        ("train", "Train/Angry/0001.png", ("Anger",)),
+        ("val", "valid/Angry/0001.png", ("Anger",)),
+        ("test", "Test/Angry/0001.png", ("Anger",)),
+    }
+
+
 # SFEW 2.0 is read by public code as Train/Train_Aligned_Faces/<Class>, as images/Train_Aligned_Faces/<Class>, as
 # Train_SFEW_2_0/<Class> and, from its archives, as Val/Val/<Class>; Test has no labels
 LAID = {
