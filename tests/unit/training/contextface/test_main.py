@@ -202,3 +202,12 @@ def test_only_tasks_that_are_learned_are_validated(tmp_path, files):
         assert {example.task for example in validation} == tasks
     args.validation_limit = 2
     assert len(load_tasks(args, recipe_of(args))[1]) == 2
+
+
+def test_dialogues_alone_are_validated_on_a_part_of_them(files, tmp_path, capsys):
+    """The first row of the paper's table 3."""
+    assert train(files, tmp_path / "run", "--ratios", "0,0,1") == 0
+    assert "joint validation loss" in capsys.readouterr().out
+    card = json.loads((tmp_path / "run" / "best" / "contextface.json").read_text())
+    assert card["validation"]["text"] > 0
+    assert card["validation"]["face"] == 0
