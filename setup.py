@@ -57,7 +57,7 @@ EXTRAS = {
     "full": FULL,
     # ContextFace by a small language model out of llama.cpp's GGUF (models/smollm2_face).
     "contextface": [*FULL, "gguf>=0.10"],
-    # 4-bit and 8-bit backbones (QLoRA). Run on a CPU only.
+    # `--quantisation 4bit|8bit`: frozen language models in few bits (QLoRA). Run on a CPU only.
     "qlora": [*FULL, "bitsandbytes>=0.50"],
     "train": [
         *FULL,
@@ -74,8 +74,6 @@ EXTRAS = {
     "sim": ["mujoco>=3.3"],
     # `emo-face models push` and `pull hf://...`; asked by nothing else.
     "hub": ["huggingface_hub>=1.0,<3"],
-    # `train multiview stage1 --language int8|nf4`: the frozen language model in few bits.
-    "quantised": ["bitsandbytes>=0.46"],
     # Clusters for `--runner submitit` and `--runner ray`; processes of this machine need neither.
     "cluster": ["submitit>=1.5"],
     "ray": ["ray[data]>=2.40"],

@@ -15,7 +15,7 @@ class Stage1Config(RunConfig):
     Attributes:
         validation_rows: validate on at most this many rows, evenly spread.
         max_question, max_answer: tokens; longer texts are cut at their end.
-        language: matrices of the frozen language model: as loaded, or in 8 or 4 bits (:mod:`.frozen`).
+        quantisation: of the frozen language model's matrices, as LLM.int8() or NF4 (:mod:`.frozen`).
     """
 
     epochs: int = 3
@@ -25,9 +25,9 @@ class Stage1Config(RunConfig):
     validation_rows: int = 1000
     max_question: int = 256
     max_answer: int = 128
-    language: Literal["whole", "int8", "nf4"] = "whole"
+    quantisation: Literal["none", "8bit", "4bit"] = "none"
 
-    OF_TEXT: ClassVar[tuple[str, ...]] = ("max_question", "max_answer", "language")
+    OF_TEXT: ClassVar[tuple[str, ...]] = ("max_question", "max_answer", "quantisation")
     """Fields that mean something only if there is a language model."""
     AT_LEAST_ONE: ClassVar[tuple[str, ...]] = (
         *RunConfig.AT_LEAST_ONE,

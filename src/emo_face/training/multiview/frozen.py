@@ -10,8 +10,8 @@ from torch import nn
 
 from emo_face.core.errors import UserError
 
-Language = Literal["whole", "int8", "nf4"]
-BYTES: dict[Language, float] = {"int8": 1.0, "nf4": 0.5 + 1 / 64 + 4 / (64 * 256)}
+Quantisation = Literal["none", "8bit", "4bit"]
+BYTES: dict[Quantisation, float] = {"8bit": 1.0, "4bit": 0.5 + 1 / 64 + 4 / (64 * 256)}
 """Of a weight: NF4 has an 8-bit scale per 64 weights, and a 32-bit one per 256 of those."""
 
 
@@ -20,22 +20,22 @@ def layers(language: Any) -> dict[str, nn.Linear]:
     return {name: part for name, part in language.get_decoder().named_modules() if isinstance(part, nn.Linear)}
 
 
-def quantise(language: Any, kind: Language, device: str) -> None:
+def quantise(language: Any, kind: Quantisation, device: str) -> None:
     """Put a frozen language model's matrices on ``device`` as int8 or NF4, one after the other, in place.
 
     Raises:
         UserError: bitsandbytes is missing; says how to install it.
     """
-    if kind == "whole":
+    if kind == "none":
         return
     try:
         from bitsandbytes import nn as bnb
     except ImportError:
-        raise UserError(f"--language {kind}: bitsandbytes is not installed; pip install bitsandbytes") from None
+        raise UserError(f"--quantisation {kind}: bitsandbytes is not installed; pip install bitsandbytes") from None
     decoder = language.get_decoder()
     for name, whole in layers(language).items():
         weight, size, bias = whole.weight.data, (whole.in_features, whole.out_features), whole.bias is not None
-        if kind == "nf4":
+        if kind == "4bit":
             small: Any = bnb.Linear4bit(*size, bias, compute_dtype=weight.dtype, quant_type="nf4")
             small.weight = bnb.Params4bit(weight, requires_grad=False, quant_type="nf4", module=small)
             small.support_avx512bf16_for_cpu = False  # repacked by a validation, no gradient would pass any more

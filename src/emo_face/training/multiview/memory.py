@@ -27,15 +27,15 @@ class Need:
 def estimate(vlm: Any, config: Stage1Config) -> Need:
     """Estimate from the shapes of a model whose language model is still whole.
 
-    Weights as they are, or as ``config.language`` will make them; trained ones with gradient and two float32 moments.
+    Weights as they are, or as ``config.quantisation`` makes them; trained ones with gradient and two float32 moments.
     Activations of a decoder layer are about 34 values a token and width for a transformer layer's backward (Korthikanti
     et al., "Reducing activation recomputation in large transformer models", 2022, without the attention matrix);
     recomputed layers keep two.
     """
     weights = float(sum(t.numel() * t.element_size() for part in (vlm.parameters(), vlm.buffers()) for t in part))
-    if config.language != "whole":
+    if config.quantisation != "none":
         matrices = [layer.weight for layer in frozen.layers(vlm.base.language_model).values()]
-        weights += sum(m.numel() * (frozen.BYTES[config.language] - m.element_size()) for m in matrices)
+        weights += sum(m.numel() * (frozen.BYTES[config.quantisation] - m.element_size()) for m in matrices)
     weights += 12 * sum(p.numel() for p in vlm.parameters() if p.requires_grad)
     size = 2 if config.precision == "bf16" else 4
     text, qformer = vlm.base.config.text_config, vlm.base.config.qformer_config
@@ -56,13 +56,14 @@ def check(free: float, vlm: Any, config: Stage1Config) -> None:
     if (need := estimate(vlm, config).total(batch)) <= free:
         return
     options = []
-    for checkpointing, language in ((config.checkpointing, config.language), (True, config.language), (True, "nf4")):
-        one = replace(config, checkpointing=checkpointing, language=language, precision="bf16")
+    own = config.quantisation
+    for checkpointing, quantisation in ((config.checkpointing, own), (True, own), (True, "4bit")):
+        one = replace(config, checkpointing=checkpointing, quantisation=quantisation, precision="bf16")
         found = estimate(vlm, one)
         if (fits := int((free - found.weights - RESERVE) // found.person)) >= 1:
             same = tuple(f.name for f in fields(one) if getattr(one, f.name) == getattr(config, f.name))
             options.append(" ".join([f"--batch-size {min(fits, batch)}", *words_of(one, same)]))
-    least = estimate(vlm, replace(config, checkpointing=True, language="nf4", precision="bf16")).total(1) / 1e9
+    least = estimate(vlm, replace(config, checkpointing=True, quantisation="4bit", precision="bf16")).total(1) / 1e9
     advice = f"even one person needs {least:.1f} GB; use a larger GPU or a smaller language model"
     if options:
         advice = f"try {' or '.join(dict.fromkeys(options))}"

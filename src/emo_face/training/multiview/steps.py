@@ -56,7 +56,7 @@ def stage1(args: argparse.Namespace) -> None:
     vlm, settings = MultiViewVLM(base, config), config_of(Stage1Config, args)
     if device.startswith("cuda"):
         _check_memory(vlm, settings)
-    quantise(base.language_model, settings.language, f"cuda:{_rank()}" if device == "cuda" else device)
+    quantise(base.language_model, settings.quantisation, f"cuda:{_rank()}" if device == "cuda" else device)
     pictures = Pictures.of(args.images, config, [row.record for row in rows])
     parts = {name: [row for row in rows if row.record.split == name] for name in ("train", "val")}
     lengths = (settings.max_question, settings.max_answer)

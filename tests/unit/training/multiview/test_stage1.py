@@ -166,9 +166,9 @@ def test_accumulation_is_a_larger_batch(world, tmp_path):
         torch.testing.assert_close(value, states[1][name], atol=1e-6, rtol=1e-4)
 
 
-@pytest.mark.parametrize(("kind", "bits"), [("int8", 8), ("nf4", 4)])
+@pytest.mark.parametrize(("kind", "bits"), [("8bit", 8), ("4bit", 4)])
 def test_a_frozen_language_model_in_few_bits(world, tmp_path, kind, bits):
-    """Run where bitsandbytes is (extra ``quantised``): its CPU kernels here, those of a GPU by the same calls."""
+    """Run where bitsandbytes is (extra ``qlora``): its CPU kernels here, those of a GPU by the same calls."""
     pytest.importorskip("bitsandbytes")
     whole, vlm = world.vlm().eval(), world.vlm()
     before = frozen.layers(vlm.base.language_model)
@@ -186,19 +186,19 @@ def test_a_frozen_language_model_in_few_bits(world, tmp_path, kind, bits):
         loss.backward()
         losses.append(loss.item())
         gradients.append(model.encoder.queries["face"].grad.flatten())
-    assert losses[1] == pytest.approx(losses[0], rel=0.01 if kind == "int8" else 0.1)
+    assert losses[1] == pytest.approx(losses[0], rel=0.01 if kind == "8bit" else 0.1)
     assert losses[1] != losses[0]
     alike = torch.nn.functional.cosine_similarity(*gradients, dim=0)
-    assert alike > (0.99 if kind == "int8" else 0.7)
-    run = stage1(world, tmp_path, dataclasses.replace(QUICK, language=kind), vlm)
+    assert alike > (0.99 if kind == "8bit" else 0.7)
+    run = stage1(world, tmp_path, dataclasses.replace(QUICK, quantisation=kind), vlm)
     first = run.validate()["loss"]
     assert run.run().best < first
 
 
 def test_few_bits_without_bitsandbytes_say_what_to_install(world, monkeypatch):
     monkeypatch.setitem(sys.modules, "bitsandbytes", None)
-    with pytest.raises(UserError, match="--language nf4: bitsandbytes is not installed; pip install bitsandbytes"):
-        frozen.quantise(world.vlm().base.language_model, "nf4", "cpu")
+    with pytest.raises(UserError, match="--quantisation 4bit: bitsandbytes is not installed; pip install bitsandbytes"):
+        frozen.quantise(world.vlm().base.language_model, "4bit", "cpu")
 
 
 def test_order_covers_all_rows_and_resumes():
