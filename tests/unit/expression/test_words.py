@@ -34,7 +34,7 @@ def reading(quality: float = 1.0, neutral: float = 0.0, arousal: float = 0.0, **
         fine[FINE.index(name)] = probability
     seven = np.full(7, (1 - neutral) / 6)
     seven[basic7().index("Neutral")] = neutral
-    return TextReading(seven, quality, fine, 0.0, arousal, 1.0)
+    return TextReading(seven, quality, fine, 0.0, arousal)
 
 
 def manner(perspective: str = "mirror", intensity: float = 0.0) -> Manner:

@@ -216,7 +216,7 @@ def rows_whole(path):
 
 def test_interrupted_by_ctrl_c_answers_under_way_are_kept(people, tmp_path):
     where = people(30)
-    with FakeEndpoint(seconds=0.05) as server:
+    with FakeEndpoint(seconds=0.3) as server:
         words = [sys.executable, "-m", "emo_face.cli.main", *command(where, tmp_path, server.url)]
         child = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         while len(server.finished) < 5 and child.poll() is None:
