@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
 import resource
 import sys
 import tempfile
@@ -268,6 +269,8 @@ def runners(args: argparse.Namespace) -> int:
     """Print what each runner is worth for the feature cache, on SigLIP2's tower."""
     import multiview_runners
 
+    own = str(Path(__file__).parent)  # jobs of a cluster import the benchmark's module too
+    os.environ["PYTHONPATH"] = os.pathsep.join([own, *filter(None, [os.environ.get("PYTHONPATH")])])
     base = tower(args.size, "siglip2")
     with tempfile.TemporaryDirectory() as name:
         config = tower_config(base)

@@ -1,7 +1,8 @@
 """What the runners of ``emo-face train multiview cache`` are worth: people per second of each, and its cost of a shard.
 
 Run by ``python benchmarks/multiview.py --runners``. Rates count from the first shard that is done to the last, as
-starting (imports, loading the encoder) is paid once however long the work is; it is printed apart.
+starting (imports, loading the encoder) is paid once however long the work is; it is printed apart. Jobs of a cluster
+tell of their shards at their end, so their rate has the start in it.
 """
 
 from __future__ import annotations
@@ -64,9 +65,11 @@ class Pace:
 
     @property
     def rate(self) -> float:
-        """Things a second from the first tick to the last; 0 if there was but one."""
+        """Things per second from the first tick to the last; with the start if all came at once, as a job's do."""
         (first, some), (last, whole) = self.ticks[0], self.ticks[-1]
-        return (whole - some) / (last - first) if last > first else 0.0
+        if last - first < (first - self.start) / 10:
+            return whole / (last - self.start)
+        return (whole - some) / (last - first)
 
     @property
     def start_seconds(self) -> float:
