@@ -366,7 +366,7 @@ def test_full_size_estimate_names_a_plausible_gpu():
     qformer = sum(p.numel() for p in vlm.encoder.qformers.parameters())
     assert vision == pytest.approx(986e6, rel=1e-3)
     assert qformer == pytest.approx(186e6, rel=3e-3)
-    needs = [Stage1Config(precision="bf16", checkpointing=True, language=kind) for kind in ("whole", "int8", "nf4")]
+    needs = [Stage1Config(precision="bf16", checkpointing=True, quantisation=kind) for kind in ("none", "8bit", "4bit")]
     whole, int8, nf4 = (memory.estimate(vlm, need).total(8) for need in needs)
     assert 15e9 < whole < 40e9
     matrices = 32 * (4 * 4096**2 + 3 * 4096 * 11008)  # of Vicuna-7B's decoder
