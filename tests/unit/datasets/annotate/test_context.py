@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -216,9 +217,11 @@ def rows_whole(path):
 
 def test_interrupted_by_ctrl_c_answers_under_way_are_kept(people, tmp_path):
     where = people(30)
-    with FakeEndpoint(seconds=0.3) as server:
+    with FakeEndpoint(seconds=0.05) as server:
         words = [sys.executable, "-m", "emo_face.cli.main", *command(where, tmp_path, server.url)]
-        child = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        # a shell that starts the tests with & has the signal ignored, and children inherit that
+        heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+        child = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, preexec_fn=heard)
         while len(server.finished) < 5 and child.poll() is None:
             time.sleep(0.002)
         child.send_signal(signal.SIGINT)
