@@ -86,6 +86,12 @@ def intersection(a: Box, b: Box) -> float:
     return max(0.0, width) * max(0.0, height)
 
 
+def has_center(box: Box, other: Box) -> bool:
+    """Whether the centre of ``other`` lies in ``box``, edges included."""
+    x, y = other.center
+    return box.x <= x <= box.right and box.y <= y <= box.bottom
+
+
 def clip(box: Box, width: int, height: int) -> Box:
     """The part of ``box`` inside a ``width`` x ``height`` image; an empty box if they do not meet."""
     x0, y0 = min(max(box.x, 0.0), width), min(max(box.y, 0.0), height)

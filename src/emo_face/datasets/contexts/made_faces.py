@@ -9,8 +9,8 @@ import numpy as np
 
 from emo_face.core.arkit import ARKIT_52
 from emo_face.core.errors import UserError
-from emo_face.core.geometry import iou
-from emo_face.core.types import Box, Face, FloatArray, ImageArray
+from emo_face.core.geometry import has_center, iou
+from emo_face.core.types import Face, FloatArray, ImageArray
 from emo_face.datasets.contexts.face_targets import FaceTargets, Imported
 from emo_face.datasets.contexts.tasks import LISTENER
 from emo_face.datasets.records import Record
@@ -104,13 +104,8 @@ def labelled_face(record: Record, faces: Sequence[Face]) -> Face | None:
         return best if best is not None and iou(best.box, box) >= SAME else None
     if record.bbox_body is not None:
         body = record.bbox_body
-        return max((f for f in faces if _inside(f.box, body)), key=lambda face: face.box.area, default=None)
+        return max((f for f in faces if has_center(body, f.box)), key=lambda face: face.box.area, default=None)
     return faces[0] if len(faces) == 1 else None
-
-
-def _inside(face: Box, body: Box) -> bool:
-    x, y = face.center
-    return body.x <= x <= body.right and body.y <= y <= body.bottom
 
 
 def _measured(record: Record, root: Path, reader: FaceReader, detector: FaceDetector) -> tuple[FloatArray | None, str]:

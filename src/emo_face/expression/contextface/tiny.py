@@ -173,6 +173,20 @@ def _token(tokenizer: Any, text: str) -> int:
     return int(tokenizer.convert_tokens_to_ids(text))
 
 
+def tiny_llava_processor(tokenizer: Any) -> Any:
+    """LLaVA's whole processor, as a checkpoint's folder holds it."""
+    import transformers as hf
+
+    return hf.LlavaProcessor(
+        tiny_image_processor("llava"),
+        tokenizer,
+        patch_size=14,
+        vision_feature_select_strategy="default",
+        num_additional_image_tokens=1,
+        chat_template=tokenizer.chat_template,
+    )
+
+
 def tiny_image_processor(family: str) -> Any:
     """The family's image processor at the tiny size; None for a family that reads text alone."""
     import transformers as hf

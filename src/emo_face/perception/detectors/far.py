@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from emo_face.core.geometry import clip, crop
+from emo_face.core.geometry import clip, crop, has_center
 from emo_face.core.types import Box, Detection, Face, ImageArray
 from emo_face.perception.associate import body_from_face
 from emo_face.perception.closer import TILES, WORTH_IT, look_closer
@@ -95,9 +95,4 @@ def _starts(side: int, size: int) -> list[float]:
 def _among(face: Face, people: Sequence[Detection]) -> bool:
     """Whether somebody has this face: its middle lies in theirs, or theirs in it."""
     boxes = [p.face.box for p in people if p.face is not None]
-    return any(_inside(face.box, box) or _inside(box, face.box) for box in boxes)
-
-
-def _inside(box: Box, other: Box) -> bool:
-    x, y = box.center
-    return other.x <= x <= other.x + other.width and other.y <= y <= other.y + other.height
+    return any(has_center(box, face.box) or has_center(face.box, box) for box in boxes)

@@ -130,7 +130,8 @@ def export(run: Path, data: Path, target: Path, encoder: Path | None = None, thr
     with tempfile.TemporaryDirectory() as scratch:
         plain, small = Path(scratch, "plain.onnx"), Path(scratch, "small.onnx")
         register = register_of(net, tokens, sources, int(config["seed"]), config["max_length"])
-        _to_onnx(ExportNet(net, config["max_length"], register).eval(), plain)
+        graph = ExportNet(net, config["max_length"], register)
+        to_onnx(graph, plain, torch.arange(5)[None], {"ids": {0: "n", 1: "t"}})
         _quantise(plain, small)
         length = int(config["max_length"])
         exact = Outputs.of(plain, tokens, sources, length, threads)
@@ -171,17 +172,16 @@ def _keep(finished: Path, target: Path, run: Path, report: dict[str, Any]) -> No
         shutil.copyfile(finished, scratch)
 
 
-def _to_onnx(net: ExportNet, path: Path) -> None:
-    ids = torch.arange(5)[None]
+def to_onnx(net: nn.Module, path: Path, example: torch.Tensor, axes: Mapping[str, Mapping[int, str]]) -> None:
+    """Write a student's graph; ``axes``: its one input, like ``example``, and which of its sizes are open."""
     names = ["probabilities", "emotions", "affect"]
-    axes = {"ids": {0: "n", 1: "t"}, **{name: {0: "n"} for name in names}}
     torch.onnx.export(
-        net,
-        (ids,),
+        net.eval(),
+        (example,),
         str(path),
-        input_names=["ids"],
+        input_names=list(axes),
         output_names=names,
-        dynamic_axes=axes,
+        dynamic_axes={**axes, **{name: {0: "n"} for name in names}},
         opset_version=OPSET,
         dynamo=False,
     )

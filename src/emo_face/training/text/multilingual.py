@@ -27,7 +27,7 @@ from emo_face.training.text import language
 from emo_face.training.text.calibration import best_thresholds, fine_macro_f1, fit_affect, fit_labels
 from emo_face.training.text.data import TextBatch, augment, draw_epoch
 from emo_face.training.text.examples import Sources, Table, read_sources
-from emo_face.training.text.export import OPSET, describe
+from emo_face.training.text.export import describe, to_onnx
 from emo_face.training.text.model import AFFECT, FINE, SEVEN, loss_of
 from emo_face.training.text.validation import CALM, MESSAGES, Outputs, figures, fit_talk
 
@@ -225,18 +225,7 @@ def _write(head: nn.Linear, target: Path, meta: dict[str, str]) -> Path:
     import onnx
 
     with replacing(target) as partial:
-        names = ["probabilities", "emotions", "affect"]
-        axes = {name: {0: "n"} for name in ("vectors", *names)}
-        torch.onnx.export(
-            _Graph(head).eval(),
-            (torch.zeros(1, WIDTH),),
-            str(partial),
-            input_names=["vectors"],
-            output_names=names,
-            dynamic_axes=axes,
-            opset_version=OPSET,
-            dynamo=False,
-        )
+        to_onnx(_Graph(head), partial, torch.zeros(1, WIDTH), {"vectors": {0: "n"}})
         model = onnx.load(str(partial))
         describe(model, meta)
         onnx.save(model, str(partial))

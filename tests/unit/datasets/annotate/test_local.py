@@ -12,22 +12,14 @@ from emo_face.datasets.annotate.provider import Request
 
 def test_a_model_in_a_folder_answers(tmp_path):
     pytest.importorskip("torch")
-    transformers = pytest.importorskip("transformers")
+    pytest.importorskip("transformers")
     pytest.importorskip("PIL")
     from emo_face.datasets.annotate.local import LocalProvider
     from emo_face.expression.contextface import tiny
 
     tokenizer = tiny.tiny_tokenizer("llava")
     tiny.tiny_base("llava", tokenizer).save_pretrained(tmp_path)
-    processor = transformers.LlavaProcessor(
-        tiny.tiny_image_processor("llava"),
-        tokenizer,
-        patch_size=14,
-        vision_feature_select_strategy="default",
-        num_additional_image_tokens=1,
-        chat_template=tokenizer.chat_template,
-    )
-    processor.save_pretrained(tmp_path)
+    tiny.tiny_llava_processor(tokenizer).save_pretrained(tmp_path)
     picture = cv2.imencode(".jpg", np.zeros((60, 60, 3), np.uint8))[1].tobytes()
     provider = LocalProvider(tmp_path)
     question = Request(str(tmp_path), "Be short.", "What is it?", "k", max_tokens=6, picture=lambda: picture)

@@ -7,7 +7,7 @@ import pytest
 
 pytest.importorskip("torch")
 pytest.importorskip("peft")
-transformers = pytest.importorskip("transformers")
+pytest.importorskip("transformers")
 
 import cv2
 from fake_endpoint import FakeEndpoint
@@ -38,14 +38,7 @@ def files(tmp_path_factory):
     tokenizer = tiny.tiny_tokenizer("llava", world.texts())
     base = tiny.tiny_base("llava", tokenizer)
     base.save_pretrained(root / "backbone")
-    transformers.LlavaProcessor(
-        tiny.tiny_image_processor("llava"),
-        tokenizer,
-        patch_size=14,
-        vision_feature_select_strategy="default",
-        num_additional_image_tokens=1,
-        chat_template=tokenizer.chat_template,
-    ).save_pretrained(root / "backbone")
+    tiny.tiny_llava_processor(tokenizer).save_pretrained(root / "backbone")
     model = build_model(base, tokenizer, ContextFaceConfig(face_basis="arkit-52"), 0)
     save_model(root / "model", model, str(root / "backbone"))
     return root
