@@ -97,6 +97,12 @@ def label_colour(label: str) -> str:
     return colours.get(label, colours["other"])
 
 
+def label_rgb(label: str) -> tuple[int, int, int]:
+    """The same as red, green and blue, 0 to 255."""
+    red, green, blue = bytes.fromhex(label_colour(label)[1:])
+    return red, green, blue
+
+
 @cache
 def _table() -> dict[str, LabelSet]:
     return {

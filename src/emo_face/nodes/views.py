@@ -18,7 +18,7 @@ from std_msgs.msg import ColorRGBA
 
 from emo_face.core.errors import ConfigError
 from emo_face.core.geometry import BODY_HEADS
-from emo_face.core.labels import label_colour
+from emo_face.core.labels import label_rgb
 from emo_face.perception.space.merge import HEAD
 from emo_face.ros import qos
 from emo_face.ros.clock import duration_message
@@ -86,9 +86,8 @@ def told(person: EmotionScores) -> str:
 
 def colour(label: str, alpha: float) -> tuple[float, float, float, float]:
     """Red, green, blue and alpha in [0, 1]."""
-    code = label_colour(label)
-    red, green, blue = (int(code[i : i + 2], 16) / 255 for i in (1, 3, 5))
-    return red, green, blue, alpha
+    red, green, blue = label_rgb(label)
+    return red / 255, green / 255, blue / 255, alpha
 
 
 def head_at(person: EmotionScores, size: tuple[int, int], focal: float) -> tuple[float, float, float] | None:

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from emo_face.core.geometry import intersection
-from emo_face.core.labels import LabelSet, label_colour, top_of
+from emo_face.core.labels import LabelSet, label_rgb, top_of
 from emo_face.core.types import Box, Emotion, ImageArray, Person
 from emo_face.perception.lettering import Colour, width_of, write
 
@@ -43,7 +43,7 @@ def draw(
 
 
 def _bgr(label: str) -> Colour:
-    red, green, blue = bytes.fromhex(label_colour(label)[1:])
+    red, green, blue = label_rgb(label)
     return blue, green, red
 
 
