@@ -2,7 +2,7 @@
 
     python benchmarks/context_world.py --seeds 0,1,2 --out out/context_world [--json]
 
-Words, pictures and listeners have rules (``emo_face.datasets.contexts.synthetic``), so the best reachable score of
+Words, pictures and listeners have rules (``benchmarks/fixtures/contexts.py``), so the best reachable score of
 every form of the question is known. A tiny LLaVA is first taught to read, to see and the emotions of common events (the
 stand-in for public pre-training). Each seed is then trained by ``emo-face train contextface`` on the task sets of the
 paper's table 3, with equal steps, and measured on new moments: emotions in freely told situations, as in the paper's
@@ -27,7 +27,6 @@ import numpy as np
 from emo_face.cli.main import main as emo_face
 from emo_face.core.errors import UserError
 from emo_face.datasets.contexts import face_targets
-from emo_face.datasets.contexts import synthetic as world
 from emo_face.datasets.records import of_split, read_jsonl, write_jsonl
 from emo_face.evaluation.contextface import metrics
 from emo_face.evaluation.contextface.measure import truth_of
@@ -46,6 +45,7 @@ from emo_face.expression.contextface.prompts import (
     vqa_question,
     words,
 )
+from fixtures import contexts as world
 
 ROWS = {"neither": "0,0,1", "expression": "0,0.4,0.3", "situation": "0.3,0,0.3", "both": "0.3,0.4,0.3"}
 """Rows of the paper's table 3: shares of situation, expression and VQA."""
@@ -78,12 +78,12 @@ def prepare(folder: Path, root: Path) -> None:
     """Teach a tiny LLaVA to read this world, to see it and what is common knowledge, and save it."""
     import torch
 
-    from emo_face.expression.contextface import tiny
     from emo_face.expression.contextface.config import ContextFaceConfig
     from emo_face.expression.contextface.model import add_face_token, image_token_id
     from emo_face.expression.contextface.tokens import TokenBuilder
     from emo_face.expression.contextface.vision import Eyes
     from emo_face.training.contextface.data import ContextFaceCollator
+    from fixtures import tiny_contextface as tiny
 
     tokenizer, p = tiny.tiny_tokenizer("llava", world.texts(), 1200), PRETRAINING
     base = tiny.tiny_base("llava", tokenizer, int(p["width"]), int(p["layers"]), heads=int(p["heads"]))

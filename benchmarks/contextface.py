@@ -213,7 +213,7 @@ def _build(shape: dict[str, int], tiny: bool, device: str, dtype: object) -> tup
 
     from emo_face.expression.contextface.config import ContextFaceConfig
     from emo_face.expression.contextface.model import build_model, merged
-    from emo_face.expression.contextface.tiny import tiny_tokenizer
+    from fixtures.tiny_contextface import tiny_tokenizer
 
     tokenizer = tiny_tokenizer("llava", (QUOTE,))
     side, patch = (112, 14) if tiny else (336, 14)

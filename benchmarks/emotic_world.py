@@ -217,7 +217,7 @@ def reachable(truth: Sequence[Sequence[Any]]) -> dict[str, float]:
 
 def eyes(folder: Path) -> Path:
     """The checkpoint: a tiny SigLIP with random weights, and the publisher's preprocessing at its size."""
-    from emo_face.perception.multiview.encoders.tiny import tiny_siglip
+    from fixtures.tiny_encoders import tiny_siglip
 
     if not (folder / "config.json").is_file():
         shown = {"image_mean": [0.5] * 3, "image_std": [0.5] * 3, "resample": 2}

@@ -78,7 +78,7 @@ def tower(size: str, kind: str) -> Any:
     from transformers import SiglipVisionConfig, SiglipVisionModel
     from transformers.models.idefics3.modeling_idefics3 import Idefics3VisionConfig, Idefics3VisionTransformer
 
-    from emo_face.perception.multiview.encoders.tiny import tiny_siglip
+    from fixtures.tiny_encoders import tiny_siglip
 
     if size != "full" and kind != "smolvlm":
         return tiny_siglip(image_size=56, width=64).vision_model

@@ -17,7 +17,6 @@ from typing import Any, ClassVar
 import torch
 
 from emo_face.core.errors import UserError
-from emo_face.datasets import synthetic_scenes
 from emo_face.datasets.encode import OnDisk
 from emo_face.datasets.features import FeatureCache
 from emo_face.datasets.views import Pictures
@@ -25,6 +24,7 @@ from emo_face.perception.multiview.checkpoint import save_encoder
 from emo_face.perception.multiview.fingerprint import fingerprint
 from emo_face.runtime.runners import RUNNERS, run_shards, runner
 from emo_face.runtime.shards import Job, JsonLines, Row, RowFile
+from fixtures import scenes as synthetic_scenes
 
 EMPTY = 64
 """Shards of the job that does nothing."""

@@ -24,11 +24,11 @@ import numpy as np
 
 from emo_face.core.labels import label_set
 from emo_face.core.types import Face, Person
-from emo_face.datasets import synthetic_scenes as scenes
 from emo_face.datasets.qa import corpus, templates
 from emo_face.datasets.records import Record, of_split
 from emo_face.evaluation.metrics import multilabel
 from emo_face.perception.multiview.config import VIEWS, EncoderConfig, FusionConfig
+from fixtures import scenes
 
 SIZE, WIDTH = 56, 64
 RARE = ("Surprise", "Sadness", "Peace", "Annoyance", "Fear", "Embarrassment")
@@ -65,7 +65,7 @@ SCENES = Lesson((scenes.PLACES, scenes.POSES, scenes.MOUTHS), shown)
 
 def tokenizer(more: Sequence[str] = ()) -> Any:
     """Word-level, over every word that any question or answer of the benchmark can hold, and those of ``more``."""
-    from emo_face.perception.multiview.encoders.tiny import word_tokenizer
+    from fixtures.tiny_encoders import word_tokenizer
 
     texts = [q for task in ("pose", "situation", "rationale") for q in templates.prompts()[task]["ask"]]
     texts += [templates.classification_question(templates.options_of("emotic26")), "What is shown? Name some emotions."]

@@ -19,6 +19,7 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "helpers"))  # what tests in several folders share
+sys.path.append(str(ROOT / "benchmarks"))  # the fixtures that they share with benchmarks
 OTHER_PROCESSES = ("node", "launch", "browser")
 ASSETS = Path(os.environ.get("EMO_FACE_ASSETS", ROOT.parent / "shared" / "assets"))
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from emo_face.datasets import synthetic_scenes
 from emo_face.datasets.qa import corpus
 from emo_face.datasets.views import MultiViewCollator, Pictures
 from emo_face.perception.multiview.config import EncoderConfig
-from emo_face.perception.multiview.encoders.tiny import tiny_base, word_tokenizer
+from emo_face.perception.multiview.encoders.tiny import tiny_base
 from emo_face.perception.multiview.vlm import MultiViewVLM
+from fixtures import scenes as synthetic_scenes
+from fixtures.tiny_encoders import word_tokenizer
 
 
 class World:

@@ -30,11 +30,11 @@ def tiny(family="llava", config=None, tied=False, seed=0, stir=True, width=32, l
     """``stir`` moves adapter, token rows and statistics away from their neutral start."""
     import torch
 
-    from emo_face.expression.contextface import tiny as source
     from emo_face.expression.contextface.config import ContextFaceConfig
     from emo_face.expression.contextface.model import build_model
     from emo_face.expression.contextface.tokens import TokenBuilder
     from emo_face.expression.contextface.vision import eyes_of
+    from fixtures import tiny_contextface as source
 
     torch.set_num_threads(1)
     config = config or ContextFaceConfig(groups=("expression", "jaw"))
@@ -91,8 +91,9 @@ def context_tasks(samples):
     from dataclasses import replace
     from pathlib import Path
 
-    from emo_face.datasets.contexts import synthetic, tasks
+    from emo_face.datasets.contexts import tasks
     from emo_face.expression.contextface.prompts import Example, Turn, vqa_answer, vqa_question
+    from fixtures import contexts as synthetic
 
     records = [replace(synthetic.record(sample, "train"), image="") for sample in samples]
     made = tasks.build(records, Path(), synthetic.targets(samples), ("quote", "situation")).by_name

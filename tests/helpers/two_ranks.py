@@ -29,7 +29,8 @@ def load(worker: Path) -> ModuleType:
 
 def launch(worker: Path, root: Path) -> dict[str, Any]:
     """Run ``worker`` on ``root`` in two processes; what it left. Both must have resumed, bit for bit."""
-    path = os.pathsep.join(filter(None, (str(HELPERS), os.environ.get("PYTHONPATH"))))
+    folders = (str(HELPERS), str(HELPERS.parents[1] / "benchmarks"), os.environ.get("PYTHONPATH"))
+    path = os.pathsep.join(filter(None, folders))
     ranks = {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true", "TRANSFORMERS_OFFLINE": "1", "PYTHONPATH": path}
     done = subprocess.run(
         [sys.executable, *LAUNCH, str(worker), str(root)],

@@ -24,7 +24,6 @@ from emo_face.core.errors import UserError
 from emo_face.core.labels import basic7, label_set
 from emo_face.core.types import Box, Emotion, Person
 from emo_face.expression.contextface import checkpoint
-from emo_face.expression.contextface import tiny as source
 from emo_face.expression.model import Context, Scene, SeenPerson
 from emo_face.nodes.expression import ExpressionNode
 from emo_face.nodes.generating import picture_of_person
@@ -32,6 +31,7 @@ from emo_face.ros import qos
 from emo_face.ros.clock import stamp_message
 from emo_face.ros.images.convert import image_message
 from emo_face.ros.messages.convert import scores_message
+from fixtures import tiny_contextface as source
 
 
 @pytest.fixture(scope="module")

@@ -27,12 +27,13 @@ from emo_face.nodes.perception import PerceptionNode
 from emo_face.perception.multiview import ask, checkpoint, head_file
 from emo_face.perception.multiview.config import EncoderConfig, FusionConfig
 from emo_face.perception.multiview.encoders.instructblip import MultiViewEncoder
-from emo_face.perception.multiview.encoders.tiny import tiny_base, word_tokenizer
+from emo_face.perception.multiview.encoders.tiny import tiny_base
 from emo_face.perception.multiview.fingerprint import fingerprint
 from emo_face.perception.multiview.fusion_head import FusionHead
 from emo_face.ros.clock import stamp_message
 from emo_face.ros.images.convert import image_message
 from emo_face.runtime.engines.select import Engines
+from fixtures.tiny_encoders import word_tokenizer
 
 QUESTION = "why does the person feel so"
 

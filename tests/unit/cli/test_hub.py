@@ -22,8 +22,8 @@ from emo_face.cli import main as cli
 from emo_face.perception.multiview import checkpoint, head_file, model
 from emo_face.perception.multiview.config import EncoderConfig, FusionConfig
 from emo_face.perception.multiview.encoders.siglip2 import Siglip2Encoder
-from emo_face.perception.multiview.encoders.tiny import tiny_siglip
 from emo_face.perception.multiview.fusion_head import FusionHead
+from fixtures.tiny_encoders import tiny_siglip
 
 
 class Hub:

@@ -16,8 +16,8 @@ from tinyworld import PICTURE, tiny
 
 from emo_face.cli.main import main
 from emo_face.expression.contextface import checkpoint
-from emo_face.expression.contextface import tiny as source
 from emo_face.face.flame.codes import read_codes
+from fixtures import tiny_contextface as source
 
 
 @pytest.fixture(scope="module")

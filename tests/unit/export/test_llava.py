@@ -10,8 +10,8 @@ hf = pytest.importorskip("transformers")
 from safetensors.torch import save_file
 
 from emo_face.cli.main import main
-from emo_face.expression.contextface import tiny as source
 from emo_face.expression.contextface.checkpoint import load_backbone, load_tools
+from fixtures import tiny_contextface as source
 
 WIDTH = 32
 

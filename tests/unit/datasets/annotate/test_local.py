@@ -15,7 +15,7 @@ def test_a_model_in_a_folder_answers(tmp_path):
     pytest.importorskip("transformers")
     pytest.importorskip("PIL")
     from emo_face.datasets.annotate.local import LocalProvider
-    from emo_face.expression.contextface import tiny
+    from fixtures import tiny_contextface as tiny
 
     tokenizer = tiny.tiny_tokenizer("llava")
     tiny.tiny_base("llava", tokenizer).save_pretrained(tmp_path)

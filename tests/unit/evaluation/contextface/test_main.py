@@ -243,12 +243,12 @@ def test_a_real_model_answers_every_condition(tmp_path):
     pytest.importorskip("peft")
     import cv2
 
-    from emo_face.expression.contextface import tiny
     from emo_face.expression.contextface.config import ContextFaceConfig
     from emo_face.expression.contextface.engine import Engine
     from emo_face.expression.contextface.model import build_model
     from emo_face.expression.contextface.tokens import TokenBuilder
     from emo_face.expression.contextface.vision import Eyes
+    from fixtures import tiny_contextface as tiny
 
     records, _ = make(tmp_path, count=7)
     people = [r for r in records if r.split == "test"][:2]

@@ -15,14 +15,15 @@ from fake_endpoint import FakeEndpoint
 from emo_face.cli.main import main
 from emo_face.core.errors import UserError
 from emo_face.core.types import Box
-from emo_face.datasets.contexts import synthetic as world
 from emo_face.datasets.records import Record, write_jsonl
 from emo_face.evaluation.contextface import figures, situations
 from emo_face.evaluation.contextface.predict import hidden
-from emo_face.expression.contextface import prompts, tiny
+from emo_face.expression.contextface import prompts
 from emo_face.expression.contextface.checkpoint import save_model
 from emo_face.expression.contextface.config import ContextFaceConfig
 from emo_face.expression.contextface.model import build_model
+from fixtures import contexts as world
+from fixtures import tiny_contextface as tiny
 
 HAPPY = "He got a letter. Therefore, the emotion this person is feeling is Happy."
 

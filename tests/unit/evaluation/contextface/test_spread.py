@@ -13,12 +13,12 @@ from emo_face.cli.main import main
 from emo_face.datasets.records import Record, write_jsonl
 from emo_face.evaluation.contextface.predict import predict
 from emo_face.evaluation.contextface.spread import PARTS, AskJob, joined
-from emo_face.expression.contextface import tiny as source
 from emo_face.expression.contextface.checkpoint import save_model
 from emo_face.expression.contextface.config import ContextFaceConfig
 from emo_face.expression.contextface.engine import EngineSettings, load_engine
 from emo_face.expression.contextface.model import build_model
 from emo_face.runtime.runners import run_shards, runner
+from fixtures import tiny_contextface as source
 
 
 def saved(root):

@@ -15,12 +15,12 @@ from tinyworld import PICTURE, tiny
 
 from emo_face.core.errors import ConfigError, ModelError, UserError
 from emo_face.expression.contextface import checkpoint
-from emo_face.expression.contextface import tiny as source
 from emo_face.expression.contextface.config import ContextFaceConfig
 from emo_face.expression.contextface.head import FaceHead
 from emo_face.expression.contextface.model import build_model, merged
 from emo_face.expression.contextface.onepass import OnePass
-from emo_face.expression.contextface.tiny import FAMILIES
+from fixtures import tiny_contextface as source
+from fixtures.tiny_contextface import FAMILIES
 
 
 def answer_of(world, model=None):

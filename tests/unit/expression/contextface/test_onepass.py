@@ -16,7 +16,7 @@ from emo_face.core.types import Box
 from emo_face.expression.contextface.config import ContextFaceConfig
 from emo_face.expression.contextface.onepass import pack, tree_mask
 from emo_face.expression.contextface.prompts import expression_question, words
-from emo_face.expression.contextface.tiny import FAMILIES
+from fixtures.tiny_contextface import FAMILIES
 
 QUOTE = "I can't believe how therapeutic it is"
 

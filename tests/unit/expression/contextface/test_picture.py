@@ -79,8 +79,8 @@ def test_fingerprint_tells_pictures_apart():
 def test_the_box_survives_the_image_processor(family):
     torch = pytest.importorskip("torch")
     pytest.importorskip("transformers")
-    from emo_face.expression.contextface import tiny
     from emo_face.expression.contextface.vision import Eyes
+    from fixtures import tiny_contextface as tiny
 
     tokenizer = tiny.tiny_tokenizer(family)
     eyes = Eyes(tiny.tiny_base(family, tokenizer), tiny.tiny_image_processor(family), 56)

@@ -13,13 +13,13 @@ from tinyworld import PICTURE, Tiny, separately, stirred
 
 from emo_face.core.errors import ModelError
 from emo_face.expression.contextface import onepass
-from emo_face.expression.contextface import tiny as source
 from emo_face.expression.contextface.config import ContextFaceConfig
 from emo_face.expression.contextface.model import build_model, tree_reach
 from emo_face.expression.contextface.talk import stream
 from emo_face.expression.contextface.tokens import TokenBuilder
 from emo_face.expression.contextface.vision import Eyes, NoEyes
 from emo_face.training.contextface.export import Prefill
+from fixtures import tiny_contextface as source
 
 WINDOW = 24
 """Tokens; less than a prompt has."""

@@ -22,7 +22,6 @@ from emo_face.export import contextface_int8
 from emo_face.export.contextface_int8 import shrink
 from emo_face.expression.contextface import checkpoint
 from emo_face.expression.contextface import prompts as p
-from emo_face.expression.contextface import tiny as source
 from emo_face.expression.contextface.config import ContextFaceConfig
 from emo_face.expression.contextface.engine import Engine
 from emo_face.expression.contextface.exported.engine import padded_prompt
@@ -36,6 +35,7 @@ from emo_face.training.common.recipes import read_recipe
 from emo_face.training.contextface.data import ContextFaceCollator
 from emo_face.training.contextface.export import export_prefill
 from emo_face.training.contextface.recipe import TaskRecipe
+from fixtures import tiny_contextface as source
 
 STYLES = [("paper", "auto"), ("short", "auto"), ("short", "chatml"), ("short", "plain")]
 

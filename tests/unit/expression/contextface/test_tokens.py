@@ -12,10 +12,10 @@ pytest.importorskip("transformers")
 from emo_face.core.errors import ConfigError, ModelError
 from emo_face.expression.contextface import checkpoint
 from emo_face.expression.contextface import prompts as p
-from emo_face.expression.contextface import tiny as source
 from emo_face.expression.contextface.model import add_face_token
 from emo_face.expression.contextface.tokens import TokenBuilder
 from emo_face.runtime.weights import kept_backbone
+from fixtures import tiny_contextface as source
 
 
 def builder(family="llava", chat="auto", system="", template=True):

@@ -111,7 +111,7 @@ def test_a_shared_encoder_stays_on_the_full_gpu(folders, frame, monkeypatch):
 def test_tokenizers_that_are_not_the_checkpoints_are_refused(world, folders, tmp_path):
     import shutil
 
-    from emo_face.perception.multiview.encoders.tiny import word_tokenizer
+    from fixtures.tiny_encoders import word_tokenizer
 
     base = shutil.copytree(folders / "base", tmp_path / "base")
     for file in base.glob("tokenizer*"):

@@ -20,8 +20,9 @@ from emo_face.perception.multiview import checkpoint, fingerprint, model
 from emo_face.perception.multiview.config import VIEWS, EncoderConfig, of_fingerprint
 from emo_face.perception.multiview.encoders import FAMILIES, family_of, load_eyes
 from emo_face.perception.multiview.encoders.siglip2 import Siglip2Encoder, preprocessing
-from emo_face.perception.multiview.encoders.tiny import tiny_base, tiny_siglip
+from emo_face.perception.multiview.encoders.tiny import tiny_base
 from emo_face.perception.multiview.preprocess import normalise, resize
+from fixtures.tiny_encoders import tiny_siglip
 
 # preprocessor_config.json as google/siglip2-base-patch16-224 has it (size apart: the tiny tower sees 28 pixels).
 PREPROCESSOR = {

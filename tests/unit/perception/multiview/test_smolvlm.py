@@ -15,8 +15,8 @@ from emo_face.datasets.views import person_of
 from emo_face.perception.multiview import ask, checkpoint, fingerprint, model
 from emo_face.perception.multiview.config import EncoderConfig
 from emo_face.perception.multiview.encoders import FAMILIES, family_of, load_eyes
-from emo_face.perception.multiview.encoders.tiny import save_tiny_smolvlm, tiny_siglip
 from emo_face.perception.multiview.words.chat import ChatAsker
+from fixtures.tiny_encoders import save_tiny_smolvlm, tiny_siglip
 
 CONFIG = EncoderConfig(kind="smolvlm", image_size=28, mean=(0.5,) * 3, std=(0.5,) * 3, resample="lanczos")
 

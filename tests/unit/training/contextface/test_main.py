@@ -17,8 +17,8 @@ import cv2
 
 from emo_face.datasets.contexts import face_targets
 from emo_face.datasets.contexts import records as context
-from emo_face.datasets.contexts import synthetic as synthetic_contexts
-from emo_face.expression.contextface import tiny as source
+from fixtures import contexts as synthetic_contexts
+from fixtures import tiny_contextface as source
 
 
 @pytest.fixture(scope="module")

@@ -17,10 +17,8 @@ from safetensors.torch import load_file
 from tinyworld import PICTURE, context_tasks, tiny
 
 from emo_face.core.errors import ConfigError, UserError
-from emo_face.datasets.contexts import synthetic as synthetic_contexts
 from emo_face.datasets.contexts.mixture import Mixture
 from emo_face.expression.contextface import checkpoint
-from emo_face.expression.contextface import tiny as source
 from emo_face.expression.contextface.config import ContextFaceConfig
 from emo_face.expression.contextface.prompts import (
     Example,
@@ -35,6 +33,8 @@ from emo_face.training.contextface.config import ContextFaceTraining
 from emo_face.training.contextface.data import ContextFaceCollator, all_targets
 from emo_face.training.contextface.loss import face_loss
 from emo_face.training.contextface.run import ContextFaceRun
+from fixtures import contexts as synthetic_contexts
+from fixtures import tiny_contextface as source
 
 CONFIG = ContextFaceConfig(lora_dropout=0.1)
 SHORT = ContextFaceTraining(

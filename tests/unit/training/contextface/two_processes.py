@@ -15,7 +15,6 @@ import two_ranks
 from tinyworld import context_tasks, tiny
 
 from emo_face.core.errors import ModelError
-from emo_face.datasets.contexts import synthetic as synthetic_contexts
 from emo_face.datasets.contexts.mixture import Mixture
 from emo_face.expression.contextface import checkpoint
 from emo_face.expression.contextface.config import ContextFaceConfig
@@ -24,6 +23,7 @@ from emo_face.training.contextface import main as command
 from emo_face.training.contextface.config import ContextFaceTraining
 from emo_face.training.contextface.data import ContextFaceCollator
 from emo_face.training.contextface.run import ContextFaceRun
+from fixtures import contexts as synthetic_contexts
 
 SETTINGS = ContextFaceTraining(
     epochs=1, gradient_accumulation=2, learning_rate=2e-3, warmup=2, validate_every=3, save_every=2

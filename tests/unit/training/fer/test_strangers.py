@@ -45,8 +45,8 @@ def teacher(assets, detector, tmp_path_factory):
     from emo_face.perception.multiview import head_file
     from emo_face.perception.multiview.config import EncoderConfig, FusionConfig
     from emo_face.perception.multiview.encoders.siglip2 import Siglip2Encoder
-    from emo_face.perception.multiview.encoders.tiny import tiny_siglip
     from emo_face.perception.multiview.fusion_head import FusionHead
+    from fixtures.tiny_encoders import tiny_siglip
 
     out = tmp_path_factory.mktemp("recipe")
     images = assets / "images" / "london"

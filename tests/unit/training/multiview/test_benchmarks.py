@@ -16,8 +16,8 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from emo_face.datasets import synthetic_scenes as scenes
 from emo_face.datasets.pictures import emotic
+from fixtures import scenes
 
 BENCHMARKS = Path(__file__).parents[4] / "benchmarks"
 
