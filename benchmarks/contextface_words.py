@@ -45,7 +45,7 @@ def log_probs(engine: Any, lines: Sequence[str], faced: bool) -> FloatArray:
     """(n, 7) of whole endings, several lines at once; without ``<FACE>`` for a model that never learned it."""
     onepass, style = engine.onepass, engine.config.style
     asked = [onepass.endings(expression_question(line, style=style), "quote") for line in lines]
-    said = asked if faced else [(prompt, [end[:-1] for end in ends]) for prompt, ends in asked]
+    said = [(prompt, ends if faced else [end[:-1] for end in ends], None) for prompt, ends in asked]
     return np.stack([answer.log_probs for answer in onepass.several(said, words())])
 
 

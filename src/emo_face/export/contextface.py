@@ -42,7 +42,7 @@ add_arguments = arguments(
     option("--model", type=Path, required=True, metavar="DIR"),
     option("--backbone", default="", metavar="DIR", help="default: the one the model's card names"),
     option("--out", type=Path, required=True, metavar="DIR"),
-    option("--prefill", type=int, default=0, metavar="N", help="also the prefill, for N prompt tokens"),
+    option("--prefill", type=int, default=0, metavar="N", help="also the prefill, for prompts of at most N tokens"),
     option("--bits", type=int, choices=(8, 32), default=32, help="8: the prefill's matrices, if answers stay"),
     option("--records", type=Path, metavar="FILE", help="of --bits 8: its val quotes are asked before and after"),
     option("--half", action="store_true", help="no graphs: the folder in half precision, to be shipped"),
@@ -121,7 +121,7 @@ def _in_8_bits(args: argparse.Namespace, engine: Any) -> float:
     style = engine.model.config.style
     prompts = [engine.onepass.endings(expression_question(quote, style=style), "quote")[0] for quote in quotes]
     fitting = [prompt for prompt in prompts if len(prompt) <= args.prefill]
-    return shrink(args.out / "prefill.onnx", fitting, args.prefill, engine.model.config)
+    return shrink(args.out / "prefill.onnx", fitting, engine.model.config)
 
 
 def _prefill(args: argparse.Namespace, engine: Any) -> list[Any]:

@@ -14,7 +14,7 @@ from emo_face.core.errors import UserError
 from emo_face.core.install import how_to_install
 from emo_face.expression.contextface.answer import answer_of
 from emo_face.expression.contextface.config import ContextFaceConfig
-from emo_face.expression.contextface.exported.engine import padded_prompt
+from emo_face.expression.contextface.exported.engine import prompt_feed
 from emo_face.expression.contextface.prompts import words
 from emo_face.runtime.engines.ort import OrtEngine
 from emo_face.runtime.files import replacing
@@ -26,7 +26,7 @@ FEWEST = 100
 """Questions from which that share says something."""
 
 
-def shrink(path: Path, prompts: Sequence[Sequence[int]], size: int, config: ContextFaceConfig) -> float:
+def shrink(path: Path, prompts: Sequence[Sequence[int]], config: ContextFaceConfig) -> float:
     """Replace the graph ``path`` by one in 8 bits; the share of ``prompts`` that it answers otherwise.
 
     Raises:
@@ -41,12 +41,12 @@ def shrink(path: Path, prompts: Sequence[Sequence[int]], size: int, config: Cont
         from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
     except ImportError as error:
         raise UserError(f"{error.name} is not installed: {how_to_install('train')}") from None
-    before = _answers(path, prompts, size, config)
+    before = _answers(path, prompts, config)
     quantizer = MatMulNBitsQuantizer(onnx.load(path), bits=8, block_size=BLOCK, is_symmetric=True, accuracy_level=4)
     quantizer.process()
     with replacing(path) as partial:
         quantizer.model.save_model_to_file(str(partial), use_external_data_format=False)
-        changed = float((_answers(partial, prompts, size, config) != before).mean())
+        changed = float((_answers(partial, prompts, config) != before).mean())
         if changed > MAX_CHANGED:
             raise UserError(
                 f"{path}: in 8 bits {changed:.1%} of {len(prompts)} answers change, at most {MAX_CHANGED:.0%} may; it "
@@ -55,11 +55,11 @@ def shrink(path: Path, prompts: Sequence[Sequence[int]], size: int, config: Cont
     return changed
 
 
-def _answers(path: Path, prompts: Sequence[Sequence[int]], size: int, config: ContextFaceConfig) -> Any:
+def _answers(path: Path, prompts: Sequence[Sequence[int]], config: ContextFaceConfig) -> Any:
     """(n,) most likely word of each prompt by a graph."""
     engine, found = OrtEngine(path), []
     for prompt in prompts:
-        log_probs, faces = engine.run(dict(zip(("ids", "length"), padded_prompt(prompt, size), strict=True)))
+        log_probs, faces = engine.run(prompt_feed(prompt, len(prompt)))
         given = (np.asarray(log_probs, np.float64), np.asarray(faces, np.float64))
-        found.append(answer_of(words(), config, "speaker", *given, tokens=size).word)
+        found.append(answer_of(words(), config, "speaker", *given, tokens=len(prompt)).word)
     return np.array(found)

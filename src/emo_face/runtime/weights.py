@@ -116,7 +116,7 @@ def read_card(path: Path, form: str, fix: str) -> dict[str, Any]:
         raise ModelError(f"{path.parent}: no such folder{hint}; {fix}")
     card = read_json(path, fix)
     if card.get("format") != form:
-        raise ModelError(f"{path}: field 'format': expected {form!r}, got {card.get('format')!r}")
+        raise ModelError(f"{path}: field 'format': expected {form!r}, got {card.get('format')!r}; {fix}")
     return card
 
 

@@ -152,7 +152,12 @@ def expression(
     known = [record for record in train if of(record) is not None and label_of_side(record, side)]
     reference = (np.stack([of(r).expression for r in known]), truth_of(known, side)) if known else None
     shown = metrics.baseline_faces(truth, labels, rng, reference)
-    shown |= {"ContextFace, map": said.map[places], "ContextFace, mean": said.mean[places]}
+    shown |= {f"ContextFace, {kind}": getattr(said, kind)[places] for kind in ("map", "mean", "told")}
+    if reference is not None:  # what a robot has that reads the same emotions and knows one face of each
+        means, probabilities = metrics.emotion_faces(*reference, len(prompts.words())), said.probabilities[places]
+        guessed = np.where(said.guess[places] >= 0, said.guess[places], 0)
+        shown["Per-emotion mean, map"] = np.where(said.guess[places, None] >= 0, means[guessed], probabilities @ means)
+        shown["Per-emotion mean, mean"] = probabilities @ means
     found = {name: metrics.intervals(faces, truth, rng, rounds) for name, faces in shown.items()}
     floors = {"FD": truth, "FD_pca": metrics.projection(truth)(truth)}
     return {

@@ -135,9 +135,13 @@ def baseline_faces(
     else:
         faces, known = np.asarray(reference[0], np.float64), np.asarray(reference[1])
         mean = np.repeat(faces.mean(0)[None], n, 0)
-        means = {int(label): faces[known == label].mean(0) for label in np.unique(known)}
-        per = np.stack([means.get(int(label), faces.mean(0)) for label in y])
+        per = emotion_faces(faces, known, int(y.max()) + 1)[y]
     return {"Random": t[other], "Mean": mean, "Per-emotion mean": per}
+
+
+def emotion_faces(faces: FloatArray, labels: Labels, classes: int) -> FloatArray:
+    """(classes, d) mean of (n, d) faces by emotion; that of all where there is none."""
+    return np.stack([(faces[labels == label] if label in labels else faces).mean(0) for label in range(classes)])
 
 
 def emotion_scores(truth: Labels, guess: Labels, classes: int) -> dict[str, Any]:

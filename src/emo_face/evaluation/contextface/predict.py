@@ -12,7 +12,7 @@ import numpy as np
 from emo_face.core.errors import UserError
 from emo_face.core.types import BoolArray, FloatArray, ImageArray, IntArray
 from emo_face.datasets.annotate.quality import masked
-from emo_face.datasets.contexts.tasks import box_of, texts_of
+from emo_face.datasets.contexts.tasks import box_of, label_of_side, texts_of
 from emo_face.datasets.contexts.tasks import usable as fits
 from emo_face.datasets.records import Record
 from emo_face.datasets.views import read_image
@@ -23,8 +23,12 @@ from emo_face.expression.contextface.conditions import SERVED, Condition
 from emo_face.expression.contextface.picture import GREY
 from emo_face.runtime.files import replacing
 
-FORMAT = "emo-face-contextface-predictions-1"
+FORMAT = "emo-face-contextface-predictions-2"
 MASKED, HIDDEN = " masked", " face hidden"
+PARTS = ("probabilities", "form", "map", "mean", "told")
+"""Arrays of :class:`ConditionPredictions`."""
+TOGETHER = 8
+"""Records that are asked in one pass."""
 FLAT = 1e-9
 """Probabilities that differ by less are equal."""
 
@@ -59,7 +63,8 @@ class ConditionPredictions:
 
     Attributes:
         ids: records. probabilities: (n, 7) in the order of :func:`prompts.words`. form: (n,) probability that the
-            model answers in the expected form at all. map, mean: (n, 100) faces. spoken: of the first of them, or None.
+            model answers in the expected form at all. map, mean: (n, 100) faces. told: (n, 100) faces that it gives if
+            it is told the right emotion. spoken: of the first of them, or None.
     """
 
     ids: tuple[str, ...]
@@ -67,6 +72,7 @@ class ConditionPredictions:
     form: FloatArray
     map: FloatArray
     mean: FloatArray
+    told: FloatArray
     spoken: Spoken | None = None
 
     @property
@@ -116,16 +122,23 @@ def predict(
     if not people:
         raise UserError(f"condition {condition}: no record has its texts, its picture with a box and its emotion")
     answers, spoken = [], []
-    for number, record in enumerate(people):
-        quote, situation = _texts(record, form, blank)
-        image, box = (read_image(root, record.image), box_of(record)) if form.picture else (None, None)
-        image = hidden(image, record) if covered and image is not None else image
-        answers.append(engine.answer(quote, situation, image, box, form.perspective, exact=True))
-        if number < speak:
+    for start in range(0, len(people), TOGETHER):
+        questions = []
+        for record in people[start : start + TOGETHER]:
+            image, box = (read_image(root, record.image), box_of(record)) if form.picture else (None, None)
+            image = hidden(image, record) if covered and image is not None else image
+            questions.append((*_texts(record, form, blank), image, box))
+        answers += engine.answers(questions, form.perspective)
+        for quote, situation, image, box in questions[: max(0, speak - start)]:
             picture = engine.eyes.fitted(image, box) if image is not None else None
             spoken.append(_speak(engine, form.question(quote, situation, engine.model.config.style), picture))
-        tick()
+        for _ in questions:
+            tick()
     expression = engine.model.config.slices()["expression"]
+
+    def of(record: Record) -> int:
+        return prompts.words().index(prompts.word_of(label_of_side(record, form.perspective)))
+
     heard = None
     if spoken:
         guess, emitted = zip(*spoken, strict=True)
@@ -136,6 +149,7 @@ def predict(
         np.array([a.emission for a in answers]),
         np.stack([a.face("map")[expression] for a in answers]),
         np.stack([a.face("mean")[expression] for a in answers]),
+        np.stack([a.faces[of(record)][expression] for a, record in zip(answers, people, strict=True)]),
         heard,
     )
 
@@ -175,7 +189,7 @@ def save(path: Path, run: Run) -> None:
     names = {name: f"c{number}" for number, name in enumerate(run.conditions)}
     for name, short in names.items():
         found = run.conditions[name]
-        arrays |= {f"{short}_{part}": getattr(found, part) for part in ("probabilities", "form", "map", "mean")}
+        arrays |= {f"{short}_{part}": getattr(found, part) for part in PARTS}
         arrays[f"{short}_ids"] = np.array(found.ids, np.str_)
         if found.spoken is not None:
             arrays |= {f"{short}_guess": found.spoken.guess, f"{short}_emitted": found.spoken.emitted}
@@ -199,7 +213,7 @@ def load(path: Path) -> Run:
                 heard = None
                 if f"{short}_guess" in data.files:
                     heard = Spoken(data[f"{short}_guess"], data[f"{short}_emitted"])
-                parts = {part: data[f"{short}_{part}"] for part in ("probabilities", "form", "map", "mean")}
+                parts = {part: data[f"{short}_{part}"] for part in PARTS}
                 run.conditions[name] = ConditionPredictions(
                     tuple(map(str, data[f"{short}_ids"])), **parts, spoken=heard
                 )

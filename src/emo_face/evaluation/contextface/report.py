@@ -143,8 +143,9 @@ def _expression_tables(report: Mapping[str, Any]) -> Iterable[Table]:
         notes = (
             f"n = {found['n']:,}, total variance {found['total_variance']:.2f}; baselines from "
             f"{found['baselines_from']}.",
-            "Per-emotion mean is told the true emotion. The floor is the distance between two draws of n faces from "
-            "one Gaussian like the true faces: a Frechet distance near it cannot be told from perfect.",
+            "Per-emotion mean and told know the true emotion; with map and mean the emotions are those that were read. "
+            "The floor is the distance between two draws of n faces from one Gaussian like the true faces: a Frechet "
+            "distance near it cannot be told from perfect.",
         )
         yield Table(f"Faces, {name}", columns, rows, ours, notes)
 

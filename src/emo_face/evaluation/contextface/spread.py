@@ -8,12 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from emo_face.datasets.records import Record, to_row
-from emo_face.evaluation.contextface.predict import ConditionPredictions, predict
+from emo_face.evaluation.contextface.predict import PARTS, ConditionPredictions, predict
 from emo_face.runtime.shards import Job, Row
 from emo_face.runtime.store import sha256_of
 from emo_face.runtime.weights import model_folder
-
-PARTS = ("probabilities", "form", "map", "mean")
 
 
 @dataclass(frozen=True)
@@ -31,7 +29,7 @@ class AskJob(Job[Record]):
     def key(self) -> str:
         """See :class:`~emo_face.runtime.shards.Job`."""
         card = sha256_of(model_folder(self.model) / "contextface.json")  # it names the hashes of the others
-        return json.dumps(["contextface", 1, card, self.backbone, self.condition, self.quantisation])
+        return json.dumps(["contextface", 2, card, self.backbone, self.condition, self.quantisation])
 
     def item_key(self, item: Record) -> str:
         """See :class:`~emo_face.runtime.shards.Job`."""
@@ -55,5 +53,5 @@ class AskJob(Job[Record]):
 
 def joined(rows: Sequence[Row]) -> ConditionPredictions:
     """The predictions of a condition from the rows of its shards."""
-    probabilities, form, most, mean = (np.array([row[part] for row in rows], np.float64) for part in PARTS)
-    return ConditionPredictions(tuple(str(row["id"]) for row in rows), probabilities, form, most, mean)
+    parts = {part: np.array([row[part] for row in rows], np.float64) for part in PARTS}
+    return ConditionPredictions(tuple(str(row["id"]) for row in rows), **parts)

@@ -3,7 +3,7 @@
 import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -103,6 +103,26 @@ class Engine:
         raise UserError(
             "GPU memory is full even for the words alone; use 8bit or 4bit quantisation or a smaller backbone"
         )
+
+    def answers(
+        self,
+        questions: Sequence[tuple[str, str, ImageArray | None, Box | None]],
+        perspective: Perspective = "speaker",
+    ) -> list[Answer]:
+        """What :meth:`answer` gives to each (quote, situation, image, box), ``exact``, from one pass if it fits.
+
+        Raises:
+            UserError, ModelError: as :meth:`answer`.
+        """
+        with self._first(), self._weights, suppress(torch.OutOfMemoryError):
+            asked = [
+                self.onepass.asked(
+                    quote, situation, None if image is None else self.eyes.fitted(image, box), perspective
+                )
+                for quote, situation, image, box in questions
+            ]
+            return list(self.onepass.several(asked, prompts.words(), perspective))
+        return [self.answer(*question, perspective, exact=True) for question in questions]
 
     def ask(
         self,

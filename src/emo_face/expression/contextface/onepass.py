@@ -50,9 +50,19 @@ class Packed:
     starts: tuple[int, ...]
     lengths: tuple[int, ...]
 
+    def reading(self, offset: int) -> tuple[list[int], list[int], list[int], list[int]]:
+        """Where an answer is read: the places whose states predict a token, each once; for every branch token which of
+        them does, and its id; the place of each branch's face, ``offset`` from its last token."""
+        places, which = [self.prompt - 1], []
+        for start, length in zip(self.starts, self.lengths, strict=True):
+            which += [0, *range(len(places), len(places) + length - 1)]
+            places += range(start, start + length - 1)
+        faces = [start + length - 1 + offset for start, length in zip(self.starts, self.lengths, strict=True)]
+        return places, which, list(self.ids[self.prompt :]), faces
 
-Asked = tuple[Sequence[int], Sequence[Sequence[int]]]
-"""Ids of a prompt and of its branches, each of which ends in ``<FACE>``."""
+
+Asked = tuple[Sequence[int], Sequence[Sequence[int]], ImageArray | None]
+"""Ids of a prompt and of its branches, each of which ends in ``<FACE>``, and the prompt's picture."""
 
 
 def pack(prompt: Sequence[int], branches: Sequence[Sequence[int]]) -> Packed:
@@ -110,15 +120,21 @@ class OnePass:
             UserError: nothing is given or the prompt is longer than the model's ``max_tokens``.
             ModelError: the model gave a number that is not finite.
         """
+        prompt, branches, _ = self.asked(quote, situation, picture, perspective)
+        result: Answer = self.run(prompt, branches, words(), picture, perspective)
+        return result
+
+    def asked(
+        self, quote: str, situation: str, picture: ImageArray | None = None, perspective: Perspective = "speaker"
+    ) -> Asked:
+        """What :meth:`answer` runs. Raises UserError if nothing is given."""
         try:
             style = self.model.config.style
             question = expression_question(quote, situation, picture is not None, perspective, style)
             source = context_kind(quote, situation, picture is not None)
         except ValueError as error:
             raise UserError(str(error)) from None
-        prompt, branches = self.endings(question, source)
-        result: Answer = self.run(prompt, branches, words(), picture, perspective)
-        return result
+        return (*self.endings(question, source), picture)
 
     def endings(self, question: Pieces, source: Source) -> tuple[tuple[int, ...], list[tuple[int, ...]]]:
         """Ids of the prompt with the lead of the answer, and of each emotion's ending up to ``<FACE>``."""
@@ -167,20 +183,23 @@ class OnePass:
     def several(
         self, asked: Sequence[Asked], names: Sequence[str], perspective: Perspective = "speaker"
     ) -> list[Answer]:
-        """Answers to several questions without pictures, as :meth:`run` gives each, from one pass side by side."""
-        parts = [pack(prompt, branches) for prompt, branches in asked]
-        if max(max(part.positions) for part in parts) >= min(tree_reach(self.model.base), self.model.config.max_tokens):
-            return [self.run(*one, names, None, perspective) for one in asked]
+        """Answers to several questions, as :meth:`run` gives each, from one pass side by side."""
+        parts = [pack(prompt, branches) for prompt, branches, _ in asked]
+        pictures = [picture for _, _, picture in asked if picture is not None]
+        reach = tree_reach(self.model.base, bool(pictures))
+        if max(max(part.positions) for part in parts) >= min(reach, self.model.config.max_tokens):
+            return [self.run(prompt, branches, names, picture, perspective) for prompt, branches, picture in asked]
         device, dtype = self.model.device, self.model.base.dtype
-        ids = torch.tensor([[i for part in parts for i in part.ids]], device=device)
-        each = [self._positions(part, ids, None) for part in parts]
+        rows = [torch.tensor([part.ids], device=device) for part in parts]
+        each = [self._positions(*one) for one in zip(parts, rows, (one[2] for one in asked), strict=True)]
         alone = torch.block_diag(*(tree_mask(part, 0, dtype, device)[0, 0] == 0 for part in parts))
         mask = torch.full(alone.shape, torch.finfo(dtype).min, dtype=dtype, device=device).masked_fill(
             alone.bool(), 0.0
         )
         options = {"attention_mask": mask[None, None], "position_ids": torch.cat(each, -1), "use_cache": False}
         with self._lock:
-            states = self.model.hidden(ids, {}, **options).last_hidden_state[0]
+            vision = self.eyes.tensors(pictures)
+            states = self.model.hidden(torch.cat(rows, 1), vision, **options).last_hidden_state[0]
             read = [
                 self._read(part, 0, own)
                 for part, own in zip(parts, states.split([len(part.ids) for part in parts]), strict=True)
@@ -270,20 +289,14 @@ class OnePass:
 
     def _read(self, packed: Packed, skip: int, states: Tensor) -> tuple[FloatArray, FloatArray]:
         """(k,) log-probabilities of the branches and (k, outputs) their faces."""
-        places: list[int] = []
-        owners: list[int] = []
-        targets: list[int] = []
-        faces: list[int] = []
-        for number, (start, length) in enumerate(zip(packed.starts, packed.lengths, strict=True)):
-            places += [packed.prompt - 1, *range(start, start + length - 1)]
-            owners += [number] * length
-            targets += packed.ids[start : start + length]
-            faces.append(start + length - 1 + self.model.config.hidden_offset)
-        device = states.device
-        scores = self.model.logits(states[torch.tensor(places, device=device) - skip])
-        token = torch.log_softmax(scores, dim=-1).gather(1, torch.tensor(targets, device=device)[:, None])[:, 0]
-        total = torch.zeros(len(packed.starts), device=device).index_add(0, torch.tensor(owners, device=device), token)
-        values = self.model.head(states[torch.tensor(faces, device=device) - skip])
+        device, count = states.device, len(packed.starts)
+        places, which, targets, faces = (
+            torch.tensor(part, device=device) for part in packed.reading(self.model.config.hidden_offset)
+        )
+        token = torch.log_softmax(self.model.logits(states[places - skip]), dim=-1)[which, targets]
+        owners = torch.tensor(packed.branch[packed.prompt :], device=device)
+        total = torch.zeros(count, device=device).index_add(0, owners, token)
+        values = self.model.head(states[faces - skip])
         return total.double().cpu().numpy(), values.double().cpu().numpy()
 
 

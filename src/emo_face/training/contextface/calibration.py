@@ -19,7 +19,7 @@ from emo_face.expression.contextface.onepass import OnePass
 from emo_face.expression.contextface.prompts import PERSPECTIVES, Example, Perspective, Source, word_of, words
 
 TOGETHER = 8
-"""Questions without pictures that are asked in one pass."""
+"""Questions that are asked in one pass."""
 FEWEST = 20
 """Answers of a side from which anything is fitted."""
 SHARES = tuple(np.linspace(0.0, 1.0, 11))
@@ -50,7 +50,7 @@ class Heard:
 def listen(onepass: OnePass, examples: Iterable[Example], wrap: Callable[[Any], Any] = iter) -> list[Heard]:
     """Ask a model its training's questions; only examples of the expression task. ``wrap``: for a bar."""
     rows: dict[Perspective, list[tuple[FloatArray, int]]] = {side: [] for side in PERSPECTIVES}
-    every = sorted((e for e in examples if e.task == "expression"), key=lambda example: example.image is not None)
+    every = [e for e in examples if e.task == "expression"]
     for start in wrap(range(0, len(every), TOGETHER)):
         group = every[start : start + TOGETHER]
         for example, answer in zip(group, _answers(onepass, group), strict=True):
@@ -63,14 +63,15 @@ def listen(onepass: OnePass, examples: Iterable[Example], wrap: Callable[[Any], 
 
 
 def _answers(onepass: OnePass, group: Sequence[Example]) -> list[Answer]:
-    """Answers to a few questions, in one pass if they have no pictures."""
-    asked = [onepass.endings(example.turns[0].question, _source(example)) for example in group]
-    if all(example.image is None for example in group):
-        return list(onepass.several(asked, words()))
+    """Answers to a few questions."""
     pictures = [
         None if e.image is None else onepass.eyes.fitted(read_image(Path(), str(e.image)), e.box) for e in group
     ]
-    return [onepass.run(*one, words(), picture) for one, picture in zip(asked, pictures, strict=True)]
+    asked = [
+        (*onepass.endings(example.turns[0].question, _source(example)), picture)
+        for example, picture in zip(group, pictures, strict=True)
+    ]
+    return list(onepass.several(asked, words()))
 
 
 def fitted(config: ContextFaceConfig, heard: Sequence[Heard]) -> tuple[ContextFaceConfig, dict[str, Any]]:

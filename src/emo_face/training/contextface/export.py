@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from emo_face.core.errors import ModelError
 from emo_face.core.types import FloatArray
+from emo_face.expression.contextface.exported.plans import FEWEST
 from emo_face.expression.contextface.model import ContextFace, tree_reach
 from emo_face.expression.contextface.onepass import pack
 from emo_face.face.expressions.basis import RIDGE, Basis
@@ -43,27 +44,27 @@ class Parity:
 
 
 class Prefill(nn.Module):
-    """The one-pass prefill at a fixed shape: a prompt padded on the left, branches behind it.
+    """The one-pass prefill: a prompt of any length, its branches behind it.
 
-    Inputs: ``ids`` (1, prompt) int64, left-padded; ``length`` (1,) int64 real prompt tokens; with ``pictures`` also
-    ``picture`` (tokens, d), the picture's embeddings (:class:`Vision`), anything where the prompt has no picture. The
-    branches are fixed. Outputs: ``log_probs`` (k,), ``faces`` (k, outputs). The language model runs in ``precision``,
-    the softmax over its words and the face head in float32.
+    Inputs: ``ids`` (1, n) int64, n from :data:`~...exported.plans.FEWEST`; with ``pictures`` also ``picture``
+    (tokens, d), the picture's embeddings (:class:`Vision`), anything where the prompt has no picture. The branches are
+    fixed. Outputs: ``log_probs`` (k,), ``faces`` (k, outputs). The language model runs in ``precision``, the softmax
+    over its words and the face head in float32.
 
     Raises:
         ModelError: ``pictures`` for a backbone that places picture tokens in three dimensions (Qwen-VL), or one whose
-            layers have windows or memory.
+            layers have memory, or a window that a prompt of ``longest`` tokens leaves.
     """
 
     branch_ids: Tensor
+    owner: Tensor
     offsets: Tensor
-    tree: Tensor
 
     def __init__(
         self,
         model: ContextFace,
         branches: Sequence[Sequence[int]],
-        prompt: int,
+        longest: int,
         pictures: bool = False,
         precision: Precision = "fp32",
     ) -> None:
@@ -74,33 +75,32 @@ class Prefill(nn.Module):
         self.core = base.get_decoder() if pictures else base.model
         self.embed, self.output = base.get_input_embeddings(), base.get_output_embeddings()
         self.dtype = self.embed.weight.dtype
-        self.head, self.prompt, self.image_id = model.head, prompt, model.image_id
-        packed = pack([0] * prompt, branches)
-        if max(packed.positions) >= tree_reach(base, pictures):
+        self.head, self.image_id = model.head, model.image_id
+        packed = pack([0], branches)  # every place is counted from the prompt's end
+        if max(packed.positions) - 1 + longest >= tree_reach(base, pictures):
             raise ModelError(f"model type {base.config.model_type!r}: its layers do not see the branches side by side")
-        owner = torch.tensor(packed.branch)
-        places = torch.arange(len(owner))
-        related = (owner[None, :] == -1) | (owner[None, :] == owner[:, None])
-        self.register_buffer("tree", (places[None, :] <= places[:, None]) & related)
-        self.register_buffer("branch_ids", torch.tensor(packed.ids[prompt:])[None])
-        self.register_buffer("offsets", torch.tensor(packed.positions)[None])
-        sources, targets, ends, mixing = _reading(packed, model.config.hidden_offset)
-        for name, value in (("sources", sources), ("targets", targets), ("ends", ends), ("mixing", mixing)):
+        states, which, targets, faces = packed.reading(model.config.hidden_offset)
+        self.register_buffer("branch_ids", torch.tensor(packed.ids[1:])[None])
+        self.register_buffer("owner", torch.tensor(packed.branch[1:]))
+        self.register_buffer("offsets", torch.tensor(packed.positions[1:])[None] - 1)
+        owners = nn.functional.one_hot(self.owner).T.float()
+        given = {"states": torch.tensor(states) - 1, "which": torch.tensor(which), "targets": torch.tensor(targets)}
+        for name, value in (given | {"ends": torch.tensor(faces) - 1, "owners": owners}).items():
             self.register_buffer(name, value)
 
-    def forward(self, ids: Tensor, length: Tensor, picture: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def forward(self, ids: Tensor, picture: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """See the class."""
+        size = ids.shape[1]
         every = torch.cat([ids, self.branch_ids], 1)
-        start = self.prompt - length
-        real = torch.arange(every.shape[1]) >= start
-        seen = self.tree & (real[None, :] | torch.eye(every.shape[1], dtype=torch.bool))  # padding sees itself: no NaN
-        mask = torch.zeros(seen.shape, dtype=self.dtype).masked_fill(~seen, torch.finfo(self.dtype).min)[None, None]
-        positions = (self.offsets - start).clamp(min=0)
+        owner, places = nn.functional.pad(self.owner, (size, 0), value=-1), torch.arange(every.shape[1])
+        seen = (places[None, :] <= places[:, None]) & ((owner[None, :] == -1) | (owner[None, :] == owner[:, None]))
+        mask = torch.where(seen, 0.0, torch.finfo(self.dtype).min).to(self.dtype)[None, None]
+        positions = torch.cat([places[None, :size], size + self.offsets], 1)
         given = {"input_ids": every} if picture is None else {"inputs_embeds": self._embedded(every, picture)}
         states = self.core(**given, attention_mask=mask, position_ids=positions, use_cache=False).last_hidden_state[0]
-        scores = torch.log_softmax(self.output(states[self.sources]).float(), -1)
-        each = scores.gather(1, self.targets[:, None])[:, 0]
-        return self.mixing @ each, self.head(states[self.ends].float())
+        scores = torch.log_softmax(self.output(states[size + self.states]).float(), -1)
+        each = scores[self.which, self.targets]
+        return self.owners @ each, self.head(states[size + self.ends].float())
 
     def _embedded(self, ids: Tensor, picture: Tensor) -> Tensor:
         """Embeddings of the tokens, the n-th picture token that of the n-th row of ``picture``."""
@@ -126,23 +126,11 @@ class Vision(nn.Module):
         return rows.reshape(-1, rows.shape[-1]).float()
 
 
-def _reading(packed: Any, offset: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """States that predict each branch token, those tokens, the states of the faces, and the sum by branch (k, n)."""
-    sources, targets, owners = [], [], []
-    for number, (start, length) in enumerate(zip(packed.starts, packed.lengths, strict=True)):
-        sources += [packed.prompt - 1, *range(start, start + length - 1)]
-        targets += packed.ids[start : start + length]
-        owners += [number] * length
-    ends = [start + length - 1 + offset for start, length in zip(packed.starts, packed.lengths, strict=True)]
-    mixing = nn.functional.one_hot(torch.tensor(owners)).T.float()
-    return torch.tensor(sources), torch.tensor(targets), torch.tensor(ends), mixing
-
-
 def export_head(model: ContextFace, path: Path) -> Parity:
     """E3: ``state`` (b, d) -> ``face`` (b, outputs), any batch size."""
     states = torch.randn(3, model.head.hidden_size, generator=torch.Generator().manual_seed(0)) * 3
     batch = torch.export.Dim("batch", min=1, max=4096)
-    parity = _export(model.head.eval().cpu(), (states,), ["state"], ["face"], path, ({0: batch},))
+    parity = _export(model.head.eval().cpu(), [(states,)], ["state"], ["face"], path, ({0: batch},))
     card = {
         "groups": {n: [s.start, s.stop] for n, s in model.config.slices().items()},
         "face_basis": model.config.face_basis,
@@ -190,27 +178,34 @@ def skin_mm(basis: Basis, difference: FloatArray) -> float:
 def export_prefill(
     model: ContextFace,
     branches: Sequence[Sequence[int]],
-    prompt: int,
+    longest: int,
     path: Path,
     picture: Tensor | None = None,
     precision: Precision = "fp32",
 ) -> Parity:
-    """The one-pass prefill for prompts of up to ``prompt`` tokens.
+    """The one-pass prefill for prompts of up to ``longest`` tokens; it costs what a prompt is long.
 
     ``picture``: (tokens, d) embeddings of some picture make a graph that takes pictures too.
     """
-    ids = torch.randint(3, 200, (1, prompt), generator=torch.Generator().manual_seed(0))
-    ids[0, :7] = 0
-    inputs, names = [ids, torch.tensor([prompt - 7])], ["ids", "length"]
+    least = FEWEST
     if picture is not None:
-        if prompt < len(picture) + 16:
-            raise ModelError(f"prefill: {prompt} tokens hold no picture of {len(picture)} and words; give more")
-        ids[0, 9 : 9 + len(picture)] = model.image_id
-        inputs, names = [*inputs, picture], [*names, "picture"]
+        if longest < len(picture) + 16:
+            raise ModelError(f"prefill: {longest} tokens hold no picture of {len(picture)} and words; give more")
+        least = len(picture) + 9
+    samples = []
+    for size in (longest, least):
+        ids = torch.randint(3, 200, (1, size), generator=torch.Generator().manual_seed(size))
+        if picture is not None:
+            ids[0, 4 : 4 + len(picture)] = model.image_id
+        samples.append((ids,) if picture is None else (ids, picture))
+    names = ["ids", "picture"][: len(samples[0])]
+    length = {1: torch.export.Dim("length", min=FEWEST, max=longest)}
     with torch.no_grad():
-        wanted = Prefill(model, branches, prompt, picture is not None).eval()(*inputs)
-    graph = Prefill(model, branches, prompt, picture is not None, precision).eval()
-    return _export(graph, tuple(inputs), names, ["log_probs", "faces"], path, None, wanted, precision)
+        exact = Prefill(model, branches, longest, picture is not None).eval()
+        wanted = [exact(*given) for given in samples]
+    graph = Prefill(model, branches, longest, picture is not None, precision).eval()
+    dynamic = (length, None)[: len(names)]
+    return _export(graph, samples, names, ["log_probs", "faces"], path, dynamic, wanted, precision)
 
 
 def export_vision(
@@ -220,26 +215,27 @@ def export_vision(
     with torch.no_grad():
         rows = Vision(model).eval()(pixels)
     graph = Vision(model, precision).eval()
-    return _export(graph, (pixels,), ["pixel_values"], ["picture"], path, None, (rows,), precision), rows
+    return _export(graph, [(pixels,)], ["pixel_values"], ["picture"], path, None, [(rows,)], precision), rows
 
 
 def _export(
     graph: nn.Module,
-    inputs: tuple[Tensor, ...],
+    samples: Sequence[tuple[Tensor, ...]],
     names: list[str],
     outputs: list[str],
     path: Path,
     dynamic: Any,
-    wanted: Sequence[Tensor] = (),
+    wanted: Sequence[tuple[Tensor, ...]] = (),
     precision: Precision = "fp32",
 ) -> Parity:
-    """Write ``graph`` and compare it with ``wanted``, what float32 gives; empty: what ``graph`` itself gives."""
+    """Write ``graph`` and compare it on each of ``samples`` with ``wanted``, what float32 gives; empty: what ``graph``
+    itself gives."""
     path.parent.mkdir(parents=True, exist_ok=True)
     weights = [*graph.parameters(), *graph.buffers()]
     with torch.no_grad():
         torch.onnx.export(
             graph,
-            inputs,
+            samples[0],
             str(path),
             input_names=names,
             output_names=outputs,
@@ -249,8 +245,8 @@ def _export(
             external_data=sum(one.nbytes for one in weights) > ONE_FILE,
             verbose=False,
         )
-        found = wanted or graph(*inputs)
-    worst = _worst(path, inputs, names, found if isinstance(found, tuple) else (found,), precision)
+        found = wanted or [(graph(*given),) for given in samples]
+    worst = _worst(path, samples, names, found, precision)
     limit = TOLERANCE if precision == "fp32" else RELATIVE
     if not worst <= limit:
         for file in path.parent.glob(path.name + "*"):  # weights may lie beside the graph
@@ -260,12 +256,19 @@ def _export(
 
 
 def _worst(
-    path: Path, inputs: tuple[Tensor, ...], names: list[str], wanted: tuple[Tensor, ...], precision: Precision
+    path: Path,
+    samples: Sequence[tuple[Tensor, ...]],
+    names: list[str],
+    wanted: Sequence[tuple[Tensor, ...]],
+    precision: Precision,
 ) -> float:
     import onnxruntime
 
+    worst = []
     with runnable(path, precision) as graph:
         session = onnxruntime.InferenceSession(str(graph), providers=["CPUExecutionProvider"])
-        got = session.run(None, {name: value.numpy() for name, value in zip(names, inputs, strict=True)})
-    scales = [1.0 if precision == "fp32" else max(1e-6, float(b.abs().max())) for b in wanted]
-    return max(float(np.abs(a - b.numpy()).max()) / s for a, b, s in zip(got, wanted, scales, strict=True))
+        for inputs, right in zip(samples, wanted, strict=True):
+            got = session.run(None, {name: value.numpy() for name, value in zip(names, inputs, strict=True)})
+            scales = [1.0 if precision == "fp32" else max(1e-6, float(b.abs().max())) for b in right]
+            worst += [float(np.abs(a - b.numpy()).max()) / s for a, b, s in zip(got, right, scales, strict=True)]
+    return max(worst)

@@ -80,7 +80,7 @@ def predictions(tmp_path, truth, count=70, wrong=7, noise=0.05):
         )
         ids = tuple(f"test{i}" for i in range(count))
         run.conditions[name] = cp.ConditionPredictions(
-            ids, probabilities, np.full(count, 0.9), near, near * 0.99, spoken
+            ids, probabilities, np.full(count, 0.9), near, near * 0.99, near * 0.98, spoken
         )
     cp.save(tmp_path / "predictions.npz", run)
     return run
@@ -114,6 +114,9 @@ def test_a_report_of_known_predictions(tmp_path, capsys):
     errors = {name: row["per_dim_mse"]["value"] for name, row in rows.items()}
     assert errors["ContextFace, map"] == pytest.approx(0.05**2, rel=0.1)
     assert errors["ContextFace, map"] < errors["Per-emotion mean"] < errors["Mean"] < errors["Random"]
+    assert errors["ContextFace, map"] < errors["ContextFace, told"]  # its faces are 2 % too small
+    assert errors["Per-emotion mean"] < errors["Per-emotion mean, map"]  # a tenth of the emotions were misread
+    assert errors["Per-emotion mean, mean"] < errors["Per-emotion mean, map"]
     assert rows["Mean"]["sum_sq"]["value"] / errors["Mean"] == pytest.approx(100, rel=0.02)
     assert report["expression"]["quote"]["baselines_from"] == "70 training faces"
     assert report["expression"]["quote"]["floor"]["FD"]["value"] > 0
@@ -147,7 +150,7 @@ def test_a_listener_is_measured_by_the_reaction_and_by_faces_of_its_own(tmp_path
     said = predictions(tmp_path, truth, wrong=0).conditions["quote"]
     shifted = np.roll(said.probabilities, 1, axis=1)  # everybody reacts with the next emotion
     run = cp.Run(model={"trained": ["quote"]})
-    run.conditions["listener/quote"] = cp.ConditionPredictions(said.ids, shifted, said.form, said.map, said.mean)
+    run.conditions["listener/quote"] = replace(said, probabilities=shifted, spoken=None)
     own = face_targets.read(tmp_path / "targets.npz")
     report = measure(run, people, [], own, 3, 0)
     assert report["emotion"]["listener/quote"]["WAR"] == 100
@@ -195,7 +198,7 @@ def test_predictions_survive_the_file(tmp_path):
     assert back.model == run.model
     assert list(back.conditions) == list(run.conditions)
     for name, said in run.conditions.items():
-        for part in ("probabilities", "form", "map", "mean"):
+        for part in cp.PARTS:
             np.testing.assert_array_equal(getattr(back.conditions[name], part), getattr(said, part))
     np.testing.assert_array_equal(back.conditions["quote"].spoken.emitted, run.conditions["quote"].spoken.emitted)
     (tmp_path / "bad.npz").write_bytes(b"PK")

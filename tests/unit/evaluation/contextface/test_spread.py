@@ -11,8 +11,8 @@ from tinyworld import stirred
 
 from emo_face.cli.main import main
 from emo_face.datasets.records import Record, write_jsonl
-from emo_face.evaluation.contextface.predict import predict
-from emo_face.evaluation.contextface.spread import PARTS, AskJob, joined
+from emo_face.evaluation.contextface.predict import PARTS, predict
+from emo_face.evaluation.contextface.spread import AskJob, joined
 from emo_face.expression.contextface.checkpoint import save_model
 from emo_face.expression.contextface.config import ContextFaceConfig
 from emo_face.expression.contextface.engine import EngineSettings, load_engine

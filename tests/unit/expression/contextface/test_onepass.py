@@ -15,7 +15,7 @@ from emo_face.core.errors import ModelError, UserError
 from emo_face.core.types import Box
 from emo_face.expression.contextface.config import ContextFaceConfig
 from emo_face.expression.contextface.onepass import pack, tree_mask
-from emo_face.expression.contextface.prompts import expression_question, words
+from emo_face.expression.contextface.prompts import words
 from fixtures.tiny_contextface import FAMILIES
 
 QUOTE = "I can't believe how therapeutic it is"
@@ -51,12 +51,15 @@ def test_new_speech_reuses_the_picture_and_changes_no_result(of_family, family):
     np.testing.assert_allclose(second.faces, fresh.faces, atol=2e-5)
 
 
-@pytest.mark.parametrize("family", ["llama", "qwen2_5_vl"])
+@pytest.mark.parametrize("family", ["llama", "llava", "smolvlm", "qwen2_5_vl", "qwen3_vl"])
 def test_several_questions_in_one_pass_are_as_each_alone(of_family, family):
-    one = of_family(family).onepass()
-    asked = [one.endings(expression_question(quote), "quote") for quote in (QUOTE, "Leave me alone!", "I")]
-    for (prompt, branches), found in zip(asked, one.several(asked, words()), strict=True):
-        alone = one.run(prompt, branches, words(), None)
+    world = of_family(family)
+    one, seen = world.onepass(), (None, None, None)
+    if family != "llama":
+        seen = (world.eyes.fitted(PICTURE), None, world.eyes.fitted(PICTURE[:, ::-1]))
+    asked = [one.asked(quote, "", each) for quote, each in zip((QUOTE, "Leave me alone!", "I"), seen, strict=True)]
+    for (prompt, branches, picture), found in zip(asked, one.several(asked, words()), strict=True):
+        alone = one.run(prompt, branches, words(), picture)
         np.testing.assert_allclose(found.log_probs, alone.log_probs, atol=2e-5, rtol=1e-6)
         np.testing.assert_allclose(found.faces, alone.faces, atol=2e-5)
 

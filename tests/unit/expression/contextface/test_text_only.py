@@ -24,7 +24,7 @@ from emo_face.expression.contextface import checkpoint
 from emo_face.expression.contextface import prompts as p
 from emo_face.expression.contextface.config import ContextFaceConfig
 from emo_face.expression.contextface.engine import Engine
-from emo_face.expression.contextface.exported.engine import padded_prompt
+from emo_face.expression.contextface.exported.engine import prompt_feed
 from emo_face.expression.contextface.model import build_model
 from emo_face.expression.contextface.tokens import TokenBuilder
 from emo_face.expression.contextface.vision import NoEyes
@@ -205,15 +205,15 @@ def test_a_graph_in_8_bits_is_kept_only_if_its_answers_stay(tmp_path, monkeypatc
     export_prefill(small.model.eval(), asked[0][1], 32, path)
     whole, prompts = path.read_bytes(), [prompt for prompt, _ in asked]
     with pytest.raises(UserError, match="99 quotes to compare answers by, at least 100"):
-        shrink(path, prompts[1:], 32, small.model.config)
+        shrink(path, prompts[1:], small.model.config)
     monkeypatch.setattr(contextface_int8, "MAX_CHANGED", -1.0)
     with pytest.raises(UserError, match=r"in 8 bits \d+\.\d% of 100 answers change"):
-        shrink(path, prompts, 32, small.model.config)
+        shrink(path, prompts, small.model.config)
     assert path.read_bytes() == whole
     monkeypatch.setattr(contextface_int8, "MAX_CHANGED", 1.0)
-    before = OrtEngine(path).run(dict(zip(("ids", "length"), padded_prompt(prompts[3], 32), strict=True)))
-    shrink(path, prompts, 32, small.model.config)
-    after = OrtEngine(path).run(dict(zip(("ids", "length"), padded_prompt(prompts[3], 32), strict=True)))
+    before = OrtEngine(path).run(prompt_feed(prompts[3], 32))
+    shrink(path, prompts, small.model.config)
+    after = OrtEngine(path).run(prompt_feed(prompts[3], 32))
     assert len(path.read_bytes()) < len(whole)
     for a, b in zip(before, after, strict=True):
         assert 0 < np.abs(a - b).max() < 0.1

@@ -28,7 +28,7 @@ from emo_face.expression.contextface.engine import Engine
 from emo_face.expression.contextface.exported.engine import load_exported
 from emo_face.expression.contextface.exported.table import write_card
 from emo_face.expression.contextface.model import merged
-from emo_face.expression.contextface.prompts import branch_parts, words
+from emo_face.expression.contextface.prompts import branch_parts, expression_question, words
 from emo_face.face.expressions.basis import open_basis
 from emo_face.runtime.engines.select import Engines
 from emo_face.training.contextface import export
@@ -83,7 +83,10 @@ def test_words_are_answered_as_torch_does(tmp_path, family, capsys):
     write_card(tmp_path, world.builder, model.config, 160, None, "none")
     engine, served = Engine(model, world.builder, world.eyes), load_exported(tmp_path, Engines("cpu"))
     for quote in QUOTES:
-        same(served.answer(quote, perspective="listener"), engine.answer(quote, perspective="listener"))
+        answer = served.answer(quote, perspective="listener")
+        same(answer, engine.answer(quote, perspective="listener"))
+        prompt, _ = engine.onepass.endings(expression_question(quote, perspective="listener"), "quote")
+        assert answer.tokens == len(prompt)  # nothing is padded: it costs what is said
     same(served.answer("oh", "They lost."), engine.answer("oh", "They lost."))
     same(served.answer("oh", image=PICTURE, box=Box(9, 9, 50, 60)), engine.answer("oh"))  # these graphs are blind
     assert not any(name.startswith("image") for name in served.config.conditions)

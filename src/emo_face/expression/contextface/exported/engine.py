@@ -16,10 +16,11 @@ from emo_face.expression.contextface.config import from_dict
 from emo_face.expression.contextface.exported.plans import ARKIT, VISION, prefill_plan
 from emo_face.expression.contextface.exported.table import (
     CARD,
-    FORMAT,
+    EXPORT_AGAIN,
     TOKENIZER,
     PictureForm,
     PromptTable,
+    read_export,
     read_picture_form,
 )
 from emo_face.expression.contextface.picture import fingerprint, fitted
@@ -30,7 +31,8 @@ from emo_face.runtime import weights
 from emo_face.runtime.engines.base import Array, Engine
 from emo_face.runtime.engines.select import Engines
 
-EXPORT_AGAIN = "export again: emo-face export contextface --help"
+THREADS = 2
+"""Of the prefill on a CPU: a robot's cores have other work, but a whole language model is a lot for one of them."""
 
 
 class ExportedEngine:
@@ -56,7 +58,7 @@ class ExportedEngine:
         config = from_dict(card["config"], str(where))
         self.config = replace(config, conditions=tuple(name for name in config.conditions if name in table.forms))
         self.hashes = {f"contextface/{name}": str(digest) for name, digest in card["sha256"].items()}
-        self._size, self._table, self._form = int(card["prompt"]), table, picture
+        self._longest, self._table, self._form = int(card["prompt"]), table, picture
         self._prefill, self._vision, self._arkit = prefill, vision, arkit
         self._lock = threading.Lock()
         self._seen: tuple[str, Array] = ("", self._nothing())
@@ -78,15 +80,15 @@ class ExportedEngine:
         """
         given = image is not None and self._form is not None
         form = asked_of(self.config.conditions, quote, situation, given, box is not None, perspective)
-        ids = self._table.ids(form, *form.texts(quote, situation))
-        feeds = dict(zip(("ids", "length"), padded_prompt(ids, self._size), strict=True))
+        feeds = prompt_feed(self._table.ids(form, *form.texts(quote, situation)), self._longest)
+        tokens = feeds["ids"].size
         with self._lock:
             if self._form is not None:
                 used = fitted(image, self._form.size, box) if image is not None and form.picture else None
                 feeds["picture"] = self._nothing() if used is None else self._rows(used)
             log_probs, faces = self._prefill.run(feeds)
         exact = (np.asarray(log_probs, np.float64), np.asarray(faces, np.float64))
-        return answer_of(words(), self.config, perspective, *exact, tokens=self._size)
+        return answer_of(words(), self.config, perspective, *exact, tokens=tokens)
 
     def ask(self, *question: Any, **options: Any) -> Iterator[str]:
         """Raises UserError: graphs answer in a form that is fixed."""
@@ -120,13 +122,13 @@ class ExportedEngine:
         return np.zeros([side or 1 for side in wanted.shape] if wanted else 0, np.float32)
 
 
-def padded_prompt(prompt: Sequence[int], size: int) -> tuple[Array, Array]:
-    """(ids (1, size), length (1,)) of the prefill: padded on the left. Raises UserError if it is too long."""
-    if len(prompt) > size:
-        raise UserError(f"prompt: {len(prompt)} tokens, the graph takes {size}; say less, or export a larger --prefill")
-    ids = np.zeros((1, size), np.int64)
-    ids[0, size - len(prompt) :] = prompt
-    return ids, np.array([len(prompt)], np.int64)
+def prompt_feed(prompt: Sequence[int], longest: int) -> dict[str, Array]:
+    """A prompt as the prefill takes it, ``ids`` (1, n). Raises UserError if it is too long."""
+    if len(prompt) > longest:
+        raise UserError(
+            f"prompt: {len(prompt)} tokens, the graph takes {longest}; say less, or export a larger --prefill"
+        )
+    return {"ids": np.array([prompt], np.int64)}
 
 
 def is_exported(folder: Path) -> bool:
@@ -142,14 +144,14 @@ def load_exported(folder: Path, engines: Engines) -> ExportedEngine:
     """
     from tokenizers import Tokenizer
 
-    card = weights.read_card(folder / CARD, FORMAT, EXPORT_AGAIN)
+    card = read_export(folder)
     for name, digest in card["sha256"].items():
         weights.check_file(folder / name, digest)
     if "prefill.onnx" not in card["sha256"]:
         raise ModelError(f"{folder}: no prefill.onnx, so it cannot answer; {EXPORT_AGAIN} (--prefill N)")
     picture = read_picture_form(card, folder / CARD)
     table = PromptTable(card, Tokenizer.from_file(str(folder / TOKENIZER)))
-    prefill = engines.load(folder / "prefill.onnx", prefill_plan())
+    prefill = engines.load(folder / "prefill.onnx", prefill_plan(int(card["prompt"])), THREADS)
     vision = engines.load(folder / "vision.onnx", VISION) if picture is not None else None
     basis = from_dict(card["config"], str(folder / CARD)).basis
     fits = "arkit.onnx" in card["sha256"] and card["arkit_basis"] == basis

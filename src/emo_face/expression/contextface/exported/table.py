@@ -20,9 +20,12 @@ from emo_face.expression.contextface.prompts import Piece, Style, branch_parts, 
 from emo_face.expression.contextface.tokens import MAX_SLOT_TOKENS, TokenBuilder, continued
 from emo_face.runtime.files import write_json
 from emo_face.runtime.store import sha256_of
+from emo_face.runtime.weights import read_card
 
-FORMAT = "emo_face.contextface_export/1"
+FORMAT = "emo_face.contextface_export/2"
+"""The first had prefills of one fixed length."""
 CARD, TOKENIZER = "export.json", "tokenizer.json"
+EXPORT_AGAIN = "export again: emo-face export contextface --help"
 GRAPHS = ("prefill.onnx", "vision.onnx", "head.onnx", "arkit.onnx")
 QUOTE, SITUATION = "quote", "situation"
 
@@ -77,7 +80,7 @@ def write_card(
     """Write ``tokenizer.json`` and the card of the graphs in ``folder``.
 
     Args:
-        prompt: tokens that the prefill takes. eyes: what fits pictures, if the graphs take them.
+        prompt: tokens of the longest prompt that the prefill takes. eyes: what fits pictures, if the graphs take them.
         arkit: the basis that ``arkit.onnx`` is for.
 
     Raises:
@@ -103,6 +106,11 @@ def write_card(
     }
     write_json(folder / CARD, card)
     return folder / CARD
+
+
+def read_export(folder: Path) -> dict[str, Any]:
+    """The card of a folder of graphs. Raises ModelError naming file and field."""
+    return read_card(folder / CARD, FORMAT, EXPORT_AGAIN)
 
 
 def _open_form(builder: TokenBuilder, form: Condition, style: Style) -> list[Any]:
