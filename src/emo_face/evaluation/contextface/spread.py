@@ -53,5 +53,5 @@ class AskJob(Job[Record]):
 
 def joined(rows: Sequence[Row]) -> ConditionPredictions:
     """The predictions of a condition from the rows of its shards."""
-    parts = {part: np.array([row[part] for row in rows], np.float64) for part in PARTS}
-    return ConditionPredictions(tuple(str(row["id"]) for row in rows), **parts)
+    probabilities, form, most, mean, told = (np.array([row[part] for row in rows], np.float64) for part in PARTS)
+    return ConditionPredictions(tuple(str(row["id"]) for row in rows), probabilities, form, most, mean, told)
