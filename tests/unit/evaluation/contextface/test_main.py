@@ -80,7 +80,7 @@ def predictions(tmp_path, truth, count=70, wrong=7, noise=0.05):
         )
         ids = tuple(f"test{i}" for i in range(count))
         run.conditions[name] = cp.ConditionPredictions(
-            ids, probabilities, np.full(count, 0.9), near, near * 0.99, near * 0.98, spoken
+            ids, probabilities, np.full(count, 0.9), near, near * 0.99, near * 1.1, spoken
         )
     cp.save(tmp_path / "predictions.npz", run)
     return run
@@ -114,7 +114,7 @@ def test_a_report_of_known_predictions(tmp_path, capsys):
     errors = {name: row["per_dim_mse"]["value"] for name, row in rows.items()}
     assert errors["ContextFace, map"] == pytest.approx(0.05**2, rel=0.1)
     assert errors["ContextFace, map"] < errors["Per-emotion mean"] < errors["Mean"] < errors["Random"]
-    assert errors["ContextFace, map"] < errors["ContextFace, told"]  # its faces are 2 % too small
+    assert errors["ContextFace, map"] < errors["ContextFace, told"]  # these are a tenth too large
     assert errors["Per-emotion mean"] < errors["Per-emotion mean, map"]  # a tenth of the emotions were misread
     assert errors["Per-emotion mean, mean"] < errors["Per-emotion mean, map"]
     assert rows["Mean"]["sum_sq"]["value"] / errors["Mean"] == pytest.approx(100, rel=0.02)

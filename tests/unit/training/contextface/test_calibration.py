@@ -121,6 +121,6 @@ def test_a_flat_answer_leaves_the_face_at_rest_and_counts_as_none():
     assert sure.confidence > 1 / 7
     flat = np.full((2, 7), 1 / 7)
     flat[1] = np.eye(7)[3]
-    said = cp.ConditionPredictions(("a", "b"), flat, flat[:, 0], flat, flat)
+    said = cp.ConditionPredictions(("a", "b"), flat, flat[:, 0], flat, flat, flat)
     assert said.guess.tolist() == [-1, 3]
     assert calibration(np.array([0, 3]), said)["ECE"] == 0
