@@ -113,15 +113,14 @@ def interactive(engine: Any, people: Sequence[Record], root: Path, paint: Paint,
         "Figure 7: a situation from picture and quote, then the other person's face",
         note="The second row of each picture has the quote of somebody with another emotion.",
     )
-    chosen = usable(people, "image+quote")[:count]
-    for record in chosen:
-        others = [r for r in people if r.quote and r.labels != record.labels]
-        for quote in [record.quote, *(r.quote for r in others[:1])]:
-            image, box = read_image(root, record.image), box_of(record)
+    for record in usable(people, "image+quote")[:count]:
+        image, box = read_image(root, record.image), box_of(record)
+        others = [r.quote for r in people if r.quote and r.labels != record.labels]
+        for quote in [record.quote, *others[:1]]:
             scene = talk.Conversation(engine, image, box)
             told = "".join(scene.tell(quote, TURNS))
-            cells = [(f"“{quote}”", _seen(image, box)), (told, None)]
-            grid.rows.append([*cells, *(_face(engine, scene.face(side), paint, side) for side in prompts.PERSPECTIVES)])
+            faces = (_face(engine, scene.face(side), paint, side) for side in prompts.PERSPECTIVES)
+            grid.rows.append([(f"“{quote}”", _seen(image, box)), (told, None), *faces])
     return grid
 
 
@@ -147,22 +146,23 @@ def write(grids: Sequence[Grid], folder: Path) -> list[dict[str, Any]]:
         UserError: a picture cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    found = []
-    for grid in grids:
-        name = grid.title.partition(":")[0].lower().replace(" ", "")
-        rows = []
-        for number, row in enumerate(grid.rows):
-            cells = []
-            for place, (text, image) in enumerate(row):
-                cell = {"text": text}
-                if image is not None:
-                    cell["image"] = f"{name}-{number}-{place}.png"
-                    if not cv2.imwrite(str(folder / cell["image"]), image):
-                        raise UserError(f"{folder / cell['image']}: cannot be written")
-                cells.append(cell)
-            rows.append(cells)
-        found.append({"title": grid.title, "note": grid.note, "rows": rows})
-    return found
+    return [{"title": grid.title, "note": grid.note, "rows": _written(grid, folder)} for grid in grids]
+
+
+def _written(grid: Grid, folder: Path) -> list[list[dict[str, str]]]:
+    name = grid.title.partition(":")[0].lower().replace(" ", "")
+    return [
+        [_cell(folder, f"{name}-{number}-{place}.png", *cell) for place, cell in enumerate(row)]
+        for number, row in enumerate(grid.rows)
+    ]
+
+
+def _cell(folder: Path, name: str, text: str, image: ImageArray | None) -> dict[str, str]:
+    if image is None:
+        return {"text": text}
+    if not cv2.imwrite(str(folder / name), image):
+        raise UserError(f"{folder / name}: cannot be written")
+    return {"text": text, "image": name}
 
 
 def _right(found: ConditionPredictions, by_id: Mapping[str, Record], number: int) -> list[int]:

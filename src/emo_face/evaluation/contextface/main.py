@@ -26,6 +26,7 @@ from typing import Any
 
 import numpy as np
 
+from emo_face.core.arguments import arguments, option
 from emo_face.core.errors import UserError
 from emo_face.core.install import how_to_install
 from emo_face.core.numeric import json_ready
@@ -58,43 +59,35 @@ ABLATION_CONDITION = "image+quote"
 """What tables 3 and 4 of the paper are measured with: situations told from it."""
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Records, model or predictions, targets, output."""
-    parser.add_argument("--records", type=Path, required=True, help="records file (.jsonl) with situations and quotes")
-    parser.add_argument("--train", type=Path, help="records file to take baselines from (default: --records)")
-    parser.add_argument("--root", type=Path, help="folder that picture paths are relative to")
-    parser.add_argument("--targets", type=Path, help="targets file (.npz): faces; without, only emotions are measured")
-    parser.add_argument("--model", type=Path, help="folder of a trained ContextFace")
-    parser.add_argument("--backbone", default="", help="folder of its backbone (default: the one it names)")
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--quantisation", default="none", choices=("none", "4bit", "8bit"))
-    parser.add_argument("--predictions", type=Path, help="predictions of an earlier run instead of a model")
-    parser.add_argument(
-        "--save-predictions", type=Path, help="where to keep predictions (default: OUT/predictions.npz)"
-    )
-    parser.add_argument("--conditions", default=",".join(CONDITIONS), help="by commas (default all that have data)")
-    parser.add_argument("--split", default="test", choices=("train", "val", "test"))
-    parser.add_argument("--limit", type=int, default=0, help="only N records, drawn by --seed (default all)")
-    parser.add_argument(
-        "--classes", default="", help="only records of these emotions, for example Happy,Sad (default all)"
-    )
-    parser.add_argument("--situations", default=",".join(FORMS), help="what situations are told from; empty: none")
-    parser.add_argument(
-        "--baseline", action="append", default=[], metavar="NAME=DIR|URL#MODEL", help="an untuned model"
-    )
-    parser.add_argument(
-        "--key-env", default="", metavar="NAME", help="environment variable with the key of a --baseline"
-    )
-    parser.add_argument("--figures", type=int, default=0, metavar="N", help="draw figures 5 to 8, N pictures each")
-    parser.add_argument("--head3d", type=Path, metavar="DIR", help="ICT head for the figures (default: a sketch)")
-    parser.add_argument("--flame", type=Path, metavar="FILE", help="FLAME file for the figures of a FLAME model")
-    parser.add_argument("--speak", type=int, default=0, metavar="N", help="free answers to N records a condition")
-    parser.add_argument("--also", action="append", default=[], metavar="TABLE/ROW=DIR", help="another trained model")
-    parser.add_argument("--rounds", type=int, default=200, help="of the bootstrap (default 200)")
-    parser.add_argument("--seed", type=int, default=0)
-    runners.add_arguments(parser, "--processes")
-    parser.add_argument("--out", type=Path, help="write report.html, report.json and predictions here")
-    parser.add_argument("--json", action="store_true", help="print JSON on stdout and nothing else")
+add_arguments = arguments(
+    option("--records", type=Path, required=True, help="records file (.jsonl) with situations and quotes"),
+    option("--train", type=Path, help="records file to take baselines from (default: --records)"),
+    option("--root", type=Path, help="folder that picture paths are relative to"),
+    option("--targets", type=Path, help="targets file (.npz): faces; without, only emotions are measured"),
+    option("--model", type=Path, help="folder of a trained ContextFace"),
+    option("--backbone", default="", help="folder of its backbone (default: the one it names)"),
+    option("--device", default="cpu"),
+    option("--quantisation", default="none", choices=("none", "4bit", "8bit")),
+    option("--predictions", type=Path, help="predictions of an earlier run instead of a model"),
+    option("--save-predictions", type=Path, help="where to keep predictions (default: OUT/predictions.npz)"),
+    option("--conditions", default=",".join(CONDITIONS), help="by commas (default all that have data)"),
+    option("--split", default="test", choices=("train", "val", "test")),
+    option("--limit", type=int, default=0, help="only N records, drawn by --seed (default all)"),
+    option("--classes", default="", help="only records of these emotions, for example Happy,Sad (default all)"),
+    option("--situations", default=",".join(FORMS), help="what situations are told from; empty: none"),
+    option("--baseline", action="append", default=[], metavar="NAME=DIR|URL#MODEL", help="an untuned model"),
+    option("--key-env", default="", metavar="NAME", help="environment variable with the key of a --baseline"),
+    option("--figures", type=int, default=0, metavar="N", help="draw figures 5 to 8, N pictures each"),
+    option("--head3d", type=Path, metavar="DIR", help="ICT head for the figures (default: a sketch)"),
+    option("--flame", type=Path, metavar="FILE", help="FLAME file for the figures of a FLAME model"),
+    option("--speak", type=int, default=0, metavar="N", help="free answers to N records a condition"),
+    option("--also", action="append", default=[], metavar="TABLE/ROW=DIR", help="another trained model"),
+    option("--rounds", type=int, default=200, help="of the bootstrap (default 200)"),
+    option("--seed", type=int, default=0),
+    partial(runners.add_arguments, workers="--processes"),
+    option("--out", type=Path, help="write report.html, report.json and predictions here"),
+    option("--json", action="store_true", help="print JSON on stdout and nothing else"),
+)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -105,10 +98,7 @@ def run(args: argparse.Namespace) -> int:
     if args.out is not None:
         write_html(report, args.out / "report.html")
         write_json(args.out / "report.json", report)
-    if args.json:
-        print(json.dumps(report))
-    else:
-        print(as_text(report))
+    print(json.dumps(report) if args.json else as_text(report))
     return 0
 
 
@@ -282,8 +272,8 @@ def _figures(args: argparse.Namespace, people: Sequence[Any], found: Run, engine
         return {}
     grids = [figures.emotions(found.conditions, people, paint), figures.variation(found.conditions, people, paint)]
     if engine is not None and args.root is not None and usable(people, ABLATION_CONDITION):
-        for draw in (figures.interactive, figures.occluded):
-            grids.append(draw(engine, people, args.root, paint, args.figures))
+        shown = (engine, people, args.root, paint, args.figures)
+        grids += [figures.interactive(*shown), figures.occluded(*shown)]
     return {"figures": figures.write(grids, args.out / "figures")}
 
 

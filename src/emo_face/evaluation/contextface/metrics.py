@@ -35,13 +35,10 @@ def per_sample(predicted: FloatArray, truth: FloatArray, convention: Convention 
     """(n,) error of each face. Raises ValueError for an unknown convention."""
     p, t = check(predicted, truth)
     squares = ((p - t) ** 2).sum(1)
-    if convention == "per_dim_mse":
-        return np.asarray(squares / t.shape[1])
-    if convention == "sum_sq":
-        return np.asarray(squares)
-    if convention == "euclidean":
-        return np.asarray(np.sqrt(squares))
-    raise ValueError(f"convention {convention!r}: expected one of {', '.join(CONVENTIONS)}")
+    found = {"per_dim_mse": squares / t.shape[1], "sum_sq": squares, "euclidean": np.sqrt(squares)}
+    if convention not in found:
+        raise ValueError(f"convention {convention!r}: expected one of {', '.join(CONVENTIONS)}")
+    return np.asarray(found[convention])
 
 
 def frechet(a: FloatArray, b: FloatArray) -> float:

@@ -64,12 +64,13 @@ def probe(
     either = np.any(list(kinds.values()), axis=0)
     share = {kind: 100 * float(np.mean(rows)) for kind, rows in kinds.items()} | {"any": 100 * float(np.mean(either))}
     truth = np.array([names.index(label) for label in labels])
-    guesses = []
-    for text in texts:
-        named = named_labels(text)
-        guesses.append(names.index(next(iter(named))) if len(named) == 1 else -1)
-    found: dict[str, Any] = {"n": len(texts), "share": share}
-    found["word_list"] = emotion_scores(truth, np.array(guesses), len(names))
+    named = [list(named_labels(text)) for text in texts]
+    guesses = np.array([names.index(one[0]) if len(one) == 1 else -1 for one in named])
+    found: dict[str, Any] = {
+        "n": len(texts),
+        "share": share,
+        "word_list": emotion_scores(truth, guesses, len(names)),
+    }
     if train is not None and len(train[0]):
         reader = BagOfWords(train[0], [names.index(label) for label in train[1]], len(names))
         guess = np.array([reader.predict(text) for text in texts])

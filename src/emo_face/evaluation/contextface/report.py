@@ -8,7 +8,7 @@ from typing import Any
 
 from emo_face.evaluation.contextface.tables import SHORT, paper
 from emo_face.evaluation.metrics.plots import write_page
-from emo_face.evaluation.multiview.report import STYLE, reliability
+from emo_face.evaluation.multiview.report import STYLE, html_table, reliability
 
 Row = Sequence[Any]
 CELLS = ".cell{max-width:15rem;text-align:left;vertical-align:top;font-size:.85rem}.cell img{max-width:100%}"
@@ -27,18 +27,18 @@ class Table:
 
 def tables(report: Mapping[str, Any]) -> list[Table]:
     """All tables of a report (:func:`emo_face.evaluation.contextface.main.measure`), beside the paper's."""
-    found = [
+    printed = paper()
+    return [
         *_situation_tables(report),
         *_emotion_tables(report),
         *_expression_tables(report),
         *_leak_tables(report),
         *_ablation_tables(report),
+        *(
+            Table(printed[k]["title"], printed[k]["columns"], printed[k]["rows"], {}, (note,))
+            for k, note in OWN.items()
+        ),
     ]
-    printed = paper()
-    for key, note in OWN.items():
-        table = printed[key]
-        found.append(Table(table["title"], table["columns"], table["rows"], {}, (note,)))
-    return found
 
 
 OWN = {
@@ -125,21 +125,14 @@ def _expression_tables(report: Mapping[str, Any]) -> Iterable[Table]:
     printed = paper()
     columns = ["L2 per_dim_mse", "sum_sq", "euclidean", "FD", "FD, 20 main directions"]
     for name, found in report["expression"].items():
-        key = {"situation": "table2_situation", "quote": "table2_quote"}.get(name)
-        rows: dict[str, Row] = {}
-        if key is not None:
-            rows = {f"Paper: {row}": [v[0], None, None, v[2], None] for row, v in printed[key]["rows"].items()}
+        theirs = printed.get(f"table2_{name}", {"rows": {}})["rows"]
+        rows: dict[str, Row] = {f"Paper: {row}": [v[0], None, None, v[2], None] for row, v in theirs.items()}
         ours: dict[str, Row] = {
             row: [_span(values[k]) for k in ("per_dim_mse", "sum_sq", "euclidean", "FD", "FD_pca")]
             for row, values in found["rows"].items()
         }
-        ours["Floor (same distribution)"] = [
-            None,
-            None,
-            None,
-            _span(found["floor"]["FD"]),
-            _span(found["floor"]["FD_pca"]),
-        ]
+        floor = [_span(found["floor"][key]) for key in ("FD", "FD_pca")]
+        ours["Floor (same distribution)"] = [None, None, None, *floor]
         notes = (
             f"n = {found['n']:,}, total variance {found['total_variance']:.2f}; baselines from "
             f"{found['baselines_from']}.",
@@ -208,13 +201,7 @@ def write_html(report: Mapping[str, Any], path: Path) -> Path:
     """Write the page."""
     parts = ["<h1>ContextFace evaluation</h1>", f"<p>{html.escape(_facts(report))}</p>"]
     for table in tables(report):
-        head = "".join(f"<th>{html.escape(c)}</th>" for c in ("", *table.columns))
-        body = ""
-        for kind, rows in (("", table.paper), (' class="ours"', table.ours)):
-            for name, values in rows.items():
-                cells = "".join(f"<td>{html.escape(_cell(v))}</td>" for v in values)
-                body += f"<tr{kind}><td>{html.escape(name)}</td>{cells}</tr>"
-        parts.append(f"<table><caption>{html.escape(table.title)}</caption><tr>{head}</tr>{body}</table>")
+        parts.append(html_table(table.title, table.columns, table.paper, table.ours, _cell))
         parts += [f'<p class="note">{html.escape(note)}</p>' for note in table.notes]
     for name, scores in report["emotion"].items():
         if scores.get("calibration"):
@@ -226,15 +213,14 @@ def write_html(report: Mapping[str, Any], path: Path) -> Path:
 
 def _grid(figure: Mapping[str, Any]) -> str:
     """A figure: words under the picture or face that they are about."""
-    body = ""
-    for row in figure["rows"]:
-        cells = ""
-        for cell in row:
-            picture = f'<img src="figures/{html.escape(cell["image"])}" alt=""><br>' if "image" in cell else ""
-            cells += f'<td class="cell">{picture}{html.escape(cell["text"])}</td>'
-        body += f"<tr>{cells}</tr>"
+    body = "".join(f"<tr>{''.join(map(_figure_cell, row))}</tr>" for row in figure["rows"])
     note = f'<p class="note">{html.escape(figure["note"])}</p>' if figure["note"] else ""
     return f"<h2>{html.escape(figure['title'])}</h2><table>{body}</table>{note}"
+
+
+def _figure_cell(cell: Mapping[str, str]) -> str:
+    picture = f'<img src="figures/{html.escape(cell["image"])}" alt=""><br>' if "image" in cell else ""
+    return f'<td class="cell">{picture}{html.escape(cell["text"])}</td>'
 
 
 def as_text(report: Mapping[str, Any]) -> str:

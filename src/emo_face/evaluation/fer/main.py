@@ -5,8 +5,8 @@ judged a person it had seen. The shipped model, trained on all of them, is measu
 on these pictures under ``seen_in_training``.
 """
 
-import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from emo_face.evaluation.fer.peers import PEERS, Peer
 from emo_face.evaluation.fer.strangers import FOLDER as STRANGERS
 from emo_face.evaluation.fer.strangers import figures as stranger_figures
 from emo_face.evaluation.fer.strangers import groups_of, judge, read_strangers
+from emo_face.evaluation.metrics.timing import cpu_milliseconds
 from emo_face.perception.nano.face import FaceStudent
 from emo_face.perception.nano.facecrop import CROP, cut
 
@@ -110,12 +111,7 @@ def speed(student: FaceStudent, rounds: int = ROUNDS) -> float:
     """Median CPU milliseconds for a batch of eight crops (one thread), from pixels to probabilities."""
     crops = np.random.default_rng(0).integers(0, 256, (8, CROP, CROP)).astype(np.uint8)
     student.classify(crops)
-    taken = []
-    for _ in range(rounds):
-        start = time.process_time()
-        student.classify(crops)
-        taken.append(time.process_time() - start)
-    return round(1e3 * float(np.median(taken)), 3)
+    return round(cpu_milliseconds([partial(student.classify, crops)] * rounds), 3)
 
 
 def noise_top(student: FaceStudent, count: int = 400, seed: int = 7) -> float:

@@ -1,8 +1,8 @@
 """Public expression nets as peers: face-api (MIT) and mini_XCEPTION (MIT), each with the crop it does best on."""
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from emo_face.core.types import FloatArray
 from emo_face.datasets.faces.faces import FacePicture
+from emo_face.evaluation.metrics.timing import cpu_milliseconds
 from emo_face.runtime.engines.ort import OrtEngine
 
 
@@ -64,12 +65,7 @@ class Peer:
         """Median CPU milliseconds for a batch of eight (one thread)."""
         batch = np.zeros((8, self.kind.channels, self.kind.size, self.kind.size), np.float32)
         self._run(batch)
-        taken = []
-        for _ in range(rounds):
-            start = time.process_time()
-            self._run(batch)
-            taken.append(time.process_time() - start)
-        return round(1e3 * float(np.median(taken)), 3)
+        return round(cpu_milliseconds([partial(self._run, batch)] * rounds), 3)
 
     def _run(self, batch: NDArray[np.float32] | FloatArray) -> FloatArray:
         (output,) = self._model.run({self._model.inputs[0].name: np.asarray(batch, dtype=np.float32)})

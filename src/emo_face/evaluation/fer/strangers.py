@@ -6,12 +6,12 @@ and group. Intervals are Wilson's ("Probable inference, the law of succession, a
 """
 
 import csv
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy import stats
 
 from emo_face.core.labels import basic7
 from emo_face.core.paths import share_dir
@@ -23,18 +23,14 @@ from emo_face.perception.nano.facecrop import cut
 
 FOLDER = "london_unpicked"
 PEOPLE = "people.csv"
-Z95 = 1.959964
 
 
-def wilson(right: int, total: int, z: float = Z95) -> tuple[float, float]:
+def wilson(right: int, total: int) -> tuple[float, float]:
     """Wilson's score interval of a share, [0, 1]; the whole range if there is nothing to count."""
     if total == 0:
         return 0.0, 1.0
-    share = right / total
-    centre = share + z * z / (2 * total)
-    spread = z * math.sqrt(share * (1 - share) / total + z * z / (4 * total * total))
-    scale = 1 + z * z / total
-    return max((centre - spread) / scale, 0.0), min((centre + spread) / scale, 1.0)
+    found = stats.binomtest(right, total).proportion_ci(method="wilson")
+    return float(found.low), float(found.high)
 
 
 def read_strangers(data: Path) -> list[FacePicture]:

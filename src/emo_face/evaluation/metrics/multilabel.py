@@ -99,9 +99,7 @@ def decide(scores: Array, thresholds: Array, multi: bool) -> NDArray[np.bool_]:
     scores = np.asarray(scores)
     if multi:
         return np.asarray(scores >= np.asarray(thresholds)[None, :])
-    chosen = np.zeros(scores.shape, bool)
-    chosen[np.arange(len(scores)), scores.argmax(1)] = True
-    return chosen
+    return np.asarray(np.arange(scores.shape[1]) == scores.argmax(1)[:, None])
 
 
 def fit_thresholds(scores: Array, truth: NDArray[Any], rule: Literal["max_f1", "p_equals_r"] = "max_f1") -> Array:

@@ -34,10 +34,10 @@ def _plot(xs: Sequence[float], ys: Sequence[float], name: str, colour: str, diag
 def matrix(title: str, rows: Sequence[str], columns: Sequence[str], values: Sequence[Sequence[float]]) -> str:
     """Shares in [0, 1] as a shaded table; a dash if there is none (NaN)."""
     head = "".join(f'<th class="turned"><span>{html.escape(name)}</span></th>' for name in columns)
-    body = ""
-    for name, row in zip(rows, values, strict=True):
-        cells = "".join(map(_cell, row))
-        body += f"<tr><td>{html.escape(name)}</td>{cells}</tr>"
+    body = "".join(
+        f"<tr><td>{html.escape(name)}</td>{''.join(map(_cell, row))}</tr>"
+        for name, row in zip(rows, values, strict=True)
+    )
     return f'<table class="matrix"><caption>{html.escape(title)}</caption><tr><th></th>{head}</tr>{body}</table>'
 
 

@@ -2,7 +2,7 @@
 
 import html
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,7 @@ def write_html(report: Mapping[str, Any], path: Path) -> Path:
         for row, measured in report.get("vlm", {}).items():
             if row in (UNNAMED, LAST_STEP):
                 mine["This run (VLM, in words)"] = [measured.get(column) for column in columns]
-        parts.append(_table(tables[name]["title"], columns, tables[name]["rows"], mine))
+        parts.append(html_table(tables[name]["title"], columns, tables[name]["rows"], mine))
     if report["label_set"] == "emotic26":
         parts.append(_categories(report, tables["table3"]))
     if "vlm" in report and report["label_set"] == "emotic26":
@@ -46,16 +46,16 @@ def write_html(report: Mapping[str, Any], path: Path) -> Path:
     for key, result in report.get("ablations", {}).items():
         metric = "" if label_set(report["label_set"]).multi else "accuracy"
         parts.append(_ablation(tables[key], result, metric))
-    sizes = tables["table10"]
-    parts.append(_table(sizes["title"], sizes["columns"], sizes["rows"], {"This run": report["data"]}))
-    parts.append("<h2>Calibration</h2>" + reliability(report["calibration"]["bins"]))
-    parts.append("<h2>Labels</h2>" + figures.small_curves(report["curves"], report["thresholds"]))
-    names = report["labels"]
+    sizes, names, source = tables["table10"], report["labels"], html.escape(tables["source"])
     title = "Of people with the label of the row, percent that were given the label of the column"
-    parts.append(figures.matrix(title, names, names, report["confusion"]))
-    parts.append("<h2>Views</h2>" + _views(report))
-    source = html.escape(tables["source"])
-    parts.append(f'<p class="note">Paper: <a href="{source}">{source}</a>.</p>')
+    parts += [
+        html_table(sizes["title"], sizes["columns"], sizes["rows"], {"This run": report["data"]}),
+        "<h2>Calibration</h2>" + reliability(report["calibration"]["bins"]),
+        "<h2>Labels</h2>" + figures.small_curves(report["curves"], report["thresholds"]),
+        figures.matrix(title, names, names, report["confusion"]),
+        "<h2>Views</h2>" + _views(report),
+        f'<p class="note">Paper: <a href="{source}">{source}</a>.</p>',
+    ]
     return write_page(path, "Multi-view evaluation", STYLE, "".join(parts))
 
 
@@ -64,14 +64,14 @@ def _views(report: Mapping[str, Any]) -> str:
     hidden, n = report["hidden_views"], report["result"]["n"]
     columns = ["people without it", *(f"{key} with it hidden from all" for key in hidden["none"])]
     rows = {view: [report["missing_views"].get(view, 0), *hidden[view].values()] for view in hidden if view != "none"}
-    parts = [_table(f"Views of {n:,} people", columns, rows, {"nothing hidden": [0, *hidden["none"].values()]})]
+    parts = [html_table(f"Views of {n:,} people", columns, rows, {"nothing hidden": [0, *hidden["none"].values()]})]
     names = list(rows)
     if report["attention"] is not None:
         parts.append(figures.matrix("Attention of a view (row) to each, percent", names, names, report["attention"]))
     if any(map(math.isfinite, report.get("vad_error", {}).values())):
         error = {name: value for name, value in report["vad_error"].items() if math.isfinite(value)}
         parts.append(
-            _table("Mean absolute error on the scale 1 to 10", list(error), {}, {"This run": list(error.values())})
+            html_table("Mean absolute error on the scale 1 to 10", list(error), {}, {"This run": list(error.values())})
         )
     return "".join(parts) + "<h2>People</h2>" + figures.people(report["examples"])
 
@@ -80,14 +80,19 @@ def _number(value: Any) -> str:
     return "–" if value is None or value != value else f"{value:,.2f}" if isinstance(value, float) else f"{value:,}"
 
 
-def _table(
-    title: str, columns: Sequence[str], rows: Mapping[str, Sequence[Any]], ours: Mapping[str, Sequence[Any]]
+def html_table(
+    title: str,
+    columns: Sequence[str],
+    rows: Mapping[str, Sequence[Any]],
+    ours: Mapping[str, Sequence[Any]],
+    shown: Callable[[Any], str] = _number,
 ) -> str:
+    """A captioned table: the paper's ``rows``, then ``ours``, marked; cells as ``shown`` writes them."""
     head = "".join(f"<th>{html.escape(str(column))}</th>" for column in ("", *columns))
     body = ""
     for kind, group in (("", rows), (' class="ours"', ours)):
         for name, values in group.items():
-            cells = "".join(f"<td>{_number(value)}</td>" for value in values)
+            cells = "".join(f"<td>{html.escape(shown(value))}</td>" for value in values)
             body += f"<tr{kind}><td>{html.escape(str(name))}</td>{cells}</tr>"
     return f"<table><caption>{html.escape(title)}</caption><tr>{head}</tr>{body}</table>"
 
@@ -111,25 +116,20 @@ def _facts(report: Mapping[str, Any]) -> str:
 
 
 def _categories(report: Mapping[str, Any], table: Mapping[str, Any]) -> str:
-    columns = [*table["columns"], "This run"]
-    rows = {}
-    for name, values in table["rows"].items():
-        if name in report["labels"]:
-            value = report["result"]["AP"][report["labels"].index(name)]
-            rows[name] = [*values, None if value is None or value != value else float(value)]
-        else:
-            rows[name] = [*values, float(report["result"]["mAP"])]
-    return _table(table["title"], columns, rows, {})
+    result = report["result"]
+    by_label: dict[str, Any] = dict(zip(report["labels"], result["AP"], strict=True))
+    rows = {name: [*values, by_label.get(name, result["mAP"])] for name, values in table["rows"].items()}
+    return html_table(table["title"], [*table["columns"], "This run"], rows, {})
 
 
 def _steps(measured: Mapping[str, Mapping[str, Any]], table: Mapping[str, Any]) -> str:
     """Table 13 with each step of this run right of the paper's."""
-    columns = table["columns"]
-    rows = {}
-    for name in dict.fromkeys([*table["rows"], *measured]):
-        printed, ours = table["rows"].get(name, [None] * len(columns)), measured.get(name, {})
-        rows[name] = [*printed, *(ours.get(column) for column in columns)]
-    return _table(table["title"], [f"{c}, {who}" for who in ("paper", "this run") for c in columns], rows, {})
+    columns, printed = table["columns"], table["rows"]
+    rows = {
+        name: [*printed.get(name, [None] * len(columns)), *(measured.get(name, {}).get(c) for c in columns)]
+        for name in dict.fromkeys([*printed, *measured])
+    }
+    return html_table(table["title"], [f"{c}, {who}" for who in ("paper", "this run") for c in columns], rows, {})
 
 
 def _ablation(table: Mapping[str, Any], result: Mapping[str, Sequence[Any]], metric: str) -> str:
@@ -137,7 +137,7 @@ def _ablation(table: Mapping[str, Any], result: Mapping[str, Sequence[Any]], met
     columns = table["columns"]
     rows = {name: [*values, *result.get(name, [None] * len(columns))] for name, values in table["rows"].items()}
     heads = [f"{c}, paper" for c in columns] + [f"{metric or c}, this run" for c in columns]
-    return _table(table["title"], heads, rows, {})
+    return html_table(table["title"], heads, rows, {})
 
 
 def reliability(bins: Mapping[str, Sequence[float]]) -> str:

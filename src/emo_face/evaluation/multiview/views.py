@@ -53,7 +53,8 @@ def attention(head: Any, data: Labelled) -> list[list[float]] | None:
         weights = head.attention_weights(torch.from_numpy(data.features.features).float(), present)
     both = present[:, :, None] * present[:, None, :]
     mean = (weights.mean(1) * both).sum(0) / both.sum(0).clamp(min=1)
-    return [[float(value) for value in row] for row in mean]
+    found: list[list[float]] = mean.tolist()
+    return found
 
 
 def examples(
@@ -122,5 +123,5 @@ def confusion(predicted: Any, truth: Any) -> list[list[float]]:
     """
     predicted, truth = np.asarray(predicted, float), np.asarray(truth, float)
     people = np.where(truth.sum(0) > 0, truth.sum(0), np.nan)
-    together = truth.T @ predicted / people[:, None]
-    return [[float(value) for value in row] for row in together]
+    shares: list[list[float]] = (truth.T @ predicted / people[:, None]).tolist()
+    return shares

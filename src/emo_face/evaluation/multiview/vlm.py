@@ -121,14 +121,9 @@ def measure(texts: Sequence[str], people: Sequence[Record]) -> dict[str, Any]:
     """
     name = people[0].label_set
     multi = label_set(name).multi
-    predicted = np.zeros((len(people), len(label_set(name))), bool)
+    said = [templates.parse_answer(text, name) for text in texts]
+    predicted = np.array([[label in (labels or ()) for label in label_set(name).labels] for labels in said])
     truth = np.array([record.one_hot() for record in people], bool)
-    unparsed = 0
-    for i, text in enumerate(texts):
-        labels = templates.parse_answer(text, name)
-        unparsed += labels is None
-        for label in labels or ():
-            predicted[i, label_set(name).index(label)] = True
     precision, recall, f1 = multilabel.precision_recall_f1(predicted, truth)
     return {
         "n": len(people),
@@ -137,7 +132,7 @@ def measure(texts: Sequence[str], people: Sequence[Record]) -> dict[str, Any]:
         "f1": 100 * float(f1.mean()),
         "hamming": 100 * multilabel.hamming_loss(predicted, truth),
         "accuracy": None if multi else 100 * float((predicted == truth).all(1).mean()),
-        "unparseable": 100 * unparsed / len(people),
+        "unparseable": 100 * said.count(None) / len(people),
     }
 
 

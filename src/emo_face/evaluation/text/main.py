@@ -7,9 +7,9 @@ worse of the two corpora), ``ms_per_utterance`` (median CPU time of one thread, 
 ``xed_macro_f1_leak_used``, to compare with models that see spelling.
 """
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ from emo_face.datasets.text_conversation import (
 from emo_face.evaluation.metrics.calibration import ece
 from emo_face.evaluation.metrics.intervals import Rows, bootstrap
 from emo_face.evaluation.metrics.single_label import accuracy, f1_per_class, macro_f1
+from emo_face.evaluation.metrics.timing import cpu_milliseconds
 from emo_face.evaluation.text.leak import SpacingCue
 from emo_face.evaluation.text.peer import PEERS, TfidfPeer
 from emo_face.evaluation.text.spoken import (
@@ -184,9 +185,7 @@ def predictions(splits: TextSplits, predict: Predict) -> dict[str, Predictions]:
 
 def figures(said: Mapping[str, Predictions], splits: TextSplits, predict: Predict, size: int) -> dict[str, Any]:
     """All figures of one model of ``size`` bytes."""
-    out: dict[str, Any] = {}
-    for source, part in said.items():
-        out[f"{source}_macro_f1"] = _macro_f1(part)
+    out: dict[str, Any] = {f"{source}_macro_f1": _macro_f1(part) for source, part in said.items()}
     eces = {source: ece(part.truth, part.probabilities) for source, part in said.items()}
     out["ece"] = round(max(eces.values()), 4)
     out["ms_per_utterance"] = round(_milliseconds(splits, predict), 3)
@@ -224,9 +223,5 @@ def _predict(rows: Sequence[TextRow], source: str, predict: Predict) -> Predicti
 
 def _milliseconds(splits: TextSplits, predict: Predict) -> float:
     """Median CPU milliseconds of one utterance over the first test rows of GoEmotions, one call each."""
-    spent = []
-    for row in splits.test[GOEMOTIONS][:TIMED_UTTERANCES]:
-        start = time.process_time()
-        predict([row.text], GOEMOTIONS)
-        spent.append(time.process_time() - start)
-    return float(np.median(spent)) * 1000
+    rows = splits.test[GOEMOTIONS][:TIMED_UTTERANCES]
+    return cpu_milliseconds(partial(predict, [row.text], GOEMOTIONS) for row in rows)
