@@ -4,8 +4,8 @@ import argparse
 from collections.abc import Callable
 from typing import Any
 
-Option = Callable[[argparse.ArgumentParser], object]
-"""Whatever adds its arguments to a parser."""
+Option = Callable[[Any], object]
+"""Whatever adds its arguments to a parser, or to a group of one."""
 
 
 def option(*names: str, **settings: Any) -> Option:
@@ -25,8 +25,9 @@ def arguments(*options: Option) -> Option:
 
 def one_of(*options: Option) -> Option:
     """Several, of which exactly one must be given."""
+    return lambda parser: arguments(*options)(parser.add_mutually_exclusive_group(required=True))
 
-    def add(parser: argparse.ArgumentParser) -> None:
-        arguments(*options)(parser.add_mutually_exclusive_group(required=True))  # type: ignore[arg-type]
 
-    return add
+def group(title: str, *options: Option) -> Option:
+    """Several, under a title of their own in the help."""
+    return lambda parser: arguments(*options)(parser.add_argument_group(title))

@@ -96,10 +96,12 @@ def read_pictures(data: Path) -> list[FacePicture]:
     if not images.is_dir():
         raise UserError(f"{images}: no such folder; --data must hold images/, video/ and face/")
     detector = readers.detector_of(data)
-    found = readers.read_cmu(images / "cmu_faces", detector)
-    found += readers.read_london(images / "london", detector)
-    found += [p for p in readers.read_photos(images / "emotion", images / "labels.csv", detector) if p.label]
-    return found + list(readers.read_video(data / CLIP, detector, CLIP_STEP))
+    return [
+        *readers.read_cmu(images / "cmu_faces", detector),
+        *readers.read_london(images / "london", detector),
+        *(p for p in readers.read_photos(images / "emotion", images / "labels.csv", detector) if p.label),
+        *readers.read_video(data / CLIP, detector, CLIP_STEP),
+    ]
 
 
 def judged(pictures: Sequence[FacePicture], probabilities: np.ndarray[Any, Any]) -> list[Judged]:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from emo_face.core.arguments import arguments, option
 from emo_face.core.types import FloatArray
 from emo_face.datasets.faces import faces as readers
 from emo_face.datasets.faces.faces import FacePicture
@@ -17,7 +18,7 @@ from emo_face.perception.nano.blendshapes import TASK, WEIGHTS, BlendshapeReader
 from emo_face.training.blendshapes.fit import BlendshapePairs, fit_weights, ideal, joined, measure, write_weights
 from emo_face.training.blendshapes.mesh import FaceMesh
 from emo_face.training.blendshapes.skins import skins_of
-from emo_face.training.common.arguments import add_common
+from emo_face.training.common.arguments import common
 
 
 def measured(data: Path, cache: Path, count: int, seed: int) -> tuple[BlendshapePairs, FloatArray]:
@@ -47,10 +48,10 @@ def resting(reader: BlendshapeReader, pictures: list[FacePicture]) -> FloatArray
     return np.asarray(np.mean(rows, axis=0))
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Data and how many renders."""
-    add_common(parser, "folder with face/, head3d/ and images/")
-    parser.add_argument("--count", type=int, default=600, help="pairs of renders (default 600)")
+add_arguments = arguments(
+    common("folder with face/, head3d/ and images/"),
+    option("--count", type=int, default=600, help="pairs of renders (default 600)"),
+)
 
 
 def run(args: argparse.Namespace) -> int:

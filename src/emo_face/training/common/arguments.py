@@ -7,13 +7,17 @@ import typing
 from pathlib import Path
 from typing import Any
 
+from emo_face.core.arguments import Option, arguments, option
 
-def add_common(parser: argparse.ArgumentParser, data: str) -> None:
+
+def common(data: str) -> Option:
     """``--data`` (described by ``data``), ``--out``, ``--seed`` and ``--threads``."""
-    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help=data)
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for all that is written")
-    parser.add_argument("--seed", type=int, default=0, help="training seed (default 0); the data splits do not move")
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads (default 1)")
+    return arguments(
+        option("--data", type=Path, required=True, metavar="DIR", help=data),
+        option("--out", type=Path, required=True, metavar="DIR", help="folder for all that is written"),
+        option("--seed", type=int, default=0, help="training seed (default 0); the data splits do not move"),
+        option("--threads", type=int, default=1, help="CPU threads (default 1)"),
+    )
 
 
 def add_fields(parser: Any, kind: Any, without: tuple[str, ...] = ()) -> None:

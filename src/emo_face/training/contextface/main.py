@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from emo_face.core.arguments import Option, arguments, group, option
 from emo_face.core.errors import UserError
 from emo_face.datasets.contexts import face_targets, llava_instruct
 from emo_face.datasets.contexts import records as context
@@ -55,50 +56,64 @@ MODEL_FLAGS = (
 NOT_FLAGS = ("betas", "group_weights", "validation_batch")
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """All arguments; settings of the model and of the run are flags with their defaults."""
-    data = parser.add_argument_group("data")
-    data.add_argument("--backbone", type=Path, required=True, metavar="DIR", help="image-text or text-only checkpoint")
-    data.add_argument("--contexts", type=Path, required=True, nargs="+", help="CAER-S-C: files, or folders of splits")
-    data.add_argument("--images", type=Path, default=Path(), metavar="DIR", help="folder of its picture paths")
-    data.add_argument("--targets", type=Path, nargs="+", help="from: emo-face data targets; none: no expression task")
-    data.add_argument("--vqa", type=Path, metavar="JSON", help="LLaVA-Instruct; none: no VQA task")
-    data.add_argument("--vqa-images", type=Path, metavar="DIR", help="COCO train2017")
-    data.add_argument("--vqa-limit", type=int, default=0, help="use a random part of this size (default: all)")
-    data.add_argument(
-        "--validation-share",
-        type=float,
-        default=0.05,
-        help="of the pictures, without a val split (default: 0.05)",
-    )
-    data.add_argument("--validation-limit", type=int, default=0, help="use a random part of this size (default: all)")
-    data.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for checkpoints and best model")
-    group = parser.add_argument_group("run")
-    group.add_argument("--recipe", type=Path, metavar="FILE", help="your own data/recipes/contextface.yaml")
-    group.add_argument("--perspectives", type=_list, help="whose faces (default: the recipe's, speaker,listener)")
-    group.add_argument("--words", type=_list, help="from what (default: the recipe's, quote,situation,both,none)")
-    group.add_argument("--pictures", type=_list, help="with or without pictures (default: the recipe's, text,picture)")
-    group.add_argument("--ratios", help="situation,expression,vqa (default: the recipe's, 0.3,0.4,0.3)")
-    group.add_argument(
-        "--start", type=Path, metavar="DIR", help="go on from a trained model (default: from the backbone)"
-    )
-    group.add_argument("--device", default="", help="cpu or cuda (default: cuda if there is one)")
-    group.add_argument(
-        "--quantisation", choices=("none", "4bit", "8bit"), default="none", help="of the frozen weights; 4bit is QLoRA"
-    )
-    add_fields(group, ContextFaceTraining, NOT_FLAGS)
-    model, shape = parser.add_argument_group("model"), ContextFaceConfig()
-    groups = "outputs of the face head: expression, or expression,jaw, or expression,jaw,eyelids"
-    model.add_argument("--groups", default="expression", help=groups)
-    told = documented(ContextFaceConfig)
-    for name in MODEL_FLAGS:
-        value = getattr(shape, name)
-        model.add_argument(flag_of(name), type=type(value), default=value, help=help_of(told[name], value))
-    model.add_argument("--lora-targets", default="q_proj,v_proj", help="adapted layers (default: q_proj,v_proj)")
-
-
 def _list(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(","))
+
+
+def _of_model(name: str) -> Option:
+    value = getattr(ContextFaceConfig, name)
+    return option(
+        flag_of(name), type=type(value), default=value, help=help_of(documented(ContextFaceConfig)[name], value)
+    )
+
+
+add_arguments = arguments(
+    group(
+        "data",
+        option("--backbone", type=Path, required=True, metavar="DIR", help="image-text or text-only checkpoint"),
+        option("--contexts", type=Path, required=True, nargs="+", help="CAER-S-C: files, or folders of splits"),
+        option("--images", type=Path, default=Path(), metavar="DIR", help="folder of its picture paths"),
+        option("--targets", type=Path, nargs="+", help="from: emo-face data targets; none: no expression task"),
+        option("--vqa", type=Path, metavar="JSON", help="LLaVA-Instruct; none: no VQA task"),
+        option("--vqa-images", type=Path, metavar="DIR", help="COCO train2017"),
+        option("--vqa-limit", type=int, default=0, help="use a random part of this size (default: all)"),
+        option(
+            "--validation-share",
+            type=float,
+            default=0.05,
+            help="of the pictures, without a val split (default: 0.05)",
+        ),
+        option("--validation-limit", type=int, default=0, help="use a random part of this size (default: all)"),
+        option("--out", type=Path, required=True, metavar="DIR", help="folder for checkpoints and best model"),
+    ),
+    group(
+        "run",
+        option("--recipe", type=Path, metavar="FILE", help="your own data/recipes/contextface.yaml"),
+        option("--perspectives", type=_list, help="whose faces (default: the recipe's, speaker,listener)"),
+        option("--words", type=_list, help="from what (default: the recipe's, quote,situation,both,none)"),
+        option("--pictures", type=_list, help="with or without pictures (default: the recipe's, text,picture)"),
+        option("--ratios", help="situation,expression,vqa (default: the recipe's, 0.3,0.4,0.3)"),
+        option("--start", type=Path, metavar="DIR", help="go on from a trained model (default: from the backbone)"),
+        option("--device", default="", help="cpu or cuda (default: cuda if there is one)"),
+        option(
+            "--quantisation",
+            choices=("none", "4bit", "8bit"),
+            default="none",
+            help="of the frozen weights; 4bit is QLoRA",
+        ),
+        partial(add_fields, kind=ContextFaceTraining, without=NOT_FLAGS),
+    ),
+    group(
+        "model",
+        option(
+            "--groups",
+            default="expression",
+            help="outputs of the face head: expression, or expression,jaw, or expression,jaw,eyelids",
+        ),
+        *map(_of_model, MODEL_FLAGS),
+        option("--lora-targets", default="q_proj,v_proj", help="adapted layers (default: q_proj,v_proj)"),
+    ),
+)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -216,12 +231,14 @@ def load_tasks(args: argparse.Namespace, recipe: Any) -> tuple[dict[str, Sequenc
 
 def _part_of(examples: Sequence[Any], share: float, seed: int) -> tuple[list[Any], list[Any]]:
     """(the others, ``share`` of them and at least one, drawn by ``seed``)."""
-    import numpy as np
-
-    count = max(1, round(share * len(examples)))
-    held = set(np.random.default_rng(seed).permutation(len(examples))[:count].tolist())
+    held = _drawn(len(examples), share, seed)
     others = [example for number, example in enumerate(examples) if number not in held]
     return others, [examples[number] for number in sorted(held)]
+
+
+def _drawn(count: int, share: float, seed: int) -> set[int]:
+    """``share`` of ``count`` numbers, at least one."""
+    return set(np.random.default_rng(seed).permutation(count)[: max(1, round(share * count))].tolist())
 
 
 def hold_out(records: Any, share: float, seed: int) -> tuple[list[Any], list[Any]]:
@@ -235,8 +252,7 @@ def hold_out(records: Any, share: float, seed: int) -> tuple[list[Any], list[Any
         raise UserError(
             "validation: name a val split, or give at least two pictures and a --validation-share in (0, 1)"
         )
-    count = max(1, round(share * len(groups)))
-    chosen = {groups[i] for i in np.random.default_rng(seed).permutation(len(groups))[:count]}
+    chosen = {groups[i] for i in _drawn(len(groups), share, seed)}
     return (
         [r for r in usable if (r.group_id or r.image) not in chosen],
         [r for r in usable if (r.group_id or r.image) in chosen],
@@ -252,8 +268,7 @@ def recipe_of(args: argparse.Namespace) -> Any:
 
 def _ratios(text: str) -> dict[str, float]:
     try:
-        values = [float(part) for part in text.split(",")]
-        return dict(zip(TASKS, values, strict=True))
+        return dict(zip(TASKS, map(float, text.split(",")), strict=True))
     except ValueError:
         raise UserError(f"--ratios: expected {','.join(TASKS)}, for example 0.3,0.4,0.3, got {text!r}") from None
 

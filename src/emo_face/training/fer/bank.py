@@ -71,12 +71,13 @@ def read_all(data: Path) -> list[FacePicture]:
     clip."""
     detector = readers.detector_of(data)
     images = data / "images"
-    found = readers.read_cmu(images / "cmu_faces", detector)
-    found += readers.read_london(images / "london", detector)
-    found += readers.read_photos(images / "emotion", images / "labels.csv", detector)
-    found += readers.read_people(images / "people", detector)
-    found += list(readers.read_video(data / CLIP, detector, VIDEO_STEP))
-    return found
+    return [
+        *readers.read_cmu(images / "cmu_faces", detector),
+        *readers.read_london(images / "london", detector),
+        *readers.read_photos(images / "emotion", images / "labels.csv", detector),
+        *readers.read_people(images / "people", detector),
+        *readers.read_video(data / CLIP, detector, VIDEO_STEP),
+    ]
 
 
 def fold_of(pictures: Sequence[FacePicture]) -> NDArray[np.int64]:
@@ -133,9 +134,7 @@ def faceless(data: Path) -> list[NDArray[np.uint8]]:
 def _one_hot(label: str | None) -> FloatArray:
     if label is None:
         return np.full(len(basic7()), np.nan, np.float32)
-    row = np.zeros(len(basic7()), np.float32)
-    row[basic7().index(label)] = 1
-    return row
+    return np.eye(len(basic7()), dtype=np.float32)[basic7().index(label)]
 
 
 def _calmed(told: FloatArray, pictures: int, views: int) -> FloatArray:

@@ -13,20 +13,20 @@ out/emotic is run.out of a finished emo-face train multiview --recipe; its cache
 import argparse
 from pathlib import Path
 
+from emo_face.core.arguments import arguments, option
 from emo_face.core.errors import UserError
-from emo_face.training.common.arguments import add_common
+from emo_face.training.common.arguments import common
 from emo_face.training.common.recipes import read_recipe
 from emo_face.training.fer.recipe import NAME, FerRecipe
 
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Data, FER+ and another recipe."""
-    add_common(parser, "folder with images/, video/, face/ and fer/")
-    parser.add_argument("--ferplus", type=Path, required=True, metavar="DIR", help="FER+: its three splits")
-    parser.add_argument("--recipe", type=Path, metavar="FILE", help="fields that differ from data/recipes/fer.yaml")
-    parser.add_argument("--teacher", type=Path, metavar="DIR", help="run.out of emo-face train multiview --recipe")
-    parser.add_argument("--teacher-images", type=Path, metavar="DIR", help="folder of its pictures")
-    parser.add_argument("--steps", type=int, help="batches of the base (default: the recipe's)")
+add_arguments = arguments(
+    common("folder with images/, video/, face/ and fer/"),
+    option("--ferplus", type=Path, required=True, metavar="DIR", help="FER+: its three splits"),
+    option("--recipe", type=Path, metavar="FILE", help="fields that differ from data/recipes/fer.yaml"),
+    option("--teacher", type=Path, metavar="DIR", help="run.out of emo-face train multiview --recipe"),
+    option("--teacher-images", type=Path, metavar="DIR", help="folder of its pictures"),
+    option("--steps", type=int, help="batches of the base (default: the recipe's)"),
+)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -121,10 +121,12 @@ def fit(face: Source, speech: Source, start: FusionParameters, rng: np.random.Ge
     """Temperatures of each source alone, then weights of both together, by negative log-likelihood."""
     # The speech student is calibrated on strangers' talk: rows of its own corpora may cool it, never make it surer.
     least = {"face": 0.0, "speech": 1.0}
-    sources = {}
-    for name, s in (("face", face), ("speech", speech)):
-        temperature = max(least[name], round(fit_temperature(s.truth, s.probabilities), 4))
-        sources[name] = start.source(name).model_copy(update={"temperature": temperature})
+    warmth = {"face": fit_temperature(face.truth, face.probabilities)}
+    warmth["speech"] = fit_temperature(speech.truth, speech.probabilities)
+    sources = {
+        name: start.source(name).model_copy(update={"temperature": max(least[name], round(value, 4))})
+        for name, value in warmth.items()
+    }
     pairs = make_pairs(face, speech, rng)
 
     def with_weights(x: NDArray[np.float64]) -> FusionParameters:
@@ -158,10 +160,8 @@ def thresholds(parts: Sequence[tuple[NDArray[np.int64], FloatArray]]) -> dict[st
         real = truth == index
         if not real.any():
             continue
-        scores = []
-        for cut in grid:
-            said = p[:, index] >= cut
-            scores.append(2 * (said & real).sum() / max(said.sum() + real.sum(), 1))
+        said = p[:, index] >= grid[:, None]
+        scores = 2 * (said & real).sum(1) / np.maximum(said.sum(1) + real.sum(), 1)
         found[label] = float(grid[int(np.argmax(scores))])
     return found
 
@@ -239,9 +239,11 @@ def train(
     rng = np.random.default_rng(seed)
     parameters = fit(face, speech, start, rng)
     pairs = make_pairs(face, speech, rng)
-    parts = [(pairs.truth, pool(pairs, parameters))]
-    for name, source in (("face", face), ("speech", speech)):
-        parts.append((source.truth, _alone(name, source.probabilities, parameters)))
+    parts = [
+        (pairs.truth, pool(pairs, parameters)),
+        (face.truth, _alone("face", face.probabilities, parameters)),
+        (speech.truth, _alone("speech", speech.probabilities, parameters)),
+    ]
     parameters = parameters.model_copy(update={"thresholds": thresholds(parts)})
     found = scenarios(face, speech, parameters, seed)
     while found["still_face_neutral_words_false"] > FALSE_ALARMS and (higher := _raised(parameters)) != parameters:

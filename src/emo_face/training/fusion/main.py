@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import yaml
 
+from emo_face.core.arguments import arguments, option
 from emo_face.core.labels import basic7
 from emo_face.core.paths import share_dir
 from emo_face.datasets.faces.faces import LONDON
@@ -21,7 +22,7 @@ from emo_face.perception.nano.model import FUSION_FILE
 from emo_face.perception.nano.text import TextStudent
 from emo_face.runtime.files import write_text
 from emo_face.runtime.store import open_store
-from emo_face.training.common.arguments import add_common
+from emo_face.training.common.arguments import common
 from emo_face.training.fusion.fit import Source, train, untrained
 
 FITTED = 0
@@ -53,20 +54,18 @@ def faces(folds: Path, data: Path) -> Source:
 def utterances(data: Path, rows_each: int, rng: np.random.Generator) -> Source:
     """What the speech student says about validation rows of both corpora and about commands that it has not seen."""
     student = TextStudent.from_store(open_store())
-    picked = []
-    for rows in read_splits(data).validation.values():
-        picked += [rows[i] for i in rng.permutation(len(rows))[:rows_each]]
-    held_out = read_commands(text_folder(data) / COMMANDS, held_out=True)
-    picked += [held_out[i] for i in rng.permutation(len(held_out))[: rows_each // 2]]
+    corpora = [(rows, rows_each) for rows in read_splits(data).validation.values()]
+    corpora.append((read_commands(text_folder(data) / COMMANDS, held_out=True), rows_each // 2))
+    picked = [rows[i] for rows, count in corpora for i in rng.permutation(len(rows))[:count]]
     said = student.probabilities([row.text for row in picked])
     return Source(np.array([row.labels[0] for row in picked]), said, np.arange(len(picked)))
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Data, folds, output."""
-    add_common(parser, "folder with text/, images/ and face/")
-    parser.add_argument("--folds", type=Path, metavar="FILE", help=f"another {FILE} (default: the shipped one)")
-    parser.add_argument("--rows", type=int, default=1200, help="utterances of each corpus (default 1200)")
+add_arguments = arguments(
+    common("folder with text/, images/ and face/"),
+    option("--folds", type=Path, metavar="FILE", help=f"another {FILE} (default: the shipped one)"),
+    option("--rows", type=int, default=1200, help="utterances of each corpus (default 1200)"),
+)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -9,6 +9,7 @@ import contextlib
 import io
 import logging
 import warnings
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -164,12 +165,10 @@ def check_graph(path: Path) -> dict[str, int]:
     except onnx.checker.ValidationError as error:
         raise ModelError(f"{path}: the ONNX checker says: {str(error).splitlines()[0]}") from None
     model = onnx.load(str(path), load_external_data=False)
-    counts: dict[str, int] = {}
-    for node in _nodes(model.graph):
-        counts[node.op_type] = counts.get(node.op_type, 0) + 1
-    if counts.get("IsNaN"):
+    counts = Counter(node.op_type for node in _nodes(model.graph))
+    if counts["IsNaN"]:
         raise ModelError(f"{path}: {counts['IsNaN']} IsNaN operators; an attention mask entered the graph")
-    if counts.get("ReduceMean", 0) and not counts.get("LayerNormalization"):
+    if counts["ReduceMean"] and not counts["LayerNormalization"]:
         raise ModelError(f"{path}: LayerNormalization was taken apart; export with opset {OPSET}")
     fixed = [value.name for value in model.graph.input if not value.type.tensor_type.shape.dim[0].dim_param]
     if fixed:
@@ -204,10 +203,7 @@ def _parity(folder: Path, encoder: Any, head: Any, card: HeadCard, batch: int, p
     features = torch.randn(batch, len(views), card.fusion.in_features, generator=_generator(17))
     present = (torch.rand(batch, len(views), generator=_generator(18)) > 0.3).float()
     with torch.no_grad():
-        wanted = {
-            "encoder": EncoderGraph(encoder)(*pixels),
-            "head": HeadGraph(head)(features, present),
-        }
+        wanted = {"encoder": EncoderGraph(encoder)(*pixels), "head": HeadGraph(head)(features, present)}
     feeds = {
         "encoder": dict(zip(views, (p.numpy() for p in pixels), strict=True)),
         "head": {"features": features.numpy(), "present": present.numpy()},

@@ -18,7 +18,9 @@ BLIP is a folder with the files of Salesforce/instructblip-vicuna-7b. Every step
 """
 
 import argparse
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from emo_face.core.arguments import arguments, option
 from emo_face.core.errors import UserError
@@ -38,45 +40,60 @@ OF_FEATURES = ("label_set", "views", "in_features")
 """Fields of the head that follow from records and features."""
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """A recipe, or one of the three steps, whose config fields are flags with their defaults."""
-    parser.add_argument("--recipe", metavar="FILE", help="do everything: emotic.yaml, caer_s.yaml, heco.yaml or yours")
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="SECTION.FIELD=VALUE", help="one field of the recipe"
-    )
-    parser.add_argument("--dry-run", action="store_true", help="check the recipe and print its commands")
-    actions = parser.add_subparsers(dest="step", metavar="stage1|adapt|cache|stage2")
-    stage1 = actions.add_parser("stage1", help="instruction tuning of the encoder")
-    _add_base(stage1)
-    stage1.add_argument("--corpus", type=Path, required=True, help="from: emo-face data qa")
-    add_fields(stage1, EncoderConfig, (*OF_CHECKPOINT, "lora_rank"))
-    add_fields(stage1, Stage1Config)
-    adapt = actions.add_parser("adapt", help="the encoder of a SigLIP2 checkpoint, with LoRA if asked (tier medium)")
-    _add_base(adapt)
-    adapt.add_argument("--records", type=Path, required=True, help="from: emo-face data convert")
-    add_fields(adapt, EncoderConfig, (*OF_CHECKPOINT, *OF_LANGUAGE))
-    add_fields(adapt, Stage1Config, Stage1Config.OF_TEXT)
-    cache = actions.add_parser("cache", help="frozen features of all people, once")
-    _add_base(cache)
-    cache.add_argument("--records", type=Path, required=True, help="from: emo-face data convert")
-    cache.add_argument("--encoder", type=Path, required=True, help="folder of Stage 1 (best/)")
-    cache.add_argument("--batch-size", type=int, default=16, help="people a pass (default 16)")
-    runners.add_arguments(cache)
-    stage2 = actions.add_parser("stage2", help="the fusion head on cached features")
-    stage2.add_argument("--records", type=Path, required=True)
-    stage2.add_argument("--cache", type=Path, required=True)
-    stage2.add_argument("--encoder", type=Path, help="copied beside the head, so that one folder is the whole model")
-    stage2.add_argument("--out", type=Path, required=True)
-    add_fields(stage2, FusionConfig, OF_FEATURES)
-    add_fields(stage2, Stage2Config)
-
-
-_add_base = arguments(
+_BASE = arguments(
     option("--base", type=Path, required=True, help="checkpoint: InstructBLIP (7B: 32 GB), SigLIP2, SmolVLM"),
     option("--images", type=Path, required=True, help="folder the picture paths are relative to"),
     option("--out", type=Path, required=True),
     option("--device", default="", help="cpu or cuda (default: cuda if there is one)"),
     option("--dtype", choices=("float32", "bfloat16", "float16"), default="", help="of the frozen weights"),
+)
+STEPS: dict[str, tuple[Any, ...]] = {
+    "stage1": (
+        "instruction tuning of the encoder",
+        _BASE,
+        option("--corpus", type=Path, required=True, help="from: emo-face data qa"),
+        partial(add_fields, kind=EncoderConfig, without=(*OF_CHECKPOINT, "lora_rank")),
+        partial(add_fields, kind=Stage1Config),
+    ),
+    "adapt": (
+        "the encoder of a SigLIP2 checkpoint, with LoRA if asked (tier medium)",
+        _BASE,
+        option("--records", type=Path, required=True, help="from: emo-face data convert"),
+        partial(add_fields, kind=EncoderConfig, without=(*OF_CHECKPOINT, *OF_LANGUAGE)),
+        partial(add_fields, kind=Stage1Config, without=Stage1Config.OF_TEXT),
+    ),
+    "cache": (
+        "frozen features of all people, once",
+        _BASE,
+        option("--records", type=Path, required=True, help="from: emo-face data convert"),
+        option("--encoder", type=Path, required=True, help="folder of Stage 1 (best/)"),
+        option("--batch-size", type=int, default=16, help="people a pass (default 16)"),
+        runners.add_arguments,
+    ),
+    "stage2": (
+        "the fusion head on cached features",
+        option("--records", type=Path, required=True),
+        option("--cache", type=Path, required=True),
+        option("--encoder", type=Path, help="copied beside the head, so that one folder is the whole model"),
+        option("--out", type=Path, required=True),
+        partial(add_fields, kind=FusionConfig, without=OF_FEATURES),
+        partial(add_fields, kind=Stage2Config),
+    ),
+}
+"""Help and arguments of each step; a config's fields are flags with their defaults."""
+
+
+def _add_steps(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(dest="step", metavar="stage1|adapt|cache|stage2")
+    for name, (told, *options) in STEPS.items():
+        arguments(*options)(actions.add_parser(name, help=told))
+
+
+add_arguments = arguments(
+    option("--recipe", metavar="FILE", help="do everything: emotic.yaml, caer_s.yaml, heco.yaml or yours"),
+    option("--set", action="append", default=[], metavar="SECTION.FIELD=VALUE", help="one field of the recipe"),
+    option("--dry-run", action="store_true", help="check the recipe and print its commands"),
+    _add_steps,
 )
 
 

@@ -10,7 +10,7 @@ from emo_face.perception.multiview import checkpoint, head_file
 from emo_face.perception.multiview.export_manifest import FILE
 from emo_face.runtime.files import write_json
 from emo_face.runtime.store import sha256_of
-from emo_face.training.common.arguments import words_of
+from emo_face.training.common.arguments import flag_of, words_of
 from emo_face.training.multiview.config import Stage1Config
 from emo_face.training.multiview.recipe import MultiViewRecipe
 
@@ -89,98 +89,121 @@ def plan(recipe: MultiViewRecipe) -> list[Step]:
     return [*steps, *(make(recipe, records, out) for make in later)]
 
 
+def _flags(**given: object) -> tuple[str, ...]:
+    """Flags in this order: True stands alone, False and empty texts are left out."""
+    kept = ((flag_of(name), value) for name, value in given.items() if value is not False and value != "")
+    return tuple(word for flag, value in kept for word in ((flag,) if value is True else (flag, str(value))))
+
+
 def _convert(recipe: MultiViewRecipe, to: Path) -> Step:
     data = recipe.data
-    words = ["data", "convert", "--set", data.set, "--root", data.root, "--split", data.split]
-    return Step("records", (*words, "--seed", str(data.seed), "--to", str(to)), (), (to,), always=True)
+    flags = _flags(set=data.set, root=data.root, split=data.split, seed=data.seed, to=to)
+    return Step("records", ("data", "convert", *flags), (), (to,), always=True)
 
 
 def _boxes(recipe: MultiViewRecipe, records: Path, out: Path) -> Step:
     to = out / "boxed.jsonl"
-    words = ("data", "boxes", "--records", str(records), "--images", str(recipe.images), "--to", str(to))
+    words = ("data", "boxes", *_flags(records=records, images=recipe.images, to=to))
     return Step("boxes", words, (records,), (to,), _shards(recipe))
 
 
 def _texts(recipe: MultiViewRecipe, records: Path, out: Path) -> Step:
     texts, to = recipe.texts, out / "told.jsonl"
-    words = ["annotate", "multiview", "--records", str(records), "--root", str(recipe.images), "--out", str(to)]
-    words += ["--tasks", ",".join(texts.tasks), "--provider", texts.provider, "--model", texts.model]
-    words += ["--temperature", str(texts.temperature), "--tries", str(texts.tries), "--least", str(texts.least)]
-    given = {"--endpoint": texts.endpoint, "--cache": texts.cache}
-    words += [word for flag, value in given.items() if value for word in (flag, value)]
-    words += ["--boxed-only"] if texts.boxed_only else []
-    money = {"--price-in": texts.price_in, "--price-out": texts.price_out, "--budget": texts.budget}
-    how = {"--key-env": texts.key_env, **{flag: str(value) for flag, value in money.items() if value > 0}}
-    flags = tuple(word for flag, value in how.items() if value for word in (flag, value))
-    return Step("texts", tuple(words), (records,), (to,), (*flags, *_device(recipe)))
+    flags = _flags(
+        records=records,
+        root=recipe.images,
+        out=to,
+        tasks=",".join(texts.tasks),
+        provider=texts.provider,
+        model=texts.model,
+        temperature=texts.temperature,
+        tries=texts.tries,
+        least=texts.least,
+        endpoint=texts.endpoint,
+        cache=texts.cache,
+        boxed_only=texts.boxed_only,
+    )
+    money = {"price_in": texts.price_in, "price_out": texts.price_out, "budget": texts.budget}
+    how = _flags(key_env=texts.key_env, **{name: value for name, value in money.items() if value > 0})
+    return Step("texts", ("annotate", "multiview", *flags), (records,), (to,), (*how, *_device(recipe)))
 
 
 def _corpus(recipe: MultiViewRecipe, records: Path, out: Path) -> Step:
     corpus, to = recipe.corpus, out / "corpus.jsonl"
-    words = ["data", "qa", "--records", str(records), "--to", str(to), "--tasks", ",".join(corpus.tasks)]
-    words += ["--reading", corpus.reading, "--seed", str(corpus.seed), "--other-share", str(corpus.other_share)]
-    return Step("corpus", (*words, *(() if corpus.balance else ("--no-balance",))), (records,), (to,))
+    flags = _flags(
+        records=records,
+        to=to,
+        tasks=",".join(corpus.tasks),
+        reading=corpus.reading,
+        seed=corpus.seed,
+        other_share=corpus.other_share,
+        no_balance=not corpus.balance,
+    )
+    return Step("corpus", ("data", "qa", *flags), (records,), (to,))
 
 
 def _stage1(recipe: MultiViewRecipe, records: Path, out: Path) -> Step:
     corpus, to = out / "corpus.jsonl", out / "stage1"
-    words = ["train", "multiview", "stage1", *_base(recipe), "--corpus", str(corpus), "--out", str(to)]
-    words += [*words_of(recipe.encoder, DERIVED), *words_of(recipe.stage1), *_dtype(recipe)]
-    how = _device(recipe)
-    return Step("stage1", tuple(words), (corpus, _config(recipe)), (to / "best" / checkpoint.CARD,), how)
+    flags = _flags(base=recipe.run.base, images=recipe.images, corpus=corpus, out=to)
+    settings = (*words_of(recipe.encoder, DERIVED), *words_of(recipe.stage1), *_flags(dtype=recipe.run.dtype))
+    words = ("train", "multiview", "stage1", *flags, *settings)
+    return Step("stage1", words, (corpus, _config(recipe)), (to / "best" / checkpoint.CARD,), _device(recipe))
 
 
 def _adapt(recipe: MultiViewRecipe, records: Path, out: Path) -> Step:
     to = out / "stage1"
-    words = ["train", "multiview", "adapt", *_base(recipe), "--records", str(records), "--out", str(to)]
+    flags = _flags(base=recipe.run.base, images=recipe.images, records=records, out=to)
     encoder = words_of(recipe.encoder, (*DERIVED, "qformer_sharing", "train", "feature", "instruction"))
-    words += [*encoder, *words_of(recipe.stage1, Stage1Config.OF_TEXT), *_dtype(recipe)]
-    outputs = (to / "best" / checkpoint.CARD,)
-    return Step("adapt", tuple(words), (records, _config(recipe)), outputs, _device(recipe))
+    settings = (*encoder, *words_of(recipe.stage1, Stage1Config.OF_TEXT), *_flags(dtype=recipe.run.dtype))
+    words = ("train", "multiview", "adapt", *flags, *settings)
+    return Step("adapt", words, (records, _config(recipe)), (to / "best" / checkpoint.CARD,), _device(recipe))
 
 
 def _cache(recipe: MultiViewRecipe, records: Path, out: Path) -> Step:
     from emo_face.datasets.features import INDEX
 
-    encoder, to = out / "stage1" / "best", out / "features"
-    words = ["train", "multiview", "cache", *_base(recipe), "--records", str(records), "--encoder", str(encoder)]
-    how = ("--batch-size", str(recipe.cache.batch_size), *_device(recipe), *_shards(recipe))
+    run, encoder, to = recipe.run, out / "stage1" / "best", out / "features"
+    flags = _flags(base=run.base, images=recipe.images, records=records, encoder=encoder, out=to, dtype=run.dtype)
+    how = (*_flags(batch_size=recipe.cache.batch_size), *_device(recipe), *_shards(recipe))
     inputs = (records, encoder / checkpoint.CARD)
-    return Step("cache", (*words, "--out", str(to), *_dtype(recipe)), inputs, (to / INDEX,), how)
+    return Step("cache", ("train", "multiview", "cache", *flags), inputs, (to / INDEX,), how)
 
 
 def _stage2(recipe: MultiViewRecipe, records: Path, out: Path) -> Step:
     from emo_face.datasets.features import INDEX
 
-    features, encoder, to = out / "features", out / "stage1" / "best", out / "model"
-    words = ["train", "multiview", "stage2", "--records", str(records), "--cache", str(features)]
-    words += ["--encoder", str(encoder), "--out", str(to)]
-    words += [*words_of(recipe.head, ("label_set", "views", "in_features")), *words_of(recipe.stage2)]
+    features, to = out / "features", out / "model"
+    flags = _flags(records=records, cache=features, encoder=out / "stage1" / "best", out=to)
+    settings = (*words_of(recipe.head, ("label_set", "views", "in_features")), *words_of(recipe.stage2))
     outputs = (to / head_file.CARD, to / head_file.WEIGHTS, to / checkpoint.CARD, to / checkpoint.WEIGHTS)
-    return Step("stage2", tuple(words), (records, features / INDEX), outputs)
+    return Step("stage2", ("train", "multiview", "stage2", *flags, *settings), (records, features / INDEX), outputs)
 
 
 def _report(recipe: MultiViewRecipe, records: Path, out: Path) -> Step:
-    report, to = recipe.report, out / "report"
-    words = ["evaluate", "multiview", "--records", str(records), "--cache", str(out / "features")]
-    words += ["--model", str(out / "model"), "--out", str(to), "--split", report.split, "--ap-mode", report.ap_mode]
-    words += ["--rounds", str(report.rounds), "--images", str(recipe.images)]
-    words += ["--ablations"] if report.ablations else []
-    inputs, how = (records, out / "model" / head_file.CARD), _shards(recipe)
-    return Step("report", tuple(words), inputs, (to / "report.html", to / "report.json"), how)
+    report, model, to = recipe.report, out / "model", out / "report"
+    flags = _flags(
+        records=records,
+        cache=out / "features",
+        model=model,
+        out=to,
+        split=report.split,
+        ap_mode=report.ap_mode,
+        rounds=report.rounds,
+        images=recipe.images,
+        ablations=report.ablations,
+    )
+    outputs = (to / "report.html", to / "report.json")
+    return Step(
+        "report", ("evaluate", "multiview", *flags), (records, model / head_file.CARD), outputs, _shards(recipe)
+    )
 
 
 def _export(recipe: MultiViewRecipe, records: Path, out: Path) -> Step:
-    to = out / "export"
-    words = ["export", "multiview", "--base", recipe.run.base, "--model", str(out / "model"), "--out", str(to)]
-    words += ["--precision", recipe.export.precision]
-    words += ["--tensorrt"] if recipe.export.tensorrt else []
-    inputs = (out / "model" / head_file.CARD, out / "model" / checkpoint.CARD)
-    return Step("export", tuple(words), inputs, (to / FILE,))
-
-
-def _base(recipe: MultiViewRecipe) -> list[str]:
-    return ["--base", recipe.run.base, "--images", str(recipe.images)]
+    export, model, to = recipe.export, out / "model", out / "export"
+    flags = _flags(base=recipe.run.base, model=model, out=to, precision=export.precision, tensorrt=export.tensorrt)
+    return Step(
+        "export", ("export", "multiview", *flags), (model / head_file.CARD, model / checkpoint.CARD), (to / FILE,)
+    )
 
 
 def _config(recipe: MultiViewRecipe) -> Path:
@@ -188,13 +211,8 @@ def _config(recipe: MultiViewRecipe) -> Path:
 
 
 def _device(recipe: MultiViewRecipe) -> tuple[str, ...]:
-    return ("--device", recipe.run.device) if recipe.run.device else ()
-
-
-def _dtype(recipe: MultiViewRecipe) -> tuple[str, ...]:
-    return ("--dtype", recipe.run.dtype) if recipe.run.dtype else ()
+    return _flags(device=recipe.run.device)
 
 
 def _shards(recipe: MultiViewRecipe) -> tuple[str, ...]:
-    run = recipe.run
-    return ("--runner", run.runner, "--workers", str(run.workers), "--shards", str(run.shards))
+    return _flags(runner=recipe.run.runner, workers=recipe.run.workers, shards=recipe.run.shards)

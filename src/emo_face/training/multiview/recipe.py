@@ -208,28 +208,40 @@ def contradictions(recipe: MultiViewRecipe) -> Iterator[tuple[str, str]]:
         yield from check(recipe)
 
 
+def _holding(*rules: tuple[object, str, str]) -> Iterator[tuple[str, str]]:
+    """Path and reason of the rules (wrong, path, reason) that a recipe breaks."""
+    return ((path, why) for wrong, path, why in rules if wrong)
+
+
 def _of_places(recipe: MultiViewRecipe) -> Iterator[tuple[str, str]]:
     needed = {"data.root": recipe.data.root, "run.base": recipe.run.base, "run.out": recipe.run.out}
-    for path, value in needed.items():
-        if not value:
-            yield path, f"is not given; write it, or --set {path}=DIR"
-    if recipe.export.tensorrt and not recipe.export.write:
-        yield "export.tensorrt", "is true, but export.write is false"
-    if recipe.export.tensorrt and recipe.run.device == "cpu":
-        yield "export.tensorrt", "needs a GPU, but run.device is cpu"
+    engine = recipe.export.tensorrt
+    return _holding(
+        *((not value, path, f"is not given; write it, or --set {path}=DIR") for path, value in needed.items()),
+        (engine and not recipe.export.write, "export.tensorrt", "is true, but export.write is false"),
+        (engine and recipe.run.device == "cpu", "export.tensorrt", "needs a GPU, but run.device is cpu"),
+    )
 
 
 def _of_data(recipe: MultiViewRecipe) -> Iterator[tuple[str, str]]:
     data, views = recipe.data, recipe.encoder.views
-    if data.split != "official" and data.set != "caer_s":
-        yield "data.split", f"{data.split} is a split of caer_s, data.set is {data.set}"
-    if not recipe.boxes.find:
-        lacking = {"emotic": ("face",), "caer_s": ("body",)}.get(data.set, ())
-        for view in lacking:
-            if view in views:
-                yield "boxes.find", f"is false, but {data.set} has no {view} boxes and encoder.views has {view}"
-    if tuple(view for view in VIEWS if view in views) != views:
-        yield "encoder.views", f"expected the order {', '.join(VIEWS)}, got {', '.join(views)}"
+    lacking = () if recipe.boxes.find else {"emotic": ("face",), "caer_s": ("body",)}.get(data.set, ())
+    return _holding(
+        (
+            data.split != "official" and data.set != "caer_s",
+            "data.split",
+            f"{data.split} is a split of caer_s, data.set is {data.set}",
+        ),
+        *(
+            (view in views, "boxes.find", f"is false, but {data.set} has no {view} boxes and encoder.views has {view}")
+            for view in lacking
+        ),
+        (
+            tuple(view for view in VIEWS if view in views) != views,
+            "encoder.views",
+            f"expected the order {', '.join(VIEWS)}, got {', '.join(views)}",
+        ),
+    )
 
 
 def _of_texts(recipe: MultiViewRecipe) -> Iterator[tuple[str, str]]:
@@ -247,27 +259,35 @@ def _of_texts(recipe: MultiViewRecipe) -> Iterator[tuple[str, str]]:
     for task in corpus.tasks:
         if recipe.data.set != "records" and task in TEXTS and task not in texts.tasks:
             yield "corpus.tasks", f"{task} needs texts, but texts.tasks has no {task} and {recipe.data.set} has none"
-    if texts.tasks and not texts.model:
-        yield "texts.model", "is not given, but texts.tasks are to be written"
-    if not 0 < texts.least <= 1:
-        yield "texts.least", f"expected a share over 0 and up to 1, got {texts.least:g}"
-    if texts.budget > 0 and texts.price_in + texts.price_out <= 0:
-        yield "texts.budget", "is never spent without texts.price_in and texts.price_out (money a million tokens)"
-    if texts.tasks and texts.provider == "http" and not texts.endpoint:
-        yield "texts.endpoint", "is not given, but texts.provider is http"
+    remote = texts.tasks and texts.provider == "http"
+    yield from _holding(
+        (texts.tasks and not texts.model, "texts.model", "is not given, but texts.tasks are to be written"),
+        (not 0 < texts.least <= 1, "texts.least", f"expected a share over 0 and up to 1, got {texts.least:g}"),
+        (
+            texts.budget > 0 and texts.price_in + texts.price_out <= 0,
+            "texts.budget",
+            "is never spent without texts.price_in and texts.price_out (money a million tokens)",
+        ),
+        (remote and not texts.endpoint, "texts.endpoint", "is not given, but texts.provider is http"),
+    )
 
 
 def _of_model(recipe: MultiViewRecipe) -> Iterator[tuple[str, str]]:
-    head, stage2, encoder = recipe.head, recipe.stage2, recipe.encoder
-    for name in ("qformer_sharing", "train"):
-        if not encoder.tuned_on_corpus and getattr(encoder, name) != getattr(EncoderConfig(), name):
-            yield f"encoder.{name}", f"is InstructBLIP's, but encoder.kind is {encoder.kind}"
+    head, stage2, encoder, data = recipe.head, recipe.stage2, recipe.encoder, recipe.data.set
     multi = label_set(head.label_set).multi
-    if head.vad and recipe.data.set in ("caer_s", "heco"):
-        yield "head.vad", f"is true, but {recipe.data.set} has no valence, arousal and dominance"
-    if not multi and stage2.loss in ("asymmetric", "bce"):
-        yield "stage2.loss", f"{stage2.loss} is for several labels, a person of {recipe.data.set} has one"
-    if multi and stage2.loss == "cross_entropy":
-        yield "stage2.loss", f"cross_entropy is for one label, a person of {recipe.data.set} has several"
-    if head.vad and stage2.vad_weight <= 0:
-        yield "stage2.vad_weight", f"is {stage2.vad_weight:g}, but head.vad is true"
+    no_vad = head.vad and data in ("caer_s", "heco")
+    single, several = not multi and stage2.loss in ("asymmetric", "bce"), multi and stage2.loss == "cross_entropy"
+    return _holding(
+        *(
+            (
+                not encoder.tuned_on_corpus and getattr(encoder, name) != getattr(EncoderConfig(), name),
+                f"encoder.{name}",
+                f"is InstructBLIP's, but encoder.kind is {encoder.kind}",
+            )
+            for name in ("qformer_sharing", "train")
+        ),
+        (no_vad, "head.vad", f"is true, but {data} has no valence, arousal and dominance"),
+        (single, "stage2.loss", f"{stage2.loss} is for several labels, a person of {data} has one"),
+        (several, "stage2.loss", f"cross_entropy is for one label, a person of {data} has several"),
+        (head.vad and stage2.vad_weight <= 0, "stage2.vad_weight", f"is {stage2.vad_weight:g}, but head.vad is true"),
+    )

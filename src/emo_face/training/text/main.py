@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from emo_face.core.arguments import arguments, option
 from emo_face.core.errors import UserError
 from emo_face.core.numeric import softmax
 from emo_face.evaluation.metrics.single_label import macro_f1
@@ -30,7 +31,7 @@ from emo_face.perception.nano.wordpiece import WordPiece
 from emo_face.runtime.files import write_json
 from emo_face.runtime.progress import bar
 from emo_face.runtime.store import sha256_of
-from emo_face.training.common.arguments import add_common
+from emo_face.training.common.arguments import common
 from emo_face.training.text.calibration import best_thresholds, fine_macro_f1
 from emo_face.training.text.data import batches, draw_epoch, encode
 from emo_face.training.text.examples import Sources, read_sources
@@ -226,22 +227,22 @@ def _validate(net: Any, tokens: Any, sources: Sources, max_length: int) -> dict[
     return scores
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Data, length, encoder, start."""
-    add_common(parser, "folder with the corpora, each in its folder")
-    parser.add_argument("--epochs", type=int, help="passes over the data (default 2, with --start 1)")
-    parser.add_argument("--steps", type=int, default=0, help="optimiser steps of the run (default: all)")
-    parser.add_argument("--stop", type=int, default=0, metavar="STEP", help="end early; repeats a run cut short")
-    parser.add_argument("--encoder", type=Path, metavar="DIR", help="another uncased BERT or MiniLM")
-    parser.add_argument(
+add_arguments = arguments(
+    common("folder with the corpora, each in its folder"),
+    option("--epochs", type=int, help="passes over the data (default 2, with --start 1)"),
+    option("--steps", type=int, default=0, help="optimiser steps of the run (default: all)"),
+    option("--stop", type=int, default=0, metavar="STEP", help="end early; repeats a run cut short"),
+    option("--encoder", type=Path, metavar="DIR", help="another uncased BERT or MiniLM"),
+    option(
         "--languages", nargs="+", metavar="CODE", help="what DATA is written in (default en); with --multilingual, read"
-    )
-    parser.add_argument(
+    ),
+    option(
         "--multilingual", action="store_true", help="a layer over sentence vectors for other languages than English"
-    )
-    parser.add_argument(
+    ),
+    option(
         "--start", type=Path, nargs="+", default=[], metavar="ONNX", help="start from nano_text.onnx files, their mean"
-    )
+    ),
+)
 
 
 def run(args: argparse.Namespace) -> int:
