@@ -1,5 +1,6 @@
 """Random splits that never separate the records of one group."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -12,9 +13,7 @@ RANDOM_70_10_20 = (0.7, 0.1, 0.2)
 
 def by_group(records: Sequence[Record], rng: np.random.Generator, shares: Sequence[float]) -> list[Record]:
     """Records with train, val, test drawn by ``group_id``; ``shares`` of records, met up to one group's size."""
-    sizes: dict[str, int] = {}
-    for record in records:
-        sizes[record.group_id] = sizes.get(record.group_id, 0) + 1
+    sizes = Counter(record.group_id for record in records)
     names = sorted(sizes)
     limits = np.cumsum(shares) * len(records)
     assignment, seen = {}, 0.0

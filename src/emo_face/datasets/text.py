@@ -89,8 +89,7 @@ def read_goemotions(folder: Path, part: str) -> list[TextRow]:
     ids = {str(index): basic7().index(EKMAN[name]) for index, name in enumerate(names)}
     path = folder / f"{part}.tsv"
     rows = []
-    for number, line in enumerate(lines(path), 1):
-        fields = columns(path, number, line, 2)
+    for number, fields in table_rows(path, 2):
         labels = tuple(_label(path, number, key, ids) for key in fields[1].split(","))
         rows.append(TextRow(fields[0], labels, GOEMOTIONS, len(labels) == 1))
     return rows
@@ -105,16 +104,14 @@ def read_xed(folder: Path) -> list[TextRow]:
     ids = {str(key): (basic7().index(name) if name else -1) for key, name in PLUTCHIK.items()}
     path = folder / "en-annotated.tsv"
     rows = []
-    for number, line in enumerate(lines(path), 1):
-        fields = columns(path, number, line, 2)
+    for number, fields in table_rows(path, 2):
         given = [_label(path, number, key.strip(), ids) for key in fields[1].split(",")]
         kept = tuple(label for label in given if label >= 0)
         if kept:
             rows.append(TextRow(fields[0], kept, XED, len(given) == 1))
     path = folder / "neu_en.txt"
     neutral = {str(XED_NEUTRAL): basic7().index("Neutral")}
-    for number, line in enumerate(lines(path), 1):
-        fields = columns(path, number, line, 2)
+    for number, fields in table_rows(path, 2):
         rows.append(TextRow(fields[1], (_label(path, number, fields[0].strip(), neutral),), XED, True))
     return rows
 
@@ -190,12 +187,13 @@ def lines(path: Path) -> Iterator[str]:
     return (line for line in text.split("\n") if line.strip())
 
 
-def columns(path: Path, number: int, line: str, least: int) -> list[str]:
-    """Tab-separated cells of a line. Raises UserError naming file and line if there are too few."""
-    fields = line.rstrip("\r").split("\t")
-    if len(fields) < least:
-        raise UserError(f"{path}:{number}: expected at least {least} tab-separated columns, got {len(fields)}")
-    return fields
+def table_rows(path: Path, least: int) -> Iterator[tuple[int, list[str]]]:
+    """Number and tab-separated cells of each non-empty line. Raises UserError naming file and line for too few."""
+    for number, line in enumerate(lines(path), 1):
+        fields = line.rstrip("\r").split("\t")
+        if len(fields) < least:
+            raise UserError(f"{path}:{number}: expected at least {least} tab-separated columns, got {len(fields)}")
+        yield number, fields
 
 
 def _label(path: Path, number: int, key: str, ids: dict[str, int]) -> int:

@@ -17,7 +17,7 @@ import numpy as np
 from emo_face.core.errors import UserError
 from emo_face.core.labels import basic7, label_set
 from emo_face.core.types import FloatArray
-from emo_face.datasets.text import EKMAN, TextRow, columns, lines
+from emo_face.datasets.text import EKMAN, TextRow, lines, table_rows
 
 TOPICAL_CHAT, COMMANDS, EMOBANK, MELD = "topical_chat", "commands", "emobank", "meld"
 TOPICAL_CHAT_FILES = ("valid_freq.json", "valid_rare.json", "test_freq.json", "test_rare.json")
@@ -86,8 +86,7 @@ def read_goemotions_28(folder: Path, part: str) -> tuple[list[str], FloatArray]:
     if tuple(names) != known:
         raise UserError(f"{folder / 'labels.txt'}: expected {', '.join(known)}; got {', '.join(names)}")
     path, texts, rows = folder / f"{part}.tsv", [], []
-    for number, line in enumerate(lines(path), 1):
-        fields = columns(path, number, line, 2)
+    for number, fields in table_rows(path, 2):
         row = np.zeros(len(known), np.float32)
         for key in fields[1].split(","):
             if not key.isdigit() or int(key) >= len(known):
@@ -140,9 +139,7 @@ def read_commands(folder: Path, held_out: bool = False) -> list[TextRow]:
     neutral = basic7().index("Neutral")
     rows, seen = [], set()
     for name, intent_column, least in (("clinc150.tsv", 1, 3), ("hwu64_home_robot.tsv", 0, 2)):
-        path = folder / name
-        for number, line in enumerate(lines(path), 1):
-            fields = columns(path, number, line, least)
+        for _, fields in table_rows(folder / name, least):
             part_held_out = least == 3 and fields[0] != "train"
             text = fields[-1].strip()
             if part_held_out != held_out or fields[intent_column] in NOT_NEUTRAL_INTENTS or text.lower() in seen:

@@ -16,10 +16,7 @@ KNOWN: Mapping[str, Mapping[str, str]] = {
 
 def corrected(labels: Iterable[str], set_name: str, skipped: Counter[str] | None = None) -> tuple[str, ...]:
     """``labels`` as :func:`ordered` gives them, known typing errors mended and counted. Raises ValueError."""
-    table = KNOWN.get(set_name, {})
-    wanted = []
-    for label in labels:
-        if label in table and skipped is not None:
-            skipped[f"typing error mended: {label}"] += 1
-        wanted.append(table.get(label, label))
-    return ordered(wanted, set_name)
+    table, found = KNOWN.get(set_name, {}), list(labels)
+    if skipped is not None:
+        skipped.update(f"typing error mended: {label}" for label in found if label in table)
+    return ordered([table.get(label, label) for label in found], set_name)

@@ -10,6 +10,7 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
+from torch.nn.utils.rnn import pad_sequence
 
 from emo_face.core.errors import UserError
 from emo_face.core.types import Face, ImageArray, Person
@@ -113,10 +114,6 @@ class MultiViewCollator:
 
 
 def _pad(rows: Sequence[Sequence[int]], value: int) -> tuple[torch.Tensor, torch.Tensor]:
-    length = max(len(row) for row in rows)
-    ids = torch.full((len(rows), length), value, dtype=torch.long)
-    mask = torch.zeros((len(rows), length), dtype=torch.long)
-    for i, row in enumerate(rows):
-        ids[i, : len(row)] = torch.tensor(row, dtype=torch.long)
-        mask[i, : len(row)] = 1
+    ids = pad_sequence([torch.tensor(row, dtype=torch.long) for row in rows], True, value)
+    mask = pad_sequence([torch.ones(len(row), dtype=torch.long) for row in rows], True)
     return ids, mask

@@ -27,9 +27,9 @@ def rendered() -> dict[str, str]:
             templates.options_of("emotic26", minor_only=True), "A man in a grey coat waits at a stop."
         ),
         "heco_classification": templates.classification_question(templates.options_of("heco8"), multi=False),
-        "listing1_pose": templates.pose_prompt(),
+        "listing1_pose": templates.annotation_prompt("pose"),
         "listing2_pose_questions": "\n".join(templates.prompts()["pose"]["ask"]),
-        "listing3_situation": templates.situation_prompt(),
+        "listing3_situation": templates.annotation_prompt("situation"),
         "listing4_situation_questions": "\n".join(templates.prompts()["situation"]["ask"]),
         "listing5_rationale": templates.rationale_prompt(label_set("caers7").labels, ["Happy"]),
         "listing6_rationale_questions": "\n".join(templates.prompts()["rationale"]["ask"]),
@@ -161,12 +161,12 @@ def test_corpus_file_round_trip_and_errors(tmp_path):
 
 
 def test_quality_gate_words():
-    assert "smile" in quality.pose_fault("A woman stands with a smile.")
-    assert "sentences" in quality.pose_fault("One. Two. Three.")
-    assert quality.pose_fault("A man stands upright, arms crossed.") == ""
-    assert "red box" in quality.situation_fault("The person in the red box is at work.")
-    assert "5" in quality.rationale_fault("A. B. C. D. E. F.", ["Fear"], "emotic26")
-    assert "Anger" in quality.rationale_fault("Fear, also Anger.", ["Fear"], "emotic26")
+    assert "smile" in quality.fault("pose", "A woman stands with a smile.", (), "emotic26")
+    assert "sentences" in quality.fault("pose", "One. Two. Three.", (), "emotic26")
+    assert quality.fault("pose", "A man stands upright, arms crossed.", (), "emotic26") == ""
+    assert "red box" in quality.fault("situation", "The person in the red box is at work.", (), "emotic26")
+    assert "5" in quality.fault("rationale", "A. B. C. D. E. F.", ["Fear"], "emotic26")
+    assert "Anger" in quality.fault("rationale", "Fear, also Anger.", ["Fear"], "emotic26")
     assert quality.parse_rationale('```json\n[{"question": "q", "answer": "a"}]\n```') == ("q", "a")
     for reply in ("I cannot help", "[]", '[{"question": 1, "answer": "a"}]'):
         with pytest.raises(ValueError, match="rationale"):

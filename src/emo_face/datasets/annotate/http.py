@@ -43,9 +43,7 @@ class HttpProvider:
             code, raw, wait = self._end.post(payload(request), {"Idempotency-Key": request.key})
         except NoAnswer as error:
             raise TransientError(str(error), charged=not error.refused) from None
-        if code == 200:
-            return read_reply(raw, self.host, self._key)
-        return self._failed(code, raw, wait)
+        return read_reply(raw, self.host, self._key) if code == 200 else self._failed(code, raw, wait)
 
     def _failed(self, code: int, raw: bytes, wait: float | None) -> Reply:
         text = masked(raw.decode("utf-8", "replace"), self._key)

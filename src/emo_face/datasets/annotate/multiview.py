@@ -49,12 +49,7 @@ def _job(record: Record, root: Path, model: str, task: str, temperature: float) 
 def _prompt(record: Record, task: str) -> str:
     if task == "rationale":
         return templates.rationale_prompt(templates.options_of(record.label_set), record.labels)
-    makers = {
-        "caption": templates.caption_prompt,
-        "pose": templates.pose_prompt,
-        "situation": templates.situation_prompt,
-    }
-    return makers[task]()
+    return templates.annotation_prompt(task)
 
 
 def _parser(record: Record, task: str) -> Callable[[str], str]:
@@ -63,16 +58,7 @@ def _parser(record: Record, task: str) -> Callable[[str], str]:
     def parse(reply: str) -> str:
         text = quality.parse_rationale(reply)[1] if task == "rationale" else reply
         text = " ".join(text.split()).strip('"“”')
-        if task == "rationale":
-            fault = quality.rationale_fault(text, record.labels, record.label_set)
-        else:
-            faults = {
-                "caption": quality.caption_fault,
-                "pose": quality.pose_fault,
-                "situation": quality.situation_fault,
-            }
-            fault = faults[task](text)
-        if fault:
+        if fault := quality.fault(task, text, record.labels, record.label_set):
             raise ValueError(f"{task}: {fault}")
         return text
 
@@ -91,12 +77,8 @@ def gather(
     missing = Counter[str]()
     done = []
     for record in records:
-        texts: dict[str, Any] = {}
-        for task in tasks:
-            value = by_id[f"{record.id}/{task}"].value
-            if value is None:
-                missing[task] += 1
-            else:
-                texts[task] = value
+        values = {task: by_id[f"{record.id}/{task}"].value for task in tasks}
+        texts: dict[str, Any] = {task: value for task, value in values.items() if value is not None}
+        missing.update(values.keys() - texts.keys())
         done.append(replace(record, **texts))
     return Annotated(done, [provenance(outcome, provider, version) for outcome in outcomes], missing)

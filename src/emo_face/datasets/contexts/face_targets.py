@@ -122,8 +122,7 @@ def read(path: Path, basis: str | None = None) -> FaceTargets:
         raise UserError(f"{path}: expression: holds numbers that are not finite; import again")
     if len(set(ids)) != len(ids):
         raise UserError(f"{path}: ids: some appear twice")
-    given = int(head.get("given", EXPRESSIONS))
-    return FaceTargets(stated, str(head.get("source", "")), ids, given=given, **arrays)
+    return FaceTargets(stated, str(head.get("source", "")), ids, given=int(head.get("given", EXPRESSIONS)), **arrays)
 
 
 def joined(parts: Sequence[FaceTargets]) -> FaceTargets | None:
@@ -206,8 +205,7 @@ def _find(folder: Path, record: Record, named: str) -> Path | None:
     else:
         stem = folder / Path(record.image).with_suffix("")
         ends = ("", ".npz", ".json", ".frame", ".npy", "00")
-        choices = [stem.with_name(stem.name + end) for end in ends]
-        choices += [folder / (stem.name + end) for end in ends]
+        choices = [*(stem.with_name(stem.name + end) for end in ends), *(folder / (stem.name + end) for end in ends)]
     return next((path for path in choices if path.is_file() or (path.is_dir() and any(path.glob("*.npy")))), None)
 
 

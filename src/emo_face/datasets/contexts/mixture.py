@@ -5,8 +5,7 @@ Paper, section 3.2: "each batch contained samples from a single dataset randomly
 """
 
 import math
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Generic, TypeVar
 
@@ -78,18 +77,6 @@ class Mixture(Generic[T]):
         first = drawn * self.batch
         places = (divmod(i, size) for i in range(first, first + self.batch))
         return self.names[task], tuple(int(self._order(task, turn)[at]) for turn, at in places)
-
-    def batches(self, start: int = 0, rank: int = 0, world: int = 1) -> Iterator[tuple[int, list[T]]]:
-        """(number, samples) from micro-batch ``start`` on, without end; process ``rank`` of ``world`` gets every
-        ``world``-th, so all together see exactly what one would."""
-        number = start + rank
-        while True:
-            yield number, self[number]
-            number += world
-
-    def counts(self, start: int, stop: int) -> Counter[str]:
-        """Micro-batches of each task among ``start`` <= number < ``stop``."""
-        return Counter(self.plan(number)[0] for number in range(start, stop))
 
     def state(self, number: int) -> dict[str, Any]:
         """What a checkpoint at micro-batch ``number`` must share with the run that goes on; plain JSON."""

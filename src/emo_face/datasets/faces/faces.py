@@ -76,7 +76,7 @@ def read_cmu(folder: Path, detector: YuNetFaceDetector) -> list[FacePicture]:
                 f"{path}: unknown class in the file name: expected person_pose_expression_open, expression one of "
                 f"{', '.join(CMU_LABELS)}"
             )
-        picture = _read(path)
+        picture = read_picture(path)
         face = _find_small(picture, detector)
         found.append(FacePicture(CMU, path.name, f"{CMU}:{parts[0]}", CMU_LABELS[parts[2]], picture, face, parts[1]))
     return found
@@ -178,14 +178,10 @@ def read_labels(path: Path) -> dict[str, str]:
 
 def folds(people: Sequence[str], count: int) -> dict[str, int]:
     """Person -> fold, so that each source is spread evenly and nobody is in two folds."""
-    result: dict[str, int] = {}
     by_source: dict[str, list[str]] = {}
     for person in sorted(set(people)):
         by_source.setdefault(person.split(":")[0], []).append(person)
-    for members in by_source.values():
-        for index, person in enumerate(members):
-            result[person] = index % count
-    return result
+    return {person: index % count for members in by_source.values() for index, person in enumerate(members)}
 
 
 def _find_small(picture: UInt8Array, detector: YuNetFaceDetector) -> Face:
@@ -219,16 +215,14 @@ def _pictures(folder: Path) -> list[Path]:
     return found
 
 
-def _read(path: Path) -> UInt8Array:
-    picture = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+def read_picture(path: Path, how: int = cv2.IMREAD_GRAYSCALE) -> UInt8Array:
+    """A picture, grey unless asked otherwise. Raises UserError naming the file."""
+    picture = cv2.imread(str(path), how)
     if picture is None:
         raise UserError(f"{path}: cannot be read as a picture")
     return np.asarray(picture, dtype=np.uint8)
 
 
 def _read_and_detect(path: Path, detector: YuNetFaceDetector) -> tuple[UInt8Array, list[Face]]:
-    picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if picture is None:
-        raise UserError(f"{path}: cannot be read as a picture")
-    faces = detector.detect(np.asarray(picture, dtype=np.uint8))
-    return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY), dtype=np.uint8), faces
+    picture = read_picture(path, cv2.IMREAD_COLOR)
+    return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY), dtype=np.uint8), detector.detect(picture)

@@ -17,7 +17,7 @@ import numpy as np
 from emo_face.core.errors import UserError
 from emo_face.core.labels import basic7
 from emo_face.core.types import Box, Face, FloatArray, UInt8Array
-from emo_face.datasets.faces.faces import FacePicture, scaled
+from emo_face.datasets.faces.faces import FacePicture, read_picture, scaled
 from emo_face.perception.detect_face import YuNetFaceDetector
 
 SOURCE = "ferplus"
@@ -75,10 +75,7 @@ def read_votes(folder: Path, split: str) -> tuple[list[Voted], Counter[str]]:
 def faces_of(rows: Iterable[Voted], detector: YuNetFaceDetector) -> Iterator[FacePicture]:
     """The face of each picture; where none is found, the whole picture is one, as its makers cut it."""
     for row in rows:
-        picture = cv2.imread(str(row.path), cv2.IMREAD_GRAYSCALE)
-        if picture is None:
-            raise UserError(f"{row.path}: cannot be read as a picture")
-        grey = np.asarray(picture, dtype=np.uint8)
+        grey = read_picture(row.path)
         name = f"{row.path.parent.name}/{row.path.name}"
         yield FacePicture(SOURCE, name, f"{SOURCE}:{name}", row.label, grey, _face(grey, detector))
 

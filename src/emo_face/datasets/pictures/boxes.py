@@ -18,9 +18,7 @@ def clip(box: Box, size: tuple[int, int]) -> Box | None:
     """The part of ``box`` inside a picture of (width, height), or None if nothing (under a pixel) is left."""
     left, top = max(0.0, box.x), max(0.0, box.y)
     right, bottom = min(float(size[0]), box.right), min(float(size[1]), box.bottom)
-    if right - left < 1 or bottom - top < 1:
-        return None
-    return Box(left, top, right - left, bottom - top)
+    return None if right - left < 1 or bottom - top < 1 else Box(left, top, right - left, bottom - top)
 
 
 def fault(box: Box, size: tuple[int, int] | None, slack: float = 1.0) -> str:

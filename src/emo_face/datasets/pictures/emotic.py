@@ -92,11 +92,12 @@ def read_mat(path: Path, prefix: str = "", skipped: Counter[str] | None = None) 
     missing = [split for split in SPLITS if split not in content]
     if missing:
         raise UserError(f"{path}: variables {', '.join(missing)} are missing; expected train, val and test")
-    records: list[Record] = []
-    for split in SPLITS:
-        for picture in np.atleast_1d(content[split]):
-            records.extend(_people(picture, split, path, prefix, skipped))
-    return records
+    return [
+        record
+        for split in SPLITS
+        for picture in np.atleast_1d(content[split])
+        for record in _people(picture, split, path, prefix, skipped)
+    ]
 
 
 def _people(picture: Any, split: str, path: Path, prefix: str, skipped: Counter[str] | None) -> Iterator[Record]:

@@ -6,6 +6,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from emo_face.core.types import ImageArray
 
@@ -65,16 +67,8 @@ def bits_apart(one: np.uint64, many: NDArray[np.uint64]) -> NDArray[np.int64]:
 
 
 def groups(hashes: NDArray[np.uint64], distance: int = 4) -> NDArray[np.int64]:
-    """A group number for each hash: connected components of :func:`pairs`."""
-    parent = np.arange(len(hashes))
-
-    def root(i: int) -> int:
-        while parent[i] != i:
-            parent[i] = parent[parent[i]]
-            i = int(parent[i])
-        return i
-
-    for a, b in pairs(hashes, distance):
-        ra, rb = root(a), root(b)
-        parent[max(ra, rb)] = min(ra, rb)
-    return np.array([root(i) for i in range(len(hashes))], np.int64)
+    """The number of the first hash of its group for each: connected components of :func:`pairs`."""
+    linked = np.array(list(pairs(hashes, distance)), np.int64).reshape(-1, 2)
+    graph = coo_array((np.ones(len(linked)), (linked[:, 0], linked[:, 1])), shape=(len(hashes), len(hashes)))
+    part = connected_components(graph, directed=False)[1]
+    return np.asarray(np.unique(part, return_index=True)[1][part], np.int64)

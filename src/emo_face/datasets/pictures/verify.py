@@ -1,7 +1,7 @@
 """Check a data set on disk: published counts, boxes, files that do not decode, near-duplicates across splits."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from emo_face.core.paths import data_table
 from emo_face.core.types import ImageArray
 from emo_face.datasets.pictures.boxes import fault
 from emo_face.datasets.pictures.near_duplicates import dhash, pairs
-from emo_face.datasets.records import Record
+from emo_face.datasets.records import BOXES, Record
 
 Tick = Callable[[int], None]
 
@@ -63,7 +63,6 @@ def verify(
     *,
     published: bool = True,
     pictures: bool = True,
-    duplicates: bool = True,
     distance: int = 4,
     tick: Tick | None = None,
 ) -> Report:
@@ -71,7 +70,7 @@ def verify(
 
     Args:
         published: compare with the counts of ``data/datasets.yaml``.
-        pictures: decode every file once. duplicates: hash them and look for pairs across splits (needs ``pictures``).
+        pictures: decode every file once, hash it and look for pairs across splits.
         tick: called with the number of pictures done.
     """
     report = Report(dataset)
@@ -84,22 +83,23 @@ def verify(
     if published:
         report.problems.extend(_count_problems(dataset, records, report))
     if pictures:
-        _check_pictures(report, records, root, duplicates, distance, tick)
+        _check_pictures(report, records, root, distance, tick)
     return report
 
 
-def _record_problems(record: Record) -> list[Problem]:
-    found = []
+def _record_problems(record: Record) -> Iterator[Problem]:
     if not record.labels:
-        found.append(Problem("labels", record.id, "no label"))
-    for name in ("bbox_body", "bbox_face"):
-        box = getattr(record, name)
-        text = "" if box is None else fault(box, record.image_size)
-        if text:
-            found.append(Problem("box", record.id, f"{name}: {text}"))
+        yield Problem("labels", record.id, "no label")
+    yield from _box_problems(record, record.image_size)
     if record.vad is not None and not all(1 <= value <= 10 for value in record.vad):
-        found.append(Problem("vad", record.id, f"expected 1..10, got {record.vad}"))
-    return found
+        yield Problem("vad", record.id, f"expected 1..10, got {record.vad}")
+
+
+def _box_problems(record: Record, size: tuple[int, int] | None) -> Iterator[Problem]:
+    for name in BOXES:
+        box = getattr(record, name)
+        if text := "" if box is None else fault(box, size):
+            yield Problem("box", record.id, f"{name}: {text}")
 
 
 def _torn_pictures(records: Sequence[Record]) -> list[Problem]:
@@ -144,9 +144,7 @@ def _count_problems(dataset: str, records: Sequence[Record], report: Report) -> 
     return found
 
 
-def _check_pictures(
-    report: Report, records: Sequence[Record], root: Path, duplicates: bool, distance: int, tick: Tick | None
-) -> None:
+def _check_pictures(report: Report, records: Sequence[Record], root: Path, distance: int, tick: Tick | None) -> None:
     """Decode each picture once (never all in memory), check sizes and boxes against it, and hash it."""
     by_image: dict[str, list[Record]] = {}
     for record in records:
@@ -162,8 +160,6 @@ def _check_pictures(
         _compare_size(report, people, (picture.shape[1], picture.shape[0]))
         hashes.append(dhash(picture))
         names.append(image)
-    if not duplicates:
-        return
     splits = [{record.split for record in by_image[name]} for name in names]
     report.leaking_pairs = 0
     for a, b in pairs(np.array(hashes, np.uint64), distance):
@@ -189,11 +185,7 @@ def _decode(path: Path, image: str, report: Report) -> ImageArray | None:
 def _compare_size(report: Report, people: Sequence[Record], size: tuple[int, int]) -> None:
     for record in people:
         if record.image_size is None:
-            for name in ("bbox_body", "bbox_face"):
-                box = getattr(record, name)
-                text = "" if box is None else fault(box, size)
-                if text:
-                    report.problems.append(Problem("box", record.id, f"{name}: {text}"))
+            report.problems.extend(_box_problems(record, size))
         elif tuple(record.image_size) != size:
             text = f"annotated {record.image_size[0]}x{record.image_size[1]}, file is {size[0]}x{size[1]}"
             report.problems.append(Problem("size", record.id, text))

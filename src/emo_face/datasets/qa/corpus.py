@@ -110,13 +110,7 @@ def _descriptions(
     for task, text in texts.items():
         if task not in tasks or not text:
             continue
-        if task == "pose":
-            fault = quality.pose_fault(text)
-        elif task == "situation":
-            fault = quality.situation_fault(text)
-        else:
-            fault = quality.rationale_fault(text, record.labels, record.label_set)
-        if fault:
+        if quality.fault(task, text, record.labels, record.label_set):
             dropped[f"{task}: quality gate"] += 1
             continue
         yield QARow(f"{record.id}/{task}", task, templates.ask(task, rng), text, record)

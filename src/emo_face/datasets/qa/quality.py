@@ -10,6 +10,12 @@ from emo_face.datasets.qa.templates import prompts
 MAX_RATIONALE_SENTENCES = 5
 MAX_POSE_SENTENCES = 2
 MAX_CAPTION_WORDS = 40
+FORBIDDEN = {
+    "caption": ("box_words", "face_words", "emotion_words"),
+    "pose": ("box_words", "face_words", "emotion_words"),
+    "situation": ("box_words", "face_words", "appearance_words"),
+}
+"""Task -> lists of words that its texts do not use."""
 
 
 def _hits(text: str, *lists: str) -> list[str]:
@@ -22,38 +28,22 @@ def sentences(text: str) -> int:
     return len([part for part in re.split(r"[.!?]+(?:\s|$)", text.strip()) if part.strip()])
 
 
-def caption_fault(text: str) -> str:
-    """Why a caption breaks its prompt, or "": several sentences, long, or it names an emotion or the box."""
+def fault(task: str, text: str, labels: Sequence[str], set_name: str) -> str:
+    """Why a text breaks the rules of its task, or "". Raises KeyError for a task without rules."""
     if not text.strip():
         return "empty"
-    if sentences(text) > 1 or len(text.split()) > MAX_CAPTION_WORDS:
-        return f"{sentences(text)} sentences, {len(text.split())} words; expected one of at most {MAX_CAPTION_WORDS}"
-    found = _hits(text, "box_words", "face_words", "emotion_words")
+    if task == "rationale":
+        return _rationale_fault(text, labels, set_name)
+    count, found = sentences(text), _hits(text, *FORBIDDEN[task])
+    if task == "caption" and (count > 1 or len(text.split()) > MAX_CAPTION_WORDS):
+        return f"{count} sentences, {len(text.split())} words; expected one of at most {MAX_CAPTION_WORDS}"
+    if task == "pose" and count > MAX_POSE_SENTENCES:
+        return f"{count} sentences, at most {MAX_POSE_SENTENCES}"
     return f"names {', '.join(found)}" if found else ""
 
 
-def pose_fault(text: str) -> str:
-    """Why a pose description breaks listing 1, or ""."""
-    if not text.strip():
-        return "empty"
-    if sentences(text) > MAX_POSE_SENTENCES:
-        return f"{sentences(text)} sentences, at most {MAX_POSE_SENTENCES}"
-    found = _hits(text, "box_words", "face_words", "emotion_words")
-    return f"names {', '.join(found)}" if found else ""
-
-
-def situation_fault(text: str) -> str:
-    """Why a situation description breaks listing 3, or ""."""
-    if not text.strip():
-        return "empty"
-    found = _hits(text, "box_words", "face_words", "appearance_words")
-    return f"names {', '.join(found)}" if found else ""
-
-
-def rationale_fault(text: str, ground_truth: Sequence[str], set_name: str) -> str:
-    """Why a rationale breaks listing 5, or "": too long, or a label outside the ground truth."""
-    if not text.strip():
-        return "empty"
+def _rationale_fault(text: str, ground_truth: Sequence[str], set_name: str) -> str:
+    """Too long, or a label outside the ground truth."""
     if not ground_truth:
         return "the person has no label to explain"
     if sentences(text) > MAX_RATIONALE_SENTENCES:

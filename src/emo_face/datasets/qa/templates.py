@@ -60,19 +60,10 @@ def parse_answer(text: str, set_name: str) -> tuple[str, ...] | None:
     return tuple(name for name in names if name in chosen) or None
 
 
-def caption_prompt() -> str:
-    """Ours, in Osprey's place: ask an annotator model for a caption of the boxed person."""
-    return str(prompts()["caption"]["generate"])
-
-
-def pose_prompt() -> str:
-    """Listing 1: ask an annotator model for a pose description of the boxed person."""
-    return str(prompts()["pose"]["generate"])
-
-
-def situation_prompt() -> str:
-    """Listing 3: ask an annotator model for background and situation of the boxed person."""
-    return str(prompts()["situation"]["generate"])
+def annotation_prompt(task: str) -> str:
+    """What an annotator model is asked about the boxed person: ``caption`` (ours, in Osprey's place), ``pose``
+    (listing 1), ``situation`` (listing 3: background and situation)."""
+    return str(prompts()[task]["generate"])
 
 
 def rationale_question(labels: Sequence[str]) -> str:

@@ -3,14 +3,13 @@
 All positions are in centimetres of the resting ICT head: x to the face's left, y up, z out of the face.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from emo_face.core.types import FloatArray, UInt8Array
+from emo_face.core.types import FloatArray
 
 WARPS = 10
 
@@ -85,13 +84,8 @@ class RenderLook:
         return np.clip(255.0 * self.exposure * grey / max(typical, 1e-3), 0, 255).astype(np.float32)
 
 
-def random_look(rng: np.random.Generator, size: int, backgrounds: Sequence[UInt8Array] = ()) -> RenderLook:
-    """Draw a look.
-
-    Args:
-        size: side of the picture in pixels.
-        backgrounds: grey pictures to cut backgrounds from; without any, and in a part of the draws, they are made up.
-    """
+def random_look(rng: np.random.Generator, size: int) -> RenderLook:
+    """Draw a look. ``size``: side of the picture in pixels."""
     yaw, pitch, roll = _pose(rng)
     skin = float(rng.uniform(0.25, 0.95))
     dark = float(rng.uniform(0.03, 0.5)) * min(1.0, skin + 0.2)
@@ -121,7 +115,7 @@ def random_look(rng: np.random.Generator, size: int, backgrounds: Sequence[UInt8
         shine=float(rng.uniform(0, 0.25)),
         exposure=float(rng.uniform(0.12, 0.8)),
         gamma=float(rng.uniform(0.55, 1.1)),
-        background=_background(rng, size, backgrounds),
+        background=_background(rng, size),
     )
 
 
@@ -150,14 +144,8 @@ def _lights(rng: np.random.Generator) -> FloatArray:
     return np.array(rows)
 
 
-def _background(rng: np.random.Generator, size: int, pictures: Sequence[UInt8Array]) -> FloatArray:
-    """(size, size) grey 0..255: a blurred cut of a picture, smooth noise or a slope."""
-    if len(pictures) and rng.random() < 0.5:
-        picture = pictures[int(rng.integers(len(pictures)))]
-        side = int(rng.integers(min(32, min(picture.shape)), min(picture.shape) + 1))
-        top, left = (int(rng.integers(0, edge - side + 1)) for edge in picture.shape)
-        cut = cv2.resize(picture[top : top + side, left : left + side], (size, size)).astype(np.float32)
-        return np.asarray(cv2.GaussianBlur(cut, (0, 0), float(rng.uniform(0.1, 4))))
+def _background(rng: np.random.Generator, size: int) -> FloatArray:
+    """(size, size) grey 0..255: smooth noise."""
     grid = int(rng.integers(2, 10))
     noise = rng.uniform(0, 255, (grid, grid)).astype(np.float32)
     smooth = cv2.resize(noise, (size, size), interpolation=cv2.INTER_CUBIC)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch.nn.utils.rnn import pad_sequence
 
 from emo_face.core.errors import UserError
 from emo_face.datasets.views import read_image
@@ -57,11 +58,10 @@ class ContextFaceCollator:
         )
 
     def _side_by_side(self, texts: Rows, labels: Rows) -> dict[str, torch.Tensor]:
-        width = max(map(len, texts))
         return {
-            "input_ids": _padded(texts, width, self.builder.tokenizer.pad_token_id or 0),
-            "attention_mask": _padded([[1] * len(ids) for ids in texts], width, 0),
-            "labels": _padded(labels, width, IGNORED),
+            "input_ids": _padded(texts, self.builder.tokenizer.pad_token_id or 0),
+            "attention_mask": _padded([[1] * len(ids) for ids in texts], 0),
+            "labels": _padded(labels, IGNORED),
         }
 
     def _picture(self, example: Example) -> np.ndarray:
@@ -125,8 +125,5 @@ def _packed(texts: Rows, labels: Rows) -> dict[str, torch.Tensor]:
     }
 
 
-def _padded(rows: Rows, width: int, value: int) -> torch.Tensor:
-    out = torch.full((len(rows), width), value, dtype=torch.long)
-    for i, row in enumerate(rows):
-        out[i, : len(row)] = torch.tensor(list(row), dtype=torch.long)
-    return out
+def _padded(rows: Rows, value: int) -> torch.Tensor:
+    return pad_sequence([torch.tensor(row, dtype=torch.long) for row in rows], True, value)

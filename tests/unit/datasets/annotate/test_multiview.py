@@ -31,9 +31,9 @@ def asked_task(body):
     content = body["messages"][-1]["content"]
     text = next(part["text"] for part in content if part["type"] == "text")
     for task, prompt in (
-        ("caption", templates.caption_prompt()),
-        ("pose", templates.pose_prompt()),
-        ("situation", templates.situation_prompt()),
+        ("caption", templates.annotation_prompt("caption")),
+        ("pose", templates.annotation_prompt("pose")),
+        ("situation", templates.annotation_prompt("situation")),
     ):
         if text == prompt:
             return task
@@ -181,7 +181,7 @@ def test_stopped_and_started_again_nothing_is_asked_twice(people):
     ],
 )
 def test_captions(text, fault):
-    found = quality.caption_fault(text)
+    found = quality.fault("caption", text, (), "emotic26")
     assert fault in found
     assert bool(fault) == bool(found)
 
