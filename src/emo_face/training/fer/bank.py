@@ -134,7 +134,7 @@ def faceless(data: Path) -> list[NDArray[np.uint8]]:
 def _one_hot(label: str | None) -> FloatArray:
     if label is None:
         return np.full(len(basic7()), np.nan, np.float32)
-    return np.eye(len(basic7()), dtype=np.float32)[basic7().index(label)]
+    return np.asarray(np.eye(len(basic7()), dtype=np.float32)[basic7().index(label)])
 
 
 def _calmed(told: FloatArray, pictures: int, views: int) -> FloatArray:

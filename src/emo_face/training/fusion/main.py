@@ -5,6 +5,7 @@ speech student read validation utterances of DATA/text. OUT gets nano_fusion.yam
 """
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from emo_face.core.arguments import arguments, option
 from emo_face.core.labels import basic7
 from emo_face.core.paths import share_dir
 from emo_face.datasets.faces.faces import LONDON
-from emo_face.datasets.text import read_splits, text_folder
+from emo_face.datasets.text import TextRow, read_splits, text_folder
 from emo_face.datasets.text_conversation import COMMANDS, read_commands
 from emo_face.evaluation.fer.folds import FILE, read_folds
 from emo_face.evaluation.fer.strangers import judge, load_student, read_strangers
@@ -54,8 +55,10 @@ def faces(folds: Path, data: Path) -> Source:
 def utterances(data: Path, rows_each: int, rng: np.random.Generator) -> Source:
     """What the speech student says about validation rows of both corpora and about commands that it has not seen."""
     student = TextStudent.from_store(open_store())
-    corpora = [(rows, rows_each) for rows in read_splits(data).validation.values()]
-    corpora.append((read_commands(text_folder(data) / COMMANDS, held_out=True), rows_each // 2))
+    corpora: list[tuple[Sequence[TextRow], int]] = [
+        *((rows, rows_each) for rows in read_splits(data).validation.values()),
+        (read_commands(text_folder(data) / COMMANDS, held_out=True), rows_each // 2),
+    ]
     picked = [rows[i] for rows, count in corpora for i in rng.permutation(len(rows))[:count]]
     said = student.probabilities([row.text for row in picked])
     return Source(np.array([row.labels[0] for row in picked]), said, np.arange(len(picked)))
