@@ -2,8 +2,8 @@
 
     python benchmarks/stage1_ablations.py --faces ../shared/assets/images/london --out out/ablations --seeds 5
 
-Each seed is EMOTIC's published structure (real heads on drawn bodies; ``emo-face data boxes`` finds the faces) with
-texts by a planted annotator, who reads the drawing. A tiny InstructBLIP is taught once to name what such pictures
+Each seed is EMOTIC's published structure (real heads on drawn bodies; ``emo-face data boxes`` finds bodies and faces)
+with texts by a planted annotator, who reads the drawing. A tiny InstructBLIP is taught once to name what such pictures
 show, no emotion among it; then for each run of :data:`RUNS` ``emo-face data qa``, ``train multiview stage1`` and
 ``cache``, once ``stage2``, and ``evaluate multiview``, whose report has the rows beside the paper's tables 6 to 9 and
 11 to 13. Printed: in how many seeds the paper's orders hold. Killed, the same command goes on.
@@ -104,10 +104,10 @@ def taught(base: Path, heads: Sequence[world.Head], steps: int) -> None:
 
 
 def told(folder: Path, heads: Sequence[world.Head], people: int, seed: int) -> Path:
-    """``EMOTIC`` and ``records.jsonl``: faces by the detectors, texts by whoever drew the picture."""
+    """``EMOTIC`` and ``records.jsonl``: boxes by the detectors, texts by whoever drew the picture."""
     root, found = world.make(folder / "EMOTIC", heads, people, seed), folder / "boxed.jsonl"
-    call("data", "convert", "--set", "emotic", "--root", root, "--to", folder / "plain.jsonl")
-    call("data", "boxes", "--records", folder / "plain.jsonl", "--images", root, "--to", found)
+    plain = world.people_of(root, folder / "plain.jsonl", bodies=False)
+    call("data", "boxes", "--records", plain, "--images", root, "--to", found)
     cues, records = json.loads((root / "cues.json").read_text()), []
     for record in read_jsonl(found):
         known = (*cues[Path(record.image).name], " and ".join(record.labels))
