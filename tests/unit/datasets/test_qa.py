@@ -190,4 +190,7 @@ def test_cli_balance_and_qa(tmp_path, capsys):
     assert cli.main(arguments[:-1]) == 0
     *rows, last = capsys.readouterr().out.splitlines()
     assert sum(float(row.split()[-1].rstrip("%")) for row in rows) == pytest.approx(100, abs=0.2)
+    counts = {row.split()[0]: float(row.split()[-1].rstrip("%")) for row in rows}
+    asked = sum(counts.get(name, 0) for name in ("classification", "caption", "minor"))
+    assert float(last.split("%")[0].split()[-1]) == pytest.approx(asked, abs=0.2)
     assert "figure 11" in last

@@ -67,15 +67,33 @@ def shown(frame: ImageArray, person: Person) -> dict[str, ImageArray]:
 
 
 def load(base: Path, device: str = "cpu", dtype: str = "float32") -> ChatAsker:
-    """The model of a folder, never from the network. Raises ModelError: weights, processor or chat template missing."""
-    from transformers import AutoModelForImageTextToText, AutoProcessor
+    """The model of a folder, never from the network.
 
-    model = weights.load_pretrained(AutoModelForImageTextToText, base, "an image-text model", getattr(torch, dtype))
+    Raises:
+        ModelError: weights, processor, a library of the processor, or chat template missing.
+    """
     try:
+        from transformers import AutoModelForImageTextToText, AutoProcessor
+
         processor = AutoProcessor.from_pretrained(base, local_files_only=True)
-    except (OSError, ValueError, ImportError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise ModelError(f"{base}: its processor does not load ({reason}); fetch the whole checkpoint again") from None
+    except ImportError as error:
+        raise ModelError(f"{base}: its processor lacks a library ({_first(error)}); {_libraries()}") from None
+    except (OSError, ValueError) as error:
+        raise ModelError(
+            f"{base}: its processor does not load ({_first(error)}); fetch the whole checkpoint again"
+        ) from None
     if not getattr(processor, "chat_template", None):
         raise ModelError(f"{base}: has no chat template, so it takes no questions; give an Instruct checkpoint")
+    model = weights.load_pretrained(AutoModelForImageTextToText, base, "an image-text model", getattr(torch, dtype))
     return ChatAsker(model, processor, device)
+
+
+def _first(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0].partition(". ")[0]
+
+
+def _libraries() -> str:
+    """How to get what processors of models that also take videos want: a torchvision of torch's own build."""
+    build = torch.__version__.partition("+")[2]
+    index = f" --extra-index-url https://download.pytorch.org/whl/{build}" if build else ""
+    return f"pip install torch=={torch.__version__} torchvision num2words{index}"
