@@ -13,8 +13,7 @@ from emo_face.cli import main as cli
 from emo_face.core.errors import ModelError
 from emo_face.core.types import Box, Face, Person
 from emo_face.perception.multiview import ask
-from emo_face.perception.multiview.encoders.tiny import word_tokenizer
-from fixtures.tiny_encoders import save_tiny_smolvlm
+from fixtures.tiny_encoders import save_tiny_smolvlm, word_tokenizer
 
 # Qwen/Qwen3-VL-2B-Instruct: chat_template.json without tools, preprocessor_config.json, video_preprocessor_config.json
 QWEN_CHAT = (
@@ -84,8 +83,8 @@ def test_it_answers_about_each_view(base, tmp_path, capsys):
     assert cli.main([*words, "--box", "10,20,30,40", "--face", "15,25,10,10"]) == 0
     assert json.loads(capsys.readouterr().out)["answer"]
     asker = ask.load(base)
-    given, forward = [], asker.model.forward
-    asker.model.forward = lambda *args, **inputs: given.append(inputs) or forward(*args, **inputs)
+    given, generate = [], asker.model.generate
+    asker.model.generate = lambda **inputs: given.append(inputs) or generate(**inputs)
     "".join(asker.ask(frame, FACE, "Why?", max_new_tokens=2))
     pixels = given[0]["pixel_values"]
     if "image_grid_thw" in given[0]:
