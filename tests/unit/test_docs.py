@@ -1,16 +1,22 @@
-"""The documentation: every page is in the navigation, every package has a reference page, every command exists."""
+"""The documentation: every page is in the navigation, every package has a reference page, every command is right."""
 
 from __future__ import annotations
 
 import argparse
+import os
 import re
+import shlex
+from itertools import groupby
 from pathlib import Path
 
 import pytest
+import yaml
 
 from emo_face.cli.main import build_parser, verbs
+from emo_face.ros.parameters.schema import schemas
 
 ROOT = Path(__file__).resolve().parents[2]
+PAGES = ("README.md", "CONTRIBUTING.md", *(f"docs/{p.name}" for p in sorted((ROOT / "docs").glob("*.md"))))
 
 
 def test_every_page_is_in_the_navigation() -> None:
@@ -37,9 +43,9 @@ def options_of(parser: argparse.ArgumentParser) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize("page", ["README.md", *sorted(p.name for p in (ROOT / "docs").glob("*.md"))])
+@pytest.mark.parametrize("page", PAGES)
 def test_commands_that_the_pages_name_exist(page: str) -> None:
-    text = (ROOT / page if page == "README.md" else ROOT / "docs" / page).read_text(encoding="utf-8")
+    text = (ROOT / page).read_text(encoding="utf-8")
     known, options = set(verbs()), {}
     for verb, rest in COMMAND.findall(text.replace("\\\n", " ")):
         if verb not in known:
@@ -47,3 +53,116 @@ def test_commands_that_the_pages_name_exist(page: str) -> None:
         if verb not in options:
             options[verb] = options_of(build_parser([verb]))
         assert set(FLAG.findall(rest.partition("--ros-args")[0])) <= options[verb], f"{page}: emo-face {verb}{rest}"
+
+
+NOT_HERE = {
+    "git": "run by benchmarks/first_face.py, on this repository",
+    "pip": "changes the environment of the tests; extras are in setup.py",
+    "colcon": "minutes; scripts/setup.sh builds the same, CONTRIBUTING.md has the release's run",
+    "source": "the reader's ROS 2",
+    ".": "the reader's shell",
+    "cd": "the reader's shell",
+    "ln": "the reader's workspace",
+    "vllm": "a server of models, on a GPU",
+    "docker": "no daemon in CI; test_the_compose_file_builds_what_is_there reads its file",
+}
+"""Programs whose commands are neither run nor parsed by a test, and why."""
+
+
+INDENTED = re.compile(r" {4}(?:emo-face|accelerate|make|ros2|scripts/\S+|python|pip|docker|vllm) ")
+
+
+def shell_commands(page: str) -> list[list[str]]:
+    """The words of every command in a page's shell blocks: fenced with bash or no language, or indented by four."""
+    found: list[list[str]] = []
+    language = None
+    for line in (ROOT / page).read_text(encoding="utf-8").replace("\\\n", " ").splitlines():
+        if line.startswith("```"):
+            language = line[3:] if language is None else None
+        elif language in ("", "bash") or (language is None and INDENTED.match(line)):
+            words = shlex.split(line, comments=True)
+            found += [list(run) for joint, run in groupby(words, lambda word: word == "&&") if not joint]
+    return found
+
+
+PARAMETERS = {f"{node}.{parameter.name}" for node, schema in schemas().items() for parameter in schema.parameters}
+
+
+def parse(words: list[str]) -> None:
+    """Parse a command line of emo-face by its own parser; ``--set`` must name a parameter."""
+    if words[-1] == "...":  # some are left out; the others were looked up above
+        return
+    args = build_parser(words[:1]).parse_args(words)
+    if words[0] == "up":
+        assert {pair.partition("=")[0] for pair in args.set} <= PARAMETERS, args.set
+
+
+def understand(words: list[str]) -> None:
+    """Check a command by what would read it. Raises if it would be refused."""
+    program, *rest = words
+    if "emo-face" in program or program == "accelerate":
+        parse(rest[rest.index("emo_face.cli.main") + 1 :] if program == "accelerate" else rest)
+    elif program == "make":
+        text = (ROOT / "Makefile").read_text(encoding="utf-8")
+        for word in rest:
+            name, assigned, _ = word.partition("=")
+            assert re.search(rf"^{name} \?=" if assigned else rf"^{name}:", text, re.MULTILINE), word
+    elif program == "ros2":
+        understand_ros(*rest)
+    elif program in ("python", "sudo") or program.endswith(".sh"):
+        assert (ROOT / (program if program.endswith(".sh") else rest[0])).is_file(), words
+    elif "=" in program:  # a variable for one command
+        understand(rest)
+    else:
+        assert program in NOT_HERE, f"{words}: have a test run or parse it, or say in NOT_HERE why none does"
+
+
+def understand_ros(verb: str, *rest: str) -> None:
+    """A `ros2` command names arguments, programs, parameters and interfaces of ours that exist."""
+    if verb == "launch" and rest[0] == "emo_face":
+        text = (ROOT / "launch" / rest[1]).read_text(encoding="utf-8")
+        known = set(re.findall(r'^    "(\w+)": \(', text, re.MULTILINE)) | set(schemas())
+        assert {word.partition(":=")[0] for word in rest[2:]} <= known, rest
+    elif verb == "run" and rest[0] == "emo_face":
+        node = rest[1].removesuffix("_node")
+        assert rest[1].endswith("_node"), rest
+        assert {f"{node}.{word.partition(':=')[0]}" for word in rest[2:] if ":=" in word} <= PARAMETERS, rest
+    elif verb == "param":
+        assert f"{rest[1][1:]}.{rest[2]}" in PARAMETERS, rest
+    for package, kind, name in re.findall(r"(emo_face_msgs)/(msg|srv|action)/(\w+)", " ".join(rest)):
+        assert (ROOT / "ros2_ws/src" / package / kind / f"{name}.{kind}").is_file(), rest
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if shell_commands(page)])
+def test_shell_commands_are_understood_by_what_reads_them(page: str) -> None:
+    for words in shell_commands(page):
+        understand(words)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "emo-face look --nowhere",
+        "make dema",
+        "make demo SORCE=0",
+        "emo-face up --set camera.sorce=0",
+        "rm x",
+        "ros2 launch emo_face bringup.launch.py sorce:=0",
+        "ros2 run emo_face perception",
+        "python no.py",
+    ],
+)
+def test_a_mistyped_command_is_noticed(words: str) -> None:
+    with pytest.raises((AssertionError, SystemExit)):
+        understand(words.split())
+
+
+def test_the_compose_file_builds_what_is_there() -> None:
+    """Every service builds a Dockerfile of ours from the checkout, and what it copies and runs is in it."""
+    services = yaml.safe_load((ROOT / "docker/compose.yaml").read_text(encoding="utf-8"))["services"]
+    assert services.keys() == {profile for service in services.values() for profile in service["profiles"]}
+    for service in services.values():
+        assert (ROOT / "docker" / service["build"]["context"]).resolve() == ROOT
+        text = (ROOT / service["build"]["dockerfile"]).read_text(encoding="utf-8")
+        for script in re.findall(r"scripts/\S+\.sh", text):
+            assert os.access(ROOT / script, os.X_OK), script
