@@ -1,6 +1,6 @@
 """A recording of the graph in Rerun: camera, what was heard, scores, answer, face, latency.
 
-    pip install ".[rerun]"
+    pip install ".[rerun]"                                          `rerun analytics disable`: no usage reports
     python config/views/rerun_layout.py out/demo.mcap               opens the viewer
     python config/views/rerun_layout.py out/demo.mcap --save x.rrd  recording and layout in one file, to share
     python config/views/rerun_layout.py --save face.rbl             the layout alone

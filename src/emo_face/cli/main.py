@@ -56,6 +56,7 @@ def build_parser(names: Collection[str]) -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb. A user's mistake is one line and exit code 2, not a traceback."""
     words = list(sys.argv[1:] if argv is None else argv)
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")  # its warnings about a missing camera; ours is one line
     try:
         args = build_parser([word for word in words[:1] if word in verbs()]).parse_args(words)
         for name, value in vars(args).items():

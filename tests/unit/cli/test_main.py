@@ -18,6 +18,15 @@ def test_a_reader_that_goes_is_no_traceback() -> None:
     assert ran.stderr == ""
 
 
+def test_a_webcam_that_is_not_there_is_one_line() -> None:
+    """OpenCV's warnings go to the process's stderr, past Python's."""
+    command = [sys.executable, "-m", "emo_face.cli.main", "look", "987"]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ran.returncode == 2
+    assert len(ran.stderr.splitlines()) == 1, ran.stderr
+    assert "webcam 987: cannot be opened" in ran.stderr
+
+
 def test_the_list_of_verbs_imports_none(capsys, monkeypatch) -> None:
     monkeypatch.setattr(main, "load", lambda verb: pytest.fail(f"imported {verb}"))
     with pytest.raises(SystemExit, match="0"):
