@@ -26,7 +26,7 @@ import numpy as np
 
 from emo_face.core.arguments import arguments, option
 from emo_face.core.errors import ModelError, UserError
-from emo_face.export.tensorrt import add_flag, add_precision, build, shown
+from emo_face.export.tensorrt import add_flag, add_precision, tell
 from emo_face.expression.contextface.exported.plans import plans
 from emo_face.expression.contextface.exported.table import write_card
 from emo_face.expression.contextface.prompts import expression_question
@@ -83,15 +83,8 @@ def run(args: argparse.Namespace) -> list[Path]:
         eyes = engine.eyes if args.pictures else None
         write_card(args.out, engine.builder, engine.config, args.prefill, eyes, basis.name if basis else "")
     rows = [{"file": str(parity.path), "worst": parity.worst, "unit": unit} for parity, unit in parts]
-    if not args.json:
-        for row in rows:
-            print(f"{row['file']}: largest difference {row['worst']:.2e} {row['unit']}")
-    engines = build(Target(path, plan) for path, plan in plans(args.out)) if args.tensorrt else []
-    if args.json:
-        print(json.dumps([*rows, *engines]))
-    else:
-        for made in engines:
-            print(shown(made))
+    targets = (Target(path, plan) for path, plan in plans(args.out))
+    tell(args, rows, "{file}: largest difference {worst:.2e} {unit}", targets)
     return [parity.path for parity, _ in parts]
 
 

@@ -6,13 +6,13 @@ Example: emo-face export fer --run out/train/fer --out models/nano_face.onnx
 import argparse
 from pathlib import Path
 
+from emo_face.core.arguments import arguments, option
 from emo_face.export.entry import print_entry
 
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The run and the file."""
-    parser.add_argument("--run", type=Path, required=True, metavar="DIR", help="folder that emo-face train fer wrote")
-    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the ONNX file")
+add_arguments = arguments(
+    option("--run", type=Path, required=True, metavar="DIR", help="folder that emo-face train fer wrote"),
+    option("--out", type=Path, required=True, metavar="FILE", help="the ONNX file"),
+)
 
 
 def run(args: argparse.Namespace) -> list[Path]:

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from emo_face.core.arguments import option
 from emo_face.core.errors import UserError
 from emo_face.core.types import ImageArray, UInt8Array
 from emo_face.export.int8 import judge, quantise
@@ -47,9 +48,7 @@ def feeds(crops: Crops) -> Iterator[dict[str, Any]]:
         yield {"crops": normalise(crop[None])}
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Pictures."""
-    parser.add_argument("pictures", type=Path, help="folder of pictures; every third face is kept aside")
+add_arguments = option("pictures", type=Path, help="folder of pictures; every third face is kept aside")
 
 
 def run(args: argparse.Namespace) -> list[Path]:

@@ -7,6 +7,7 @@ it is an ordinary one. Its logits are those of the GGUF's weights.
 import struct
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from emo_face.core.errors import ModelError, UserError
 
@@ -39,11 +40,16 @@ def convert(gguf: Path, folder: Path) -> Path:
         del config.quantization_config
     plain = AutoModelForCausalLM.from_config(config)
     plain.load_state_dict(loaded.state_dict())
+    return saved(folder, tokenizer, plain)
+
+
+def saved(folder: Path, *parts: Any) -> Path:
+    """Save what transformers loaded into ``folder``, the config last. Returns the folder."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / CONFIG).unlink(missing_ok=True)
     with tempfile.TemporaryDirectory(dir=folder) as made:  # transformers writes the config before the weights
-        tokenizer.save_pretrained(made)
-        plain.save_pretrained(made, safe_serialization=True)
+        for part in parts:
+            part.save_pretrained(made)
         for file in sorted(Path(made).iterdir(), key=lambda file: file.name == CONFIG):
             file.replace(folder / file.name)
     return folder

@@ -6,12 +6,11 @@ identity: the same function.
 """
 
 import json
-import tempfile
 from pathlib import Path
 from typing import Any
 
 from emo_face.core.errors import ModelError, UserError
-from emo_face.export.gguf import CONFIG
+from emo_face.export.gguf import CONFIG, saved
 
 PICTURE = "<image>"
 PROJECTORS = {"linear": "linear", "mlp2x_gelu": "gelu"}
@@ -63,14 +62,7 @@ def convert(source: Path, vision: Path, folder: Path) -> Path:
     model.config.image_token_id = tokenizer.convert_tokens_to_ids(PICTURE)
     if len(tokenizer) > model.get_input_embeddings().weight.shape[0]:
         model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / CONFIG).unlink(missing_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder) as made:
-        for part in (tokenizer, pictures, model):
-            part.save_pretrained(made)
-        for file in sorted(Path(made).iterdir(), key=lambda file: file.name == CONFIG):
-            file.replace(folder / file.name)
-    return folder
+    return saved(folder, tokenizer, pictures, model)
 
 
 def _tensors(source: Path) -> dict[str, Any]:
@@ -95,9 +87,13 @@ def _renamed(given: dict[str, Any], tower: dict[str, Any], width: int) -> dict[s
     inside = (
         "vision_model." if any(name.startswith("vision_model.") for name in tower) else ""
     )  # before transformers 5.2x
-    names = {_TOWER: f"model.vision_tower.{inside}", "model.mm_projector.0.": "model.multi_modal_projector.linear_1."}
-    names |= {"model.mm_projector.2.": "model.multi_modal_projector.linear_2."}
-    names |= {"model.mm_projector.": "model.multi_modal_projector.linear_1.", "model.": "model.language_model."}
+    names = {
+        _TOWER: f"model.vision_tower.{inside}",
+        "model.mm_projector.0.": "model.multi_modal_projector.linear_1.",
+        "model.mm_projector.2.": "model.multi_modal_projector.linear_2.",
+        "model.mm_projector.": "model.multi_modal_projector.linear_1.",
+        "model.": "model.language_model.",
+    }
     state = {f"model.vision_tower.{name}": value for name, value in tower.items()}
     if "model.mm_projector.weight" in given:
         second = "model.multi_modal_projector.linear_2."

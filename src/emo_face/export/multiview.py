@@ -6,7 +6,6 @@ At full size the encoder in float32 is 4.7 GB (weights in encoder.onnx.data) and
 """
 
 import argparse
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ import numpy as np
 
 from emo_face.core.arguments import arguments, option
 from emo_face.core.errors import UserError
-from emo_face.export.tensorrt import add_flag, add_precision, build, shown
+from emo_face.export.tensorrt import add_flag, add_precision, tell
 from emo_face.perception.multiview.config import EncoderConfig, FusionConfig
 from emo_face.perception.multiview.encoders.tiny import full_base, tiny_base
 from emo_face.perception.multiview.head_file import HeadCard
@@ -35,29 +34,16 @@ add_arguments = arguments(
 def run(args: argparse.Namespace) -> list[Path]:
     """Export and print the comparison; the files written. Raises UserError if something is missing or differs."""
     from emo_face.perception.engines import multiview_targets
+    from emo_face.perception.multiview.model import load_torch
     from emo_face.training.multiview.export import export
 
     if not args.random and (args.base is None or args.model is None):
         raise UserError("give --base and --model, or --random")
-    encoder, head, card = _random(args.random) if args.random else _trained(args.base, args.model)
+    encoder, head, card = _random(args.random) if args.random else load_torch(args.model, args.base)
     parity = export(args.out, encoder, head, card, args.precision, args.batches)
-    rows = [asdict(row) for row in parity]
-    if not args.json:
-        for row in rows:
-            print("{graph}: batch {batch}, largest difference {absolute:.2e} ({relative:.2e} relative)".format(**row))
-    engines = build(multiview_targets(args.out)) if args.tensorrt else []
-    if args.json:
-        print(json.dumps([*rows, *engines]))
-    else:
-        for engine in engines:
-            print(shown(engine))
+    form = "{graph}: batch {batch}, largest difference {absolute:.2e} ({relative:.2e} relative)"
+    tell(args, [asdict(row) for row in parity], form, multiview_targets(args.out))
     return [args.out / "encoder.onnx", args.out / "head.onnx"]
-
-
-def _trained(base_folder: Path, model: Path) -> tuple[Any, Any, Any]:
-    from emo_face.perception.multiview.model import load_torch
-
-    return load_torch(model, base_folder)
 
 
 def _random(size: str) -> tuple[Any, Any, Any]:

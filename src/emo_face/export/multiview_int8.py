@@ -76,11 +76,12 @@ def run(args: argparse.Namespace) -> list[Path]:
 def people_of(model: MultiViewEmotion, frames: Sequence[ImageArray]) -> Seen:
     """The pictures with people in them, and who is there. Raises UserError if there are too few."""
     pipeline, _ = build_pipeline(open_store(), model)
-    seen = []
-    for frame in frames:
-        found = pipeline.detect(frame)
-        if found:
-            seen.append((frame, [Person(f"p{i}", d.score, d.body, d.face) for i, d in enumerate(found)]))
+    detected = [(frame, pipeline.detect(frame)) for frame in frames]
+    seen = [
+        (frame, [Person(f"p{i}", d.score, d.body, d.face) for i, d in enumerate(found)])
+        for frame, found in detected
+        if found
+    ]
     count = sum(len(people) for _, people in seen)
     if count < LEAST:
         raise UserError(f"{count} people in {len(frames)} pictures, expected {LEAST} or more; give more pictures")

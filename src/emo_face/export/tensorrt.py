@@ -1,10 +1,12 @@
 """Flags of the exports: ``--precision``, and ``--tensorrt``, which builds the engines of what was written."""
 
 import argparse
+import json
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from emo_face.core.arguments import option
 from emo_face.core.errors import UserError
 from emo_face.perception.engines import Target
 from emo_face.runtime.engines.base import EngineUnavailable
@@ -12,16 +14,15 @@ from emo_face.runtime.engines.cache import EngineCache
 from emo_face.runtime.engines.plan import PRECISIONS
 from emo_face.runtime.engines.tensorrt.load import make
 
-
-def add_flag(parser: argparse.ArgumentParser) -> None:
-    """Declare ``--tensorrt``."""
-    parser.add_argument("--tensorrt", action="store_true", help="then build the TensorRT engines on this GPU")
+add_flag = option("--tensorrt", action="store_true", help="then build the TensorRT engines on this GPU")
 
 
-def add_precision(parser: argparse.ArgumentParser) -> None:
-    """Declare ``--precision``."""
-    text = "fp16: for Jetson and every GPU; bf16: the range of float32, for Ampere and later (default: fp32)"
-    parser.add_argument("--precision", choices=PRECISIONS, default="fp32", help=text)
+add_precision = option(
+    "--precision",
+    choices=PRECISIONS,
+    default="fp32",
+    help="fp16: for Jetson and every GPU; bf16: the range of float32, for Ampere and later (default: fp32)",
+)
 
 
 def build(targets: Iterable[Target], cache: EngineCache | None = None, again: bool = False) -> list[dict[str, Any]]:
@@ -72,3 +73,13 @@ def shown(row: Mapping[str, Any]) -> str:
     how = f"built in {row['seconds']} s" if row["fresh"] else "was there"
     kept = "" if row["kept"] else " (not kept: the disk is full)"
     return f"{row['model']}: {how}{kept}, {row['largest_relative_difference']:.1e} from ONNX, {row['engine']}"
+
+
+def tell(args: argparse.Namespace, rows: Sequence[Mapping[str, Any]], form: str, targets: Iterable[Target]) -> None:
+    """Print what was written, each row by ``form``, and with ``--tensorrt`` the engines then built of ``targets``; with
+    ``--json`` both as one list and nothing else."""
+    for row in () if args.json else rows:
+        print(form.format(**row))
+    engines = build(targets) if args.tensorrt else []
+    for line in [json.dumps([*rows, *engines])] if args.json else map(shown, engines):
+        print(line)

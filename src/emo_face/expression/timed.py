@@ -7,15 +7,9 @@ from emo_face.face.expressions.basis import FaceCode
 
 def timed(apex: FaceCode, timing: Timing) -> tuple[Keyframe, ...]:
     """From rest to the apex, a while there, and to what stays of it; a share of a code is a weaker face."""
-    shares = (
-        (0.0, 0.0),
-        (timing.onset, 1.0),
-        (timing.onset + timing.apex, 1.0),
-        (timing.onset + timing.apex + timing.decay, timing.rest),
-    )
     return tuple(
         Keyframe(offset, share * apex.coefficients, share * apex.jaw_pose, share * apex.eyelids)
-        for offset, share in shares
+        for offset, share in timing.moments
     )
 
 

@@ -1,7 +1,7 @@
 """A face for what was said: 28 emotions of an utterance to a blend of expressions, strong as the words are, in time."""
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -60,6 +60,12 @@ class Timing:
     apex: float
     decay: float
     rest: float = 0.25
+
+    @property
+    def moments(self) -> tuple[tuple[float, float], ...]:
+        """Seconds and share of the apex: from rest to it, a while there, and to what stays of it."""
+        gone = self.onset + self.apex
+        return (0.0, 0.0), (self.onset, 1.0), (gone, 1.0), (gone + self.decay, self.rest)
 
 
 def felt(facs: Facs, emotions: FloatArray, probabilities: FloatArray) -> dict[str, float]:
@@ -129,17 +135,8 @@ def timing_of(mixture: Mapping[str, float]) -> Timing:
 
 def keyframes(basis: Basis, apex: FloatArray, timing: Timing) -> tuple[Keyframe, ...]:
     """From rest to the apex (52 ARKit activations), a while there, and to what stays of it."""
-    moments: Sequence[tuple[float, float]] = (
-        (0.0, 0.0),
-        (timing.onset, 1.0),
-        (timing.onset + timing.apex, 1.0),
-        (timing.onset + timing.apex + timing.decay, timing.rest),
-    )
-    found = []
-    for offset, share in moments:
-        code = basis.encode(share * apex)
-        found.append(Keyframe(offset, code.coefficients, code.jaw_pose, code.eyelids))
-    return tuple(found)
+    codes = [(offset, basis.encode(share * apex)) for offset, share in timing.moments]
+    return tuple(Keyframe(offset, code.coefficients, code.jaw_pose, code.eyelids) for offset, code in codes)
 
 
 class Said(Protocol):
@@ -196,7 +193,7 @@ def face_for(text: str, said: Said, manner: Manner, facs: Facs, basis: Basis, no
         basis=basis.name,
         gaze=np.zeros(2),
         confidence=float(np.max(said.probabilities)) * said.quality,
-        valid_for=max(manner.valid_for, timing.onset + timing.apex + timing.decay),
+        valid_for=max(manner.valid_for, timing.moments[-1][0]),
         source="prototypes",
         words=Speech(text, now),
     )

@@ -1,15 +1,16 @@
 """What one pass of ContextFace gives, whatever it ran on. No torch here."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
 from emo_face.core.errors import ModelError
-from emo_face.core.labels import winner
-from emo_face.core.types import FloatArray
+from emo_face.core.labels import label_set, winner
+from emo_face.core.types import Emotion, FloatArray
 from emo_face.expression.contextface.config import ContextFaceConfig
-from emo_face.expression.contextface.prompts import Perspective
+from emo_face.expression.contextface.prompts import LABEL_SET, Perspective, label_of
 
 Decision = Literal["map", "mean"]
 DECISIONS: tuple[Decision, ...] = ("map", "mean")
@@ -74,3 +75,17 @@ def answer_of(
     if not (np.isfinite(log_probs).all() and np.isfinite(faces).all()):
         raise ModelError("ContextFace gave a number that is not finite; check the checkpoint and its precision")
     return Answer(names, log_probs, config.probabilities(log_probs, perspective), faces, tokens, reused)
+
+
+def in_label_order(names: Sequence[str], values: FloatArray) -> FloatArray:
+    """Values of words (k,) in the order of the label set; 0 for a label without a word."""
+    by_label = {label_of(word): value for word, value in zip(names, values, strict=True)}
+    return np.array([by_label.get(label, 0.0) for label in label_set(LABEL_SET).labels], np.float64)
+
+
+def emotion_of(probabilities: FloatArray) -> Emotion:
+    """The emotion of a person by probabilities in the order of the label set, in full quality."""
+    labels = label_set(LABEL_SET)
+    top = labels.top(probabilities)
+    active = np.array([label == top for label in labels.labels])
+    return Emotion(labels.name, probabilities, active, *labels.circumplex(probabilities), {}, 1.0)

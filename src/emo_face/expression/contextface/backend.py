@@ -11,7 +11,7 @@ from emo_face.core.errors import ConfigError, UserError
 from emo_face.core.labels import label_set
 from emo_face.core.types import Emotion, ExpressionTarget, FloatArray
 from emo_face.expression.contextface import prompts
-from emo_face.expression.contextface.answer import DECISIONS, Answer
+from emo_face.expression.contextface.answer import DECISIONS, Answer, emotion_of, in_label_order
 from emo_face.expression.contextface.conditions import condition_of, known, nearest
 from emo_face.expression.contextface.config import ContextFaceConfig
 from emo_face.expression.contextface.picture import HeldPicture, SeenPicture
@@ -138,7 +138,7 @@ class ContextFaceExpression(ExpressionModel):
             UserError: no such emotion; lists them.
         """
         strength = intensity or self.settings.intensity
-        probabilities = _ordered(answer, self._labels)
+        probabilities = in_label_order(answer.words, answer.probabilities)
         side = perspective or self.settings.perspective
         if emotion:
             face, top = answer.faces[answer.words.index(_known(emotion))], prompts.label_of(emotion)
@@ -173,11 +173,7 @@ class ContextFaceExpression(ExpressionModel):
         """What the person feels: as the model says of the speaker; a listener's answer says nothing of the speaker."""
         if side_of(perspective) == "listener":
             return context.followed.emotion if context.followed else None
-        labels = self._labels
-        top = labels.top(probabilities)
-        active = np.array([label == top for label in labels.labels])
-        valence, arousal = labels.circumplex(probabilities)
-        return Emotion(labels.name, probabilities, active, valence, arousal, {}, 1.0)
+        return emotion_of(probabilities)
 
     @property
     def _sees(self) -> bool:
@@ -214,10 +210,7 @@ class ContextFaceExpression(ExpressionModel):
         if self.basis == ARKIT_BASIS:
             return FaceCode(np.clip(strength * face, 0.0, 1.0), np.zeros(3), np.zeros(2), np.zeros(2))
         parts = {name: np.asarray(face[where]) for name, where in self.config.slices().items()}
-        labels = self._labels
-        valence, arousal = labels.circumplex(probabilities)
-        emotion = Emotion(labels.name, probabilities, probabilities > 0.5, valence, arousal, {}, 1.0)
-        shown = open_basis().encode(self._mouth.arkit(emotion)) if len(parts) < 3 else None
+        shown = open_basis().encode(self._mouth.arkit(emotion_of(probabilities))) if len(parts) < 3 else None
         jaw = strength * parts["jaw"] if "jaw" in parts else shown.jaw_pose if shown else np.zeros(3)
         lids = strength * parts["eyelids"] if "eyelids" in parts else shown.eyelids if shown else np.zeros(2)
         angle = float(np.linalg.norm(jaw))
@@ -228,14 +221,6 @@ class ContextFaceExpression(ExpressionModel):
 def side_of(perspective: str) -> prompts.Perspective:
     """Whose face: a mirror shows the speaker's, any listener the other side's."""
     return "speaker" if perspective in ("mirror", "speaker") else "listener"
-
-
-def _ordered(answer: Answer, labels: Any) -> FloatArray:
-    """Probabilities in the order of the label set."""
-    result = np.zeros(len(labels))
-    for word, probability in zip(answer.words, answer.probabilities, strict=True):
-        result[labels.index(prompts.label_of(word))] = probability
-    return result
 
 
 def _known(emotion: str) -> str:

@@ -12,12 +12,10 @@ from concurrent.futures import Future
 from dataclasses import replace
 from functools import partial
 
-import numpy as np
-
 from emo_face.core.errors import UserError
-from emo_face.core.labels import label_set
-from emo_face.core.types import Emotion, ExpressionTarget, FloatArray
+from emo_face.core.types import ExpressionTarget, FloatArray
 from emo_face.expression.contextface import prompts
+from emo_face.expression.contextface.answer import emotion_of, in_label_order
 from emo_face.expression.contextface.picture import HeldPicture, SeenPicture
 from emo_face.expression.endpoint.client import EndpointClient, Unreachable
 from emo_face.expression.model import Context, ExpressionModel, Scene
@@ -110,14 +108,8 @@ def _fill(future: Future[FloatArray], call: Callable[[], FloatArray]) -> None:
 
 def felt(context: Context, probabilities: FloatArray) -> Context:
     """The context with what the server says of the person who is followed, or of who spoke unseen."""
-    labels = label_set(prompts.LABEL_SET)
-    ordered = np.zeros(len(labels))
-    for word, value in zip(prompts.words(), probabilities, strict=True):
-        ordered[labels.index(prompts.label_of(word))] = value
-    valence, arousal = labels.circumplex(ordered)
-    top = labels.top(ordered)
-    active = np.array([label == top for label in labels.labels])
-    emotion = Emotion(labels.name, ordered, active, valence, arousal, {}, 1.0 if top else 0.0)
+    emotion = emotion_of(in_label_order(prompts.words(), probabilities))
+    emotion = replace(emotion, quality=float(emotion.active.any()))
     if context.followed is not None:
         return replace(context, followed=replace(context.followed, emotion=emotion, arkit=None))
     return replace(context, scene=replace(context.scene or Scene(context.stamp, 1, 1), room=emotion))
