@@ -72,7 +72,9 @@ class HeadRenderer:
         self.vertex_material = np.zeros(len(self.rest), np.uint8)
         self.vertex_material[self.quads] = self.material[:, None]
         self._deltas = np.stack([head.arkit_delta(name) for name in ARKIT_52]).astype(np.float32).reshape(52, -1)
-        self._landmark_vertices = _nearest(self.rest, LANDMARKS_CM)
+        self._landmark_vertices = np.array(
+            [np.argmin(((self.rest - point) ** 2).sum(axis=1)) for point in LANDMARKS_CM]
+        )
         self._rest_side = np.linalg.norm(self.rest[self.quads[:, 2]] - self.rest[self.quads[:, 0]], axis=1)
         self._classes = self._density_classes(size)
 
@@ -87,7 +89,7 @@ class HeadRenderer:
         posed = look.warp(self.rest) + (np.asarray(arkit, np.float32) @ self._deltas).reshape(-1, 3)
         turned = (posed @ look.rotation.T).astype(np.float32)
         albedo, lift = paint(self, look, rng)
-        normals = self._normals(turned)
+        normals = self.normals(turned)
         turned = np.asarray(turned + normals * lift[:, None], dtype=np.float32)
         shade = look.shade(normals, albedo)
         xy, depth = self._project(turned, look)
@@ -98,10 +100,6 @@ class HeadRenderer:
         image = np.asarray(cv2.GaussianBlur(image, (0, 0), 0.6), dtype=np.float32)
         landmarks = xy[self._landmark_vertices].astype(np.float64)
         return Render(np.clip(image, 0, 255).astype(np.uint8), mask, landmarks, np.asarray(arkit, dtype=np.float64))
-
-    def rest_normals(self) -> FloatArray:
-        """(n, 3) unit normals of the resting head."""
-        return self._normals(self.rest)
 
     def _project(self, turned: FloatArray, look: RenderLook) -> tuple[FloatArray, FloatArray]:
         """Pixels (n, 2) and depth (n,) in cm towards the camera."""
@@ -136,7 +134,8 @@ class HeadRenderer:
         shape = (self.size, self.size)
         return _close(*_without_leaks(image.reshape(shape), mask.reshape(shape), nearest.reshape(shape)))
 
-    def _normals(self, vertices: FloatArray) -> FloatArray:
+    def normals(self, vertices: FloatArray) -> FloatArray:
+        """(n, 3) unit normals of vertices (n, 3)."""
         corners = vertices[self.quads]
         face = np.cross(corners[:, 2] - corners[:, 0], corners[:, 3] - corners[:, 1])
         normals = self._incidence @ face
@@ -228,10 +227,6 @@ def _distance_to_brow(x: FloatArray, y: FloatArray) -> FloatArray:
         t = np.clip(((x - a[0]) * along[0] + (y - a[1]) * along[1]) / (along @ along), 0, 1)
         best = np.minimum(best, np.hypot(x - a[0] - t * along[0], y - a[1] - t * along[1]))
     return best
-
-
-def _nearest(vertices: FloatArray, points: FloatArray) -> NDArray[np.intp]:
-    return np.array([int(np.argmin(((vertices - p) ** 2).sum(axis=1))) for p in points])
 
 
 def _cross(a: FloatArray, b: FloatArray) -> FloatArray:

@@ -55,7 +55,7 @@ def make_skin(
     grey = cv2.remap(soft, pixel[:, None, 0], pixel[:, None, 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[
         :, 0
     ]
-    front = renderer.rest_normals()[:, 2]
+    front = renderer.normals(renderer.rest)[:, 2]
     low, high = head_points.min(axis=0), head_points.max(axis=0)
     outside = np.maximum(np.maximum(low - plane, plane - high), 0).max(axis=1)
     weight = np.clip((front - 0.05) / 0.4, 0, 1) * np.clip(1 - outside / REACH_CM, 0, 1)

@@ -1,21 +1,13 @@
 """Figures of a face model on the test faces of FER+, which no model here was trained on."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from emo_face.core.labels import basic7
-from emo_face.datasets.faces.faces import FacePicture
-from emo_face.datasets.faces.ferplus import SOURCE, faces_of, read_votes
+from emo_face.datasets.faces.ferplus import SOURCE
 from emo_face.evaluation.fer.figures import Judged, calibration_error, of_source
-from emo_face.perception.detect_face import YuNetFaceDetector
-
-
-def read_test(folder: Path, detector: YuNetFaceDetector) -> list[FacePicture]:
-    """FER+'s test faces with the label that most people voted for. Raises UserError."""
-    return list(faces_of(read_votes(folder, "Test")[0], detector))
 
 
 def crowd_figures(judged: Sequence[Judged]) -> dict[str, Any]:

@@ -17,8 +17,8 @@ from emo_face.core.labels import basic7
 from emo_face.core.paths import share_dir
 from emo_face.datasets.faces import faces as readers
 from emo_face.datasets.faces.faces import FacePicture
-from emo_face.datasets.faces.ferplus import SOURCE
-from emo_face.evaluation.fer.crowd import crowd_figures, read_test
+from emo_face.datasets.faces.ferplus import SOURCE, faces_of, read_votes
+from emo_face.evaluation.fer.crowd import crowd_figures
 from emo_face.evaluation.fer.figures import Judged, Said, figures, of_source
 from emo_face.evaluation.fer.folds import FILE, read_folds
 from emo_face.evaluation.fer.noise import not_faces
@@ -66,7 +66,7 @@ def evaluate_fer(
     live = figures(judged(pictures, student.classify(crops)[0]))
     ours["seen_in_training"] = live
     predictions: dict[str, dict[str, Said]] = {"fer": {s: of_source(unseen, s) for s in SOURCES}}
-    crowd = read_test(ferplus, readers.detector_of(data)) if ferplus else []
+    crowd = list(faces_of(read_votes(ferplus, "Test")[0], readers.detector_of(data))) if ferplus else []
     if crowd:
         said = judged(crowd, student.classify(np.stack([cut(p.picture, p.face) for p in crowd]))[0])
         ours |= crowd_figures(said)

@@ -113,7 +113,7 @@ def evaluate(args: argparse.Namespace, ablate: Ablate | None = None) -> dict[str
         split=args.split,
         split_note=_split_note(people),
         data=[len({record.image for record in records}), len(records), len(label_set(name))],
-        missing_views=_missing(data.features.present, card.fusion.views),
+        missing_views={view: int((data.features.present[:, v] == 0).sum()) for v, view in enumerate(card.fusion.views)},
         hidden_views=views.hidden(head, card, data, args.ap_mode),
         attention=views.attention(head, data),
         examples=views.examples(head, card, data, people, args.images),
@@ -170,10 +170,6 @@ def measure(logits: Any, truth: Any, card: Any, mode: multilabel.APMode, rounds:
 def _split_note(people: Sequence[Any]) -> str:
     sources = sorted({record.source for record in people})
     return f"Data and splits: {', '.join(sources) or 'unnamed'}. Numbers of other data or other splits do not compare."
-
-
-def _missing(present: Any, views: Sequence[str]) -> dict[str, int]:
-    return {view: int((present[:, v] == 0).sum()) for v, view in enumerate(views)}
 
 
 def _vad_error(vad: Any, truth: Any) -> dict[str, float]:

@@ -8,6 +8,7 @@ import numpy as np
 
 from emo_face.core.errors import ModelError, UserError
 from emo_face.core.types import FloatArray, UInt8Array
+from emo_face.training.fer.teachers import stretch
 
 POINTS = 478
 INPUT = 256
@@ -32,16 +33,10 @@ class FaceMesh:
 
     def points(self, crop: UInt8Array) -> tuple[FloatArray, bool]:
         """(h, h) grey crop, 1.5 faces wide -> (478, 3) points in pixels of the crop, whether it is a face."""
-        large = cv2.resize(_stretch(crop), (INPUT, INPUT), interpolation=cv2.INTER_CUBIC)
+        large = cv2.resize(stretch(crop), (INPUT, INPUT), interpolation=cv2.INTER_CUBIC)
         rgb = np.repeat(large[..., None], 3, axis=2)
         self._mesh.set_tensor(self._mesh.get_input_details()[0]["index"], rgb[None].astype(np.float32) / 255)
         self._mesh.invoke()
         outputs = {d["name"]: self._mesh.get_tensor(d["index"]) for d in self._mesh.get_output_details()}
         points = outputs["Identity"].reshape(POINTS, 3) * (len(crop) / INPUT)
         return points, bool(outputs["Identity_1"].item() > 0)
-
-
-def _stretch(crop: UInt8Array) -> UInt8Array:
-    """Mean and contrast of a well-lit photo, whatever the crop's."""
-    values = crop.astype(np.float32)
-    return np.asarray(np.clip((values - values.mean()) / (values.std() + 1) * 55 + 120, 0, 255).astype(np.uint8))

@@ -1,7 +1,10 @@
-"""Multinomial log-linear models (logistic regression) on soft targets, with SciPy alone."""
+"""Log-linear models (logistic regression), of many labels on soft targets and of two, with SciPy alone."""
+
+from typing import Any
 
 import numpy as np
 from scipy.optimize import minimize
+from scipy.special import expit
 
 from emo_face.core.numeric import log_softmax
 from emo_face.core.types import FloatArray
@@ -50,3 +53,23 @@ def log_linear_from(
 
     best = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": rounds}).x
     return best[:kinds], best[kinds:].reshape(kinds, -1)
+
+
+def logistic(rows: Any, truth: FloatArray, penalty: float, rounds: int = 15_000) -> tuple[FloatArray, float]:
+    """Weights (d,) and bias of the log-odds that a row (n, d) is true; both sides weigh the same.
+
+    Args:
+        rows: dense or sparse. truth: (n,) of 0 and 1. penalty: on half the squared weights. rounds: at the most.
+    """
+    true = truth == 1
+    share = np.where(true, 0.5 / true.sum(), 0.5 / (~true).sum())
+
+    def loss(x: FloatArray) -> tuple[float, FloatArray]:
+        score = rows @ x[:-1] + x[-1]
+        slope = share * (expit(score) - truth)
+        value = (share * np.logaddexp(0, np.where(true, -score, score))).sum() + penalty / 2 * (x[:-1] ** 2).sum()
+        return float(value), np.r_[rows.T @ slope + penalty * x[:-1], slope.sum()]
+
+    start = np.zeros(rows.shape[1] + 1)
+    found = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": rounds}).x
+    return found[:-1], float(found[-1])

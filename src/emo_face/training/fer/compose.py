@@ -34,11 +34,8 @@ def compose(pictures: Sequence[FacePicture], crops: UInt8Array, count: int, rng:
     """Draw ``count`` composites of faces of different people in like poses."""
     groups = _groups(pictures)
     sizes = np.sqrt([len(g) for g in groups])
-    wide: list[UInt8Array] = []
-    first: list[int] = []
-    second: list[int] = []
-    labelled: list[bool] = []
-    while len(wide) < count:
+    made: list[tuple[UInt8Array, int, int, bool]] = []
+    while len(made) < count:
         group = groups[int(rng.choice(len(groups), p=sizes / sizes.sum()))]
         a = int(rng.choice(group))
         partners = [i for i in group if pictures[i].person != pictures[a].person]
@@ -49,11 +46,9 @@ def compose(pictures: Sequence[FacePicture], crops: UInt8Array, count: int, rng:
             continue
         b = int(rng.choice(partners))
         blend = _blend(_facing(crops[a], pictures[a]), _facing(crops[b], pictures[b]), rng)
-        wide.append(view(bend(blend, rng), rng, 0.8, WIDE, WIDE_SPREAD))
-        first.append(a)
-        second.append(b)
-        labelled.append(pictures[a].label is not None and pictures[a].label == pictures[b].label)
-    return Composites(np.stack(wide), np.array(first), np.array(second), np.array(labelled))
+        alike = pictures[a].label is not None and pictures[a].label == pictures[b].label
+        made.append((view(bend(blend, rng), rng, 0.8, WIDE, WIDE_SPREAD), a, b, alike))
+    return Composites(*(np.array(part) for part in zip(*made, strict=True)))
 
 
 def bend(crop: UInt8Array, rng: np.random.Generator) -> UInt8Array:

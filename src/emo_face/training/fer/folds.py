@@ -63,13 +63,8 @@ def reject_shift(net: FerNet, negatives: list[UInt8Array], seed: int) -> float:
     return float(-np.quantile(reject, SPARED))
 
 
-def predict_pictures(net: FerNet, pictures: Sequence[FacePicture], shift: float) -> tuple[FloatArray, FloatArray]:
-    """(n, 7) logits and (n,) face scores, of the crops as the runtime cuts them."""
-    return predict_crops(net, np.stack([cut(p.picture, p.face) for p in pictures]), shift)
-
-
 def predict_crops(net: FerNet, crops: UInt8Array, shift: float) -> tuple[FloatArray, FloatArray]:
-    """As :func:`predict_pictures`, of crops (n, 48, 48)."""
+    """(n, 7) logits and (n,) face scores, of crops (n, 48, 48) as the runtime cuts them."""
     model = Exported(net, shift=shift).eval()
     with torch.no_grad():
         parts = [model.logits(part) for part in torch.from_numpy(normalise(crops)).split(256)]
@@ -85,7 +80,8 @@ def cross_validate(heads: Heads, pictures: Sequence[FacePicture]) -> list[FoldPr
         own = [int(i) for i in np.flatnonzero(fold == number)]
         net = heads.fit(number)
         shift = reject_shift(net, heads.negatives, heads.seed)
-        logits, face = predict_pictures(net, [pictures[i] for i in own], shift)
+        crops = np.stack([cut(pictures[i].picture, pictures[i].face) for i in own])
+        logits, face = predict_crops(net, crops, shift)
         for row, i in enumerate(own):
             p = pictures[i]
             said[i] = FoldPrediction(

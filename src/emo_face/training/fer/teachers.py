@@ -41,7 +41,7 @@ class ExpressionTeachers:
 
 
 def stretch(crop: UInt8Array) -> UInt8Array:
-    """Set mean and contrast to those of the teachers' training pictures."""
+    """Mean and contrast of a well-lit photo, as of the teachers' training pictures, whatever the crop's."""
     values = crop.astype(np.float32)
     return np.asarray(np.clip((values - values.mean()) / (values.std() + 1) * 55 + 120, 0, 255).astype(np.uint8))
 

@@ -147,7 +147,9 @@ def _retrain(
     reading = FeatureCache.reading(cache)
     features, meta = reading.load(), reading.meta()
     change = dict(change)
-    settings, loss = training_of(card), change.pop("loss", None)
+    # a card of before they were kept has the default settings
+    settings = from_dict(Stage2Config, dict(card.training), "head.json: training")
+    loss = change.pop("loss", None)
     multi = label_set(card.fusion.label_set).multi
     if loss is not None and multi:  # the losses of table 12 are for multi-label sets
         settings = replace(settings, loss=loss)
@@ -161,8 +163,3 @@ def _retrain(
     ap = multilabel.mean_average_precision(logits, test.truth, mode)
     value = 100 * (ap.value if multi else multilabel.accuracy(logits, test.truth))
     return value, (100 * ap.per_class).tolist()
-
-
-def training_of(card: Any) -> Any:
-    """Settings that a head was trained with; the defaults for a card of before they were kept."""
-    return from_dict(Stage2Config, dict(card.training), "head.json: training")

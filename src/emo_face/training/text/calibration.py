@@ -21,6 +21,7 @@ from emo_face.core.numeric import softmax
 from emo_face.core.types import FloatArray
 from emo_face.evaluation.metrics.calibration import ece
 from emo_face.evaluation.metrics.single_label import macro_f1
+from emo_face.training.common.loglinear import logistic
 
 NEUTRAL_SHARE = 0.5
 """Of what people say to each other; emotions keep their shares among themselves."""
@@ -105,37 +106,21 @@ def fit_register(comments: FloatArray, talk: FloatArray) -> tuple[FloatArray, fl
     """
     rows = np.concatenate([comments, talk])
     mean, deviation = rows.mean(0), np.maximum(rows.std(0), 1e-6)
-    rows = (rows - mean) / deviation
     truth = np.r_[np.zeros(len(comments)), np.ones(len(talk))]
-    share = np.where(truth == 1, 0.5 / len(talk), 0.5 / len(comments))
-
-    def loss(x: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        score = rows @ x[:-1] + x[-1]
-        slope = share * (expit(score) - truth)
-        value = (share * np.logaddexp(0, np.where(truth == 1, -score, score))).sum()
-        penalty = REGISTER_RIDGE / 2 * (x[:-1] ** 2).sum()
-        return float(value + penalty), np.r_[rows.T @ slope + REGISTER_RIDGE * x[:-1], slope.sum()]
-
-    found = minimize(loss, np.zeros(rows.shape[1] + 1), jac=True, method="L-BFGS-B").x
-    weight = found[:-1] / deviation
-    return weight, float(found[-1] - weight @ mean)
+    weight, bias = logistic((rows - mean) / deviation, truth, REGISTER_RIDGE)
+    return weight / deviation, float(bias - (weight / deviation) @ mean)
 
 
 def fit_labels(logits: FloatArray, truth: FloatArray) -> Scaling:
     """Platt scaling of each of k independent labels; ``truth`` (n, k) holds 0 and 1."""
-    scales, biases = [], []
-    for column, target in zip(logits.T, truth.T, strict=True):
-        found = minimize(
-            _platt,
-            np.array([1.0, 0.0]),
-            (column, target),
-            jac=True,
-            method="L-BFGS-B",
-            bounds=[(0.2, 5.0), (-10.0, 10.0)],
-        ).x
-        scales.append(float(found[0]))
-        biases.append(float(found[1]))
-    return Scaling(np.array(scales), np.array(biases), {})
+    bounds = [(0.2, 5.0), (-10.0, 10.0)]
+    found = np.array(
+        [
+            minimize(_platt, np.array([1.0, 0.0]), pair, jac=True, method="L-BFGS-B", bounds=bounds).x
+            for pair in zip(logits.T, truth.T, strict=True)
+        ]
+    )
+    return Scaling(found[:, 0], found[:, 1], {})
 
 
 def _platt(x: NDArray[np.float64], logit: FloatArray, target: FloatArray) -> tuple[float, NDArray[np.float64]]:

@@ -65,14 +65,18 @@ class ExportNet(nn.Module):
         embeddings: Any = net.encoder.embeddings
         self.words = RowQuantisedEmbedding(embeddings.word_embeddings.weight.detach())
         offset = embeddings.position_embeddings.weight + embeddings.token_type_embeddings.weight[0]
-        self.register_buffer("positions", offset[:max_length].detach().clone())
         self.norm, self.layers, self.head = embeddings.LayerNorm, net.encoder.encoder.layer, net.head
-        self.register_buffer("calibration_scale", torch.ones(net.head.out_features))
-        self.register_buffer("calibration_bias", torch.zeros(net.head.out_features))
-        self.register_buffer("talk_scale", torch.ones(SEVEN))
-        self.register_buffer("talk_bias", torch.zeros(SEVEN))
-        self.register_buffer("register_weight", torch.from_numpy(register[0]).float())
-        self.register_buffer("register_bias", torch.tensor([register[1]]).float())
+        numbers = {
+            "positions": offset[:max_length].detach().clone(),
+            "calibration_scale": torch.ones(net.head.out_features),
+            "calibration_bias": torch.zeros(net.head.out_features),
+            "talk_scale": torch.ones(SEVEN),
+            "talk_bias": torch.zeros(SEVEN),
+            "register_weight": torch.from_numpy(register[0]).float(),
+            "register_bias": torch.tensor([register[1]]).float(),
+        }
+        for name, value in numbers.items():
+            self.register_buffer(name, value)
 
     def forward(self, ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Probabilities (n, 7), fine emotions (n, 28), valence and arousal (n, 2) of ids (n, t) without padding."""

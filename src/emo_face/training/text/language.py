@@ -8,14 +8,13 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from scipy.optimize import minimize
 from scipy.sparse import csr_matrix
-from scipy.special import expit
 
 from emo_face.core.errors import UserError
 from emo_face.datasets.text import lines
 from emo_face.perception.nano.language import BUCKETS, LanguageDetector, features
 from emo_face.perception.nano.wordpiece import clean, readable_shares
+from emo_face.training.common.loglinear import logistic
 
 PROJECTIONS = "xed_projections"
 CODES = {"br": "pt", "cn": "zh"}
@@ -39,21 +38,10 @@ def read_projections(folder: Path) -> dict[str, list[str]]:
 
 def fit(known: Sequence[str], others: Sequence[str]) -> LanguageDetector:
     """Ridge-penalised logistic regression on cleaned lines; both sides weigh the same."""
-    texts = [*known, *others]
     truth = np.r_[np.ones(len(known)), np.zeros(len(others))]
-    share = np.where(truth == 1, 0.5 / len(known), 0.5 / len(others))
-    matrix = _matrix(texts)
-
-    def loss(x: np.ndarray) -> tuple[float, np.ndarray]:
-        score = matrix @ x[:-1] + x[-1]
-        signed = np.where(truth == 1, score, -score)
-        slope = share * (expit(score) - truth)
-        value = float((share * np.logaddexp(0, -signed)).sum() + RIDGE / 2 * (x[:-1] ** 2).sum())
-        return value, np.r_[matrix.T @ slope + RIDGE * x[:-1], slope.sum()]
-
-    found = minimize(loss, np.zeros(BUCKETS + 1), jac=True, method="L-BFGS-B", options={"maxiter": 120})
-    scale = float(np.abs(found.x[:-1]).max() / 127)
-    return LanguageDetector(np.round(found.x[:-1] / scale).astype(np.int8), scale, float(found.x[-1]))
+    weight, bias = logistic(_matrix([*known, *others]), truth, RIDGE, rounds=120)
+    scale = float(np.abs(weight).max() / 127)
+    return LanguageDetector(np.round(weight / scale).astype(np.int8), scale, bias)
 
 
 def train(data: Path, rows: Mapping[str, Sequence[str]], languages: Collection[str], seed: int) -> LanguageDetector:

@@ -75,10 +75,11 @@ class Outputs:
         for name, part in ((CALM, sources.calm_validation), (MESSAGES, sources.message_validation)):
             if part.texts:
                 lines[name] = (part.texts, part.seven.argmax(1).tolist())
-        seven = {}
-        for name, (texts, truth) in lines.items():
-            count = len(texts) if whole else CHECKED_ROWS
-            seven[name] = (np.log(np.maximum(run(texts[:count], 0), 1e-12)), np.array(truth[:count]))
+        kept = slice(None if whole else CHECKED_ROWS)
+        seven = {
+            name: (np.log(np.maximum(run(texts[kept], 0), 1e-12)), np.array(truth[kept]))
+            for name, (texts, truth) in lines.items()
+        }
         if not whole:
             return cls(seven, np.zeros((0, FINE)), np.zeros((0, 2)))
         said = np.clip(run(sources.fine_validation.texts, 1), 1e-9, 1 - 1e-9)
