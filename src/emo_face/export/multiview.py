@@ -54,5 +54,4 @@ def _random(size: str) -> tuple[Any, Any, Any]:
     side = int(base.config.vision_config.image_size)
     encoder = MultiViewEncoder(base, EncoderConfig(image_size=side, instruction_ids=tuple(range(4, 44))))
     fusion = FusionConfig("emotic26", in_features=encoder.feature_size, vad=True)
-    card = HeadCard(fusion, np.full(26, 0.5), np.ones(26), np.zeros(26))
-    return encoder.eval(), FusionHead(fusion).eval(), card
+    return encoder.eval(), FusionHead(fusion).eval(), HeadCard(fusion, np.full(26, 0.5), np.ones(26), np.zeros(26))

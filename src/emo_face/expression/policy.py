@@ -32,8 +32,7 @@ class Perspective(BaseModel):
         """Expression -> strength of the robot for expression -> strength of the person."""
         result = dict(self.on_speech) if spoken else {}
         for name, strength in seen.items():
-            row = self.answers.get(name, {name: self.same})
-            for answer, share in row.items():
+            for answer, share in self.answers.get(name, {name: self.same}).items():
                 result[answer] = result.get(answer, 0.0) + share * strength
         return result
 

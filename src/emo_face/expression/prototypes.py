@@ -90,8 +90,7 @@ class PrototypeExpression(ExpressionModel):
         feels = seen.emotion if seen is not None else room
         mixture = self._mixture(feels, context.speech is not None)
         shown = shown_of(mixture, self.settings.intensity)
-        face = self._face(mixture, feels, seen.arkit if seen is not None else None)
-        code = self._basis.encode(face)
+        code = self._basis.encode(self._face(mixture, feels, seen.arkit if seen is not None else None))
         frames: tuple[Keyframe, ...] = (held(code),)
         start, valid_for = None, self.settings.valid_for
         if self.settings.timed and context.speech is not None:

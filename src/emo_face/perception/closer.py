@@ -55,8 +55,7 @@ def look_closer(
         canvas[tile.top : tile.top + height, tile.left : tile.left + width] = cv2.resize(
             cut, (width, height), interpolation=how
         )
-    found = detector.detect(canvas)
-    faces = [back for face in found if (back := _back(face, tiles, size)) is not None]
+    faces = [back for face in detector.detect(canvas) if (back := _back(face, tiles, size)) is not None]
     bodies = [Body(tile.detection.body, tile.detection.score) for tile in tiles if tile.detection.body is not None]
     paired = {person.body: person.face for person in associate(bodies, faces) if person.body is not None}
     return [

@@ -51,8 +51,7 @@ def summary(outcomes: Sequence[Outcome[Judgement]], seed: int = 0, rounds: int =
     judged = [outcome.value for outcome in outcomes if outcome.value is not None]
     if not judged:
         raise UserError("judge: no row was judged; see the statuses of the rows")
-    rng = np.random.default_rng(seed)
-    picks = rng.integers(0, len(judged), (rounds, len(judged)))
+    picks = np.random.default_rng(seed).integers(0, len(judged), (rounds, len(judged)))
     found: dict[str, Any] = {"n": len(judged)}
     for name in (*table()["judge"]["metrics"], *VERDICTS):
         values = np.array([float(getattr(judgement, name)) for judgement in judged])

@@ -62,8 +62,7 @@ class Mixture(Generic[T]):
     def __getitem__(self, number: int) -> list[T]:
         """The samples of micro-batch ``number`` (0, 1, ...; not bounded by the epoch)."""
         name, indices = self.plan(number)
-        samples = self.tasks[name]
-        return [samples[i] for i in indices]
+        return [self.tasks[name][i] for i in indices]
 
     def plan(self, number: int) -> tuple[str, tuple[int, ...]]:
         """Task of a micro-batch and which of its samples. Raises IndexError below 0."""
@@ -111,5 +110,4 @@ class Mixture(Generic[T]):
         return block * BLOCK + places[wanted - before[task] - 1] + 1
 
     def _make_order(self, task: int, turn: int) -> NDArray[np.int64]:
-        rng = np.random.default_rng([self.seed, 2, task, turn])
-        return rng.permutation(len(self.tasks[self.names[task]]))
+        return np.random.default_rng([self.seed, 2, task, turn]).permutation(len(self.tasks[self.names[task]]))

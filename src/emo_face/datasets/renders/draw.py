@@ -241,9 +241,7 @@ def _without_leaks(image: FloatArray, mask: FloatArray, nearest: FloatArray) -> 
 
 def _close(image: FloatArray, mask: FloatArray) -> tuple[FloatArray, NDArray[np.bool_]]:
     """Fill one-pixel gaps inside the head with the mean of the drawn neighbours."""
-    kernel = np.ones((3, 3), np.uint8)
-    closed = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, kernel)
+    closed = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))
     total = cv2.boxFilter(image * mask, -1, (3, 3), normalize=False)
     count = cv2.boxFilter(mask, -1, (3, 3), normalize=False)
-    filled = np.where(mask > 0, image, total / np.maximum(count, 1))
-    return filled, closed > 0
+    return np.where(mask > 0, image, total / np.maximum(count, 1)), closed > 0

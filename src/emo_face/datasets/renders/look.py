@@ -74,8 +74,7 @@ class RenderLook:
         gloss = np.zeros(len(normals), np.float32)
         for x, y, z, strength in self.lights:
             direction = np.array([x, y, z])
-            cosine = normals @ direction
-            light += strength * np.maximum(cosine, 0)
+            light += strength * np.maximum(normals @ direction, 0)
             half = direction + np.array([0.0, 0.0, 1.0])
             gloss += strength * np.maximum(normals @ (half / np.linalg.norm(half)), 0) ** 24
         grey = (albedo * light + self.shine * gloss) ** self.gamma

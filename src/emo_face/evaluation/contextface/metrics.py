@@ -175,8 +175,7 @@ def paired_uar(truth: Labels, low: Labels, high: Labels, seed: Seed, rounds: int
     t, a, b = np.asarray(truth), np.asarray(low), np.asarray(high)
 
     def uar(guess: Labels, rows: Rows) -> float:
-        there = np.unique(t[rows])
-        return float(np.mean([(guess[rows] == t[rows])[t[rows] == label].mean() for label in there]))
+        return float(np.mean([(guess[rows] == t[rows])[t[rows] == label].mean() for label in np.unique(t[rows])]))
 
     return bootstrap(lambda rows: 100 * (uar(b, rows) - uar(a, rows)), len(t), seed, rounds)
 

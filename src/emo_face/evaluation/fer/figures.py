@@ -89,8 +89,7 @@ def calibration_error(judged: Sequence[Judged]) -> float:
 
 def narrow(probabilities: FloatArray) -> FloatArray:
     """(7,) renormalised over the four labels that CMU's people were asked for."""
-    mask = np.isin(basic7().labels, CMU_LABELS)
-    kept = np.where(mask, probabilities, 0.0)
+    kept = np.where(np.isin(basic7().labels, CMU_LABELS), probabilities, 0.0)
     return np.asarray(kept / max(float(kept.sum()), 1e-12))
 
 

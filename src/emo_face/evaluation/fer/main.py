@@ -63,8 +63,7 @@ def evaluate_fer(
     ours["figures_are"] = f"leave-people-out, {made.get('folds')} folds, seed {made.get('seed')}"
     ours["noise_top"] = round(noise_top(student), 4)
     crops = np.stack([cut(p.picture, p.face) for p in pictures])
-    live = figures(judged(pictures, student.classify(crops)[0]))
-    ours["seen_in_training"] = live
+    ours["seen_in_training"] = figures(judged(pictures, student.classify(crops)[0]))
     predictions: dict[str, dict[str, Said]] = {"fer": {s: of_source(unseen, s) for s in SOURCES}}
     crowd = list(faces_of(read_votes(ferplus, "Test")[0], readers.detector_of(data))) if ferplus else []
     if crowd:

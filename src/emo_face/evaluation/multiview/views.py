@@ -52,8 +52,7 @@ def attention(head: Any, data: Labelled) -> list[list[float]] | None:
         present = torch.from_numpy(data.features.present).float()
         weights = head.attention_weights(torch.from_numpy(data.features.features).float(), present)
     both = present[:, :, None] * present[:, None, :]
-    mean = (weights.mean(1) * both).sum(0) / both.sum(0).clamp(min=1)
-    found: list[list[float]] = mean.tolist()
+    found: list[list[float]] = ((weights.mean(1) * both).sum(0) / both.sum(0).clamp(min=1)).tolist()
     return found
 
 

@@ -36,8 +36,7 @@ class AnswerJob(Job[Group]):
     @property
     def key(self) -> str:
         """See :class:`~emo_face.runtime.shards.Job`."""
-        parts = fingerprint.fingerprint(self.folder, self.base)
-        return json.dumps(["answers", 1, sorted(parts.items()), MAX_TOKENS])
+        return json.dumps(["answers", 1, sorted(fingerprint.fingerprint(self.folder, self.base).items()), MAX_TOKENS])
 
     def item_key(self, item: Group) -> str:
         """See :class:`~emo_face.runtime.shards.Job`."""

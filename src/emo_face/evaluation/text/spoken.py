@@ -69,8 +69,7 @@ def read_lines(path: Path) -> list[HandLine]:
 def hand_made(read: Callable[[str], Reading], rows: Sequence[HandLine]) -> dict[str, Any]:
     """Accuracy over all lines and by kind or language, and the counts."""
     right = np.array([int(read(row.text).probabilities.argmax()) in row.labels for row in rows])
-    kinds = sorted({row.group for row in rows})
-    inside = {kind: np.array([row.group == kind for row in rows]) for kind in kinds}
+    inside = {kind: np.array([row.group == kind for row in rows]) for kind in sorted({row.group for row in rows})}
     return {
         "lines_accuracy": round(float(right.mean()), 4),
         "lines": len(rows),
@@ -94,8 +93,7 @@ def foreign(read: Callable[[str], Reading], rows: Sequence[HandLine]) -> dict[st
 
 def dialogue(truth: IntArray, probabilities: FloatArray) -> dict[str, float]:
     """Figures on a dialogue test with its own shares of the labels."""
-    top = probabilities.max(1)
-    sure = top >= SURE
+    sure = probabilities.max(1) >= SURE
     hit = probabilities.argmax(1) == truth
     return {
         "dialogue_accuracy": round(accuracy(truth, probabilities), 4),

@@ -129,8 +129,7 @@ class OnePass:
     ) -> Asked:
         """What :meth:`answer` runs. Raises UserError if nothing is given."""
         try:
-            style = self.model.config.style
-            question = expression_question(quote, situation, picture is not None, perspective, style)
+            question = expression_question(quote, situation, picture is not None, perspective, self.model.config.style)
             source = context_kind(quote, situation, picture is not None)
         except ValueError as error:
             raise UserError(str(error)) from None
@@ -198,8 +197,7 @@ class OnePass:
         )
         options = {"attention_mask": mask[None, None], "position_ids": torch.cat(each, -1), "use_cache": False}
         with self._lock:
-            vision = self.eyes.tensors(pictures)
-            states = self.model.hidden(torch.cat(rows, 1), vision, **options).last_hidden_state[0]
+            states = self.model.hidden(torch.cat(rows, 1), self.eyes.tensors(pictures), **options).last_hidden_state[0]
             read = [
                 self._read(part, 0, own)
                 for part, own in zip(parts, states.split([len(part.ids) for part in parts]), strict=True)

@@ -23,8 +23,7 @@ class Eyes:
         self.processor, self.model_type = processor, str(base.config.model_type)
         size = image_size or getattr(base.config.vision_config, "image_size", 0) or _SIZE
         self.size = int(size if isinstance(size, int) else size[0])
-        sample = self.tensors([fitted(_grey(), self.size)])
-        self.tokens = _count(base, sample)
+        self.tokens = _count(base, self.tensors([fitted(_grey(), self.size)]))
 
     def fitted(self, image: ImageArray, box: Box | None = None) -> ImageArray:
         """The square RGB picture that the model sees; BGR in."""

@@ -88,8 +88,7 @@ def _body(model: Described, repository: str, data: str) -> str:
     family, fusion = FAMILIES[model.encoder.kind], model.head.fusion
     views = ", ".join(fusion.views)
     needs = "" if model.exported else f" --base {family.kind.upper()}"
-    shares = model.head.metrics.get("views", {})
-    seen = ", ".join(f"{view} {100 * share:.0f} %" for view, share in shares.items())
+    seen = ", ".join(f"{view} {100 * share:.0f} %" for view, share in model.head.metrics.get("views", {}).items())
     return f"""
 # {repository}
 

@@ -107,8 +107,7 @@ def save(folder: Path, head: Any, card: HeadCard) -> Path:
     state = {name: value.detach().cpu().contiguous() for name, value in head.state_dict().items()}
     with replacing(folder / WEIGHTS) as scratch:
         save_file(state, str(scratch), metadata={"format": FORMAT})
-    content = {**to_json(card), "sha256": sha256_of(folder / WEIGHTS)}
-    write_json(folder / CARD, content)
+    write_json(folder / CARD, {**to_json(card), "sha256": sha256_of(folder / WEIGHTS)})
     return folder / WEIGHTS
 
 

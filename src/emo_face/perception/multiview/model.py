@@ -113,8 +113,7 @@ class MultiViewEmotion(EmotionModel):
 
     def _nothing(self) -> Emotion:
         count = len(label_set(self.label_set))
-        flat = np.full(count, 1.0 / count)
-        return Emotion(self.label_set, flat, np.zeros(count, bool), 0.0, 0.0, {}, 0.0)
+        return Emotion(self.label_set, np.full(count, 1.0 / count), np.zeros(count, bool), 0.0, 0.0, {}, 0.0)
 
 
 def load(

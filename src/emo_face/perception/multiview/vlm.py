@@ -82,8 +82,7 @@ class MultiViewVLM(nn.Module):
         for v, view in enumerate(views):
             seen = batch.rows[:, v] >= 0
             instructions[view] = _per_row(batch, batch.rows[seen, v], seen, len(batch.images[view]))
-        tokens = self.encoder.project(self.encoder(batch.images, instructions))
-        stacked = gather(tokens, batch.rows, views)
+        stacked = gather(self.encoder.project(self.encoder(batch.images, instructions)), batch.rows, views)
         mask = (batch.rows >= 0).long().repeat_interleave(self.encoder.tokens_per_view, 1)
         return stacked.flatten(1, 2), mask
 

@@ -170,8 +170,7 @@ class TextStudent:
 
     def _run(self, window: Mapping[str, NDArray[np.generic]]) -> NDArray[np.float64]:
         """(37,) outputs of one window: seven probabilities, 28, valence and arousal."""
-        said = self._backend.run(window)
-        return np.concatenate([np.asarray(part[0], dtype=np.float64) for part in said])
+        return np.concatenate([np.asarray(part[0], dtype=np.float64) for part in self._backend.run(window)])
 
 
 def _together(windows: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:

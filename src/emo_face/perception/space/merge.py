@@ -197,8 +197,7 @@ def as_seen_by_first(someone: Someone, views: Sequence[CameraView]) -> Scored:
     if 0 in someone.views:
         return replace(someone.views[0][0], person_id=someone.person_id), emotion
     person = next(iter(someone.views.values()))[0]
-    face = _at_the_edge(someone.at, views[0])
-    return replace(person, person_id=someone.person_id, body=None, face=face), emotion
+    return replace(person, person_id=someone.person_id, body=None, face=_at_the_edge(someone.at, views[0])), emotion
 
 
 def _at_the_edge(at: Array | None, view: CameraView) -> Face | None:

@@ -26,8 +26,7 @@ def measured(data: Path, cache: Path, count: int, seed: int) -> tuple[Blendshape
     if cache.is_file():
         with np.load(cache, allow_pickle=False) as saved:
             return BlendshapePairs(saved["difference"], saved["rest"], saved["truth"]), saved["london"]
-    detector = readers.detector_of(data)
-    pictures = readers.read_london(data / "images/london", detector)
+    pictures = readers.read_london(data / "images/london", readers.detector_of(data))
     skins = skins_of(pictures, data / "head3d", FaceMesh(data / "face" / TASK))
     reader = BlendshapeReader(data / "face" / TASK)
     pairs = measure(data / "head3d", reader, count, seed, skins)

@@ -64,8 +64,7 @@ def head_points(renderer: HeadRenderer, mesh: FaceMesh) -> FloatArray:
         gamma=0.8,
         background=np.full((SIDE, SIDE), 110.0, np.float32),
     )
-    image = renderer.render(np.zeros(52), plain, rng).image
-    points, _ = mesh.points(image)
+    points, _ = mesh.points(renderer.render(np.zeros(52), plain, rng).image)
     depth = points[:, 2] * FRONT_CM / SIDE
     scale = FRONT_CM / SIDE * (1 + depth / CAMERA_CM)
     centre = np.array([0.0, -0.5])

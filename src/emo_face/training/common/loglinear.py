@@ -21,8 +21,7 @@ def log_linear(
     """
     kinds, width = target.shape[1], features.shape[1]
     share = np.full(len(features), 1.0) if share is None else share
-    start = np.zeros(kinds * (1 + width))
-    return log_linear_from(start, features, target, penalty, share / share.sum(), rounds=300)
+    return log_linear_from(np.zeros(kinds * (1 + width)), features, target, penalty, share / share.sum(), rounds=300)
 
 
 def log_linear_from(
@@ -70,6 +69,5 @@ def logistic(rows: Any, truth: FloatArray, penalty: float, rounds: int = 15_000)
         value = (share * np.logaddexp(0, np.where(true, -score, score))).sum() + penalty / 2 * (x[:-1] ** 2).sum()
         return float(value), np.r_[rows.T @ slope + penalty * x[:-1], slope.sum()]
 
-    start = np.zeros(rows.shape[1] + 1)
-    found = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": rounds}).x
+    found = minimize(loss, np.zeros(rows.shape[1] + 1), jac=True, method="L-BFGS-B", options={"maxiter": rounds}).x
     return found[:-1], float(found[-1])

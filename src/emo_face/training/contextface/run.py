@@ -53,8 +53,7 @@ class ContextFaceRun(TrainingRun[Example]):
         if config.checkpointing:
             model.base.get_decoder().gradient_checkpointing_enable({"use_reentrant": False})
         text = [p for p in model.vlm.parameters() if p.requires_grad]
-        head = list(model.head.parameters())
-        parts = ((text, 1.0), (head, config.head_rate_share))
+        parts = ((text, 1.0), (list(model.head.parameters()), config.head_rate_share))
         return [{"params": part, "share": share, "betas": config.betas} for part, share in parts]
 
     def batches(self, number: int, start: int) -> Iterator[Sequence[Example]]:

@@ -41,8 +41,7 @@ class Heads:
     @cached_property
     def rejecting(self) -> FerNet:
         """The base with a reject layer of its own fit; its emotion layer is what the folds fit."""
-        rng = np.random.default_rng([self.seed, 66])
-        return refit_reject(self.base, self.bank, self.negatives, self.recipe, rng)
+        return refit_reject(self.base, self.bank, self.negatives, self.recipe, np.random.default_rng([self.seed, 66]))
 
     @cached_property
     def rows(self) -> HeadRows:

@@ -120,8 +120,7 @@ def taught_faces(teacher: Teacher, detector: YuNetFaceDetector, cache: Path) -> 
     print(f"{teacher.folder}: {len(wide)} faces that the teacher says something of; left out: {said}")
     if not wide:
         raise UserError(f"--teacher {teacher.folder}: no face is of use; left out: {said}")
-    found = VotedFaces(np.stack(wide), shares[kept].astype(np.float32))
-    return _keep(file, found)
+    return _keep(file, VotedFaces(np.stack(wide), shares[kept].astype(np.float32)))
 
 
 def asked(teacher: Teacher) -> tuple[list[Record], FloatArray, Counter[str]]:

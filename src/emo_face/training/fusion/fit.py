@@ -113,8 +113,7 @@ def make_pairs(
 
 def pool(pairs: FusionPairs, parameters: FusionParameters) -> FloatArray:
     """(n, 7) what the runtime's pool says about each pair."""
-    said = {"face": pairs.face, "speech": pairs.speech}
-    return np.exp(pool_log(said, {"face": 1.0, "speech": 1.0}, parameters))
+    return np.exp(pool_log({"face": pairs.face, "speech": pairs.speech}, {"face": 1.0, "speech": 1.0}, parameters))
 
 
 def fit(face: Source, speech: Source, start: FusionParameters, rng: np.random.Generator) -> FusionParameters:

@@ -77,8 +77,7 @@ class Adapt(TrainingRun[Record]):
         self.multi = label_set(names).multi
         fusion = FusionConfig(names, views=encoder.config.views, in_features=encoder.feature_size)
         torch.manual_seed(config.seed)
-        model = Recogniser(encoder, fusion)
-        super().__init__(model, self.batch, parts["val"][: config.validation_rows], config, out)
+        super().__init__(Recogniser(encoder, fusion), self.batch, parts["val"][: config.validation_rows], config, out)
         self.order = Order(len(self.people), config.batch_size, config.seed, self.rank, self.world)
         self.rounds, self.length = config.epochs, self.order.steps
 

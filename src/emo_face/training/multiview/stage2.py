@@ -53,8 +53,7 @@ def train(
     best: dict[str, Any] = {}
     for epoch in range(config.epochs):
         head.train()
-        order = torch.randperm(len(data), generator=generator)
-        for rows in order.split(config.batch_size):
+        for rows in torch.randperm(len(data), generator=generator).split(config.batch_size):
             loss = _loss(head, [tensor[rows] for tensor in tensors], fusion, config, generator)
             optimizer.zero_grad()
             loss.backward()

@@ -59,8 +59,7 @@ def stage1(args: argparse.Namespace) -> None:
     quantise(base.language_model, settings.quantisation, f"cuda:{_rank()}" if device == "cuda" else device)
     pictures = Pictures.of(args.images, config, [row.record for row in rows])
     parts = {name: [row for row in rows if row.record.split == name] for name in ("train", "val")}
-    lengths = (settings.max_question, settings.max_answer)
-    collate = MultiViewCollator(pictures, tokenizer, qformer_tokenizer, *lengths)
+    collate = MultiViewCollator(pictures, tokenizer, qformer_tokenizer, settings.max_question, settings.max_answer)
     run_ = Stage1(vlm, collate, parts["train"], parts["val"], settings, args.out, str(args.base))
     progress = run_.run()
     if run_.accelerator.is_main_process:
@@ -80,8 +79,7 @@ def _check_memory(vlm: Any, settings: Stage1Config) -> None:
     import torch
 
     vlm.set_trainable()
-    free = torch.cuda.mem_get_info(_rank())[0]
-    memory.check(free, vlm, settings)
+    memory.check(torch.cuda.mem_get_info(_rank())[0], vlm, settings)
 
 
 def adapt(args: argparse.Namespace) -> None:

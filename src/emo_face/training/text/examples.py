@@ -86,8 +86,7 @@ class Table:
 
     def take(self, rows: np.ndarray) -> Table:
         """Some rows."""
-        texts = [self.texts[i] for i in rows]
-        return Table(texts, self.seven[rows], self.fine[rows], self.affect[rows])
+        return Table([self.texts[i] for i in rows], self.seven[rows], self.fine[rows], self.affect[rows])
 
 
 @dataclass(frozen=True)
@@ -149,8 +148,7 @@ def calm_targets(count: int) -> FloatArray:
 
 def soften(seven: FloatArray, fine: FloatArray) -> FloatArray:
     """GoEmotions' basic distributions (n, 7): rows with weak fine emotions (n, 28) only give a share to Neutral."""
-    names = label_set("goemotions28").labels
-    weak = np.array([name in WEAK for name in names])
+    weak = np.array([name in WEAK for name in label_set("goemotions28").labels])
     only_weak = (fine[:, ~weak].sum(1) == 0) & (fine[:, weak].sum(1) > 0)
     out = seven.copy()
     out[only_weak] *= WEAK_STRENGTH

@@ -118,8 +118,7 @@ def train(
     for epoch, loss in enumerate(_epochs(net, tokens, sources, config, out, average, stop), 1):
         with average.applied():
             scores = _validate(net, tokens, sources, config.max_length)
-        seconds = round(time.monotonic() - started)
-        history.append({"epoch": epoch, "loss": round(loss, 4), "seconds": seconds, **scores})
+        history.append({"epoch": epoch, "loss": round(loss, 4), "seconds": round(time.monotonic() - started), **scores})
         write_json(out / "history.json", history)
     with average.applied():
         weights = dict(net.state_dict())

@@ -152,8 +152,7 @@ def _calibrate(
     some = sources.fine_validation.take(np.arange(min(FINE_ROWS, len(sources.fine_validation))))
     fine = run(some.texts, "fine emotions")[:, SEVEN : SEVEN + FINE]
     affect = run(sources.affect_validation.texts, "valence and arousal")[:, SEVEN + FINE :]
-    said = Outputs(seven, fine, affect)
-    talk = fit_talk(said)
+    talk = fit_talk(Outputs(seven, fine, affect))
     labels = fit_labels(fine, some.fine)
     lines_of = fit_affect(affect, sources.affect_validation.affect.astype(np.float64))
     likely = 1 / (1 + np.exp(-(fine * labels.scale + labels.bias)))

@@ -39,8 +39,7 @@ class MultiViewEncoder(nn.Module):
             {view: nn.Parameter(base.query_tokens.detach().clone().float()) for view in config.views}
         )
         self.projections = nn.ModuleDict({view: copy.deepcopy(base.language_projection) for view in config.views})
-        ids = torch.tensor(config.instruction_ids, dtype=torch.long)
-        self.register_buffer("instruction", ids, persistent=False)
+        self.register_buffer("instruction", torch.tensor(config.instruction_ids, dtype=torch.long), persistent=False)
 
     @property
     def tokens_per_view(self) -> int:
