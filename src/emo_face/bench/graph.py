@@ -26,7 +26,9 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import rclpy
 from emo_face_msgs.msg import EmotionScoresArray
+from std_msgs.msg import Header
 
 from emo_face.bench.probes.child import Child, child
 from emo_face.bench.probes.graph_probe import Probe, figures
@@ -81,15 +83,18 @@ def _measure(args: argparse.Namespace) -> dict[str, Any]:
     about = machine()
     alone(args.domain)
     notes: list[str] = []
-    one = ours(args, args.one, args.rate)
-    result: dict[str, Any] = {"ours": one["figures"], "peer": None, "six_people_cost_ratio": None}
-    six = ours(args, args.six, args.rate)
-    result["six_people"] = six["figures"]
-    result["six_people_cost_ratio"] = round(six["cpu_ms"] / one["cpu_ms"], 2) if one["cpu_ms"] else None
-    result.update(
-        rss_mb=one["rss_mb"], pss_mb=one["pss_mb"], rss_mb_by_node=one["rss_by_node"], startup_s=one["startup_s"]
-    )
-    result["perception_cpu_ms_per_frame"] = one["cpu_ms"]
+    one, six = ours(args, args.one, args.rate), ours(args, args.six, args.rate)
+    result: dict[str, Any] = {
+        "ours": one["figures"],
+        "peer": None,
+        "six_people_cost_ratio": round(six["cpu_ms"] / one["cpu_ms"], 2) if one["cpu_ms"] else None,
+        "six_people": six["figures"],
+        "rss_mb": one["rss_mb"],
+        "pss_mb": one["pss_mb"],
+        "rss_mb_by_node": one["rss_by_node"],
+        "startup_s": one["startup_s"],
+        "perception_cpu_ms_per_frame": one["cpu_ms"],
+    }
     if args.peer_python:
         result["peer"] = _peer(args, args.rate, imgsz=640)
         result["peer_same_input"] = _peer(args, args.rate, imgsz=320)
@@ -142,8 +147,6 @@ def _cpu_seconds(nodes: dict[str, int]) -> dict[str, float]:
 
 def _peer(args: argparse.Namespace, rate: float, imgsz: int) -> dict[str, Any]:
     """Start the same camera and the peer, and measure the peer."""
-    from std_msgs.msg import Header
-
     if args.peer_weights is None or not args.peer_weights.is_file():
         raise UserError(f"--peer-weights {args.peer_weights}: expected a .pt or .onnx file for the peer")
     script = Path(__file__).with_name("probes") / "peer_ultralytics.py"
@@ -158,8 +161,7 @@ def _peer(args: argparse.Namespace, rate: float, imgsz: int) -> dict[str, Any]:
             probe.spin(lambda: False, SETTLE)
             rows = _stretch(probe, args.seconds)
             memory = rss_mb(peer.pid)
-    about = {"imgsz": imgsz, "rss_mb": round(memory, 1), "weights": args.peer_weights.name}
-    return {**figures(rows, rate), **about}
+    return {**figures(rows, rate), "imgsz": imgsz, "rss_mb": round(memory, 1), "weights": args.peer_weights.name}
 
 
 def _compare(ours: dict[str, Any], peer: dict[str, Any]) -> dict[str, float | str]:
@@ -189,8 +191,6 @@ def _stretch(probe: Probe, seconds: float) -> list[tuple[float, float, int]]:
 
 @contextlib.contextmanager
 def _probe() -> Iterator[Probe]:
-    import rclpy
-
     use_profile(os.environ)
     rclpy.init(args=[])
     node = rclpy.create_node("emo_face_bench")

@@ -4,8 +4,6 @@
 """
 
 import argparse
-import time
-from collections.abc import Callable
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
@@ -13,7 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from emo_face.bench.probes.machine import machine
+from emo_face.bench.probes.machine import machine, milliseconds
 from emo_face.core.arguments import arguments, option
 
 add_arguments = arguments(
@@ -43,22 +41,12 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
                 is_bigendian=0,
                 data=rng.integers(0, 256, size, dtype=np.uint8).tobytes(),
             )
-            rows[encoding] = _timed(partial(to_bgr, msg), args.runs)
+            rows[encoding] = milliseconds(partial(to_bgr, msg), args.runs)
         small = rng.integers(0, 256, (args.height // 16, args.width // 16, 3), dtype=np.uint8)
         picture = cv2.resize(small, (args.width, args.height), interpolation=cv2.INTER_CUBIC)
         for extension in (".jpg", ".png"):
-            data = cv2.imencode(extension, picture)[1].tobytes()
-            message = SimpleNamespace(data=data, format=extension)
-            rows[f"compressed {extension}"] = _timed(partial(decode_compressed, message), args.runs)
+            message = SimpleNamespace(data=cv2.imencode(extension, picture)[1].tobytes(), format=extension)
+            rows[f"compressed {extension}"] = milliseconds(partial(decode_compressed, message), args.runs)
     finally:
         cv2.setNumThreads(threads)
     return {"size": f"{args.width}x{args.height}", "encodings": rows, "machine": machine()}
-
-
-def _timed(call: Callable[[], object], runs: int) -> dict[str, float]:
-    spent = []
-    for _ in range(runs):
-        start = time.perf_counter()
-        call()
-        spent.append((time.perf_counter() - start) * 1e3)
-    return {"p50_ms": round(float(np.median(spent)), 3), "p95_ms": round(float(np.percentile(spent, 95)), 3)}

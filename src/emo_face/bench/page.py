@@ -18,6 +18,7 @@ from emo_face.bench.probes import browser as page
 from emo_face.bench.probes.machine import machine
 from emo_face.core.arguments import arguments, option
 from emo_face.core.errors import UserError
+from emo_face.web.server import FaceServer
 
 SIZES = ("640x480", "800x480", "1280x720")
 
@@ -65,8 +66,6 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     Raises:
         UserError: Chromium, chromedriver or selenium is missing, or a size cannot be read.
     """
-    from emo_face.web.server import FaceServer
-
     sizes = {text: _size(text) for text in args.size or SIZES}
     about, result = machine(), {}
     server = FaceServer(port=0, theme=args.theme)
@@ -85,8 +84,6 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
 
 def page_p95() -> tuple[float | None, str]:
     """95th percentile in ms of the frame intervals of a lively face, or None and why it could not be measured."""
-    from emo_face.web.server import FaceServer
-
     server = FaceServer(port=0)
     server.start()
     try:

@@ -18,10 +18,12 @@ from typing import Any
 import cv2
 import numpy as np
 
+from emo_face.bench.probes.cadence_check import compare, read_clip
 from emo_face.bench.probes.machine import machine
 from emo_face.core.arguments import arguments, option
 from emo_face.core.errors import UserError
 from emo_face.core.types import ImageArray, Speech
+from emo_face.perception.build import DetectorSettings, build_pipeline
 from emo_face.perception.nano.model import build_nano
 from emo_face.perception.pipeline import PerceptionPipeline
 from emo_face.runtime import samples
@@ -60,8 +62,6 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _pipeline(args: argparse.Namespace, cadence: str) -> PerceptionPipeline:
-    from emo_face.perception.build import DetectorSettings, build_pipeline
-
     store, engines = open_store(), Engines("cpu", args.threads)
     settings = DetectorSettings(imgsz=args.imgsz, cadence=cadence)
     pipeline, _ = build_pipeline(store, build_nano(store, engines=engines), settings, engines=engines)
@@ -70,8 +70,6 @@ def _pipeline(args: argparse.Namespace, cadence: str) -> PerceptionPipeline:
 
 
 def _cadences(args: argparse.Namespace, every: PerceptionPipeline, path: Path) -> dict[str, Any]:
-    from emo_face.bench.probes.cadence_check import compare, read_clip
-
     adaptive = _pipeline(args, "adaptive")
     return compare(read_clip(every, path, args.clip_frames), read_clip(adaptive, path, args.clip_frames))
 
@@ -92,8 +90,7 @@ def _stages(pipeline: PerceptionPipeline, frame: ImageArray, frames: int) -> dic
         now = k / 30
         if k == 5:  # caches, the tracker's first frames
             start = time.process_time()
-        speech = {"p00001": Speech("I am so happy to see you", now)}
-        result = pipeline.process(frame, now, speech)
+        result = pipeline.process(frame, now, {"p00001": Speech("I am so happy to see you", now)})
         if k >= 5:
             people = max(people, len(result.people))
             for stage, seconds in result.timings.items():

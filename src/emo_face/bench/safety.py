@@ -11,11 +11,11 @@ emo_face.bench.probes.survival measures.
 """
 
 import argparse
-from importlib import import_module
 from typing import Any
 
 import numpy as np
 
+from emo_face.bench.probes import survival
 from emo_face.bench.probes.bad_inputs import try_bad_inputs
 from emo_face.bench.probes.machine import machine
 from emo_face.bench.probes.real_time_gate import try_clocks
@@ -63,19 +63,10 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         "bad_inputs_tried": inputs,
         "crashes": len(crashed),
         "crashed": crashed[:20],
-        **(_graph(args) if args.graph else {}),
+        **(survival.figures(bringups=args.bringups, loops=args.loops) if args.graph else {}),
         "machine": about,
     }
 
 
 def _percentiles(milliseconds: list[float]) -> dict[str, float]:
     return {f"p{q}": round(float(np.percentile(milliseconds, q)), 2) for q in (50, 99)}
-
-
-def _graph(args: argparse.Namespace) -> dict[str, Any]:
-    """What the graph survives (bringups, bringups_all_active, hang_noticed_s)."""
-    try:
-        survival = import_module("emo_face.bench.probes.survival")
-    except ImportError as error:
-        raise UserError(f"--graph: {error}; it needs ROS 2, see README") from None
-    return dict(survival.figures(bringups=args.bringups, loops=args.loops))

@@ -26,6 +26,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 
 from emo_face.bench.emulated.cables import Head, NetworkEye
@@ -86,8 +87,6 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
 
 def _people(person: Path | None, rate: float) -> list[bytes]:
     """JPEGs of ten seconds, in which somebody is there for three seconds and away for two, twice."""
-    import cv2
-
     picture = cv2.imread(str(person or portrait()))
     if picture is None:
         raise UserError(f"{person}: no picture that OpenCV can read")

@@ -8,12 +8,16 @@ deadlines missed in all stretches; visitors, rounds, seconds, machine.
 """
 
 import argparse
+import contextlib
 import json
 import statistics
 import sys
 import time
 import urllib.request
 from typing import Any
+
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
 
 from emo_face.bench.graph import alone
 from emo_face.bench.probes.child import child
@@ -36,9 +40,6 @@ add_arguments = arguments(
 
 def measure(args: argparse.Namespace) -> dict[str, Any]:
     """Run both in turn; see the module's docstring for the keys. Raises UserError if the pages are not reached."""
-    import rclpy
-    from diagnostic_msgs.msg import DiagnosticArray
-
     if min(args.visitors, args.rounds, args.seconds) < 1:
         raise UserError("--visitors, --seconds and --rounds: expected at least 1")
     about = machine()
@@ -93,8 +94,6 @@ def _clients() -> int:
 
 
 def _heard(node: Any, told: list[dict[str, str]]) -> bool:
-    import rclpy
-
     rclpy.spin_once(node, timeout_sec=0.1)
     return bool(told)
 
@@ -102,19 +101,15 @@ def _heard(node: Any, told: list[dict[str, str]]) -> bool:
 def _until(done: Any) -> None:
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
-        try:
+        with contextlib.suppress(OSError):  # a page that does not answer yet
             if done():
                 return
-        except OSError:
-            pass
         time.sleep(0.1)
     raise UserError(f"face driver, dashboard and visitors were not there within {PATIENCE:.0f} s")
 
 
 def _stretch(node: Any, told: list[dict[str, str]], seconds: float) -> tuple[float, float, int]:
     """Median p50 and p99 in ms over ``seconds``, and the deadlines missed meanwhile."""
-    import rclpy
-
     told.clear()
     end = time.monotonic() + seconds
     while time.monotonic() < end:

@@ -54,8 +54,7 @@ class Servo:
 
     def number(self, field: tuple[int, int]) -> int:
         """A field as the maker encodes it."""
-        raw = self.raw(field)
-        return signed(raw, 15)
+        return signed(self.raw(field), 15)
 
     def put(self, field: tuple[int, int], value: int) -> None:
         """Store a number as the maker encodes it."""

@@ -66,15 +66,17 @@ def compare(every: Reading, adaptive: Reading) -> dict[str, Any]:
             names[person.person_id] = other.person_id
             counts["other_emotion"] += top_of(emotion) != top_of(others)
             largest = max(largest, float(np.abs(emotion.probabilities - others.probabilities).max()))
-    readings = {"every": _about(every), "adaptive": _about(adaptive)}
-    return {**readings, **counts, "largest_difference": round(largest, 3)}
+    return {"every": _about(every), "adaptive": _about(adaptive), **counts, "largest_difference": round(largest, 3)}
 
 
 def _about(reading: Reading) -> dict[str, Any]:
-    ids = {person.person_id for row in reading.frames for person, _ in row}
-    seen = sum(len(row) for row in reading.frames)
-    shape = {"frames": len(reading.frames), "people": seen, "ids": len(ids)}
-    return {**shape, "looks": reading.looks, "cpu_ms": reading.cpu_ms}
+    return {
+        "frames": len(reading.frames),
+        "people": sum(len(row) for row in reading.frames),
+        "ids": len({person.person_id for row in reading.frames for person, _ in row}),
+        "looks": reading.looks,
+        "cpu_ms": reading.cpu_ms,
+    }
 
 
 def _pairs(one: Seen, two: Seen) -> list[tuple[tuple[Person, Emotion], tuple[Person, Emotion]]]:

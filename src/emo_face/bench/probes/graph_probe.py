@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import rclpy
 
 Read = Callable[[Any], tuple[Any, int]]
 """Message -> (header, number of people)."""
@@ -30,8 +31,6 @@ class Probe:
 
     def spin(self, until: Callable[[], bool], timeout: float) -> bool:
         """Handle messages until ``until()`` or ``timeout`` seconds are over; True if the condition was met."""
-        import rclpy
-
         end = time.monotonic() + timeout
         while time.monotonic() < end:
             if until():
@@ -56,10 +55,15 @@ def figures(rows: list[tuple[float, float, int]], rate: float) -> dict[str, Any]
     if len(rows) < 2:
         return {"fps": 0.0, "p50_ms": None, "p95_ms": None, "p99_ms": None, "dropped": None, "people": 0}
     stamp, arrival, people = (np.array(column, dtype=np.float64) for column in zip(*rows, strict=True))
-    latency = (arrival - stamp) * 1e3
-    p50, p95, p99 = (round(float(v), 1) for v in np.percentile(latency, [50, 95, 99]))
+    p50, p95, p99 = (round(float(v), 1) for v in np.percentile((arrival - stamp) * 1e3, [50, 95, 99]))
     fps = round(float((len(rows) - 1) / (arrival[-1] - arrival[0])), 2)
     expected = round((stamp[-1] - stamp[0]) * rate) + 1
     dropped = max(0, expected - len(rows))
-    latencies = {"p50_ms": p50, "p95_ms": p95, "p99_ms": p99}
-    return {"fps": fps, **latencies, "dropped": dropped, "people": int(np.median(people))}
+    return {
+        "fps": fps,
+        "p50_ms": p50,
+        "p95_ms": p95,
+        "p99_ms": p99,
+        "dropped": dropped,
+        "people": int(np.median(people)),
+    }

@@ -20,8 +20,7 @@ def import_costs(modules: Sequence[str]) -> list[dict[str, Any]]:
     Raises:
         RuntimeError: one of them does not import; the interpreter's last line.
     """
-    command = [sys.executable, str(Path(__file__)), *modules]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, __file__, *modules], capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"imports: {done.stderr.strip().splitlines()[-1]}")
     rows: list[dict[str, Any]] = json.loads(done.stdout)

@@ -10,7 +10,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import rclpy
 from emo_face_msgs.msg import EmotionScoresArray
+from std_srvs.srv import SetBool
 
 from emo_face.bench.probes.child import Child
 from emo_face.bench.probes.machine import rss_mb
@@ -27,21 +29,15 @@ class Visitor:
         self.scores = 0
 
     def __enter__(self) -> Visitor:
-        import rclpy
-        from std_srvs.srv import SetBool
-
         keep_local(os.environ)
         rclpy.init(args=[])
         self._node = rclpy.create_node("soak")
         self._node.create_subscription(EmotionScoresArray, "/emotion/scores", self._heard, 10)
-        self._request = SetBool.Request
         self._estop: Any = self._node.create_client(SetBool, "/face_driver/estop")
         self._enable: Any = self._node.create_client(SetBool, "/face_driver/enable")
         return self
 
     def __exit__(self, *_: object) -> None:
-        import rclpy
-
         self._node.destroy_node()
         rclpy.shutdown()
 
@@ -50,8 +46,6 @@ class Visitor:
 
     def spin(self, seconds: float) -> None:
         """Let ROS work."""
-        import rclpy
-
         rclpy.spin_once(self._node, timeout_sec=seconds)
 
     def _ask(self, client: Any, value: bool) -> Any:
@@ -59,7 +53,7 @@ class Visitor:
         deadline = time.monotonic() + ANSWER
         while not client.service_is_ready() and time.monotonic() < deadline:
             self.spin(0.05)
-        future = client.call_async(self._request(data=value))
+        future = client.call_async(SetBool.Request(data=value))
         while not future.done() and time.monotonic() < deadline:
             self.spin(0.05)
         return future.result() if future.done() else None

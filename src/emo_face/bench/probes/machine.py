@@ -2,6 +2,8 @@
 
 import os
 import platform
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +16,9 @@ def machine() -> dict[str, Any]:
     import onnxruntime as ort
 
     return {
-        "cpu": _cpu_model(),
+        "cpu": _fields("/proc/cpuinfo").get("model name") or platform.processor(),
         "cores": os.cpu_count(),
-        "memory_gb": round(_memory_kb("MemTotal") / 1e6, 1),
+        "memory_gb": round(_kb(_fields("/proc/meminfo"), "MemTotal") / 1e6, 1),
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
         "python": platform.python_version(),
         "numpy": np.__version__,
@@ -24,6 +26,17 @@ def machine() -> dict[str, Any]:
         "onnxruntime": ort.__version__,
         "load_before": round(os.getloadavg()[0], 2),
     }
+
+
+def milliseconds(call: Callable[[], object], runs: int, warm_up: int = 0) -> dict[str, float]:
+    """``p50_ms`` and ``p95_ms`` of ``runs`` calls, after ``warm_up`` calls that are not timed."""
+    spent = []
+    for _ in range(warm_up + runs):
+        start = time.perf_counter()
+        call()
+        spent.append((time.perf_counter() - start) * 1e3)
+    p50, p95 = np.percentile(spent[warm_up:], (50, 95)).round(3).tolist()
+    return {"p50_ms": p50, "p95_ms": p95}
 
 
 def descendants(pid: int) -> list[int]:
@@ -52,13 +65,7 @@ def command_of(pid: int) -> str:
 
 def rss_mb(pid: int) -> float:
     """Resident memory of a process, MB; shared libraries count in full. 0 if it is gone."""
-    try:
-        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-            if line.startswith("VmRSS:"):
-                return int(line.split()[1]) / 1000
-    except OSError:
-        pass
-    return 0.0
+    return _kb(_fields(f"/proc/{pid}/status"), "VmRSS") / 1000
 
 
 def cpu_seconds(pid: int) -> float:
@@ -75,21 +82,14 @@ def _stat(pid: int) -> list[str]:
         return []
 
 
-def _cpu_model() -> str:
+def _fields(path: str) -> dict[str, str]:
+    """``key: value`` lines of a file of /proc; none if it is gone."""
     try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
+        lines = (line.partition(":") for line in Path(path).read_text().splitlines())
+        return {key.strip(): value.strip() for key, _, value in lines}
     except OSError:
-        pass
-    return platform.processor()
+        return {}
 
 
-def _memory_kb(key: str) -> int:
-    try:
-        for line in Path("/proc/meminfo").read_text().splitlines():
-            if line.startswith(f"{key}:"):
-                return int(line.split()[1])
-    except OSError:
-        pass
-    return 0
+def _kb(fields: dict[str, str], key: str) -> int:
+    return int(fields.get(key, "0 kB").split()[0])

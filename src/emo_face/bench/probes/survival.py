@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 
 from emo_face.bench.probes.child import Child, child
@@ -24,8 +25,6 @@ HEALTHY = 31.0  # s after which the failures of a node are forgiven: no node is 
 @contextlib.contextmanager
 def graph(folder: Path, words: Sequence[str] = ()) -> Iterator[Child]:
     """`emo-face up` of all nodes on a grey picture, or as ``words`` say; its state and logs are in ``folder``."""
-    import cv2
-
     picture = folder / "grey.png"
     cv2.imwrite(str(picture), np.full((48, 64, 3), 90, np.uint8))
     command = [sys.executable, "-m", "emo_face.cli.main", "up", "--source", str(picture)]
