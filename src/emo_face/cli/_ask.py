@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 
 from emo_face.cli._person import box
+from emo_face.cli._verb import printed
 from emo_face.core.errors import UserError
 from emo_face.core.install import how_to_install
 from emo_face.core.types import Face, ImageArray, Person
@@ -28,17 +29,12 @@ def answer(args: argparse.Namespace, image: ImageArray, people: Sequence[Person]
 
     asker = load(args.base, args.stage1, args.device)
     start = time.perf_counter()
-    pieces = []
     others = [other for other in people if other is not person]
-    for piece in asker.ask(image, person, args.ask, others, args.max_tokens):
-        pieces.append(piece)
-        if not args.json:
-            print(piece, end="", flush=True)
+    said = printed(asker.ask(image, person, args.ask, others, args.max_tokens), args.json)
     seconds = time.perf_counter() - start
     if args.json:
-        print(json.dumps({"person": person.person_id, "answer": "".join(pieces).strip(), "seconds": seconds}))
+        print(json.dumps({"person": person.person_id, "answer": said, "seconds": seconds}))
     else:
-        print()
         print(f"{seconds:.1f} s", file=sys.stderr)
     return 0
 

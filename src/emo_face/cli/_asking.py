@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from emo_face.core.errors import UserError
-from emo_face.datasets.annotate import spread
+from emo_face.datasets.annotate import context, multiview, spread
 from emo_face.datasets.annotate.cache import ReplyCache
 from emo_face.datasets.annotate.collect import Collector, Settings
 from emo_face.datasets.annotate.http import HttpProvider
@@ -47,8 +47,6 @@ class Questions:
         return Questions(action, args.root, args.model, args.temperature, tuple(tasks), tuple(reject), *where)
 
     def jobs(self, records: Sequence[Any]) -> Sequence[Any]:
-        from emo_face.datasets.annotate import context, multiview
-
         if self.action in ("context", "listener"):
             ask = context.jobs if self.action == "context" else context.listener_jobs
             return ask(records, self.root, self.model, self.temperature, self.reject)

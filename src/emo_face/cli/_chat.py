@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from emo_face.cli import _contextface, _person
-from emo_face.core.arkit import ARKIT_52
+from emo_face.cli._verb import printed
 from emo_face.core.errors import UserError
 from emo_face.expression.contextface.prompts import parse_emotion
 
@@ -62,37 +62,21 @@ def _lines(quote: str, quiet: bool) -> Iterable[str]:
 def _turn(args: argparse.Namespace, scene: Any, line: str) -> dict[str, Any]:
     """What one line gives, as JSON. Raises UserError for what cannot be answered."""
     if not line.startswith("/"):
-        text = _written(scene.tell(line, args.max_tokens), args.json)
+        text = printed(scene.tell(line, args.max_tokens), args.json)
         return {"text": text, "situation": scene.situation, "emotion": parse_emotion(text)}
     verb, _, rest = line[1:].partition(" ")
     if verb in ("speaker", "listener"):
         return _face(args, scene, verb, rest.strip())
     if verb == "ask":
-        return {"text": _written(scene.ask(rest, args.max_tokens), args.json)}
+        return {"text": printed(scene.ask(rest, args.max_tokens), args.json)}
     if verb == "image":
         return _image(scene, rest.split())
     print(HELP, file=sys.stderr)
     return {} if verb == "help" else {"error": f"/{verb}: no such turn"}
 
 
-def _written(pieces: Iterable[str], quiet: bool) -> str:
-    said = []
-    for piece in pieces:
-        said.append(piece)
-        if not quiet:
-            print(piece, end="", flush=True)
-    if not quiet:
-        print()
-    return "".join(said).strip()
-
-
 def _face(args: argparse.Namespace, scene: Any, side: Any, file: str) -> dict[str, Any]:
-    answer = scene.face(side)
-    decision = args.decision or "mean"
-    result = _contextface.summary(answer, scene.engine.config, decision)
-    activations = _contextface.activations_of(scene.engine, answer.face(decision))
-    if activations is not None:
-        result["arkit"] = dict(zip(ARKIT_52, map(float, activations), strict=True))
+    result = _contextface.summary(scene.face(side), scene.engine, args.decision or "mean")
     if file:
         _contextface.write(Path(file), result, args.theme)
     if not args.json:

@@ -13,10 +13,12 @@ import numpy as np
 
 from emo_face.cli import _person
 from emo_face.cli._drawing import write_faces
+from emo_face.cli._verb import printed
 from emo_face.core.arguments import arguments, option
 from emo_face.core.arkit import ARKIT_52
 from emo_face.core.errors import UserError
 from emo_face.core.install import how_to_install
+from emo_face.face.flame.codes import FlameCodes, write_codes
 from emo_face.face.flame.model import VERSIONS
 from emo_face.face.motion.keyframes import ARKIT_BASIS
 from emo_face.runtime.engines.select import REQUESTS, Engines
@@ -68,34 +70,27 @@ def run(args: argparse.Namespace, quote: str) -> int:
     start = time.perf_counter()
     situation = args.situation or ""
     answer = engine.answer(quote, situation, image, box, args.perspective)
-    result = summary(answer, engine.config, args.decision or "mean")
-    face = answer.face(args.decision or "mean")
-    activations = activations_of(engine, face)
-    if activations is not None:
-        result["arkit"] = dict(zip(ARKIT_52, map(float, activations), strict=True))
+    result = summary(answer, engine, args.decision or "mean")
     result |= {"perspective": args.perspective, "seconds": time.perf_counter() - start, "degraded": engine.degraded}
     if args.out:
         write(args.out, result, args.theme)
     if not args.json:
         _print(result)
     if args.ask is not None:
-        result["words"] = _words(engine, args, quote or situation, image, box)
+        words = engine.ask(args.ask, quote or situation, image, box, args.max_tokens)
+        result["words"] = printed(words, args.json)
     if args.json:
         print(json.dumps(result))
     return 0
 
 
-def activations_of(engine: Any, face: Any) -> Any:
-    """(52,) ARKit activations of a model's face, or None where only a FLAME file could tell."""
-    if engine.config.face_basis == ARKIT_BASIS:
-        return face
-    return engine.arkit(face) if hasattr(engine, "arkit") else None
+def summary(answer: Any, engine: Any, decision: str) -> dict[str, Any]:
+    """An answer as plain JSON: probabilities by word, the decided face by group, and what it cost.
 
-
-def summary(answer: Any, config: Any, decision: str) -> dict[str, Any]:
-    """An answer as plain JSON: probabilities by word, the decided face by group, and what it cost."""
-    face = answer.face(decision)
-    return {
+    ``arkit``, the 52 activations, is missing if only a FLAME file could tell them.
+    """
+    face, config = answer.face(decision), engine.config
+    result = {
         "emotion": answer.word,
         "probabilities": {w: float(p) for w, p in zip(answer.words, answer.probabilities, strict=True)},
         "emission": answer.emission,
@@ -105,6 +100,10 @@ def summary(answer: Any, config: Any, decision: str) -> dict[str, Any]:
         "tokens": answer.tokens,
         "reused": answer.reused,
     }
+    if config.face_basis == ARKIT_BASIS or hasattr(engine, "arkit"):
+        activations = face if config.face_basis == ARKIT_BASIS else engine.arkit(face)
+        result["arkit"] = dict(zip(ARKIT_52, map(float, activations), strict=True))
+    return result
 
 
 def _engine(args: argparse.Namespace) -> Any:
@@ -123,21 +122,8 @@ def _engine(args: argparse.Namespace) -> Any:
     return load_engine(EngineSettings(model, args.backbone or "", args.device, "", args.quantisation or "none"))
 
 
-def _words(engine: Any, args: argparse.Namespace, about: str, image: Any, box: Any) -> str:
-    pieces = []
-    for piece in engine.ask(args.ask, about, image, box, args.max_tokens):
-        pieces.append(piece)
-        if not args.json:
-            print(piece, end="", flush=True)
-    if not args.json:
-        print()
-    return "".join(pieces).strip()
-
-
 def write(path: Path, result: dict[str, Any], theme: str) -> None:
     """A drawing of the face, or its numbers in the format of ``emo-face flame render``."""
-
-    from emo_face.face.flame.codes import FlameCodes, write_codes
 
     if path.suffix.lower() in (".png", ".jpg", ".jpeg") and "arkit" in result:
         write_faces(path, [np.array(list(result["arkit"].values()))], theme)

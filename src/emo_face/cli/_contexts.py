@@ -7,7 +7,7 @@ from collections import Counter
 from typing import Any
 
 from emo_face.core.errors import UserError
-from emo_face.datasets.contexts import appraisal
+from emo_face.datasets.contexts import appraisal, face_targets, quotes
 from emo_face.datasets.contexts import records as context
 from emo_face.datasets.records import read_jsonl, write_jsonl
 from emo_face.expression.contextface.config import BASES
@@ -18,8 +18,6 @@ from emo_face.runtime.store import open_store
 
 def targets(args: argparse.Namespace) -> int:
     """Collect or make face targets and print what they are."""
-    from emo_face.datasets.contexts import face_targets
-
     people = list(read_jsonl(args.records))
     found = _made(args, people) if args.tool in ("facs", "mediapipe") else _imported(args, people)
     face_targets.write(args.to, found.targets)
@@ -28,24 +26,24 @@ def targets(args: argparse.Namespace) -> int:
     return 0
 
 
-def contexts(args: argparse.Namespace) -> int:
+def moments(args: argparse.Namespace) -> int:
     """Write synthetic moments."""
     records = appraisal.moments(args.count, args.seed)
     write_jsonl(args.to, records)
-    shares = Counter(record.split for record in records)
-    print(f"{args.to}: {len(records)} synthetic moments, {dict(shares)}; nobody felt them", file=sys.stderr)
+    print(f"{args.to}: {len(records)} synthetic moments, {_splits(records)}; nobody felt them", file=sys.stderr)
     return 0
 
 
-def quotes(args: argparse.Namespace) -> int:
+def written_lines(args: argparse.Namespace) -> int:
     """Write the lines of GoEmotions and XED as records."""
-    from emo_face.datasets.contexts import quotes
-
     records = quotes.read(args.root, args.most, args.seed)
     write_jsonl(args.to, records)
-    shares = Counter(record.split for record in records)
-    print(f"{args.to}: {len(records)} lines, {dict(shares)}", file=sys.stderr)
+    print(f"{args.to}: {len(records)} lines, {_splits(records)}", file=sys.stderr)
     return 0
+
+
+def _splits(records: list[Any]) -> dict[str, int]:
+    return dict(Counter(record.split for record in records))
 
 
 def _made(args: argparse.Namespace, people: list[Any]) -> Any:
@@ -69,14 +67,11 @@ def _made(args: argparse.Namespace, people: list[Any]) -> Any:
 
 def _imported(args: argparse.Namespace, people: list[Any]) -> Any:
     """Targets of a face tool's outputs. Raises UserError as :func:`face_targets.import_outputs`."""
-    from emo_face.datasets.contexts import face_targets
-
     if args.outputs is None:
         raise UserError(f"--tool {args.tool} needs --outputs, the folder of what it wrote (facs, mediapipe: none)")
     paths = None
     if args.annotations is not None:
-        paths = context.read(args.annotations, args.annotations.stem).expressions
-        paths = {name.partition("/")[2]: path for name, path in paths.items()}
-    if paths is not None:
+        named = context.read(args.annotations, args.annotations.stem).expressions
+        paths = {name.partition("/")[2]: path for name, path in named.items()}
         paths = {record.id: paths[key] for record in people if (key := record.id.partition("/")[2]) in paths}
     return face_targets.import_outputs(people, args.outputs, args.basis, args.tool, paths)

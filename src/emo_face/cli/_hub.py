@@ -2,6 +2,8 @@
 
 import argparse
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +34,7 @@ def push(args: argparse.Namespace) -> int:
     if args.dry_run:
         print(path.read_text(encoding="utf-8"))
         return 0
-    hub = _hub()
-    with _told(args.address):
-        api = hub.HfApi()
+    with _asking(_hub(), args.address) as api:
         api.create_repo(repository, private=not args.public, exist_ok=True)
         sent = api.upload_folder(
             repo_id=repository,
@@ -53,9 +53,7 @@ def pull(address: str, to: Path | None, revision: str | None) -> int:
         raise UserError(f"{address}: needs --to, the folder to fetch it into")
     if to.is_dir() and any(to.iterdir()) and not (to / SOURCE).is_file():
         raise UserError(f"--to {to}: holds other files; name an empty folder or one that was pulled before")
-    hub = _hub()
-    with _told(address):
-        api = hub.HfApi()
+    with _asking(_hub(), address) as api:
         commit = api.model_info(repository, revision=revision).sha
         api.snapshot_download(repository, revision=commit, local_dir=to, allow_patterns=list(card.FILES))
     found = card.described(to)
@@ -86,24 +84,19 @@ def _hub() -> Any:
     return huggingface_hub
 
 
-class _told:
-    """What the hub refuses is one line."""
-
-    def __init__(self, address: str) -> None:
-        self._address = address
-
-    def __enter__(self) -> None:
-        print(f"{self._address}: asking the hub", file=sys.stderr)
-
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        from huggingface_hub import errors
-
-        known = (
-            errors.HfHubHTTPError,
-            errors.HFValidationError,
-            errors.LocalTokenNotFoundError,
-            errors.OfflineModeIsEnabled,
-        )
-        if isinstance(error, (*known, OSError)):
-            said = " ".join(str(error).split())[:300]
-            raise UserError(f"{self._address}: {said}; log in by `hf auth login` if it is private") from None
+@contextmanager
+def _asking(hub: Any, address: str) -> Iterator[Any]:
+    """The hub's client; what the hub refuses becomes one line."""
+    print(f"{address}: asking the hub", file=sys.stderr)
+    errors = hub.errors
+    try:
+        yield hub.HfApi()
+    except (
+        errors.HfHubHTTPError,
+        errors.HFValidationError,
+        errors.LocalTokenNotFoundError,
+        errors.OfflineModeIsEnabled,
+        OSError,
+    ) as error:
+        said = " ".join(str(error).split())[:300]
+        raise UserError(f"{address}: {said}; log in by `hf auth login` if it is private") from None

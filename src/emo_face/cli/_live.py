@@ -58,8 +58,9 @@ class LiveView:
             Panel(self._answer(), title="robot"),
             Panel(self._graph(phases), title="graph"),
         ]
+        troubles = [f"{name}: {message}" for name, (level, message) in self.levels.items() if level]
         # last, because what does not fit on the screen is cut there
-        return Group(*parts, *(Text(f"{name}: {text}", "yellow") for name, text in self._troubles()))
+        return Group(*parts, *(Text(trouble, "yellow") for trouble in troubles))
 
     def _people(self, width: int) -> RenderableType:
         if self.scores is None or not self.scores.people:
@@ -102,9 +103,6 @@ class LiveView:
             colour = "green" if phase == "active" and level == 0 else "yellow" if level < 2 else "red"
             table.add_row(Text(name, "bold"), Text(phase, colour), Text(figures, "dim"))
         return table
-
-    def _troubles(self) -> list[tuple[str, str]]:
-        return [(name, message) for name, (level, message) in self.levels.items() if level]
 
 
 def _figure(key: str, value: str) -> str:

@@ -103,14 +103,8 @@ def _step(recipe: MultiViewRecipe, step: Step, journal: Journal, number: int, co
     print(f"[{number}/{count}] emo-face {' '.join(map(shlex.quote, command))}", file=sys.stderr, flush=True)
     start = time.monotonic()
     if step.name in ("stage1", "adapt") and recipe.run.processes > 1:
-        words = [
-            "-m",
-            "torch.distributed.run",
-            "--nproc_per_node",
-            str(recipe.run.processes),
-            "-m",
-            "emo_face.cli.main",
-        ]
+        launcher = ["-m", "torch.distributed.run", "--nproc_per_node", str(recipe.run.processes)]
+        words = [*launcher, "-m", "emo_face.cli.main"]
         code = subprocess.run([sys.executable, *words, *command], check=False).returncode
     else:
         code = main(command)
@@ -130,8 +124,8 @@ def _estimate(recipe: MultiViewRecipe, records: Step) -> dict[str, Need]:
     found = list(read_jsonl(records.outputs[0]))
     shape = estimate.shapes(recipe, Path(recipe.run.base))
     device = recipe.run.device or ("cuda" if torch.cuda.is_available() else "cpu")
-    labels = len(label_set(recipe.head.label_set))
-    return estimate.estimate(recipe, found, shape, estimate.matrix_rate(device), labels)
+    rate = estimate.matrix_rate(device)
+    return estimate.estimate(recipe, found, shape, rate, len(label_set(recipe.head.label_set)))
 
 
 def _print_needs(needs: Mapping[str, Need], waiting: Sequence[str]) -> None:

@@ -1,7 +1,7 @@
 """A verb, or a verb of a verb, from a module that documents itself by its docstring."""
 
 import argparse
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
@@ -32,10 +32,26 @@ JSON = option("--json", action="store_true", help="print only JSON")
 SEED = option("--seed", type=int, default=0)
 
 
-def add_actions(parser: argparse.ArgumentParser, actions: Mapping[str, Action], metavar: str = "ACTION") -> None:
-    """A verb of the verb for each of ``actions``; the one that was asked for is ``args.act``, its name ``action``."""
-    parsers = parser.add_subparsers(dest="action", metavar=metavar, required=True)
-    for name, (act, text, options) in actions.items():
-        action = parsers.add_parser(name, help=text)
-        action.set_defaults(act=act)
-        arguments(*options)(action)
+def actions(table: Mapping[str, Action], metavar: str = "ACTION") -> Option:
+    """A verb of the verb for each row of ``table``; the one that was asked for is ``args.act``, its name ``action``."""
+
+    def add(parser: argparse.ArgumentParser) -> None:
+        parsers = parser.add_subparsers(dest="action", metavar=metavar, required=True)
+        for name, (act, text, options) in table.items():
+            action = parsers.add_parser(name, help=text)
+            action.set_defaults(act=act)
+            arguments(*options)(action)
+
+    return add
+
+
+def printed(pieces: Iterable[str], quiet: bool) -> str:
+    """Words as they are generated, printed piece by piece unless ``quiet``; all of them together."""
+    said = []
+    for piece in pieces:
+        said.append(piece)
+        if not quiet:
+            print(piece, end="", flush=True)
+    if not quiet:
+        print()
+    return "".join(said).strip()

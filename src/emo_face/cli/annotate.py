@@ -26,10 +26,10 @@ from pathlib import Path
 from typing import Any
 
 from emo_face.cli import _asking
-from emo_face.cli._verb import SEED, Action, add_actions
+from emo_face.cli._verb import SEED, actions
 from emo_face.core.arguments import option
 from emo_face.core.errors import UserError
-from emo_face.datasets.annotate import quality
+from emo_face.datasets.annotate import context, judge, multiview, quality
 from emo_face.datasets.annotate.schema import table
 from emo_face.datasets.records import read_jsonl
 from emo_face.evaluation.contextface.tables import paper
@@ -83,36 +83,22 @@ MULTIVIEW = (
 JUDGE = (option("--sample", type=int, default=1000, help="records to judge, 0 for all (default 1000)"), *ASKED)
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """``context``, ``multiview`` and ``judge``."""
-    actions: dict[str, Action] = {
-        "context": (_context, "situation and quote for each record (ContextFace)", CONTEXT),
-        "multiview": (_multiview, "caption, pose, situation, rationale of each person", MULTIVIEW),
-        "judge": (_judge, "the four metrics of the paper's supplement on a sample", JUDGE),
-    }
-    add_actions(parser, actions, "context|multiview|judge")
-
-
 def run(args: argparse.Namespace) -> int:
     """Run one action."""
-    if args.action == "context":
-        args.perspectives = tuple(args.perspectives.split(","))
-        if unknown := sorted(set(args.perspectives) - {"speaker", "listener"}):
-            raise UserError(f"--perspectives: {unknown[0]!r}, expected speaker, listener or both by a comma")
     for name in ("workers", "tries"):
         if getattr(args, name) < 1:
             raise UserError(f"--{name}: expected at least 1, got {getattr(args, name)}")
     if args.action == "context":
+        args.perspectives = tuple(args.perspectives.split(","))
+        if unknown := sorted(set(args.perspectives) - {"speaker", "listener"}):
+            raise UserError(f"--perspectives: {unknown[0]!r}, expected speaker, listener or both by a comma")
         args.reject = tuple(name for name in args.reject.split(",") if name)
         if unknown := sorted(set(args.reject) - set(quality.FLAGS)):
             raise UserError(f"--reject: unknown flag {unknown[0]!r}; flags are {', '.join(quality.FLAGS)}")
-    records = list(read_jsonl(args.records))
-    return int(args.act(args, records))
+    return int(args.act(args, list(read_jsonl(args.records))))
 
 
 def _context(args: argparse.Namespace, records: list[Any]) -> int:
-    from emo_face.datasets.annotate import context
-
     records = records[: args.limit] if args.limit > 0 else records
     made = context.Annotated(records, [], Counter())
     report: dict[str, Any] = {}
@@ -145,8 +131,6 @@ def _together(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, 
 
 
 def _multiview(args: argparse.Namespace, records: list[Any]) -> int:
-    from emo_face.datasets.annotate import context, multiview
-
     if not 0 < args.least <= 1:
         raise UserError(f"--least: expected a share over 0 and up to 1, got {args.least:g}")
     records = records[: args.limit] if args.limit > 0 else records
@@ -154,10 +138,9 @@ def _multiview(args: argparse.Namespace, records: list[Any]) -> int:
     chosen = boxed if args.boxed_only else records
     if len(chosen) < len(records):
         print(f"{len(records) - len(chosen)} people without a box stay without texts", file=sys.stderr)
-    tasks = tuple(name.strip() for name in args.tasks.split(",") if name.strip())
-    args.tasks = tasks
+    args.tasks = tuple(name.strip() for name in args.tasks.split(",") if name.strip())
     outcomes, account, name = _asking.asked(args, "multiview", chosen)
-    annotated = multiview.gather(chosen, tasks, outcomes, name)
+    annotated = multiview.gather(chosen, args.tasks, outcomes, name)
     told = {record.id: record for record in annotated.records}
     annotated = replace(annotated, records=[told.get(record.id, record) for record in records])
     beside = context.write(args.out, annotated)
@@ -167,8 +150,6 @@ def _multiview(args: argparse.Namespace, records: list[Any]) -> int:
 
 
 def _judge(args: argparse.Namespace, records: list[Any]) -> int:
-    from emo_face.datasets.annotate import judge
-
     chosen = judge.sample(records, args.sample, args.seed)
     outcomes, account, name = _asking.collect(args, judge.jobs(chosen, args.model), _asking.provider_of(args))
     write_json_lines(args.out, judge.rows(outcomes, name))
@@ -176,16 +157,11 @@ def _judge(args: argparse.Namespace, records: list[Any]) -> int:
     report = account | {"judged": found, "rows_file": str(args.out)}
     if not args.json:
         printed = paper()["supplement_table1"]["rows"]
-        for key, title in {**_titles(), **judge.VERDICTS}.items():
+        for key, title in {**table()["judge"]["metrics"], **judge.VERDICTS}.items():
             ours = found[key]
             value = f"{ours['value']:6.2f} ({ours['low']:.2f} to {ours['high']:.2f})"
             print(f"{title:34s} {value}   paper {printed[title][0]}")
     return _finish(args, report, found["n"], len(chosen))
-
-
-def _titles() -> dict[str, str]:
-    titles: dict[str, str] = table()["judge"]["metrics"]
-    return titles
 
 
 def _finish(args: argparse.Namespace, report: dict[str, Any], done: int, wanted: int) -> int:
@@ -196,3 +172,13 @@ def _finish(args: argparse.Namespace, report: dict[str, Any], done: int, wanted:
         shown = {**report, **{k: ", ".join(f"{n} {status}" for status, n in v.items()) for k, v in kinds.items()}}
         print("\n".join(f"{key}: {value}" for key, value in shown.items() if key != "judged"))
     return 0 if done >= wanted else 1
+
+
+add_arguments = actions(
+    {
+        "context": (_context, "situation and quote for each record (ContextFace)", CONTEXT),
+        "multiview": (_multiview, "caption, pose, situation, rationale of each person", MULTIVIEW),
+        "judge": (_judge, "the four metrics of the paper's supplement on a sample", JUDGE),
+    },
+    "context|multiview|judge",
+)

@@ -23,13 +23,14 @@ from pathlib import Path
 from typing import Any
 
 from emo_face.cli import _contexts
-from emo_face.cli._verb import JSON, SEED, Action, add_actions
+from emo_face.cli._verb import JSON, SEED, actions
 from emo_face.core.arguments import option
 from emo_face.core.errors import UserError
 from emo_face.datasets import records, shares
 from emo_face.datasets.contexts import merr
 from emo_face.datasets.contexts import records as context
 from emo_face.datasets.pictures import caer_s, emotic, heco, sfew
+from emo_face.datasets.qa.balance import report
 from emo_face.datasets.qa.corpus import TASKS, build, write_corpus
 from emo_face.datasets.records import read_jsonl, write_jsonl
 from emo_face.runtime.progress import bar
@@ -93,30 +94,9 @@ QUOTES = (
 )
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_actions(parser, _actions())
-
-
 def run(args: argparse.Namespace) -> int:
     """Run one action. Exit code 1 if verification finds a problem or pictures cannot be read."""
     return int(args.act(args))
-
-
-def _actions() -> dict[str, Action]:
-    return {
-        "verify": (_verify, "published counts, boxes, corrupt files, near-duplicates across splits", VERIFY),
-        "convert": (_convert, "write neutral records, one JSON line per person", (*SOURCE, WRITTEN)),
-        "boxes": (_boxes, "find the bodies and faces that records lack, by YOLO11 and YuNet", BOXES),
-        "balance": (_balance, "label shares before and after balancing", BALANCED),
-        "qa": (_qa, "write the instruction-tuning corpus", QA),
-        "targets": (_contexts.targets, "faces to learn: of a face tool, of MediaPipe, or FACS prototypes", TARGETS),
-        "contexts": (
-            _contexts.contexts,
-            "synthetic moments from a grammar: situation, quote and a listener",
-            CONTEXTS,
-        ),
-        "quotes": (_contexts.quotes, "lines that people wrote, with their emotion, as records", QUOTES),
-    }
 
 
 def _read(args: argparse.Namespace) -> list[Any]:
@@ -169,8 +149,7 @@ def _verify(args: argparse.Namespace) -> int:
 
 
 def _convert(args: argparse.Namespace) -> int:
-    count = write_jsonl(args.to, _read(args))
-    print(f"{args.to}: {count} records", file=sys.stderr)
+    print(f"{args.to}: {write_jsonl(args.to, _read(args))} records", file=sys.stderr)
     return 0
 
 
@@ -200,8 +179,6 @@ def _boxes(args: argparse.Namespace) -> int:
 
 
 def _balance(args: argparse.Namespace) -> int:
-    from emo_face.datasets.qa.balance import report
-
     people = [record for record in read_jsonl(args.records) if record.split in ("train", "val", "")]
     table = report(people, args.seed)
     print(json.dumps(table) if args.json else table["text"])
@@ -232,3 +209,17 @@ def _qa(args: argparse.Namespace) -> int:
         "(A.4.2), and gives no number: its figure 11 is a picture"
     )
     return 0
+
+
+add_arguments = actions(
+    {
+        "verify": (_verify, "published counts, boxes, corrupt files, near-duplicates across splits", VERIFY),
+        "convert": (_convert, "write neutral records, one JSON line per person", (*SOURCE, WRITTEN)),
+        "boxes": (_boxes, "find the bodies and faces that records lack, by YOLO11 and YuNet", BOXES),
+        "balance": (_balance, "label shares before and after balancing", BALANCED),
+        "qa": (_qa, "write the instruction-tuning corpus", QA),
+        "targets": (_contexts.targets, "faces to learn: of a face tool, of MediaPipe, or FACS prototypes", TARGETS),
+        "contexts": (_contexts.moments, "synthetic moments from a grammar: situation, quote and a listener", CONTEXTS),
+        "quotes": (_contexts.written_lines, "lines that people wrote, with their emotion, as records", QUOTES),
+    }
+)

@@ -17,7 +17,9 @@ from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
 
+from emo_face.cli._verb import JSON
 from emo_face.cli.engine import add_models, exported, nano
+from emo_face.core.arguments import arguments, option
 from emo_face.core.errors import ModelError, UserError
 from emo_face.core.install import how_to_install
 from emo_face.ros.network import keep_local, listening, open_to_others, scope
@@ -41,10 +43,11 @@ class Finding:
     fix: str = ""
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--json", action="store_true", help="print only JSON")
-    parser.add_argument("--port", type=int, default=8765, help="port of the screen face (default: 8765)")
-    add_models(parser)
+add_arguments = arguments(
+    JSON,
+    option("--port", type=int, default=8765, help="port of the screen face (default: 8765)"),
+    add_models,
+)
 
 
 def libraries() -> Iterator[Finding]:
@@ -66,11 +69,9 @@ def libraries() -> Iterator[Finding]:
     }
     for module, extra in wanted.items():
         try:
-            version = getattr(importlib.import_module(module), "__version__", "present")
-            yield Finding(module, OK, str(version))
+            yield Finding(module, OK, str(getattr(importlib.import_module(module), "__version__", "present")))
         except Exception as error:  # an installed library may fail to import in any way, and that is what we report
-            fix = how_to_install(extra)
-            yield Finding(module, NOTE if extra else BAD, f"does not import ({error})", fix)
+            yield Finding(module, NOTE if extra else BAD, f"does not import ({error})", how_to_install(extra))
 
 
 def opencv() -> Iterator[Finding]:
@@ -134,11 +135,8 @@ def gpu() -> Iterator[Finding]:
             check()
             yield Finding(topic, OK, "works" if present else "libraries are here, no GPU")
         except EngineUnavailable as error:
-            yield Finding(topic, NOTE if present else OK, str(error), _engine_fix(topic) if present else "")
-
-
-def _engine_fix(topic: str) -> str:
-    return how_to_install("gpu" if topic == "engine cuda" else "tensorrt")
+            fix = how_to_install("gpu" if topic == "engine cuda" else "tensorrt")
+            yield Finding(topic, NOTE if present else OK, str(error), fix if present else "")
 
 
 def choices(args: argparse.Namespace) -> Iterator[Finding]:
@@ -195,13 +193,19 @@ def network() -> Iterator[Finding]:
 
 def examine(args: argparse.Namespace) -> list[Finding]:
     """Every finding; a check that itself fails becomes a finding too."""
-    machine = Finding(
-        "machine", OK, f"{platform.machine()}, Python {platform.python_version()}, {platform.platform(terse=True)}"
-    )
-    looks = [libraries, opencv, ros, models, gpu]
-    checks: list[Callable[[], Iterator[Finding]]] = [*looks, lambda: choices(args), cameras, network]
-    checks.append(lambda: port(args.port))
-    found = [machine]
+    host = f"{platform.machine()}, Python {platform.python_version()}, {platform.platform(terse=True)}"
+    found = [Finding("machine", OK, host)]
+    checks: list[Callable[[], Iterator[Finding]]] = [
+        libraries,
+        opencv,
+        ros,
+        models,
+        gpu,
+        lambda: choices(args),
+        cameras,
+        network,
+        lambda: port(args.port),
+    ]
     for check in checks:
         try:
             found.extend(check())

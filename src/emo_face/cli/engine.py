@@ -18,12 +18,12 @@ import argparse
 import json
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from emo_face.bench.engines import measure
-from emo_face.cli._verb import JSON, Action, add_actions
+from emo_face.cli._verb import JSON, actions
 from emo_face.core.arguments import arguments, option
 from emo_face.core.errors import UserError
 from emo_face.expression.contextface.exported.plans import plans
@@ -35,23 +35,6 @@ from emo_face.runtime.store import open_store
 if TYPE_CHECKING:
     from emo_face.perception.engines import Target
 
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """One sub-verb for each action."""
-    models = (option("names", nargs="*", metavar="NAME", help="only these models"), add_models, JSON)
-    again = option("--again", action="store_true", help="build also what is there")
-    rounds = option("--rounds", type=int, default=50, help="runs to time (default 50)")
-    everything = option("--all", action="store_true", help="remove every engine and the timings of kernels")
-    actions: dict[str, Action] = {
-        "build": (_build, "build what is missing or stale", (*models, again)),
-        "bench": (_bench, "time each engine of each model", (*models, rounds)),
-        "list": (_list, "show every engine", (JSON,)),
-        "verify": (_verify, "hash every engine", (JSON,)),
-        "clean": (_clean, "remove stale and damaged engines", (everything,)),
-    }
-    add_actions(parser, actions)
-
-
 add_models = arguments(
     option("--imgsz", type=int, default=320, help="the parameter detector.imgsz (default 320)"),
     option("--face-imgsz", type=int, default=320, help="the parameter detector.face_imgsz (default 320)"),
@@ -59,6 +42,10 @@ add_models = arguments(
     option("--multiview", type=Path, metavar="DIR", help="an exported multi-view model"),
     option("--contextface", type=Path, metavar="DIR", help="an exported ContextFace"),
 )
+MODELS = (option("names", nargs="*", metavar="NAME", help="only these models"), add_models, JSON)
+AGAIN = option("--again", action="store_true", help="build also what is there")
+ROUNDS = option("--rounds", type=int, default=50, help="runs to time (default 50)")
+EVERYTHING = option("--all", action="store_true", help="remove every engine and the timings of kernels")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -141,7 +128,7 @@ def _verify(args: argparse.Namespace, cache: EngineCache) -> int:
 
 def _show(found: list[Entry], as_json: bool, cache: EngineCache) -> None:
     if as_json:
-        print(json.dumps([_as_json(entry) for entry in found], indent=2))
+        print(json.dumps([{**asdict(entry), "path": str(entry.path)} for entry in found], indent=2))
         return
     if not found:
         print(f"no engines in {cache.folder}; `emo-face engine build` makes them")
@@ -149,16 +136,6 @@ def _show(found: list[Entry], as_json: bool, cache: EngineCache) -> None:
         key: dict[str, Any] = dict(entry.card.get("key", {}))
         made = f"TensorRT {key.get('tensorrt')} for {key.get('gpu')}" if key else "?"
         print(f"{entry.path.name}  {entry.state}  {entry.size / 1e6:.1f} MB  {made}  {entry.detail}".rstrip())
-
-
-def _as_json(entry: Entry) -> dict[str, Any]:
-    return {
-        "path": str(entry.path),
-        "state": entry.state,
-        "detail": entry.detail,
-        "size": entry.size,
-        "card": dict(entry.card),
-    }
 
 
 def _clean(args: argparse.Namespace, cache: EngineCache) -> int:
@@ -171,3 +148,14 @@ def _clean(args: argparse.Namespace, cache: EngineCache) -> int:
     freed = sum(entry.size for entry in gone) / 1e6
     print(f"{len(gone)} engines removed, {freed:.1f} MB; {len(cache.entries())} left in {cache.folder}")
     return 0
+
+
+add_arguments = actions(
+    {
+        "build": (_build, "build what is missing or stale", (*MODELS, AGAIN)),
+        "bench": (_bench, "time each engine of each model", (*MODELS, ROUNDS)),
+        "list": (_list, "show every engine", (JSON,)),
+        "verify": (_verify, "hash every engine", (JSON,)),
+        "clean": (_clean, "remove stale and damaged engines", (EVERYTHING,)),
+    }
+)

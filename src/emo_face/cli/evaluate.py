@@ -31,8 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """One sub-verb a target."""
     targets = parser.add_subparsers(dest="target", metavar="TARGET", required=True)
     for name, text in TARGETS.items():
-        sub = targets.add_parser(name, help=text, description=text)
-        module_of(name).add_arguments(sub)
+        module_of(name).add_arguments(targets.add_parser(name, help=text, description=text))
 
 
 def run(args: argparse.Namespace) -> int:

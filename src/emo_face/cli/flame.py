@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from emo_face.cli._drawing import write_picture
-from emo_face.cli._verb import Action, add_actions
+from emo_face.cli._verb import actions
 from emo_face.core.arguments import one_of, option
 from emo_face.core.arkit import ARKIT_INDEX
 from emo_face.core.errors import ConfigError, ModelError
@@ -67,16 +67,6 @@ CONVERT = (
 )
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare ``import``, ``render`` and ``convert``."""
-    actions: dict[str, Action] = {
-        "import": (_import, "fit the ARKit map of your FLAME file", IMPORT),
-        "render": (_render, "draw a head: PNG, GLB or OBJ by the ending of --out", RENDER),
-        "convert": (_convert, "express parameters of one FLAME version in another", CONVERT),
-    }
-    add_actions(parser, actions)
-
-
 def run(args: argparse.Namespace) -> int:
     """Run one action."""
     return int(args.act(args))
@@ -104,8 +94,7 @@ def _import(args: argparse.Namespace) -> int:
     save_map(out, result)
     if args.out is None:
         _register(out, str(result.arrays["basis"]))
-    distance = float(np.sqrt((found.distance**2).mean()) * 1000)
-    _report(result, out, len(found.matched), distance, args.json)
+    _report(result, out, len(found.matched), float(np.sqrt((found.distance**2).mean()) * 1000), args.json)
     return 0
 
 
@@ -186,3 +175,12 @@ def _convert(args: argparse.Namespace) -> int:
     write_codes(args.out, replace(codes, version=target.version, expression=matrix @ codes.expression))
     print(f"wrote {args.out}: {kept:.1%} of the movement of {source.version} exists in {target.version}")
     return 0
+
+
+add_arguments = actions(
+    {
+        "import": (_import, "fit the ARKit map of your FLAME file", IMPORT),
+        "render": (_render, "draw a head: PNG, GLB or OBJ by the ending of --out", RENDER),
+        "convert": (_convert, "express parameters of one FLAME version in another", CONVERT),
+    }
+)

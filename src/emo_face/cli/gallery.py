@@ -50,18 +50,16 @@ def run(args: argparse.Namespace) -> int:
     rigs = [load_rig(path) for path in files]
     for theme in themes:
         load_face(theme)  # complains before the work starts
-    names: list[str] = []
-    if args.words and args.shuffle is not None:
+    if args.words:
         themes, rigs = themes[:1], []
+    if args.shuffle is not None:
         picture, names = draw_shuffled(themes[0], spoken_expressions(), args.cell, args.shuffle)
+        write_json(args.out.with_suffix(".key.json"), dict(enumerate(names, 1)))
     elif args.words:
-        themes, rigs = themes[:1], []
         picture = draw_expressions(themes[0], spoken_expressions(), args.cell)
     else:
         picture = draw_gallery(themes, rigs, args.cell)
     write_picture(args.out, picture, 9)
-    if names:
-        write_json(args.out.with_suffix(".key.json"), dict(enumerate(names, 1)))
     height, width = picture.shape[:2]
     if args.json:
         print(

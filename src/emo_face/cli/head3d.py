@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from emo_face.cli.flame import default_map
+from emo_face.core.arguments import arguments, one_of, option
 from emo_face.core.arkit import ARKIT_52
 from emo_face.core.errors import UserError
 from emo_face.face.expressions.basis import load_basis
@@ -21,14 +22,14 @@ from emo_face.face.flame.map import load_eyelids
 from emo_face.face.flame.model import load_flame
 from emo_face.face.mesh.glb import HeadPart, write_head
 
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of ``emo-face head3d``."""
-    source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--ict", type=Path, help="folder with ict_facekit_light_expressions.npz")
-    source.add_argument("--flame", type=Path, help="FLAME .pkl or .npz")
-    parser.add_argument("--map", type=Path, help="map that `emo-face flame import` wrote; default: the user cache")
-    parser.add_argument("--out", type=Path, required=True, help="GLB to write")
+add_arguments = arguments(
+    one_of(
+        option("--ict", type=Path, help="folder with ict_facekit_light_expressions.npz"),
+        option("--flame", type=Path, help="FLAME .pkl or .npz"),
+    ),
+    option("--map", type=Path, help="map that `emo-face flame import` wrote; default: the user cache"),
+    option("--out", type=Path, required=True, help="GLB to write"),
+)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -46,8 +47,6 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _flame_parts(flame_file: Path, map_file: Path | None) -> list[HeadPart]:
-
     flame = load_flame(flame_file)
     path = map_file or default_map(flame.version)
-    basis = load_basis(path)
-    return parts_from_flame(replace(flame, eyelids=load_eyelids(path, len(flame.template))), basis)
+    return parts_from_flame(replace(flame, eyelids=load_eyelids(path, len(flame.template))), load_basis(path))

@@ -21,18 +21,14 @@ Lookup order: explicit path, the folders in EMO_FACE_MODELS (searched with their
 cache (~/.cache/emo_face), the package. A file with the wrong hash is refused, never used.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import shutil
 import sys
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from emo_face.cli import _hub
-from emo_face.cli._verb import Action, add_actions
+from emo_face.cli._verb import actions
 from emo_face.core.arguments import option
 from emo_face.core.errors import ModelError, UserError
 from emo_face.export import llava
@@ -41,10 +37,6 @@ from emo_face.runtime import download, wheels
 from emo_face.runtime.bundle import read_bundle, write_bundle
 from emo_face.runtime.store import ModelStatus, ModelStore, entry_of, open_store, register
 from emo_face.runtime.weights import kept_backbone
-
-if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
-
 
 NAMES = option("names", nargs="*", metavar="NAME", help="only these models")
 AS_JSON = option("--json", action="store_true", help="print JSON on stdout and nothing else")
@@ -73,21 +65,6 @@ ADD = (
     option("--licence", default="unknown"),
     option("--purpose", default="added by the user"),
 )
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the actions."""
-    actions: dict[str, Action] = {
-        "list": (_list, "show every known model", (NAMES, AS_JSON)),
-        "verify": (_verify, "hash the models that are here", (NAMES, AS_JSON)),
-        "pull": (_pull, "download models", PULL),
-        "push": (_hub.push, "publish a multi-view model of yours on the Hugging Face hub", _hub.PUSH),
-        "bundle": (_bundle, "write models into one file for a machine without network", (ZIP, BUNDLED)),
-        "unbundle": (_unbundle, "take the models out of such a file", (ZIP,)),
-        "backbone": (_backbone, "a language model in llama.cpp's or LLaVA's format for ContextFace", BACKBONE),
-        "add": (_add, "trust a file of your own", ADD),
-    }
-    add_actions(parser, actions)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -187,8 +164,8 @@ def _converted(store: ModelStore, args: argparse.Namespace) -> Path:
     if args.llava is not None:
         return llava.convert(args.llava, args.clip, folder)
     state = store.status(args.name)
-    here = state.path if state.state == "ok" else None
-    return convert(here or _fetch(store, args.name, args.timeout), folder)
+    path = state.path if state.state == "ok" else None
+    return convert(path or _fetch(store, args.name, args.timeout), folder)
 
 
 def _fetch(store: ModelStore, name: str, timeout: float) -> Path:
@@ -204,7 +181,11 @@ def _fetch(store: ModelStore, name: str, timeout: float) -> Path:
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with Progress(*columns, transient=True, console=Console(stderr=True)) as bar:
         task = bar.add_task(name, total=entry.size)
-        return download.pull(entry, store.cache, partial(_advance, bar, task), timeout=timeout)
+
+        def advance(done: int, _total: int) -> None:
+            bar.update(task, completed=done)
+
+        return download.pull(entry, store.cache, advance, timeout=timeout)
 
 
 def _export(name: str, weights: str, licence: str) -> Path:
@@ -238,10 +219,6 @@ def _unbundle(args: argparse.Namespace) -> int:
     return 0
 
 
-def _advance(bar: Progress, task: TaskID, done: int, _total: int) -> None:
-    bar.update(task, completed=done)
-
-
 def _add(args: argparse.Namespace) -> int:
     store = open_store()
     if not args.path.is_file():
@@ -253,3 +230,17 @@ def _add(args: argparse.Namespace) -> int:
         shutil.copyfile(args.path, target)
     print(f"{args.name}: {target} (sha256 {entry.sha256}) is now trusted by {register(entry, store.cache)}")
     return 0
+
+
+add_arguments = actions(
+    {
+        "list": (_list, "show every known model", (NAMES, AS_JSON)),
+        "verify": (_verify, "hash the models that are here", (NAMES, AS_JSON)),
+        "pull": (_pull, "download models", PULL),
+        "push": (_hub.push, "publish a multi-view model of yours on the Hugging Face hub", _hub.PUSH),
+        "bundle": (_bundle, "write models into one file for a machine without network", (ZIP, BUNDLED)),
+        "unbundle": (_unbundle, "take the models out of such a file", (ZIP,)),
+        "backbone": (_backbone, "a language model in llama.cpp's or LLaVA's format for ContextFace", BACKBONE),
+        "add": (_add, "trust a file of your own", ADD),
+    }
+)

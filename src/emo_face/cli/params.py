@@ -14,20 +14,22 @@ import json
 import sys
 from pathlib import Path
 
+from emo_face.core.arguments import arguments, one_of, option
 from emo_face.core.paths import share_dir
 from emo_face.ros.parameters.schema import NodeSchema, load_schema, schemas
 from emo_face.ros.parameters.text import params_markdown, params_yaml, yaml_value
 from emo_face.runtime.files import write_text
 
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of ``emo-face params``."""
-    what = parser.add_mutually_exclusive_group()
-    what.add_argument("--table", action="store_true", help="print a table (the default)")
-    what.add_argument("--write", action="store_true", help="write the generated files into this checkout")
-    what.add_argument("--check", action="store_true", help="compare the generated files with the schema")
-    parser.add_argument("--node", help="only this node's parameters")
-    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+add_arguments = arguments(
+    one_of(
+        option("--table", action="store_true", help="print a table (the default)"),
+        option("--write", action="store_true", help="write the generated files into this checkout"),
+        option("--check", action="store_true", help="compare the generated files with the schema"),
+        required=False,
+    ),
+    option("--node", help="only this node's parameters"),
+    option("--json", action="store_true", help="print JSON instead of a table"),
+)
 
 
 def generated(root: Path) -> dict[Path, str]:

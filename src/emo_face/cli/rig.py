@@ -16,7 +16,7 @@ from emo_face.cli._drawing import write_picture
 from emo_face.core.arguments import arguments, option
 from emo_face.core.errors import UserError
 from emo_face.face.drivers import MissingLibrary, open_driver
-from emo_face.face.rig.rig import load_rig
+from emo_face.face.rig.rig import Rig, load_rig
 from emo_face.face.sim import urdf
 
 add_arguments = arguments(
@@ -76,7 +76,7 @@ def _write(text: str, path: Path | None) -> int:
     return 0
 
 
-def _report(rig: "Rig", args: argparse.Namespace) -> int:  # type: ignore[name-defined]  # noqa: F821
+def _report(rig: Rig, args: argparse.Namespace) -> int:
     from emo_face.face.pictures.rig_report import picture, reach, text_report, unreachable
 
     reaches = reach(rig, args.intensity)

@@ -157,10 +157,9 @@ def commands(args: argparse.Namespace) -> list[tuple[tuple[str, ...], list[str]]
     specs = [*early, *cameras.nodes(further), *(spec for spec in specs if spec not in early)]
 
     def own(spec: NodeSpec) -> tuple[NodeSpec, Path, str, dict[str, str] | None, list[str]]:
-        by_hand = overrides.get(spec.name, {})
-        settled = cameras.settings(spec, further)
+        settings = {**overrides.get(spec.name, {}), **cameras.settings(spec, further)}
         first = cameras.remaps(spec, further, args.namespace, words)
-        return spec, params, args.namespace, {**by_hand, **settled}, [*first, *words]
+        return spec, params, args.namespace, settings, [*first, *words]
 
     if len(together) < 2:
         return [((spec.label,), command_line(*own(spec))) for spec in specs]

@@ -23,9 +23,9 @@ def arguments(*options: Option) -> Option:
     return add
 
 
-def one_of(*options: Option) -> Option:
-    """Several, of which exactly one must be given."""
-    return lambda parser: arguments(*options)(parser.add_mutually_exclusive_group(required=True))
+def one_of(*options: Option, required: bool = True) -> Option:
+    """Several, of which exactly one must be given, or at most one unless ``required``."""
+    return lambda parser: arguments(*options)(parser.add_mutually_exclusive_group(required=required))
 
 
 def group(title: str, *options: Option) -> Option:
