@@ -50,8 +50,7 @@ class Answers:
         return GoalResponse.ACCEPT
 
     def _whole(self, request: Any, response: Any) -> Any:
-        self._answer(request, response, lambda piece: True)
-        return response
+        return self._answer(request, response, lambda piece: True)
 
     def _stream(self, goal: Any) -> Ask.Result:
         def tell(piece: str) -> bool:
@@ -87,12 +86,8 @@ class Answers:
             result.message = f"generation failed: {type(error).__name__}; see the log"
         result.answer = "".join(said).strip() if result.success else ""
         if result.success and hasattr(result, "emotion"):
-            result.emotion = _emotion(result.answer)
+            from emo_face.expression.contextface.prompts import parse_emotion
+
+            result.emotion = parse_emotion(result.answer) or ""
         result.latency = duration_message(time.monotonic() - start)
         return result
-
-
-def _emotion(answer: str) -> str:
-    from emo_face.expression.contextface.prompts import parse_emotion
-
-    return parse_emotion(answer) or ""

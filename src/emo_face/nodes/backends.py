@@ -21,14 +21,13 @@ def emotion_model(values: Mapping[str, Value], store: ModelStore, engines: Engin
         from emo_face.perception.nano.model import build_nano
 
         return build_nano(store, p["speech.ttl"], engines, face=p["emotion.face"])
-    folder, base = p["multiview.folder"], p["multiview.base"]
-    if not folder:
+    folder = _folder(p["multiview.folder"])
+    if folder is None:
         raise ConfigError("multiview.folder is empty: name the folder of a trained or exported multi-view model")
     with needs_extra("full"):
         from emo_face.perception.multiview.model import load
 
-        root = Path(base).expanduser() if base else None
-        return load(Path(folder).expanduser(), root, engines=engines, tier=str(p["tier"]))
+        return load(folder, _folder(p["multiview.base"]), engines=engines, tier=str(p["tier"]))
 
 
 def perception_models(values: Mapping[str, Value], store: ModelStore, engines: Engines) -> tuple[EmotionModel, Any]:
@@ -63,14 +62,13 @@ def asker(values: Mapping[str, Value], engines: Engines) -> Any:
         ConfigError: multiview.base is empty, or the extra is not installed.
         ModelError: a file of either folder is missing or damaged.
     """
-    stage1, base = str(values["multiview.stage1"]), str(values["multiview.base"])
-    if not base:
+    base = _folder(str(values["multiview.base"]))
+    if base is None:
         raise ConfigError("multiview.ask needs multiview.base: the folder of the checkpoint that answers")
     with needs_extra("full"):
         from emo_face.perception.multiview.ask import load
 
-        tuned = Path(stage1).expanduser() if stage1 else None
-        return load(Path(base).expanduser(), tuned, engines.torch_device("ask"))
+        return load(base, _folder(str(values["multiview.stage1"])), engines.torch_device("ask"))
 
 
 def expression_model(values: Mapping[str, Value], engines: Engines) -> ExpressionModel:

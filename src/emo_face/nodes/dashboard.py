@@ -10,7 +10,6 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import cv2
@@ -28,7 +27,7 @@ from emo_face.core.errors import ImageError
 from emo_face.core.labels import label_set
 from emo_face.perception.debug import draw
 from emo_face.ros import qos
-from emo_face.ros.clock import duration_seconds
+from emo_face.ros.clock import duration_seconds, seconds
 from emo_face.ros.images.convert import to_bgr
 from emo_face.ros.images.depth import BitDepth
 from emo_face.ros.messages.convert import MessageError, read_scores
@@ -173,7 +172,8 @@ class DashboardNode(Node):
         image, scores = deserialize_message(data, Image), self._scores
         try:
             frame = np.ascontiguousarray(to_bgr(image, self._depth))
-            if scores is not None and scores.people and abs(_seconds(scores) - _seconds(image)) < MATCH:
+            apart = 0.0 if scores is None else abs(seconds(scores.header.stamp) - seconds(image.header.stamp))
+            if scores is not None and scores.people and apart < MATCH:
                 read = [read_scores(entry) for entry in scores.people]
                 labels = label_set(scores.people[0].label_set)
                 frame = draw(frame, [person for person, _ in read], [emotion for _, emotion in read], labels)
@@ -193,26 +193,17 @@ class DashboardNode(Node):
             msg.header.stamp = self.get_clock().now().to_msg()
             self._consent.publish(msg)
             return None
-        stop = command["type"] == "estop"
-        answered = threading.Event()
+        stop, answered = command["type"] == "estop", threading.Event()
         if not self._stopper.service_is_ready():
             return {"type": "stop", "success": False, "message": NOT_SENT}
         future = self._stopper.call_async(SetBool.Request(data=stop))
-        future.add_done_callback(partial(_ring, answered))
+        future.add_done_callback(lambda _: answered.set())
         if not answered.wait(ANSWER):
             return {"type": "stop", "success": False, "message": NOT_SENT}
         reply: Any = future.result()
         if stop or reply.success:
             self.board.stop = str(reply.message) if stop else ""
         return {"type": "stop", "success": bool(reply.success), "message": str(reply.message)}
-
-
-def _ring(event: threading.Event, _: Any) -> None:
-    event.set()
-
-
-def _seconds(msg: Any) -> float:
-    return float(msg.header.stamp.sec) + 1e-9 * float(msg.header.stamp.nanosec)
 
 
 def main() -> int:

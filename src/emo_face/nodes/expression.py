@@ -190,8 +190,7 @@ class ExpressionNode(EmoNode):
         context, now = self._seen_now, self.clock.now()
         if context.scene is None or abs(now - context.scene.stamp) > self._window.settings.scene_ttl:
             image = self._look()
-            scene = None if image is None else Scene(now, image.shape[1], image.shape[0], (), image)
-            return Context(now, scene)
+            return Context(now, None if image is None else Scene(now, image.shape[1], image.shape[0], (), image))
         return context
 
     def _publish(self, target: ExpressionTarget) -> None:
@@ -199,9 +198,13 @@ class ExpressionNode(EmoNode):
         self._out.publish(expression_message(target, frame_id=self._frame_id, latency=latency))
         self.health.tick("expression", time.monotonic())
         self.health.latency("latency", latency)
-        feels = top_of(target.feels) or "unknown"
-        following = target.person_id or "nobody"
-        self.health.facts({"following": following, "person_emotion": feels, "shown": target.shown.name})
+        self.health.facts(
+            {
+                "following": target.person_id or "nobody",
+                "person_emotion": top_of(target.feels) or "unknown",
+                "shown": target.shown.name,
+            }
+        )
         if self._robot is not None:
             self._robot.publish(target)
 

@@ -44,8 +44,7 @@ class FaceDriverNode(FaceNode):
 
     def configure(self) -> None:
         """Load the basis, make the face and open the page."""
-        name = self.get_fully_qualified_name()
-        face = ConfiguredFace(self.params, name, self.topics, self._tick, self._on_command)
+        face = ConfiguredFace(self.params, self.get_fully_qualified_name(), self.topics, self._tick, self._on_command)
         self.take(face)
         if face.control is not None:
             self.health.fact("rig", face.control.rig.name)
@@ -166,9 +165,8 @@ class FaceDriverNode(FaceNode):
         self._observe_outputs(face)
 
     def _observe_outputs(self, face: ConfiguredFace) -> None:
-        screen = face.screen
-        if screen is not None:
-            self.health.facts(screen.counters, "screen.")
+        if face.screen is not None:
+            self.health.facts(face.screen.counters, "screen.")
         for name, sender in face.avatars.items():
             self.health.fact(f"{name}.dropped", sender.dropped)
             where = f"{self.params[f'{name}.host']}:{self.params[f'{name}.port']}"

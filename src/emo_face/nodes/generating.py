@@ -34,12 +34,15 @@ def serve_generation(node: EmoNode, model: Callable[[], Any]) -> None:
 
     def answer(request: GenerateExpression.Request, response: GenerateExpression.Response) -> Any:
         start = time.monotonic()
-
-        def work() -> None:
+        try:
             target = generate(model(), request, node.params.values, node.clock.now())
             response.expression = expression_message(target, frame_id="", latency=time.monotonic() - start)
-
-        response.success, response.message = _attempt(node, work)
+            response.success = True
+        except UserError as error:
+            response.message = str(error)
+        except Exception as error:  # a failed request must not take the node down
+            node.failed(error)
+            response.message = f"{type(error).__name__}; the node's log has more"
         return response
 
     node.create_service(GenerateExpression, "~/generate", answer, callback_group=MutuallyExclusiveCallbackGroup())
@@ -88,18 +91,6 @@ def picture_of_person(context: Context, person_id: str) -> tuple[ImageArray | No
     return scene.image, box_of(seen, scene.image.shape[1] / max(scene.width, 1))
 
 
-def _attempt(node: EmoNode, work: Callable[[], None]) -> tuple[bool, str]:
-    """(success, message) of a request; a failed one must not take the node down."""
-    try:
-        work()
-    except UserError as error:
-        return False, str(error)
-    except Exception as error:
-        node.failed(error)
-        return False, f"{type(error).__name__}; the node's log has more"
-    return True, ""
-
-
 def generate(model: Any, request: Any, values: Mapping[str, Value], now: float) -> ExpressionTarget:
     """The expression that a ``GenerateExpression`` request asks for.
 
@@ -143,8 +134,7 @@ def answer_words(
 ) -> ExpressionTarget:
     """The face for what somebody said: the speaker's own as ``mirror``, a listener's answer as ``listener``."""
     facs = default_facs()
-    answers = load_perspectives(facs)[perspective]
-    manner = Manner(perspective, answers, intensity, float(str(values["intensity"])))
+    manner = Manner(perspective, load_perspectives(facs)[perspective], intensity, float(str(values["intensity"])))
     return face_for(text, reader().read(text), manner, facs, open_basis(), now)
 
 

@@ -64,8 +64,7 @@ class PerceptionNode(EmoNode):
         self._open_inputs()
         listen(self, self.params["speech.type"], self._on_speech, self._present)
         if self.params["multiview.ask"]:
-            limit = self.params["multiview.max_tokens"]
-            serve_questions(self, lambda: self._asker, self._seen, limit)
+            serve_questions(self, lambda: self._asker, self._seen, self.params["multiview.max_tokens"])
 
     def _present(self) -> Sequence[str]:
         if self._others is not None:
@@ -78,8 +77,7 @@ class PerceptionNode(EmoNode):
     def _open_inputs(self) -> None:
         """Images to look for people in, or the faces that somebody else found."""
         p = self.params
-        consume = p["ros4hri.enabled"] and p["ros4hri.faces"] == "consume"
-        if consume:
+        if p["ros4hri.enabled"] and p["ros4hri.faces"] == "consume":
             self._others = OthersReader(self, self._crop_came)
             self._gate.repeats = True  # several faces of one frame
             self.watch_input("faces", "/humans/faces/tracked", p["input_timeout"])
@@ -91,11 +89,10 @@ class PerceptionNode(EmoNode):
 
     def configure(self) -> None:
         """Resolve, check and load the models, then run everything once."""
-        store = open_store()
-        p = self.params
-        extra = {"memory": p["track.memory"], "min_hits": p["track.min_hits"]}
+        store, p = open_store(), self.params
         engines = self._engines = Engines(p["engine"], p["detector.threads"])
-        settings = build(DetectorSettings, p.values, "detector", **extra)
+        tracks = {"memory": p["track.memory"], "min_hits": p["track.min_hits"]}
+        settings = build(DetectorSettings, p.values, "detector", **tracks)
         emotion, self._asker = perception_models(p.values, store, engines)
         self._pipeline, hashes = build_pipeline(store, emotion, settings, p["emotion.smoothing"], engines)
         warm = self._pipeline.warm_up()

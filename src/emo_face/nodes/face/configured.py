@@ -173,8 +173,7 @@ def open_head(
 ) -> tuple[FaceController, Latch]:
     """Motors of ``rig`` with what is remembered of them; torque is off until somebody enables it."""
     kind, period = driver_kind(p, rig), 1.0 / p["rate"]
-    extra = {"publish": topics.publish} if kind == "trajectory" else {}
-    driver = open_driver(rig, period, kind, **extra)
+    driver = open_driver(rig, period, kind, **({"publish": topics.publish} if kind == "trajectory" else {}))
     topics.driver = driver if isinstance(driver, TrajectoryDriver) else None
     latch = Latch(state_file(name, Path(rig.source.path)))
     stopped = stopped or latch.memory.stopped

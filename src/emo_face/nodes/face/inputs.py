@@ -110,8 +110,7 @@ class FaceInputs:
             text = "expected one of " + ", ".join(hri_faces()) + ", or valence and arousal in [-1, 1]"
             self._node.drop("robot_face", f"/robot_face/expression not used: {text}")
             return
-        hold = self._node.params["robot_face.hold"] or math.inf
-        if not player.play(face, hold, time.monotonic()):
+        if not player.play(face, self._node.params["robot_face.hold"] or math.inf, time.monotonic()):
             why = "emergency stop, ~/neutral or the tuning page has the face"
             self._node.drop("robot_face", f"/robot_face/expression not shown: {why}")
 

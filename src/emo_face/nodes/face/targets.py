@@ -71,8 +71,7 @@ class Targets:
             return
         verdict = self.gate.admit(target.stamp, node.clock.now())
         if verdict.reason:
-            text = verdict.fix
-            node.drop(verdict.reason, f"expression not used: {verdict.reason}: {text}")
+            node.drop(verdict.reason, f"expression not used: {verdict.reason}: {verdict.fix}")
             return
         if reason := face.player.show(target, verdict.age, time.monotonic()):
             node.drop(reason, f"expression not shown: {WHY[reason].format(target=target)}")

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from geometry_msgs.msg import TransformStamped
 
-from emo_face.core.types import Array, Face
+from emo_face.core.types import Face
 from emo_face.perception.space.facepose import GAZE, Calibration, FacePose, face_pose, quaternion
 
 
@@ -30,9 +30,10 @@ def frames(face: Face, face_id: str, person_id: str, camera: Calibration, header
     pose = face_pose(face, camera)
     if pose is None:
         return []
-    found = [_frame(header.frame_id, f"face_{face_id}", pose, header.stamp)]
-    ahead = FacePose(np.zeros(3), GAZE)
-    found.append(_frame(f"face_{face_id}", f"gaze_{face_id}", ahead, header.stamp))
+    found = [
+        _frame(header.frame_id, f"face_{face_id}", pose, header.stamp),
+        _frame(f"face_{face_id}", f"gaze_{face_id}", FacePose(np.zeros(3), GAZE), header.stamp),
+    ]
     if person_id:
         found.append(_frame(header.frame_id, f"person_{person_id}", pose, header.stamp))
     return found
@@ -41,8 +42,7 @@ def frames(face: Face, face_id: str, person_id: str, camera: Calibration, header
 def _frame(parent: str, child: str, pose: FacePose, stamp: Any) -> TransformStamped:
     out = TransformStamped(child_frame_id=child)
     out.header.frame_id, out.header.stamp = parent, stamp
-    position: Array = pose.position
-    out.transform.translation.x, out.transform.translation.y, out.transform.translation.z = map(float, position)
-    turn = out.transform.rotation
+    place, turn = out.transform.translation, out.transform.rotation
+    place.x, place.y, place.z = map(float, pose.position)
     turn.x, turn.y, turn.z, turn.w = quaternion(pose.rotation)
     return out

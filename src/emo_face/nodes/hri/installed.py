@@ -14,8 +14,7 @@ def hri_messages(parameter: str, instead: str = "set it to false") -> Any:
     try:
         import hri_msgs.msg
     except ImportError:
-        fix = GET.format(package="hri-msgs")
-        raise ConfigError(f"{parameter} needs hri_msgs: {fix}, or {instead}") from None
+        raise ConfigError(f"{parameter} needs hri_msgs: {GET.format(package='hri-msgs')}, or {instead}") from None
     return hri_msgs.msg
 
 
@@ -33,8 +32,9 @@ def tf_buffer(node: Node) -> Any:
     try:
         from tf2_ros import Buffer, TransformListener
     except ImportError:
-        fix = "sudo apt-get install ros-$ROS_DISTRO-tf2-ros-py"
-        raise LookupError(f"tf2_ros is not installed: {fix}, or send points in that frame") from None
+        raise LookupError(
+            "tf2_ros is not installed: sudo apt-get install ros-$ROS_DISTRO-tf2-ros-py, or send points in that frame"
+        ) from None
     buffer = Buffer()
     buffer.listener = TransformListener(buffer, node)  # ends its subscriptions when nobody holds it
     return buffer

@@ -97,11 +97,11 @@ class HumansPublisher:
         number, now, poses = person.person_id[1:], frame.now, []
         face_id, body_id = f"f{number}", f"b{number}"
         if person.face is not None:
-            self._see("faces", face_id, now)
+            self._seen["faces"][face_id] = now
             poses = self._face(person, face_id, emotion, frame)
             self._match(face_id, self._msgs.IdsMatch.FACE, person.person_id, self._msgs.IdsMatch.PERSON, now)
         if person.body is not None:
-            self._see("bodies", body_id, now)
+            self._seen["bodies"][body_id] = now
             roi = faces.roi(self._msgs, person.body, person.score, frame.header, frame.size)
             self._topics.send(f"/humans/bodies/{body_id}/roi", roi, now)
             self._picture(f"/humans/bodies/{body_id}/cropped", lambda: faces.cropped(frame.picture, person.body), frame)
@@ -109,7 +109,7 @@ class HumansPublisher:
         if person.face is not None and person.body is not None:
             self._match(face_id, self._msgs.IdsMatch.FACE, body_id, self._msgs.IdsMatch.BODY, now)
         if "persons" in self._lists:
-            self._see("persons", person.person_id, now)
+            self._seen["persons"][person.person_id] = now
             here, space = self._seen, f"/humans/persons/{person.person_id}"
             self._topics.tell(f"{space}/anonymous", Bool(data=True), now)
             self._topics.tell(f"{space}/face_id", String(data=face_id if face_id in here["faces"] else ""), now)
@@ -149,7 +149,7 @@ class HumansPublisher:
         if "voices" not in self._lists:
             return
         voice = f"v{person_id[1:]}"
-        self._see("voices", voice, now)
+        self._seen["voices"][voice] = now
         self._list(header, now)
         said = self._msgs.LiveSpeech(header=header, final=speech.text, confidence=float(speech.confidence))
         for name in ("language", "locale"):  # by the release of hri_msgs
@@ -168,9 +168,6 @@ class HumansPublisher:
             if self._topics.wanted(topic, type(msg), now) or now >= until:
                 self._topics.send(topic, msg, now)
                 self._unsaid.remove(entry)
-
-    def _see(self, kind: str, name: str, now: float) -> None:
-        self._seen[kind][name] = now
 
     def _match(self, id1: str, type1: int, id2: str, type2: int, now: float, sure: float = 1.0) -> None:
         """Publish that two ids belong together: at once, and again every second for who comes later."""
@@ -205,8 +202,7 @@ class HumansPublisher:
         self._unsaid.clear()
         for seen in self._seen.values():
             seen.clear()
-        stamp = self._node.get_clock().now().to_msg()
         header = self._msgs.IdsList().header
-        header.stamp = stamp
+        header.stamp = self._node.get_clock().now().to_msg()
         self._list(header, float("inf"))
         self._topics.forget(float("inf"))
