@@ -102,10 +102,9 @@ class StampGate:
     def admit(self, stamp: float, now: float) -> Admission:
         """Judge ``stamp`` at clock time ``now``, both in seconds."""
         jumped = now < self._now - self.jump
-        self._now = now
         if jumped:
             self.reset()
-            self._now = now
+        self._now = now
         reason = self._refused(stamp, now)
         age = now - stamp if stamp > 0 else 0.0
         if reason:

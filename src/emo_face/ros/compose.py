@@ -56,16 +56,12 @@ def run_together(parts: Sequence[Part]) -> int:
         init([sys.argv[0], *parts[0].words])  # what holds for the whole process, such as the log level
         pictures = LocalPictures()
         for part in parts:
-            nodes.append(_create(part, pictures))
+            words = arguments(part.words, part.remaps)
+            nodes.append(part.create(cli_args=words, use_global_arguments=False, pictures=pictures))
         end_on_signals(nodes)
         return _Together(nodes, Supervised(nodes, line) if line is not None else None).run(parent)
 
     return to_the_end(nodes, work)
-
-
-def _create(part: Part, pictures: LocalPictures) -> EmoNode:
-    words = arguments(part.words, part.remaps)
-    return part.create(cli_args=words, use_global_arguments=False, pictures=pictures)
 
 
 @dataclass

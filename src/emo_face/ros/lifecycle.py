@@ -153,8 +153,7 @@ class EmoNode(TransitionsNode):
     def failed(self, error: Exception) -> None:
         """Report an exception outside a transition: counted, shown, traceback logged."""
         self.health.count("errors")
-        text = f"{type(error).__name__}: {error}"
-        if self.health.raise_condition("error", ERROR, text, time.monotonic() + HOLD):
+        if self.health.raise_condition("error", ERROR, f"{type(error).__name__}: {error}", time.monotonic() + HOLD):
             self.get_logger().error("".join(traceback.format_exception(type(error), error, error.__traceback__)))
 
     def call_soon(self, call: Callable[[], None]) -> None:
@@ -191,8 +190,7 @@ class EmoNode(TransitionsNode):
                 self.health.clear_condition(f"input {name}")
         if now >= self._look_again:
             self._look_again = now + LOOK
-            listens = ", ".join(network.listening())
-            self.health.facts({"network": network.scope(os.environ), "listens": listens})
+            self.health.facts({"network": network.scope(os.environ), "listens": ", ".join(network.listening())})
         self._tell_of_changes()
         self.observe()
         report = self.health.report(self.state if self.enabled else f"{self.state}, disabled", now)

@@ -106,5 +106,4 @@ def _table(pid: int | str, name: str, state: str) -> Iterator[tuple[str, int, st
 
 def _address(text: str) -> str:
     """Address from the kernel's hexadecimal 32-bit words in the byte order of the machine (little-endian here)."""
-    raw = b"".join(bytes.fromhex(text[i : i + 8])[::-1] for i in range(0, len(text), 8))
-    return str(ipaddress.ip_address(raw))
+    return str(ipaddress.ip_address(b"".join(bytes.fromhex(text[i : i + 8])[::-1] for i in range(0, len(text), 8))))

@@ -72,21 +72,21 @@ def overrides() -> QoSOverridingOptions:
 def subscription_events(node: Node, topic: str, report: Report) -> SubscriptionEventCallbacks:
     """Report publishers that offer less than a subscription of ``node`` asks for."""
 
-    def incompatible(event: Any) -> None:
-        policy = policy_name(event.last_policy_kind)
-        report(mismatch(node.resolve_topic_name(topic), policy, "subscription", peers(node, topic, publishers=True)))
-
-    return SubscriptionEventCallbacks(incompatible_qos=incompatible)
+    return SubscriptionEventCallbacks(incompatible_qos=_reporting(node, topic, report, "subscription"))
 
 
 def publisher_events(node: Node, topic: str, report: Report) -> PublisherEventCallbacks:
     """Report subscriptions that ask for more than a publisher of ``node`` offers."""
 
-    def incompatible(event: Any) -> None:
-        policy = policy_name(event.last_policy_kind)
-        report(mismatch(node.resolve_topic_name(topic), policy, "publisher", peers(node, topic, publishers=False)))
+    return PublisherEventCallbacks(incompatible_qos=_reporting(node, topic, report, "publisher"))
 
-    return PublisherEventCallbacks(incompatible_qos=incompatible)
+
+def _reporting(node: Node, topic: str, report: Report, ours: str) -> Callable[[Any], None]:
+    def incompatible(event: Any) -> None:
+        others = peers(node, topic, publishers=ours == "subscription")
+        report(mismatch(node.resolve_topic_name(topic), policy_name(event.last_policy_kind), ours, others))
+
+    return incompatible
 
 
 def policy_name(kind: Any) -> str:

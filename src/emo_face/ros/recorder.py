@@ -27,8 +27,7 @@ TOPICS: Mapping[str, type] = {
 
 def type_name(message_class: type) -> str:
     """``pkg/msg/Name`` of a message class."""
-    package = message_class.__module__.split(".")[0]
-    return f"{package}/msg/{message_class.__name__}"
+    return f"{message_class.__module__.split('.')[0]}/msg/{message_class.__name__}"
 
 
 class Recorder:
@@ -57,9 +56,10 @@ class Recorder:
         self._depth = BitDepth()
         self.latest_image: CompressedImage | None = None
         best_effort = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
-        self._subscriptions = [node.create_subscription(Image, image_topic, self._on_image, best_effort, raw=True)]
-        for topic, message_class in TOPICS.items():
-            self._subscriptions.append(self._subscribe(topic, message_class))
+        self._subscriptions = [
+            node.create_subscription(Image, image_topic, self._on_image, best_effort, raw=True),
+            *(self._subscribe(topic, message_class) for topic, message_class in TOPICS.items()),
+        ]
 
     def _subscribe(self, topic: str, message_class: type) -> Any:
         name = self._node.resolve_topic_name("/diagnostics" if topic == "diagnostics" else topic)

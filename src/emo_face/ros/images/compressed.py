@@ -38,8 +38,7 @@ def decode_compressed(msg: Any, depth: BitDepth | None = None) -> ImageArray:
     Raises:
         ImageError: empty, distances, neither JPEG nor PNG nor TIFF, cut, corrupt, or larger than :data:`MAX_PIXELS`.
     """
-    data = as_bytes(msg.data)
-    raw = data.tobytes()
+    raw = as_bytes(msg.data).tobytes()
     if not raw:
         raise ImageError("data: empty")
     if "compressedDepth" in str(msg.format):
@@ -86,8 +85,7 @@ def _png(raw: bytes, depth: BitDepth | None) -> ImageArray:
         raise ImageError("data: PNG without its header")
     _check_size(int.from_bytes(raw[20:24], "big"), int.from_bytes(raw[16:20], "big"))
     if raw[24] == 16:
-        wide = _decoded(raw, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
-        return (depth or BitDepth()).scale(wide)
+        return (depth or BitDepth()).scale(_decoded(raw, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH))
     return np.asarray(_decoded(raw, cv2.IMREAD_COLOR), np.uint8)
 
 

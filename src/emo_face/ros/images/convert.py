@@ -88,9 +88,7 @@ def to_array(msg: Any) -> NDArray[Any]:
         raise ImageError(f"step: got {step}, expected at least {row} bytes for {width} pixels of {encoding}")
     data = as_bytes(msg.data)
     rows = _rows(encoding, layout, height, width, step, data.size)
-    # the padding of the last row may be missing
-    need = step * (rows - 1) + row
-    if data.size < need:
+    if data.size < step * (rows - 1) + row:  # the padding of the last row may be missing
         raise ImageError(f"data: truncated, got {data.size} bytes, expected {step * rows} (step {step} x {rows} rows)")
     if encoding == "nv24" and step > width:
         data, step = _nv24_packed(data, rows // 3, width, step), width
@@ -159,8 +157,7 @@ def to_bgr(msg: Any, depth: BitDepth | None = None) -> ImageArray:
     Raises:
         ImageError: see :func:`to_array`.
     """
-    pixels = to_array(msg)
-    encoding = str(msg.encoding)
+    pixels, encoding = to_array(msg), str(msg.encoding)
     layout = _LAYOUTS[encoding]
     if layout.itemsize == 2:
         pixels = (depth or BitDepth()).scale(pixels)
@@ -190,16 +187,21 @@ def image_message(picture: ImageArray, header: Any, encoding: str = "bgr8") -> A
     from sensor_msgs.msg import Image
 
     pixels = np.ascontiguousarray(picture, dtype=np.uint8)
-    msg = Image()
-    msg.header = header
-    msg.height, msg.width = pixels.shape[:2]
-    msg.encoding = encoding
-    msg.step = pixels.strides[0]
-    # the setter checks every element of any other sequence type
-    data = array.array("B")
-    data.frombytes(pixels.data)
-    msg.data = data
-    return msg
+    return Image(
+        header=header,
+        height=pixels.shape[0],
+        width=pixels.shape[1],
+        encoding=encoding,
+        step=pixels.strides[0],
+        data=_array(pixels.data),
+    )
+
+
+def _array(data: memoryview) -> array.array[int]:
+    """The one type of sequence of which rclpy does not check every element."""
+    values = array.array("B")
+    values.frombytes(data)
+    return values
 
 
 def to_jpeg(picture: ImageArray, quality: int = 80) -> NDArray[np.uint8]:
@@ -219,10 +221,5 @@ def compressed_message(picture: ImageArray, header: Any, quality: int = 80) -> A
     """Make a JPEG ``sensor_msgs/CompressedImage`` of a BGR picture; ``quality`` in [1, 100]."""
     from sensor_msgs.msg import CompressedImage
 
-    msg = CompressedImage()
-    msg.header = header
-    msg.format = "bgr8; jpeg compressed bgr8"
-    data = array.array("B")
-    data.frombytes(to_jpeg(picture, quality).data)
-    msg.data = data
-    return msg
+    data = _array(to_jpeg(picture, quality).data)
+    return CompressedImage(header=header, format="bgr8; jpeg compressed bgr8", data=data)

@@ -23,8 +23,7 @@ def use_profile(
 
     Call it before ``rclpy.init``. Returns whether the profile is in force.
     """
-    middleware = environment.get("RMW_IMPLEMENTATION", "")
-    if middleware not in ("", "rmw_fastrtps_cpp", "rmw_fastrtps_dynamic_cpp"):
+    if environment.get("RMW_IMPLEMENTATION", "") not in ("", "rmw_fastrtps_cpp", "rmw_fastrtps_dynamic_cpp"):
         return False
     if any(environment.get(name) for name in USERS_OWN) or environment.get("ROS_LOCALHOST_ONLY") == "1":
         return False

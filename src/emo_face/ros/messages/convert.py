@@ -56,14 +56,12 @@ def scores_message(
         latency: seconds from ``header.stamp`` to now. room: read from words that nobody in view said.
     """
     width, height = size
-    entries = [_scores(person, emotion, width, height) for person, emotion in zip(people, emotions, strict=True)]
-    heard = [] if room is None else [_scores(Person("", 0.0), room, width, height)]
     return EmotionScoresArray(
         header=header,
         width=width,
         height=height,
-        people=entries,
-        room=heard,
+        people=[_scores(person, emotion, width, height) for person, emotion in zip(people, emotions, strict=True)],
+        room=[] if room is None else [_scores(Person("", 0.0), room, width, height)],
         model=model,
         latency=duration_message(latency),
     )
@@ -72,6 +70,7 @@ def scores_message(
 def _scores(person: Person, emotion: Emotion, width: int, height: int) -> EmotionScores:
     known = emotion.quality > 0  # NaN is not: no evidence, no label
     fine = label_set(emotion.fine_label_set).labels if known and emotion.fine_probabilities is not None else ()
+    evidence = sorted(emotion.evidence.items()) if known else ()
     return EmotionScores(
         person_id=person.person_id,
         body=region(person.body, width, height),
@@ -87,7 +86,7 @@ def _scores(person: Person, emotion: Emotion, width: int, height: int) -> Emotio
         fine_labels=list(fine),
         fine_probabilities=_floats(emotion.fine_probabilities if fine else []),
         fine_top=fine_top_of(emotion),
-        evidence=_evidence(emotion) if known else [],
+        evidence=[Evidence(source=name, share=float(share)) for name, share in evidence],
         words=words_message(emotion.words),
         arkit=_floats([] if emotion.arkit is None else emotion.arkit),
         quality=float(emotion.quality) if known else 0.0,
@@ -98,10 +97,6 @@ def _probabilities(emotion: Emotion) -> Any:
     """Flat at quality 0, whatever a model says: no evidence, no distribution."""
     given = _floats(emotion.probabilities)
     return given if emotion.quality > 0 else np.full_like(given, given.mean())
-
-
-def _evidence(emotion: Emotion) -> list[Evidence]:
-    return [Evidence(source=name, share=float(share)) for name, share in sorted(emotion.evidence.items())]
 
 
 def words_message(speech: Speech | None) -> Words:

@@ -51,18 +51,19 @@ class MotorTopics:
 def observe_motors(node: EmoNode, control: FaceController) -> None:
     """Put bus, gate and emergency stop into the node's diagnostics."""
     bus, gate = control.health, control.gate
-    seen = {
-        "bus.connected": bus.connected,
-        "bus.failures": bus.failures,
-        "bus.reconnects": bus.reconnects,
-        "gate.state": gate.state.value,
-        "gate.accepted": gate.accepted,
-        "gate.clamped": gate.clamped,
-        "gate.rejected": sum(gate.rejected.values()),
-        "gate.held_by_rules": gate.held_by_rules,
-        "gate.late_ticks": gate.late_ticks,
-    }
-    node.health.facts(seen)
+    node.health.facts(
+        {
+            "bus.connected": bus.connected,
+            "bus.failures": bus.failures,
+            "bus.reconnects": bus.reconnects,
+            "gate.state": gate.state.value,
+            "gate.accepted": gate.accepted,
+            "gate.clamped": gate.clamped,
+            "gate.rejected": sum(gate.rejected.values()),
+            "gate.held_by_rules": gate.held_by_rules,
+            "gate.late_ticks": gate.late_ticks,
+        }
+    )
     node.report_while(bus.error, "bus", ERROR, f"motors: {bus.error}; connecting again")
     faults = ", ".join(f"{name}: {fault}" for name, fault in sorted(bus.faults.items()))
     node.report_while(faults, "motors", WARN, f"motors report {faults}")

@@ -50,11 +50,6 @@ def yaml_value(value: Value) -> str:
     return str(value)
 
 
-def _comment(parameter: Parameter) -> str:
-    parts = [parameter.unit, parameter.range_text, "" if parameter.change == "live" else parameter.change]
-    return ", ".join(p for p in parts if p)
-
-
 def params_yaml(nodes: Mapping[str, NodeSchema]) -> str:
     """The ROS parameter file with every default, its unit, range and meaning."""
     lines = [YAML_HEAD]
@@ -64,7 +59,8 @@ def params_yaml(nodes: Mapping[str, NodeSchema]) -> str:
         lines += [f"/**/{node.name}:", "  ros__parameters:"]
         for parameter in node.parameters:
             lines += [f"    # {line}" for line in textwrap.wrap(parameter.description, 112)]
-            note = _comment(parameter)
+            change = "" if parameter.change == "live" else parameter.change
+            note = ", ".join(filter(None, (parameter.unit, parameter.range_text, change)))
             lines.append(f"    {parameter.name}: {yaml_value(parameter.default)}{'  # ' + note if note else ''}")
         lines.append("")
     return "\n".join(lines).rstrip() + "\n"

@@ -124,5 +124,4 @@ class SupervisorEnd(_End):
     def reports(self) -> Iterator[Report]:
         """What the nodes have told since the last call."""
         for content in self._receive():
-            words = {key: str(content.get(key, "")) for key in ("node", "state", "kind", "trouble")}
-            yield Report(**words)
+            yield Report(**{key: str(content.get(key, "")) for key in ("node", "state", "kind", "trouble")})

@@ -261,8 +261,7 @@ class ManagedProcess:
         elif code == WRONG_ARGUMENTS:
             self._give_up("refuses its arguments or parameters; its log above says which")
         else:
-            how = f"was ended by signal {-code}" if code < 0 else f"exited with code {code}"
-            self._replace(how, now)
+            self._replace(f"was ended by signal {-code}" if code < 0 else f"exited with code {code}", now)
 
     def _replace(self, why: str, now: float, fault: bool = True) -> None:
         self._collect()
