@@ -30,5 +30,4 @@ class Backoff:
         self.failures += 1
         if self.failures > self.give_up:
             return None
-        delay = self.first * 2.0 ** (self.failures - 1)
-        return float(min(self.longest, delay))
+        return float(min(self.longest, self.first * 2.0 ** (self.failures - 1)))

@@ -56,6 +56,5 @@ def read_bundle(path: Path, store: ModelStore) -> list[ModelEntry]:
                 if known is None or known.sha256 != entry.sha256:
                     register(entry, store.cache)
     except (OSError, KeyError, zipfile.BadZipFile, yaml.YAMLError, ValidationError) as error:
-        told = str(error).splitlines()[0]
-        raise ModelError(f"{path}: not a bundle of `emo-face models bundle`: {told}") from None
+        raise ModelError(f"{path}: not a bundle of `emo-face models bundle`: {str(error).splitlines()[0]}") from None
     return listed.models

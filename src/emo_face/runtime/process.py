@@ -126,8 +126,6 @@ class Parent:
             return bool(select.select([self._handle], [], [], 0)[0])
         try:
             os.kill(self.pid, 0)
-        except ProcessLookupError:
-            return True
-        except PermissionError:
-            return False
+        except OSError as error:  # PermissionError: it is there, and somebody else's
+            return isinstance(error, ProcessLookupError)
         return False

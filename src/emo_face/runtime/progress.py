@@ -51,8 +51,7 @@ def _drawn(text: str, total: int, done: int) -> Iterator[Tick]:
         task = progress.add_task(text, total=total, completed=done)
 
         def tick(done: int, loss: float | None = None) -> None:
-            note = "" if loss is None else f" loss {loss:.4f}"
-            progress.update(task, completed=done, description=text + note)
+            progress.update(task, completed=done, description=text if loss is None else f"{text} loss {loss:.4f}")
 
         yield tick
 

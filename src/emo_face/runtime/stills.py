@@ -71,11 +71,9 @@ def resize(frame: ImageArray, size: tuple[int, int]) -> ImageArray:
         return frame
     scale = max(size[0] / width, size[1] / height)
     wide, high = round(width * scale), round(height * scale)
-    how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    scaled = cv2.resize(frame, (wide, high), interpolation=how)
+    scaled = cv2.resize(frame, (wide, high), interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
     left, top = (wide - (size[0] or wide)) // 2, (high - (size[1] or high)) // 2
-    cut = scaled[top : top + (size[1] or high), left : left + (size[0] or wide)]
-    return np.ascontiguousarray(cut, np.uint8)
+    return np.ascontiguousarray(scaled[top : top + (size[1] or high), left : left + (size[0] or wide)], np.uint8)
 
 
 def read_picture(path: Path) -> ImageArray:

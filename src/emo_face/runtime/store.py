@@ -145,8 +145,7 @@ def entry_of(path: Path, name: str, *, licence: str, purpose: str, how: str = ""
 def read_manifest(path: Path) -> list[ModelEntry]:
     """Read and validate one manifest file. Raises ConfigError naming the file and the field."""
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-        return Manifest.model_validate(raw).models
+        return Manifest.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")) or {}).models
     except ValidationError as error:
         raise ConfigError(f"{path}: {_first(error)}; correct the file") from None
     except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
@@ -275,8 +274,7 @@ def open_store(extra: Sequence[str | Path] | None = None) -> ModelStore:
 
 def register(entry: ModelEntry, cache: Path | None = None) -> Path:
     """Write ``entry`` into the overlay manifest of the user cache, atomically; returns the overlay's path."""
-    folder = cache or user_cache()
-    overlay = folder / MANIFEST
+    overlay = (cache or user_cache()) / MANIFEST
     entries = {e.name: e for e in read_manifest(overlay)} if overlay.is_file() else {}
     entries[entry.name] = entry
     models = [e.model_dump(exclude_defaults=True) for e in entries.values()]

@@ -129,8 +129,7 @@ def inspect(path: Path, contents: bool = True) -> Entry:
     """Whether an engine file and its card belong together; ``contents``: hash it too."""
     card_path = path.with_suffix(".json")
     if not path.is_file() or not card_path.is_file():
-        lacks = "card" if path.is_file() else "engine"
-        return Entry(path, "damaged", f"half-written: its {lacks} is missing")
+        return Entry(path, "damaged", f"half-written: its {'card' if path.is_file() else 'engine'} is missing")
     size = path.stat().st_size
     try:
         card = json.loads(card_path.read_text(encoding="utf-8"))
@@ -144,5 +143,4 @@ def inspect(path: Path, contents: bool = True) -> Entry:
 
 
 def _age(path: Path) -> float:
-    file = path if path.is_file() else path.with_suffix(".json")
-    return file.stat().st_mtime
+    return (path if path.is_file() else path.with_suffix(".json")).stat().st_mtime

@@ -59,11 +59,9 @@ def device() -> Device:
         raise EngineUnavailable(f"CUDA says {_said(runtime, error)}; its runtime is {own}, the driver serves {theirs}")
     if not count:
         raise EngineUnavailable("the NVIDIA driver sees no GPU")
-    call = Cuda(runtime)
-    found = call("cudaGetDeviceProperties", 0)
+    found = Cuda(runtime)("cudaGetDeviceProperties", 0)
     name = found.name.decode() if isinstance(found.name, bytes) else str(found.name)
-    compute = f"{found.major}.{found.minor}"
-    return Device(name.strip("\0"), compute, int(found.totalGlobalMem), theirs, own)
+    return Device(name.strip("\0"), f"{found.major}.{found.minor}", int(found.totalGlobalMem), theirs, own)
 
 
 def _version(answer: tuple[Any, ...]) -> str:

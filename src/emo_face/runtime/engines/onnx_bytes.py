@@ -37,8 +37,8 @@ def _free_input(shape: bytes) -> bytes:
     dims = _dims(shape)
     if len(dims) != 4:
         return shape
-    number = dims[0] if dims[0] == ONE else b"\x12\x05batch"
-    return _shape([number, dims[1], b"\x12\x06height", b"\x12\x05width"])
+    batch = dims[0] if dims[0] == ONE else b"\x12\x05batch"
+    return _shape([batch, dims[1], b"\x12\x06height", b"\x12\x05width"])
 
 
 def _free_output(shape: bytes) -> bytes:
@@ -66,10 +66,10 @@ def _at(message: bytes, path: tuple[int, ...], change: Change) -> bytes:
     """``message`` with ``change`` applied to every submessage at ``path``."""
     if not path:
         return change(message)
-    parts = []
-    for number, whole, payload in _fields(message):
-        parts.append(_field(number, _at(payload, path[1:], change)) if number == path[0] else whole)
-    return b"".join(parts)
+    return b"".join(
+        _field(number, _at(payload, path[1:], change)) if number == path[0] else whole
+        for number, whole, payload in _fields(message)
+    )
 
 
 def _fields(message: bytes) -> Iterator[tuple[int, bytes, bytes]]:

@@ -1,5 +1,7 @@
 """onnxruntime: on the CPU, on CUDA, or on TensorRT through its provider."""
 
+import contextlib
+import io
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -130,13 +132,12 @@ def tensorrt_options(plan: Plan, cache_folder: Path) -> dict[str, str]:
         for key, at in (("min", "least"), ("opt", "usual"), ("max", "most"))
         if plan.shapes
     }
-    folder = str(cache_folder)
     return {
         "trt_engine_cache_enable": "True",
-        "trt_engine_cache_path": folder,
+        "trt_engine_cache_path": str(cache_folder),
         "trt_engine_cache_prefix": plan.name,
         "trt_timing_cache_enable": "True",
-        "trt_timing_cache_path": folder,
+        "trt_timing_cache_path": str(cache_folder),
         **shapes,
     }
 
@@ -162,7 +163,8 @@ def lacking(provider: Provider) -> tuple[str, ...]:
 
     folder = Path(ort.__file__).parent / "capi"
     if hasattr(ort, "preload_dlls"):
-        _quietly(ort.preload_dlls)
+        with contextlib.redirect_stdout(io.StringIO()):  # it prints to stdout, which may be a report for scripts
+            ort.preload_dlls()
     return tuple(missing(folder / f"libonnxruntime_providers_{provider.lower()}.so"))
 
 
@@ -183,15 +185,6 @@ def _why_not(provider: Provider) -> str:
         return f"its {provider} provider did not start on {device()}"
     except EngineUnavailable as error:
         return str(error)
-
-
-def _quietly(call: Any) -> None:
-    """onnxruntime prints what it cannot preload to stdout, which may be a report for scripts."""
-    import contextlib
-    import io
-
-    with contextlib.redirect_stdout(io.StringIO()):
-        call()
 
 
 def _reason(error: Exception) -> str:

@@ -84,7 +84,8 @@ def run_in_buckets(engine: Engine, plan: Plan, feeds: Mapping[str, Array], large
         raise ModelError(f"{engine.path}: input {', '.join(sorted(missing))} is missing")
     names = [spec.name for spec in engine.outputs]
     pieces: dict[str, list[Array]] = {name: [] for name in names}
-    for start in _starts(feeds, plan, largest):
+    rows = max(len(feeds[name]) for name in plan.batched)
+    for start in range(0, max(rows, 1), largest):
         piece, counts = _piece(feeds, plan, start, largest)
         for name, value in zip(names, engine.run(piece), strict=True):
             source = plan.rows.get(name)
@@ -93,11 +94,6 @@ def run_in_buckets(engine: Engine, plan: Plan, feeds: Mapping[str, Array], large
             elif source is None and start == 0:
                 pieces[name].append(value)
     return [found[0] if len(found) == 1 else np.concatenate(found) for found in pieces.values()]
-
-
-def _starts(feeds: Mapping[str, Array], plan: Plan, largest: int) -> Iterator[int]:
-    rows = max(len(feeds[name]) for name in plan.batched)
-    yield from range(0, max(rows, 1), largest)
 
 
 def _piece(feeds: Mapping[str, Array], plan: Plan, start: int, largest: int) -> tuple[dict[str, Array], dict[str, int]]:
@@ -111,16 +107,13 @@ def _piece(feeds: Mapping[str, Array], plan: Plan, start: int, largest: int) -> 
 
 
 def _padded(rows: Array, bucket: int) -> Array:
-    if len(rows) == bucket:
-        return rows
-    blank = np.zeros((bucket - len(rows), *rows.shape[1:]), rows.dtype)
-    return np.concatenate([rows, blank])
+    missing = bucket - len(rows)
+    return np.concatenate([rows, np.zeros((missing, *rows.shape[1:]), rows.dtype)]) if missing else rows
 
 
 def samples(plan: Plan, engine: Engine, which: Sequence[str] = ("least", "usual")) -> Iterator[dict[str, Array]]:
     """Inputs for a comparison, one for each of ``which`` shapes (``least``, ``usual``, ``most``) of the plan."""
-    chosen = which if plan.shapes else ("usual",)
-    for number, size in enumerate(chosen):
+    for number, size in enumerate(which if plan.shapes else ("usual",)):
         rng = np.random.default_rng(number)
         shapes = {
             spec.name: getattr(plan.shapes[spec.name], size)

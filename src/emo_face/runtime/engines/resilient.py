@@ -1,10 +1,9 @@
 """An engine on a GPU that goes on when the GPU fails: smaller buckets first, then the CPU; each step is said."""
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping
 
-from emo_face.runtime.engines.base import Array, DeviceError, Engine, OutOfMemory, TensorSpec
+from emo_face.runtime.engines.base import Array, DeviceError, Engine, OutOfMemory
 from emo_face.runtime.engines.plan import Plan, run_in_buckets
 
 Say = Callable[[str, str], None]
@@ -18,30 +17,15 @@ class Resilient:
 
     def __init__(self, engine: Engine, plan: Plan, spare: Callable[[], Engine], say: Say) -> None:
         """``spare`` loads the same model on the CPU; ``say(engine, text)`` hears what changed and why."""
-        self._engine, self._plan, self._spare, self._say = engine, plan, spare, say
+        self._plan, self._spare, self._say = plan, spare, say
+        self._take(engine)
         self._on_gpu = True
         self._largest = max(plan.buckets, default=0)
         self._lock = threading.Lock()
 
-    @property
-    def name(self) -> str:
-        return self._engine.name
-
-    @property
-    def path(self) -> Path:
-        return self._engine.path
-
-    @property
-    def metadata(self) -> Mapping[str, str]:
-        return self._engine.metadata
-
-    @property
-    def inputs(self) -> Sequence[TensorSpec]:
-        return self._engine.inputs
-
-    @property
-    def outputs(self) -> Sequence[TensorSpec]:
-        return self._engine.outputs
+    def _take(self, engine: Engine) -> None:
+        self._engine, self.name, self.path, self.metadata = engine, engine.name, engine.path, engine.metadata
+        self.inputs, self.outputs = engine.inputs, engine.outputs
 
     def run(self, feeds: Mapping[str, Array]) -> list[Array]:
         """See :class:`~emo_face.runtime.engines.base.Engine`; a failing GPU costs time, not the answer."""
@@ -69,6 +53,6 @@ class Resilient:
         self._say(self.name, f"{error}: at most {smaller} rows at a time from now on")
 
     def _to_cpu(self, reason: str) -> None:
-        spare, self._on_gpu = self._spare(), False
-        self._engine = spare
-        self._say(spare.name, f"{reason}: it runs on the CPU until the node is restarted")
+        self._take(self._spare())
+        self._on_gpu = False
+        self._say(self.name, f"{reason}: it runs on the CPU until the node is restarted")

@@ -124,8 +124,7 @@ class Engines:
             engine: Engine = OrtEngine(path, threads, "CUDA", None, plan.free_sides)
         elif kind == "tensorrt-provider":
             self.cache.folder.mkdir(parents=True, exist_ok=True)
-            options = tensorrt_options(plan, self.cache.folder)
-            engine = OrtEngine(path, threads, "Tensorrt", options, plan.free_sides)
+            engine = OrtEngine(path, threads, "Tensorrt", tensorrt_options(plan, self.cache.folder), plan.free_sides)
         else:
             engine = self._native(path, plan, build=kind == "tensorrt")
         spare = partial(OrtEngine, path, threads, free_sides=plan.free_sides)

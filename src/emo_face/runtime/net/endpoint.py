@@ -1,6 +1,7 @@
 """JSON to an HTTP server and back: bounded in time and size, never redirected, the key never in a message."""
 
 import base64
+import contextlib
 import http.client
 import json
 import math
@@ -123,10 +124,8 @@ class JsonEndpoint:
 
 
 def _cut(connection: socket.socket) -> None:
-    try:
+    with contextlib.suppress(OSError):  # the answer is in
         connection.shutdown(socket.SHUT_RDWR)
-    except OSError:
-        return  # the answer is in
 
 
 def _read(answer: Any, limit: int, cut: bool = False) -> bytes:

@@ -31,8 +31,7 @@ def runner(name: str, workers: int, folder: Path) -> Runner:
         raise UserError(f"--runner: expected one of {', '.join(RUNNERS)}, got {name!r}")
     if workers < 1:
         raise UserError(f"--workers: expected at least 1, got {workers}")
-    module = import_module(f"emo_face.runtime.runners.{name}")
-    made: Runner = module.make(workers, folder)
+    made: Runner = import_module(f"emo_face.runtime.runners.{name}").make(workers, folder)
     return made
 
 

@@ -37,8 +37,7 @@ class LocalRunner:
             return
         told: set[Path] = set()
         for _ in range(TRIES):
-            left = [shard for shard in shards if shard.path not in told]
-            if self._round(job, left, told, done):
+            if self._round(job, [shard for shard in shards if shard.path not in told], told, done):
                 return
         names = ", ".join(shard.path.name for shard in shards if shard.path not in told)
         raise UserError(f"workers were killed {TRIES} times (out of memory?); unfinished: {names}; use fewer --workers")

@@ -39,8 +39,7 @@ class RayRunner:
             for row in numbers.map(_Worker, compute=actors, **arguments).iter_rows():
                 done(shards[int(row["item"])])
         except ray.exceptions.RayTaskError as error:
-            reason = str(error).strip().splitlines()[-1][:300]
-            raise UserError(f"a Ray worker failed: {reason}") from None
+            raise UserError(f"a Ray worker failed: {str(error).strip().splitlines()[-1][:300]}") from None
 
 
 def make(workers: int, folder: Path) -> RayRunner:

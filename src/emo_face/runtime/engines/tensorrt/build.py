@@ -45,8 +45,8 @@ def build(library: TensorRT, model: Path, plan: Plan, timings: Path, progress: P
     _profile(builder, network, config, plan, model)
     if progress is not None:
         config.progress_monitor = _monitor(trt, progress)
-    cache = config.create_timing_cache(timings.read_bytes() if timings.is_file() else b"")
-    config.set_timing_cache(cache, False)
+    before = timings.read_bytes() if timings.is_file() else b""
+    config.set_timing_cache(config.create_timing_cache(before), False)
     engine = builder.build_serialized_network(network, config)
     if engine is None:
         raise EngineUnavailable(

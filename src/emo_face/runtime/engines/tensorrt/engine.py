@@ -57,8 +57,7 @@ class TensorRTEngine:
         """See :class:`~emo_face.runtime.engines.base.Engine`. The shapes must lie within the engine's profile."""
         given = [self._checked(spec, feeds) for spec in self.inputs]
         with self._lock:
-            slot = self._slot(tuple(value.shape for value in given))
-            return slot.run(given)
+            return self._slot(tuple(value.shape for value in given)).run(given)
 
     def close(self) -> None:
         """Free everything on the GPU."""
