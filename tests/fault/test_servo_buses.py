@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from emo_face.bench.emulated.servo_bus import DynamixelBus, FakeBus, FeetechBus
-from emo_face.bench.emulated.servos import ScsServo, Servo, Xl320Servo, XServo
+from emo_face.bench.emulated.servos import ScsServo, Servo, XServo
 from emo_face.core.errors import ConfigError
 from emo_face.face.drivers.base import DriverError, Interrupted
 from emo_face.face.drivers.dynamixel import DynamixelDriver
@@ -26,6 +26,20 @@ KINDS: dict[str, tuple[type[FakeBus], type[SerialBusDriver]]] = {
     "feetech": (FeetechBus, FeetechDriver),
     "dynamixel": (DynamixelBus, DynamixelDriver),
 }
+
+
+class Xl320Servo(XServo):
+    """XL-320 (e-Manual): another table altogether: 51 bytes, model 0 (350), torque 24, goal 30, position 37."""
+
+    TORQUE, GOAL, POSITION, SPEED, SIZE = 24, (30, 2), (37, 2), (32, 2), 51
+    WATCHDOG, MODEL = 50, 350
+
+    def power_on(self) -> None:
+        self.store((0, 2), self.MODEL)
+        self._heard = 0.0
+
+    def fed(self, now: float) -> None:
+        pass
 
 
 class Bench:

@@ -9,7 +9,6 @@ The numbers do not come from our drivers:
   sync read.
 - Dynamixel X: e-Manual, control table of XM430-W350 (the same in lerobot's dynamixel/tables.py): model 0, firmware 6,
   torque 64, hardware error 70, bus watchdog 98, profile velocity 112, goal 116, load 126, position 132.
-- Dynamixel XL-320: 51 bytes, model 0 (350), torque 24, goal 30, position 37.
 - Bus watchdog: e-Manual, "Bus Watchdog(98)": 20 ms a count while torque is on, any instruction packet feeds it; when it
   fires the servo stops, the register reads -1 and goals are read-only until 0 is written.
 """
@@ -155,17 +154,3 @@ class XServo(Servo):
         if address == self.WATCHDOG and self.table[6] < 38:
             return
         super().write(address, data)
-
-
-class Xl320Servo(XServo):
-    """XL-320: another table altogether."""
-
-    TORQUE, GOAL, POSITION, SPEED, SIZE = 24, (30, 2), (37, 2), (32, 2), 51
-    WATCHDOG, MODEL = 50, 350
-
-    def power_on(self) -> None:
-        self.store((0, 2), self.MODEL)
-        self._heard = 0.0
-
-    def fed(self, now: float) -> None:
-        pass

@@ -1,5 +1,6 @@
 """What every actuator driver looks like to the control loop."""
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -54,6 +55,7 @@ class Driver(Protocol):
 
     names: tuple[str, ...]
 
+    @abstractmethod
     def connect(self, keep_torque: bool = False) -> None:
         """Open the bus and look at every device. May be called again after an error.
 
@@ -61,21 +63,26 @@ class Driver(Protocol):
         if one is of a family that this driver does not speak.
         """
 
+    @abstractmethod
     def enable(self, on: bool) -> None:
         """Switch torque on or off. Switching on moves nothing: targets become the present position first.
 
         Actuators that follow already are left alone.
         """
 
+    @abstractmethod
     def write(self, position: Array) -> None:
         """Send target positions (n,) in actuator units. Call only with what the safety gate put out."""
 
+    @abstractmethod
     def read(self) -> Feedback:
         """Ask for the present state."""
 
+    @abstractmethod
     def torque(self) -> Array:
         """(n,) what the actuators' torque switches read now: 1 on, 0 off, NaN if unknown. Opens the bus if need be."""
 
+    @abstractmethod
     def estop(self, patience: float = 0.15) -> StopReport:
         """Take the torque away and read back that it is gone; repeats for at most about ``patience`` seconds.
 
@@ -83,8 +90,13 @@ class Driver(Protocol):
         """
 
     def interrupt(self) -> None:
-        """Make a call that is under way in another thread give up soon; holds until the next :meth:`estop`."""
+        """Make a call that is under way in another thread give up soon; holds until the next :meth:`estop`.
 
+        As it stands here it is for drivers whose calls never wait: it does nothing.
+        """
+        return
+
+    @abstractmethod
     def close(self) -> None:
         """Release the bus. Safe to call at any time."""
 

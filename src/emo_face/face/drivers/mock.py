@@ -6,11 +6,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from emo_face.core.types import Array
-from emo_face.face.drivers.base import DriverError, Feedback
+from emo_face.face.drivers.base import Driver, DriverError, Feedback
 from emo_face.face.drivers.stop_report import StopReport, StopState
 
 
-class MockDriver:
+class MockDriver(Driver):
     """Actuators that follow their target with a lag and stick where the error is too small to overcome friction.
 
     Args:
@@ -21,6 +21,9 @@ class MockDriver:
         dt: seconds between two writes.
         full_load: (n,) or scalar, position error in actuator units that takes all of the motor's strength.
         stops: lowest and highest position, (n,) or scalar each, that the mechanics allow.
+
+    Attributes:
+        torque_on: whether the motors have torque; they keep it while unplugged.
     """
 
     def __init__(
@@ -42,7 +45,7 @@ class MockDriver:
         self._moving = np.zeros(n, dtype=bool)
         self._full_load = np.array(np.broadcast_to(np.asarray(full_load, dtype=np.float64), (n,)))
         self._stops = np.asarray(stops[0], dtype=np.float64), np.asarray(stops[1], dtype=np.float64)
-        self.connected = self._switched = False
+        self.connected = self.torque_on = False
         self.unplugged = False
         self.writes = 0
 
@@ -55,26 +58,21 @@ class MockDriver:
         if self.unplugged:
             raise DriverError("mock bus: unplugged; plug it in again")
         self.connected = True
-        self._switched &= keep_torque
-
-    @property
-    def torque_on(self) -> bool:
-        """Whether the motors have torque; they keep it while unplugged."""
-        return self._switched
+        self.torque_on &= keep_torque
 
     def enable(self, on: bool) -> None:
         self._check()
-        if on and self._switched:
+        if on and self.torque_on:
             return
         self._target[:] = self._position
-        self._switched = on
+        self.torque_on = on
 
     def write(self, position: Array) -> None:
         self._check()
         if position.shape != self._target.shape or not np.isfinite(position).all():
             raise DriverError(f"mock bus: expected {self._target.shape} finite positions, got {position!r}")
         self.writes += 1
-        if not self._switched:
+        if not self.torque_on:
             return
         self._target[:] = position
         error = self._target - self._position
@@ -84,22 +82,19 @@ class MockDriver:
 
     def read(self) -> Feedback:
         self._check()
-        strain = (self._target - self._position) / self._full_load if self._switched else np.zeros_like(self._position)
+        strain = (self._target - self._position) / self._full_load if self.torque_on else np.zeros_like(self._position)
         return Feedback(self._position.copy(), np.clip(strain, -1.0, 1.0), torque=self.torque())
 
     def torque(self) -> Array:
         if self.unplugged:
             raise DriverError("mock bus: unplugged; plug it in again")
-        return np.full(len(self.names), float(self._switched))
+        return np.full(len(self.names), float(self.torque_on))
 
     def estop(self, patience: float = 0.15) -> StopReport:
         if self.unplugged:
             return StopReport(StopState.NOT_OFF, self.names, "mock bus: unplugged; plug it in again")
-        self._switched = False
+        self.torque_on = False
         return StopReport(StopState.STOPPED)
-
-    def interrupt(self) -> None:
-        pass
 
     def close(self) -> None:
         self.connected = False

@@ -9,7 +9,7 @@ import numpy as np
 from emo_face.core.errors import ConfigError
 from emo_face.core.install import how_to_install
 from emo_face.core.types import Array
-from emo_face.face.drivers.base import DriverError, Feedback, MissingLibrary, check_number
+from emo_face.face.drivers.base import Driver, DriverError, Feedback, MissingLibrary, check_number
 from emo_face.face.drivers.stop_report import StopReport, StopState
 
 INSTALL = f"the pca9685 driver needs its library: {how_to_install('pca9685')}"
@@ -19,7 +19,7 @@ SLEEP = 0x10
 BUS_ERRORS = (OSError, ValueError, RuntimeError, NotImplementedError, AttributeError)
 
 
-class Pca9685Driver:
+class Pca9685Driver(Driver):
     """Servos that are told a pulse width in microseconds. They report nothing back.
 
     Only pulses that change by a step of the chip (1/4096 of a cycle) are sent: at 100 kHz one costs half a millisecond,
@@ -135,9 +135,6 @@ class Pca9685Driver:
             return StopReport(StopState.NOT_OFF, tuple(left), "; ".join(missing.values()))
         self._free = True
         return StopReport(StopState.SENT, detail="the pulses have stopped; hobby servos do not report their torque")
-
-    def interrupt(self) -> None:
-        pass
 
     def close(self) -> None:
         """Put boards whose pulses have stopped to sleep, forget all; an I2C bus that was given stays open."""

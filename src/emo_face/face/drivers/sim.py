@@ -12,7 +12,7 @@ import numpy as np
 
 from emo_face.core.install import how_to_install
 from emo_face.core.types import Array
-from emo_face.face.drivers.base import DriverError, Feedback, MissingLibrary
+from emo_face.face.drivers.base import Driver, DriverError, Feedback, MissingLibrary
 from emo_face.face.drivers.stop_report import StopReport, StopState
 from emo_face.face.sim.head import SERVO, model_xml
 
@@ -34,7 +34,7 @@ def mujoco() -> Any:
         return importlib.import_module("mujoco")
 
 
-class SimDriver:
+class SimDriver(Driver):
     """A simulated bus: each actuator is a hinge that turns 2 rad on its whole way.
 
     Args:
@@ -90,9 +90,6 @@ class SimDriver:
     def estop(self, patience: float = 0.15) -> StopReport:
         self._power(False)
         return StopReport(StopState.STOPPED)
-
-    def interrupt(self) -> None:
-        pass
 
     def close(self) -> None:
         self.connected = False

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from emo_face.core.types import Array
-from emo_face.face.drivers.base import DriverError, Feedback
+from emo_face.face.drivers.base import Driver, DriverError, Feedback
 from emo_face.face.drivers.stop_report import StopReport, StopState
 
 LEAD = 1.5
@@ -44,7 +44,7 @@ class Trajectory:
         return self.points[-1].velocities
 
 
-class TrajectoryDriver:
+class TrajectoryDriver(Driver):
     """Hand each tick's pose to ``publish``.
 
     Args:
@@ -102,9 +102,6 @@ class TrajectoryDriver:
         self._last = None
         detail = "the controller brakes and holds; deactivate it or cut the power"
         return StopReport(StopState.CANNOT, self.names, detail)
-
-    def interrupt(self) -> None:
-        pass
 
     def close(self) -> None:
         self._last = None

@@ -4,8 +4,6 @@ A basis is a linear map with weights, stored as npz. ``open-ict-1`` ships with t
 2023 are computed from the user's own file by ``emo-face flame import`` and have the same format.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -52,7 +50,7 @@ class FaceCode:
     gaze: FloatArray
 
     @staticmethod
-    def of(target: ExpressionTarget, keyframe: int = 0) -> FaceCode:
+    def of(target: ExpressionTarget, keyframe: int = 0) -> "FaceCode":
         """The code of one of an expression target's keyframes."""
         key = target.keyframes[keyframe]
         return FaceCode(key.coefficients, key.jaw_pose, key.eyelids, target.gaze)

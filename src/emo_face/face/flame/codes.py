@@ -109,8 +109,7 @@ def read_codes(path: Path, version: str | None = None) -> FlameCodes:
             length; names file and field.
     """
     raw = read_fields(path)
-    known = {str(raw.get("flame_version", version or DEFAULT_VERSION))}
-    stated = known.pop()
+    stated = str(raw.get("flame_version", version or DEFAULT_VERSION))
     if version is not None and stated != version:
         raise ModelError(f"{path}: made for {stated}, expected {version}; convert it with: emo-face flame convert")
     found = {name: _vector(raw[alias], f"{path}: {alias}") for name, alias in _named(raw, path).items()}
@@ -121,8 +120,8 @@ def read_codes(path: Path, version: str | None = None) -> FlameCodes:
         raise ModelError(f"{path}: none of the fields {names}; it has {', '.join(sorted(raw)[:8]) or 'nothing'}")
     pose = found.pop("pose", np.zeros(3))
     if len(pose) == 6:
-        pose, jaw = pose[:3], pose[3:]
-        found.setdefault("jaw", jaw)
+        found.setdefault("jaw", pose[3:])
+        pose = pose[:3]
     if len(found.get("jaw", ())) == 6:
         found["jaw"] = from_6d(found["jaw"], f"{path}: jaw")
     sizes = {"shape": SHAPES, "expression": EXPRESSIONS, "jaw": 3, "eyelids": 2}

@@ -36,8 +36,7 @@ def parts_from_ict(head: IctHead) -> list[HeadPart]:
         groups.setdefault(look, []).append(material)
     parts = []
     for (colour, roughness), materials in groups.items():
-        chosen = np.isin(head.quad_material, [head.materials.index(m) for m in materials])
-        quads = head.quads[chosen]
+        quads = head.quads[np.isin(head.quad_material, [head.materials.index(m) for m in materials])]
         triangles = np.concatenate([quads[:, [0, 1, 2]], quads[:, [0, 2, 3]]])
         used, triangles = _compact(triangles)
         is_eye = materials[0].startswith("M_Sclera")
@@ -51,8 +50,7 @@ def eye_colours(vertices: FloatArray) -> FloatArray:
     colours = np.tile(np.array(ICT_MATERIALS["M_ScleraLeft"][0]), (len(vertices), 1))
     for side in (vertices[:, 0] > 0, vertices[:, 0] <= 0):
         ball = vertices[side]
-        centre = (ball.max(axis=0) + ball.min(axis=0)) / 2
-        ray = ball - centre
+        ray = ball - (ball.max(axis=0) + ball.min(axis=0)) / 2
         angle = np.arccos(np.clip(ray[:, 2] / np.maximum(np.linalg.norm(ray, axis=1), 1e-9), -1, 1))
         paint = colours[side]
         for limit, colour in ((IRIS_ANGLE, RING_COLOUR), (RING_ANGLE, IRIS_COLOUR), (PUPIL_ANGLE, PUPIL_COLOUR)):

@@ -118,8 +118,7 @@ class _Fit:
         jaw = self._jaw(wanted) if with_jaw else np.zeros(3)
         left = (self.root * (wanted - self._moved(np.zeros(EXPRESSIONS), jaw))).ravel()
         columns = self._turned(jaw) if with_jaw else self.linear
-        gram = columns.T @ columns + RIDGE_MM**2 * np.eye(EXPRESSIONS)
-        psi = np.linalg.solve(gram, columns.T @ left)
+        psi = np.linalg.solve(columns.T @ columns + RIDGE_MM**2 * np.eye(EXPRESSIONS), columns.T @ left)
         return psi, jaw, self.size(wanted - self._moved(psi, jaw))
 
     def _jaw(self, wanted: FloatArray) -> FloatArray:

@@ -115,10 +115,8 @@ class FlameModel:
         if pose is None:
             return vertices
         rotations = np.stack([rotation_matrix(axis) for axis in pose.stacked()])
-        feature = (rotations[1:] - np.eye(3)).ravel()
-        posed = vertices + self.pose_directions @ feature
-        transforms = self._transforms(rotations, self.joints(vertices))
-        blended = np.tensordot(self.weights, transforms, axes=1)
+        posed = vertices + self.pose_directions @ (rotations[1:] - np.eye(3)).ravel()
+        blended = np.tensordot(self.weights, self._transforms(rotations, self.joints(vertices)), axes=1)
         return np.asarray(np.einsum("vij,vj->vi", blended[:, :, :3], posed) + blended[:, :, 3])
 
     def _transforms(self, rotations: FloatArray, joints: FloatArray) -> FloatArray:

@@ -261,8 +261,7 @@ def _sparse(kind: str, state: dict[str, Any]) -> Array:
         places = (_array(row, _DEEPEST), _array(column, _DEEPEST))
         return np.asarray(sparse.coo_matrix((_array(state["data"], _DEEPEST), places), shape=shape).toarray())
     maker = sparse.csc_matrix if kind == "csc" else sparse.csr_matrix
-    parts = tuple(_array(state[n], _DEEPEST) for n in ("data", "indices", "indptr"))
-    matrix = maker(parts, shape=shape)
+    matrix = maker(tuple(_array(state[n], _DEEPEST) for n in ("data", "indices", "indptr")), shape=shape)
     matrix.check_format(full_check=True)
     return np.asarray(matrix.toarray())
 

@@ -133,8 +133,7 @@ def register(
     fixed = head.vertices[ict_landmarks[INNER_LANDMARKS]]
     similarity = _start(flame, head, fixed, landmarks)
     shape: FloatArray = np.zeros(SHAPES)
-    reach = np.geomspace(FAR_M, NEAR_M, ROUNDS)
-    for done, limit in enumerate(reach, start=1):
+    for done, limit in enumerate(np.geomspace(FAR_M, NEAR_M, ROUNDS), start=1):
         vertices = flame.shaped(shape)
         matched, near = _match(vertices, flame, usable, similarity.points(head.vertices), triangles, float(limit))
         if len(matched) < 500:

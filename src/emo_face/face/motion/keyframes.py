@@ -74,8 +74,7 @@ class Decoder:
     def _decode(self, target: ExpressionTarget) -> Keyframes:
         offsets = tuple(key.offset for key in target.keyframes)
         if target.basis == ARKIT_BASIS:
-            faces = tuple(_arkit(key.coefficients) for key in target.keyframes)
-            return Keyframes(offsets, faces)
+            return Keyframes(offsets, tuple(_arkit(key.coefficients) for key in target.keyframes))
         decoder, before = self._basis(target.basis), None if self._last is None else self._last.faces[-1]
         found: list[Array] = []
         for key in target.keyframes:

@@ -154,8 +154,7 @@ def load_face(theme: str = "robot", folder: Path = FACES) -> FaceData:
     if theme not in theme_names(folder):
         raise ConfigError(f"unknown face theme {theme!r}: expected one of {', '.join(theme_names(folder))}")
     try:
-        raw = _File.model_validate_json(path.read_bytes())
-        return _build(raw)
+        return _build(_File.model_validate_json(path.read_bytes()))
     except ValidationError as error:
         first = error.errors()[0]
         raise ConfigError(

@@ -74,8 +74,7 @@ def draw_expressions(
     for start in range(0, len(labels), len(basic7())):
         part = list(labels[start : start + len(basic7())])
         missing = len(basic7()) - len(part)
-        shown = [*part, *["Neutral"] * missing]
-        cells = draw_cells(theme, cell, intensities, labels=shown)
+        cells = draw_cells(theme, cell, intensities, labels=[*part, *["Neutral"] * missing])
         if missing:
             cells[:, len(part) * cell :] = PAPER
         blocks.append(_block("", cells, cell, intensities, [*part, *[""] * missing]))

@@ -89,8 +89,7 @@ def text_report(rig: Rig, reaches: list[Reach]) -> str:
 
 def picture(rig: Rig, reaches: list[Reach], theme: str = "human") -> ImageArray:
     """Wanted and shown face of each emotion side by side, with scores. BGR."""
-    columns = len(reaches)
-    image = np.full((_HEAD + 2 * _TILE + 34, columns * _TILE, 3), 245, dtype=np.uint8)
+    image = np.full((_HEAD + 2 * _TILE + 34, len(reaches) * _TILE, 3), 245, dtype=np.uint8)
     _write(image, f"{rig.name}: wanted above, shown by {len(rig.names)} actuators below", (12, 34), 0.8)
     for i, r in enumerate(reaches):
         x = i * _TILE

@@ -1,7 +1,5 @@
 """Limits of a set of actuators, checked once."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -43,7 +41,7 @@ class ActuatorLimits:
         jerk: ArrayLike,
         neutral: ArrayLike = 0.0,
         deadband: ArrayLike = 0.0,
-    ) -> ActuatorLimits:
+    ) -> "ActuatorLimits":
         """Build limits from scalars or (n,) sequences.
 
         Raises:

@@ -1,7 +1,5 @@
 """Pictures of the simulated head, drawn off the screen: what its servos really do with a face."""
 
-from __future__ import annotations
-
 from types import TracebackType
 from typing import Any
 
@@ -32,8 +30,7 @@ class SimHead:
         self._library, self._rig = library, rig
         self.driver, self._gate = SimDriver(rig, PERIOD), rig.gate(PERIOD)
         self.model, self._data = self.driver.model, library.MjData(self.driver.model)
-        names = [joint.name for joint in face_joints()]
-        self._joints = np.array([self.model.joint(name).qposadr[0] for name in names])
+        self._joints = np.array([self.model.joint(joint.name).qposadr[0] for joint in face_joints()])
         self._points = {self.model.body(name).mocapid[0]: ends for name, ends in BETWEEN.items()}
         self._now, self._stamp = 0.0, None  # type: float, float | None
         self.driver.connect()
@@ -47,7 +44,7 @@ class SimHead:
                 "MUJOCO_GL=osmesa or glfw"
             ) from None
 
-    def __enter__(self) -> SimHead:
+    def __enter__(self) -> "SimHead":
         return self
 
     def __exit__(
@@ -71,8 +68,7 @@ class SimHead:
 
     def draw(self) -> ImageArray:
         """What the head looks like now, H x W x 3 BGR uint8."""
-        shown = self._rig.shown_at(self._rig.drive(self.driver.position))
-        self._data.qpos[self._joints] = pose(shown)
+        self._data.qpos[self._joints] = pose(self._rig.shown_at(self._rig.drive(self.driver.position)))
         self._library.mj_kinematics(self.model, self._data)
         for point, (corner, middle) in self._points.items():
             start, end = self._data.body(corner).xpos, self._data.body(middle).xpos
