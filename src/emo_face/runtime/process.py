@@ -1,7 +1,5 @@
 """One child process: started in its own session, ended politely, never left behind."""
 
-from __future__ import annotations
-
 import contextlib
 import ctypes
 import os
@@ -113,7 +111,7 @@ class Parent:
                 self._handle = os.pidfd_open(pid)
 
     @classmethod
-    def from_environment(cls, environment: MutableMapping[str, str]) -> Parent:
+    def from_environment(cls, environment: MutableMapping[str, str]) -> "Parent":
         """Takes the variable out: it is not meant for children of this process."""
         text = environment.pop(PARENT, "")
         return cls(int(text) or None if text.isdecimal() else None)

@@ -1,38 +1,11 @@
 """Where frames come from: webcam, network camera, video file, folder of pictures, one picture. Needs no ROS."""
 
 from pathlib import Path
-from typing import Protocol
 
-from emo_face.core.types import ImageArray
-from emo_face.runtime.stills import PICTURE_RATE, PanZoom, Pictures, SourceError, Still, is_picture, resize
+from emo_face.runtime.stills import PICTURE_RATE, PanZoom, Pictures, Source, SourceError, Still, is_picture, resize
 from emo_face.runtime.streams import NetworkCamera, Video, Webcam, is_network, shown
 
 __all__ = ["PanZoom", "Source", "SourceError", "is_picture", "open_source", "resize", "shown"]
-
-
-class Source(Protocol):
-    """A stream of BGR frames.
-
-    Attributes:
-        rate: frames a second that it is made for; 0 when reading itself waits for the next frame (webcam).
-        live: True for a device, whose end is a fault; False for files, whose end is the end.
-        taken: steady seconds when a device took the last frame read; 0 for files.
-        at: seconds between the first frame and the last one read, by a film's own stamps; None without.
-    """
-
-    rate: float
-    live: bool
-    taken: float
-    at: float | None
-
-    def read(self) -> ImageArray | None:
-        """The next frame, (height, width, 3) uint8 BGR, or None at the end or when the device is gone."""
-
-    def rewind(self) -> None:
-        """Start again at the first frame."""
-
-    def close(self) -> None:
-        """Release the device or file."""
 
 
 def open_source(

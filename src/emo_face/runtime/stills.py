@@ -1,6 +1,7 @@
 """Pictures as a stream of frames: one picture, still or under a slow pan and zoom, or a folder of them."""
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,12 +94,34 @@ def read_picture(path: Path) -> ImageArray:
     return np.asarray(frame, np.uint8)
 
 
-class Still:
-    """One picture for ever, still or under a slow pan and zoom; ``rate`` frames make a second of the pan."""
+class Source(ABC):
+    """A stream of BGR frames.
 
+    Attributes:
+        rate: frames a second that it is made for; 0 when reading itself waits for the next frame (webcam).
+        live: True for a device, whose end is a fault; False for files, whose end is the end.
+        taken: steady seconds when a device took the last frame read; 0 for files.
+        at: seconds between the first frame and the last one read, by a film's own stamps; None without.
+    """
+
+    rate: float
     live = False
     taken = 0.0
     at: float | None = None
+
+    @abstractmethod
+    def read(self) -> ImageArray | None:
+        """The next frame, (height, width, 3) uint8 BGR, or None at the end or when the device is gone."""
+
+    def rewind(self) -> None:  # noqa: B027
+        """Start again at the first frame; a camera has none."""
+
+    def close(self) -> None:  # noqa: B027
+        """Release the device or file, if there is one."""
+
+
+class Still(Source):
+    """One picture for ever, still or under a slow pan and zoom; ``rate`` frames make a second of the pan."""
 
     def __init__(self, path: Path, size: tuple[int, int], pan_zoom: PanZoom | None, rate: float) -> None:
         self.rate = rate
@@ -115,9 +138,6 @@ class Still:
         """Start the pan again."""
         self._index = 0
 
-    def close(self) -> None:
-        """Nothing to release."""
-
 
 def _view(frame: ImageArray, pan: PanZoom, time: float) -> ImageArray:
     """The window of ``frame`` at ``time`` seconds, scaled back to full size.
@@ -133,13 +153,10 @@ def _view(frame: ImageArray, pan: PanZoom, time: float) -> ImageArray:
     return np.asarray(cv2.warpAffine(frame, matrix, (width, height), borderMode=cv2.BORDER_REPLICATE), np.uint8)
 
 
-class Pictures:
+class Pictures(Source):
     """The pictures of a folder in order of their names; stray files of archives and editors are left out."""
 
-    live = False
-    taken = 0.0
     rate = FOLDER_RATE
-    at: float | None = None
 
     def __init__(self, folder: Path, size: tuple[int, int]) -> None:
         self._paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in PICTURES and not is_stray(p))
@@ -169,6 +186,3 @@ class Pictures:
     def rewind(self) -> None:
         """Back to the first picture."""
         self._left = iter(self._paths)
-
-    def close(self) -> None:
-        """Nothing to release."""

@@ -10,18 +10,15 @@ import cv2
 import numpy as np
 
 from emo_face.core.types import ImageArray
-from emo_face.runtime.stills import PICTURE_RATE, SourceError, SourceGone, resize
+from emo_face.runtime.stills import PICTURE_RATE, Source, SourceError, SourceGone, resize
 
 NETWORK = ("rtsp", "rtsps", "rtmp", "rtmps", "http", "https", "udp", "tcp", "srt")
 """Schemes that OpenCV's FFmpeg opens."""
 WAIT_MS = 5000  # for a network camera to answer, or for its next frame
 
 
-class Video:
+class Video(Source):
     """A video file; ``at`` is the time of the last frame read, seconds from the first one's."""
-
-    live = False
-    taken = 0.0
 
     def __init__(self, path: Path, size: tuple[int, int]) -> None:
         self._path, self._size = path, size
@@ -33,7 +30,6 @@ class Video:
             )
         self._pending = True
         self._first: float | None = None
-        self.at: float | None = None
         rate = float(self._capture.get(cv2.CAP_PROP_FPS))
         self.rate = rate if math.isfinite(rate) and 0 < rate <= 1000 else PICTURE_RATE
 
@@ -68,12 +64,11 @@ class Video:
         self._capture.release()
 
 
-class Webcam:
+class Webcam(Source):
     """A camera of this machine, by index or by any name of its device; reading waits for the next frame."""
 
     live = True
     rate = 0.0
-    at: float | None = None
 
     def __init__(self, name: str, width: int, height: int) -> None:
         self._capture: Any = _device(name)
@@ -83,7 +78,6 @@ class Webcam:
                 f"webcam {name}: cannot be opened; list devices with `ls -l /dev/video* /dev/v4l/by-id/`, join group "
                 "video, or give a file as source"
             )
-        self.taken = 0.0
         self._capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)  # the newest frame, not one of four ago
         for key, value in ((cv2.CAP_PROP_FRAME_WIDTH, width), (cv2.CAP_PROP_FRAME_HEIGHT, height)):
             if value:
@@ -96,9 +90,6 @@ class Webcam:
         self.taken = time.monotonic()  # before decoding, which takes milliseconds
         done, frame = self._capture.retrieve()
         return np.asarray(frame, np.uint8) if done and frame is not None else None
-
-    def rewind(self) -> None:
-        """Nothing to do: a camera has no beginning."""
 
     def close(self) -> None:
         """Release the device."""
@@ -127,7 +118,6 @@ class NetworkCamera(Webcam):
                 f"network camera {shown(url)}: nothing that can be read answers there; try it by `ffplay`, or run its "
                 "ROS driver and remap `image`"
             )
-        self.taken = 0.0
 
     def read(self) -> ImageArray | None:
         """The next frame, scaled as asked; None when nothing comes any more."""

@@ -24,7 +24,8 @@ class Resilient:
         self._lock = threading.Lock()
 
     def _take(self, engine: Engine) -> None:
-        self._engine, self.name, self.path, self.metadata = engine, engine.name, engine.path, engine.metadata
+        self._engine = engine
+        self.name, self.path, self.metadata = engine.name, engine.path, engine.metadata
         self.inputs, self.outputs = engine.inputs, engine.outputs
 
     def run(self, feeds: Mapping[str, Array]) -> list[Array]:
