@@ -6,6 +6,7 @@ rclpy swallows what a transition callback raises; here it is logged with its tra
 
 import traceback
 from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
@@ -14,6 +15,30 @@ from emo_face.core.errors import Unavailable, UserError
 
 Result = TransitionCallbackReturn
 Tell = Callable[[str, str, str], None]
+Transition = Callable[[Any, LifecycleState], TransitionCallbackReturn]
+
+
+def _transition(passing: str) -> Callable[[Transition], Transition]:
+    """Let a transition tell its begin, as the state ``passing``, and its end."""
+
+    def told(work: Transition) -> Transition:
+        @wraps(work)
+        def run(self: "TransitionsNode", state: LifecycleState) -> TransitionCallbackReturn:
+            if passing != "errorprocessing":  # which follows the failure that is to be told
+                self._failure = ("", "")
+            self._passing = passing
+            self.tell(passing, "", "")
+            try:
+                result = work(self, state)
+            finally:
+                self._passing = ""
+            if result != Result.ERROR:  # else error processing follows, and tells
+                self.tell(self.state, *self._failure)
+            return result
+
+        return run
+
+    return told
 
 
 class TransitionsNode(LifecycleNode):
@@ -81,97 +106,65 @@ class TransitionsNode(LifecycleNode):
         self.transition_done()
         return Result.SUCCESS
 
-    def _through(self, passing: str, work: Callable[[], TransitionCallbackReturn]) -> TransitionCallbackReturn:
-        """Run a transition and tell its begin and its end."""
-        if passing != "errorprocessing":  # which follows the failure that is to be told
-            self._failure = ("", "")
-        self._passing = passing
-        self.tell(passing, "", "")
-        try:
-            result = work()
-        finally:
-            self._passing = ""
-        if result != Result.ERROR:  # else error processing follows, and tells
-            self.tell(self.state, *self._failure)
-        return result
-
+    @_transition("configuring")
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Run :meth:`configure`; what it took is given back when it fails."""
+        self.before_configure()
+        result = self._attempt("configure", self.configure)
+        if result == Result.SUCCESS:
+            self.state = "inactive"
+            return super().on_configure(state)
+        if result == Result.FAILURE:
+            self._quietly(self.cleanup)
+        return result
 
-        def work() -> TransitionCallbackReturn:
-            self.before_configure()
-            result = self._attempt("configure", self.configure)
-            if result == Result.SUCCESS:
-                self.state = "inactive"
-                return super(TransitionsNode, self).on_configure(state)
-            if result == Result.FAILURE:
-                self._quietly(self.cleanup)
-            return result
-
-        return self._through("configuring", work)
-
+    @_transition("activating")
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Open the publishers, then run :meth:`activate`."""
+        super().on_activate(state)
+        self.state = "active"
+        self.became_active()
+        result = self._attempt("activate", self.activate)
+        if result != Result.SUCCESS:
+            self.state = "inactive"
+            super().on_deactivate(state)
+        return result
 
-        def work() -> TransitionCallbackReturn:
-            super(TransitionsNode, self).on_activate(state)
-            self.state = "active"
-            self.became_active()
-            result = self._attempt("activate", self.activate)
-            if result != Result.SUCCESS:
-                self.state = "inactive"
-                super(TransitionsNode, self).on_deactivate(state)
-            return result
-
-        return self._through("activating", work)
-
+    @_transition("deactivating")
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Run :meth:`deactivate`, then close the publishers."""
+        result = self._attempt("deactivate", self.deactivate)
+        self.state = "inactive"
+        super().on_deactivate(state)
+        return result if result == Result.SUCCESS else Result.ERROR
 
-        def work() -> TransitionCallbackReturn:
-            result = self._attempt("deactivate", self.deactivate)
-            self.state = "inactive"
-            super(TransitionsNode, self).on_deactivate(state)
-            return result if result == Result.SUCCESS else Result.ERROR
-
-        return self._through("deactivating", work)
-
+    @_transition("cleaningup")
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Run :meth:`cleanup`."""
+        result = self._attempt("clean up", self.cleanup)
+        self.state = "unconfigured"
+        super().on_cleanup(state)
+        return result
 
-        def work() -> TransitionCallbackReturn:
-            result = self._attempt("clean up", self.cleanup)
-            self.state = "unconfigured"
-            super(TransitionsNode, self).on_cleanup(state)
-            return result
-
-        return self._through("cleaningup", work)
-
+    @_transition("shuttingdown")
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Deactivate where needed and clean up."""
+        if self.state == "active":
+            self._attempt("deactivate", self.deactivate)
+        self._attempt("clean up", self.cleanup)
+        self.state = "finalized"
+        super().on_shutdown(state)
+        return Result.SUCCESS
 
-        def work() -> TransitionCallbackReturn:
-            if self.state == "active":
-                self._attempt("deactivate", self.deactivate)
-            self._attempt("clean up", self.cleanup)
-            self.state = "finalized"
-            super(TransitionsNode, self).on_shutdown(state)
-            return Result.SUCCESS
-
-        return self._through("shuttingdown", work)
-
+    @_transition("errorprocessing")
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Go back to unconfigured with everything freed; the reason stays in diagnostics."""
-
-        def work() -> TransitionCallbackReturn:
-            if self.state == "active":
-                self._quietly(self.deactivate)
-            self._quietly(self.cleanup)
-            self.state = "unconfigured"
-            super(TransitionsNode, self).on_error(state)
-            return Result.SUCCESS
-
-        return self._through("errorprocessing", work)
+        if self.state == "active":
+            self._quietly(self.deactivate)
+        self._quietly(self.cleanup)
+        self.state = "unconfigured"
+        super().on_error(state)
+        return Result.SUCCESS
 
     def _quietly(self, hook: Callable[[], None]) -> None:
         """Run a hook on the way out of a failure, whose reason must stay the visible one."""

@@ -157,7 +157,8 @@ def to_bgr(msg: Any, depth: BitDepth | None = None) -> ImageArray:
     Raises:
         ImageError: see :func:`to_array`.
     """
-    pixels, encoding = to_array(msg), str(msg.encoding)
+    pixels = to_array(msg)
+    encoding = str(msg.encoding)
     layout = _LAYOUTS[encoding]
     if layout.itemsize == 2:
         pixels = (depth or BitDepth()).scale(pixels)
@@ -197,7 +198,7 @@ def image_message(picture: ImageArray, header: Any, encoding: str = "bgr8") -> A
     )
 
 
-def _array(data: memoryview) -> array.array[int]:
+def _array(data: memoryview) -> "array.array[int]":
     """The one type of sequence of which rclpy does not check every element."""
     values = array.array("B")
     values.frombytes(data)

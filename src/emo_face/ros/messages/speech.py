@@ -24,12 +24,8 @@ class SpeechLimits:
     max_bytes: int = 4096
 
 
-class SpeechRefused(ValueError):
-    """Text that is not used; ``reason`` is the name of its counter."""
-
-    def __init__(self, reason: str, text: str) -> None:
-        super().__init__(text)
-        self.reason = reason
+SpeechRefused = transcript.NotSpeech
+"""Text that is not used; ``reason`` is the name of its counter."""
 
 
 def read_speech(msg: Any, now: float, limits: SpeechLimits) -> Speech:
@@ -45,10 +41,7 @@ def read_speech(msg: Any, now: float, limits: SpeechLimits) -> Speech:
     live = hasattr(msg, "final")
     if live and msg.incremental and not msg.final:
         raise SpeechRefused("speech_partial", "a partial result; the final one follows")
-    try:
-        said = transcript.read(msg.final if live else msg.data, limits.max_bytes)
-    except transcript.NotSpeech as nothing:
-        raise SpeechRefused(nothing.reason, str(nothing)) from None
+    said = transcript.read(msg.final if live else msg.data, limits.max_bytes)
     told = transcript.confidence(float(msg.confidence)) if live else None
     confidence = next((value for value in (told, said.confidence) if value is not None), 1.0)
     if not confidence >= limits.min_confidence:

@@ -8,8 +8,6 @@ two graphs of one domain, and its end tells the child that the supervisor is gon
     down  {"node": "camera", "transition": "configure"}
 """
 
-from __future__ import annotations
-
 import json
 import os
 import socket
@@ -86,7 +84,7 @@ class NodeEnd(_End):
     """The child's end."""
 
     @classmethod
-    def inherited(cls, environment: MutableMapping[str, str]) -> NodeEnd | None:
+    def inherited(cls, environment: MutableMapping[str, str]) -> "NodeEnd | None":
         """The end that ``environment`` names, or None; taken out of it, so that children of the child have none."""
         number = environment.pop(VARIABLE, "")
         try:
