@@ -1,7 +1,5 @@
 """Drive a head: faces in, safe motion of its actuators out, in a loop of its own."""
 
-from __future__ import annotations
-
 import math
 import os
 import time
@@ -83,7 +81,7 @@ class DrivenHead:
         """Whether the bus works, and what it reported."""
         return self._control.health
 
-    def __enter__(self) -> DrivenHead:
+    def __enter__(self) -> "DrivenHead":
         self._loop.start()
         limit = time.monotonic() + CONNECT_LIMIT
         while not (self.health.connected or self.health.failures) and time.monotonic() < limit:

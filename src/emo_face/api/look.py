@@ -68,8 +68,7 @@ class LookResult:
         from emo_face.perception.debug import draw
 
         people, emotions = [p.person for p in self.people], [p.emotion for p in self.people]
-        labels = label_set(emotions[0].label_set if emotions else "basic7")
-        return draw(self.image, people, emotions, labels)
+        return draw(self.image, people, emotions, label_set(emotions[0].label_set if emotions else "basic7"))
 
 
 def look(image: str | os.PathLike[str] | ImageArray, said: str = "") -> LookResult:

@@ -1,7 +1,5 @@
 """Who answers the questions of `emo-face annotate`, in this process or by a runner."""
 
-from __future__ import annotations
-
 import argparse
 import itertools
 import os
@@ -41,7 +39,7 @@ class Questions:
     timeout: float
 
     @staticmethod
-    def of(args: argparse.Namespace, action: str) -> Questions:
+    def of(args: argparse.Namespace, action: str) -> "Questions":
         where = (args.provider, args.endpoint, args.key_env, args.device, args.timeout)
         tasks, reject = getattr(args, "tasks", ()), getattr(args, "reject", ())
         return Questions(action, args.root, args.model, args.temperature, tuple(tasks), tuple(reject), *where)

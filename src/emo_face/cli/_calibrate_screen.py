@@ -1,7 +1,5 @@
 """The terminal of ``emo-face calibrate``: keys in, one line of state out."""
 
-from __future__ import annotations
-
 import contextlib
 import math
 import os
@@ -26,7 +24,7 @@ HELP = "+ - step   [ ] size   l min   u max   n neutral   h home   enter accept 
 class Keys:
     """Single keys from a terminal, or from a pipe; restores the terminal."""
 
-    def __enter__(self) -> Keys:
+    def __enter__(self) -> "Keys":
         self._restore: Callable[[], None] = lambda: None
         with contextlib.suppress(ImportError, OSError, ValueError):
             fd = sys.stdin.fileno()

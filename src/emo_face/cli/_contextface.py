@@ -89,7 +89,8 @@ def summary(answer: Any, engine: Any, decision: str) -> dict[str, Any]:
 
     ``arkit``, the 52 activations, is missing if only a FLAME file could tell them.
     """
-    face, config = answer.face(decision), engine.config
+    face = answer.face(decision)
+    config = engine.config
     result = {
         "emotion": answer.word,
         "probabilities": {w: float(p) for w, p in zip(answer.words, answer.probabilities, strict=True)},

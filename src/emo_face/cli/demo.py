@@ -10,8 +10,6 @@ examples:
   emo-face demo --source talk.mp4 --out results   a video; results/demo.{mp4,html,mcap,json}
 """
 
-from __future__ import annotations
-
 import argparse
 import contextlib
 import sys
@@ -71,23 +69,6 @@ def up_arguments(args: argparse.Namespace) -> argparse.Namespace:
     return up.parse([*words, *(["--network"] if args.network else [])])
 
 
-def load_timeline(path: Path | None, source: str) -> Timeline:
-    """The spoken lines. A real source brings its own speech or silence, so only the visitor has lines by default."""
-    if (path is None and source) or (path is not None and str(path) == "none"):
-        return Timeline([], 0.0)
-    path = path or share_dir() / "config" / "demo_scene.yaml"
-    try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-        lines = sorted((float(entry["at"]), str(entry["text"])) for entry in raw["lines"])
-        return Timeline(lines, float(raw["period"]))
-    except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}") from None
-    except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
-        raise ConfigError(
-            f"{path}: expected `period: seconds` and `lines: [{{at: seconds, text: ...}}]`, got {error}"
-        ) from None
-
-
 class Timeline:
     """Lines that are due at given seconds, again and again every ``period``."""
 
@@ -105,6 +86,23 @@ class Timeline:
             if not self._period:
                 break
         self._spoken = max(self._spoken, elapsed)
+
+
+def load_timeline(path: Path | None, source: str) -> Timeline:
+    """The spoken lines. A real source brings its own speech or silence, so only the visitor has lines by default."""
+    if (path is None and source) or (path is not None and str(path) == "none"):
+        return Timeline([], 0.0)
+    path = path or share_dir() / "config" / "demo_scene.yaml"
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+        lines = sorted((float(entry["at"]), str(entry["text"])) for entry in raw["lines"])
+        return Timeline(lines, float(raw["period"]))
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from None
+    except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
+        raise ConfigError(
+            f"{path}: expected `period: seconds` and `lines: [{{at: seconds, text: ...}}]`, got {error}"
+        ) from None
 
 
 def run(args: argparse.Namespace) -> int:

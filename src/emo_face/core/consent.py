@@ -1,7 +1,5 @@
 """Whether people may be read, and what of them may leave the robot."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 
 MODES = ("off", "notice", "ask")
@@ -30,7 +28,7 @@ class Consent:
         if self.mode not in MODES:
             raise ValueError(f"consent mode: expected one of {', '.join(MODES)}, got {self.mode!r}")
 
-    def at(self, now: float) -> Consent:
+    def at(self, now: float) -> "Consent":
         """What is in force at ``now`` (seconds): a yes that has run out is none."""
         if self.until is None or now <= self.until:
             return self
@@ -42,7 +40,7 @@ class Consent:
 
     def said(
         self, mode: str, granted: bool, pictures: bool, words: bool, valid_for: float, by: str, now: float
-    ) -> Consent:
+    ) -> "Consent":
         """After somebody's word: ``mode`` "" stays as it is; ``valid_for`` seconds, 0 until the next word.
 
         Raises:

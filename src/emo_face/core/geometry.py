@@ -1,7 +1,5 @@
 """Boxes and crops: letterbox, overlap, clipping, padded crops. NumPy only."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 
@@ -31,7 +29,7 @@ class Letterbox:
     top: int
 
     @staticmethod
-    def fit(image_width: int, image_height: int, size: int, stride: int = 32, square: bool = False) -> Letterbox:
+    def fit(image_width: int, image_height: int, size: int, stride: int = 32, square: bool = False) -> "Letterbox":
         """Fit an image so that its longer side becomes ``size``.
 
         Args:
@@ -53,7 +51,7 @@ class Letterbox:
         return Letterbox(scale, width, height, inner_w, inner_h, (width - inner_w) // 2, (height - inner_h) // 2)
 
     @staticmethod
-    def into(image_width: int, image_height: int, size: tuple[int, int]) -> Letterbox:
+    def into(image_width: int, image_height: int, size: tuple[int, int]) -> "Letterbox":
         """Fit an image into a network input of a fixed (height, width). Raises ValueError as :meth:`fit`."""
         if image_width < 1 or image_height < 1:
             raise ValueError(f"image of {image_width} x {image_height} pixels has no content")

@@ -84,7 +84,7 @@ _ENGLISH_NAMES = {
 
 
 class NotSpeech(ValueError):
-    """Nothing was said; ``reason`` is the name of its counter."""
+    """Text that is not used, mostly because nothing was said; ``reason`` is the name of its counter."""
 
     def __init__(self, reason: str, text: str) -> None:
         super().__init__(text)
@@ -114,8 +114,7 @@ def clean(text: str, max_bytes: int) -> str:
     short = text[: max_bytes + 1].translate(_APOSTROPHES)
     kept = (" " if unicodedata.category(c) in ("Cc", "Zl", "Zp") else c for c in short)
     shown = "".join(c for c in kept if unicodedata.category(c) not in ("Cf", "Cs", "Co", "Cn") or c in "\u200c\u200d")
-    folded = _ACCENT.sub("'", " ".join(shown.split()))
-    return folded.encode("utf-8")[:max_bytes].decode("utf-8", "ignore").strip()
+    return _ACCENT.sub("'", " ".join(shown.split())).encode("utf-8")[:max_bytes].decode("utf-8", "ignore").strip()
 
 
 def read(text: str, max_bytes: int) -> Transcript:
@@ -124,8 +123,7 @@ def read(text: str, max_bytes: int) -> Transcript:
     Raises:
         NotSpeech: nothing but marks, a partial or unknown JSON, or a phrase that recognisers make of silence.
     """
-    heard = _json(text) if _JSON.match(text) else None
-    found = heard or Transcript(text)
+    found = (_json(text) if _JSON.match(text) else None) or Transcript(text)
     words = clean(without_marks(clean(found.text, max_bytes)), max_bytes)
     if not any(unicodedata.category(c)[0] in "LNS" for c in words):
         raise NotSpeech("speech_empty", "text without a letter, number or symbol")

@@ -193,7 +193,8 @@ class DashboardNode(Node):
             msg.header.stamp = self.get_clock().now().to_msg()
             self._consent.publish(msg)
             return None
-        stop, answered = command["type"] == "estop", threading.Event()
+        stop = command["type"] == "estop"
+        answered = threading.Event()
         if not self._stopper.service_is_ready():
             return {"type": "stop", "success": False, "message": NOT_SENT}
         future = self._stopper.call_async(SetBool.Request(data=stop))

@@ -89,7 +89,8 @@ class PerceptionNode(EmoNode):
 
     def configure(self) -> None:
         """Resolve, check and load the models, then run everything once."""
-        store, p = open_store(), self.params
+        store = open_store()
+        p = self.params
         engines = self._engines = Engines(p["engine"], p["detector.threads"])
         tracks = {"memory": p["track.memory"], "min_hits": p["track.min_hits"]}
         settings = build(DetectorSettings, p.values, "detector", **tracks)

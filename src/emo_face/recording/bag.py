@@ -1,12 +1,9 @@
 """Write MCAP files that survive: what was recorded until a power loss or a full disk can be read."""
 
-from __future__ import annotations
-
 import contextlib
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 from mcap.writer import CompressionType, Writer
 
@@ -37,7 +34,7 @@ class BagWriter:
         self._channels: dict[tuple[str, str], int] = {}
         self._synced = time.monotonic()
 
-    def __enter__(self) -> BagWriter:
+    def __enter__(self) -> "BagWriter":
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self.kept = keep(self.path)
@@ -101,5 +98,5 @@ def keep(path: Path) -> Path | None:
 
 def describe(writer: BagWriter) -> list[str]:
     """What a user should know about a recording that has ended; empty when all went well."""
-    said: list[Any] = [writer.error, writer.kept and f"the recording that was there is now {writer.kept}"]
-    return [str(text) for text in said if text]
+    kept = f"the recording that was there is now {writer.kept}" if writer.kept else ""
+    return [text for text in (writer.error, kept) if text]

@@ -1,7 +1,5 @@
 """Pictures to an H.264 film, which browsers and robots' tablets play."""
 
-from __future__ import annotations
-
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -25,7 +23,7 @@ class FilmWriter:
         self._container: Any = None
         self._stream: Any = None
 
-    def __enter__(self) -> FilmWriter:
+    def __enter__(self) -> "FilmWriter":
         if self._path is None:
             return self
         try:

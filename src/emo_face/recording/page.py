@@ -29,7 +29,6 @@ def write_page(recording: Recording, path: Path, summary: dict[str, Any], film: 
         from plotly.subplots import make_subplots
     except ImportError:
         raise UserError(f"the page needs plotly: {how_to_install('demo')}") from None
-    start = recording.start
     figure = make_subplots(
         rows=6,
         cols=1,
@@ -45,12 +44,8 @@ def write_page(recording: Recording, path: Path, summary: dict[str, Any], film: 
             "Frames dropped in favour of a newer one",
         ),
     )
-    _heard(figure, go, recording, start)
-    _person(figure, go, recording, start)
-    _shown(figure, go, recording, start)
-    _shapes(figure, go, recording, start)
-    _latency(figure, go, recording, start)
-    _drops(figure, go, recording, start)
+    for draw in (_heard, _person, _shown, _shapes, _latency, _drops):
+        draw(figure, go, recording, recording.start)
     figure.update_xaxes(title_text="seconds", row=6, col=1)
     see_through = "rgba(0,0,0,0)"
     figure.update_layout(
@@ -69,15 +64,13 @@ def _heard(figure: Any, go: Any, recording: Recording, start: float) -> None:
     """The lines in full, on three levels so that they do not run into each other."""
     times = [said - start for said, _ in recording.speech]
     texts = ["<br>".join(textwrap.wrap(html.escape(text, quote=False), LINE)[:3]) for _, text in recording.speech]
-    levels = [-(number % 3) for number in range(len(times))]
-    marks = {"size": 7, "symbol": "triangle-right"}
     trace = go.Scatter(
         x=times,
-        y=levels,
+        y=[-(number % 3) for number in range(len(times))],
         text=texts,
         mode="markers+text",
         textposition="middle right",
-        marker=marks,
+        marker={"size": 7, "symbol": "triangle-right"},
         hoverinfo="skip",
         showlegend=False,
         cliponaxis=False,
@@ -98,8 +91,8 @@ def _attended(recording: Recording) -> list[tuple[float, FloatArray | None]]:
     found: list[tuple[float, FloatArray | None]] = []
     for scores in recording.scores:
         read = {person.person_id: emotion for person, emotion in zip(scores.people, scores.emotions, strict=True)}
-        turn = bisect_right(stamps, scores.stamp)
-        who = turns[max(turn - 1, 0)][1] if turns else next(iter(read), "")
+        turn = max(bisect_right(stamps, scores.stamp) - 1, 0)
+        who = turns[turn][1] if turns else next(iter(read), "")
         found.append((scores.stamp, read[who].probabilities if who in read else None))
     return found
 
@@ -127,10 +120,13 @@ def _shown(figure: Any, go: Any, recording: Recording, start: float) -> None:
     """Strength of each expression while it is the strongest in the face; a line a name."""
     track = recording.expressions
     for name in dict.fromkeys(e.shown for e in track if e.strength > 0):
-        style = {"color": label_colour(name), "width": 2}
-        values = [e.strength if e.shown == name else None for e in track]
-        times = [e.stamp - start for e in track]
-        trace = go.Scatter(x=times, y=values, name=f"shows {name}", mode="lines", line=style)
+        trace = go.Scatter(
+            x=[e.stamp - start for e in track],
+            y=[e.strength if e.shown == name else None for e in track],
+            name=f"shows {name}",
+            mode="lines",
+            line={"color": label_colour(name), "width": 2},
+        )
         figure.add_trace(trace, row=3, col=1)
     figure.update_yaxes(range=[0, 1], row=3, col=1)
 
@@ -142,11 +138,10 @@ def _shapes(figure: Any, go: Any, recording: Recording, start: float) -> None:
             kept.append((stamp, values))
     if not kept:
         return
-    grid = np.round(np.array([values for _, values in kept]).T, 2)
     trace = go.Heatmap(
         x=[round(stamp - start, 2) for stamp, _ in kept],
         y=list(ARKIT_52),
-        z=grid.tolist(),
+        z=np.round(np.array([values for _, values in kept]).T, 2).tolist(),
         colorscale="Magma",
         showscale=False,
     )
@@ -168,12 +163,11 @@ def _latency(figure: Any, go: Any, recording: Recording, start: float) -> None:
 
 def _drops(figure: Any, go: Any, recording: Recording, start: float) -> None:
     track = recording.diagnostics.get("perception", [])
-    times = [stamp - start for stamp, _ in track]
-    figure.add_trace(
-        go.Scatter(
-            x=times, y=[int(v.get("frames_dropped", 0)) for _, v in track], name="dropped", line={"shape": "hv"}
-        ),
-        row=6,
-        col=1,
+    trace = go.Scatter(
+        x=[stamp - start for stamp, _ in track],
+        y=[int(v.get("frames_dropped", 0)) for _, v in track],
+        name="dropped",
+        line={"shape": "hv"},
     )
+    figure.add_trace(trace, row=6, col=1)
     figure.update_yaxes(rangemode="tozero", row=6, col=1)

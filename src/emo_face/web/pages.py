@@ -48,15 +48,14 @@ def load_pages(
     Raises:
         ConfigError: no such theme, no GLB, the 3D view is not built, or the page itself is missing from the install.
     """
-    titles = {}
-    for path in sorted((folder / "faces").glob("*.json")):
-        titles[path.stem] = json.loads(path.read_text(encoding="utf-8"))["title"]
+    faces = sorted((folder / "faces").glob("*.json"))
+    titles = {path.stem: json.loads(path.read_text(encoding="utf-8"))["title"] for path in faces}
     if theme not in titles:
         raise ConfigError(f"screen.theme {theme!r} is unknown: expected one of {', '.join(titles)}")
     pages = {}
+    routes = {home: "/", **(ROUTES if home == HOME else {})}
     for path in sorted(p for p in folder.rglob("*") if p.suffix in TYPES):
         name = path.relative_to(folder).as_posix()
-        routes = {home: "/", **(ROUTES if home == HOME else {})}
         if path.suffix != ".html" or name in routes:
             pages[routes.get(name, f"/{name}")] = _page(path.read_bytes(), TYPES[path.suffix])
     if "/" not in pages:

@@ -135,15 +135,15 @@ class FaceServer:
                 f"{self.options}host {self.host!r}, {self.options}port {self.port} is no address: {error}"
             ) from None
         try:
-            both = family == socket.AF_INET6
-            listener = socket.create_server(address, family=family, backlog=128, dualstack_ipv6=both)
+            listener = socket.create_server(
+                address, family=family, backlog=128, dualstack_ipv6=family == socket.AF_INET6
+            )
         except (OSError, OverflowError) as error:
             where = f"port {self.port} on {self.host}"
             if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
                 hint = f"stop the other program or set {self.options}port to a free one (0 picks one)"
                 raise Unavailable(f"{where} is in use: {hint}") from None
-            names = f"{self.options}port and {self.options}host"
-            raise UserError(f"cannot open {where} ({names}): {error}") from None
+            raise UserError(f"cannot open {where} ({self.options}port and {self.options}host): {error}") from None
         self.port = int(listener.getsockname()[1])
         return listener
 
@@ -235,10 +235,8 @@ class FaceServer:
                 command = self._parse(message.data)
             except CommandError as error:
                 return await self._refuse(page, str(error))
-            if command["type"] in ("estop", "clear_estop"):
-                answer = await asyncio.to_thread(self._execute, command)
-            else:
-                answer = self._execute(command)
+            slow = command["type"] in ("estop", "clear_estop")
+            answer = await asyncio.to_thread(self._execute, command) if slow else self._execute(command)
             await if_still_there(page.send_json(answer))
 
     async def _refuse(self, page: web.WebSocketResponse, reason: str) -> None:

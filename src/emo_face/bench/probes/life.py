@@ -1,7 +1,5 @@
 """What happens to a running graph in a soak, and what it costs meanwhile."""
 
-from __future__ import annotations
-
 import asyncio
 import os
 import re
@@ -28,7 +26,7 @@ class Visitor:
         self._up = up
         self.scores = 0
 
-    def __enter__(self) -> Visitor:
+    def __enter__(self) -> "Visitor":
         keep_local(os.environ)
         rclpy.init(args=[])
         self._node = rclpy.create_node("soak")

@@ -42,7 +42,8 @@ def frames(face: Face, face_id: str, person_id: str, camera: Calibration, header
 def _frame(parent: str, child: str, pose: FacePose, stamp: Any) -> TransformStamped:
     out = TransformStamped(child_frame_id=child)
     out.header.frame_id, out.header.stamp = parent, stamp
-    place, turn = out.transform.translation, out.transform.rotation
+    place = out.transform.translation
+    turn = out.transform.rotation
     place.x, place.y, place.z = map(float, pose.position)
     turn.x, turn.y, turn.z, turn.w = quaternion(pose.rotation)
     return out
