@@ -46,6 +46,10 @@ ROWS: dict[str, dict[str, str]] = {
     "fer": {
         "strangers_smiling": "London's others, not picked: smiling recall",
         "strangers_neutral": "London's others: neutral recall",
+        "ferplus_accuracy": "FER+ test, not trained on: accuracy",
+        "ferplus_uar": "FER+ test: mean recall of the seven",
+        "ferplus_ece": "FER+ test: calibration error",
+        "ferplus_degraded": "FER+ test, as a bad camera sees it: accuracy",
         "cmu_accuracy": "CMU accuracy, 4 classes, all poses",
         "london_smiling_recall": "London, picked people: smiling recall",
         "london_neutral_recall": "London, picked people: neutral recall",

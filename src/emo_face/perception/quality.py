@@ -1,4 +1,4 @@
-"""How well a face can be read: size, sharpness, light, pose, a mouth to be seen, and how much is in the picture."""
+"""How well a face can be read: size, sharpness, light, pose, eyes and mouth to be seen, how much is in the picture."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 from emo_face.core.types import Face, FloatArray
 from emo_face.perception.nano.facecrop import EYE_MOUTH, face_frame
+
+_Window = tuple[tuple[float, float], tuple[float, float]]
 
 # Where each factor is 0 and where it reaches 1. Chosen from what the factor is on sharp frontal portraits (sharpness
 # 0.2 to 0.3), on faces 40 pixels wide (0.15 to 0.22), on profiles (0.08 to 0.17), and where blur leaves no features.
@@ -22,7 +24,12 @@ UP = (0.2, 0.42)  # how far the nose is down from the eyes to the mouth; 0.55 in
 DOWN = (1.0, 0.75)
 INSIDE = (0.45, 0.85)  # share of the crop inside the frame
 MOUTH = (0.28, 0.45)  # detail at the mouth over that of the crop: 0.42 to 1.1 in faces, 0.15 to 0.5 under masks
-_MOUTH_ROWS, _MOUTH_COLUMNS = (0.65, 0.92), (0.25, 0.75)  # of the crop
+EYE_DETAIL = (0.35, 0.75)  # the same at the eye with less of it: 0.9 to 2.4 in faces, 0.1 to 0.6 under a hand
+EYE_LIGHT = (0.3, 0.6)  # light at the brighter eye over that of the cheeks: 0.6 to 1.2 in faces, 0 to 0.5 in sunglasses
+EYES_HIDDEN = 0.4  # of the quality is left without eyes, since the mouth tells most smiles
+_MOUTH = ((0.65, 0.92), (0.25, 0.75))  # rows and columns of the crop
+_EYES = (((0.24, 0.38), (0.22, 0.42)), ((0.24, 0.38), (0.58, 0.78)))
+_CHEEKS = (((0.5, 0.65), (0.2, 0.4)), ((0.5, 0.65), (0.6, 0.8)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +41,12 @@ class FaceQuality:
     light: float
     pose: float
     inside: float
+    eyes: float
     mouth: float
 
     @property
     def total(self) -> float:
-        return self.size * self.sharpness * self.light * self.pose * self.inside * self.mouth
+        return self.size * self.sharpness * self.light * self.pose * self.inside * self.eyes * self.mouth
 
 
 def face_quality(crop: NDArray[np.uint8], face: Face, frame_shape: tuple[int, ...]) -> FaceQuality:
@@ -56,7 +64,8 @@ def face_quality(crop: NDArray[np.uint8], face: Face, frame_shape: tuple[int, ..
         light=_light(crop),
         pose=_pose(face.landmarks),
         inside=_ramp(_inside(x, y, side, frame_shape), INSIDE),
-        mouth=_mouth(detail),
+        eyes=_eyes(crop, detail),
+        mouth=_ramp(_share(detail, _MOUTH), MOUTH),
     )
 
 
@@ -75,11 +84,33 @@ def _detail(crop: NDArray[Any]) -> tuple[NDArray[np.float32], float]:
     return np.abs(cv2.Laplacian(values, cv2.CV_32F)), float(values.std())
 
 
-def _mouth(detail: NDArray[np.float32]) -> float:
-    """1 where the lower face has a mouth's edges, 0 where it is smooth: a mask, a hand, or a head upside down."""
-    rows, columns = (slice(*(round(end * len(detail)) for end in ends)) for ends in (_MOUTH_ROWS, _MOUTH_COLUMNS))
+def _eyes(crop: NDArray[np.uint8], detail: NDArray[np.float32]) -> float:
+    """1 if both eyes show, :data:`EYES_HIDDEN` if dark glasses or a hand hide one.
+
+    Detail counts as it is or in the logarithm of the light, which a shadow over half of the face leaves alone.
+    """
+    shades, _ = _detail(np.log(crop + np.float32(10)))
+    shown = max(min(_share(edges, eye) for eye in _EYES) for edges in (detail, shades))
+    cheeks = sum(_level(crop, cheek, 0.5) for cheek in _CHEEKS) / len(_CHEEKS)
+    light = max(_level(crop, eye, 0.75) for eye in _EYES) / (cheeks + 5)
+    return EYES_HIDDEN + (1 - EYES_HIDDEN) * _ramp(shown, EYE_DETAIL) * _ramp(light, EYE_LIGHT)
+
+
+def _share(detail: NDArray[np.float32], window: _Window) -> float:
+    """Detail in a part of the crop over that of the whole crop."""
     whole = float(detail.mean())
-    return _ramp(float(detail[rows, columns].mean()) / whole, MOUTH) if whole > 0 else 0.0
+    return float(_part(detail, window).mean()) / whole if whole > 0 else 0.0
+
+
+def _level(crop: NDArray[np.uint8], window: _Window, share: float) -> float:
+    """The grey level that ``share`` of a part of the crop stays under."""
+    levels = np.sort(_part(crop, window), axis=None)
+    return float(levels[int(share * len(levels))])
+
+
+def _part(image: NDArray[Any], window: _Window) -> NDArray[Any]:
+    rows, columns = (slice(*(round(end * len(image)) for end in ends)) for ends in window)
+    return image[rows, columns]
 
 
 def _light(crop: NDArray[np.uint8]) -> float:

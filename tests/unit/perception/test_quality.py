@@ -33,6 +33,28 @@ def _moved(face: Face, landmarks: np.ndarray, scale: float = 1.0) -> Face:
     return Face(box, face.score, landmarks)
 
 
+def _in_sunglasses(frame: np.ndarray, face: Face) -> np.ndarray:
+    assert face.landmarks is not None
+    size = (int(0.17 * face.box.width), int(0.11 * face.box.height))
+    dark = frame.copy()
+    for x, y in face.landmarks[:2]:
+        cv2.ellipse(dark, (int(x), int(y)), size, 0, 0, 360, (30, 22, 18), -1)
+    return dark
+
+
+def test_strangers_are_seen_to_have_eyes_unless_they_wear_sunglasses(assets: Path) -> None:
+    detector = YuNetFaceDetector(assets / "face/face_detection_yunet_2023mar.onnx")
+    plain, covered = [], []
+    for path in sorted((assets / "images/london_unpicked").glob("*.jpg"))[::4]:  # of all four groups of the set
+        frame = cv2.imread(str(path))
+        face = detector.detect(frame)[0]
+        plain.append(_quality(frame, face).eyes)
+        dark = _in_sunglasses(frame, face)
+        covered.append(_quality(dark, detector.detect(dark)[0]).eyes)
+    assert min(plain) == 1.0
+    assert np.mean(np.array(covered) < 0.7) >= 0.9
+
+
 def test_a_good_portrait_is_fully_trusted(portrait: tuple[np.ndarray, Face]) -> None:
     assert _quality(*portrait).total > 0.9
 
@@ -48,6 +70,8 @@ def test_a_good_portrait_is_fully_trusted(portrait: tuple[np.ndarray, Face]) -> 
         ("below", "pose"),
         ("cut off", "inside"),
         ("mask", "mouth"),
+        ("sunglasses", "eyes"),
+        ("hand", "eyes"),
     ],
 )
 def test_each_fault_lowers_its_own_factor(portrait: tuple[np.ndarray, Face], fault: str, factor: str) -> None:
@@ -65,6 +89,16 @@ def test_each_fault_lowers_its_own_factor(portrait: tuple[np.ndarray, Face], fau
         frame = frame.copy()
         left, top, right = int(face.box.x), int(points[2, 1]), int(face.box.x + face.box.width)
         frame[top : int(face.box.y + 1.1 * face.box.height), left:right] = (225, 215, 190)
+    elif fault == "sunglasses":
+        frame = _in_sunglasses(frame, face)
+    elif fault == "hand":
+        frame = frame.copy()
+        left, top = int(middle[0]), int(face.box.y)
+        frame[top : int(face.box.y + 1.1 * face.box.height), left : int(face.box.x + 1.1 * face.box.width)] = (
+            150,
+            170,
+            205,
+        )
     elif fault == "tiny":
         frame, face = (
             cv2.resize(frame, None, fx=0.05, fy=0.05, interpolation=cv2.INTER_AREA),

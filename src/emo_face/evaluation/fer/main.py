@@ -16,6 +16,7 @@ from emo_face.core.errors import UserError
 from emo_face.core.labels import basic7
 from emo_face.core.paths import share_dir
 from emo_face.datasets.faces import faces as readers
+from emo_face.datasets.faces.augment import degrade
 from emo_face.datasets.faces.faces import FacePicture
 from emo_face.datasets.faces.ferplus import SOURCE, faces_of, read_votes
 from emo_face.evaluation.fer.crowd import crowd_figures
@@ -35,6 +36,7 @@ SOURCES = ("cmu", "london", "photos")
 CLIP = "video/WolfgangLanger_Pexels_3063838.mp4"
 CLIP_STEP = 4
 ROUNDS = 40
+SEED = 5  # of what a bad camera does to FER+'s faces
 
 
 def evaluate_fer(
@@ -67,8 +69,11 @@ def evaluate_fer(
     predictions: dict[str, dict[str, Said]] = {"fer": {s: of_source(unseen, s) for s in SOURCES}}
     crowd = list(faces_of(read_votes(ferplus, "Test")[0], readers.detector_of(data))) if ferplus else []
     if crowd:
-        said = judged(crowd, student.classify(np.stack([cut(p.picture, p.face) for p in crowd]))[0])
-        ours |= crowd_figures(said)
+        crops = np.stack([cut(p.picture, p.face) for p in crowd])
+        said = judged(crowd, student.classify(crops)[0])
+        rng = np.random.default_rng(SEED)
+        worse = judged(crowd, student.classify(np.stack([degrade(crop, rng) for crop in crops]))[0])
+        ours |= crowd_figures(said) | {"ferplus_degraded": crowd_figures(worse)["ferplus_accuracy"]}
         predictions["fer"]["ferplus"] = of_source(said, SOURCE)
     others = read_strangers(data)
     ours |= stranger_figures(judge(student, others), groups_of(data))

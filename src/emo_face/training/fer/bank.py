@@ -14,10 +14,10 @@ from emo_face.core.labels import basic7
 from emo_face.core.numeric import softmax
 from emo_face.core.types import Face, FloatArray
 from emo_face.datasets.faces import faces as readers
+from emo_face.datasets.faces.augment import WIDE, WIDE_SPREAD, view
 from emo_face.datasets.faces.faces import FacePicture
 from emo_face.datasets.pictures.near_duplicates import bits_apart, dhash
 from emo_face.perception.nano.facecrop import face_frame, warp
-from emo_face.training.fer.augment import WIDE, WIDE_SPREAD, view
 from emo_face.training.fer.compose import bend, compose
 from emo_face.training.fer.recipe import FerRecipe
 from emo_face.training.fer.teachers import ExpressionTeachers

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from emo_face.core.labels import basic7
 from emo_face.core.types import FloatArray
+from emo_face.datasets.faces.augment import degrade, not_a_face, view
 from emo_face.perception.nano.facecrop import normalise
-from emo_face.training.fer.augment import degrade, not_a_face, view
 from emo_face.training.fer.bank import Bank
 from emo_face.training.fer.recipe import FerRecipe
 

@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 
 from emo_face.core.types import BoolArray, FloatArray, IntArray, UInt8Array
+from emo_face.datasets.faces.augment import WIDE, WIDE_SPREAD, view
 from emo_face.datasets.faces.faces import FacePicture
-from emo_face.training.fer.augment import WIDE, WIDE_SPREAD, view
 
 SAME_LABEL = 0.5  # share of pairs that are drawn among faces with one label
 BEND_PX = 2.2

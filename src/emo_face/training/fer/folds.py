@@ -14,10 +14,10 @@ import numpy as np
 import torch
 
 from emo_face.core.types import FloatArray, UInt8Array
+from emo_face.datasets.faces.augment import not_a_face
 from emo_face.datasets.faces.faces import FacePicture
 from emo_face.evaluation.fer.folds import FoldPrediction, write_folds
 from emo_face.perception.nano.facecrop import cut, normalise
-from emo_face.training.fer.augment import not_a_face
 from emo_face.training.fer.bank import FOLDS, HELD_OUT, Bank, fold_of
 from emo_face.training.fer.calibration import VectorScaling, calibrate, calibrated_by_others
 from emo_face.training.fer.head import HeadRows, head_rows, refit, refit_reject

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from emo_face.core.labels import basic7
 from emo_face.datasets.faces import faces as readers
+from emo_face.datasets.faces.augment import view
 from emo_face.datasets.faces.faces import FacePicture
 from emo_face.datasets.faces.ferplus import SOURCE, SPLITS
 from emo_face.evaluation.fer.figures import figures
 from emo_face.evaluation.fer.folds import FILE, FoldPrediction, read_folds
 from emo_face.training.fer import bank as banks
-from emo_face.training.fer.augment import view
 from emo_face.training.fer.bank import NOT_JUDGED, Bank
 from emo_face.training.fer.batches import FerBatches
 from emo_face.training.fer.export import CHECKPOINT, MODEL, export

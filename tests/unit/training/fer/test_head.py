@@ -11,9 +11,9 @@ from emo_face.core.labels import basic7
 
 torch = pytest.importorskip("torch")
 
+from emo_face.datasets.faces.augment import not_a_face, view
 from emo_face.perception.nano.facecrop import normalise
 from emo_face.training.common.recipes import read_recipe
-from emo_face.training.fer.augment import not_a_face, view
 from emo_face.training.fer.bank import HELD_OUT, NOT_JUDGED, Bank
 from emo_face.training.fer.head import HeadRows, head_rows, refit, refit_reject
 from emo_face.training.fer.model import FerNet

@@ -17,9 +17,9 @@ from emo_face.core.errors import UserError
 from emo_face.core.labels import basic7, label_set
 from emo_face.core.types import Box
 from emo_face.datasets.faces import faces as readers
+from emo_face.datasets.faces.augment import view
 from emo_face.datasets.records import Record, write_jsonl
 from emo_face.training.common.recipes import read_recipe
-from emo_face.training.fer.augment import view
 from emo_face.training.fer.bank import NOT_JUDGED, Bank
 from emo_face.training.fer.batches import FerBatches
 from emo_face.training.fer.fit import fit
