@@ -17,7 +17,7 @@ from emo_face.core.errors import UserError
 from emo_face.core.labels import basic7
 from emo_face.core.paths import share_dir
 from emo_face.evaluation.cards import write_cards
-from emo_face.evaluation.fer.main import evaluate_fer
+from emo_face.evaluation.fer import main as faces
 from emo_face.evaluation.metrics.plots import Scored, write_png, write_report
 from emo_face.evaluation.text.main import evaluate_text, without_data
 from emo_face.perception.fusion import read_fusion
@@ -76,7 +76,7 @@ def evaluate(
         if part == "text":
             found = evaluate_text(data / "text", peers=peers)
         else:
-            found = evaluate_fer(data, peers=peers, ferplus=ferplus)
+            found = faces.evaluate_fer(data, peers=peers, ferplus=ferplus)
         predictions[part] = dict(found.get("predictions", {}))
         result[part] = found[part]
         result["peers"].update(found.get("peers", {}))
@@ -85,11 +85,12 @@ def evaluate(
 
 
 def _without_data() -> dict[str, Any]:
-    """What needs no corpus: the speech student on the hand-made lines, the fusion's figures, and what was skipped."""
+    """What needs no corpus: hand-made lines, the faces' folds, the fusion's figures, and what was skipped."""
     student = TextStudent.from_store()
     text = {**without_data(student), "bytes": student.path.stat().st_size}
     text["skipped"] = [*text["skipped"], "all figures on corpora: no --data"]
-    return {"text": text, "fer": {"skipped": ["all figures on pictures: no --data"]}, "peers": {}, "fusion": _fusion()}
+    fer = {**faces.without_data(), "skipped": ["the shipped file, peers and strangers on pictures: no --data"]}
+    return {"text": text, "fer": fer, "peers": {}, "fusion": _fusion()}
 
 
 def report(result: Mapping[str, Any], predictions: Mapping[str, Mapping[str, Any]], out: Path) -> list[Path]:

@@ -56,14 +56,10 @@ def evaluate_fer(
         UserError: pictures or the fold file are missing. ModelError: a model is missing or damaged.
     """
     folder = models or share_dir() / "models"
-    folds = read_folds(folder / FILE)
-    unseen = folds.judged()
+    unseen = read_folds(folder / FILE).judged()
     pictures = read_pictures(data)
     student = FaceStudent(folder / MODEL)
-    ours: dict[str, Any] = {**figures(unseen), "ms_batch8": speed(student), "bytes": (folder / MODEL).stat().st_size}
-    made = folds.made
-    ours["figures_are"] = f"leave-people-out, {made.get('folds')} folds, seed {made.get('seed')}"
-    ours["noise_top"] = round(noise_top(student), 4)
+    ours = without_data(folder)
     crops = np.stack([cut(p.picture, p.face) for p in pictures])
     ours["seen_in_training"] = figures(judged(pictures, student.classify(crops)[0]))
     predictions: dict[str, dict[str, Said]] = {"fer": {s: of_source(unseen, s) for s in SOURCES}}
@@ -92,6 +88,19 @@ def evaluate_fer(
             rivals[name] |= crowd_figures(said)
             predictions[name]["ferplus"] = of_source(said, SOURCE)
     return {"fer": ours, "peers": rivals, "predictions": predictions}
+
+
+def without_data(folder: Path | None = None) -> dict[str, Any]:
+    """Figures that need no picture: what the folds said of people they had not seen, speed, size, noise."""
+    folder = folder or share_dir() / "models"
+    folds, student = read_folds(folder / FILE), FaceStudent(folder / MODEL)
+    return {
+        **figures(folds.judged()),
+        "ms_batch8": speed(student),
+        "bytes": (folder / MODEL).stat().st_size,
+        "figures_are": f"leave-people-out, {folds.made.get('folds')} folds, seed {folds.made.get('seed')}",
+        "noise_top": round(noise_top(student), 4),
+    }
 
 
 def read_pictures(data: Path) -> list[FacePicture]:
