@@ -1,10 +1,10 @@
 """Work that is killed at random moments, 20 times, and must end as if nothing had been: a program of its own.
 
-    killed_runs.py contextface|multiview|features FOLDER
+    killed_runs.py contextface|multiview|features|evaluation|annotation FOLDER
 
 Every attempt is a fork of this process, which has loaded everything, so that a kill costs no start. Prints JSON: kills,
 the kills after which something was kept (progress was made), and the hashes of what an undisturbed and the killed runs
-left.
+left; of an annotation also how many questions it asked in all.
 """
 
 from __future__ import annotations
@@ -17,12 +17,15 @@ import random
 import signal
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-KILLS = 20
+KILLS, QUESTIONS, WORKERS = 20, 40, 4
+ASKED: list[Counter[str]] = []
+"""How often each question of the annotation was asked, over all runs."""
 TESTS = Path(__file__).resolve().parents[1]
 
 
@@ -84,6 +87,47 @@ def features(folder: Path) -> Callable[[Path], dict[str, Any]]:
     return work
 
 
+def evaluation(folder: Path) -> Callable[[Path], dict[str, Any]]:
+    """A tiny ContextFace asked about 28 quotes in shards; what it leaves are its answers and faces."""
+    import torch
+
+    from emo_face.datasets.records import Record
+    from emo_face.evaluation.contextface.spread import PARTS, AskJob, joined
+    from emo_face.runtime.runners import run_shards, runner
+
+    source = module(TESTS / "unit" / "evaluation" / "contextface" / "test_spread.py")
+    job = AskJob(source.saved(folder), "", folder, "quote")
+    people = [Record(f"r{n}", "", "caers7", ("Sad",), "test", "made", quote=f"Oh, {n} dogs!") for n in range(28)]
+
+    def work(out: Path) -> dict[str, Any]:
+        found = joined(run_shards(job, people, out, 14, runner("local", 1, out), lambda done: None))
+        assert found.ids == tuple(person.id for person in people)
+        return {part: torch.from_numpy(getattr(found, part)) for part in PARTS}
+
+    return work
+
+
+def annotation(folder: Path) -> Callable[[Path], dict[str, Any]]:
+    """``annotate context`` against an endpoint of this process; what it leaves are its records."""
+    import numpy as np
+    import torch
+    from fake_endpoint import FakeEndpoint
+
+    from emo_face.cli.main import main as emo_face
+
+    source = module(TESTS / "unit" / "datasets" / "annotate" / "test_context.py")
+    where, server = source.people.__wrapped__(folder)(QUESTIONS), FakeEndpoint(seconds=0.02)
+    ASKED.append(server.calls)
+
+    def work(out: Path) -> dict[str, Any]:
+        out.mkdir(exist_ok=True)
+        assert emo_face(source.command(where, out, server.url, "--workers", WORKERS)) == 0
+        assert len(source.rows(out / "out.provenance.jsonl")) == QUESTIONS
+        return {"records": torch.from_numpy(np.fromfile(out / "out.jsonl", np.uint8))}
+
+    return work
+
+
 def digest(tensors: dict[str, Any]) -> str:
     """Of names and bytes."""
     total = hashlib.sha256()
@@ -107,13 +151,15 @@ def attempt(work: Callable[[Path], dict[str, Any]], out: Path) -> int:
 
 
 def kept(out: Path) -> set[str]:
-    """Whole checkpoints, or shards of the cache."""
+    """Whole checkpoints, shards, or answers."""
     shards = {path.name for path in out.glob("*.safetensors")}
+    shards |= {f"{path.name}: {path.stat().st_size}" for path in out.rglob("*.jsonl")}
     return {path.parent.name for path in out.glob("*/progress.json")} | shards
 
 
 def main(kind: str, folder: Path) -> None:
-    work = {"contextface": contextface, "multiview": multiview, "features": features}[kind](folder)
+    kinds = (contextface, multiview, features, evaluation, annotation)
+    work = {make.__name__: make for make in kinds}[kind](folder)
     start = time.monotonic()
     assert os.waitpid(attempt(work, folder / "whole"), 0)[1] == 0
     longest = time.monotonic() - start
@@ -136,7 +182,9 @@ def main(kind: str, folder: Path) -> None:
                 assert state[1] == 0, "the work failed by itself"
         digests.add(out.with_suffix(".digest").read_text())
     whole = (folder / "whole.digest").read_text()
-    print(json.dumps({"kills": kills, "useful": useful, "runs": number, "whole": whole, "killed": sorted(digests)}))
+    asked = sum(sum(calls.values()) for calls in ASKED)
+    report = {"kills": kills, "useful": useful, "runs": number, "whole": whole, "killed": sorted(digests)}
+    print(json.dumps(report | {"asked": asked, "most": QUESTIONS * (number + 1) + WORKERS * kills}))
 
 
 if __name__ == "__main__":

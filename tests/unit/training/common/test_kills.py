@@ -1,4 +1,4 @@
-"""SIGKILL at 20 random moments: both trainings and the feature cache end bit for bit as if nothing had been."""
+"""SIGKILL at 20 random moments: trainings, the feature cache, evaluation and annotation end as if nothing had been."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ HELPER = Path(__file__).resolve().parents[3] / "helpers" / "killed_runs.py"
 
 @pytest.mark.slow  # minutes; that a stopped run goes on bit for bit is in the suite
 @pytest.mark.timeout(3600)
-@pytest.mark.parametrize("kind", ["features", "multiview", "contextface"])
+@pytest.mark.parametrize("kind", ["features", "multiview", "contextface", "evaluation", "annotation"])
 def test_twenty_kills_leave_no_trace(tmp_path: Path, kind: str) -> None:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
     command = [sys.executable, str(HELPER), kind, str(tmp_path)]
@@ -29,3 +29,4 @@ def test_twenty_kills_leave_no_trace(tmp_path: Path, kind: str) -> None:
     assert found["kills"] == 20
     assert found["useful"] > 0
     assert found["killed"] == [found["whole"]]
+    assert found["asked"] <= found["most"], "an answer on the disk is asked for again"
