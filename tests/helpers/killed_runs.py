@@ -27,6 +27,7 @@ KILLS, QUESTIONS, WORKERS = 20, 40, 4
 ASKED: list[Counter[str]] = []
 """How often each question of the annotation was asked, over all runs."""
 TESTS = Path(__file__).resolve().parents[1]
+sys.path.append(str(TESTS.parent / "benchmarks"))  # the fixtures, as tests/conftest.py does
 
 
 def module(path: Path) -> ModuleType:
