@@ -1,5 +1,7 @@
 """Drive a head: faces in, safe motion of its actuators out, in a loop of its own."""
 
+from __future__ import annotations
+
 import math
 import os
 import time
@@ -81,7 +83,7 @@ class DrivenHead:
         """Whether the bus works, and what it reported."""
         return self._control.health
 
-    def __enter__(self) -> "DrivenHead":
+    def __enter__(self) -> DrivenHead:
         self._loop.start()
         limit = time.monotonic() + CONNECT_LIMIT
         while not (self.health.connected or self.health.failures) and time.monotonic() < limit:
