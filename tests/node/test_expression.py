@@ -21,6 +21,7 @@ from std_msgs.msg import Header, String
 from std_srvs.srv import SetBool
 
 from emo_face.core.arkit import ARKIT_INDEX
+from emo_face.core.install import how_to_install
 from emo_face.core.labels import basic7
 from emo_face.core.types import Box, Emotion, Face, Person
 from emo_face.face.expressions.basis import FaceCode, open_basis
@@ -284,4 +285,4 @@ def test_contextface_without_its_model_or_libraries_says_what_is_missing(graph: 
     node = graph.start(ExpressionNode, backend="contextface", contextface__model=model)
     assert node.trigger_configure().name == "FAILURE"
     report = node.health.report("", time.monotonic()).message
-    assert says in report or "scripts/setup.sh full" in report
+    assert says in report or how_to_install("full") in report

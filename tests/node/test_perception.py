@@ -19,6 +19,7 @@ from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header, String
 
+from emo_face.core.install import how_to_install
 from emo_face.nodes.perception import PerceptionNode
 from emo_face.ros import qos
 from emo_face.ros.clock import duration_seconds, stamp_message
@@ -351,4 +352,4 @@ def test_the_full_tier_without_its_model_or_libraries_says_what_is_missing(
     node = graph.start(PerceptionNode, **params)
     assert node.trigger_configure().name == "FAILURE"
     report = node.health.report("", time.monotonic()).message
-    assert says in report or "scripts/setup.sh full" in report
+    assert says in report or how_to_install("full") in report
