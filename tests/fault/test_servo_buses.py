@@ -48,7 +48,7 @@ class Bench:
     def __init__(self, kind: str, servo: type[Servo] | None = None, **options: Any) -> None:
         bus, driver = KINDS[kind]
         self.kind, self.bus = kind, bus(IDS, servo)
-        self.driver = driver(NAMES, IDS, ["ticks"] * 3, self.bus.path, **{"timeout": 0.02, **options})
+        self.driver = driver(NAMES, IDS, ["ticks"] * 3, self.bus.path, **{"timeout": 0.06, **options})
         for i, each in self.bus.servos.items():
             each.position = 2000 + i
 
@@ -128,7 +128,7 @@ def test_positions_and_goals_are_read_and_written_with_the_makers_sign(bench: Be
 
 def test_radians_are_counted_from_the_middle(bench: Bench) -> None:
     bench.driver.close()
-    driver = type(bench.driver)(NAMES, IDS, ["rad"] * 3, bench.bus.path, timeout=0.02)
+    driver = type(bench.driver)(NAMES, IDS, ["rad"] * 3, bench.bus.path, timeout=0.06)
     for servo in IDS:
         bench[servo].position = 2048 + 1024
     driver.connect()

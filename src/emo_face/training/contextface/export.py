@@ -17,7 +17,7 @@ from emo_face.core.errors import ModelError
 from emo_face.core.types import FloatArray
 from emo_face.expression.contextface.exported.plans import FEWEST
 from emo_face.expression.contextface.model import ContextFace, tree_reach
-from emo_face.expression.contextface.onepass import pack
+from emo_face.expression.contextface.packed import pack
 from emo_face.face.expressions.basis import RIDGE, Basis
 from emo_face.runtime.engines.onnx_bytes import ONE_FILE
 from emo_face.runtime.engines.plan import Precision

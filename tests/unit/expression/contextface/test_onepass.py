@@ -14,7 +14,7 @@ from tinyworld import PICTURE, separately, tiny
 from emo_face.core.errors import ModelError, UserError
 from emo_face.core.types import Box
 from emo_face.expression.contextface.config import ContextFaceConfig
-from emo_face.expression.contextface.onepass import pack, tree_mask
+from emo_face.expression.contextface.packed import pack, tree_mask
 from emo_face.expression.contextface.prompts import words
 from fixtures.tiny_contextface import FAMILIES
 
