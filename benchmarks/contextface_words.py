@@ -123,10 +123,18 @@ def scores(right: Any, probabilities: FloatArray, seed: int = 0) -> dict[str, An
     truth = np.where(right[np.arange(len(right)), probabilities.argmax(1)], probabilities.argmax(1), right.argmax(1))
     f1 = bootstrap(lambda rows: macro_f1(truth[rows], probabilities[rows]), len(truth))
     share = bootstrap(lambda rows: accuracy(truth[rows], probabilities[rows]), len(truth))
-    result = {"n": len(truth), "ece": round(ece(truth, probabilities), 4)}
+    result = {"n": len(truth), "ece": round(ece(truth, probabilities), 4), "ece_if_true": if_true(probabilities, seed)}
     for name, metric, interval in (("macro_f1", macro_f1, f1), ("accuracy", accuracy, share)):
         result[name] = [round(float(v), 4) for v in (metric(truth, probabilities), interval.low, interval.high)]
     return result
+
+
+def if_true(probabilities: FloatArray, seed: int, rounds: int = 200) -> list[float]:
+    """Calibration error of as many lines if these probabilities were true: its mean and what 95 % stay below."""
+    rng = np.random.default_rng(seed)
+    drawn = [(probabilities.cumsum(1) > rng.random((len(probabilities), 1))).argmax(1) for _ in range(rounds)]
+    found = [ece(truth, probabilities) for truth in drawn]
+    return [round(float(v), 4) for v in (np.mean(found), np.quantile(found, 0.95))]
 
 
 def paired(right: Any, ours: FloatArray, theirs: FloatArray) -> dict[str, list[float]]:
