@@ -101,8 +101,8 @@ def summary(answer: Any, engine: Any, decision: str) -> dict[str, Any]:
         "tokens": answer.tokens,
         "reused": answer.reused,
     }
-    if config.face_basis == ARKIT_BASIS or hasattr(engine, "arkit"):
-        activations = face if config.face_basis == ARKIT_BASIS else engine.arkit(face)
+    activations = engine.arkit(face) if hasattr(engine, "arkit") else face if config.face_basis == ARKIT_BASIS else None
+    if activations is not None:
         result["arkit"] = dict(zip(ARKIT_52, map(float, activations), strict=True))
     return result
 

@@ -18,6 +18,7 @@ from emo_face.runtime import samples
 def here(tmp_path, assets, monkeypatch):
     monkeypatch.setenv("EMO_FACE_MODELS", str(assets))
     monkeypatch.chdir(tmp_path)
+    nano_pipeline.cache_clear()  # another test of this process may have looked without these models
 
 
 def said(capsys, *words):

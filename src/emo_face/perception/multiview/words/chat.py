@@ -75,6 +75,7 @@ def load(base: Path, device: str = "cpu", dtype: str = "float32") -> ChatAsker:
     try:
         from transformers import AutoModelForImageTextToText, AutoProcessor
 
+        model = weights.load_pretrained(AutoModelForImageTextToText, base, "an image-text model", getattr(torch, dtype))
         processor = AutoProcessor.from_pretrained(base, local_files_only=True)
     except ImportError as error:
         raise ModelError(f"{base}: its processor lacks a library ({_first(error)}); {_libraries()}") from None
@@ -84,7 +85,6 @@ def load(base: Path, device: str = "cpu", dtype: str = "float32") -> ChatAsker:
         ) from None
     if not getattr(processor, "chat_template", None):
         raise ModelError(f"{base}: has no chat template, so it takes no questions; give an Instruct checkpoint")
-    model = weights.load_pretrained(AutoModelForImageTextToText, base, "an image-text model", getattr(torch, dtype))
     return ChatAsker(model, processor, device)
 
 
