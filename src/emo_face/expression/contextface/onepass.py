@@ -18,7 +18,7 @@ from emo_face.core.errors import ModelError, UserError
 from emo_face.core.types import FloatArray, ImageArray
 from emo_face.expression.contextface.answer import Answer, answer_of
 from emo_face.expression.contextface.model import ContextFace, tree_reach
-from emo_face.expression.contextface.packed import Packed, pack, tree_mask
+from emo_face.expression.contextface.packed import Packed, additive, pack, seen, tree_mask
 from emo_face.expression.contextface.picture import fingerprint
 from emo_face.expression.contextface.prompts import (
     Perspective,
@@ -138,11 +138,8 @@ class OnePass:
         device, dtype = self.model.device, self.model.base.dtype
         rows = [torch.tensor([part.ids], device=device) for part in parts]
         each = [self._positions(*one) for one in zip(parts, rows, (one[2] for one in asked), strict=True)]
-        alone = torch.block_diag(*(tree_mask(part, 0, dtype, device)[0, 0] == 0 for part in parts))
-        mask = torch.full(alone.shape, torch.finfo(dtype).min, dtype=dtype, device=device).masked_fill(
-            alone.bool(), 0.0
-        )
-        options = {"attention_mask": mask[None, None], "position_ids": torch.cat(each, -1), "use_cache": False}
+        alone = torch.block_diag(*(seen(torch.tensor(part.branch, device=device)) for part in parts)).bool()
+        options = {"attention_mask": additive(alone, dtype), "position_ids": torch.cat(each, -1), "use_cache": False}
         with self._lock:
             states = self.model.hidden(torch.cat(rows, 1), self.eyes.tensors(pictures), **options).last_hidden_state[0]
             read = [

@@ -50,11 +50,21 @@ def pack(prompt: Sequence[int], branches: Sequence[Sequence[int]]) -> Packed:
     return Packed(tuple(ids), tuple(positions), len(prompt), tuple(owner), tuple(starts), tuple(map(len, branches)))
 
 
-def tree_mask(packed: Packed, skip: int, dtype: torch.dtype, device: Any) -> Tensor:
-    """(1, 1, n - skip, n) additive mask: 0 if a token sees another, the lowest number elsewhere."""
-    owner = torch.tensor(packed.branch, device=device)
-    places = torch.arange(len(owner), device=device)
-    earlier = places[None, :] <= places[skip:, None]
+def seen(owner: Tensor, skip: int = 0) -> Tensor:
+    """(n - skip, n) whether a token sees another: what is earlier, of the prompt (owner -1) or of its own branch.
+
+    ``owner``: (n,) as :attr:`Packed.branch`.
+    """
+    places = torch.arange(owner.shape[0], device=owner.device)
     related = (owner[None, :] == -1) | (owner[None, :] == owner[skip:, None])
-    mask = torch.full(earlier.shape, torch.finfo(dtype).min, dtype=dtype, device=device)
-    return mask.masked_fill(earlier & related, 0.0)[None, None]
+    return (places[None, :] <= places[skip:, None]) & related
+
+
+def additive(seen: Tensor, dtype: torch.dtype) -> Tensor:
+    """(1, 1, m, n) attention mask: 0 if a token sees another, the lowest number elsewhere."""
+    return torch.zeros_like(seen, dtype=dtype).masked_fill(~seen, torch.finfo(dtype).min)[None, None]
+
+
+def tree_mask(packed: Packed, skip: int, dtype: torch.dtype, device: Any) -> Tensor:
+    """(1, 1, n - skip, n) mask of the tokens from ``skip`` on."""
+    return additive(seen(torch.tensor(packed.branch, device=device), skip), dtype)

@@ -17,7 +17,7 @@ from emo_face.core.errors import ModelError
 from emo_face.core.types import FloatArray
 from emo_face.expression.contextface.exported.plans import FEWEST
 from emo_face.expression.contextface.model import ContextFace, tree_reach
-from emo_face.expression.contextface.packed import pack
+from emo_face.expression.contextface.packed import additive, pack, seen
 from emo_face.face.expressions.basis import RIDGE, Basis
 from emo_face.runtime.engines.onnx_bytes import ONE_FILE
 from emo_face.runtime.engines.plan import Precision
@@ -92,10 +92,8 @@ class Prefill(nn.Module):
         """See the class."""
         size = ids.shape[1]
         every = torch.cat([ids, self.branch_ids], 1)
-        owner, places = nn.functional.pad(self.owner, (size, 0), value=-1), torch.arange(every.shape[1])
-        seen = (places[None, :] <= places[:, None]) & ((owner[None, :] == -1) | (owner[None, :] == owner[:, None]))
-        mask = torch.where(seen, 0.0, torch.finfo(self.dtype).min).to(self.dtype)[None, None]
-        positions = torch.cat([places[None, :size], size + self.offsets], 1)
+        mask = additive(seen(nn.functional.pad(self.owner, (size, 0), value=-1)), self.dtype)
+        positions = torch.cat([torch.arange(size)[None], size + self.offsets], 1)
         given = {"input_ids": every} if picture is None else {"inputs_embeds": self._embedded(every, picture)}
         states = self.core(**given, attention_mask=mask, position_ids=positions, use_cache=False).last_hidden_state[0]
         scores = torch.log_softmax(self.output(states[size + self.states]).float(), -1)
