@@ -190,6 +190,34 @@ def test_a_family_without_our_table_is_refused_by_number() -> None:
     bench.close()
 
 
+@pytest.mark.parametrize(
+    ("kind", "register", "value", "reason"),
+    [
+        ("feetech", 33, 1, "wheel mode"),
+        ("feetech", 33, 3, "step mode"),
+        ("dynamixel", 11, 1, "operating mode 1"),
+        ("dynamixel", 11, 16, "operating mode 16"),
+        ("dynamixel", 10, 4, "time-based profile"),
+    ],
+)
+@pytest.mark.parametrize("later", [False, True])
+def test_a_servo_that_understands_goals_otherwise_is_refused(
+    kind: str, register: int, value: int, reason: str, later: bool
+) -> None:
+    """SMS_STS.h: mode 33, a wheel turns at goal speed 46. e-Manual: operating mode 11; drive mode 10, bit 2: ms."""
+    bench = Bench(kind)
+    bench[2].absent = later
+    bench[2].table[register] = value
+    if later:  # a loose cable: it comes after all others were looked at
+        bench.driver.connect()
+        bench[2].absent = False
+    with pytest.raises(DriverError, match=rf"servo 2 \(lid\) .*{reason}"):
+        bench.driver.enable(True) if later else bench.driver.connect()
+    assert bench.torques() == [0, 0, 0]
+    assert not bench.bus.written(0x83), "no speed, goal or torque was sent"
+    bench.close()
+
+
 # ---- faults on the wire -------------------------------------------------------------------------------------------
 
 

@@ -3,12 +3,13 @@
 The numbers do not come from our drivers:
 
 - Feetech STS/SMS: memory table (FT-SMS-STS-emanual; the same addresses in huggingface/lerobot,
-  src/lerobot/motors/feetech/tables.py): model 3 (STS3215: bytes 9, 3), torque 40, goal 42 and
+  src/lerobot/motors/feetech/tables.py): model 3 (STS3215: bytes 9, 3), mode 33 (0 servo, 1 wheel), torque 40, goal 42,
   position 56 (sign in bit 15), goal speed 46, load 60 (sign in bit 10), numbers little-endian.
 - Feetech SCS: the same addresses (FT-SCSCL-emanual), model bytes 5, 4 (SCS0009), 1024 steps, numbers big-endian, no
   sync read.
 - Dynamixel X: e-Manual, control table of XM430-W350 (the same in lerobot's dynamixel/tables.py): model 0, firmware 6,
-  torque 64, hardware error 70, bus watchdog 98, profile velocity 112, goal 116, load 126, position 132.
+  drive mode 10, operating mode 11 (3 position), torque 64, hardware error 70,
+  bus watchdog 98, profile velocity 112, goal 116, load 126, position 132.
 - Bus watchdog: e-Manual, "Bus Watchdog(98)": 20 ms a count while torque is on, any instruction packet feeds it; when it
   fires the servo stops, the register reads -1 and goals are read-only until 0 is written.
 """
@@ -129,7 +130,7 @@ class XServo(Servo):
 
     def power_on(self) -> None:
         self.store((0, 2), self.MODEL)
-        self.table[6] = self.FIRMWARE
+        self.table[6], self.table[11] = self.FIRMWARE, 3
         self.table[self.TORQUE] = self.table[70] = self.table[self.WATCHDOG] = 0
         self._heard = time.monotonic()
 

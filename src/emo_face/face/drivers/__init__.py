@@ -63,7 +63,7 @@ def _build(kind: str, rig: Rig, period: float, options: dict[str, Any]) -> Drive
     if kind == "trajectory":
         from emo_face.face.drivers.trajectory import TrajectoryDriver
 
-        bounds = (limits.lower, limits.upper, limits.acceleration)
+        bounds = (limits.lower, limits.upper, limits.velocity, limits.acceleration)
         return TrajectoryDriver(rig.names, period=period, limits=bounds, **options)
     if kind == "pca9685":
         from emo_face.face.drivers.pca9685 import Pca9685Driver

@@ -16,6 +16,7 @@ class Registers:
 
     Attributes:
         model, torque, goal: address of model number (2 bytes), torque enable (1 byte) and goal position.
+        mode, mode_size: what says how goals are understood.
         goal_size: bytes of a goal.
         state, state_size: block that one sync read fetches.
         speed, speed_size: goal speed, which bounds how fast a goal is approached. speed_unit: ticks/s of one count.
@@ -26,6 +27,8 @@ class Registers:
     """
 
     model: int
+    mode: int
+    mode_size: int
     torque: int
     goal: int
     goal_size: int

@@ -8,6 +8,8 @@ from emo_face.face.drivers.wire import DynamixelFraming
 # error status at 70; bus watchdog at 98 from firmware 38 on, in steps of 20 ms.
 X_SERIES = Registers(
     model=0,
+    mode=10,
+    mode_size=2,
     torque=64,
     goal=116,
     goal_size=4,
@@ -33,6 +35,12 @@ OTHERS = {
 }  # fmt: skip
 
 
+TIME_BASED = 0x04
+"""Bit of Drive Mode (10): profile velocity (112) is a time in ms then, and bounds no speed."""
+POSITION_MODES = (3, 4, 5)
+"""Operating Mode (11): position, extended position, current-based position."""
+
+
 class DynamixelDriver(SerialBusDriver):
     """X-series servos. Arguments and errors: :class:`~emo_face.face.drivers.serial_bus.SerialBusDriver`.
 
@@ -52,6 +60,13 @@ class DynamixelDriver(SerialBusDriver):
     def encode(self, ticks: int) -> bytes:
         """Goal position: two's complement."""
         return ticks.to_bytes(4, "little", signed=True)
+
+    def misuse(self, mode: bytes) -> str:
+        if mode[1] not in POSITION_MODES:
+            return f"is in operating mode {mode[1]}: set register 11 to 3, position, by DYNAMIXEL Wizard"
+        if mode[0] & TIME_BASED:
+            return "has a time-based profile, so its speed has no bound: clear bit 2 of register 10, Drive Mode"
+        return ""
 
     def refusal(self, model: bytes) -> str:
         number = int.from_bytes(model, "little")

@@ -7,6 +7,8 @@ from emo_face.face.drivers.wire import FeetechFraming
 # Feetech, "SMS/STS memory table"; speed in steps/s; the error byte of a status packet holds the faults.
 STS_SERIES = Registers(
     model=3,
+    mode=33,
+    mode_size=1,
     torque=40,
     goal=42,
     goal_size=2,
@@ -46,6 +48,12 @@ class FeetechDriver(SerialBusDriver):
         """Goal position: magnitude, sign in bit 15."""
         ticks = max(-0x7FFF, min(0x7FFF, ticks))
         return (abs(ticks) | (0x8000 if ticks < 0 else 0)).to_bytes(2, "little")
+
+    def misuse(self, mode: bytes) -> str:
+        if mode[0] == 0:
+            return ""
+        kind = {1: "wheel mode", 2: "open-loop wheel mode", 3: "step mode"}.get(mode[0], "another mode")
+        return f"is in {kind} (register 33 reads {mode[0]}): set it to 0, servo mode, by Feetech's FD"
 
     def refusal(self, model: bytes) -> str:
         if model[0] != SCS_MAJOR:

@@ -1,7 +1,7 @@
 """Hobby servos on PCA9685 boards (needs ``adafruit-circuitpython-servokit``)."""
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,9 @@ from emo_face.face.drivers.stop_report import StopReport, StopState
 
 INSTALL = f"the pca9685 driver needs its library: {how_to_install('pca9685')}"
 SLEEP = 0x10
-"""Bit of register MODE1 (NXP PCA9685, table 5): oscillator off, no output can pulse until somebody wakes the chip."""
+"""Bit of register MODE1 (NXP PCA9685, table 5), set at power-on: no output can pulse until somebody wakes the chip."""
+ALL_CALL = 0x70
+"""Address that every board takes commands at (7.1.1); ServoKit switches that off when it opens a board, not before."""
 # what the libraries raise for a board or a bus that is not there
 BUS_ERRORS = (OSError, ValueError, RuntimeError, NotImplementedError, AttributeError)
 
@@ -107,9 +109,14 @@ class Pca9685Driver(Driver):
             self._pulse([float(us) / int(self._cycle) for us in position])
 
     def read(self) -> Feedback:
-        """Nothing is known: NaN positions and loads."""
+        """Of the servos nothing is known: NaN. Raises DriverError for a board that is gone, or was without power."""
         if not self._kits:
             raise DriverError("pca9685: not connected")
+        for address, kit in self._kits.items():
+            with _unplugged(address):
+                asleep = kit._pca.mode1_reg & SLEEP  # ServoKit has no public way
+            if asleep:
+                raise DriverError(f"pca9685 at {address:#04x}: it was reset and makes no pulses; check its power")
         unknown = np.full(len(self.names), np.nan)
         return Feedback(unknown, unknown.copy())
 
@@ -175,10 +182,16 @@ class Pca9685Driver(Driver):
         address, channel = self._places[i]
         if address not in self._kits:
             raise DriverError("pca9685: not connected")
-        try:
+        with _unplugged(address):
             self._kits[address].servo[channel].fraction = fraction
-        except BUS_ERRORS as error:
-            raise DriverError(f"pca9685 at {address:#04x}: {error}; is it unplugged?") from None
+
+
+@contextlib.contextmanager
+def _unplugged(address: int) -> Iterator[None]:
+    try:
+        yield
+    except BUS_ERRORS as error:
+        raise DriverError(f"pca9685 at {address:#04x}: {error}; is it unplugged?") from None
 
 
 def linux_i2c(number: int) -> Any:
@@ -200,6 +213,8 @@ def _boards(address: object, addresses: object) -> list[int]:
     for each in given:
         check_number("pca9685", "address", each, 0x40, 0x7F)
     boards = [int(each) for each in given]
+    if ALL_CALL in boards:
+        raise ConfigError(f"pca9685: address: {ALL_CALL:#04x} is every board's (All Call): expected a board's own")
     if len(set(boards)) != len(boards):
         raise ConfigError(f"pca9685: addresses: each board has its own address, got {boards}")
     return boards

@@ -97,21 +97,33 @@ class SerialBusDriver(ABC):
     def refusal(self, model: bytes) -> str:
         """Why a servo with these two bytes as model number cannot be driven; empty if it can."""
 
+    @abstractmethod
+    def misuse(self, mode: bytes) -> str:
+        """Why a servo whose mode registers hold this would not go to a goal at the goal speed; empty if it does."""
+
     def connect(self, keep_torque: bool = False) -> None:
-        """Open the port and ask every servo for its model. Raises DriverError naming port and servo."""
+        """Open the port and ask every servo for its model and mode. Raises DriverError naming port and servo."""
         self.close()
         self._open()
         if not keep_torque:
             self._chain.broadcast(self.registers.torque, 0)
-        models = self._chain.ask(self.registers.model, 2, self._ids)
-        if not models:
+        found = self._vet(self._ids)
+        if not found:
             raise DriverError(f"{self._where}: no servo answers: check power, cable, ids and baud rate")
-        for servo, data in models.items():
-            if reason := self.refusal(data):
-                raise DriverError(f"{self._where}: servo {servo} ({self._name(servo)}) {reason}")
-        self._astray = set(self._ids) - models.keys()
+        self._astray = set(self._ids) - set(found)
         for servo in self._astray:
             self._chain.silent(servo)
+
+    def _vet(self, servos: Sequence[int]) -> Sequence[int]:
+        """Those of ``servos`` that answer. Raises DriverError if one of them would do something else than was meant."""
+        r = self.registers
+        for register, size, judge in ((r.model, 2, self.refusal), (r.mode, r.mode_size, self.misuse)):
+            seen = self._chain.ask(register, size, servos)
+            for servo, data in seen.items():
+                if reason := judge(data):
+                    raise DriverError(f"{self._where}: servo {servo} ({self._name(servo)}) {reason}")
+            servos = list(seen)
+        return servos
 
     def enable(self, on: bool) -> None:
         """Torque off for all, or on for those that do not follow yet, with goals at their present positions first."""
@@ -121,7 +133,7 @@ class SerialBusDriver(ABC):
             chain.broadcast(r.torque, 0)
             chain.write(r.torque, dict.fromkeys(self._ids, b"\0"))
             return
-        states = chain.ask(r.state, r.state_size, [s for s in self._ids if s not in self._follow])
+        states = chain.ask(r.state, r.state_size, self._vet([s for s in self._ids if s not in self._follow]))
         if not states:
             return
         if self._watchdog:

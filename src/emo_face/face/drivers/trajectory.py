@@ -4,8 +4,12 @@ joint_trajectory_controller refuses a message whose last point has a velocity, u
 ``allow_nonzero_velocity_at_trajectory_end`` is set. So each one has two points: the pose that is due, with its
 velocity, and a rest behind it, braked to gently. The next message replaces the rest before it is reached; if none
 comes, because this program is gone, the controller brakes and holds by itself.
+
+The controller goes as fast as the times say, whatever the joints can bear. So where it may stand elsewhere than the
+path (no joint states yet, or a gap that it has braked in), the poses are due so late that no way is too fast.
 """
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -18,6 +22,8 @@ from emo_face.face.drivers.stop_report import StopReport, StopState
 
 LEAD = 1.5
 """Periods from now at which the pose of a tick is due."""
+HEARD = 1.0
+"""Seconds for which joint states tell where the joints are."""
 SHORTEST_BRAKE = 4.0
 """Periods that braking takes at least, so that the rest lies beyond the next message."""
 
@@ -51,7 +57,8 @@ class TrajectoryDriver(Driver):
         names: joint names.
         publish: takes a :class:`Trajectory`; called in the loop's thread. May be set later (:attr:`publish`).
         period: seconds between two writes.
-        limits: lowest and highest position and the acceleration of braking, (n,) or scalar each.
+        limits: lowest and highest position, velocity and acceleration of braking, (n,) or scalar each.
+        clock: monotonic seconds.
     """
 
     def __init__(
@@ -59,11 +66,15 @@ class TrajectoryDriver(Driver):
         names: Sequence[str],
         publish: Callable[[Trajectory], None] | None = None,
         period: float = 0.01,
-        limits: tuple[ArrayLike, ArrayLike, ArrayLike] = (-np.inf, np.inf, np.inf),
+        limits: tuple[ArrayLike, ArrayLike, ArrayLike, ArrayLike] = (-np.inf, np.inf, np.inf, np.inf),
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.names, self.publish, self.period = tuple(names), publish, period
-        self._lower, self._upper, self._acceleration = (np.asarray(v, np.float64) for v in limits)
-        self._last: Array | None = None
+        self._lower, self._upper, self._velocity, self._acceleration = (np.asarray(v, np.float64) for v in limits)
+        self._span = np.nan_to_num(self._upper - self._lower, posinf=0.0)
+        self._clock, self._heard = clock, -np.inf
+        self._last: tuple[float, Array, Array] | None = None  # when, the pose, and the rest behind it
+        self._there = -np.inf  # when the controller is on the path
         self._measured = np.full(len(self.names), np.nan)
 
     def connect(self, keep_torque: bool = False) -> None:
@@ -76,12 +87,19 @@ class TrajectoryDriver(Driver):
     def write(self, position: Array) -> None:
         if self.publish is None:
             raise DriverError("trajectory driver: nothing to publish to")
-        before = position if self._last is None else self._last
-        rate = (position - before) / self.period
-        self._last = position.copy()
+        now = self._clock()
+        when, before, rest = self._last or (now, position, self.read().position)
+        ticks = max(1, round((now - when) / self.period))
+        if self._last is None or ticks > SHORTEST_BRAKE:
+            way = np.where(np.isfinite(rest), np.abs(position - rest), self._span)
+            # a cubic from rest to rest has 3/2 of its mean velocity in the middle, and 6 way / time^2 at its ends
+            times = np.maximum(1.5 * way / self._velocity, np.sqrt(6 * way / self._acceleration))
+            self._there, before = now + float(times.max()), position
+        rate = (position - before) / (ticks * self.period)
         brake = max(SHORTEST_BRAKE * self.period, float((np.abs(rate) / self._acceleration).max()))
         rest = np.clip(position + 0.5 * brake * rate, self._lower, self._upper)
-        due, still = LEAD * self.period, (0.0,) * len(self.names)
+        self._last = now, position.copy(), rest
+        due, still = max(LEAD * self.period, self._there - now), (0.0,) * len(self.names)
         pose = TrajectoryPoint(tuple(position.tolist()), tuple(rate.tolist()), due)
         self.publish(Trajectory(self.names, (pose, TrajectoryPoint(tuple(rest.tolist()), still, due + brake))))
 
@@ -90,9 +108,11 @@ class TrajectoryDriver(Driver):
         for name, value in zip(names, positions, strict=False):
             if name in self.names:
                 self._measured[self.names.index(name)] = value
+                self._heard = self._clock()
 
     def read(self) -> Feedback:
-        return Feedback(self._measured.copy(), np.full(len(self.names), np.nan))
+        unknown = np.full(len(self.names), np.nan)
+        return Feedback(self._measured.copy() if self._clock() - self._heard < HEARD else unknown, unknown)
 
     def torque(self) -> Array:
         return np.full(len(self.names), np.nan)

@@ -162,6 +162,28 @@ def test_pca9685_estop_and_unplugged(pca: tuple[Any, FakeI2C]) -> None:
         driver.write(np.array([np.nan, 1, 1, 1]))
 
 
+def test_a_board_that_is_gone_or_was_reset_is_noticed_while_the_face_stands_still(pca: tuple[Any, FakeI2C]) -> None:
+    driver, i2c = pca
+    driver.enable(True)
+    pose = np.array([1500.0, 1600.0, 1500.0, 1400.0])
+    driver.write(pose)
+    driver.read()
+    i2c.gone.add(0x40)
+    driver.write(pose)  # nothing changed, so nothing is sent
+    with pytest.raises(DriverError, match=r"0x40: .*unplugged"):
+        driver.read()
+    i2c.gone.clear()
+    i2c.boards[0x40] = FakeI2C().boards[0x40]  # a brown-out: registers as at power-on
+    with pytest.raises(DriverError, match="it was reset and makes no pulses"):
+        driver.read()
+    driver.close()  # what the controller does after an error
+    driver.connect(keep_torque=True)
+    driver.enable(True)
+    driver.write(pose)
+    assert i2c.pulse_us(1) == pytest.approx(1600, abs=5.0)
+    driver.read()
+
+
 @pytest.mark.parametrize(
     ("kind", "options", "message"),
     [
@@ -178,6 +200,7 @@ def test_pca9685_estop_and_unplugged(pca: tuple[Any, FakeI2C]) -> None:
         ),
         ("pca9685", {"addresses": [64, 64]}, "each board has its own address"),
         ("pca9685", {"addresses": 65}, r"addresses: expected a list such as \[64, 65\]"),
+        ("pca9685", {"addresses": [64, 0x70]}, "0x70 is every board's"),
         ("pca9685", {"address": 300}, "address: expected a number from 64 to 127"),
         ("pca9685", {"reference_clock_speed": 25}, "reference_clock_speed: expected a number from 2e"),
         ("pca9685", {"i2c_bus": -1}, "i2c_bus: expected"),
@@ -295,7 +318,8 @@ def test_an_i2c_bus_that_is_not_there_is_named() -> None:
 
 def test_trajectories_end_at_rest_and_pass_the_pose_with_its_velocity() -> None:
     sent: list[Trajectory] = []
-    driver = TrajectoryDriver(["a", "b"], period=0.01, limits=([-1.0, -1.0], [1.0, 0.3], [5.0, 5.0]))
+    limits = [-1.0, -1.0], [1.0, 0.3], 9.0, [5.0, 5.0]
+    driver = TrajectoryDriver(["a", "b"], period=0.01, limits=limits, clock=lambda: 0.0)
     with pytest.raises(DriverError, match="publish"):
         driver.connect()
     driver.publish = sent.append
@@ -303,6 +327,7 @@ def test_trajectories_end_at_rest_and_pass_the_pose_with_its_velocity() -> None:
     driver.measured(["b", "elbow"], [0.25, 9.0])
     np.testing.assert_array_equal(driver.read().position, [np.nan, 0.25])
     driver.enable(True)
+    driver.measured(["a"], [0.0])
     driver.write(np.array([0.0, 0.25]))
     driver.write(np.array([0.01, 0.26]))
     assert sent[1].joint_names == ("a", "b")
@@ -318,13 +343,16 @@ def test_trajectories_end_at_rest_and_pass_the_pose_with_its_velocity() -> None:
     assert (report.state, report.success) == (StopState.CANNOT, False)
 
 
-def follow(sent: list[tuple[float, Trajectory]], period: float) -> tuple[np.ndarray, np.ndarray]:
+def follow(sent: list[tuple[float, Trajectory]], stands: float | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Times and positions of what joint_trajectory_controller commands: cubic splines from point to point.
+
+    The joint stands at the first pose, or at ``stands``.
 
     Facts: ros2_controllers, trajectory.cpp (a new trajectory starts from the state of the old one; points with
     velocities are joined by cubics) and ``interpolate_from_desired_state``.
     """
-    state, times, places = (np.array(sent[0][1].points[0].positions), np.zeros(1)), [], []
+    first = np.array(sent[0][1].points[0].positions if stands is None else [stands])
+    state, times, places = (first, np.zeros(1)), [], []
     for k, (begin, trajectory) in enumerate(sent):
         end = sent[k + 1][0] if k + 1 < len(sent) else begin + 1.0
         knots = [(0.0, *state)] + [
@@ -347,12 +375,14 @@ def follow(sent: list[tuple[float, Trajectory]], period: float) -> tuple[np.ndar
 def test_a_controller_moves_smoothly_along_them_and_stops_by_itself() -> None:
     sent: list[tuple[float, Trajectory]] = []
     now, period = 0.0, 0.01
-    driver = TrajectoryDriver(["a"], lambda t: sent.append((now, t)), period, limits=(-1.0, 1.0, 10.0))
+    limits = (-1.0, 1.0, 4.0, 10.0)
+    driver = TrajectoryDriver(["a"], lambda t: sent.append((now, t)), period, limits, lambda: now)
     driver.enable(True)
+    driver.measured(["a"], [0.0])
     for step in range(150):
         now = step * period
         driver.write(np.array([0.5 * np.sin(2 * np.pi * now)]))
-    times, places = follow(sent, period)
+    times, places = follow(sent)
     moving = (times > 0.1) & (times < 1.4)
     wanted = 0.5 * np.sin(2 * np.pi * (times - 1.5 * period))
     assert np.abs(places - wanted)[moving].max() < 0.02
@@ -360,6 +390,41 @@ def test_a_controller_moves_smoothly_along_them_and_stops_by_itself() -> None:
     assert speed.max() < 1.1 * np.pi, "no jerks between messages"
     assert np.abs(np.diff(places[-300:])).max() == 0, "nobody talks any more: at rest"
     assert -1.0 <= places.min() <= places.max() <= 1.0
+
+
+@pytest.mark.parametrize("why", ["no joint states yet", "old joint states", "a gap of the loop"])
+def test_a_joint_that_may_stand_elsewhere_is_fetched_without_a_jump(why: str) -> None:
+    sent: list[tuple[float, Trajectory]] = []
+    now, period, speed = 0.0, 0.01, 2.0
+    limits = (-1.0, 1.0, speed, 30.0)
+    driver = TrajectoryDriver(["a"], lambda t: sent.append((now, t)), period, limits, lambda: now)
+    pose, stands = np.array([-0.5]), 0.9
+    if why == "old joint states":
+        driver.measured(["a"], pose)  # two seconds ago; somebody moved it since
+        now = 2.0
+        assert np.isnan(driver.read().position).all(), "where it was is not where it is"
+    driver.enable(True)
+    if why == "a gap of the loop":  # the gate has braked on paper, the controller by itself
+        driver.measured(["a"], [stands])
+        driver.write(np.array([stands]))
+        now += 50 * period
+    for _ in range(200):
+        driver.write(pose)
+        now += period
+    _, places = follow(sent, stands)
+    assert np.abs(np.diff(places)).max() / 0.001 < 1.01 * speed
+    assert places[-1] == pytest.approx(-0.5), "and it gets there"
+
+
+def test_a_late_tick_asks_for_no_more_speed_than_the_path_has() -> None:
+    sent: list[Trajectory] = []
+    now, period = 0.0, 0.01
+    driver = TrajectoryDriver(["a"], sent.append, period, (-1.0, 1.0, 2.0, 30.0), lambda: now)
+    driver.enable(True)
+    driver.measured(["a"], [0.0])
+    for now in (0.0, 0.01, 0.02, 0.05, 0.06):  # the third is 30 ms late
+        driver.write(np.array([1.5 * now]))
+    assert [t.points[0].velocities[0] for t in sent[1:]] == pytest.approx([1.5] * 4)
 
 
 def test_the_recorder_keeps_and_saves_what_was_written(tmp_path: Path) -> None:
