@@ -175,7 +175,7 @@ class Bench:
         return 1000 * statistics.median(times)
 
     def _work(self, tokens: int, picture: bool) -> tuple[float, float]:
-        """(bytes of weights read, FLOPs) of one pass: two a weight and token, and attention's products."""
+        """(bytes of weights read, FLOPs) of one pass: two per weight and token, and attention's products."""
         language = self.model.base.get_decoder()
         embedding = self.model.base.get_input_embeddings().weight
         weights = sum(p.numel() for p in language.parameters()) - embedding.numel()

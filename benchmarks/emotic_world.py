@@ -19,7 +19,7 @@ import argparse
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -27,21 +27,14 @@ from typing import Any
 import cv2
 import numpy as np
 
-from emo_face.core.types import ImageArray
 from emo_face.datasets.pictures import emotic
 from emo_face.datasets.records import write_jsonl
 from emo_face.evaluation.metrics import multilabel
 from emo_face.runtime.files import replacing, write_json
+from fixtures.drawn_people import FACES, PLACES, SHIRTS, SIDE, Head, draw, heads_of, read_heads
 
-SIDE, VIEW = 384, 56
-"""Pixels: of a frame, and of a view as the encoder sees it."""
-PLACES = ("street", "park", "office", "stage")
-SHIRTS = ("red", "green", "blue", "grey")
-FACES = ("pale", "flushed")
-LIGHT = ((150, 110, 100), (100, 150, 110), (100, 115, 155), (135, 130, 90))
-CLOTH = ((60, 60, 150), (60, 140, 60), (160, 80, 60), (90, 90, 90))
-FLUSH = ((1.1, 1.05, 1.0), (0.7, 0.75, 1.0))
-"""Blue, green and red: of a place, of a shirt, and the factors of a face."""
+VIEW = 56
+"""Pixels of a view as the encoder sees it."""
 NOISE = 0.01
 """Chance of a label whose rule does not hold."""
 RULES: dict[str, tuple[float, tuple[tuple[str, str, str], ...]]] = {
@@ -69,76 +62,6 @@ report: {{rounds: 50}}
 export: {{write: false}}
 run: {{base: {base}, out: {out}, device: cpu, shards: 8}}
 """
-
-
-@dataclass(frozen=True)
-class Head:
-    """A head on its shoulders: pixels, and how much each of them is the person."""
-
-    person: str
-    pixels: ImageArray
-    alpha: np.ndarray
-
-
-def read_heads(folder: Path) -> list[Head]:
-    """Pictures ``NNN_*.jpg`` of people NNN without their background, sorted by person."""
-    found = []
-    for path in sorted(folder.glob("*_*.jpg")):
-        picture = cv2.imread(str(path))
-        if picture is not None:
-            small = cv2.resize(picture, (256, 256), interpolation=cv2.INTER_AREA)
-            found.append(Head(path.stem.partition("_")[0], np.asarray(small, np.uint8), _alpha(small)))
-    if len({head.person for head in found}) < 3:
-        raise SystemExit(f"{folder}: expected pictures of at least three people, NNN_neutral.jpg and so on")
-    return found
-
-
-def _alpha(picture: Any) -> np.ndarray:
-    """Background is what is plain, like the picture's top, and touches its upper border; the chest fades out."""
-    background = np.median(picture[:8].reshape(-1, 3), axis=0)
-    like = (np.abs(picture.astype(int) - background).sum(2) < 90) & (np.ptp(picture.astype(int), axis=2) < 30)
-    _, parts = cv2.connectedComponents(like.astype(np.uint8))
-    touching = set(parts[0]) | set(parts[:200, 0]) | set(parts[:200, -1])
-    solid = ~np.isin(parts, [part for part in touching if like[parts == part].any()])
-    solid = cv2.morphologyEx(solid.astype(np.uint8), cv2.MORPH_OPEN, np.ones((5, 5), np.uint8))
-    fade = np.clip((0.92 - np.linspace(0, 1, len(picture))) / 0.1, 0, 1)[:, None]
-    return np.asarray(cv2.GaussianBlur(solid.astype(np.float32), (0, 0), 1.0) * fade)
-
-
-def heads_of(heads: Sequence[Head], split: str) -> list[Head]:
-    """Of the last third of the people for the test split, of the others for all else."""
-    people = sorted({head.person for head in heads})
-    last = set(people[-(len(people) // 3) :])
-    return [head for head in heads if (head.person in last) == (split == "test")]
-
-
-def draw(
-    rng: np.random.Generator, place: int, shirt: int, face: int, head: Head
-) -> tuple[ImageArray, tuple[float, ...]]:
-    """One BGR frame, and the corners of its body."""
-    frame = np.empty((SIDE, SIDE, 3), np.uint8)
-    frame[:] = np.array(LIGHT[place]) + rng.integers(-12, 13, 3)
-    size = int(rng.integers(68, 84))  # of the shoulders
-    x, y = int(rng.integers(120, SIDE - 120)), int(rng.integers(105, 130))
-    cloth = tuple(int(v) for v in np.array(CLOTH[shirt]) + rng.integers(-20, 21, 3))
-    for side in (-1, 1):
-        ends = (x + side * size // 5, y + int(1.3 * size)), (x + side * size // 4, y + int(2.6 * size))
-        cv2.line(frame, *ends, (60, 50, 45), size // 3)
-        elbow, hand = (x + side * int(0.55 * size), y + int(0.7 * size)), (x + side * size // 2, y + int(1.2 * size))
-        cv2.line(frame, (x + side * int(0.42 * size), y + int(0.14 * size)), elbow, cloth, size // 4)
-        cv2.line(frame, elbow, hand, cloth, size // 5)
-        cv2.circle(frame, hand, size // 8, (140, 160, 205), -1)
-    trunk = [(-0.5, 0.1), (-0.25, 0), (0.25, 0), (0.5, 0.1), (0.42, 1.35), (-0.42, 1.35)]
-    cv2.fillPoly(frame, [np.array([(x + a * size, y + b * size) for a, b in trunk], np.int32)], cloth)
-    side = int(1.3 * size)
-    top, left = y - int(0.82 * side), x - side // 2
-    alpha = cv2.resize(head.alpha, (side, side), interpolation=cv2.INTER_AREA)[..., None]
-    own = np.clip(cv2.resize(head.pixels, (side, side), interpolation=cv2.INTER_AREA) * np.array(FLUSH[face]), 0, 255)
-    below = frame[top : top + side, left : left + side]
-    below[:] = below * (1 - alpha) + own * alpha
-    noise = 4 * rng.standard_normal((SIDE, SIDE, 1), np.float32)
-    corners = np.clip((x - 0.8 * size, top, x + 0.8 * size, y + 2.8 * size), 0, SIDE)
-    return np.clip(frame + noise, 0, 255).astype(np.uint8), tuple(float(v) for v in corners)
 
 
 def chances(place: str, shirt: str, face: str) -> np.ndarray:

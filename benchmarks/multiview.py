@@ -6,7 +6,7 @@
     python benchmarks/multiview.py --size full --runners --people 48    # processes, jobs; SigLIP2 B/16
 
 `full` has the true shapes (ViT-g/14 986 M, Q-Former 186 M parameters); the language model takes no part. "Naive" is
-one `get_image_features` call of the library's own model (of the others, their image tower) a view a person, in the
+one `get_image_features` call of the library's own model (of the others, their image tower) a view per person, in the
 same precision and run.
 Encoding the scene once bounds the gain where arithmetic is the limit: 3n pictures against 1 + 2n (`pictures_ratio`).
 The floor is FLOPs over the rate of a large matrix product measured here; `roofline_share` is floor over time.

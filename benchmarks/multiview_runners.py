@@ -102,7 +102,7 @@ def ways() -> list[tuple[str, str, int, int]]:
 def measure(
     folder: Path, tower: Any, config: Any, people: int, shards: int, only: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """Way -> people a second, seconds until the first shard, and milliseconds that a shard of nothing takes."""
+    """Way -> people per second, seconds until the first shard, and milliseconds that an empty shard takes."""
     base, encoder = saved(folder, tower, config)
     records = synthetic_scenes.make(folder / "data", people, 0)
     pictures = Pictures.of(folder / "data", config, records)

@@ -29,6 +29,7 @@ from emo_face.cli import main as cli
 from emo_face.core.types import Box, Face, Person
 from emo_face.datasets.qa import templates
 from emo_face.datasets.records import read_jsonl, write_jsonl
+from fixtures.drawn_people import FACES, PLACES, SHIRTS, Head, draw, heads_of, read_heads
 
 WHOLE = ("scene", "body", "face")
 TOLD = "classification,caption,pose,situation"
@@ -80,30 +81,30 @@ def call(*words: object) -> None:
         raise SystemExit(f"emo-face {' '.join(text)}: exit code {code}")
 
 
-def lesson(heads: Sequence[world.Head]) -> bench.Lesson:
+def lesson(heads: Sequence[Head]) -> bench.Lesson:
     """The place, shirt and face of the world's people, for pre-training."""
 
     def shown(rng: np.random.Generator) -> tuple[Any, Person, tuple[str, ...]]:
         place, shirt, face = (int(v) for v in rng.integers(0, (4, 4, 2)))
-        frame, (left, top, right, bottom) = world.draw(rng, place, shirt, face, heads[int(rng.integers(len(heads)))])
+        frame, (left, top, right, bottom) = draw(rng, place, shirt, face, heads[int(rng.integers(len(heads)))])
         body, wide = Box(left, top, right - left, bottom - top), right - left
         own = Face(Box(left + 0.3 * wide, top + 0.15 * wide, 0.4 * wide, 0.45 * wide), 1.0)
-        return frame, Person("p", 1.0, body, own), (world.PLACES[place], world.SHIRTS[shirt], world.FACES[face])
+        return frame, Person("p", 1.0, body, own), (PLACES[place], SHIRTS[shirt], FACES[face])
 
-    return bench.Lesson((world.PLACES, world.SHIRTS, world.FACES), shown)
+    return bench.Lesson((PLACES, SHIRTS, FACES), shown)
 
 
-def taught(base: Path, heads: Sequence[world.Head], steps: int) -> None:
+def taught(base: Path, heads: Sequence[Head], steps: int) -> None:
     """The tiny model ``base``, pre-trained on people of the training split, if it is not there yet."""
     if not (base / "config.json").is_file():
-        said = [CAPTION, POSE, SITUATION, RATIONALE, *world.PLACES, *world.SHIRTS, *world.FACES]
+        said = [CAPTION, POSE, SITUATION, RATIONALE, *PLACES, *SHIRTS, *FACES]
         words = bench.tokenizer([*said, templates.classification_question(["x"], "x", True)])
         log = lambda text: print(text, file=sys.stderr)  # noqa: E731
-        bench.pretrain(base, words, steps, log=log, lesson=lesson(world.heads_of(heads, "train")))
+        bench.pretrain(base, words, steps, log=log, lesson=lesson(heads_of(heads, "train")))
         words.save_pretrained(base)
 
 
-def told(folder: Path, heads: Sequence[world.Head], people: int, seed: int) -> Path:
+def told(folder: Path, heads: Sequence[Head], people: int, seed: int) -> Path:
     """``EMOTIC`` and ``records.jsonl``: boxes by the detectors, texts by whoever drew the picture."""
     root, found = world.make(folder / "EMOTIC", heads, people, seed), folder / "boxed.jsonl"
     plain = world.people_of(root, folder / "plain.jsonl", bodies=False)
@@ -132,7 +133,7 @@ def train(run: Run, folder: Path, root: Path, base: Path, epochs: int) -> None:
         call(*cache, "--out", out / "features", "--batch-size", 64)
 
 
-def one_seed(folder: Path, base: Path, heads: Sequence[world.Head], people: int, epochs: int, seed: int) -> dict:
+def one_seed(folder: Path, base: Path, heads: Sequence[Head], people: int, epochs: int, seed: int) -> dict:
     """All runs of one seed and its report; the values of its tables."""
     root = told(folder, heads, people, seed)
     for run in RUNS:
@@ -165,7 +166,7 @@ def main() -> int:
     import torch
 
     torch.set_num_threads(1)
-    heads, base = world.read_heads(args.faces), args.base or args.out / "base"
+    heads, base = read_heads(args.faces), args.base or args.out / "base"
     taught(base, heads, args.pretrain_steps)
     folders = [args.out / f"seed-{seed}" for seed in range(args.seeds)]
     rows = [one_seed(folder, base, heads, args.people, args.epochs, seed) for seed, folder in enumerate(folders)]

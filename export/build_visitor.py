@@ -82,7 +82,7 @@ class Scene:
         return np.clip(total, 0.0, 1.0)
 
     def talk(self, at: float) -> tuple[float, float]:
-        """Jaw and rounded lips of somebody who is saying a line: about four syllables a second."""
+        """Jaw and rounded lips of somebody who is saying a line: about four syllables per second."""
         for end, text in self.lines:
             start = end - min(LONGEST, len(text) / LETTERS_A_SECOND)
             if start <= at < end:

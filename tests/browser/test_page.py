@@ -223,7 +223,7 @@ def test_motion_at_30_hz_is_smooth_at_60(page: Page) -> None:
         print(f"rAF p50 {np.median(gaps):.1f} ms, p95 {np.percentile(gaps, 95):.1f} ms; {moved:.0%} of frames are new")
         if np.median(gaps) < 18 and moved > 0.85 and steps.max() < 0.25:
             return
-    raise AssertionError(f"60 frames a second, new at each, no jumps: {np.median(gaps)} ms, {moved}, {steps.max()}")
+    raise AssertionError(f"60 frames per second, new at each, no jumps: {np.median(gaps)} ms, {moved}, {steps.max()}")
 
 
 def test_an_idle_face_costs_nothing(page: Page) -> None:

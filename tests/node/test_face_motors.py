@@ -18,6 +18,7 @@ pytest.importorskip("emo_face_msgs", reason="needs the messages: run scripts/set
 from emo_face_msgs.msg import Visemes
 from facing import SMILE, Face
 from geometry_msgs.msg import Point, PointStamped
+from live_link import decode
 from std_srvs.srv import SetBool
 
 from emo_face.core.arkit import ARKIT_INDEX
@@ -209,8 +210,6 @@ def test_the_mouth_moves_while_the_robot_speaks(graph: Any) -> None:
 
 
 def test_avatars_get_live_link_packets(graph: Any) -> None:
-    from emo_face.face.drivers.livelink import decode
-
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as avatar:
         avatar.bind(("127.0.0.1", 0))
         avatar.settimeout(5)

@@ -69,7 +69,7 @@ def test_without_hri_msgs_the_package_is_named(graph: Any, create: Any, params: 
 
 
 class Scene:
-    """A perception node and a camera that shows a picture ten times a second."""
+    """A perception node and a camera that shows a picture ten times per second."""
 
     def __init__(self, graph: Any, picture: np.ndarray, **params: Any) -> None:
         self.graph, self.picture, self.blank = graph, picture, np.zeros_like(picture)

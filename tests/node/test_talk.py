@@ -95,7 +95,7 @@ def test_a_wav_is_heard_answered_by_a_face_and_spoken_with_lips(graph: Any, voic
     thread.start()
 
     def answered() -> bool:
-        """An empty room, about ten times a second: who speaks is not in view."""
+        """An empty room, about ten times per second: who speaks is not in view."""
         header = Header(stamp=stamp_message(graph.now()), frame_id="camera")
         camera.publish(image_message(np.full((120, 160, 3), 90, np.uint8), header))
         graph.executor.spin_once(timeout_sec=0.1)

@@ -2,7 +2,7 @@
 
 A 100 Hz loop runs motion, a rig of 32 actuators, the safety gate and a simulated bus in a process of its own, beside
 another process that keeps one core busy. Then over a million adversarial commands go through the gate, a tick is timed,
-and the page's frame intervals are measured in headless Chromium where it is installed.
+and the page's frame intervals are measured in headless Chromium if it is installed.
 
 Keys: jitter_p99_ms, missed, first_move_periods, cpu_percent (of one core), page_p95_ms (null without Chromium),
 rss_growth_mb, limit_violations, commands_tried, gate_tick_us {p50 p95}, loop, machine, notes.

@@ -10,7 +10,7 @@ input size of 640; `peer_same_input`, the peer at our input size of 320, so that
 the same with a camera that is faster than either, where throughput shows and a queue fills.
 
 keys: ours, peer {fps p50_ms p95_ms p99_ms dropped people}, peer_same_input and saturated likewise,
-six_people_cost_ratio (processor time of the perception process a frame, six people over one), rss_mb and pss_mb
+six_people_cost_ratio (processor time of the perception process per frame, six people over one), rss_mb and pss_mb
 (all nodes; in the latter a page that several share counts once), startup_s (`emo-face up` to the first person's score),
 machine, notes.
 """

@@ -3,7 +3,7 @@
 Serves the page, publishes at 30 Hz a face at rest, one that changes its emotion every two seconds, and one whose 52
 channels move all the time, at each size. Headless Chromium paints in software: ``browser_cpu_percent`` is an upper
 bound for a robot whose display has a GPU; ``empty_page_cpu_percent`` is what it takes for a canvas of which one dot
-changes 60 times a second, and ``no_page_cpu_percent`` for animation frames that draw nothing.
+changes 60 times per second, and ``no_page_cpu_percent`` for animation frames that draw nothing.
 
 Needs chromium and chromedriver (apt install chromium chromium-driver) and selenium (scripts/setup.sh test).
 """

@@ -1,11 +1,11 @@
 """Perception on one core: milliseconds of every stage for one and for six people.
 
 Runs the pipeline that the node runs (YOLO11n, YuNet, tracker, nano emotion model) on two pictures scaled to 640 x 480,
-without ROS. ``cpu_ms`` is processor time a frame, which other programs disturb less; ``six_people_cost_ratio`` is its
+without ROS. ``cpu_ms`` is processor time per frame, which other programs disturb less; ``six_people_cost_ratio`` is its
 ratio between the two pictures.
 
 With --clip the same pipeline also reads videos, with bodies looked for in every frame and by need, as
-`detector.cadence: adaptive` does: processor time a frame, looks at bodies, people missed, identity switches, other
+`detector.cadence: adaptive` does: processor time per frame, looks at bodies, people missed, identity switches, other
 emotions.
 """
 

@@ -1,4 +1,4 @@
-"""Hours of a robot's life: people come and go, cables are pulled, nodes hang or die, pages are reloaded, stops pressed.
+"""Hours of operation: people come and go, cables are pulled, nodes hang or die, pages are reloaded, stops pressed.
 
 The whole graph runs as `emo-face up` starts it, with a camera over HTTP and the 12-servo rig on an emulated Feetech
 bus, both in this process (emo_face.bench.emulated.cables). Meanwhile, over and over:
@@ -13,7 +13,7 @@ be reached), stops_that_lied (said stopped, torque was on), stops_verified_at_on
 (torque not on 15 s after the release), torque_after_kill (drivers that came back with torque on), camera_back (times,
 max_s: longest from its cable's return to the next scores), pages, scores; as sums over `emo-face up` and its nodes
 cores_used and, for memory_mb, descriptors, threads and disk_mb (logs, state, /dev/shm), first and last (medians of the
-second and the last fifth of the time) and growth_percent. A row a minute goes to stderr.
+second and the last fifth of the time) and growth_percent. A row per minute goes to stderr.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""`emo-face VERB`: one module a verb, found by name."""
+"""`emo-face VERB`: one module per verb, found by name."""
 
 from emo_face.core.interrupts import quiet_as_program
 

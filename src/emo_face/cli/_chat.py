@@ -1,4 +1,4 @@
-"""`emo-face say --tier full --chat`: the paper's figure 7 by hand, a line a turn."""
+"""`emo-face say --tier full --chat`: the paper's figure 7 by hand, a line per turn."""
 
 import argparse
 import json

@@ -30,7 +30,7 @@ ONLY = ("model", "backbone", "image", "box", "situation", "decision", "ask", "ch
 add_arguments = arguments(
     option("--model", type=Path, metavar="DIR", help="of --tier full: a trained ContextFace, or smollm2_face"),
     option("--backbone", metavar="DIR", help="its backbone (default: the one that its card names)"),
-    option("--image", type=Path, metavar="FILE", help="what the person stands in"),
+    option("--image", type=Path, metavar="FILE", help="a picture of the surroundings of the person"),
     option("--box", metavar="X,Y,W,H", help="the person meant, pixels of the image"),
     option("--situation", help="what goes on"),
     option("--decision", choices=("map", "mean"), help="best emotion's face, or all weighted (mean)"),

@@ -54,7 +54,7 @@ def look(source: str, pipeline: PerceptionPipeline, args: argparse.Namespace) ->
                 if frames % 25 == 0 and sys.stderr.isatty():
                     print(f"\rlook: {now:6.1f} s, {frames} frames", end="", file=sys.stderr, flush=True)
     except KeyboardInterrupt:
-        print("", file=sys.stderr)  # what was seen until now is told
+        print("", file=sys.stderr)  # report what was seen until now
     finally:
         opened.close()
     if not frames:

@@ -1,4 +1,4 @@
-"""A verb, or a verb of a verb, from a module that documents itself by its docstring."""
+"""A verb or sub-verb, from a module whose docstring is its help."""
 
 import argparse
 from collections.abc import Callable, Iterable, Mapping, Sequence

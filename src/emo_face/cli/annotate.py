@@ -10,7 +10,7 @@
 
 Pictures go to the endpoint that you name and nowhere else. Every answer is on the disk before it is used: stopped or
 killed, the same command goes on and asks nothing twice that was answered. Rows that are refused, of a wrong form or
-unreachable are counted and named in OUT.provenance.jsonl; --reject label_word,synonym asks again where a text gives its
+unreachable are counted and named in OUT.provenance.jsonl; --reject label_word,synonym asks again if a text gives its
 label away. Exit code: 0 all rows done (--least 0.95: so many), 1 some are not.
 """
 

@@ -1,4 +1,4 @@
-"""Measure speed and memory on this machine, beside what peers do.
+"""Measure speed and memory on this machine, compared with peers.
 
 Examples:
   emo-face bench perception --json                 stages of one frame, one and six people, one core

@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _file(args: argparse.Namespace) -> Path:
-    """The file to work on; a copy of RIG where --out names a new one."""
+    """The file to work on; a copy of RIG if --out names a new one."""
     source = Path(load_rig(args.rig).source.path)
     if args.out is None:
         if not Path(args.rig).is_file():

@@ -1,4 +1,4 @@
-"""Check what the graph needs on this machine, and say how to mend what is missing.
+"""Check what the graph needs on this machine, and say how to install what is missing.
 
 examples:
   emo-face doctor            a table; exit code 1 when something essential is missing

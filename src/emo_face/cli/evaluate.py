@@ -1,4 +1,4 @@
-"""Measure how good the models are, beside their peers.
+"""Measure how good the models are, compared with their peers.
 
 Examples:
   emo-face evaluate nano --data ../shared/assets                 table on the screen

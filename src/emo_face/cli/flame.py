@@ -38,7 +38,7 @@ from emo_face.runtime.progress import bar
 
 IMPORT = (
     option("flame", type=Path, help="FLAME .pkl or .npz"),
-    option("--version", help="flame2020, flame2023 or flame2023_open; by the file name where omitted"),
+    option("--version", help="flame2020, flame2023 or flame2023_open; by the file name if omitted"),
     option("--head3d", type=Path, required=True, help="folder with the ICT-FaceKit expression shapes"),
     option("--landmarks", type=Path, help="landmark_embedding.npy or flame_static_embedding.pkl"),
     option("--out", type=Path, help="map to write; default: the user cache, where the nodes find it"),

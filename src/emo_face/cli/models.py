@@ -1,6 +1,6 @@
 """List, download and verify the models on this machine.
 
-  emo-face models list                  every known model, where it lies, its licence
+  emo-face models list                  every known model, where it is, its licence
   emo-face models list --json
   emo-face models verify                hash every model that is here; exit code 1 if one is damaged
   emo-face models verify yunet          only this one; exit code 1 if it is missing or damaged
@@ -101,7 +101,7 @@ def _as_json(state: ModelStatus) -> dict[str, object]:
 
 
 def _table(states: list[ModelStatus]) -> None:
-    """Three lines a model: the facts, the purpose, and where it lies or how to get it."""
+    """Three lines per model: the facts, the purpose, and where it is or how to get it."""
     from rich.console import Console
     from rich.markup import escape
 

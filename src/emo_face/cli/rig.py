@@ -1,4 +1,4 @@
-"""Check a servo rig file, report what the head can and cannot show, or make ROS's own files of it.
+"""Check a servo rig file, report what the head can and cannot show, or write ROS's own files from it.
 
 Examples:
   emo-face rig check config/rigs/head_12servo.yaml

@@ -156,15 +156,15 @@ def commands(args: argparse.Namespace) -> list[tuple[tuple[str, ...], list[str]]
     early = [spec for spec in specs if spec.name not in ("perception", "camera")]
     specs = [*early, *cameras.nodes(further), *(spec for spec in specs if spec not in early)]
 
-    def own(spec: NodeSpec) -> tuple[NodeSpec, Path, str, dict[str, str] | None, list[str]]:
+    def own(spec: NodeSpec) -> list[str]:
         settings = {**overrides.get(spec.name, {}), **cameras.settings(spec, further)}
         first = cameras.remaps(spec, further, args.namespace, words)
-        return spec, params, args.namespace, settings, [*first, *words]
+        return node_words(spec, params, args.namespace, settings, [*first, *words])
 
     if len(together) < 2:
-        return [((spec.label,), command_line(*own(spec))) for spec in specs]
-    alone = [((spec.label,), command_line(*own(spec))) for spec in specs if spec not in together]
-    composed = composed_command({spec.name: node_words(*own(spec)) for spec in together})
+        return [((spec.label,), command_line(spec, own(spec))) for spec in specs]
+    alone = [((spec.label,), command_line(spec, own(spec))) for spec in specs if spec not in together]
+    composed = composed_command({spec.name: own(spec) for spec in together})
     return [*alone, (tuple(spec.name for spec in together), composed)]
 
 
@@ -233,7 +233,7 @@ def ros_is_there() -> None:
 def start_ros(network: bool) -> Any:
     """Choose who may take part, for us and our children; SIGINT and SIGTERM raise KeyboardInterrupt. Returns a logger.
 
-    Also where a shell's ``&`` has had SIGINT ignored. Raises ConfigError without rclpy.
+    Also if a shell's ``&`` has had SIGINT ignored. Raises ConfigError without rclpy.
     """
     ros_is_there()
     from rclpy.logging import get_logger

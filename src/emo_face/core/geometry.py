@@ -119,7 +119,7 @@ def crop(image: ImageArray, box: Box, pad: bool = True) -> ImageArray:
             the box is clipped first, and the result is a view.
 
     Returns:
-        At least 1 x 1 pixel where padded; possibly empty if not.
+        At least 1 x 1 pixel if padded; possibly empty if not.
     """
     height, width = image.shape[:2]
     inside = clip(box, width, height)

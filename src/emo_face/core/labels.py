@@ -20,7 +20,7 @@ class LabelSet:
     Attributes:
         name: key in ``data/labels.yaml``, published as ``label_set``.
         labels: labels in the order of every probability vector.
-        valence, arousal: one value a label in [-1, 1] (source in the data file); NaN if no source gives one.
+        valence, arousal: one value per label in [-1, 1] (source in the data file); NaN if no source gives one.
         multi: True if a person may carry several labels at once (probabilities are then independent).
     """
 
@@ -74,7 +74,7 @@ def winner(probabilities: FloatArray) -> int | None:
 
 
 def top_of(emotion: Emotion | None) -> str:
-    """The label that stands out of an emotion; empty without evidence (quality 0) and where nothing stands out."""
+    """The label that stands out of an emotion; empty without evidence (quality 0) and if nothing stands out."""
     if emotion is None or not emotion.quality > 0:
         return ""
     return label_set(emotion.label_set).top(emotion.probabilities)

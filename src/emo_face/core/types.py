@@ -1,4 +1,4 @@
-"""The data that passes between the rooms: frozen, typed, NumPy only."""
+"""The data that passes between packages: frozen, typed, NumPy only."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -174,7 +174,7 @@ class ExpressionTarget:
     Attributes:
         stamp: seconds; stamp of the newest input used.
         person_id: who is answered; empty for nobody in view.
-        feels: what that person feels; of words that nobody in view said where ``person_id`` is empty; None: not known.
+        feels: what that person feels; of words that nobody in view said if ``person_id`` is empty; None: not known.
         shown: what the face shows.
         keyframes: at least one, offsets rising; one is held.
         basis: ``open-ict-1``, ``flame2020``, ``flame2023`` or ``arkit-52``.

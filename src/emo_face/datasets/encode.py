@@ -98,7 +98,7 @@ class OnDisk:
 
 
 def own_device(device: str) -> str:
-    """``cuda:1`` for the second worker process of this machine where there are several GPUs."""
+    """``cuda:1`` for the second worker process of this machine if there are several GPUs."""
     if device != "cuda" or torch.cuda.device_count() < 2:
         return device
     return f"cuda:{int(os.environ.get(WORKER, '0')) % torch.cuda.device_count()}"

@@ -93,7 +93,7 @@ class FeatureCache:
         return cache
 
     def meta(self) -> dict[str, Any]:
-        """``views``, ``size``, the ``encoder``'s key, and the fingerprint of its ``files`` where known."""
+        """``views``, ``size``, the ``encoder``'s key, and the fingerprint of its ``files`` if known."""
         found: dict[str, Any] = json.loads((self.folder / META).read_text(encoding="utf-8"))
         return {**found, "size": self._index().get("size", 0)}
 
@@ -146,7 +146,7 @@ class FeatureCache:
         return found
 
     def load(self) -> Features:
-        """All cached features; where a person was cached twice (boxes changed) the newer counts.
+        """All cached features; if a person was cached twice (boxes changed) the newer counts.
 
         Raises UserError for a shard that is missing or whose bytes changed.
         """

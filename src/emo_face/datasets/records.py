@@ -117,7 +117,7 @@ def to_row(record: Record) -> dict[str, Any]:
 
 
 def read_jsonl(path: Path) -> Iterator[Record]:
-    """Records of a JSONL file, one a line. Raises UserError naming the file, the line and the field."""
+    """Records of a JSONL file, one per line. Raises UserError naming the file, the line and the field."""
     if not path.is_file():
         raise UserError(f"{path}: no such records file; make one with: emo-face data convert --help")
     seen: set[str] = set()

@@ -48,7 +48,7 @@ class TextRow:
 
     Attributes:
         text: as written in the corpus.
-        labels: indices into basic7, at least one; more than one where annotators gave several.
+        labels: indices into basic7, at least one; more than one if annotators gave several.
         source: ``goemotions`` or ``xed``.
         single: the corpus gives this row exactly one label (scored rows are single).
     """

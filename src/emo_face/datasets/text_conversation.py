@@ -167,7 +167,7 @@ def read_emobank(path: Path) -> list[Affect]:
 
 
 def read_meld(path: Path) -> list[TextRow]:
-    """MELD's test utterances. Where its marks were saved in Windows-1252, they are read as what was meant.
+    """MELD's test utterances. If its marks were saved in Windows-1252, they are read as what was meant.
 
     Raises:
         UserError: the file is missing, or a label is unknown.

@@ -1,4 +1,4 @@
-"""An exported multi-view model in 8 bits for TensorRT, by calibration on your own pictures; refused if it reads others.
+"""An exported multi-view model in 8 bits for TensorRT, by calibration on your own pictures; refused if answers change.
 
 Products with weights become int8 (--fp8: float8, for Ada, Hopper and later); attention, LayerNorm and the head stay
 float. The result is compared with the float model on people kept aside.

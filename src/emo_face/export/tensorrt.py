@@ -26,7 +26,7 @@ add_precision = option(
 
 
 def build(targets: Iterable[Target], cache: EngineCache | None = None, again: bool = False) -> list[dict[str, Any]]:
-    """Build or find the engine of each target; one row a target with ``parity`` of every output.
+    """Build or find the engine of each target; one row per target with ``parity`` of every output.
 
     Raises:
         UserError: an engine that can be built here was not, or differs from ONNX; no CUDA or no TensorRT.

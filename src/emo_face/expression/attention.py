@@ -1,4 +1,4 @@
-"""Whom to attend to: the nearest, the largest, who speaks or one by id, without looking to and fro."""
+"""Whom to attend to: the nearest, the largest, who speaks or one by id, without switching back and forth."""
 
 import math
 from dataclasses import dataclass

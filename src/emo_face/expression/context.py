@@ -9,7 +9,7 @@ from emo_face.expression.attention import Attention, AttentionRule
 from emo_face.expression.model import Context, Scene
 
 MAX_UTTERANCES = 32
-"""At most one utterance a speaker is kept; a run of made-up speaker ids cannot fill the memory."""
+"""At most one utterance per speaker is kept; a run of made-up speaker ids cannot fill the memory."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ class SeenPerson:
     """One person of one frame with the emotion read from them.
 
     Attributes:
-        arkit: (52,) the person's own ARKit activations where something measures them, else None.
+        arkit: (52,) the person's own ARKit activations if something measures them, else None.
     """
 
     person: Person

@@ -1,4 +1,4 @@
-"""How to answer, where to look: the manners of the robot, apart from any model."""
+"""How to answer and where to look: the robot's behaviour, independent of any model."""
 
 import math
 from collections.abc import Mapping

@@ -32,7 +32,7 @@ class PrototypeSettings:
         perspective: a perspective of the table, ``mirror`` or ``listener`` in the packaged one.
         intensity: [0, 1] factor on every expression; 0 keeps the face at rest.
         valid_for: seconds after the stamp for which a driver may show the target.
-        mirror_person: copy the person's own ARKit activations in ``mirror`` where they are measured.
+        mirror_person: copy the person's own ARKit activations in ``mirror`` if they are measured.
         timed: words are answered by a face that comes, stays and goes.
         camera: for the gaze towards the person.
         facs_file, perspectives_file: the user's own tables; the packaged ones if empty.
@@ -84,7 +84,7 @@ class PrototypeExpression(ExpressionModel):
     def express(self, context: Context, now: float) -> ExpressionTarget:
         """See :meth:`emo_face.expression.model.ExpressionModel.express`.
 
-        Where nobody is followed, words that nobody in view said are answered; without any the face rests.
+        If nobody is followed, words that nobody in view said are answered; without any the face rests.
         """
         seen, room = context.followed, context.scene.room if context.scene is not None else None
         feels = seen.emotion if seen is not None else room

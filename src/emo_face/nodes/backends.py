@@ -31,7 +31,7 @@ def emotion_model(values: Mapping[str, Value], store: ModelStore, engines: Engin
 
 
 def perception_models(values: Mapping[str, Value], store: ModelStore, engines: Engines) -> tuple[EmotionModel, Any]:
-    """The emotion backend, and what answers ``~/ask`` (None where ``multiview.ask`` is off).
+    """The emotion backend, and what answers ``~/ask`` (None if ``multiview.ask`` is off).
 
     Both in torch share one loaded InstructBLIP. Exported graphs cannot answer: their instruction is baked in, so an
     exported folder beside ``multiview.ask`` holds the image encoder twice.

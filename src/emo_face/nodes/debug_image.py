@@ -15,7 +15,7 @@ from emo_face.ros.lifecycle import EmoNode
 
 
 class DebugImage:
-    """The topic of ``node``; at most ``debug_image.rate`` pictures a second."""
+    """The topic of ``node``; at most ``debug_image.rate`` pictures per second."""
 
     def __init__(self, node: EmoNode) -> None:
         self._node, self._due = node, 0.0

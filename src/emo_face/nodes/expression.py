@@ -95,13 +95,13 @@ class ExpressionNode(EmoNode):
         self._forget = True
 
     def apply_parameters(self, values: Mapping[str, Value], changed: frozenset[str]) -> None:
-        """Take over manners and limits while running; a perspective that the table lacks is refused."""
+        """Take over how to answer and limits while running; a perspective that the table lacks is refused."""
         limits, window = build(SpeechLimits, values, "speech"), _window_settings(values)
         if isinstance(self._model, PrototypeExpression):
             self._model = expression_model(values, self._engines)
         elif self._model is not None:  # ContextFace's weights stay
-            manners = {name: values[name] for name in ("perspective", "intensity", "valid_for", "timed")}
-            self._model.settings = replace(self._model.settings, **manners)  # type: ignore[attr-defined]
+            answering = {name: values[name] for name in ("perspective", "intensity", "valid_for", "timed")}
+            self._model.settings = replace(self._model.settings, **answering)  # type: ignore[attr-defined]
         self._limits, self._window.settings = limits, window
 
     def _on_consent(self, msg: Consent) -> None:

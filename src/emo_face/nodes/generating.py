@@ -53,7 +53,7 @@ def serve_context_questions(
 ) -> None:
     """Create the service and the action ``~/ask`` of ContextFace.
 
-    ``look`` gives what is seen now, with the newest picture where there is one.
+    ``look`` gives what is seen now, with the newest picture if there is one.
     """
 
     def pieces(request: Any) -> Iterator[str]:

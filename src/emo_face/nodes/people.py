@@ -1,4 +1,4 @@
-"""People node: the scores of several cameras in, one list of people out; started only with more cameras than one.
+"""People node: the scores of several cameras in, one list of people out; started only with more than one camera.
 
 Each camera has a perception node of its own. The list comes at the pace of the first camera, the robot's own, or of
 the next one that still gives scores if the first does not; what the others saw last is in it while it is fresh.

@@ -1,4 +1,4 @@
-"""Which face belongs to which body; people of whom only one of the two was seen."""
+"""Which face belongs to which body; people of whom only the face or only the body was seen."""
 
 from collections.abc import Mapping, Sequence
 
@@ -23,7 +23,7 @@ def associate(bodies: Sequence[Body], faces: Sequence[Face]) -> list[Detection]:
     """Pair faces with bodies one to one: the best pair first, and never fewer pairs than possible.
 
     The cost of a pair is how far the face is from where a head is expected (top middle of the body), as a share of
-    the body's size; a pair is impossible where the face is not inside the body or does not begin in its upper part.
+    the body's size; a pair is impossible if the face is not inside the body or does not begin in its upper part.
 
     Returns:
         One detection per person: pairs, lone bodies, lone faces; best score first.
@@ -56,7 +56,7 @@ def match(costs: Costs) -> dict[int, int]:
 
 
 def _push(body: int, costs: Costs, owner: dict[int, int], tried: set[int]) -> bool:
-    """Find ``body`` a face, moving the owners of taken ones where they have another (Kuhn 1955)."""
+    """Find ``body`` a face, moving the owners of taken ones if they have another (Kuhn 1955)."""
     for face in sorted(costs[body], key=lambda f: costs[body][f]):
         if face not in tried:
             tried.add(face)

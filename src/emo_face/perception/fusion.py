@@ -10,7 +10,7 @@ Each source s says a distribution p_s with a reliability r_s in [0, 1] (image qu
     l_s(x) = max(p_s(x), m_s * a_s * p_s(Neutral)) for every emotion x,     l_s(Neutral) = p_s(Neutral),
     a_s = 1 - prod over j of (1 - r_j * f_j),   f_j = (the largest p_j of an emotion - 1/n) / (1 - 1/n), at least 0.
 
-p_s is calibrated by a temperature of its own beforehand. w_s is the source's learned weight in company: because c_s is
+p_s is calibrated beforehand by its own temperature. w_s is the source's learned weight beside others: because c_s is
 how much the others really have to say, a source that is missing, stale, worthless (r = 0) or knows nothing (uniform)
 changes nothing at all.
 
@@ -73,7 +73,7 @@ class FusionParameters(BaseModel):
     Attributes:
         label_set: name of the label set of every source.
         sources: source name -> parameters.
-        thresholds: label -> probability from which it is active; 0.5 where absent.
+        thresholds: label -> probability from which it is active; 0.5 if absent.
         trained: how the numbers came about, for people.
     """
 

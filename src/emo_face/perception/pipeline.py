@@ -77,7 +77,7 @@ class PerceptionPipeline:
             warnings: degradations known since the parts were chosen; repeated in every result.
             closer_look: side of the second look's picture at people without a face, pixels; 0 does without.
             cadence: decides which frames bodies are looked for in; None: in every one.
-            far: searches for small faces where no bodies are looked for; None does without.
+            far: searches for small faces if no bodies are looked for; None does without.
         """
         self.cadence = cadence if bodies is not None else None
         self.closer_look, self.far = closer_look, far
@@ -129,7 +129,7 @@ class PerceptionPipeline:
         return self._closer(frame, associate(found, faces), timings)
 
     def detect_still(self, picture: ImageArray) -> list[Detection]:
-        """As :meth:`detect` where no other frame follows: small faces are searched for everywhere at once."""
+        """As :meth:`detect` if no other frame follows: small faces are searched for everywhere at once."""
         people = self.detect(picture)
         return people if self.far is None else self.far.everywhere(picture, people)
 
@@ -144,7 +144,7 @@ class PerceptionPipeline:
     def _follow(
         self, frame: ImageArray, now: float, cadence: AdaptiveCadence, timings: dict[str, float]
     ) -> list[Detection]:
-        """People in the next frame: carried on by their faces where nobody is in doubt, else looked for."""
+        """People in the next frame: carried on by their faces if nobody is in doubt, else looked for."""
         if cadence.due(frame, now):
             people = self.detect(frame, timings)
         else:

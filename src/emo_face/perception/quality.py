@@ -69,12 +69,8 @@ def face_quality(crop: NDArray[np.uint8], face: Face, frame_shape: tuple[int, ..
     )
 
 
-def sharpness(crop: NDArray[Any]) -> float:
-    """Mean absolute Laplacian over the standard deviation; independent of light, 0 for a flat crop."""
-    return _sharp(*_detail(crop))
-
-
 def _sharp(detail: NDArray[np.float32], spread: float) -> float:
+    """Mean absolute Laplacian over the standard deviation; independent of light, 0 for a flat crop."""
     return float(detail.mean()) / spread if spread >= 1.0 else 0.0
 
 
@@ -119,7 +115,7 @@ def _light(crop: NDArray[np.uint8]) -> float:
 
 
 def _pose(landmarks: FloatArray | None) -> float:
-    """1 for a face towards the camera, 0 for a profile or a face from below; 1 where there are no landmarks to tell."""
+    """1 for a face towards the camera, 0 for a profile or a face from below; 1 if there are no landmarks to tell."""
     if landmarks is None:
         return 1.0
     points = np.asarray(landmarks, dtype=np.float64)

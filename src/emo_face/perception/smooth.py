@@ -27,7 +27,7 @@ class EmotionSmoother:
     With time constant ``tau`` a change between equally confident expressions takes the top label over after
     ``tau * ln 2`` seconds, whatever the frame rate. A mixture of calibrated probabilities is calibrated, steady input
     comes out as it is, and no single frame, however sure, counts for more than its time. Valence and arousal follow
-    from the filtered labels; those of a model that reads them by itself are filtered as they come. Where the filtered
+    from the filtered labels; those of a model that reads them by itself are filtered as they come. If the filtered
     quality is next to nothing, so is what is said: a flat distribution, no valence and arousal, quality 0.
     """
 
@@ -46,7 +46,7 @@ class EmotionSmoother:
             tau: time constant, seconds; 0 switches the filter off. 0.15 keeps the onset below 300 ms.
             memory: a person unseen for longer than this, seconds, starts afresh.
             thresholds: (n,) probability from which a label is active; None keeps the unfiltered flags.
-            own_affect: the model reads valence and arousal by itself (see ``EmotionModel``); where it gives no finite
+            own_affect: the model reads valence and arousal by itself (see ``EmotionModel``); if it gives no finite
                 number for a person, the last one stands, and before the first the labels' circumplex.
         """
         if not tau >= 0 or not memory > 0:
@@ -63,7 +63,7 @@ class EmotionSmoother:
         """Filter the emotions of one frame.
 
         Args:
-            ids: person ids, one an emotion; an unknown id passes through and starts its filter.
+            ids: person ids, one per emotion; an unknown id passes through and starts its filter.
             now: seconds, the frame's stamp.
         """
         self._states = {k: s for k, s in self._states.items() if 0 <= now - s.seen <= self.memory}

@@ -8,7 +8,7 @@ cascades), ``norfair`` (pins NumPy below 2), ``motpy`` (matplotlib, no release f
 file is the only one that knows it; the scenarios in ``tests/scenarios`` hold it to what we need.
 
 Such trackers count frames. Here time is in seconds: the library is driven at a fixed tick, and ticks without a frame
-are empty updates, so that speed and memory mean the same at 5 and at 60 frames a second.
+are empty updates, so that speed and memory mean the same at 5 and at 60 frames per second.
 """
 
 import math
@@ -43,7 +43,7 @@ class PersonTracker:
 
         Args:
             memory: seconds that an unseen person keeps the id; more than the longest occlusion to survive.
-            min_hits: frames a person must be seen in before being reported; 1 reports at once.
+            min_hits: frames in which a person must be seen before being reported; 1 reports at once.
         """
         if memory <= 0 or min_hits < 1:
             raise ValueError(f"expected memory > 0 s and min_hits >= 1, got {memory} and {min_hits}")

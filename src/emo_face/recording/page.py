@@ -117,7 +117,7 @@ def _person(figure: Any, go: Any, recording: Recording, start: float) -> None:
 
 
 def _shown(figure: Any, go: Any, recording: Recording, start: float) -> None:
-    """Strength of each expression while it is the strongest in the face; a line a name."""
+    """Strength of each expression while it is the strongest in the face; a line per name."""
     track = recording.expressions
     for name in dict.fromkeys(e.shown for e in track if e.strength > 0):
         trace = go.Scatter(

@@ -8,7 +8,7 @@ from emo_face.recording.recording import Recording
 
 
 def percentiles(seconds: list[float]) -> dict[str, float | None]:
-    """p50, p95 and p99 in milliseconds; None each where nothing was measured."""
+    """p50, p95 and p99 in milliseconds; None each if nothing was measured."""
     if not seconds:
         return {"p50": None, "p95": None, "p99": None}
     values = np.percentile(np.asarray(seconds) * 1e3, [50, 95, 99])

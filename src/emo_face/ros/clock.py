@@ -59,7 +59,7 @@ FIX: Mapping[str, str] = {
 
 
 def fix_of(reason: str, stamp: float, now: float) -> str:
-    """What is behind a refused stamp and what mends it, told apart by how far it is from the clock (seconds)."""
+    """The cause of a refused stamp and its remedy, by how far it is from the clock (seconds)."""
     if reason == "stale" and stamp < CALENDAR <= now:
         return (
             "it counts from the start of the camera or the host: let the camera's driver stamp with the system's time"

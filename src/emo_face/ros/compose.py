@@ -33,7 +33,7 @@ class Part:
     Attributes:
         create: makes the node, from keyword arguments of :class:`~emo_face.ros.lifecycle.EmoNode`.
         words: its own command line, ``--ros-args`` first: no node sees another's.
-        remaps: ``from:=to`` rules that hold where ``words`` give none for the same name.
+        remaps: ``from:=to`` rules that hold if ``words`` give none for the same name.
     """
 
     create: Callable[..., EmoNode]

@@ -1,4 +1,4 @@
-"""What a node tells about its health: rates, ages, latencies, drops, facts and conditions; thread-safe, rclpy-free.
+"""What a node reports about its health: rates, ages, latencies, drops, facts and conditions; thread-safe, rclpy-free.
 
 Numbers are kept over a sliding window. A condition is raised and cleared by key, its text says what is wrong and how to
 fix it. :meth:`Health.report` is pure data, :func:`message` makes the ``DiagnosticArray``.

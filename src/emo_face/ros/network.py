@@ -49,7 +49,7 @@ def scope(environment: Mapping[str, str]) -> str:
 def listening(pid: int | str = "self") -> list[str]:
     """What a process receives on from the network, read back from Linux: ``tcp 127.0.0.1:8765``, ``udp ...:7410``.
 
-    UDP ports are those of DDS; the others of a DDS participant only send. Empty where there is no /proc.
+    UDP ports are those of DDS; the others of a DDS participant only send. Empty if there is no /proc.
     """
     inodes, receiving = set(_sockets(pid)), _rtps_ports(pid)
     found = set()

@@ -1,4 +1,4 @@
-"""Run one node as a process: signals end it through its lifecycle, user errors are one line, the exit code tells."""
+"""Run one node as a process: signals end it through its lifecycle; user errors are one line and an exit code."""
 
 import contextlib
 import os
@@ -24,7 +24,7 @@ from emo_face.runtime.process import Parent
 
 HAND_OVER = 0.0005
 """Seconds that rclpy's multi-threaded executor is kept from looking for work. It hands a callback out again and again,
-thousands of times a second, until a thread of its pool has begun it, and keeps the interpreter from beginning it."""
+thousands of times per second, until a thread of its pool has begun it, and keeps the interpreter from beginning it."""
 
 
 def run(create: Callable[[], EmoNode], args: Sequence[str] | None = None, remaps: Sequence[str] = ()) -> int:
@@ -34,7 +34,7 @@ def run(create: Callable[[], EmoNode], args: Sequence[str] | None = None, remaps
 
     Args:
         args: command line, default ``sys.argv``.
-        remaps: ``from:=to`` rules that hold where the user gives none for the same name.
+        remaps: ``from:=to`` rules that hold if the user gives none for the same name.
 
     Returns:
         0 at a clean end, 2 after a user's mistake in the parameters, else what the node finished with.
@@ -60,7 +60,7 @@ def beside(create: Callable[[], Node], name: str) -> int:
     """
     parent = Parent.from_environment(os.environ)
     use_profile(os.environ)
-    for number in (signal.SIGINT, signal.SIGTERM):  # also where a shell's & has had SIGINT ignored
+    for number in (signal.SIGINT, signal.SIGTERM):  # also if a shell's & has had SIGINT ignored
         signal.signal(number, signal.default_int_handler)
     node = None
     try:
@@ -136,7 +136,7 @@ def init(args: Sequence[str], context: Any = None) -> None:
 
 
 def log_somewhere(environment: MutableMapping[str, str]) -> None:
-    """Let ROS log to a temporary folder if it cannot where it would: without HOME, or with one that is not ours.
+    """Let ROS log to a temporary folder if it cannot write to its own: without HOME, or with one that is not ours.
 
     ROS does not start without a folder for its logs (rcl, logging directory: ROS_LOG_DIR, ROS_HOME/log, ~/.ros/log).
     """
@@ -188,7 +188,7 @@ def end_on_signals(nodes: Sequence[EmoNode]) -> None:
 
 
 def spin(node: EmoNode, between: Callable[[], None] = lambda: None) -> int:
-    """Serve ``node`` until it finishes and call ``between`` ten times a second or oftener; returns its exit code."""
+    """Serve ``node`` until it finishes and call ``between`` at least ten times per second; returns its exit code."""
     executor: Executor = SingleThreadedExecutor() if node.threads == 1 else MultiThreadedExecutor(node.threads)
     executor.add_node(node)
     try:

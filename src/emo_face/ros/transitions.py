@@ -148,7 +148,7 @@ class TransitionsNode(LifecycleNode):
 
     @_transition("shuttingdown")
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Deactivate where needed and clean up."""
+        """Deactivate if needed and clean up."""
         if self.state == "active":
             self._attempt("deactivate", self.deactivate)
         self._attempt("clean up", self.cleanup)

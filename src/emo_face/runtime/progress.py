@@ -1,4 +1,4 @@
-"""How far a long command is, with the time it still needs: a bar on a terminal, else a line a minute on stderr.
+"""The progress of a long command, with the time it still needs: a bar on a terminal, else a line per minute on stderr.
 
 Downloads (bytes per second) and TensorRT's builds (phases without a total) draw rich's bars with other columns.
 """

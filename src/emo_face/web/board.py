@@ -1,4 +1,4 @@
-"""What the dashboard tells: the newest of everything in the graph as one JSON object. No ROS, no network."""
+"""What the dashboard shows: the newest of everything in the graph as one JSON object. No ROS, no network."""
 
 import json
 from collections import deque
@@ -9,7 +9,7 @@ from typing import Any
 from emo_face.web.protocol import CommandError, parse_command
 
 FRESH = 2.0  # s after which scores and expressions are no longer what happens now
-GONE = 10.0  # s of silence after which a node is told to be silent
+GONE = 10.0  # s of silence after which a node is reported as silent
 LINES = 12  # spoken lines that are remembered
 LETTERS = 300  # of a spoken line
 WARNING = 1200  # letters; a warning ends with its fix

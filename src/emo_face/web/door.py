@@ -1,4 +1,4 @@
-"""The door of the page's server: accepts connections, bounds their number, closes those that ask for nothing.
+"""Connections of the page's server: accepted, bounded in number, closed if they ask for nothing.
 
 aiohttp waits for a request for ever and takes as many connections as there are descriptors, which a few hundred
 half-sent requests use up for everybody.
@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 ASK_S = 8.0  # s within which a connection must have sent a whole request, and the next one after an answer
 ANSWER_S = 30.0  # s within which it must have taken its answer
-CONNECTIONS = 256  # at most; half of what the process may open where that is less
+CONNECTIONS = 256  # at most; half of what the process may open if that is less
 SAY_S = 60.0  # s between two words about a flood
 Factory = Callable[[], asyncio.Protocol]
 
@@ -35,7 +35,7 @@ class _Guest:
 
 
 class Seldom(logging.Filter):
-    """Lets a record pass once a minute, and without a traceback if whoever asked is at fault: anybody can ask."""
+    """Lets a record pass once per minute, and without a traceback if the client is at fault."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -60,7 +60,7 @@ class Seldom(logging.Filter):
 
 
 requests_log = logging.getLogger(f"{__name__}.requests")
-"""Where aiohttp speaks of requests that it cannot serve."""
+"""To which aiohttp reports requests that it cannot serve."""
 requests_log.addFilter(Seldom())
 
 
@@ -157,7 +157,7 @@ class Door:
             transport.abort()
 
     def _say(self, text: str) -> None:
-        """Log at most once a minute: a flood must not fill the disk."""
+        """Log at most once per minute: a flood must not fill the disk."""
         now = time.monotonic()
         if now - self._said >= SAY_S:
             self._said = now

@@ -1,4 +1,4 @@
-"""The pages that are connected and what they are told: the newest values, never a queue, nobody waited for."""
+"""The connected pages and what they receive: the newest values, without queues and without waiting for anybody."""
 
 import asyncio
 import logging
@@ -15,7 +15,7 @@ from emo_face.web.protocol import clean_meta, pack_frame, quantise
 
 log = logging.getLogger(__name__)
 
-BACKLOG = 16384  # bytes a client may lag before it is dropped
+BACKLOG = 16384  # bytes by which a client may lag before it is dropped
 ALIVE_S = 1.0  # a sign of life at least this often; older values count as not live
 META_S = 0.2  # numbers in the meta are refreshed no faster than this
 
@@ -64,7 +64,7 @@ class Hub:
         self._ring()
 
     def report(self, text: str) -> None:
-        """Replace what every page is told beside the face, a JSON object; from any thread, never blocks."""
+        """Replace what every page receives beside the face, a JSON object; from any thread, never blocks."""
         with self._lock:
             self._report = text
         self._ring()
@@ -82,7 +82,7 @@ class Hub:
             log.debug("published while the face server stops")
 
     async def run(self) -> None:
-        """Send what changed to everybody, at most ``rate`` times a second, and a sign of life every second."""
+        """Send what changed to everybody, at most ``rate`` times per second, and a sign of life every second."""
         wake = asyncio.Event()
         with self._lock:
             self._loop, self._wake, self._pending = asyncio.get_running_loop(), wake, False

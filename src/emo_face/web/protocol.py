@@ -4,7 +4,7 @@ Frame (binary, little-endian, 112 bytes), server to page::
 
     uint8 version (1) | uint8 count (52) | uint16 sequence | uint32 milliseconds | uint16[52] value / 65535
 
-Meta (text, JSON, only when changed or once a second as a sign of life)::
+Meta (text, JSON, when changed, and once per second as a sign of life)::
 
     {"type": "meta", "live": true, "person": "p00001", "person_emotion": "Sad", "shown": "Sympathy", "strength": 0.6,
      "latency_ms": 43, ...}
@@ -33,7 +33,6 @@ from emo_face.core.labels import basic7
 
 VERSION = 1
 HEADER = struct.Struct("<BBHI")
-FRAME_BYTES = HEADER.size + 2 * len(ARKIT_52)
 MAX_COMMAND = 8192  # bytes; all 52 channels need under 2 kB
 MAX_TEXT = 200
 
@@ -59,18 +58,6 @@ def quantise(arkit: Sequence[float]) -> bytes:
 def pack_frame(values: bytes, sequence: int, milliseconds: int) -> bytes:
     """A frame of quantised ``values``; ``sequence`` and ``milliseconds`` wrap."""
     return HEADER.pack(VERSION, len(ARKIT_52), sequence & 0xFFFF, milliseconds & 0xFFFFFFFF) + values
-
-
-def unpack_frame(frame: bytes) -> tuple[int, int, np.ndarray]:
-    """Sequence, milliseconds and (52,) values in [0, 1] of a frame. Raises ValueError for anything else."""
-    if len(frame) != FRAME_BYTES:
-        raise ValueError(f"a face frame has {FRAME_BYTES} bytes, got {len(frame)}")
-    version, count, sequence, milliseconds = HEADER.unpack_from(frame)
-    if (version, count) != (VERSION, len(ARKIT_52)):
-        raise ValueError(
-            f"expected face frame version {VERSION} with {len(ARKIT_52)} values, got {version} with {count}"
-        )
-    return sequence, milliseconds, np.frombuffer(frame, dtype="<u2", offset=HEADER.size) / 65535.0
 
 
 def clean_meta(meta: Mapping[str, Any]) -> dict[str, Any]:

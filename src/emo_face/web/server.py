@@ -41,7 +41,7 @@ class FaceServer:
         on_command: receives commands of the pages (see :mod:`emo_face.web.protocol`); None refuses them.
         origins: further origins (``https://robot.local``) that may connect, for a reverse proxy.
         max_clients: connections beyond this are refused with 503.
-        rate: frames a second at most; the page draws 60 in between.
+        rate: frames per second at most; the page interpolates to 60.
         model: a GLB with ARKit morph targets to show at ``/3d``; needs the 3D view (``export/build_head3d.py``).
         home: the page at ``/``, a file of ``static/``.
         pictures: path -> what gives a JPEG to show there now, or None if there is none.

@@ -74,13 +74,13 @@ def test_the_cards_tables_are_written_between_their_markers(tmp_path: Path) -> N
         (tmp_path / name).write_text(f"# Card\n\n{cards.BEGIN}\nold\n{cards.END}\n\n## After\n")
     cards.write_cards(FIGURES, tmp_path)
     text, face = ((tmp_path / name).read_text() for name in cards.CARDS.values())
-    assert "| GoEmotions macro-F1, seven | 0.612 [0.600, 0.630] | 0.574 |" in text
-    assert "| bytes | 23,255,547 | 3 |" in text
+    assert "| GoEmotions, seven labels: macro-F1 | 0.612 [0.600, 0.630] | 0.574 |" in text
+    assert "| size, bytes | 23,255,547 | 3 |" in text
     assert "F1 by class, GoEmotions: Anger 0.50, Fear 0.60." in text
     assert "by kind: typo 16 of 18." in text
     assert "Not measured by this run: dialogue" in text
     assert "| 30 of 39 [0.62, 0.87] |" in face
-    assert "| CMU accuracy, 4 classes, all poses | 0.462 | 0.508 | 0.428 |" in face
+    assert "| CMU, 4 classes, all poses: accuracy | 0.462 | 0.508 | 0.428 |" in face
     assert "Sad → Happy" in face
     assert text.startswith("# Card")
     assert text.endswith("## After\n")

@@ -474,7 +474,7 @@ def test_words_are_answered_by_a_face_that_comes_and_goes() -> None:
     assert target.start == 10.0
     player, smile = FacePlayer(FaceMotion(0.02, layers=()), Bases()), ARKIT_INDEX["mouthSmileLeft"]
     faces = []
-    for step in range(220):  # the node publishes ten times a second, and the driver goes on
+    for step in range(220):  # the node publishes ten times per second, and the driver goes on
         now = 10.0 + 0.02 * step
         if step % 5 == 0:
             later = model.express(replace(context, stamp=now), now)

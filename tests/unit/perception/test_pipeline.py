@@ -115,7 +115,7 @@ def test_one_id_through_the_clip(assets: Path, pipeline: PerceptionPipeline) -> 
 
 
 def test_people_from_behind_come_and_go(assets: Path, pipeline: PerceptionPipeline) -> None:
-    """Ten frames a second, one person after another: a handful of ids, and frames with nobody."""
+    """Ten frames per second, one person after another: a handful of ids, and frames with nobody."""
     capture = cv2.VideoCapture(str(assets / "video/one-by-one-person-detection.mp4"))
     ids, empty, faceless = set(), 0, 0
     for k in range(240):

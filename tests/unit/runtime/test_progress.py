@@ -1,4 +1,4 @@
-"""A long command says how far it is: a line a minute when nobody watches, with the time that is left."""
+"""A long command says how far it is: a line per minute when nobody watches, with the time that is left."""
 
 from __future__ import annotations
 

@@ -83,7 +83,7 @@ def test_an_open_websocket_is_not_a_guest_that_asks_for_nothing(server: FaceServ
     with connect(server, "\r\n".join(words).encode()) as page:
         assert page.recv(12) == b"HTTP/1.1 101"
         flood = [connect(server, b"") for _ in range(40)]
-        time.sleep(2.5)  # real time: the server's thread looks once a second
+        time.sleep(2.5)  # real time: the server's thread looks once per second
         assert server.clients == 1
         for one in flood:
             one.close()

@@ -15,9 +15,9 @@ from typing import Any
 import aiohttp
 import numpy as np
 import pytest
+from face_frame import read_face_frame
 
 from emo_face.core.errors import UserError
-from emo_face.web.protocol import unpack_frame
 from emo_face.web.server import FaceServer
 
 TOKEN = "correct-horse-battery"
@@ -45,7 +45,7 @@ async def get(url: str, **options: Any) -> tuple[int, str, Any]:
 async def next_values(ws: aiohttp.ClientWebSocketResponse) -> np.ndarray:
     async for message in ws:
         if message.type is aiohttp.WSMsgType.BINARY:
-            return unpack_frame(message.data)[2]
+            return read_face_frame(message.data)[2]
     raise AssertionError(f"closed: {ws.close_code}")
 
 

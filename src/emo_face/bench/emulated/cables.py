@@ -18,7 +18,7 @@ class NetworkEye:
     """A camera that sends JPEGs over HTTP as mjpg-streamer does (multipart/x-mixed-replace), over and over.
 
     Args:
-        pictures: the JPEGs. rate: pictures a second.
+        pictures: the JPEGs. rate: pictures per second.
     """
 
     def __init__(self, pictures: Sequence[bytes], rate: float) -> None:

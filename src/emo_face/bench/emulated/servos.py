@@ -10,7 +10,7 @@ The numbers do not come from our drivers:
 - Dynamixel X: e-Manual, control table of XM430-W350 (the same in lerobot's dynamixel/tables.py): model 0, firmware 6,
   drive mode 10, operating mode 11 (3 position), torque 64, hardware error 70,
   bus watchdog 98, profile velocity 112, goal 116, load 126, position 132.
-- Bus watchdog: e-Manual, "Bus Watchdog(98)": 20 ms a count while torque is on, any instruction packet feeds it; when it
+- Bus watchdog: e-Manual, "Bus Watchdog(98)": 20 ms per count while torque is on, any packet feeds it; when it
   fires the servo stops, the register reads -1 and goals are read-only until 0 is written.
 """
 
@@ -102,7 +102,7 @@ class Servo:
         if self.stuck:
             self.table[self.TORQUE] = 1
         if self.torque:
-            self.position = self.goal  # stands there at once
+            self.position = self.goal  # is there at once
 
 
 class StsServo(Servo):

@@ -25,7 +25,7 @@ Seen = Sequence[tuple[Person, Emotion]]
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """A clip as one pipeline read it: people per frame, processor ms a frame, frames with a look at bodies."""
+    """A clip as one pipeline read it: people per frame, processor ms per frame, frames with a look at bodies."""
 
     frames: Sequence[Seen]
     cpu_ms: float

@@ -1,4 +1,4 @@
-"""A program that runs beside a benchmark: what it printed, which nodes run below it, and a sure end."""
+"""A program that runs beside a benchmark: what it printed, which nodes run below it, and how it is ended."""
 
 import contextlib
 import signal

@@ -1,4 +1,4 @@
-"""Stop heads on emulated servo buses that are in every kind of trouble, and see whether an answer was a lie."""
+"""Stop heads on emulated servo buses that are in every kind of trouble, and check every answer against the servos."""
 
 import tempfile
 import threading

@@ -1,4 +1,4 @@
-"""What befalls a graph in a soak, and whether its stop keeps its word meanwhile."""
+"""The faults of a soak, and whether the emergency stop works as it says meanwhile."""
 
 import os
 import signal

@@ -18,7 +18,7 @@ from emo_face.datasets.annotate.provider import Reply
 class ReplyCache:
     """A folder with two journals that are only ever appended to.
 
-    ``replies.jsonl``: an answer a line, on the disk (fsync) before anybody sees it. ``sent.jsonl``: which questions
+    ``replies.jsonl``: an answer per line, on the disk (fsync) before anybody sees it. ``sent.jsonl``: which questions
     went out and which came back, so that after a kill it is known what is in doubt. A line that a kill cut
     off is dropped.
 

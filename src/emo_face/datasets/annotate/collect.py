@@ -1,4 +1,4 @@
-"""Ask many questions: a few at a time, each once, again where it may help, and count everything."""
+"""Ask many questions: a few at a time, each once, again if it may help, and count everything."""
 
 import threading
 from collections import Counter
@@ -117,7 +117,7 @@ class Collector(Generic[T]):
         """Outcomes in the order of the jobs.
 
         On an error that will never go away, or Ctrl-C, no new question goes out, answers under way are kept, then it is
-        raised. Raises UserError (also where ids repeat) and KeyboardInterrupt.
+        raised. Raises UserError (also if ids repeat) and KeyboardInterrupt.
         """
         if len({job.id for job in jobs}) != len(jobs):
             raise UserError("annotation: row ids must be unique")

@@ -1,4 +1,4 @@
-"""Situation and quote for each record (paper, section 3.1), then the listener's; provenance and flags a row."""
+"""Situation and quote for each record (paper, section 3.1), then the listener's; provenance and flags per row."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence

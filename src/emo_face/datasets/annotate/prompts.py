@@ -48,7 +48,7 @@ def listener_request(record: Record, root: Path, model: str, temperature: float,
 
 
 def about_boxed(record: Record, root: Path, request: Request) -> Request:
-    """As :func:`about_picture`, for texts that speak of the red box. Raises RowError where there is none, too."""
+    """As :func:`about_picture`, for texts that speak of the red box. Raises RowError if there is none, too."""
     if box_of(record) is None:
         raise RowError(f"record {record.id}: its person has no box; find boxes first: emo-face data boxes")
     return about_picture(record, root, request)

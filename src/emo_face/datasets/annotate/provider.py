@@ -54,7 +54,7 @@ class Request:
 
     @property
     def prompt_hash(self) -> str:
-        """Hash of the texts alone: rows of one prompt version share it where the texts do."""
+        """Hash of the texts alone: rows of one prompt version share it if the texts do."""
         return hashlib.sha256(f"{self.system}\0{self.user}".encode()).hexdigest()[:16]
 
 

@@ -1,9 +1,9 @@
 """SFEW-C and CAER-S-C: pictures with an emotion, a situation and a quote, as neutral records.
 
-Two layouts are read. Flat: one object a picture with image, emotion, situation, quote and optionally bbox and the path
-of its expression. Dialogues: what the released training code reads (LLaVA's ``conversations`` and ``expression``); the
-texts are taken back out of the question and the answer. Both as a JSON list or as JSON lines; a folder holds one file
-a split. Neutral records (what ``emo-face annotate context`` writes) are taken as they are.
+Two layouts are read. Flat: one object per picture with image, emotion, situation, quote and optionally bbox and
+the path of its expression. Dialogues: what the released training code reads (LLaVA's ``conversations`` and
+``expression``); the texts are taken back out of the question and the answer. Both as a JSON list or as JSON lines; a
+folder holds one file per split. Neutral records (what ``emo-face annotate context`` writes) are taken as they are.
 """
 
 import json
@@ -149,7 +149,7 @@ def _take(
 def _take_record(
     found: ContextSet, merged: dict[tuple[str, Box | None], Record], raw: Mapping[str, Any], where: str, split: str
 ) -> None:
-    """Add a neutral record; its label in the words of this set, its split where it names one."""
+    """Add a neutral record; its label in the words of this set, its split if it names one."""
     try:
         record = from_row(dict(raw))
         (label,) = record.labels

@@ -62,7 +62,7 @@ class Tasks:
         return [example for name, made in self.by_name.items() if kind_of(name) == kind for example in made]
 
     def spread(self) -> list[Example]:
-        """Each record about once a kind, its form by turns: every form is in it, and it is not as large as all."""
+        """Each record about once per kind, its form by turns: every form is in it, and it is not as large as all."""
         kinds = Counter(kind_of(name) for name in self.by_name)
         place = Counter[str]()
         found: list[Example] = []
@@ -85,7 +85,7 @@ def build(
     conditions: Sequence[str] = tuple(CONDITIONS),
     style: Style = "paper",
 ) -> Tasks:
-    """Situation and expression examples, one a record and form. Deterministic; the mixture does the shuffling.
+    """Situation and expression examples, one per record and form. Deterministic; the mixture does the shuffling.
 
     The situation task has the picture, as in the paper, and asks without it too if a form does. A record whose person
     has no box is left out if a form has pictures, as the paper leaves out pictures without a person.
@@ -147,7 +147,7 @@ class Faces:
 
 
 def texts_of(record: Record, form: Condition) -> tuple[str, str]:
-    """(quote, situation) of a form; a listener's situation is told from their side where somebody wrote it down."""
+    """(quote, situation) of a form; a listener's situation is described from their side if somebody wrote that down."""
     situation = record.situation
     if form.perspective == "listener":
         situation = record.listener_situation or situation

@@ -73,7 +73,7 @@ def read_votes(folder: Path, split: str) -> tuple[list[Voted], Counter[str]]:
 
 
 def faces_of(rows: Iterable[Voted], detector: YuNetFaceDetector) -> Iterator[FacePicture]:
-    """The face of each picture; where none is found, the whole picture is one, as its makers cut it."""
+    """The face of each picture; if none is found, the whole picture is one, as its makers cut it."""
     for row in rows:
         grey = read_picture(row.path)
         name = f"{row.path.parent.name}/{row.path.name}"

@@ -22,7 +22,7 @@ def clip(box: Box, size: tuple[int, int]) -> Box | None:
 
 
 def fault(box: Box, size: tuple[int, int] | None, slack: float = 1.0) -> str:
-    """Say what is wrong with ``box`` in a picture of (width, height), or "" where nothing is.
+    """Say what is wrong with ``box`` in a picture of (width, height), or "" if nothing is.
 
     ``slack`` in pixels: EMOTIC's corners are rounded and may leave the picture by one.
     """

@@ -1,4 +1,4 @@
-"""SFEW 2.0 (Dhall et al., ICCV Workshops 2011): one person a picture, no boxes, in every layout of its public readers.
+"""SFEW 2.0 (Dhall et al., ICCV Workshops 2011): one person per picture, no boxes, in every layout of public readers.
 
     <root>/{Train,Val,Test}/<Class>/*                                         frames of films
     <root>/{Train,Val}/{Train,Val}_Aligned_Faces/<Class>/*, or without the first level, or below images/

@@ -45,7 +45,7 @@ def keep_probability(record: Record, plan: Plan | None, reading: Reading) -> flo
 
 
 def down_sample(records: Sequence[Record], rng: np.random.Generator, reading: Reading = "drop") -> list[Record]:
-    """Records that stay, in their order; one draw a record whatever its labels, so that seeds compare."""
+    """Records that stay, in their order; one draw per record whatever its labels, so that seeds compare."""
     if reading not in ("drop", "keep"):
         raise UserError(f"reading: expected drop or keep, got {reading!r}")
     draws = rng.random(len(records))

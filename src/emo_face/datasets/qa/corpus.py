@@ -50,7 +50,7 @@ def build(
     """Make the corpus: deterministic for a seed, and only the training split is balanced.
 
     Args:
-        tasks: which of :data:`TASKS`; ``caption`` turns a question caption-guided where the record has a caption.
+        tasks: which of :data:`TASKS`; ``caption`` turns a question caption-guided if the record has a caption.
         balance: minor-label questions and down-sampling (the ablation of table 8 sets it False).
         other_share: pose, situation and rationale rows at most this many times the classification rows (A.4.2
             limits them without a number).

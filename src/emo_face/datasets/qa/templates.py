@@ -15,7 +15,7 @@ def prompts() -> dict[str, Any]:
 
 
 def options_of(set_name: str, minor_only: bool = False) -> tuple[str, ...]:
-    """Candidate answers in the order of the prompt: rarest first where the paper prints it, else the set's order."""
+    """Candidate answers in the order of the prompt: rarest first if the paper prints it, else the set's order."""
     entry = prompts()["balance"].get(set_name)
     if entry is None:
         if minor_only:

@@ -137,7 +137,7 @@ def baseline_faces(
 
 
 def emotion_faces(faces: FloatArray, labels: Labels, classes: int) -> FloatArray:
-    """(classes, d) mean of (n, d) faces by emotion; that of all where there is none."""
+    """(classes, d) mean of (n, d) faces by emotion; that of all if there is none."""
     return np.stack([(faces[labels == label] if label in labels else faces).mean(0) for label in range(classes)])
 
 

@@ -22,7 +22,7 @@ class FoldPrediction:
     """One picture judged by a model that never saw the person.
 
     Attributes:
-        source, name, person, label, pose: as :class:`emo_face.datasets.faces.faces.FacePicture`; label is empty where
+        source, name, person, label, pose: as :class:`emo_face.datasets.faces.faces.FacePicture`; label is empty if
             unknown.
         fold: number of the model. logits: 7, before temperature. face: the model's belief that it is a face.
     """

@@ -1,4 +1,4 @@
-"""The face student on people that no step of its training has seen and nobody picked: London's others.
+"""The face student on people of the London set who were used in no step of its training and were not selected.
 
 ``images/london_unpicked`` holds a neutral and a smiling picture of each person, and ``people.csv`` their age, gender
 and group. Intervals are Wilson's ("Probable inference, the law of succession, and statistical inference", JASA 22,
@@ -40,7 +40,7 @@ def read_strangers(data: Path) -> list[FacePicture]:
 
 
 def load_student() -> FaceStudent:
-    """The shipped student. Raises ModelError as it does."""
+    """The shipped student. Raises ModelError."""
     return FaceStudent(share_dir() / "models" / "nano_face.onnx")
 
 

@@ -138,7 +138,7 @@ def summary(
 ) -> dict[str, Any]:
     """The paper's numbers in percent: mAP, macro precision, recall, F1, Hamming loss, accuracy (single-label sets).
 
-    ``ranking``: what AP ranks by where that is finer than ``scores``: logits do not saturate as probabilities do.
+    ``ranking``: what AP ranks by if that is finer than ``scores``: logits do not saturate as probabilities do.
     """
     ap = mean_average_precision(scores if ranking is None else ranking, truth, mode)
     predicted = decide(scores, thresholds, multi)

@@ -39,7 +39,7 @@ def draw(scored: Scored) -> Any:
 
 
 def write_png(scored: Scored, path: Path) -> Path:
-    """Write the figure of one model. Raises UserError where matplotlib is not installed."""
+    """Write the figure of one model. Raises UserError if matplotlib is not installed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     draw(scored).savefig(path, dpi=110)
     return path

@@ -82,11 +82,6 @@ def fit_temperature(truth: Labels, probabilities: FloatArray, low: float = 0.05,
     return temperature_of_logits(t, np.log(np.maximum(p, TINY)), low, high)
 
 
-def apply_temperature(probabilities: FloatArray, temperature: float) -> FloatArray:
-    """Soften (above 1) or sharpen (below 1) distributions (n, c); the top label never changes."""
-    return softmax(np.log(np.maximum(np.asarray(probabilities, dtype=np.float64), TINY)) / temperature)
-
-
 def _targets(y: Array) -> Array:
     """Platt's smoothed targets."""
     positives, n = y.sum(), len(y)

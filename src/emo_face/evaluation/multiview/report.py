@@ -133,7 +133,7 @@ def _steps(measured: Mapping[str, Mapping[str, Any]], table: Mapping[str, Any]) 
 
 
 def _ablation(table: Mapping[str, Any], result: Mapping[str, Sequence[Any]], metric: str) -> str:
-    """A table of the paper with this run's values right of its own; ``metric`` where they are of another kind."""
+    """A table of the paper with this run's values right of its own; ``metric`` if they are of another kind."""
     columns = table["columns"]
     rows = {name: [*values, *result.get(name, [None] * len(columns))] for name, values in table["rows"].items()}
     heads = [f"{c}, paper" for c in columns] + [f"{metric or c}, this run" for c in columns]

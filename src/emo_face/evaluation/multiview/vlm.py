@@ -25,7 +25,7 @@ MAX_TOKENS = 96
 
 @dataclass(frozen=True)
 class AnswerJob(Job[Group]):
-    """Greedy answers of a Stage 1 to the classification question, with captions where it was tuned with them."""
+    """Greedy answers of a Stage 1 to the classification question, with captions if it was tuned with them."""
 
     folder: Path
     base: Path
@@ -93,7 +93,7 @@ def steps(
 
 
 def as_tuned(folder: Path, people: Sequence[Record]) -> Sequence[Record]:
-    """The people without captions where Stage 1 never saw one."""
+    """The people without captions if Stage 1 never saw one."""
     tasks = checkpoint.read_card(folder).get("tasks", ["caption"])
     return people if "caption" in tasks else [replace(record, caption="") for record in people]
 

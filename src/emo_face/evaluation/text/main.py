@@ -57,7 +57,7 @@ CALM_ROWS = 5000
 """Commands that a peer learns from: as many as the student sees in an epoch."""
 
 Predict = Callable[[Sequence[str], str], FloatArray]
-"""(texts, corpus) -> (n, 7) probabilities. Only the peers, which have one model a corpus, look at the corpus."""
+"""(texts, corpus) -> (n, 7) probabilities. Only the peers, which have one model per corpus, look at the corpus."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ class TfidfPeer:
     def __init__(self, rows: Sequence[TextRow], token_pattern: str, balanced: bool = True) -> None:
         """Train on the single-label rows of ``rows``; ``balanced``: classes weigh alike.
 
-        Raises UserError where scikit-learn is not installed."""
+        Raises UserError if scikit-learn is not installed."""
         try:
             from sklearn.feature_extraction.text import TfidfVectorizer
             from sklearn.linear_model import LogisticRegression

@@ -48,7 +48,7 @@ class Answer:
     def face(self, decision: Decision = "map") -> FloatArray:
         """(outputs,) the most likely branch's face, or the mean of all, weighted (the one of least squared error).
 
-        Where no branch stands out there is the mean alone.
+        If no branch stands out there is the mean alone.
         """
         if decision not in DECISIONS:
             raise ValueError(f"decision: {decision!r}, expected one of {', '.join(DECISIONS)}")

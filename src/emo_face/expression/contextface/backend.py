@@ -206,7 +206,7 @@ class ContextFaceExpression(ExpressionModel):
         return side_of(self.settings.perspective)
 
     def _code(self, face: FloatArray, probabilities: FloatArray, strength: float) -> FaceCode:
-        """Coefficients from the head; jaw and lids too where it has them, else from the emotions' prototypes."""
+        """Coefficients from the head; jaw and lids too if it has them, else from the emotions' prototypes."""
         if self.basis == ARKIT_BASIS:
             return FaceCode(np.clip(strength * face, 0.0, 1.0), np.zeros(3), np.zeros(2), np.zeros(2))
         parts = {name: np.asarray(face[where]) for name, where in self.config.slices().items()}

@@ -192,7 +192,7 @@ def tree_reach(base: Any, picture: bool = False) -> float:
     """
     text = base.config.get_text_config()
     kinds = set(getattr(text, "layer_types", None) or ())
-    # where positions are not given but counted (ALiBi), a branch would stand behind its siblings
+    # if positions are not given but counted (ALiBi), a branch would stand behind its siblings
     if getattr(base, "_is_stateful", False) or kinds - MASKED_LAYERS or not takes(core_of(base), "position_ids"):
         return 0
     if picture and picture_marks(base) and not hasattr(core_of(base), "get_rope_index"):

@@ -3,7 +3,7 @@
 The form of the answer is known, "... the person expresses {emotion}. The 3D facial mesh is <FACE>". The prompt is
 packed once and the seven endings behind it, side by side: each token sees the prompt and its own branch only (a tree
 attention mask), at the position it would have if its branch stood alone. This equals seven separate passes, without
-their cost. Where a mask does not say all that a token sees (``tree_reach`` of the model), each branch has a row of the
+their cost. If a mask does not say all that a token sees (``tree_reach`` of the model), each branch has a row of the
 batch to itself.
 """
 

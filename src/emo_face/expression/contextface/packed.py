@@ -1,4 +1,4 @@
-"""A prompt and the branches of its answer as one sequence, and who sees whom in it."""
+"""A prompt and the branches of its answer as one sequence, and which token sees which."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -211,7 +211,7 @@ def expression_question(
 ) -> Pieces:
     """Ask for the face that fits a situation, a quote or a picture (Expression Generation).
 
-    Where both are given the situation leads and the quote stands before its instruction.
+    If both are given the situation leads and the quote stands before its instruction.
 
     Raises:
         ValueError: nothing is given, the perspective is unknown, or a short question is to have a picture.

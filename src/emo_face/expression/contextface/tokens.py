@@ -148,7 +148,7 @@ class TokenBuilder:
         return tuple(self.tokenizer(text, add_special_tokens=False, split_special_tokens=not special)["input_ids"])
 
     def _start_of(self, text: str) -> tuple[int, ...]:
-        """Ids of the format before the first question, with BOS where this tokenizer sets it."""
+        """Ids of the format before the first question, with BOS if this tokenizer sets it."""
         ids = self._format(text, True)
         return (*self._start, *ids) if ids[:1] != self._start else ids
 

@@ -17,7 +17,7 @@ _SIZE = 448
 
 
 class Eyes:
-    """Letterboxes pictures, runs the checkpoint's image processor, and knows how many tokens a picture takes."""
+    """Letterboxes pictures, runs the checkpoint's image processor, and knows how many tokens each picture takes."""
 
     def __init__(self, base: Any, processor: Any, image_size: int = 0) -> None:
         self.processor, self.model_type = processor, str(base.config.model_type)
@@ -55,7 +55,7 @@ class NoEyes:
 
 
 def eyes_of(base: Any, processor: Any, image_size: int = 0) -> Eyes | NoEyes:
-    """The eyes of a loaded backbone; ``processor`` is None where it has none."""
+    """The eyes of a loaded backbone; ``processor`` is None if it has none."""
     return NoEyes() if processor is None else Eyes(base, processor, image_size)
 
 

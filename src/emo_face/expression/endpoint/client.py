@@ -19,7 +19,7 @@ from emo_face.runtime.net.endpoint import NoAnswer
 PARAMETER = "contextface.endpoint"
 SYSTEM = "You read emotions. Answer with one word of the list and nothing else."
 FIRST_WORD = 4  # tokens: a mark or a line break may come before the word
-SIZE, QUALITY = 448, 90  # of the picture: pixels a side, JPEG
+SIZE, QUALITY = 448, 90  # of the picture: pixels per side, JPEG
 
 
 class Unreachable(ModelError):

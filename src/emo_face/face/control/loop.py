@@ -14,7 +14,7 @@ How a node uses motion, gate and driver:
     ...
     control.neutral(); loop.stop(); control.close()
 
-Calls from other threads are safe: each swaps whole values that the loop reads once a tick.
+Calls from other threads are safe: each swaps whole values that the loop reads once per tick.
 """
 
 import logging
@@ -40,7 +40,7 @@ class FixedRateLoop:
         rate: Hz, in 1..1000.
         clock: monotonic seconds; sleep: waits for seconds. Both are injected in tests.
         realtime: take over the process while the loop runs: scheduling, Python's switching and garbage collection
-            (:mod:`emo_face.face.control.realtime`). False where the process is somebody else's.
+            (:mod:`emo_face.face.control.realtime`). False if the process belongs to somebody else.
 
     Raises:
         ValueError: rate out of range.

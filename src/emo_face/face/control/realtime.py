@@ -40,7 +40,7 @@ def realtime_process() -> Callable[[], None]:
 
 
 def realtime_threads() -> Callable[[], None]:
-    """Give the calling thread real-time scheduling where the system allows it, else the best nice level it allows.
+    """Give the calling thread real-time scheduling if the system allows it, else the best nice level it allows.
 
     The other threads of the process get it too, one step lower: a thread that loses its core while it holds Python's
     global lock would stop the caller as well. Child processes and later threads start without it.

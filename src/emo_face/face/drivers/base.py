@@ -11,7 +11,7 @@ from emo_face.face.drivers.stop_report import StopReport
 
 
 class DriverError(Exception):
-    """The bus or a device did not do what it was asked; the message names the port, the device and the fix."""
+    """The bus or a device did not do what it was told to do; the message names the port, the device and the fix."""
 
 
 class Interrupted(DriverError):

@@ -23,7 +23,7 @@ class Registers:
         faults: bit -> name, of the error byte in status packets.
         alert: bit of the error byte that says "read :attr:`fault_register`", 0 if the byte holds the faults itself.
         fault_register: address of the fault byte, used with ``alert``.
-        watchdog: address of the bus watchdog (1 byte, 20 ms a count), 0 if there is none.
+        watchdog: address of the bus watchdog (1 byte, 20 ms per count), 0 if there is none.
     """
 
     model: int

@@ -32,7 +32,7 @@ _EYE_RANGE = math.radians(30.0)
 
 @dataclass(frozen=True, slots=True)
 class LiveLinkFrame:
-    """One frame. ``values`` is (61,), see the table above; ``rate`` is (numerator, denominator) in frames a second."""
+    """One frame. ``values`` is (61,), see above; ``rate`` is (numerator, denominator) in frames per second."""
 
     device: str
     subject: str
@@ -50,26 +50,6 @@ def encode(frame: LiveLinkFrame) -> bytes:
     device, subject = frame.device.encode(), frame.subject.encode()
     head = struct.pack(f">Bi{len(device)}si{len(subject)}s", VERSION, len(device), device, len(subject), subject)
     return head + struct.pack(">ifiiB", frame.frame, frame.subframe, *frame.rate, VALUES) + values.tobytes()
-
-
-def decode(packet: bytes) -> LiveLinkFrame:
-    """The frame in a datagram. Raises ValueError that says what is wrong with it."""
-    try:
-        version, offset = packet[0], 1
-        texts = []
-        for _ in range(2):
-            (size,) = struct.unpack_from(">i", packet, offset)
-            if not 0 <= size <= 256:
-                raise ValueError(f"text of {size} bytes at byte {offset}")
-            texts.append(packet[offset + 4 : offset + 4 + size].decode())
-            offset += 4 + size
-        number, part, numerator, denominator, count = struct.unpack_from(">ifiiB", packet, offset)
-        values = np.frombuffer(packet, ">f4", offset=offset + 17)
-    except (IndexError, struct.error, ValueError) as error:
-        raise ValueError(f"truncated or damaged Live Link packet of {len(packet)} bytes: {error}") from None
-    if version != VERSION or count != VALUES or values.size != VALUES or not np.isfinite(values).all():
-        raise ValueError(f"expected version {VERSION} with {VALUES} finite values, got {version} with {values.size}")
-    return LiveLinkFrame(texts[0], texts[1], number, part, (numerator, denominator), values.astype(np.float64))
 
 
 def values_of(arkit: ArrayLike) -> Array:
@@ -90,7 +70,7 @@ class LiveLinkSender(UdpSender):
     Args:
         host, port: receiver; a name is looked up once.
         subject: name under which the avatar software lists the face.
-        fps: nominal frames a second, written into the packet.
+        fps: nominal frames per second, written into the packet.
 
     Attributes:
         dropped: faces that the system would not take. error: why it did not take the last one, or empty.

@@ -11,7 +11,7 @@ from emo_face.face.drivers.stop_report import StopReport, StopState
 
 
 class MockDriver(Driver):
-    """Actuators that follow their target with a lag and stick where the error is too small to overcome friction.
+    """Actuators that follow their target with a lag and stick if the error is too small to overcome friction.
 
     Args:
         names: actuator names.

@@ -32,9 +32,9 @@ class Pca9685Driver(Driver):
 
     Args:
         names, ids, units: of each actuator; the unit must be ``us``. Id 0 to 15 is a channel of the first board, 16 to
-            31 of the second, and so on (with 8 channels a board: 0 to 7, 8 to 15, ...).
+            31 of the second, and so on (with 8 channels per board: 0 to 7, 8 to 15, ...).
         address: I2C address of the only board. addresses: of several, instead.
-        frequency: pulses a second, 40..333. channels: 8 or 16 a board.
+        frequency: pulses per second, 40..333. channels: 8 or 16 per board.
         reference_clock_speed: Hz of the chip's oscillator, nominally 25 MHz, in truth 23 to 27: measure a pulse.
         i2c_bus: number of the bus (7 for ``/dev/i2c-7``), if it is not Blinka's default one.
         i2c: an I2C bus as of Blinka's ``board.I2C()``, if the program has one already.

@@ -83,7 +83,7 @@ class RecorderDriver:
         return np.array([t for t, _ in self._rows]), np.stack([p for _, p in self._rows])
 
     def save(self, path: Path) -> None:
-        """Write a CSV file: ``time`` in seconds from the first row, then one column an actuator."""
+        """Write a CSV file: ``time`` in seconds from the first row, then one column per actuator."""
         times, positions = self.frames()
         with path.open("w", newline="", encoding="utf-8") as file:
             out = csv.writer(file)

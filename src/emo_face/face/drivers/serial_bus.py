@@ -18,7 +18,7 @@ from emo_face.face.drivers.stop_report import StopReport, StopState
 from emo_face.face.drivers.wire import Framing, Line, Status, serial_library
 
 TICKS, CENTRE = 4096, 2048
-"""Both makers count 4096 ticks a turn, 2048 in the middle (control tables of X series and STS series)."""
+"""Both makers count 4096 ticks per turn, 2048 in the middle (control tables of X series and STS series)."""
 SILENT = "does not answer: check its cable, id, power and baud rate"
 LIMP = "torque went off by itself: overload, or its power was cut"
 FIRED = "its bus watchdog stopped it: no packet came for too long"

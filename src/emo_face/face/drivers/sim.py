@@ -27,7 +27,7 @@ def mujoco() -> Any:
     os.environ.setdefault("MUJOCO_GL", "egl")
     try:
         return importlib.import_module("mujoco")
-    except Exception:  # each of its ways to draw fails in its own manner where it is missing: it can move without
+    except Exception:  # each renderer fails in its own way if it is missing, and the head can move without one
         for name in [name for name in sys.modules if name.partition(".")[0] == "mujoco"]:
             del sys.modules[name]
         os.environ["MUJOCO_GL"] = "disable"

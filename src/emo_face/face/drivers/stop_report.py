@@ -1,4 +1,4 @@
-"""What an emergency stop achieved, said so that nobody reads more into it than was seen."""
+"""What an emergency stop achieved, worded so that it claims no more than was verified."""
 
 from dataclasses import dataclass
 from enum import Enum

@@ -1,4 +1,4 @@
-"""Packets of both servo makers, and a serial line that never waits longer than it was told.
+"""Packets of both servo makers, and a serial line that never waits longer than its time-out.
 
 The makers' SDKs frame the same packets, but their receive loops look at the clock only while no byte is at hand (a line
 that babbles holds them for ever), keep the byte order in a global and mark a port as busy across threads. An emergency

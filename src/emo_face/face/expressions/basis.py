@@ -80,7 +80,7 @@ class Basis:
         matrix: (107, 52) rows in the order of :meth:`FaceCode.stacked`.
         weights: (107,) mm root-mean-square movement of the skin for one unit of each row.
         hashes: file name -> sha256 of the file it was read from.
-        metric: (107, 107) mm squared, how rows move the skin together; the weights alone where None, which is exact
+        metric: (107, 107) mm squared, how rows move the skin together; the weights alone if None, which is exact
             for a basis that is orthogonal on the skin.
     """
 

@@ -18,7 +18,6 @@ from emo_face.face.flame.pickle import array_of, load_flame_pickle
 from emo_face.runtime.arrays import read_npz
 
 SHAPES, EXPRESSIONS = 300, 100
-JOINTS = ("global", "neck", "jaw", "left_eye", "right_eye")
 VERSIONS = ("flame2020", "flame2023", "flame2023_open")
 _VERTICES = 5023
 _NAMES = {
@@ -41,7 +40,7 @@ class FlamePose:
     right_eye: FloatArray = field(default_factory=lambda: np.zeros(3))
 
     def stacked(self) -> FloatArray:
-        """(5, 3) in the order of :data:`JOINTS`."""
+        """(5, 3) in FLAME's order: root (its "global"), neck, jaw, left eye, right eye."""
         return np.stack([np.asarray(a, float) for a in (self.root, self.neck, self.jaw, self.left_eye, self.right_eye)])
 
 
@@ -153,7 +152,7 @@ def load_flame(path: Path, version: str | None = None) -> FlameModel:
     """Load FLAME from the user's ``.pkl`` (as downloaded) or ``.npz``; nothing in the file is run.
 
     Args:
-        version: one of :data:`VERSIONS`; taken from the official file names where omitted.
+        version: one of :data:`VERSIONS`; taken from the official file names if omitted.
 
     Raises:
         ModelError: missing, damaged, hostile, of another layout, or the version is unknown.

@@ -1,4 +1,4 @@
-"""Heads with morph targets as binary glTF 2.0: written small enough to serve (sparse offsets), checked for lies."""
+"""Heads with morph targets as binary glTF 2.0: written small enough to serve (sparse offsets), checked when read."""
 
 import json
 import struct
@@ -29,7 +29,7 @@ class HeadPart:
     Attributes:
         vertices: (n, 3) m, y up, looking along +z. triangles: (m, 3) vertex indices.
         colours: (n, 3) linear RGB in [0, 1], or (3,) for the whole part. roughness: in [0, 1].
-        offsets: (k, n, 3) m, one a morph target, at full activation.
+        offsets: (k, n, 3) m, one per morph target, at full activation.
     """
 
     name: str

@@ -20,7 +20,7 @@ class Keyframes:
 
     Attributes:
         offsets: seconds after the start, rising. faces: one (52,) each, in [0, 1].
-        flames: one (100,) each where the basis is FLAME's, else empty.
+        flames: one (100,) each if the basis is FLAME's, else empty.
     """
 
     offsets: tuple[float, ...]

@@ -1,4 +1,4 @@
-"""Alive motion: sparse expression targets in, 52 smooth ARKit values out at the loop rate.
+"""Lifelike motion: sparse expression targets in, 52 smooth ARKit values out at the loop rate.
 
     motion = FaceMotion(period=0.01, seed=7)
     motion.set_target(arkit, now, valid_for=1.0, intensity=0.8, arousal=0.3, gaze=(0.1, 0.0))   # 1 to 30 Hz

@@ -16,7 +16,7 @@ Colour = tuple[float, float, float]
 Background = Colour | ImageArray | None
 
 HANDLE = 0.375  # of the distance to the next point: eight points make a circle
-STEPS = 8  # line pieces a curve segment
+STEPS = 8  # line pieces per curve segment
 SHIFT = 4  # fractional bits of OpenCV's drawing
 SMALL = 1000  # pictures up to this size are drawn at twice the size
 

@@ -1,4 +1,4 @@
-"""From features of a face to actuator drives: sums, or bounded least squares where channels are shared."""
+"""From features of a face to actuator drives: sums, or bounded least squares if channels are shared."""
 
 import numpy as np
 
@@ -80,7 +80,7 @@ class Mixer:
     def _solve(self, features: Array) -> Array:
         """Drives of the tangled actuators, continuous in the features.
 
-        Where a face asks for both ends of an actuator (browInnerUp and browDown in fear) it goes in between and shows
+        If a face asks for both ends of an actuator (browInnerUp and browDown in fear) it goes in between and shows
         neither fully; the actuators that have one end only are then solved again around what it does show.
         """
         linear, half = self._both.T @ features, self._columns.size

@@ -88,7 +88,7 @@ class Rig:
 
         Args:
             arkit: (52,) in [0, 1], finite.
-            flame: (100,) coefficients, only where the rig's terms name ``flame_...``.
+            flame: (100,) coefficients, only if the rig's terms name ``flame_...``.
         """
         return self.position(self.mixer.drive(self.bank.evaluate(arkit, flame)))
 

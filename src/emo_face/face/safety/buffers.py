@@ -1,6 +1,7 @@
 """Planning limits and work arrays of the jerk limiter, each under its name, made once."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -21,18 +22,15 @@ TINY = 1e-30
 
 
 class LimiterBuffers:
-    """What :class:`~emo_face.face.safety.limiter.JerkLimiter` works on; arguments and errors are its own."""
+    """What :class:`~emo_face.face.safety.limiter.JerkLimiter` works on.
 
-    def __init__(
-        self,
-        lower: ArrayLike,
-        upper: ArrayLike,
-        velocity: ArrayLike,
-        acceleration: ArrayLike,
-        jerk: ArrayLike,
-        max_dt: float,
-    ) -> None:
-        rows = [np.array(v, dtype=np.float64).reshape(-1) for v in (lower, upper, velocity, acceleration, jerk)]
+    Args:
+        limits: lower, upper, velocity, acceleration and jerk, as the limiter's.
+        max_dt: as the limiter's; so are the errors.
+    """
+
+    def __init__(self, limits: Sequence[ArrayLike], max_dt: float) -> None:
+        rows = [np.array(v, dtype=np.float64).reshape(-1) for v in limits]
         if any(v.shape != rows[0].shape for v in rows) or not rows[0].size:
             raise ValueError(f"limits must have one length of at least 1, got {[v.size for v in rows]}")
         if not all(np.isfinite(v).all() for v in rows) or not (rows[0] < rows[1]).all():

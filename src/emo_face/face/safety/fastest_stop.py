@@ -24,7 +24,7 @@ class FastestStop:
 
         2 rest = sigma q (q/c + c) + 2 a (sigma v + a^2/3).
 
-    States are kept as the rows that this needs (:data:`SCALES`), neighbours where one call can do two products.
+    States are kept as the rows that this needs (:data:`SCALES`), adjacent if one call can do two products.
 
     Results of the last :meth:`solve`: ``sigma``, ``reach`` (velocity once the acceleration has been eased out) and
     ``stop`` (twice the resting place), ``bends`` (2, ...): c and q/c.

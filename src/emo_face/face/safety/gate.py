@@ -1,4 +1,4 @@
-"""The safety gate: the only way from a wish to a motor.
+"""The safety gate: the only way from a command to a motor.
 
 Nothing that leaves :meth:`SafetyGate.tick` breaks a position, velocity, acceleration or jerk limit at the times of the
 ticks (see :mod:`emo_face.face.safety.limiter` for why), whatever comes in and however late; what may not come in is
@@ -38,7 +38,7 @@ class SafetyGate:
         period: nominal tick length in seconds.
         interlocks, dwells: rules between actuators and over time.
         timeout: seconds without an accepted command until the face eases to neutral.
-        neutral_time: seconds that easing to neutral takes (longer where the limits ask for it).
+        neutral_time: seconds that easing to neutral takes (longer if the limits ask for it).
         max_age: oldest accepted stamp in seconds; future: how far ahead of ``now`` a stamp may be.
         settle_time: a command inside the dead-band is followed too once it has stood still for this many seconds.
         estop_action: torque off, or brake and hold.
@@ -135,7 +135,7 @@ class SafetyGate:
         self._stamp, self._deadline = -math.inf, now + self.timeout
 
     def disable(self) -> None:
-        """Switch torque off. Ease to neutral first (:meth:`neutral`) where a free joint would fall."""
+        """Switch torque off. Ease to neutral first (:meth:`neutral`) if a free joint would fall."""
         if self._state is not GateState.ESTOP:
             self._state = GateState.DISABLED
 

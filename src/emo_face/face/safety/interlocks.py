@@ -161,7 +161,7 @@ class RuleBook:
 
 
 def _check_ranges(interlocks: Sequence[Interlock]) -> None:
-    """Raise ValueError where two rules leave one actuator no place to be."""
+    """Raise ValueError if two rules leave one actuator no place to be."""
     for k, rule in enumerate(interlocks):
         for other in interlocks[:k]:
             if rule.then == other.then and not max(rule.lower, other.lower) < min(rule.upper, other.upper):

@@ -10,7 +10,7 @@ How it works (every quantity divided by the jerk limit, so that jerk is -1, 0 or
     towards the target until the acceleration limit. Every blend B + w (E - B), 0 <= w <= 1, is admissible too, because
     the dynamics are linear and the limits convex. The limiter takes the largest w that can still rest at or before the
     target and keeps the velocity in its limit.
-3.  S is convex in w on the side of motion, so interpolation on chords errs to the safe side; where the sign of motion
+3.  S is convex in w on the side of motion, so interpolation on chords errs to the safe side; if the sign of motion
     changes inside a tick this is checked, and B is taken instead.
 
 So if a state can stop inside the range, so can the next one (by induction it always stays inside), and a target that
@@ -58,7 +58,7 @@ class JerkLimiter(LimiterBuffers):
         jerk: ArrayLike,
         max_dt: float,
     ) -> None:
-        super().__init__(lower, upper, velocity, acceleration, jerk, max_dt)
+        super().__init__((lower, upper, velocity, acceleration, jerk), max_dt)
         self.reset(np.clip(0.0, self.lower, self.upper))
 
     @property
@@ -203,7 +203,7 @@ class JerkLimiter(LimiterBuffers):
         self._goals[:] = self._goal
         _copysign(self._vmax, self._lead, self._speed)
         self._speeds[:] = self._speed
-        _copysign(self._smallest, self._lead, hair[0])  # no division by zero where both paths agree
+        _copysign(self._smallest, self._lead, hair[0])  # no division by zero if both paths agree
         hair[1:] = hair[0]
         _subtract(self._later, self._before, span)
         _add(span, hair, span)

@@ -119,7 +119,7 @@ def face_of(label: str, valence: float, arousal: float) -> NDArray[np.float64] |
     """(52,) ARKit face of an ``hri_msgs/Expression``: its label or, where that is empty or unknown, the circumplex.
 
     The expression nearest in direction of (valence, arousal) is shown as strongly as the vector is long against the
-    expression's own. None where neither says anything.
+    expression's own. None if neither says anything.
     """
     if label.lower() in hri_faces():
         return hri_faces()[label.lower()].copy()

@@ -1,4 +1,4 @@
-"""What the parts of the face driver node know of it: the face, and its emergency stop."""
+"""What the parts of the face driver node know about it: the face, and its emergency stop."""
 
 import threading
 from typing import Any

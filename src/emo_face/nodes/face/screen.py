@@ -1,4 +1,4 @@
-"""The screen face behind the face driver node: its server, and what the page is told beside the face."""
+"""The screen face behind the face driver node: its server, and what the page receives beside the face."""
 
 from __future__ import annotations
 

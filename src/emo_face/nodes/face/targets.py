@@ -20,7 +20,7 @@ class Targets:
     """Subscribes to expressions and offers the newest to the player, in a thread of its own while the driver is active.
 
     Args:
-        node: the driver; it is told what is shown from now on.
+        node: the driver, which is informed of what is shown from now on.
     """
 
     def __init__(self, node: FaceNode) -> None:
@@ -51,7 +51,7 @@ class Targets:
             node.health.clear_condition("publishers")
 
     def _store(self, msg: FaceExpression) -> None:
-        # Only stored here: rclpy's multi-threaded executor turns in circles for as long as a callback takes; decoding
+        # Only stored here: rclpy's multi-threaded executor spins for as long as a callback takes; decoding
         # in it costs half a core.
         node, worker = self._node, self._worker
         if node.running and worker is not None:

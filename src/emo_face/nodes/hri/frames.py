@@ -23,7 +23,7 @@ def scaled(camera: Calibration, info: Any, size: tuple[int, int]) -> Calibration
 
 
 def frames(face: Face, face_id: str, person_id: str, camera: Calibration, header: Any) -> list[TransformStamped]:
-    """``face_<id>``, ``gaze_<id>`` and ``person_<id>``; none where no pose is found.
+    """``face_<id>``, ``gaze_<id>`` and ``person_<id>``; none if no pose is found.
 
     The gaze frame is an optical one (z along the gaze); the eyes are taken to look straight out of the face.
     """

@@ -1,4 +1,4 @@
-"""ROS4HRI's messages and tf2, where they are installed; else what the user is told."""
+"""ROS4HRI's messages and tf2, if they are installed; otherwise a message for the user."""
 
 from typing import Any
 

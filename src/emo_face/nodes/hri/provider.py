@@ -24,7 +24,7 @@ from emo_face.ros.images.convert import image_message
 HOLD = 0.5
 """Seconds that somebody missed by the detector stays on the lists: a face that leaves them is lost to libhri."""
 AGAIN = 1.0
-"""Seconds after which a match is told again."""
+"""Seconds after which a match is published again."""
 PATIENCE = 1.0
 """Seconds that words wait for the listeners of a new voice."""
 LISTS = ("faces", "bodies", "voices", "persons")
@@ -51,8 +51,8 @@ class HumansPublisher:
     """Publishes people. Call :meth:`publish`, :meth:`heard` and :meth:`clear` on the executor only.
 
     Args:
-        persons: publish persons too; off where hri_person_manager makes them of the matches.
-        voices: publish the voices of those whose words were heard; off where somebody else does.
+        persons: publish persons too; off if hri_person_manager makes them from the matches.
+        voices: publish the voices of those whose words were heard; off if somebody else does.
 
     Raises:
         ConfigError: hri_msgs is not installed.
@@ -145,7 +145,7 @@ class HumansPublisher:
             self._topics.send(topic, image_message(picture, frame.header), frame.now)
 
     def heard(self, speech: Speech, person_id: str, header: Any, now: float) -> None:
-        """Publish words of somebody who is known, once an utterance, as their voice's."""
+        """Publish the words of a known person as their voice's, once per utterance."""
         if "voices" not in self._lists:
             return
         voice = f"v{person_id[1:]}"

@@ -23,7 +23,7 @@ class RobotFacePublisher:
         self._out = node.publisher(self._msgs.Expression, "/robot_face/expression", qos.reliable())
 
     def publish(self, target: ExpressionTarget) -> None:
-        """Send what the face shows: its label where ROS4HRI has one, valence and arousal; at rest it is ``neutral``."""
+        """Send what the face shows: its label if ROS4HRI has one, valence and arousal; at rest it is ``neutral``."""
         shown = target.shown
         msg = self._msgs.Expression(
             expression=EXPRESSIONS.get(shown.name, ""),

@@ -1,4 +1,4 @@
-"""What is said: one topic, or ROS4HRI's voices, of whom others may know whose they are."""
+"""What is said: one topic, or ROS4HRI's voices, which other nodes may match to people."""
 
 from collections.abc import Callable, Sequence
 from typing import Any

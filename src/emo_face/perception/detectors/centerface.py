@@ -1,4 +1,4 @@
-"""CenterFace: faces where YuNet cannot be had, out of a package of PyPI (:mod:`emo_face.runtime.wheels`).
+"""CenterFace, for machines that cannot download YuNet: from a package on PyPI (:mod:`emo_face.runtime.wheels`).
 
 Xu et al., "CenterFace: Joint Face Detection and Alignment Using Face as Point", Scientific Programming 2020: a heat map
 of face centres at a quarter of the input, and for each its logarithmic size, offset and five landmarks, rows first.

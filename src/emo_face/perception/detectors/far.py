@@ -1,4 +1,4 @@
-"""Faces that the first look is too coarse for, where no person detector says where to look for them.
+"""Faces that the first look is too coarse for, if no person detector says where to look for them.
 
 The first look shrinks the whole frame. One window of the frame after the other is looked at as it is, a few each
 second; who is found there is followed by a closer look at the same place (:mod:`emo_face.perception.closer`).
@@ -19,7 +19,7 @@ from emo_face.perception.detect_face import FaceDetector
 PERIOD = 0.1
 """Seconds between two windows: a frame of 640 x 480 is searched in 0.6 s, at a twentieth of a core."""
 MOST = 2 * TILES
-"""People who are followed, in two looks a frame; the search waits while there are so many."""
+"""People who are followed, in two looks per frame; the search waits while there are so many."""
 OVERLAP = 48
 """Pixels that neighbouring windows share: a face up to this size is whole in one of them, larger ones are seen at
 once."""

@@ -33,7 +33,7 @@ class Asker:
         """Answer ``question`` about ``person``, greedily, as it is generated.
 
         Args:
-            frame: H x W x 3 BGR uint8. others: further people in it, whose boxes are drawn too where configured.
+            frame: H x W x 3 BGR uint8. others: further people in it, whose boxes are drawn too if configured.
 
         Raises:
             UserError: the question is empty, no view of the person can be cut, or the model has no word to say.

@@ -79,7 +79,7 @@ def check(
 
 
 def _files(base: Path) -> list[Path]:
-    """As transformers chooses: one file where there is one, else the shards of the index."""
+    """As transformers chooses: one file if there is one, else the shards of the index."""
     single, index = base / "model.safetensors", base / "model.safetensors.index.json"
     if single.is_file() or not index.is_file():
         return [single] if single.is_file() else sorted(base.glob("*.safetensors"))

@@ -1,4 +1,4 @@
-"""The Stage-2 head (paper, section 3.5): a fully connected layer a view, self-attention, flatten, fully connected."""
+"""The Stage-2 head (paper, section 3.5): a fully connected layer per view, self-attention, flatten, fully connected."""
 
 import torch
 from torch import Tensor, nn

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 
 class EncoderGraph(nn.Module):
-    """The encoder with one tensor a view, as the graph's inputs and outputs are."""
+    """The encoder with one tensor per view, as the graph's inputs and outputs are."""
 
     def __init__(self, encoder: Any) -> None:
         super().__init__()

@@ -127,9 +127,9 @@ def load(
 
     Args:
         folder: of Stage 2 (``encoder.*``, ``head.*``) or of an export (``*.onnx``, ``export.json``).
-        base: folder of the InstructBLIP checkpoint, for torch. backend: ``auto`` takes the export where there is one.
+        base: folder of the InstructBLIP checkpoint, for torch. backend: ``auto`` takes the export if there is one.
         engines: chooses what it runs on; None takes the CPU with every core.
-        tier: ``medium`` or ``full``, if only a model of that tier will do.
+        tier: ``medium`` or ``full``, if only a model of that tier is accepted.
 
     Raises:
         ModelError: something is missing or does not fit; says what and the fix.

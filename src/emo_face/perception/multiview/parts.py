@@ -54,7 +54,7 @@ def pool(tokens: FloatArray, how: str) -> FloatArray:
 
 
 def blank_views(pixels: Mapping[str, FloatArray], config: EncoderConfig) -> dict[str, FloatArray]:
-    """Feeds of an exported encoder: every view has at least one picture, a blank one where nobody shows it."""
+    """Feeds of an exported encoder: every view has at least one picture, a blank one if nobody shows it."""
     blank = np.zeros((1, 3, config.image_size, config.image_size), np.float32)
     return {view: pixels[view] if len(pixels.get(view, ())) else blank for view in config.views}
 

@@ -1,4 +1,4 @@
-"""Frame and boxes -> the encoder's pixels: one scene a frame, body and face crops of all people, in one batch."""
+"""Frame and boxes -> the encoder's pixels: one scene per frame, body and face crops of all people, in one batch."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -64,7 +64,7 @@ def _scene(
     i: int,
     config: EncoderConfig,
 ) -> int:
-    """Row of the scene view of person ``i``; made once a frame unless each person needs an own box."""
+    """Row of the scene view of person ``i``; made once per frame unless each person needs a box of their own."""
     if config.scene_box == "target":
         found.append(normalise(mark(resize(frame, config), [people[i]], frame, config), config))
         return len(found) - 1

@@ -1,6 +1,6 @@
 """Scores and answers from one loaded InstructBLIP: its frozen image encoder is in memory once.
 
-Where the answers' Stage 1 is the scores' own (the usual case), the whole encoder is one object. Where it is another,
+If the answers' Stage 1 is the scores' own (the usual case), the whole encoder is one object. If it is another,
 or none, only what Stage 1 trains (186 M of 1.2 B parameters at the true size) exists twice, as its values differ.
 """
 

@@ -176,7 +176,7 @@ class BlendshapeReader:
             raise ModelError(f"{task} does not load as a face landmarker: {reason}; `emo-face models verify`") from None
 
     def read(self, frame: UInt8Array, faces: Sequence[Face]) -> list[FloatArray | None]:
-        """(52,) ARKit activations a face, or None where MediaPipe sees none. ``frame``: (h, w, 3) BGR uint8."""
+        """(52,) ARKit activations per face, or None if MediaPipe sees none. ``frame``: (h, w, 3) BGR uint8."""
         return [self._one(frame, face) if usable(face) else None for face in faces]
 
     def close(self) -> None:
@@ -228,10 +228,10 @@ class BlendshapeSource:
 
 
 def build_blendshapes(store: ModelStore, warnings: list[str]) -> BlendshapeSource | None:
-    """The second opinion where task file and MediaPipe are there; else None.
+    """The second opinion if task file and MediaPipe are available, else None.
 
     Args:
-        warnings: gets a line with the fix where the file is there and MediaPipe is not; a missing file is no warning,
+        warnings: gets a line with the fix if the file is there and MediaPipe is not; a missing file is no warning,
             since the part is optional.
 
     Raises:

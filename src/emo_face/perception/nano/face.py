@@ -35,7 +35,7 @@ class FaceReading:
     """What one face shows.
 
     Attributes:
-        probabilities: (7,) in the order of basic7, whatever the quality; flat where that is 0.
+        probabilities: (7,) in the order of basic7, whatever the quality; flat if that is 0.
         quality: [0, 1]; size, sharpness, light, pose and the model's own doubt that this is a face. The pool discounts
             by it, once (:mod:`emo_face.perception.fusion`).
     """

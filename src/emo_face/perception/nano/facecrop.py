@@ -1,4 +1,4 @@
-"""Aligned grey face crops for the face student: from five landmarks where the detector gives them, else from the
+"""Aligned grey face crops for the face student: from five landmarks if the detector gives them, else from the
 box."""
 
 from collections.abc import Sequence
@@ -43,7 +43,7 @@ def grey(frame: NDArray[Any]) -> NDArray[np.uint8]:
 
 
 def face_frame(face: Face) -> tuple[float, float, float, float]:
-    """Centre x, y and side of the square crop in pixels, and its tilt in rad; all finite where the face is usable.
+    """Centre x, y and side of the square crop in pixels, and its tilt in rad; all finite if the face is usable.
 
     Yaw shortens the eye distance and pitch the eye-to-mouth distance, so the larger one gives the scale; both vote
     for the tilt by their length.
@@ -61,7 +61,7 @@ def face_frame(face: Face) -> tuple[float, float, float, float]:
 
 
 def usable(face: Face) -> bool:
-    """Whether a crop can be cut: finite numbers and at least two pixels a side."""
+    """Whether a crop can be cut: finite numbers and at least two pixels per side."""
     frame = np.array(face_frame(face))
     return bool(np.isfinite(frame).all() and MIN_SIDE <= frame[2] <= 1e5 and np.abs(frame[:2]).max() < 1e6)
 

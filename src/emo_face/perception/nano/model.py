@@ -1,4 +1,4 @@
-"""The nano emotion model: what the face shows and what was said, pooled into one distribution a person.
+"""The nano emotion model: what the face shows and what was said, pooled into one distribution per person.
 
 Sources, by their names in ``evidence`` and in ``models/nano_fusion.yaml``: ``face`` (the face student), ``speech`` (the
 speech student) and, where MediaPipe and its file are installed, ``blendshapes`` (the second opinion on the same face).
@@ -136,7 +136,7 @@ class NanoEmotion(EmotionModel):
     ) -> list[Emotion]:
         """One emotion per person; all faces of the frame go through the student in one batch.
 
-        A person of whom neither source knows anything gets the flat distribution with quality 0. Where blendshapes
+        A person of whom neither source knows anything gets the flat distribution with quality 0. If blendshapes
         were read, ``arkit`` holds the person's own above the resting face.
         """
         shown = self._read_faces(frame, people)

@@ -40,7 +40,7 @@ class TextReaders:
 
 
 def open_readers(store: ModelStore, engines: Engines | None = None) -> tuple[TextReaders, list[str]]:
-    """The English student, and the multilingual one where its encoder is installed; and warnings.
+    """The English student, and the multilingual one if its encoder is installed; and warnings.
 
     Raises:
         ModelError: the English one is missing or damaged, or the multilingual one is damaged.

@@ -55,7 +55,7 @@ class SentenceVectors:
         return np.asarray(self._encoder.encode(texts), dtype=np.float32)
 
     def inputs(self, cleaned: str) -> tuple[list[dict[str, NDArray[np.generic]]], float]:
-        """Inputs of the graph, one dictionary a window; the encoder reads every character, so all of the line."""
+        """Inputs of the graph, one dictionary per window; the encoder reads every character, so all of the line."""
         vectors = self.of(windows(cleaned))
         return [{"vectors": vector[None]} for vector in vectors], 1.0
 

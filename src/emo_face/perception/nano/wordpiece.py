@@ -95,7 +95,7 @@ class WordPiece:
     """Greedy longest-match-first tokeniser over an uncased BERT vocabulary.
 
     Args:
-        vocabulary: one piece an id, in order; must hold ``[PAD] [UNK] [CLS] [SEP]``.
+        vocabulary: one piece per id, in order; must hold ``[PAD] [UNK] [CLS] [SEP]``.
 
     Raises:
         ValueError: a special piece is missing.

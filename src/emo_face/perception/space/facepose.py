@@ -39,7 +39,7 @@ class Calibration:
 
     @property
     def usable(self) -> bool:
-        """Whether the camera was calibrated at all: drivers send zeros where not."""
+        """Whether the camera was calibrated at all: drivers send zeros if not."""
         numbers = np.isfinite(self.matrix).all() and np.isfinite(self.distortion).all()
         return bool(numbers and self.matrix[0, 0] > 0 and self.matrix[1, 1] > 0)
 
@@ -53,7 +53,7 @@ class FacePose:
 
 
 def face_pose(face: Face, camera: Calibration) -> FacePose | None:
-    """The pose of a face, or None without landmarks, without a calibration, or where no pose fits them."""
+    """The pose of a face, or None without landmarks, without a calibration, or if no pose fits them."""
     points = None if face.landmarks is None else np.asarray(face.landmarks, np.float64)
     if points is None or points.shape != (5, 2) or not np.isfinite(points).all() or not camera.usable:
         return None

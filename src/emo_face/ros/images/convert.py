@@ -134,7 +134,7 @@ def _rows(encoding: str, layout: _Layout, height: int, width: int, step: int, si
         rows = height
     half_size = layout.planes == 3  # chroma: every second pixel of every second row
     if rows % 3 or (half_size and (width % 2 or (rows * 2 // 3) % 2)):
-        needs = "even sizes" if half_size else "three rows of bytes a row"
+        needs = "even sizes" if half_size else "three rows of bytes per row"
         raise ImageError(f"height x width: {encoding} needs {needs}, got {height} x {width} and {size} bytes")
     return rows
 

@@ -66,7 +66,7 @@ class ImageInput:
     def read(self, msg: Any) -> ImageArray:
         """(height, width, 3) uint8 BGR. Raises ImageError for a message that is no picture.
 
-        Facts ``image_encoding`` and, once a picture of 16 bits came, ``image_depth`` go into the diagnostics.
+        Facts ``image_encoding`` and, after a picture of 16 bits, ``image_depth`` go into the diagnostics.
         """
         if isinstance(msg, LocalImage):
             self._health.fact("image_encoding", "bgr8, by reference")

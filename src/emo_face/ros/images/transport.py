@@ -1,8 +1,8 @@
-"""Fast DDS, where it is the middleware: whole images through shared memory, and nodes that find each other at once.
+"""Fast DDS, if it is the middleware: whole images through shared memory, and nodes that find each other at once.
 
-See ``data/fastdds.xml`` for the why. Measured on two cores: of 30 images a second of 640 x 480, 11 reach a best-effort
-subscriber of a busy machine with Fast DDS's defaults, 30 with this profile; `emo-face up` has all nodes active after
-2.4 s instead of 4.9 s.
+See ``data/fastdds.xml`` for the why. Measured on two cores: of 30 images per second of 640 x 480, 11 reach a
+best-effort subscriber of a busy machine with Fast DDS's defaults, 30 with this profile; `emo-face up` has all nodes
+active after 2.4 s instead of 4.9 s.
 """
 
 import shutil

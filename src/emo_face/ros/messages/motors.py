@@ -1,4 +1,4 @@
-"""Motors of an animatronic head and ROS: their topics, how they are opened, and what diagnostics tell of them."""
+"""Motors of an animatronic head and ROS: their topics, how they are opened, and what diagnostics report about them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `emo-face up` is told of nodes and their parameters, checked."""
+"""Nodes and parameters given to `emo-face up`, checked."""
 
 from __future__ import annotations
 

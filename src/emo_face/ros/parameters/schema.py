@@ -166,7 +166,7 @@ def build(cls: type[T], values: Mapping[str, Any], prefix: str = "", **extra: An
     """Make the dataclass ``cls`` from the values named ``prefix.field``; nested dataclasses recurse.
 
     Args:
-        values: parameter name -> value; lists become tuples, text becomes a Path where the field is one.
+        values: parameter name -> value; lists become tuples, text becomes a Path if the field is one.
         extra: fields that are no parameters.
 
     Raises:

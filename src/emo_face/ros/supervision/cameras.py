@@ -1,4 +1,4 @@
-"""More cameras than one for `emo-face up`: which nodes they need, and which topics those share."""
+"""More than one camera for `emo-face up`: which nodes they need, and which topics those share."""
 
 import json
 import re

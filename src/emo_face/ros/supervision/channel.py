@@ -3,7 +3,7 @@
 A socket pair that the child inherits, not DDS: it needs no discovery, loses nothing on a busy machine, does not mix
 two graphs of one domain, and its end tells the child that the supervisor is gone. One packet is one JSON object:
 
-    up    {"node": "camera", "state": "inactive"}                         twice a second from the node's executor
+    up    {"node": "camera", "state": "inactive"}                         twice per second from the node's executor
           {"node": "camera", "state": "unconfigured", "kind": "unavailable", "trouble": "webcam 0 ..."}
     down  {"node": "camera", "transition": "configure"}
 """

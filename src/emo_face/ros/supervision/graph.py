@@ -42,20 +42,9 @@ COMPOSED = ("camera", "perception", "expression")
 NEXT_NODE = "--"  # parts the nodes of a composed command line
 
 
-def command_line(
-    spec: NodeSpec,
-    params_file: Path | None = None,
-    namespace: str = "",
-    overrides: Mapping[str, str] | None = None,
-    ros_args: Sequence[str] = (),
-) -> list[str]:
-    """Command that runs ``spec`` as a process of this interpreter.
-
-    Args:
-        overrides: parameter -> YAML text of its value; they win over the file.
-        ros_args: further words that follow ``--ros-args``; their parameter files win over ``params_file``.
-    """
-    return [sys.executable, "-m", spec.module, *node_words(spec, params_file, namespace, overrides, ros_args)]
+def command_line(spec: NodeSpec, words: Sequence[str]) -> list[str]:
+    """Command that runs ``spec`` as a process of this interpreter; ``words``: its :func:`node_words`."""
+    return [sys.executable, "-m", spec.module, *words]
 
 
 def node_words(
@@ -65,7 +54,12 @@ def node_words(
     overrides: Mapping[str, str] | None = None,
     ros_args: Sequence[str] = (),
 ) -> list[str]:
-    """The arguments of one node, ``--ros-args`` first; as in :func:`command_line`."""
+    """The arguments of one node, ``--ros-args`` first.
+
+    Args:
+        overrides: parameter -> YAML text of its value; they win over the file.
+        ros_args: further words that follow ``--ros-args``; their parameter files win over ``params_file``.
+    """
     words = ["--ros-args", "-r", f"__node:={spec.name}"]
     space = "/".join(filter(None, (namespace.strip("/"), spec.space)))
     if space:

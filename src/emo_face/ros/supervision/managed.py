@@ -1,4 +1,4 @@
-"""What one process of the graph is, was asked, and needs next; decides by what its nodes tell, never waits."""
+"""The state of one process of the graph and its next step, decided from what its nodes report, without waiting."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -10,7 +10,7 @@ from emo_face.ros.supervision.channel import ENDED, Report
 from emo_face.runtime.backoff import Backoff
 
 TRANSITION_IDLE = 60.0  # s that a start or a transition may go on without a word or processor time of its process
-ASK_AGAIN = 2.0  # s after which a node that beats on in the same state has not taken what it was asked for
+ASK_AGAIN = 2.0  # s after which a node whose heartbeat still reports the same state has missed the request
 TRANSITION_LIMIT = 1800.0  # s that it may take at all: an engine is built on the device
 SETTLED = 1.0  # s a state must have lasted before it is corrected: an outsider may be in the middle of something
 HANDS_OFF = 4.0  # s that an outsider has between two transitions: `ros2 lifecycle set` takes one or two
@@ -56,7 +56,7 @@ class NodeState:
     """What is known of one node. Times in seconds of the supervisor's clock.
 
     Attributes:
-        ended: it has done what it was for; where its process is replaced for another's sake, it stays unconfigured.
+        ended: it has finished its work; if its process is replaced because of another node, it stays unconfigured.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""The node's side of its supervision: heartbeats from its executor, states, obedience."""
+"""The node's side of its supervision: heartbeats from its executor, states, requested transitions."""
 
 from __future__ import annotations
 

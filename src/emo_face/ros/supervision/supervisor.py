@@ -14,7 +14,7 @@ from emo_face.ros.supervision.channel import VARIABLE, Report, SupervisorEnd
 from emo_face.ros.supervision.managed import ManagedProcess, Phase
 from emo_face.runtime.process import Child
 
-PATIENCE = 2.5  # s without a heartbeat, which comes twice a second
+PATIENCE = 2.5  # s without a heartbeat, which comes twice per second
 SLOW = 10.0  # s after which a node that is not active is spoken of
 END = 10.0  # s that a process may take to end: the face eases to neutral in it
 
@@ -60,7 +60,7 @@ class NodeView:
 
 
 class Supervisor:
-    """Runs a set of processes. Call :meth:`tick` often: twice a heartbeat at least.
+    """Runs a set of processes. Call :meth:`tick` often: twice per heartbeat at least.
 
     Args:
         commands: (names of the nodes, command line) of each process in the order of activation.

@@ -30,7 +30,7 @@ class Device:
 
 
 def bindings() -> Any:
-    """The module ``cuda.bindings.runtime``. Raises EngineUnavailable where cuda-python is not installed."""
+    """The module ``cuda.bindings.runtime``. Raises EngineUnavailable if cuda-python is not installed."""
     try:
         return importlib.import_module("cuda.bindings.runtime")
     except ImportError:
@@ -38,7 +38,7 @@ def bindings() -> Any:
 
 
 def driver() -> None:
-    """Raises EngineUnavailable where this machine has no NVIDIA driver."""
+    """Raises EngineUnavailable if this machine has no NVIDIA driver."""
     try:
         ctypes.CDLL(DRIVER)
     except OSError as error:

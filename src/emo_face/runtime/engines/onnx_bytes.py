@@ -73,7 +73,7 @@ def _at(message: bytes, path: tuple[int, ...], change: Change) -> bytes:
 
 
 def _fields(message: bytes) -> Iterator[tuple[int, bytes, bytes]]:
-    """(number, the whole field, its payload where it has a length)."""
+    """(number, the whole field, its payload if it has a length)."""
     at = 0
     while at < len(message):
         start = at

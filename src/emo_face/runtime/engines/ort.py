@@ -81,7 +81,7 @@ class OrtEngine:
         self.outputs = [_spec(node) for node in self._session.get_outputs()]
 
     def run(self, feeds: Mapping[str, Array]) -> list[Array]:
-        """Run once. Raises ModelError naming the file where the model refuses its input, OutOfMemory, DeviceError."""
+        """Run once. Raises ModelError naming the file if the model refuses its input, OutOfMemory, DeviceError."""
         try:
             return [np.asarray(value) for value in self._session.run(None, dict(feeds))]
         except Exception as error:
@@ -169,7 +169,7 @@ def lacking(provider: Provider) -> tuple[str, ...]:
 
 
 def check_provider(provider: Provider) -> None:
-    """Raises EngineUnavailable where this onnxruntime was built without ``provider`` or libraries are missing."""
+    """Raises EngineUnavailable if this onnxruntime was built without ``provider`` or libraries are missing."""
     if _full(provider) not in available_providers():
         raise EngineUnavailable(
             f"this onnxruntime is built without {provider}: pip uninstall onnxruntime; {how_to_install('gpu')}"

@@ -27,7 +27,7 @@ def reference(engine: Engine, feeds: Sequence[Mapping[str, Array]]) -> list[list
 
 
 def compare(engine: Engine, feeds: Sequence[Mapping[str, Array]], wanted: Sequence[Sequence[Array]]) -> list[Parity]:
-    """Differences of ``engine`` from ``wanted``, one an output; NaN counts as infinite.
+    """Differences of ``engine`` from ``wanted``, one per output; NaN counts as infinite.
 
     Raises:
         ModelError: an output has another shape; names it.
@@ -46,7 +46,7 @@ def compare(engine: Engine, feeds: Sequence[Mapping[str, Array]], wanted: Sequen
 
 
 def require(parities: Sequence[Parity], path: object, limit: float = RELATIVE) -> None:
-    """Raises ModelError naming the worst output where one differs by more than ``limit``, relative."""
+    """Raises ModelError naming the worst output if one differs by more than ``limit``, relative."""
     worst = max(parities, key=lambda p: p.relative, default=None)
     if worst is not None and not worst.relative <= limit:
         raise ModelError(

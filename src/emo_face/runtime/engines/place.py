@@ -1,4 +1,4 @@
-"""Put a model on a device, or say why it cannot go there and what would do."""
+"""Put a model on a device, or say why it cannot go there and what to do instead."""
 
 from typing import Any
 
@@ -24,7 +24,7 @@ def place(module: Any, device: str, what: str = "the model") -> Any:
         ) from None
     except (RuntimeError, AssertionError) as error:  # torch has no class of its own for a device that is not there
         reason = str(error).splitlines()[0]
-        raise ModelError(f"device {device!r}: {reason}; expected cpu, or cuda where torch sees a GPU") from None
+        raise ModelError(f"device {device!r}: {reason}; expected cpu, or cuda if torch sees a GPU") from None
 
 
 def weights(module: Any) -> int:

@@ -1,4 +1,4 @@
-"""An engine on a GPU that goes on when the GPU fails: smaller buckets first, then the CPU; each step is said."""
+"""An engine on a GPU that goes on when the GPU fails: smaller buckets first, then the CPU; each step is logged."""
 
 import threading
 from collections.abc import Callable, Mapping

@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 Request = Literal["auto", "cpu", "cuda", "tensorrt"]
 REQUESTS: tuple[Request, ...] = get_args(Request)
 
-# What is tried for each request, in order. `tensorrt-built` uses an engine that lies in the cache and builds none.
+# What is tried for each request, in order. `tensorrt-built` uses an engine from the cache and builds none.
 ORDER: dict[str, tuple[str, ...]] = {
     "auto": ("tensorrt-built", "cuda", "cpu"),
     "cpu": ("cpu",),

@@ -22,7 +22,7 @@ from emo_face.training.common.arguments import common
 
 
 def measured(data: Path, cache: Path, count: int, seed: int) -> tuple[BlendshapePairs, FloatArray]:
-    """Pairs of renders and the mean resting face (52,), from the cache where it holds them."""
+    """Pairs of renders and the mean resting face (52,), from the cache if it holds them."""
     if cache.is_file():
         with np.load(cache, allow_pickle=False) as saved:
             return BlendshapePairs(saved["difference"], saved["rest"], saved["truth"]), saved["london"]

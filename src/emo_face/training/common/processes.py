@@ -15,6 +15,6 @@ def process_group() -> Iterator[None]:
     try:
         yield
     finally:
-        distributed = sys.modules.get("torch.distributed")  # where torch was never needed, it is not loaded to leave
+        distributed = sys.modules.get("torch.distributed")  # do not load torch only to leave it
         if distributed and distributed.is_available() and distributed.is_initialized():
             distributed.destroy_process_group()

@@ -122,7 +122,7 @@ class TrainingRun(ABC, Generic[Example]):
         return self.rounds * -(-self.length // self.config.gradient_accumulation)
 
     def run(self, stop_after: int | None = None) -> checkpoints.RunProgress:
-        """Train to the end (or ``stop_after`` optimiser steps, as a killed run would), resuming where one was."""
+        """Resume an earlier run, if there is one, and train to the end (or for ``stop_after`` optimiser steps)."""
         self._resume()
         progress, first = self.progress, self.accelerator.is_main_process
         with bar(self.title, self.total, progress.step, first) as tick, board(self.out / "tensorboard", first) as add:

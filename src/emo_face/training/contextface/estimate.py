@@ -1,4 +1,4 @@
-"""What a run will take, told before its first step: memory by arithmetic, time by one batch's forward pass."""
+"""What a run will need, estimated before its first step: memory by arithmetic, time by one batch's forward pass."""
 
 import time
 from dataclasses import dataclass

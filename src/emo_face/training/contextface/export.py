@@ -47,7 +47,7 @@ class Prefill(nn.Module):
     """The one-pass prefill: a prompt of any length, its branches behind it.
 
     Inputs: ``ids`` (1, n) int64, n from :data:`~...exported.plans.FEWEST`; with ``pictures`` also ``picture``
-    (tokens, d), the picture's embeddings (:class:`Vision`), anything where the prompt has no picture. The branches are
+    (tokens, d), the picture's embeddings (:class:`Vision`), anything if the prompt has no picture. The branches are
     fixed. Outputs: ``log_probs`` (k,), ``faces`` (k, outputs). The language model runs in ``precision``, the softmax
     over its words and the face head in float32.
 
@@ -141,7 +141,7 @@ def export_head(model: ContextFace, path: Path) -> Parity:
 def export_arkit(basis: Basis, path: Path, steps: int = 2000) -> Parity:
     """E4: ``code`` (b, 107) -> ``arkit`` (b, 52), any batch size, for a basis (the user's FLAME map or ``open-ict-1``).
 
-    Parity is of the faces that come out, in the basis's own millimetres of skin: where two mixes of activations make
+    Parity is of the faces that come out, in the basis's own millimetres of skin: if two mixes of activations make
     the same face, which of them is found does not matter.
 
     Raises:

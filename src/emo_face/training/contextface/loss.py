@@ -17,7 +17,7 @@ def face_loss(
     kind: str,
     weights: Mapping[str, float],
 ) -> Tensor:
-    """Error of predicted faces (f, outputs) against known targets; 0 with a gradient path where none is known.
+    """Error of predicted faces (f, outputs) against known targets; 0 with a gradient path if none is known.
 
     Expression counts in its own units, so that lambda means what it means in the paper; jaw and eyelids, whose units
     differ, in standard deviations.

@@ -1,7 +1,7 @@
 """New people from pairs of real ones: aligned faces blended by smooth masks, and bent a little.
 
 Sixty people are few for a net that must read strangers. Any two faces in a like pose give a third: an even blend, the
-brows of one over the mouth of the other, or a patchwork. Where both show the same emotion the label is kept; else only
+brows of one over the mouth of the other, or a patchwork. If both show the same emotion the label is kept; else only
 the teachers tell what the result shows.
 """
 

@@ -84,7 +84,7 @@ def refit(net: FerNet, rows: HeadRows, allowed: NDArray[np.intp], recipe: FerRec
 def refit_reject(
     net: FerNet, bank: Bank, negatives: list[NDArray[np.uint8]], recipe: FerRecipe, rng: np.random.Generator
 ) -> FerNet:
-    """A copy of ``net`` whose reject layer tells strangers' faces, half of them badly seen, from what is no face."""
+    """A copy of ``net`` whose reject layer separates faces, half of them hardly visible, from what is not a face."""
     crowd = rng.permutation(np.flatnonzero(bank.fold == NOT_JUDGED))[: recipe.reject_faces]
     faces = [view(bank.wide[i], rng, recipe.jitter) for i in crowd]
     faces = [degrade(crop, rng) if k % 2 else crop for k, crop in enumerate(faces)]

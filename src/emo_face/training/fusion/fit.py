@@ -1,4 +1,4 @@
-"""Learn how to pool the nano students: temperatures, weights in company, miss rates, thresholds. No torch.
+"""Learn how to pool the nano students: temperatures, joint weights, miss rates, thresholds. No torch.
 
 There is no corpus with a face and an utterance for the same moment and this licence, so scenes are made: a picture that
 the FER student has not seen (leave-people-out folds) and a validation utterance, drawn independently. In a part of the

@@ -28,7 +28,7 @@ def estimate(vlm: Any, config: Stage1Config) -> Need:
     """Estimate from the shapes of a model whose language model is still whole.
 
     Weights as they are, or as ``config.quantisation`` makes them; trained ones with gradient and two float32 moments.
-    Activations of a decoder layer are about 34 values a token and width for a transformer layer's backward (Korthikanti
+    Activations of a decoder layer are about 34 values per token and width for its backward (Korthikanti
     et al., "Reducing activation recomputation in large transformer models", 2022, without the attention matrix);
     recomputed layers keep two.
     """
@@ -51,7 +51,7 @@ def estimate(vlm: Any, config: Stage1Config) -> Need:
 
 
 def check(free: float, vlm: Any, config: Stage1Config) -> None:
-    """Raise UserError where ``free`` bytes will not do, and say which batch and settings would."""
+    """Raise UserError if ``free`` bytes do not suffice, and say which batch and settings would fit."""
     batch = config.batch_size
     if (need := estimate(vlm, config).total(batch)) <= free:
         return

@@ -39,7 +39,7 @@ def _rank() -> int:
 
 
 def stage1(args: argparse.Namespace) -> None:
-    """Tune the encoder on a corpus; the best one lies in ``OUT/best``."""
+    """Tune the encoder on a corpus; the best one is in ``OUT/best``."""
     from emo_face.datasets.views import MultiViewCollator, Pictures
     from emo_face.perception.multiview.vlm import MultiViewVLM
     from emo_face.training.multiview.frozen import quantise
@@ -49,7 +49,7 @@ def stage1(args: argparse.Namespace) -> None:
     shares = need_views([row.record for row in rows], args.views, args.corpus)
     device, dtype = _device(args)
     if device == "cpu":
-        os.environ["ACCELERATE_USE_CPU"] = "true"  # accelerate chooses a GPU by itself where there is one
+        os.environ["ACCELERATE_USE_CPU"] = "true"  # accelerate chooses a GPU by itself if there is one
     tokenizer, qformer_tokenizer = load_tokenizers(args.base)
     base = load_base(args.base, dtype)
     config = _encoder_config(args, base, qformer_tokenizer, rows[0].record.label_set)

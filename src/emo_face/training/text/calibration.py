@@ -1,4 +1,4 @@
-"""Post-hoc calibration of the speech student on validation outputs: one scale and a bias a label.
+"""Post-hoc calibration of the speech student on validation outputs: one scale and a bias per label.
 
 Seven basics: a temperature (Guo et al., "On calibration of modern neural networks", ICML 2017, section 4.2) and class
 biases (vector scaling without its matrix, same section), fitted twice: on comments as they are, and on dialogue with

@@ -1,6 +1,6 @@
 """From the trained speech student to one self-contained int8 ONNX file, checked before it is kept.
 
-Word embeddings are stored as int8 with one scale a row; matrix products get int8 weights with one scale a column and
+Word embeddings are stored as int8 with one scale per row; matrix products get int8 weights with one per column and
 activations scaled at run time (onnxruntime dynamic quantisation). Seven bits of weight keep AVX2 machines, whose
 int8 products saturate in 16 bits, from answering differently than newer ones.
 """
@@ -37,7 +37,7 @@ OPSET = 17
 
 
 class RowQuantisedEmbedding(nn.Module):
-    """An embedding table as int8 with one scale a row; a quarter of the bytes, error under 0.4 % of a row's maximum."""
+    """An embedding table as int8 with one scale per row; a quarter of the bytes, error below 0.4 % of its maximum."""
 
     def __init__(self, table: torch.Tensor) -> None:
         super().__init__()

@@ -25,7 +25,7 @@ ENCODER_SOURCE = "sentence-transformers/all-MiniLM-L6-v2 (Apache-2.0), by way of
 
 @dataclass(frozen=True)
 class Encoder:
-    """A pretrained encoder with its vocabulary (one piece an id)."""
+    """A pretrained encoder with its vocabulary (one piece per id)."""
 
     module: nn.Module
     vocabulary: tuple[str, ...]

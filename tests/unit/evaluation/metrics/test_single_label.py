@@ -6,11 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tempered import tempered
 
 from emo_face.core.errors import UserError
 from emo_face.evaluation.metrics.calibration import ece, top_label
 from emo_face.evaluation.metrics.intervals import bootstrap
-from emo_face.evaluation.metrics.scaling import apply_temperature, fit_temperature
+from emo_face.evaluation.metrics.scaling import fit_temperature
 from emo_face.evaluation.metrics.single_label import (
     accuracy,
     confusion,
@@ -29,7 +30,7 @@ def calibrated(n: int, temperature: float = 1.0) -> tuple[np.ndarray, np.ndarray
     """Truth drawn from the very probabilities, which are then reported too sharp by ``temperature``."""
     p = RNG.dirichlet(np.ones(7) * 0.6, n)
     truth = np.array([RNG.choice(7, p=row) for row in p])
-    return truth, apply_temperature(p, 1 / temperature)
+    return truth, tempered(p, 1 / temperature)
 
 
 def test_hand_worked() -> None:
@@ -64,7 +65,7 @@ def test_temperature_is_recovered_and_keeps_the_top_label() -> None:
     truth, p = calibrated(6000, temperature=2.5)
     found = fit_temperature(truth, p)
     assert found == pytest.approx(2.5, rel=0.1)
-    cooled = apply_temperature(p, found)
+    cooled = tempered(p, found)
     np.testing.assert_array_equal(cooled.argmax(1), p.argmax(1))
     assert ece(truth, cooled) < 0.03
 

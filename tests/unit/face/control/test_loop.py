@@ -12,8 +12,7 @@ import threading
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from live_link import decode
 
 from emo_face.bench.probes.limit_check import try_commands
 from emo_face.core.arkit import ARKIT_52, ARKIT_INDEX
@@ -21,8 +20,7 @@ from emo_face.core.errors import ConfigError
 from emo_face.face.control.jitter import Jitter
 from emo_face.face.control.loop import FixedRateLoop
 from emo_face.face.control.realtime import realtime_process
-from emo_face.face.drivers import livelink
-from emo_face.face.drivers.livelink import LiveLinkFrame, LiveLinkSender, decode, encode, values_of
+from emo_face.face.drivers.livelink import LiveLinkFrame, LiveLinkSender, encode, values_of
 
 
 class Clock:
@@ -176,19 +174,6 @@ def test_livelink_closed_socket_is_counted_and_bad_hosts_are_refused() -> None:
         LiveLinkSender(port=99999)
     with pytest.raises(ValueError, match="61 finite"):
         encode(LiveLinkFrame("a", "b", 0, 0.0, (60, 1), np.full(61, np.nan)))
-
-
-@given(st.binary(max_size=400))
-def test_livelink_garbage_is_refused(packet: bytes) -> None:
-    with pytest.raises(ValueError, match=r"Live Link|expected"):
-        decode(packet)
-
-
-@given(st.integers(0, livelink.VALUES * 4 + 20))
-def test_livelink_truncated_packets_are_refused(size: int) -> None:
-    packet = encode(LiveLinkFrame("device", "face", 1, 0.0, (60, 1), np.zeros(61)))
-    with pytest.raises(ValueError, match=r"Live Link|expected"):
-        decode(packet[: min(size, len(packet) - 1)])
 
 
 @pytest.mark.parametrize("realtime", [True, False])

@@ -29,7 +29,7 @@ def said(row: dict[str, Any], start: float) -> VisemeTrack:
 
 
 def spoken(row: dict[str, Any], lead: float = 0.0, expression: str = "") -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Times, jaws of the face, jaws of the face ahead, 100 times a second, of one sentence that begins at 1 s."""
+    """Times, jaws of the face, jaws of the face ahead, 100 times per second, of one sentence that begins at 1 s."""
     motion = FaceMotion(DT, layers=("lips",), slow_lip_lead=lead)
     assert motion.say(said(row, 1.0))
     times = np.arange(0, 1.5 + row["duration"], DT)

@@ -165,7 +165,7 @@ def test_hopeless_input_is_flat_not_a_crash(trained, frame):
     ("room", "said"), [(4, "at most 1 rows at a time"), (1, "it runs on the CPU until the node is restarted")]
 )
 def test_a_full_gpu_takes_fewer_people_then_leaves_them_to_the_cpu(trained, frame, caplog, monkeypatch, room, said):
-    """``cpu:0`` plays a GPU with memory for ``room`` pictures a pass."""
+    """``cpu:0`` plays a GPU with memory for ``room`` pictures per pass."""
     head, card = head_file.load(trained)
     encoder = checkpoint.load_encoder(trained, checkpoint.load_base(trained / "base"))
     places, forward = [], encoder.forward

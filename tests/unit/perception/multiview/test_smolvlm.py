@@ -30,7 +30,7 @@ def base(tmp_path_factory):
 
 @pytest.mark.parametrize(("size", "patch"), [(28, 14), (54, 2)])
 def test_features_are_the_library_s(tmp_path, size, patch):
-    """27 patches a side, as those of the 2.2B checkpoint are: a position falls into another bucket than its own."""
+    """27 patches per side, as those of the 2.2B checkpoint are: a position falls into another bucket than its own."""
     tower = save_tiny_smolvlm(tmp_path, image_size=size, patch=patch).model.vision_model
     config = EncoderConfig(kind="smolvlm", image_size=size)
     encoder = FAMILIES["smolvlm"].build(load_eyes(tmp_path, config), config).eval()

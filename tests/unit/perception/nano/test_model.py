@@ -92,7 +92,7 @@ def test_speech_reaches_only_its_speaker_and_fades() -> None:
     assert shares == sorted(shares, reverse=True)
     assert shares[0] > 0.5 > shares[3]
     np.testing.assert_allclose(one.probabilities, two.probabilities)  # at the end it is as if nothing had been said
-    assert words.calls == 1  # read once, not once a frame
+    assert words.calls == 1  # read once, not once per frame
 
 
 def test_evidence_says_which_source_counted() -> None:

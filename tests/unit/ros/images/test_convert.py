@@ -196,7 +196,7 @@ def broken(**changes: object) -> SimpleNamespace:
         (broken(encoding="mono16", width=9, step=19), "step"),
         (message(noise(4, 7, 2), "yuv422"), "even width"),
         (message(noise(5, 6), "nv12"), "nv12"),
-        (message(noise(5, 6), "nv24"), "nv24 needs three rows of bytes a row"),
+        (message(noise(5, 6), "nv24"), "nv24 needs three rows of bytes per row"),
         (message(noise(5, 6), "nv24", height=2), "truncated"),
     ],
 )

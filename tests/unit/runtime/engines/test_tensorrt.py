@@ -65,7 +65,7 @@ def test_memory_is_allocated_once_a_shape_and_freed(one_world, cache: EngineCach
     for seed in range(5):
         engine.run(crops(4, seed))
     assert (len(gpu.device), len(gpu.pinned)) == held
-    assert len(gpu.streams) == 1  # one stream a model
+    assert len(gpu.streams) == 1  # one stream per model
     engine.close()
     assert (gpu.device, gpu.pinned, gpu.streams, gpu.graphs) == ({}, {}, {}, {})
 

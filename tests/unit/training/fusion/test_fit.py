@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from tempered import tempered
 
-from emo_face.evaluation.metrics.scaling import apply_temperature
 from emo_face.perception.fusion import FusionParameters
 from emo_face.training.fusion.fit import Source, cross_validate, fit, make_pairs, pool, thresholds
 
@@ -17,8 +17,8 @@ def student(sharpness: float, rng: np.random.Generator, reported: float = 1.0, r
     truth = np.repeat(np.arange(7), rows // 7)
     logits = rng.normal(0, 1, (len(truth), 7))
     logits[np.arange(len(truth)), truth] += sharpness
-    p = apply_temperature(np.exp(logits), 1 / max(sharpness, 1e-3))  # log-likelihood ratio of the unit-variance signal
-    return Source(truth, apply_temperature(p, reported), rng.permutation(len(truth)))
+    p = tempered(np.exp(logits), 1 / max(sharpness, 1e-3))  # log-likelihood ratio of the unit-variance signal
+    return Source(truth, tempered(p, reported), rng.permutation(len(truth)))
 
 
 def test_overconfident_source_is_cooled() -> None:
@@ -33,7 +33,7 @@ def test_worthless_source_loses_its_weight() -> None:
     good = student(2.0, rng)
     noise = rng.dirichlet(np.ones(7) * 0.3, len(good.truth))
     found = fit(good, Source(good.truth, noise, good.group), START, np.random.default_rng(1))
-    says_something = apply_temperature(noise, found.source("speech").temperature).max(1).mean()
+    says_something = tempered(noise, found.source("speech").temperature).max(1).mean()
     assert found.source("speech").weight < 0.4 or says_something < 0.25
 
 

@@ -17,6 +17,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 from emo_face.datasets.pictures import emotic
+from emo_face.datasets.records import read_jsonl
 from fixtures import scenes
 
 BENCHMARKS = Path(__file__).parents[4] / "benchmarks"
@@ -133,6 +134,8 @@ def test_the_emotic_world_has_emotic_s_structure_and_every_view_tells_more(emoti
         assert (first / record.image).read_bytes() == (again / record.image).read_bytes()
         assert record.bbox_face is None
         assert record.bbox_body.right <= world.SIDE
+    blank = read_jsonl(world.people_of(first, folder / "plain.jsonl", bodies=False))
+    assert all(record.bbox_body is None and record.labels for record in blank)
     cases = itertools.product(world.PLACES, world.SHIRTS, world.FACES)
     rng = np.random.default_rng(0)
     truth = [

@@ -17,7 +17,7 @@ from emo_face.perception.nano.text import TextStudent
 pytestmark = pytest.mark.slow
 
 WORDS = ("rage", "yuck", "scared", "yay", "peace", "tears", "wow")
-"""One word a class, in the order of GoEmotions' Ekman labels."""
+"""One word per class, in the order of GoEmotions' Ekman labels."""
 FILLERS = ("the", "a", "cat", "dog", "sees", "runs", "home", "today", "again", "then")
 FINE = ("anger", "disgust", "fear", "joy", "neutral", "sadness", "surprise")
 PLUTCHIK = {0: 1, 1: 3, 2: 4, 3: 5, 5: 6, 6: 7}

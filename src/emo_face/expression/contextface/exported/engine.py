@@ -117,7 +117,7 @@ class ExportedEngine:
         return self._seen[1]
 
     def _nothing(self) -> Array:
-        """What the graph takes where there is no picture."""
+        """What the graph takes if there is no picture."""
         wanted = next((spec for spec in self._prefill.inputs if spec.name == "picture"), None)
         return np.zeros([side or 1 for side in wanted.shape] if wanted else 0, np.float32)
 

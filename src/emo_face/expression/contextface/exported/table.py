@@ -35,7 +35,7 @@ class PictureForm:
     """How an RGB picture becomes the input of ``vision.onnx``: ``rgb * scale + offset`` by channel.
 
     Attributes:
-        size: pixels a side. tokens: rows that it becomes. shape: of the input. scale, offset: (3,).
+        size: pixels per side. tokens: rows that it becomes. shape: of the input. scale, offset: (3,).
     """
 
     size: int

@@ -1,4 +1,4 @@
-"""SmolVLM's image tower for three views (tier ``medium``): a SigLIP that was trained on with a small language model.
+"""SmolVLM's image tower for three views (tier ``medium``): a SigLIP further trained with a small language model.
 
 Marafioti et al., "SmolVLM", 2025 (arXiv 2504.05299). The checkpoints are of transformers' class Idefics3, SmolVLM2's of
 SmolVLM; both towers are one. The head reads the tower's tokens; the whole model answers (:mod:`..words.chat`).

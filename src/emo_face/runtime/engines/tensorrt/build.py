@@ -24,7 +24,7 @@ def build(library: TensorRT, model: Path, plan: Plan, timings: Path, progress: P
     """Build the engine of ``model``; returns TensorRT's own memory, which has the buffer protocol.
 
     Args:
-        timings: file with the timing cache; read where it is there, written afterwards.
+        timings: file with the timing cache; read if it is there, written afterwards.
 
     Raises:
         EngineUnavailable: TensorRT does not take the model, or fails; with its own words.

@@ -1,4 +1,4 @@
-"""A TensorRT engine at run time: one stream, memory allocated once a shape, a CUDA graph a shape where it can be."""
+"""A TensorRT engine at run time: one stream; memory and, if possible, a CUDA graph per shape."""
 
 import contextlib
 import logging

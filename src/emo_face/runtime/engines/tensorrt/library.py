@@ -1,4 +1,4 @@
-"""TensorRT's module, loaded only where CUDA works: without it a bare ``Runtime`` ends the process (seen with 11.4)."""
+"""TensorRT's module, loaded only if CUDA works: without it a bare ``Runtime`` ends the process (seen with 11.4)."""
 
 import importlib
 import logging

@@ -33,7 +33,7 @@ class Built:
 
 
 def built(path: Path, plan: Plan, cache: EngineCache) -> TensorRTEngine:
-    """The engine that lies in the cache.
+    """The engine in the cache.
 
     Raises:
         EngineUnavailable: no TensorRT here, or no whole engine for this model, GPU and version; says what differs.

@@ -106,7 +106,7 @@ class Slot:
             for allocator in self._allocators.values():
                 if allocator.failure is not None:
                     raise allocator.failure
-            self._cuda("cudaGetLastError")  # raises where CUDA knows why
+            self._cuda("cudaGetLastError")  # raises if CUDA knows why
             raise DeviceError(f"{self._path}: TensorRT could not enqueue")
         for out in self.outputs:
             if out is not None:
