@@ -167,6 +167,48 @@ def test_a_film_of_variable_rate_is_shown_at_its_own_times(graph: Any, monkeypat
     assert np.abs(np.subtract(shown, Uneven.due)).max() < 0.15
 
 
+class Slow:
+    """The clock of a machine on which a frame takes 10 ms to read and 120 ms to send."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+        self.film = Uneven()
+        self.film.due = tuple(k / 20 for k in range(60))
+        self.sent: list[tuple[float, float]] = []
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def read(self) -> Any:
+        self.now += 0.01
+        return Uneven.read(self.film)
+
+    def wait(self, seconds: float) -> bool:
+        self.now += seconds
+        return False
+
+    def hand(self, *_: Any) -> None:
+        self.sent.append((self.now - 100.01, self.film.at))
+        self.now += 0.12
+
+
+def test_a_film_keeps_its_time_on_a_slow_machine(graph: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from emo_face.nodes import camera
+
+    slow = Slow()
+    node = graph.start(CameraNode)
+    monkeypatch.setattr(camera, "time", slow)
+    monkeypatch.setattr(node.pictures, "hand", slow.hand)
+    monkeypatch.setattr(slow.film, "read", slow.read)
+    node._source, due = slow.film, -np.inf
+    for _ in slow.film.due:
+        due = node._read_one(slow, due)
+    late = [now - at for now, at in slow.sent]
+    assert 15 < len(late) < 30  # of 60
+    assert max(late) < 0.15
+    assert node.health.counts()["frames_late"] == 60 - len(late)
+
+
 def test_sim_time_stamps_are_the_clocks(graph: Any, folder: str) -> None:
     from rosgraph_msgs.msg import Clock
 

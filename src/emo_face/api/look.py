@@ -64,11 +64,16 @@ class LookResult:
     warnings: tuple[str, ...] = ()
 
     def drawn(self) -> ImageArray:
-        """A copy of the picture with boxes, probabilities and evidence."""
+        """A copy of the picture with boxes, probabilities and evidence; a small one gets a margin for them."""
+        import cv2
+
         from emo_face.perception.debug import draw
 
+        rows, columns = self.image.shape[:2]
+        below, beside = max(0, 120 - rows), 180 if columns < 360 else 0
+        image = np.asarray(cv2.copyMakeBorder(self.image, 0, below, 0, beside, cv2.BORDER_CONSTANT), np.uint8)
         people, emotions = [p.person for p in self.people], [p.emotion for p in self.people]
-        return draw(self.image, people, emotions, label_set(emotions[0].label_set if emotions else "basic7"))
+        return draw(image, people, emotions, label_set(emotions[0].label_set if emotions else "basic7"))
 
 
 def look(image: str | os.PathLike[str] | ImageArray, said: str = "") -> LookResult:

@@ -9,8 +9,8 @@
   emo-face say --tier full --model best --situation "She folds paper during a quiet break at home." --json
   emo-face say "It's over." --tier full --model best --image cafe.jpg --ask ""    the situation behind the quote
 
-Without a sentence, each line of standard input is one. --perspective speaker shows what the words say, listener how one
-who hears them answers. Faces are drawn into OUT (several side by side), in this terminal's folder only if you name it.
+Without a sentence, or with -, each line of standard input is one. --perspective speaker shows what the words say,
+listener how one who hears them answers. Faces are drawn into OUT, side by side, if you name it.
 --tier full is ContextFace: picture, quote and situation together, and words with --ask; it needs torch and a model:
 smollm2_face, which knows words alone, or one of yours (scripts/setup.sh full). Nothing leaves this machine.
 """
@@ -20,6 +20,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +38,7 @@ BAR = 30  # characters of a full bar
 
 
 add_arguments = arguments(
-    option("text", nargs="*", help="sentences (default: lines of standard input)"),
+    option("text", nargs="*", help="sentences; -, and the default: lines of standard input"),
     option("--perspective", choices=("speaker", "listener"), default="speaker", help="whose face"),
     option("--theme", default="human", help="of the drawing: robot, eyes or human (default human)"),
     option("--out", type=Path, metavar="FILE", help="draw the face (.png); --tier full: or FLAME numbers (.json)"),
@@ -51,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
     """Read each sentence, print, draw. Raises UserError if there is none, or flags do not fit together."""
     if args.tier == "full":
         answer = _chat.run if args.chat else _contextface.run
-        return answer(args, " ".join(args.text))
+        return answer(args, " ".join(sentences(args.text)) if args.text else "")
     if foreign := _contextface.given(args):
         raise UserError(f"{foreign}: is about --tier full; add it, or leave {foreign} out")
     from emo_face.api.say import say
@@ -60,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
     for text in sentences(args.text):
         one = say(text, args.perspective)
         said.append(one)
-        print(json.dumps(as_json(one, args.perspective), ensure_ascii=False) if args.json else _text(one))
+        print(json.dumps(as_json(one, args.perspective), ensure_ascii=False) if args.json else _text(one), flush=True)
     if not said:
         raise UserError('nothing was said: give a sentence, for example emo-face say "I did it!"')
     if args.out is not None:
@@ -68,10 +69,10 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def sentences(words: list[str]) -> list[str]:
-    """The sentences of the command line, or the lines of standard input unless that is a terminal; none is empty."""
-    found = words if words or sys.stdin.isatty() else sys.stdin.read().splitlines()
-    return [text for text in found if text.strip()]
+def sentences(words: list[str]) -> Iterator[str]:
+    """The sentences of the command line; for ``-``, or without any in a pipe, the lines of standard input."""
+    found = sys.stdin if words == ["-"] or not (words or sys.stdin.isatty()) else words
+    return (text.strip() for text in found if text.strip())
 
 
 def as_json(one: SayResult, perspective: str) -> dict[str, Any]:

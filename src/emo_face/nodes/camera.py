@@ -1,8 +1,9 @@
 """Camera node: a webcam, video, folder or picture as stamped images.
 
 Publishes ``~/image_raw`` and ``~/image_raw/compressed``; nodes of the same process get the picture by reference. Every
-image is stamped when it was taken (a webcam) or when it is due (a file). A file's end finalizes the node and ends the
-process with exit code 0; a webcam that is gone is reopened until it is back.
+image is stamped when it was taken (a webcam) or when it is due (a file). A film plays by the clock: a machine that is
+too slow for it leaves frames out. A file's end finalizes the node and ends the process with exit code 0; a webcam that
+is gone is reopened until it is back.
 """
 
 import math
@@ -22,6 +23,9 @@ from emo_face.ros.lifecycle import EmoNode
 from emo_face.ros.run import run
 from emo_face.runtime.sources import PanZoom, Source, SourceError, open_source, shown
 
+LONGEST_GAP = 0.5
+"""Seconds after which a frame of a film is shown however late it is."""
+
 
 class CameraNode(EmoNode):
     """Reads one source in a thread of its own and publishes what it reads."""
@@ -32,6 +36,7 @@ class CameraNode(EmoNode):
         self._thread: threading.Thread | None = None
         self._stop = threading.Event()
         self._at: float | None = None
+        self._published = -math.inf
         kind = self.params["publish"]
         self._raw = self.publisher(Image, "~/image_raw", qos.reliable()) if kind != "compressed" else None
         self._jpeg = (
@@ -95,8 +100,15 @@ class CameraNode(EmoNode):
         now = time.monotonic()
         if self._source.live and now < due + period / 2:
             return due  # faster than asked for: leave this frame out
-        # a schedule, not a pause: reading and publishing take nothing off the rate; no burst after a stall
-        due = now if math.isinf(due) else max(due + period, now - period)
+        # a schedule, not a pause: reading and publishing take nothing off the rate
+        due = now if math.isinf(due) else due + period
+        if self._source.at is None:
+            due = max(due, now - period)  # no burst after a stall
+        elif due < now - period and now < self._published + LONGEST_GAP:
+            self.health.count(
+                "frames_late"
+            )  # a film keeps its time, and what is said in step with it, on a slow machine
+            return due
         if not self._source.live and stop.wait(max(0.0, due - now)):
             return due
         self._publish(frame)
@@ -122,7 +134,8 @@ class CameraNode(EmoNode):
             self._raw.publish(image_message(frame, header))
         if self._jpeg is not None and self._jpeg.get_subscription_count():
             self._jpeg.publish(compressed_message(frame, header, self.params["jpeg_quality"]))
-        self.health.tick("image", time.monotonic())
+        self._published = time.monotonic()
+        self.health.tick("image", self._published)
         self.health.count("frames")
 
     def _at_end(self, stop: threading.Event) -> None:

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from emo_face.core.geometry import intersection
 from emo_face.core.labels import LabelSet, label_rgb, top_of
-from emo_face.core.types import Box, Emotion, ImageArray, Person
+from emo_face.core.types import Array, Box, Emotion, ImageArray, Person
 from emo_face.perception.lettering import Colour, width_of, write
 
+GAP = 6  # px between a face and its panel
 _UNKNOWN: Colour = (120, 120, 120)
 _FOR: Colour = (80, 200, 80)
 _AGAINST: Colour = (80, 80, 230)
@@ -34,9 +34,10 @@ def draw(
             _box(out, person.face.box, colour, 1)
             _landmarks(out, person, colour)
     taken = [anchor for person in people if (anchor := _anchor(person)) is not None]
+    row = max(15, out.shape[0] // (28 if len(people) < 4 else 40))  # px; a large picture has large letters
     for person, emotion in zip(people, emotions, strict=True):
         if (anchor := _anchor(person)) is not None:
-            taken.append(_panel(out, anchor, taken, person, emotion, labels))
+            taken.append(_panel(out, anchor, taken, person, emotion, labels, row))
     if caption:
         _text(out, caption, (6, out.shape[0] - 8))
     return out
@@ -62,28 +63,37 @@ def _anchor(person: Person) -> Box | None:
 
 
 def _place(anchor: Box, width: int, height: int, out: ImageArray, taken: Sequence[Box]) -> tuple[int, int]:
-    """Left and top of a panel beside, below or above a face: in the picture, and over little of what is ``taken``."""
-    rows, columns = out.shape[:2]
-    beside = ((anchor.right + 6, anchor.y), (anchor.x - width - 6, anchor.y))
-    around = (*beside, (anchor.x, anchor.bottom + 6), (anchor.x, anchor.y - height - 6))
-    far_right, far_down = max(columns - width, 0), max(rows - height, 0)
-    inside = [Box(min(max(x, 0), far_right), min(max(y, 0), far_down), width, height) for x, y in around]
-    best = min(inside, key=lambda box: sum(intersection(box, other) for other in taken))
-    return int(best.x), int(best.y)
+    """Left and top of a panel: beside, below or above a face, else wherever it covers little of what is ``taken``."""
+    right, down = max(out.shape[1] - width, 0), max(out.shape[0] - height, 0)
+    beside = ((anchor.right + GAP, anchor.y), (anchor.x - width - GAP, anchor.y))
+    around = [*beside, (anchor.x, anchor.bottom + GAP), (anchor.x, anchor.y - height - GAP)]
+    anywhere = np.mgrid[0 : right + 1 : height // 5, 0 : down + 1 : height // 5].reshape(2, -1).T
+    places = np.clip(np.concatenate([around, anywhere]), 0, (right, down))
+
+    def apart(box: Box) -> Array:
+        """(places, 2) pixels between a box and a panel there, to the side and up or down; negative if they meet."""
+        return np.maximum(places - (box.right, box.bottom), (box.x, box.y) - places - (width, height))
+
+    away = np.maximum(np.hypot(*np.maximum(apart(anchor), 0).T), GAP)
+    covered = sum(np.minimum(apart(box), 0).prod(axis=1) for box in taken)  # px²
+    left, top = places[np.argmin(away + 10 * covered / height)]
+    return int(left), int(top)
 
 
 def _panel(
-    out: ImageArray, anchor: Box, taken: Sequence[Box], person: Person, emotion: Emotion, labels: LabelSet
+    out: ImageArray, anchor: Box, taken: Sequence[Box], person: Person, emotion: Emotion, labels: LabelSet, row: int
 ) -> Box:
-    """Id and quality, the three best labels as bars, and the signed evidence; the place it took.
+    """Id and quality, the three best labels as bars, and the signed evidence; ``row`` pixels each. The place it took.
 
     Without evidence, or if nothing stands out, no label is named.
     """
     order = np.argsort(-emotion.probabilities)[: 3 if top_of(emotion) else 0]
     sources = sorted(emotion.evidence)
-    row = max(15, round(out.shape[0] / 28))  # px; a large picture has large letters
     width, height = 11 * row, row * (1 + len(order) + len(sources)) + row // 3
     left, top = _place(anchor, width, height, out, taken)
+    near = np.clip(anchor.center, (left, top), (left + width, top + height))
+    face = np.clip(near, (anchor.x, anchor.y), (anchor.right, anchor.bottom))
+    cv2.line(out, near.astype(int).tolist(), face.astype(int).tolist(), _UNKNOWN, 2, cv2.LINE_AA)
     region = out[top : top + height, left : left + width]
     region[:] = (region * 0.25).astype(np.uint8)
     y = top + row

@@ -32,10 +32,12 @@ video{width:100%;max-width:1080px;border-radius:8px;background:#000}
 .wide{overflow-x:auto}#plots{min-width:46rem}table{border-collapse:collapse}
 th,td{text-align:left;vertical-align:top;padding:.25rem 1.1rem .25rem 0;border-bottom:1px solid var(--line)}
 th{font-weight:600;color:var(--dim)}td{font-variant-numeric:tabular-nums;overflow-wrap:anywhere}
-td.line{min-width:14rem}button{font:inherit;color:inherit;background:none;border:0;padding:0;text-decoration:underline;
-cursor:pointer}button:focus-visible{outline:2px solid #4493f8}
+.story td:nth-child(2){min-width:14rem}
+button{font:inherit;color:inherit;background:none;border:0;padding:0;text-decoration:underline;cursor:pointer}
+button:focus-visible{outline:2px solid #4493f8}
 @media(max-width:640px){.story tr{display:block;border-bottom:1px solid var(--line);padding:.4rem 0}
-.story th{display:none}.story td{display:block;border:0;padding:0}.story td:last-child::before{content:"shows "}}
+.story th,.story td:empty{display:none}.story td{display:block;border:0;padding:0}
+.story td::before{content:attr(data-name)": ";color:var(--dim)}}
 p{color:var(--dim);max-width:60rem}
 """
 
@@ -71,12 +73,14 @@ def document(plots: str, summary: Mapping[str, Any], story: Sequence[Moment], fi
 def _story(story: Sequence[Moment], film: bool) -> str:
     if not story:
         return ""
-    head = "".join(f'<th scope="col">{name}</th>' for name in ("Second", "Heard", "Feels", "The face shows"))
-    body = "".join(
-        f"<tr><td>{_second(moment.at, film)}</td><td class='line'>{html.escape(moment.heard)}</td>"
-        f"<td>{html.escape(_feels(moment))}</td><td>{html.escape(_shows(moment))}</td></tr>"
-        for moment in story
-    )
+    names = ("Second", "Heard", "Feels", "The face shows")
+    head = "".join(f'<th scope="col">{name}</th>' for name in names)
+    body = ""
+    for moment in story:
+        cells = _second(moment.at, film), *map(html.escape, (moment.heard, _feels(moment), _shows(moment)))
+        body += "".join(
+            ["<tr>", *(f'<td data-name="{n}">{c}</td>' for n, c in zip(names, cells, strict=True)), "</tr>"]
+        )
     note = "What is felt is read from face and words, and is wrong at times; what is shown is the robot's answer to it."
     return f'<h2>What happened</h2><p>{note}</p><table class="story"><tr>{head}</tr>{body}</table>'
 

@@ -46,6 +46,7 @@ def write_page(recording: Recording, path: Path, summary: dict[str, Any], film: 
     )
     for draw in (_heard, _person, _shown, _shapes, _latency, _drops):
         draw(figure, go, recording, recording.start)
+    figure.update_annotations(x=0, xanchor="left")  # titles that a phone shows without scrolling
     figure.update_xaxes(title_text="seconds", row=6, col=1)
     see_through = "rgba(0,0,0,0)"
     figure.update_layout(

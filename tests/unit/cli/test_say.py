@@ -34,9 +34,10 @@ def test_several_sentences_in_json_are_a_line_each(capsys):
     assert first["blendshapes"]["mouthSmileLeft"] > 0.1
 
 
-def test_lines_of_standard_input(capsys, monkeypatch):
+@pytest.mark.parametrize("dash", [[], ["-"]])
+def test_lines_of_standard_input(capsys, monkeypatch, dash):
     monkeypatch.setattr("sys.stdin", io.StringIO("I got the job!\n\nLeave me alone.\n"))
-    code, out, _ = said(capsys, "--json")
+    code, out, _ = said(capsys, *dash, "--json")
     assert code == 0
     assert [json.loads(line)["text"] for line in out.splitlines()] == ["I got the job!", "Leave me alone."]
 

@@ -197,3 +197,16 @@ def test_draw_survives_boxes_outside(assets: Path) -> None:
     person = Person("p1", 0.9, Box(-500, -500, 2000, 3000), Face(Box(400, 300, 9, 9), 0.9))
     emotion = Emotion("basic7", np.full(7, 1 / 7), np.zeros(7, dtype=bool), 0, 0, {"face": -2.0, "speech": 0.5}, 0.3)
     assert draw(frame, [person], [emotion], basic7()).shape == frame.shape
+
+
+@pytest.mark.parametrize(
+    "places", [[(20, 0), (170, 5), (320, 0), (470, 8)], [(230, 90)], [(0, 0), (540, 380), (300, 60)]]
+)
+def test_no_panel_covers_a_face(places: list[tuple[int, int]]) -> None:
+    frame = np.full((480, 640, 3), 90, np.uint8)
+    people = [Person(f"p{x}", 0.9, None, Face(Box(x, y, 100, 100), 0.9)) for x, y in places]
+    emotion = Emotion("basic7", np.eye(7)[3] * 0.9 + 0.01, np.zeros(7, bool), 0, 0, {"face": 0.8, "speech": 0.1}, 0.9)
+    picture = draw(frame, people, [emotion] * len(people), basic7())
+    for x, y in places:
+        assert (picture[y + 10 : y + 90, x + 10 : x + 90] == 90).all()
+    assert (picture < 60).all(axis=2).sum() > 8000 * len(places)  # each panel is there, beside the others

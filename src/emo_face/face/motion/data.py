@@ -80,6 +80,7 @@ class LipData(_Section):
     attack_s: float = Field(gt=0)
     release_s: float = Field(gt=0)
     closing_s: float = Field(gt=0)
+    motor_hold_s: float = Field(ge=0)
     closing: tuple[str, ...]
     envelope: Shape
     timeout_s: float = Field(gt=0)

@@ -74,10 +74,11 @@ class Lips:
     Args:
         data: shapes and time constants (``data/motion.yaml``).
         lead: seconds by which a track is shown before its sound: the lag of the output behind it.
+        hold: seconds by which lips that must meet stay together longer, for an output that is slow to close.
     """
 
-    def __init__(self, data: MotionData, lead: float = 0.0) -> None:
-        self.data, self.lead = data.lips, lead
+    def __init__(self, data: MotionData, lead: float = 0.0, hold: float = 0.0) -> None:
+        self.data, self.lead, self.hold = data.lips, lead, hold
         self._visemes = {name: vector(shape) for name, shape in data.visemes.items()}
         self._open = vector(data.lips.envelope)
         used = self._open > 0
@@ -144,7 +145,8 @@ class Lips:
         if now + self.lead >= track.end:
             self._track = None
         elif (said := track.at(now + self.lead)) is not None:
-            self._aim(*said)
+            held = track.at(now + self.lead - self.hold)
+            self._aim(*(held if held is not None and held[0] in self.data.closing else said))
             self._until = math.nextafter(now, math.inf)  # this tick; the next aims again
 
     def update(self, face: Array, now: float, dt: float) -> bool:

@@ -79,7 +79,9 @@ class FaceMotion:
         self.breathing = Breathing(self.data.breathing, streams[2])
         self.lips = Lips(self.data, lip_lead)
         # the same lips, earlier, for outputs that lag
-        self._slow_lips = Lips(self.data, slow_lip_lead) if slow_lip_lead != lip_lead else None
+        self._slow_lips = (
+            Lips(self.data, slow_lip_lead, self.data.lips.motor_hold_s) if slow_lip_lead != lip_lead else None
+        )
         self._every_lips = tuple(lips for lips in (self.lips, self._slow_lips) if lips is not None)
         self.ahead: Array = self._neutral.copy()
         self.rejected: Counter[str] = Counter()

@@ -15,11 +15,13 @@ from emo_face.face.expressions.facs import default_facs
 from emo_face.face.motion.lips import VisemeTrack, track_of
 from emo_face.face.motion.motion import FaceMotion
 from emo_face.face.rig.rig import load_rig
+from emo_face.ros.parameters.schema import schemas
 
 JAW, DT = ARKIT_INDEX["jawOpen"], 0.01
 SPOKEN: list[dict[str, Any]] = json.loads(
     (Path(__file__).resolve().parents[4] / "tests" / "data" / "visemes.json").read_text()
 )
+LEAD = schemas()["face_driver"]["lips.motor_lead"].default
 CLOSED = 0.1
 """jawOpen below which lips that are pressed are seen as met."""
 
@@ -74,7 +76,7 @@ def test_an_output_that_lags_gets_the_same_lips_earlier() -> None:
     _, jaws, ahead = spoken(row, lead=0.05)
     lags = {k: float(np.abs(ahead[: len(ahead) - k] - jaws[k:]).mean()) for k in range(10)}
     assert min(lags, key=lambda k: lags[k]) * DT == pytest.approx(0.05)
-    assert lags[5] < 0.01
+    assert lags[5] < 0.03  # they are held together a little longer, too
     _, alone, same = spoken(row)
     np.testing.assert_array_equal(alone, same)
 
@@ -123,22 +125,20 @@ class Jaw:
         return found
 
 
-@pytest.mark.parametrize(
-    ("name", "least"), [("head_12servo", 0.85), pytest.param("minimal_4servo", 0.8, marks=pytest.mark.slow)]
-)
-def test_a_servo_head_closes_where_its_limits_permit_it(name: str, least: float) -> None:
+@pytest.mark.parametrize("name", ["head_12servo", pytest.param("minimal_4servo", marks=pytest.mark.slow)])
+def test_a_servo_head_closes_where_its_limits_permit_it(name: str) -> None:
     jaw = Jaw(name)
     hits: list[bool] = []
     permitted: list[bool] = []
     for row in SPOKEN:
-        times, asked, jaws = jaw.follow(row, 0.07)
+        times, asked, jaws = jaw.follow(row, LEAD)
         hits += met(times, jaws, row)
         permitted += jaw.permitted(times, asked, row)
     kept = np.mean(np.array(hits)[permitted])
     print(f"{name}: limits permit {np.mean(permitted):.1%} of {len(hits)} closures; {kept:.1%} of these are closed")
     assert len(hits) >= 100
     assert 0.5 < np.mean(permitted) < 0.9  # the limits matter, and do not forbid speech
-    assert kept >= least
+    assert kept >= 0.9
     without = [hit for row in SPOKEN[:4] for hit in met(*jaw.follow(row, 0.0)[::2], row)]
     assert np.mean(hits) > np.mean(without) + 0.2
 
