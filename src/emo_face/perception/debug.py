@@ -68,11 +68,12 @@ def _place(anchor: Box, width: int, height: int, out: ImageArray, taken: Sequenc
     beside = ((anchor.right + GAP, anchor.y), (anchor.x - width - GAP, anchor.y))
     around = [*beside, (anchor.x, anchor.bottom + GAP), (anchor.x, anchor.y - height - GAP)]
     anywhere = np.mgrid[0 : right + 1 : height // 5, 0 : down + 1 : height // 5].reshape(2, -1).T
-    places = np.clip(np.concatenate([around, anywhere]), 0, (right, down))
+    places: Array = np.clip(np.concatenate([around, anywhere]), 0, (right, down))
 
     def apart(box: Box) -> Array:
         """(places, 2) pixels between a box and a panel there, to the side and up or down; negative if they meet."""
-        return np.maximum(places - (box.right, box.bottom), (box.x, box.y) - places - (width, height))
+        gap: Array = np.maximum(places - (box.right, box.bottom), (box.x, box.y) - places - (width, height))
+        return gap
 
     away = np.maximum(np.hypot(*np.maximum(apart(anchor), 0).T), GAP)
     covered = sum(np.minimum(apart(box), 0).prod(axis=1) for box in taken)  # px²
