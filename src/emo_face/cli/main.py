@@ -11,6 +11,7 @@ import sys
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from types import ModuleType
+from typing import NoReturn
 
 import emo_face
 from emo_face import cli
@@ -20,6 +21,16 @@ from emo_face.core.errors import UserError
 OUTSIDE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 """Faults of a disk, which no program can mend; they may come without a file name."""
 EPILOG = "`emo-face VERB --help` shows examples. To begin: `emo-face doctor`, then `emo-face demo` or `emo-face up`."
+
+
+class Parser(argparse.ArgumentParser):
+    """Shows the whole help if a verb is missing: which there are is what its user wants to know."""
+
+    def error(self, message: str) -> NoReturn:
+        if self._subparsers is not None and "are required" in message:
+            self.print_help(sys.stderr)
+            self.exit(2)
+        super().error(message)
 
 
 def verbs() -> list[str]:
@@ -41,7 +52,7 @@ def documented(verb: str) -> str | None:
 
 def build_parser(names: Collection[str]) -> argparse.ArgumentParser:
     """The command line with the verbs ``names``, or with none the list of all, for which no verb is imported."""
-    parser = argparse.ArgumentParser(prog="emo-face", description=summary(emo_face.__doc__), epilog=EPILOG)
+    parser = Parser(prog="emo-face", description=summary(emo_face.__doc__), epilog=EPILOG)
     parser.add_argument("--version", action="version", version=emo_face.__version__)
     commands = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
     for name in names:

@@ -70,8 +70,9 @@ def _print_table(nodes: dict[str, NodeSchema]) -> None:
     console = Console()
     for name, schema in nodes.items():
         table = Table(title=name, title_justify="left", caption=schema.description, caption_justify="left")
-        for column in ("parameter", "default", "unit", "range", "", "meaning"):
-            table.add_column(column)
+        for column, most in (("parameter", 24), ("default", 14), ("meaning", None)):
+            table.add_column(column, max_width=most, overflow="fold")
         for p in schema.parameters:
-            table.add_row(p.name, yaml_value(p.default), p.unit, p.range_text, p.change, p.description)
+            bounds = ", ".join(filter(None, (p.unit, p.range_text, p.change)))
+            table.add_row(p.name, yaml_value(p.default), f"{p.description} ({bounds})" if bounds else p.description)
         console.print(table)

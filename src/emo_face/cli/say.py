@@ -28,6 +28,7 @@ from emo_face.cli import _chat, _contextface
 from emo_face.cli._drawing import write_faces
 from emo_face.core.arguments import arguments, option
 from emo_face.core.errors import UserError
+from emo_face.core.install import how_to_install
 
 if TYPE_CHECKING:
     from emo_face.api.say import SayResult
@@ -93,7 +94,9 @@ def _text(one: SayResult) -> str:
     affect = f"valence {one.emotion.valence:+.2f}, arousal {one.emotion.arousal:+.2f}, quality {one.quality:.2f}"
     lines = [f"{one.text}\n  {affect}"]
     if not one.top:
-        return "\n".join([*lines, "  these words cannot be read: English is"])
+        return "\n".join(
+            [*lines, f"  not read; English is, and eleven other languages with {how_to_install('multilingual')}"]
+        )
     lines += [f"  {label:<14} {p:6.1%}  {'█' * round(BAR * p)}" for label, p in list(one.probabilities.items())[:SHOWN]]
     moving = [f"{name} {value:.2f}" for name, value in list(one.blendshapes.items())[:CHANNELS]]
     return "\n".join([*lines, f"  face: {', '.join(moving) or 'at rest'}"])

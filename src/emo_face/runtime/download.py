@@ -63,8 +63,10 @@ def pull(
         partial.replace(target)
         return target
     except (urllib.error.URLError, TimeoutError, OSError) as error:
-        message = f"model {entry.name!r}: download of {entry.url} failed: {error}; try again, or {fix(entry)}"
-        raise ModelError(message) from None
+        raise ModelError(
+            f"model {entry.name!r}: download of {entry.url} failed: {error}; try again, or take a machine with network "
+            "and carry the file over by `emo-face models bundle`"
+        ) from None
     finally:
         partial.unlink(missing_ok=True)
 

@@ -32,7 +32,7 @@ class Plot {
     this.plot = new uPlot({
       width: Math.max(200, this.node.clientWidth), height: this.height, pxAlign: 1,
       scales: { x: { time: false, range: () => [-SECONDS, 0] }, y: { range: this.range } },
-      axes: [{ ...axis, values: (_, ticks) => ticks.map((t) => `${t} s`) }, { ...axis, size: 44 }],
+      axes: [{ ...axis, values: (_, ticks) => ticks.map((t) => `${t} s`) }, { ...axis, size: 52 }],
       cursor: { y: false }, legend: { live: false },
       series: [{}, ...this.names.map((label, i) => ({ label, stroke: this.colours[i], width: 2, spanGaps: false, points: { show: false } }))],
     }, this.data, this.node);
@@ -83,7 +83,11 @@ function graph(list) {
     const state = make('td', node.message, 'state');
     state.prepend(make('span', `${LEVELS[node.level]}: `, 'out-of-sight'));
     const pairs = (of) => Object.entries(of).map(([name, value]) => `${name} ${value}`).join(', ');
-    row.append(Object.assign(make('th', node.name), { scope: 'row' }), state, make('td', pairs(node.rates)), make('td', node.p95_ms), make('td', pairs(node.dropped)));
+    row.append(Object.assign(make('th', node.name), { scope: 'row' }), state);
+    for (const [name, value] of [['Hz', pairs(node.rates)], ['p95, ms', node.p95_ms], ['dropped', pairs(node.dropped)]]) {
+      row.append(make('td', value));
+      row.lastChild.dataset.name = name; // a phone shows it in front, for want of columns
+    }
     return row;
   });
 }
