@@ -106,7 +106,7 @@ def save_model(folder: Path, model: ContextFace, backbone: str = "", extra: dict
     folder.mkdir(parents=True, exist_ok=True)
     (folder / CARD).unlink(missing_ok=True)
     save_file(adapter_state(model), str(folder / ADAPTER), metadata={"format": FORMAT})
-    save_file(weights.cpu_copies(model.head.state_dict()), str(folder / HEAD), metadata={"format": FORMAT})
+    save_file(weights.cpu_copies(model.head.folded().state_dict()), str(folder / HEAD), metadata={"format": FORMAT})
     shutil.copyfile(data_file("contextface_prompts.yaml"), folder / PROMPTS)
     card = {
         "format": FORMAT,
@@ -162,6 +162,7 @@ def put_back(folder: Path, model: ContextFace) -> None:
     """Load the adapter and head of a saved model into the model that was trained. Raises ModelError if they differ."""
     put_adapter(model, weights.read_tensors(folder / ADAPTER), folder / ADAPTER)
     model.head.load_state_dict(weights.read_tensors(folder / HEAD))
+    model.head.centre = None
 
 
 def set_config(folder: Path, config: ContextFaceConfig, extra: dict[str, Any] | None = None) -> None:

@@ -1,5 +1,9 @@
 """The face head: a two-layer perceptron from the state of ``<FACE>`` to face coefficients (paper, section 3.3)."""
 
+from __future__ import annotations
+
+import copy
+
 import torch
 from torch import Tensor, nn
 
@@ -16,10 +20,13 @@ class FaceHead(nn.Module):  # type: ignore[misc, unused-ignore]
 
     Attributes:
         mean, std: (outputs,) of the training targets; stored with the weights.
+        centre: (d,) taken off each state while it is trained (:class:`~emo_face.training.contextface.run
+            .ContextFaceRun`); None in a saved head, whose first bias holds it.
     """
 
     mean: Tensor
     std: Tensor
+    centre: Tensor | None
 
     def __init__(self, hidden: int, outputs: int) -> None:
         super().__init__()
@@ -28,16 +35,27 @@ class FaceHead(nn.Module):  # type: ignore[misc, unused-ignore]
         self.outer = nn.Linear(hidden, outputs)
         self.register_buffer("mean", torch.zeros(outputs))
         self.register_buffer("std", torch.ones(outputs))
+        self.register_buffer("centre", None, persistent=False)
 
     def normalised(self, states: Tensor) -> Tensor:
         """(n, outputs) in standard deviations from the mean, of states (n, d)."""
         with torch.autocast(states.device.type, enabled=False):
-            result: Tensor = self.outer(nn.functional.gelu(self.inner(states.float())))
+            states = states.float() if self.centre is None else states.float() - self.centre
+            result: Tensor = self.outer(nn.functional.gelu(self.inner(states)))
         return result
 
     def forward(self, states: Tensor) -> Tensor:
         """(n, outputs) true values of states (n, d)."""
         return self.normalised(states) * self.std + self.mean
+
+    @torch.no_grad()  # type: ignore[untyped-decorator, unused-ignore]
+    def folded(self) -> FaceHead:
+        """A copy that gives the same faces without a centre."""
+        head = copy.deepcopy(self)
+        if head.centre is not None:
+            head.inner.bias -= head.inner.weight @ head.centre
+            head.centre = None
+        return head
 
     def set_statistics(self, targets: Tensor, present: Tensor) -> None:
         """Take mean and spread from training targets (n, outputs) where ``present`` (n, outputs) is true.

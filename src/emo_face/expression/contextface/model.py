@@ -54,9 +54,14 @@ class ContextBatch:
 
 @dataclass
 class Output:
-    """What one training pass gives. ``faces``: (f, outputs) true values. ``text_loss`` is 0 without learned tokens."""
+    """What one training pass gives.
+
+    Attributes:
+        text_loss: 0 without learned tokens. states: (f, d) of the ``<FACE>`` tokens. faces: (f, outputs) true values.
+    """
 
     text_loss: Tensor
+    states: Tensor
     faces: Tensor
 
 
@@ -129,7 +134,8 @@ class ContextFace(nn.Module):  # type: ignore[misc, unused-ignore]
         predicted = self.logits(states[:, :-1][used])
         # the sum of nothing is 0 and has a gradient; a mean of nothing is NaN
         loss = nn.functional.cross_entropy(predicted, wanted[used], reduction="sum") / max(1, int(used.sum()))
-        return Output(loss, self.head(states[self.face_places(batch)]))
+        read = states[self.face_places(batch)]
+        return Output(loss, read, self.head(read))
 
     def face_places(self, batch: ContextBatch) -> tuple[Tensor, Tensor]:
         """(row, position) of the states that give the faces, reading order.

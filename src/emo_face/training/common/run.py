@@ -111,6 +111,9 @@ class TrainingRun(ABC, Generic[Example]):
     def save_best(self, folder: Path, values: dict[str, float]) -> None:
         """Write the model whole."""
 
+    def stepped(self) -> None:
+        """What follows an optimiser step."""
+
     @property
     def bare(self) -> Any:
         """The model without what accelerate wraps around it."""
@@ -181,6 +184,7 @@ class TrainingRun(ABC, Generic[Example]):
             self.accelerator.clip_grad_norm_(self.model.parameters(), self.config.max_grad_norm)
             self.optimizer.step()
             self.optimizer.zero_grad()
+            self.stepped()
         return {name: float(value.detach()) for name, value in losses.items()}
 
     @torch.no_grad()  # type: ignore[untyped-decorator, unused-ignore]

@@ -22,6 +22,8 @@ class ContextFaceTraining(RunConfig):
             tasks.
         batch_size: examples per process and micro-batch. validation_batch: examples that are validated at once.
         head_rate_share: learning rate of the face head, relative to the other weights'.
+        centring: how far a step moves what is taken off the states of ``<FACE>`` towards their mean. Beside words these
+            states can become alike, and one face comes out for all; 0 for none, as in the paper.
         packed: put the dialogues of a micro-batch into one row without padding; for text-only language models.
         face_weight: weight (lambda) of the face loss; 10 goes with ``mse``.
         face_loss: ``mse``, ``sum``, ``l1`` or ``huber``. betas: of AdamW.
@@ -37,6 +39,7 @@ class ContextFaceTraining(RunConfig):
     validate_every: int = 500
     save_every: int = 500
     head_rate_share: float = 1.0
+    centring: float = 0.1
     packed: bool = False
     betas: tuple[float, float] = (0.9, 0.95)
     face_weight: float = 10.0
@@ -50,5 +53,7 @@ class ContextFaceTraining(RunConfig):
         super().__post_init__()
         if self.epoch_batches < 0:
             raise ConfigError(f"epoch_batches: expected 0 or more, got {self.epoch_batches}")
+        if not 0 <= self.centring <= 1:
+            raise ConfigError(f"centring: expected 0 to 1, got {self.centring}")
         if self.face_loss not in FACE_LOSSES:
             raise ConfigError(f"face_loss: expected one of {', '.join(FACE_LOSSES)}, got {self.face_loss!r}")

@@ -41,6 +41,7 @@ class ContextFaceRun(TrainingRun[Example]):
     ) -> None:
         """Prepare. Raises UserError if there are no validation examples."""
         self.mixture, self.backbone = train, backbone
+        self.states: list[torch.Tensor] = []
         super().__init__(model, collate, validation, config, out)
         epoch = min(len(train), config.epoch_batches) if config.epoch_batches else len(train)
         self.rounds, self.length = 1, config.epochs * -(-epoch // self.world)
@@ -50,6 +51,8 @@ class ContextFaceRun(TrainingRun[Example]):
         faces = [e for name, made in self.mixture.tasks.items() if kind_of(name) == "expression" for e in made]
         if not checkpoints.newest(self.out) and faces:
             model.head.set_statistics(*all_targets(faces, model.config))
+        if config.centring:
+            model.head.centre = torch.zeros_like(model.head.inner.bias)
         if config.checkpointing:
             model.base.get_decoder().gradient_checkpointing_enable({"use_reentrant": False})
         text = [p for p in model.vlm.parameters() if p.requires_grad]
@@ -61,9 +64,20 @@ class ContextFaceRun(TrainingRun[Example]):
 
     def losses(self, model: Any, batch: Any) -> dict[str, torch.Tensor]:
         output, bare, config = model(batch), self.bare, self.config
+        if model.training:
+            self.states.append(output.states.detach())
         known = (batch.targets, batch.present, bare.head.std, bare.config)
         face = face_loss(output.faces, *known, config.face_loss, config.group_weights)
         return {"loss": output.text_loss + config.face_weight * face, "text": output.text_loss, "face": face}
+
+    def stepped(self) -> None:
+        """Move the head's centre towards the mean of the step's states, those of all processes."""
+        states, self.states = torch.cat(self.states).float(), []
+        total = self.accelerator.reduce(torch.cat([states.sum(0), states.new_tensor([len(states)])]), "sum")
+        centre = self.bare.head.centre
+        if centre is not None and total[-1] > 0:
+            mean = total[:-1] / total[-1]
+            centre.copy_(centre.lerp(mean, self.config.centring) if centre.any() else mean)
 
     def counts(self, examples: Sequence[Example], batch: Any) -> tuple[float, ...]:
         return int((batch.labels[:, 1:] >= 0).sum()), int(batch.present.any(1).sum())
@@ -79,14 +93,17 @@ class ContextFaceRun(TrainingRun[Example]):
         return {"mixture": self.mixture.state(0)}
 
     def own_state(self) -> dict[str, torch.Tensor]:
-        """Adapter, token rows and head with its statistics."""
-        state = self.bare.head.state_dict()
-        head = {f"head.{name}": value.detach().cpu().contiguous() for name, value in state.items()}
-        return {**adapter_state(self.bare), **head}
+        """Adapter, token rows and head with its statistics and its centre."""
+        head = self.bare.head
+        state = head.state_dict() | ({} if head.centre is None else {"centre": head.centre})
+        named = {f"head.{name}": value.detach().cpu().contiguous() for name, value in state.items()}
+        return {**adapter_state(self.bare), **named}
 
     def load_state(self, state: dict[str, torch.Tensor], path: Path) -> None:
         put_adapter(self.bare, {n: v for n, v in state.items() if not n.startswith("head.")}, path)
         head = {n.removeprefix("head."): v for n, v in state.items() if n.startswith("head.")}
+        if (centre := head.pop("centre", None)) is not None:
+            self.bare.head.centre.copy_(centre)
         self.bare.head.load_state_dict(head)
 
     def save_best(self, folder: Path, values: dict[str, float]) -> None:

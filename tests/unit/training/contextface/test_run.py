@@ -71,6 +71,7 @@ class TestRun:
         assert second.progress == whole.progress
         for name, value in weights(whole).items():
             assert torch.equal(value, weights(second)[name]), name
+        assert torch.equal(whole.bare.head.centre, second.bare.head.centre)
         steps = sorted(folder.name for folder in (tmp_path / "whole").glob("step-*"))
         assert len(steps) <= 2  # old ones go, and none holds the backbone
         saved = set(load_file(str(tmp_path / "whole" / steps[-1] / "weights.safetensors")))
@@ -92,6 +93,24 @@ class TestRun:
         loaded = checkpoint.load_model(tmp_path / "best", source.tiny_base("llava", tokenizer), tokenizer)
         assert torch.equal(loaded.head.mean, run.bare.head.mean)
         assert loaded.head.std.min() > 0
+
+    def test_the_head_reads_states_around_their_mean_and_is_saved_without_it(self, tmp_path):
+        run, world = a_run(tmp_path, replace(SHORT, gradient_accumulation=5, centring=0.25, validate_every=1))
+        states = run.collate([e for e in run.validation if e.task == "expression"])
+        run.run(stop_after=1)
+        first = run.bare.head.centre.clone()
+        assert first.abs().max() > 0.1, "the mean of the first step"
+        assert not run.states
+        run.run(stop_after=2)
+        assert 0 < (run.bare.head.centre - first).abs().max() < 0.5
+        with torch.no_grad():
+            trained = run.bare.eval()(states).faces
+            checkpoint.put_back(tmp_path / "best", world.model)
+            assert world.model.head.centre is None
+            torch.testing.assert_close(world.model(states).faces, trained, atol=1e-5, rtol=1e-4)
+        plain, _ = a_run(tmp_path / "paper", replace(SHORT, centring=0.0))
+        plain.run(stop_after=1)
+        assert plain.bare.head.centre is None
 
     def test_every_sample_is_seen_and_a_step_mixes_tasks(self, tmp_path, monkeypatch):
         run, _ = a_run(tmp_path, replace(SHORT, gradient_accumulation=10))
@@ -135,6 +154,7 @@ class TestRun:
             ("gradient_accumulation", 0, "gradient_accumulation"),
             ("face_loss", "l3", "mse, sum, l1, huber"),
             ("precision", "fp8", "bf16"),
+            ("centring", 1.5, "centring: expected 0 to 1"),
         ],
     )
     def test_settings_are_checked(self, field, value, says):
