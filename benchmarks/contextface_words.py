@@ -29,8 +29,9 @@ from emo_face.evaluation.metrics.single_label import accuracy, macro_f1
 from emo_face.evaluation.text.main import read_talk
 from emo_face.evaluation.text.spoken import SPOKEN_FILE, lines_folder, read_lines
 from emo_face.expression.contextface.checkpoint import read_card
+from emo_face.expression.contextface.conditions import CONDITIONS
 from emo_face.expression.contextface.config import from_dict
-from emo_face.expression.contextface.prompts import expression_question, label_of, words
+from emo_face.expression.contextface.prompts import label_of, words
 from emo_face.perception.nano.text import TextStudent
 from emo_face.runtime.progress import track
 from emo_face.runtime.weights import model_folder
@@ -43,10 +44,10 @@ SAVED = 10
 
 def log_probs(engine: Any, lines: Sequence[str], faced: bool) -> FloatArray:
     """(n, 7) of whole endings, several lines at once; without ``<FACE>`` for a model that never learned it."""
-    onepass, style = engine.onepass, engine.config.style
-    asked = [onepass.endings(expression_question(line, style=style), "quote") for line in lines]
-    said = [(prompt, ends if faced else [end[:-1] for end in ends], None) for prompt, ends in asked]
-    return np.stack([answer.log_probs for answer in onepass.several(said, words())])
+    onepass = engine.onepass
+    asked = [onepass.asked(line, "") for line in lines]
+    said = asked if faced else [one._replace(branches=[end[:-1] for end in one.branches]) for one in asked]
+    return np.stack([answer.log_probs for answer in onepass.several(said)])
 
 
 class Kept:
@@ -80,7 +81,7 @@ def answers(model: str, faced: bool, logs: FloatArray) -> FloatArray:
     if not faced:
         return in_basic7(softmax(logs))
     config = from_dict(read_card(model_folder(model))["config"], model)
-    return in_basic7(np.stack([config.probabilities(row, "speaker") for row in logs]))
+    return in_basic7(np.stack([config.probabilities(row, CONDITIONS["quote"]) for row in logs]))
 
 
 def tuned(model: str) -> Any:

@@ -13,9 +13,9 @@ import numpy as np
 from emo_face.core.errors import UserError
 from emo_face.core.install import how_to_install
 from emo_face.expression.contextface.answer import answer_of
+from emo_face.expression.contextface.conditions import CONDITIONS
 from emo_face.expression.contextface.config import ContextFaceConfig
 from emo_face.expression.contextface.exported.engine import prompt_feed
-from emo_face.expression.contextface.prompts import words
 from emo_face.runtime.engines.ort import OrtEngine
 from emo_face.runtime.files import replacing
 
@@ -61,5 +61,5 @@ def _answers(path: Path, prompts: Sequence[Sequence[int]], config: ContextFaceCo
     for prompt in prompts:
         log_probs, faces = engine.run(prompt_feed(prompt, len(prompt)))
         given = (np.asarray(log_probs, np.float64), np.asarray(faces, np.float64))
-        found.append(answer_of(words(), config, "speaker", *given, tokens=len(prompt)).word)
+        found.append(answer_of(config, CONDITIONS["quote"], *given, tokens=len(prompt)).word)
     return np.array(found)

@@ -19,7 +19,6 @@ from emo_face.expression.contextface.prompts import (
     Perspective,
     Style,
     Turn,
-    context_kind,
     expression_answer,
     safe,
     situation_answer,
@@ -230,7 +229,7 @@ def _situation(record: Record, root: Path, picture: bool) -> Example:
 def _expression(record: Record, root: Path, form: Condition, faces: Faces, style: Style) -> Example:
     quote, situation = texts_of(record, form)
     label = word_of(label_of_side(record, form.perspective))
-    answer = expression_answer(context_kind(quote, situation, form.picture), label, style)
+    answer = expression_answer(form.source, label, style)
     image, box = (root / record.image, box_of(record)) if form.picture else (None, None)
     turn, face = Turn(form.question(quote, situation, style), answer), faces.of(record, form.perspective)
-    return Example(f"{record.id}/{form.name}", "expression", (turn,), image, box, label, face, form.perspective)
+    return Example(f"{record.id}/{form.name}", "expression", (turn,), image, box, label, face, form.name)

@@ -9,8 +9,9 @@ import numpy as np
 from emo_face.core.errors import ModelError
 from emo_face.core.labels import label_set, winner
 from emo_face.core.types import Emotion, FloatArray
+from emo_face.expression.contextface.conditions import Condition
 from emo_face.expression.contextface.config import ContextFaceConfig
-from emo_face.expression.contextface.prompts import LABEL_SET, Perspective, label_of
+from emo_face.expression.contextface.prompts import LABEL_SET, label_of, words
 
 Decision = Literal["map", "mean"]
 DECISIONS: tuple[Decision, ...] = ("map", "mean")
@@ -59,22 +60,21 @@ class Answer:
 
 
 def answer_of(
-    names: tuple[str, ...],
     config: ContextFaceConfig,
-    perspective: Perspective,
+    form: Condition,
     log_probs: FloatArray,
     faces: FloatArray,
     tokens: int,
     reused: int = 0,
 ) -> Answer:
-    """A calibrated answer from the log-probabilities (k,) and the faces (k, outputs) of one pass.
+    """A calibrated answer to a question of ``form``, from the log-probabilities (7,) and faces (7, outputs) of a pass.
 
     Raises:
         ModelError: a number is not finite.
     """
     if not (np.isfinite(log_probs).all() and np.isfinite(faces).all()):
         raise ModelError("ContextFace gave a number that is not finite; check the checkpoint and its precision")
-    return Answer(names, log_probs, config.probabilities(log_probs, perspective), faces, tokens, reused)
+    return Answer(words(), log_probs, config.probabilities(log_probs, form), faces, tokens, reused)
 
 
 def in_label_order(names: Sequence[str], values: FloatArray) -> FloatArray:

@@ -13,6 +13,7 @@ from emo_face.expression.contextface.prompts import (
     PERSPECTIVES,
     Perspective,
     Pieces,
+    Source,
     Style,
     expression_question,
     safe,
@@ -46,6 +47,11 @@ class Condition:
         """``quote``, ``image+quote``, ``image``, ``listener/image+situation+quote``: the speaker's have no prefix."""
         parts = ("image",) * self.picture + ((_NAMES[self.words],) if self.words != "none" else ())
         return ("listener/" if self.perspective == "listener" else "") + "+".join(parts)
+
+    @property
+    def source(self) -> Source:
+        """What an answer says it considered: the situation before the quote before the picture."""
+        return "image" if self.words == "none" else "quote" if self.words == "quote" else "situation"
 
     def texts(self, quote: str, situation: str) -> tuple[str, str]:
         """(quote, situation) with what this form does not give left empty."""
@@ -100,8 +106,10 @@ def known(names: Sequence[str]) -> tuple[Condition, ...]:
 
 
 def condition_of(quote: str, situation: str, image: bool, perspective: Perspective) -> Condition:
-    """The form that says everything that is there. Raises ValueError if nothing is."""
+    """The form that says everything that is there. Raises UserError if nothing is."""
     said, told = bool(safe(quote)), bool(safe(situation))
+    if not (said or told or image):
+        raise UserError("context: a quote, a situation or an image is needed, all are empty")
     words: Words = "both" if said and told else "quote" if said else "situation" if told else "none"
     return Condition(perspective, words, image)
 
@@ -118,10 +126,7 @@ def asked_of(
         UserError: nothing is there, the model never answered for this side from it, or the question would be about the
             person in a red box and there is none.
     """
-    try:
-        wanted = condition_of(quote, situation, image, perspective)
-    except ValueError:
-        raise UserError("context: a quote, a situation or an image is needed, all are empty") from None
+    wanted = condition_of(quote, situation, image, perspective)
     found = nearest(wanted, trained)
     if found is None:
         raise UserError(

@@ -12,8 +12,8 @@ from emo_face.core.arkit import ARKIT_52
 from emo_face.core.errors import ConfigError
 from emo_face.core.numeric import softmax
 from emo_face.core.types import FloatArray
-from emo_face.expression.contextface.conditions import CONDITIONS, known
-from emo_face.expression.contextface.prompts import PERSPECTIVES, STYLES, Perspective, Style, words
+from emo_face.expression.contextface.conditions import CONDITIONS, Condition, known
+from emo_face.expression.contextface.prompts import PERSPECTIVES, STYLES, Style, words
 from emo_face.face.expressions.basis import COEFFICIENTS, OPEN_BASIS
 from emo_face.face.flame.model import VERSIONS
 from emo_face.face.motion.keyframes import ARKIT_BASIS
@@ -22,6 +22,9 @@ GROUPS: Mapping[str, int] = {"expression": COEFFICIENTS, "jaw": 3, "eyelids": 2}
 """Groups of the face head and their sizes, in the order of its output."""
 BASES = (*VERSIONS, OPEN_BASIS, ARKIT_BASIS)
 """What a head can speak: FLAME's coefficients, the open basis', or the 52 ARKit activations themselves."""
+
+CALIBRATED = (*PERSPECTIVES, *CONDITIONS)
+"""What a calibration can be of."""
 
 
 def size_of(group: str, basis: str) -> int:
@@ -46,11 +49,12 @@ class ContextFaceConfig:
         chat: how turns are wrapped: ``auto`` by the checkpoint's own chat template, or a name in the prompt table.
         system: system prompt; empty for none. image_size: pixels per side; 0 takes the vision encoder's.
         max_tokens: longer prompts are refused, longer training dialogues cut at their end.
-        temperatures: of the distribution over emotions by perspective, fitted on validation data; 1 if not named.
-        shifts: by perspective, what is added to each word's log-probability before, against words that are likely
-            whatever is said; fitted there too.
-        least_emissions: by perspective, the probability of the expected form of answer below which an answer says
-            nothing: what was asked is unlike anything that was validated. 0 if not named.
+        temperatures: of the distribution over emotions, fitted on validation data; 1 if not named. This and the next
+            two by the name of a form of the question, or of a perspective for its other forms.
+        shifts: what is added to each word's log-probability before, against words that are likely whatever is said;
+            fitted there too.
+        least_emissions: the probability of the expected form of answer below which an answer says nothing: what was
+            asked is unlike anything that was validated. 0 if not named.
         style: wording of the expression task (:data:`~emo_face.expression.contextface.prompts.STYLES`).
         conditions: forms of the question that it was trained on; a robot asks no other.
     """
@@ -80,14 +84,16 @@ class ContextFaceConfig:
         if "expression" not in self.groups or len(wanted) != len(self.groups) or wanted != tuple(self.groups):
             raise ConfigError(f"groups: expected expression and optionally jaw, eyelids, in order, got {self.groups}")
         for name, values in (("temperatures", self.temperatures), ("least_emissions", self.least_emissions)):
-            for side, value in values.items():
-                if side not in PERSPECTIVES or not (math.isfinite(value) and value >= 0):
-                    raise ConfigError(f"{name}: {side}: expected a perspective and a number from 0, got {value}")
+            for key, value in values.items():
+                if key not in CALIBRATED or not (math.isfinite(value) and value >= 0):
+                    raise ConfigError(f"{name}: {key}: expected a perspective or form and a number from 0, got {value}")
         if not all(value > 0 for value in self.temperatures.values()):
             raise ConfigError(f"temperatures: expected more than 0, got {dict(self.temperatures)}")
-        for side, shift in self.shifts.items():
-            if side not in PERSPECTIVES or set(shift) != set(words()) or not all(map(math.isfinite, shift.values())):
-                raise ConfigError(f"shifts: {side}: expected a perspective and a number for every word, got {shift}")
+        for key, shift in self.shifts.items():
+            if key not in CALIBRATED or set(shift) != set(words()) or not all(map(math.isfinite, shift.values())):
+                raise ConfigError(
+                    f"shifts: {key}: expected a perspective or form and a number for every word, got {shift}"
+                )
         if self.style not in STYLES:
             raise ConfigError(f"style: expected one of {', '.join(STYLES)}, got {self.style!r}")
         try:
@@ -99,13 +105,17 @@ class ContextFaceConfig:
         if self.face_basis == ARKIT_BASIS and self.groups != ("expression",):
             raise ConfigError(f"groups: {ARKIT_BASIS} holds jaw and eyelids already, expected expression alone")
 
-    def probabilities(self, log_probs: FloatArray, perspective: Perspective) -> FloatArray:
-        """(k,) calibrated, of the log-probabilities (k,) of whole endings; flat if the form itself is unlikely."""
-        if min(1.0, float(np.exp(log_probs).sum())) < self.least_emissions.get(perspective, 0.0):
+    def probabilities(self, log_probs: FloatArray, form: Condition) -> FloatArray:
+        """(7,) calibrated, of log-probabilities (7,) of whole endings; flat if an answer of this kind is unlikely."""
+
+        def of(values: Mapping[str, Any], otherwise: Any) -> Any:
+            return values.get(form.name, values.get(form.perspective, otherwise))
+
+        if min(1.0, float(np.exp(log_probs).sum())) < of(self.least_emissions, 0.0):
             return np.full(len(log_probs), 1.0 / len(log_probs))
-        shift = self.shifts.get(perspective, dict.fromkeys(words(), 0.0))
+        shift = of(self.shifts, dict.fromkeys(words(), 0.0))
         shifted = np.asarray(log_probs, np.float64) + [shift[word] for word in words()]
-        return softmax(shifted / self.temperatures.get(perspective, 1.0))
+        return softmax(shifted / of(self.temperatures, 1.0))
 
     @property
     def basis(self) -> str:

@@ -121,7 +121,7 @@ class Engine:
                 )
                 for quote, situation, image, box in questions
             ]
-            return list(self.onepass.several(asked, prompts.words(), perspective))
+            return list(self.onepass.several(asked))
         return [self.answer(*question, perspective, exact=True) for question in questions]
 
     def ask(

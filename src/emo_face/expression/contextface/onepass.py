@@ -9,7 +9,7 @@ batch to itself.
 
 import threading
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,6 +17,7 @@ from torch import Tensor
 from emo_face.core.errors import ModelError, UserError
 from emo_face.core.types import FloatArray, ImageArray
 from emo_face.expression.contextface.answer import Answer, answer_of
+from emo_face.expression.contextface.conditions import CONDITIONS, Condition, condition_of
 from emo_face.expression.contextface.model import ContextFace, tree_reach
 from emo_face.expression.contextface.packed import Packed, additive, pack, seen, tree_mask
 from emo_face.expression.contextface.picture import fingerprint
@@ -25,15 +26,19 @@ from emo_face.expression.contextface.prompts import (
     Pieces,
     Source,
     branch_parts,
-    context_kind,
-    expression_question,
     words,
 )
 from emo_face.expression.contextface.tokens import TokenBuilder
 from emo_face.expression.contextface.vision import Eyes, NoEyes
 
-Asked = tuple[Sequence[int], Sequence[Sequence[int]], ImageArray | None]
-"""Ids of a prompt and of its branches, each of which ends in ``<FACE>``, and the prompt's picture."""
+
+class Asked(NamedTuple):
+    """A question of a form as ids: the prompt, its branches, each of which ends in ``<FACE>``, and its picture."""
+
+    prompt: Sequence[int]
+    branches: Sequence[Sequence[int]]
+    picture: ImageArray | None = None
+    form: Condition = CONDITIONS["quote"]
 
 
 class OnePass:
@@ -67,20 +72,16 @@ class OnePass:
             UserError: nothing is given or the prompt is longer than the model's ``max_tokens``.
             ModelError: the model gave a number that is not finite.
         """
-        prompt, branches, _ = self.asked(quote, situation, picture, perspective)
-        result: Answer = self.run(prompt, branches, words(), picture, perspective)
+        result: Answer = self.run(self.asked(quote, situation, picture, perspective))
         return result
 
     def asked(
         self, quote: str, situation: str, picture: ImageArray | None = None, perspective: Perspective = "speaker"
     ) -> Asked:
         """What :meth:`answer` runs. Raises UserError if nothing is given."""
-        try:
-            question = expression_question(quote, situation, picture is not None, perspective, self.model.config.style)
-            source = context_kind(quote, situation, picture is not None)
-        except ValueError as error:
-            raise UserError(str(error)) from None
-        return (*self.endings(question, source), picture)
+        form = condition_of(quote, situation, picture is not None, perspective)
+        question = form.question(quote, situation, self.model.config.style)
+        return Asked(*self.endings(question, form.source), picture, form)
 
     def endings(self, question: Pieces, source: Source) -> tuple[tuple[int, ...], list[tuple[int, ...]]]:
         """Ids of the prompt with the lead of the answer, and of each emotion's ending up to ``<FACE>``."""
@@ -94,15 +95,9 @@ class OnePass:
         return self.builder.prompt(question, parts[0][0]), ends
 
     @torch.inference_mode()  # type: ignore[untyped-decorator, unused-ignore]
-    def run(
-        self,
-        prompt: Sequence[int],
-        branches: Sequence[Sequence[int]],
-        names: Sequence[str],
-        picture: ImageArray | None,
-        perspective: Perspective = "speaker",
-    ) -> Answer:
-        """One pass over a tokenised prompt and branches that each end in ``<FACE>``; see :meth:`answer`."""
+    def run(self, asked: Asked) -> Answer:
+        """One pass over a tokenised question; see :meth:`answer`."""
+        prompt, branches, picture, form = asked
         packed = pack(prompt, branches)
         if max(packed.positions) >= self.model.config.max_tokens:
             raise UserError(f"prompt: {max(packed.positions) + 1} tokens, at most {self.model.config.max_tokens} fit")
@@ -119,35 +114,30 @@ class OnePass:
                 self._keys = keys if self._keep else ()
             log_probs, faces = self._read(packed, skip, states)
         try:
-            given = (self.model.config, perspective, log_probs, faces)
-            return answer_of(tuple(names), *given, tokens=len(packed.ids) - skip, reused=skip)
+            return answer_of(self.model.config, form, log_probs, faces, len(packed.ids) - skip, skip)
         except ModelError:
             self.forget()
             raise
 
     @torch.inference_mode()  # type: ignore[untyped-decorator, unused-ignore]
-    def several(
-        self, asked: Sequence[Asked], names: Sequence[str], perspective: Perspective = "speaker"
-    ) -> list[Answer]:
+    def several(self, asked: Sequence[Asked]) -> list[Answer]:
         """Answers to several questions, as :meth:`run` gives each, from one pass side by side."""
-        parts = [pack(prompt, branches) for prompt, branches, _ in asked]
-        pictures = [picture for _, _, picture in asked if picture is not None]
+        parts = [pack(one.prompt, one.branches) for one in asked]
+        pictures = [one.picture for one in asked if one.picture is not None]
         reach = tree_reach(self.model.base, bool(pictures))
         if max(max(part.positions) for part in parts) >= min(reach, self.model.config.max_tokens):
-            return [self.run(prompt, branches, names, picture, perspective) for prompt, branches, picture in asked]
+            return [self.run(one) for one in asked]
         device, dtype = self.model.device, self.model.base.dtype
         rows = [torch.tensor([part.ids], device=device) for part in parts]
-        each = [self._positions(*one) for one in zip(parts, rows, (one[2] for one in asked), strict=True)]
+        each = [self._positions(*one) for one in zip(parts, rows, (one.picture for one in asked), strict=True)]
         alone = torch.block_diag(*(seen(torch.tensor(part.branch, device=device)) for part in parts)).bool()
         options = {"attention_mask": additive(alone, dtype), "position_ids": torch.cat(each, -1), "use_cache": False}
         with self._lock:
             states = self.model.hidden(torch.cat(rows, 1), self.eyes.tensors(pictures), **options).last_hidden_state[0]
-            read = [
-                self._read(part, 0, own)
-                for part, own in zip(parts, states.split([len(part.ids) for part in parts]), strict=True)
-            ]
-        given = (tuple(names), self.model.config, perspective)
-        return [answer_of(*given, *found, len(part.ids)) for part, found in zip(parts, read, strict=True)]
+            own = states.split([len(part.ids) for part in parts])
+            read = [self._read(part, 0, found) for part, found in zip(parts, own, strict=True)]
+        given = zip(asked, parts, read, strict=True)
+        return [answer_of(self.model.config, one.form, *found, len(part.ids)) for one, part, found in given]
 
     def forget(self) -> None:
         """Drop the prefix cache and its memory."""

@@ -70,7 +70,7 @@ class Example:
     Attributes:
         task: one of :data:`TASKS`. image: the picture that an image piece stands for. box: the person asked about, px.
         label: of the set :data:`LABEL_SET`, empty if the task has none. target: for the ``<FACE>`` of the answer.
-        perspective: whose emotion and face the answer is about.
+        form: name of the :class:`~emo_face.expression.contextface.conditions.Condition` of an expression.
     """
 
     id: str
@@ -80,7 +80,7 @@ class Example:
     box: Box | None = None
     label: str = ""
     target: FaceTarget | None = None
-    perspective: Perspective = "speaker"
+    form: str = ""
 
 
 def table() -> Mapping[str, Any]:

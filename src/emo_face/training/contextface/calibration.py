@@ -1,6 +1,6 @@
-"""A trained ContextFace's words calibrated: shift, temperature and least emission of each side, on validation data."""
+"""A trained ContextFace's words calibrated on validation data: by form of the question, or by side for rare forms."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,14 +14,15 @@ from emo_face.evaluation.metrics.calibration import ece
 from emo_face.evaluation.metrics.scaling import temperature_of_logits
 from emo_face.evaluation.metrics.single_label import Labels, macro_f1
 from emo_face.expression.contextface.answer import Answer
+from emo_face.expression.contextface.conditions import CONDITIONS
 from emo_face.expression.contextface.config import ContextFaceConfig
-from emo_face.expression.contextface.onepass import OnePass
-from emo_face.expression.contextface.prompts import PERSPECTIVES, Example, Perspective, Source, word_of, words
+from emo_face.expression.contextface.onepass import Asked, OnePass
+from emo_face.expression.contextface.prompts import PERSPECTIVES, Example, word_of, words
 
 TOGETHER = 8
 """Questions that are asked in one pass."""
-FEWEST = 20
-"""Answers of a side from which anything is fitted."""
+FEWEST, ENOUGH = 20, 100
+"""Answers of a side, and of one of its forms, from which anything is fitted."""
 SHARES = tuple(np.linspace(0.0, 1.0, 11))
 """How much of the model's own leaning is taken off its words: the share with the best macro-F1 on validation. A fit by
 log-loss would give rare emotions away."""
@@ -34,10 +35,11 @@ class Heard:
     """What a model answered to examples with known emotions.
 
     Attributes:
-        log_probs: (n, 7) of whole endings. truth: (n,) index of the emotion. side: of all of them.
+        name: of their form of the question, or of a perspective. log_probs: (n, 7) of whole endings. truth: (n,) index
+            of the emotion.
     """
 
-    side: Perspective
+    name: str
     log_probs: FloatArray
     truth: Labels
 
@@ -49,57 +51,68 @@ class Heard:
 
 def listen(onepass: OnePass, examples: Iterable[Example], wrap: Callable[[Any], Any] = iter) -> list[Heard]:
     """Ask a model its training's questions; only examples of the expression task. ``wrap``: for a bar."""
-    rows: dict[Perspective, list[tuple[FloatArray, int]]] = {side: [] for side in PERSPECTIVES}
+    rows: dict[str, list[tuple[FloatArray, int]]] = {name: [] for name in CONDITIONS}
     every = [e for e in examples if e.task == "expression"]
     for start in wrap(range(0, len(every), TOGETHER)):
         group = every[start : start + TOGETHER]
         for example, answer in zip(group, _answers(onepass, group), strict=True):
-            rows[example.perspective].append((answer.log_probs, words().index(word_of(example.label))))
+            rows[example.form].append((answer.log_probs, words().index(word_of(example.label))))
     return [
-        Heard(side, np.stack([logs for logs, _ in found]), np.array([truth for _, truth in found]))
-        for side, found in rows.items()
+        Heard(name, np.stack([logs for logs, _ in found]), np.array([truth for _, truth in found]))
+        for name, found in rows.items()
         if found
     ]
 
 
 def _answers(onepass: OnePass, group: Sequence[Example]) -> list[Answer]:
     """Answers to a few questions."""
-    pictures = [
-        None if e.image is None else onepass.eyes.fitted(read_image(Path(), str(e.image)), e.box) for e in group
-    ]
-    asked = [
-        (*onepass.endings(example.turns[0].question, _source(example)), picture)
-        for example, picture in zip(group, pictures, strict=True)
-    ]
-    return list(onepass.several(asked, words()))
+    asked = []
+    for example in group:
+        picture, form = None, CONDITIONS[example.form]
+        if example.image is not None:
+            picture = onepass.eyes.fitted(read_image(Path(), str(example.image)), example.box)
+        asked.append(Asked(*onepass.endings(example.turns[0].question, form.source), picture, form))
+    return list(onepass.several(asked))
 
 
 def fitted(config: ContextFaceConfig, heard: Sequence[Heard]) -> tuple[ContextFaceConfig, dict[str, Any]]:
-    """The config with what fits, and what was found by side: answers, ECE before and after on the same answers."""
-    temperatures, least, shifts = dict(config.temperatures), dict(config.least_emissions), dict(config.shifts)
+    """The config with what fits, and what was found by side and form: ECE before and after on the same answers.
+
+    A form with too few answers is left to its side.
+    """
+    temperatures: dict[str, float] = {}
+    least: dict[str, float] = {}
+    shifts: dict[str, dict[str, float]] = {}
     report: dict[str, Any] = {}
-    for part in heard:
-        if len(part.truth) < FEWEST:
-            report[part.side] = {"n": len(part.truth), "fitted": False}
+    for part in (*sides(heard), *heard):
+        if len(part.truth) < (FEWEST if part.name in PERSPECTIVES else ENOUGH):
+            report[part.name] = {"n": len(part.truth), "fitted": False}
             continue
         share, shift = unleaning(part)
-        shifts[part.side] = dict(zip(words(), map(float, shift), strict=True))
+        shifts[part.name] = dict(zip(words(), map(float, shift), strict=True))
         shifted = part.log_probs + shift
         warmth = temperature_of_logits(part.truth, shifted)
-        temperatures[part.side] = warmth
-        least[part.side] = float(MARGIN * np.quantile(part.emissions, OUTLIERS))
-        report[part.side] = {
+        temperatures[part.name] = warmth
+        least[part.name] = float(MARGIN * np.quantile(part.emissions, OUTLIERS))
+        report[part.name] = {
             "n": len(part.truth),
             "fitted": True,
             "shift_share": share,
             "macro_f1_before": macro_f1(part.truth, softmax(part.log_probs)),
             "macro_f1_after": macro_f1(part.truth, softmax(shifted)),
             "temperature": warmth,
-            "least_emission": least[part.side],
+            "least_emission": least[part.name],
             "ece_before": ece(part.truth, softmax(part.log_probs)),
             "ece_after": ece(part.truth, softmax(shifted / warmth)),
         }
     return replace(config, temperatures=temperatures, least_emissions=least, shifts=shifts), report
+
+
+def sides(heard: Sequence[Heard]) -> Iterator[Heard]:
+    """The answers of each perspective to all of its forms."""
+    for side in PERSPECTIVES:
+        if own := [part for part in heard if CONDITIONS[part.name].perspective == side]:
+            yield Heard(side, *(np.concatenate([getattr(p, name) for p in own]) for name in ("log_probs", "truth")))
 
 
 def unleaning(heard: Heard) -> tuple[float, FloatArray]:
@@ -108,9 +121,3 @@ def unleaning(heard: Heard) -> tuple[float, FloatArray]:
     scores = [macro_f1(heard.truth, softmax(heard.log_probs - share * leaning)) for share in SHARES]
     share = SHARES[int(np.argmax(scores))]
     return float(share), np.asarray(-share * leaning)
-
-
-def _source(example: Example) -> Source:
-    """What the example's answer says it considered."""
-    said = example.turns[0].answer[1].text if len(example.turns[0].answer) > 1 else ""
-    return "situation" if said == "situation" else "quote" if said == "quote" else "image"

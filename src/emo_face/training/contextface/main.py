@@ -179,8 +179,7 @@ def tell_estimate(runner: Any) -> None:
 
 
 def calibrate(model: Any, builder: Any, eyes: Any, validation: Sequence[Any], folder: Path) -> None:
-    """Fit temperatures and least emissions of the best model on its validation examples, and write them into it."""
-
+    """Calibrate the best model on its validation examples, and write what was found into it."""
     from emo_face.expression.contextface.checkpoint import put_back, set_config
     from emo_face.expression.contextface.onepass import OnePass
     from emo_face.training.contextface.calibration import fitted, listen
@@ -189,12 +188,12 @@ def calibrate(model: Any, builder: Any, eyes: Any, validation: Sequence[Any], fo
     onepass = OnePass(model.eval(), builder, eyes, cache=False)
     config, found = fitted(model.config, listen(onepass, validation, partial(track, text="calibration")))
     set_config(folder, config, {"calibration": found})
-    for side, values in found.items():
+    for name, values in found.items():
         if values["fitted"]:
             before, after = values["ece_before"], values["ece_after"]
-            print(f"{side}: temperature {values['temperature']:.2f}, ECE {before:.3f} -> {after:.3f} (n {values['n']})")
+            print(f"{name}: temperature {values['temperature']:.2f}, ECE {before:.3f} -> {after:.3f} (n {values['n']})")
         else:
-            print(f"{side}: {values['n']} validation answers are too few to calibrate", file=sys.stderr)
+            print(f"{name}: {values['n']} validation answers are too few to calibrate", file=sys.stderr)
 
 
 def load_tasks(args: argparse.Namespace, recipe: Any) -> tuple[dict[str, Sequence[Any]], list[Any]]:

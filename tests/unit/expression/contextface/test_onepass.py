@@ -58,8 +58,8 @@ def test_several_questions_in_one_pass_are_as_each_alone(of_family, family):
     if family != "llama":
         seen = (world.eyes.fitted(PICTURE), None, world.eyes.fitted(PICTURE[:, ::-1]))
     asked = [one.asked(quote, "", each) for quote, each in zip((QUOTE, "Leave me alone!", "I"), seen, strict=True)]
-    for (prompt, branches, picture), found in zip(asked, one.several(asked, words()), strict=True):
-        alone = one.run(prompt, branches, words(), picture)
+    for question, found in zip(asked, one.several(asked), strict=True):
+        alone = one.run(question)
         np.testing.assert_allclose(found.log_probs, alone.log_probs, atol=2e-5, rtol=1e-6)
         np.testing.assert_allclose(found.faces, alone.faces, atol=2e-5)
 
@@ -115,6 +115,26 @@ def test_temperature_flattens_the_distribution():
     p, q = (world.onepass().answer(quote=QUOTE).probabilities for world in (sharp, flat))
     assert q.max() < p.max()
     np.testing.assert_allclose(q, p**0.25 / (p**0.25).sum(), atol=1e-6)
+
+
+def test_each_form_of_the_question_has_its_own_temperature_or_its_sides():
+    given = {"speaker": 4.0, "quote": 2.0, "image+quote": 0.5}
+    plain, warm = tiny(config=ContextFaceConfig()), tiny(config=ContextFaceConfig(temperatures=given))
+    picture = warm.eyes.fitted(PICTURE)
+    forms = (
+        (2.0, {}),
+        (0.5, {"picture": picture}),
+        (4.0, {"situation": "he left"}),
+        (1.0, {"perspective": "listener"}),
+    )
+    for warmth, more in forms:
+        p, q = (world.onepass().answer(QUOTE, **more).probabilities for world in (plain, warm))
+        power = p ** (1 / warmth)
+        np.testing.assert_allclose(q, power / power.sum(), atol=1e-6, err_msg=str(more))
+    one = warm.onepass()
+    several = one.several([one.asked(QUOTE, ""), one.asked(QUOTE, "he left", picture)])
+    np.testing.assert_allclose(several[0].probabilities, one.answer(QUOTE).probabilities, atol=1e-5)
+    np.testing.assert_allclose(several[1].probabilities, one.answer(QUOTE, "he left", picture).probabilities, atol=1e-5)
 
 
 def test_the_mask_shows_each_token_the_prompt_and_its_own_branch():

@@ -80,8 +80,8 @@ def test_one_pass_equals_separate_passes(name):
 def test_several_questions_beyond_the_reach_are_asked_one_by_one():
     one = made("mistral").onepass()
     asked = [one.asked(quote, "") for quote in ("Oh no.", "We won!")]
-    for (prompt, branches, _), found in zip(asked, one.several(asked, onepass.words()), strict=True):
-        np.testing.assert_array_equal(found.log_probs, one.run(prompt, branches, onepass.words(), None).log_probs)
+    for question, found in zip(asked, one.several(asked), strict=True):
+        np.testing.assert_array_equal(found.log_probs, one.run(question).log_probs)
 
 
 def test_a_tree_mask_beyond_its_reach_would_be_wrong(monkeypatch):

@@ -27,7 +27,7 @@ def test_it_answers_the_robots_questions_without_flame():
     config = from_dict(CARD["config"], "card")
     assert (config.face_basis, config.outputs, config.style) == ("arkit-52", 52, "short")
     assert {"quote", "listener/quote", "listener/situation+quote"} <= set(config.conditions)
-    assert set(config.temperatures) == set(config.shifts) == set(config.least_emissions) == {"speaker", "listener"}
+    assert set(config.temperatures) == set(config.shifts) == set(config.least_emissions) >= {"speaker", "listener"}
     assert CARD["backbone"] in open_store().entries, "scripts/setup.sh contextface fetches it"
 
 

@@ -1,4 +1,4 @@
-"""Temperatures and least emissions are fitted by side, written into the model, and reach what a robot shows."""
+"""What is fitted by form and by side is written into the model and reaches what a robot shows."""
 
 from __future__ import annotations
 
@@ -20,33 +20,39 @@ from emo_face.evaluation.contextface import predict as cp
 from emo_face.evaluation.contextface.measure import calibration
 from emo_face.expression.contextface import checkpoint
 from emo_face.expression.contextface.backend import ContextFaceExpression
+from emo_face.expression.contextface.conditions import CONDITIONS
 from emo_face.expression.contextface.config import ContextFaceConfig, from_dict
 from emo_face.expression.contextface.engine import Engine
-from emo_face.expression.contextface.prompts import Example, Turn, expression_answer, expression_question, words
+from emo_face.expression.contextface.prompts import Example, Turn, expression_answer, words
 from emo_face.expression.model import Context
 from emo_face.training.contextface.calibration import Heard, fitted, listen
 
+QUOTE, LISTENER = CONDITIONS["quote"], CONDITIONS["listener/quote"]
 
-def heard(side, warmth, n=4000, emission=0.9, seed=0):
+
+def heard(form, warmth, n=4000, emission=0.9, seed=0):
     """Answers whose truth is drawn from their distribution at temperature ``warmth``."""
     rng = np.random.default_rng(seed)
     logits = rng.normal(0, 3, (n, 7))
     p = np.exp(logits / warmth)
     truth = (p.cumsum(1) / p.sum(1, keepdims=True) > rng.random((n, 1))).argmax(1)
     logs = logits - np.log(np.exp(logits).sum(1, keepdims=True)) + np.log(emission)
-    return Heard(side, logs, truth)
+    return Heard(form, logs, truth)
 
 
-def test_each_side_gets_its_own():
-    config, found = fitted(ContextFaceConfig(), [heard("speaker", 2.0), heard("listener", 0.5, emission=0.02)])
-    assert config.temperatures["speaker"] == pytest.approx(2.0, rel=0.05)
-    assert config.temperatures["listener"] == pytest.approx(0.5, rel=0.05)
-    for side in ("speaker", "listener"):
-        assert found[side]["ece_after"] < 0.02 < found[side]["ece_before"]
-    assert config.least_emissions == pytest.approx({"speaker": 0.09, "listener": 0.002})
-    few, said = fitted(ContextFaceConfig(), [heard("speaker", 2.0, n=19)])
+def test_each_form_and_each_side_gets_its_own():
+    parts = [heard("quote", 2.0), heard("situation", 2.0, n=99), heard("listener/quote", 0.5, emission=0.02)]
+    config, found = fitted(ContextFaceConfig(), parts)
+    for name, warmth, least in (("quote", 2.0, 0.09), ("speaker", 2.0, 0.09), ("listener/quote", 0.5, 0.002)):
+        assert config.temperatures[name] == pytest.approx(warmth, rel=0.05)
+        assert config.least_emissions[name] == pytest.approx(least)
+        assert found[name]["ece_after"] < 0.02 < found[name]["ece_before"]
+    assert found["speaker"]["n"] == 4099
+    assert found["situation"] == {"n": 99, "fitted": False}, "it is the side's"
+    assert set(config.shifts) == {"speaker", "quote", "listener", "listener/quote"}
+    few, said = fitted(ContextFaceConfig(), [heard("quote", 2.0, n=19)])
     assert few == ContextFaceConfig()
-    assert said == {"speaker": {"n": 19, "fitted": False}}
+    assert said == {name: {"n": 19, "fitted": False} for name in ("speaker", "quote")}
 
 
 def test_what_a_model_says_too_often_is_taken_back_as_far_as_rare_emotions_gain():
@@ -55,17 +61,17 @@ def test_what_a_model_says_too_often_is_taken_back_as_far_as_rare_emotions_gain(
     truth = rng.choice(7, n, p=[0.02, 0.03, 0.1, 0.5, 0.05, 0.25, 0.05])
     logits = rng.normal(0, 1.0, (n, 7)) + 1.5 * np.eye(7)[truth] + np.log([0.02, 0.03, 0.1, 0.5, 0.05, 0.25, 0.05])
     logs = logits - np.log(np.exp(logits).sum(1, keepdims=True))
-    config, found = fitted(ContextFaceConfig(), [Heard("speaker", logs, truth)])
+    config, found = fitted(ContextFaceConfig(), [Heard("quote", logs, truth)])
     report, shift = found["speaker"], config.shifts["speaker"]
     assert report["macro_f1_after"] > report["macro_f1_before"] + 0.03
     assert report["ece_after"] < 0.05
     assert max(shift, key=shift.get) == "Angry"
     assert min(shift, key=shift.get) == "Neutral"
-    p = config.probabilities(logs[0], "speaker")
+    p = config.probabilities(logs[0], QUOTE)
     q = np.exp((logs[0] + list(shift.values())) / report["temperature"])
     np.testing.assert_allclose(p, q / q.sum())
-    np.testing.assert_allclose(config.probabilities(logs[0], "listener"), np.exp(logs[0]))
-    with pytest.raises(ConfigError, match="shifts: speaker: expected a perspective and a number for every word"):
+    np.testing.assert_allclose(config.probabilities(logs[0], LISTENER), np.exp(logs[0]))
+    with pytest.raises(ConfigError, match="shifts: speaker: expected a perspective or form and a number for every"):
         ContextFaceConfig(shifts={"speaker": {"Angry": 0.1}})
 
 
@@ -73,27 +79,27 @@ def test_an_unlikely_form_is_no_answer():
     config = ContextFaceConfig(temperatures={"listener": 2.0}, least_emissions={"listener": 0.1})
     likely, unlikely = np.log(np.full(7, 0.1)), np.log(np.full(7, 0.01))
     likely[2] = unlikely[2] = np.log(0.03)
-    assert np.ptp(config.probabilities(unlikely, "listener")) == 0
-    assert config.probabilities(unlikely, "speaker")[2] == pytest.approx(0.03 / 0.09)
+    assert np.ptp(config.probabilities(unlikely, LISTENER)) == 0
+    assert config.probabilities(unlikely, QUOTE)[2] == pytest.approx(0.03 / 0.09)
     p = np.sqrt(np.exp(likely))
-    np.testing.assert_allclose(config.probabilities(likely, "listener"), p / p.sum())
+    np.testing.assert_allclose(config.probabilities(likely, LISTENER), p / p.sum())
     for wrong in ({"temperatures": {"speaker": 0.0}}, {"least_emissions": {"me": 0.1}}, {"temperatures": {"me": 1.0}}):
         with pytest.raises(ConfigError, match=r"temperatures|least_emissions"):
             ContextFaceConfig(**wrong)
 
 
-def example(side, number):
-    label = words()[number % 7]
-    turn = Turn(expression_question(f"oh {number}", perspective=side), expression_answer("quote", label))
-    return Example(f"{side}{number}", "expression", (turn,), label=label, perspective=side)
+def example(name, number):
+    label, form = words()[number % 7], CONDITIONS[name]
+    turn = Turn(form.question(f"oh {number}", ""), expression_answer(form.source, label))
+    return Example(f"{name}{number}", "expression", (turn,), label=label, form=name)
 
 
 def test_a_model_listens_to_its_own_questions_and_keeps_what_was_found(tmp_path):
     world = tiny(config=ContextFaceConfig())
-    examples = [example(side, number) for side in ("speaker", "listener") for number in range(25)]
+    examples = [example(name, number) for name in ("quote", "listener/quote") for number in range(25)]
     onepass = world.onepass(cache=False)
     found = listen(onepass, [*examples, Example("s", "situation", ())])
-    assert [(part.side, len(part.truth)) for part in found] == [("speaker", 25), ("listener", 25)]
+    assert [(part.name, len(part.truth)) for part in found] == [("quote", 25), ("listener/quote", 25)]
     served = onepass.answer("oh 3", perspective="listener")
     np.testing.assert_allclose(found[1].log_probs[3], served.log_probs, atol=1e-5)
     folder = checkpoint.save_model(tmp_path / "m", world.model, "backbone")

@@ -24,7 +24,7 @@ from emo_face.expression.contextface.exported.table import (
     read_picture_form,
 )
 from emo_face.expression.contextface.picture import fingerprint, fitted
-from emo_face.expression.contextface.prompts import Perspective, words
+from emo_face.expression.contextface.prompts import Perspective
 from emo_face.face.expressions.basis import FaceCode
 from emo_face.face.motion.keyframes import ARKIT_BASIS
 from emo_face.runtime import weights
@@ -88,7 +88,7 @@ class ExportedEngine:
                 feeds["picture"] = self._nothing() if used is None else self._rows(used)
             log_probs, faces = self._prefill.run(feeds)
         exact = (np.asarray(log_probs, np.float64), np.asarray(faces, np.float64))
-        return answer_of(words(), self.config, perspective, *exact, tokens=tokens)
+        return answer_of(self.config, form, *exact, tokens=tokens)
 
     def ask(self, *question: Any, **options: Any) -> Iterator[str]:
         """Raises UserError: graphs answer in a form that is fixed."""

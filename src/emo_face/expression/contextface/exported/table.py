@@ -16,7 +16,7 @@ from emo_face.core.errors import ConfigError, ModelError
 from emo_face.core.types import FloatArray, ImageArray
 from emo_face.expression.contextface.conditions import CONDITIONS, Condition
 from emo_face.expression.contextface.config import ContextFaceConfig
-from emo_face.expression.contextface.prompts import Piece, Style, branch_parts, context_kind, safe, words
+from emo_face.expression.contextface.prompts import Piece, Style, branch_parts, safe, words
 from emo_face.expression.contextface.tokens import MAX_SLOT_TOKENS, TokenBuilder, continued
 from emo_face.runtime.files import write_json
 from emo_face.runtime.store import sha256_of
@@ -116,7 +116,7 @@ def read_export(folder: Path) -> dict[str, Any]:
 def _open_form(builder: TokenBuilder, form: Condition, style: Style) -> list[Any]:
     """Runs of ids, and ``{"slot": name, "before": text}`` where the texts of a question go."""
     quote, situation = form.texts(QUOTE, SITUATION)
-    lead = branch_parts(context_kind(quote, situation, form.picture), words()[0], style)[0]
+    lead = branch_parts(form.source, words()[0], style)[0]
     return [
         {"slot": part.text.strip(), "before": part.text[: len(part.text) - len(part.text.lstrip())]}
         if isinstance(part, Piece)

@@ -20,7 +20,7 @@ from emo_face.expression.contextface.conditions import CONDITIONS
 from emo_face.expression.contextface.config import ContextFaceConfig
 from emo_face.expression.contextface.exported.engine import ExportedEngine
 from emo_face.expression.contextface.exported.table import PromptTable, measured, write_card
-from emo_face.expression.contextface.prompts import branch_parts, context_kind, words
+from emo_face.expression.contextface.prompts import branch_parts, words
 from emo_face.face.expressions.basis import open_basis
 
 TEXTS = (
@@ -51,7 +51,7 @@ def test_every_form_has_the_builder_s_ids_and_the_processor_s_pixels(tmp_path, f
         form = CONDITIONS[name]
         for text in TEXTS:
             quote, situation = form.texts(text, f"They said {text}")
-            lead = branch_parts(context_kind(quote, situation, form.picture), words()[0])[0]
+            lead = branch_parts(form.source, words()[0])[0]
             assert table.ids(form, quote, situation) == world.builder.prompt(form.question(quote, situation), lead)
 
 
