@@ -15,6 +15,7 @@ from emo_face.core.errors import ModelError
 from emo_face.expression.contextface import onepass
 from emo_face.expression.contextface.config import ContextFaceConfig
 from emo_face.expression.contextface.model import build_model, tree_reach
+from emo_face.expression.contextface.prompts import expression_question
 from emo_face.expression.contextface.talk import stream
 from emo_face.expression.contextface.tokens import TokenBuilder
 from emo_face.expression.contextface.vision import Eyes, NoEyes
@@ -95,7 +96,7 @@ def test_a_tree_mask_beyond_its_reach_would_be_wrong(monkeypatch):
 
 def test_a_graph_of_one_pass_is_refused_where_a_tree_mask_does_not_reach():
     world = made("mistral")
-    _, branches = world.onepass().endings(onepass.expression_question("oh"), "quote")
+    _, branches = world.onepass().endings(expression_question("oh"), "quote")
     with pytest.raises(ModelError, match="'mistral': its layers do not see the branches side by side"):
         Prefill(world.model, branches, 64)
 
@@ -104,7 +105,7 @@ def test_a_graph_of_one_pass_is_refused_where_a_tree_mask_does_not_reach():
 def test_free_answers_are_those_of_the_whole_text(name):
     """Token by token with the model's own cache."""
     world = made(name)
-    question = onepass.expression_question("oh dear")
+    question = expression_question("oh dear")
     prompt = list(world.builder.prompt(question))
     said = "".join(stream(world.model.eval(), world.builder, world.eyes, question, max_new_tokens=6))
     ids = prompt.copy()
@@ -177,7 +178,7 @@ def test_gemma_3_reads_its_pictures_in_one_pass_as_in_separate_ones(gemma, seen)
 
 def test_gemma_3s_ids_are_those_of_its_own_processor(gemma):
     world, processor = gemma
-    question = onepass.expression_question("We won!", image=True)
+    question = expression_question("We won!", image=True)
     content = [{"type": "image"}, {"type": "text", "text": "".join(p.text for p in question)}]
     text = world.tokenizer.apply_chat_template(
         [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
