@@ -40,8 +40,8 @@ IMPORTS = (
 
 add_arguments = arguments(
     option("--one", type=Path, metavar="SOURCE", help="picture or video (default: a packaged portrait)"),
-    option("--seconds", type=float, default=10.0, help="stretch that is measured (default 10)"),
-    option("--rounds", type=int, default=2, help="runs of either graph (default 2)"),
+    option("--seconds", type=float, default=10.0, help="seconds measured (default 10)"),
+    option("--rounds", type=int, default=2, help="runs of each graph (default 2)"),
     option("--rate", type=float, default=30.0, help="camera rate, Hz (default 30)"),
     option("--set", action="append", default=[], metavar="NODE.PARAM=VALUE", help="as in `emo-face up`"),
     option("--domain", type=int, help="ROS domain of the runs (default: one that is probably free)"),

@@ -26,8 +26,8 @@ from emo_face.face.safety.gate import SafetyGate
 from emo_face.face.safety.limits import ActuatorLimits
 
 add_arguments = arguments(
-    option("--seconds", type=float, default=60.0, help="stretch of the loop that is measured (default 60)"),
-    option("--trials", type=int, default=40, help="targets of the first-movement part (default 40)"),
+    option("--seconds", type=float, default=60.0, help="seconds of the loop that are measured (default 60)"),
+    option("--trials", type=int, default=40, help="targets for the first-movement figure (default 40)"),
     option("--ticks", type=int, default=1100, help="ticks of 1000 actuators in the limit check"),
     option("--no-busy", action="store_true", help="do not keep another core busy"),
     option("--no-page", action="store_true", help="leave the page out"),

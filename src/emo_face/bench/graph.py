@@ -45,14 +45,14 @@ GIVE_UP = 90.0  # s without a result
 
 add_arguments = arguments(
     option("--one", type=Path, metavar="SOURCE", help="picture or video of one person (default: packaged)"),
-    option("--six", type=Path, metavar="SOURCE", help="of six people (default: one person six times)"),
-    option("--seconds", type=float, default=15.0, help="stretch that is measured (default 15)"),
+    option("--six", type=Path, metavar="SOURCE", help="picture or video of six people (default: one person six times)"),
+    option("--seconds", type=float, default=15.0, help="seconds measured (default 15)"),
     option("--rate", type=float, default=30.0, help="camera rate, Hz (default 30)"),
     option("--set", action="append", default=[], metavar="NODE.PARAM=VALUE", help="as in `emo-face up`"),
     option("--domain", type=int, help="ROS domain of the runs (default: one that is probably free)"),
-    option("--peer-python", metavar="PYTHON", help="interpreter with ultralytics; without it no peer"),
+    option("--peer-python", metavar="PYTHON", help="interpreter with ultralytics (default: no peer)"),
     option("--peer-weights", type=Path, metavar="FILE", help="weights of the peer (.pt or .onnx)"),
-    option("--saturate", type=float, default=100.0, metavar="HZ", help="camera rate of `saturated`"),
+    option("--saturate", type=float, default=100.0, metavar="HZ", help="camera rate of the figure `saturated`"),
 )
 
 

@@ -15,8 +15,8 @@ from emo_face.bench.probes.machine import machine, milliseconds
 from emo_face.core.arguments import arguments, option
 
 add_arguments = arguments(
-    option("--width", type=int, default=640, help="pixels, even (default 640)"),
-    option("--height", type=int, default=480, help="pixels, even (default 480)"),
+    option("--width", type=int, default=640, help="width in pixels, even (default 640)"),
+    option("--height", type=int, default=480, help="height in pixels, even (default 480)"),
     option("--runs", type=int, default=50, help="pictures of each encoding (default 50)"),
 )
 

@@ -28,8 +28,8 @@ add_arguments = arguments(
     option("--timed", type=int, default=50, help="timed stops for each bus and state (default 50)"),
     option("--ticks", type=int, default=1_000_000, help="ticks of the gate (default 1000000)"),
     option("--inputs", type=int, default=30_000, help="bad inputs (default 30000)"),
-    option("--graph", action="store_true", help="also bring whole graphs up and break them"),
-    option("--bringups", type=int, default=50, help="of --graph (default 50)"),
+    option("--graph", action="store_true", help="also start whole graphs and kill or stop their nodes"),
+    option("--bringups", type=int, default=50, help="number of bring-ups with --graph (default 50)"),
     option("--loops", type=int, help="busy loops beside the bring-ups (default: two for each core)"),
 )
 

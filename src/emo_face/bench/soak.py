@@ -44,9 +44,9 @@ QUIET = 60.0  # s without faults at the end: all must be back then
 
 
 add_arguments = arguments(
-    option("--minutes", type=float, default=10.0, help="how long (default 10; 120 for the record)"),
-    option("--trouble", type=float, default=120.0, metavar="S", help="between two faults of one kind (default 120)"),
-    option("--rate", type=float, default=8.0, metavar="HZ", help="of the camera (default 8)"),
+    option("--minutes", type=float, default=10.0, help="duration (default 10; 120 for the published figures)"),
+    option("--trouble", type=float, default=120.0, metavar="S", help="interval of faults of one kind (default 120)"),
+    option("--rate", type=float, default=8.0, metavar="HZ", help="camera rate, Hz (default 8)"),
     option("--set", action="append", default=[], metavar="NODE.PARAM=VALUE", help="as in `emo-face up`"),
     option("--person", type=Path, help="a picture of a person (default: the packaged portrait)"),
 )

@@ -32,8 +32,8 @@ WORDS = ("rig=minimal_4servo", "rig_driver=mock", "diagnostics.period=0.5", f"sc
 
 add_arguments = arguments(
     option("--visitors", type=int, default=10, help="pages that are open (default 10)"),
-    option("--seconds", type=float, default=10.0, help="of each stretch (default 10)"),
-    option("--rounds", type=int, default=3, help="stretches of either kind (default 3)"),
+    option("--seconds", type=float, default=10.0, help="seconds per measurement (default 10)"),
+    option("--rounds", type=int, default=3, help="measurements with and without pages (default 3)"),
     option("--domain", type=int, help="ROS domain of the run (default: one that is probably free)"),
 )
 

@@ -28,15 +28,15 @@ ONLY = ("model", "backbone", "image", "box", "situation", "decision", "ask", "ch
 
 
 add_arguments = arguments(
-    option("--model", type=Path, metavar="DIR", help="of --tier full: a trained ContextFace, or smollm2_face"),
-    option("--backbone", metavar="DIR", help="its backbone (default: the one that its card names)"),
+    option("--model", type=Path, metavar="DIR", help="for --tier full: a trained ContextFace, or smollm2_face"),
+    option("--backbone", metavar="DIR", help="folder of its backbone (default: the one its card names)"),
     option("--image", type=Path, metavar="FILE", help="a picture of the surroundings of the person"),
     option("--box", metavar="X,Y,W,H", help="the person meant, pixels of the image"),
-    option("--situation", help="what goes on"),
+    option("--situation", help="the situation, in words"),
     option("--decision", choices=("map", "mean"), help="best emotion's face, or all weighted (mean)"),
     option("--ask", metavar="TEXT", help="also answer in words; empty: the situation behind the quote"),
-    option("--chat", action="store_true", default=None, help="turn by turn from stdin, /help lists how"),
-    option("--max-tokens", type=int, default=96, help="of the words (default 96)"),
+    option("--chat", action="store_true", default=None, help="converse on stdin; /help lists the commands"),
+    option("--max-tokens", type=int, default=96, help="longest answer in words (default 96)"),
     option("--device", default="cpu", help="cpu or cuda (default cpu); graphs: also tensorrt"),
     option("--quantisation", choices=("none", "4bit", "8bit")),
 )

@@ -19,10 +19,10 @@ SOURCE = "source.json"
 
 PUSH = (
     option("address", metavar="hf://OWNER/NAME"),
-    option("--folder", type=Path, required=True, help="of `emo-face train multiview` or its export"),
-    option("--licence", required=True, help="SPDX in lower case (apache-2.0), or other: you must know it"),
-    option("--data", required=True, metavar="NAME", help="what it was trained on, for the card: EMOTIC"),
-    option("--public", action="store_true", help="let everybody see it (default: only you)"),
+    option("--folder", type=Path, required=True, help="folder written by `emo-face train multiview` or its export"),
+    option("--licence", required=True, help="SPDX name in lower case (apache-2.0), or other"),
+    option("--data", required=True, metavar="NAME", help="training data to name in the card, for example EMOTIC"),
+    option("--public", action="store_true", help="make it public (default: private)"),
     option("--dry-run", action="store_true", help="write and print the card, send nothing"),
 )
 

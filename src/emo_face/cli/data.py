@@ -49,7 +49,7 @@ RECORDS = option("--records", type=Path, required=True, help="records file (.jso
 WRITTEN = option("--to", type=Path, required=True, help="records file (.jsonl) to write")
 BALANCED = (
     RECORDS,
-    option("--reading", choices=("drop", "keep"), default="drop", help="meaning of the paper's rates"),
+    option("--reading", choices=("drop", "keep"), default="drop", help="how to read the paper's rates"),
     SEED,
     JSON,
 )
@@ -78,7 +78,7 @@ QA = (
 TARGETS = (
     RECORDS,
     option("--outputs", type=Path, help="folder of a face tool's outputs, named as the pictures"),
-    option("--images", type=Path, help="of --tool mediapipe: folder the picture paths are relative to"),
+    option("--images", type=Path, help="with --tool mediapipe: folder the picture paths are relative to"),
     option("--tool", required=True, help="mediapipe, facs, or what made the outputs: emoca, inferno, deca, smirk ..."),
     option("--basis", required=True, help="open-ict-1, arkit-52, or what the tool ran with: flame2020, flame2023, ..."),
     option("--annotations", type=Path, help="SFEW-C or CAER-S-C file that names each picture's parameters"),
@@ -87,8 +87,8 @@ TARGETS = (
 )
 CONTEXTS = (option("--count", type=int, default=6000, help="different moments (default 6000)"), SEED, WRITTEN)
 QUOTES = (
-    option("--root", type=Path, required=True, metavar="DIR", help="of goemotions_ekman/ and xed/"),
-    option("--most", type=int, default=0, help="training lines of an emotion and source (default 0: all)"),
+    option("--root", type=Path, required=True, metavar="DIR", help="folder with goemotions_ekman/ and xed/"),
+    option("--most", type=int, default=0, help="training lines per emotion and source (default 0: all)"),
     SEED,
     WRITTEN,
 )
@@ -174,7 +174,7 @@ def _boxes(args: argparse.Namespace) -> int:
     for line in bad[:10]:
         print(f"boxes: {line}", file=sys.stderr)
     if bad:
-        print(f"boxes: {len(bad)} pictures could not be read; mend them and run this again", file=sys.stderr)
+        print(f"boxes: {len(bad)} pictures could not be read; replace them and run this again", file=sys.stderr)
     return 1 if bad else 0
 
 

@@ -43,9 +43,9 @@ add_models = arguments(
     option("--contextface", type=Path, metavar="DIR", help="an exported ContextFace"),
 )
 MODELS = (option("names", nargs="*", metavar="NAME", help="only these models"), add_models, JSON)
-AGAIN = option("--again", action="store_true", help="build also what is there")
+AGAIN = option("--again", action="store_true", help="rebuild engines that exist")
 ROUNDS = option("--rounds", type=int, default=50, help="runs to time (default 50)")
-EVERYTHING = option("--all", action="store_true", help="remove every engine and the timings of kernels")
+EVERYTHING = option("--all", action="store_true", help="remove every engine and the cached kernel timings")
 
 
 def run(args: argparse.Namespace) -> int:

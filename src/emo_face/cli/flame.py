@@ -54,13 +54,13 @@ RENDER = (
     ),
     option("--identity", type=Path, help="whose head: FLAME shape parameters of a reference photo"),
     option("--map", type=Path, help="map that import wrote; default: the user cache"),
-    option("--size", type=int, default=640, help="pixels of a PNG"),
+    option("--size", type=int, default=640, help="size of a PNG in pixels"),
     option("--out", type=Path, required=True),
 )
 CONVERT = (
     option("codes", type=Path),
     option("--source", type=Path, required=True, help="FLAME file the parameters are made for"),
-    option("--target", type=Path, required=True, help="FLAME file they should fit"),
+    option("--target", type=Path, required=True, help="FLAME file to convert them to"),
     option("--source-version"),
     option("--target-version"),
     option("--out", type=Path, required=True),

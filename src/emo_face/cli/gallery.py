@@ -26,7 +26,7 @@ add_arguments = arguments(
     option(
         "--words",
         action="store_true",
-        help="instead: what words are answered with, 28 emotions and a listener's answers",
+        help="draw the answers to words instead: 28 emotions and a listener's answers",
     ),
     option(
         "--shuffle", type=int, metavar="SEED", help="with --words: numbers instead of names, the key in OUT.key.json"

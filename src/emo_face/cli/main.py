@@ -19,7 +19,7 @@ from emo_face.cli._verb import add_verb, summary
 from emo_face.core.errors import UserError
 
 OUTSIDE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
-"""Faults of a disk, which no program can mend; they may come without a file name."""
+"""Disk errors, which no program can fix; they may come without a file name."""
 EPILOG = "`emo-face VERB --help` shows examples. To begin: `emo-face doctor`, then `emo-face demo` or `emo-face up`."
 
 

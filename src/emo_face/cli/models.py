@@ -45,17 +45,17 @@ ZIP = option("path", metavar="FILE.zip", type=Path)
 PULL = (
     option("names", nargs="*", metavar="NAME"),
     option("--all", action="store_true", help="every model that has a public address and is missing"),
-    option("--to", type=Path, metavar="DIR", help="of hf://OWNER/NAME: the folder to fetch it into"),
-    option("--revision", help="of hf://OWNER/NAME: branch, tag or commit (default: its newest)"),
-    option("--first", action="store_true", help="only the first that is here or can be had"),
+    option("--to", type=Path, metavar="DIR", help="with hf://OWNER/NAME: the folder to fetch it into"),
+    option("--revision", help="with hf://OWNER/NAME: branch, tag or commit (default: the newest)"),
+    option("--first", action="store_true", help="only the first that is installed or can be fetched"),
     TIMEOUT,
 )
-BUNDLED = option("names", nargs="*", metavar="NAME", help="default: all that are here and not in the package")
+BUNDLED = option("names", nargs="*", metavar="NAME", help="default: all that are installed and not in the package")
 BACKBONE = (
-    option("name", nargs="?", metavar="NAME", help="of a known one, pulled if it is not here: smollm2"),
+    option("name", nargs="?", metavar="NAME", help="a known backbone, fetched if it is missing: smollm2"),
     option("--gguf", type=Path, metavar="FILE", help="or any file of yours"),
     option("--llava", type=Path, metavar="DIR", help="or LLaVA's own checkpoint (liuhaotian/...)"),
-    option("--clip", type=Path, metavar="DIR", help="of --llava: CLIP (openai/clip-vit-large-patch14)"),
+    option("--clip", type=Path, metavar="DIR", help="with --llava: CLIP (openai/clip-vit-large-patch14)"),
     option("--to", type=Path, metavar="DIR", help="default: kept under NAME in the user cache"),
     TIMEOUT,
 )

@@ -41,8 +41,8 @@ BAR = 30  # characters of a full bar
 add_arguments = arguments(
     option("text", nargs="*", help="sentences; -, and the default: lines of standard input"),
     option("--perspective", choices=("speaker", "listener"), default="speaker", help="whose face"),
-    option("--theme", default="human", help="of the drawing: robot, eyes or human (default human)"),
-    option("--out", type=Path, metavar="FILE", help="draw the face (.png); --tier full: or FLAME numbers (.json)"),
+    option("--theme", default="human", help="theme of the drawing: robot, eyes or human (default human)"),
+    option("--out", type=Path, metavar="FILE", help="draw the face (.png); --tier full: also FLAME numbers (.json)"),
     option("--json", action="store_true", help="print only JSON, one object per sentence and line"),
     option("--tier", choices=("nano", "full"), default="nano", help="nano: packaged; full: ContextFace"),
     _contextface.add_arguments,

@@ -71,34 +71,36 @@ add_arguments = arguments(
         action="append",
         default=[],
         metavar="NAME=SOURCE",
-        help="a further camera, or NAME=topic:/its/image_raw of a driver of yours (docs/ros.md)",
+        help="a further camera, or NAME=topic:/its/image_raw of your own driver (docs/ros.md)",
     ),
     option(
         "--tier",
         choices=tuple(TIER_SETTINGS),
-        help="of the whole graph: nano is packaged, medium and full need models of yours (default: as in the file)",
+        help="of the whole graph: nano is packaged, medium and full need your own models (default: as in the file)",
     ),
     option("--only", metavar="NODES", help="comma-separated nodes to start (default: all)"),
     option("--without", metavar="NODES", help="comma-separated nodes to leave out, e.g. camera"),
     option(
-        "--compose", action="store_true", help="camera, perception and expression as one process: less memory, sooner"
+        "--compose",
+        action="store_true",
+        help="camera, perception and expression as one process: less memory and latency",
     ),
     option("--namespace", default="", help="ROS namespace of every node"),
     option("--remap", action="append", default=[], metavar="FROM:=TO", help="remap a topic in every node"),
     option("--log-level", default="", help="debug, info, warn, error"),
     DASHBOARD,
     option("--network", action="store_true", help="let other hosts take part (default: this host only)"),
-    option("--no-autostart", action="store_true", help="leave the lifecycle to a manager of yours"),
-    option("--exit-on-end", action="store_true", help="stop all when the camera's source has ended"),
+    option("--no-autostart", action="store_true", help="leave the lifecycle to your own manager"),
+    option("--exit-on-end", action="store_true", help="stop everything when the camera's source has ended"),
     option("--seconds", type=float, default=0.0, help="stop after this long (0: run until Ctrl-C)"),
     option(
         "--watchdog",
         type=float,
         default=2.5,
         metavar="S",
-        help="replace a node that gives no heartbeat for so long (default: 2.5; 0: never, for a debugger)",
+        help="replace a node that sends no heartbeat for this long (default: 2.5; 0: never, for debugging)",
     ),
-    option("--ros-args", nargs=argparse.REMAINDER, default=[], help="all that follows goes to every node"),
+    option("--ros-args", nargs=argparse.REMAINDER, default=[], help="everything after it goes to every node"),
 )
 
 

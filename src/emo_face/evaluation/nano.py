@@ -28,7 +28,7 @@ PARTS = ("text", "fer")
 
 
 add_arguments = arguments(
-    option("--data", type=Path, metavar="DIR", help="folder with text/ and images/; without it, what needs none"),
+    option("--data", type=Path, metavar="DIR", help="folder with text/ and images/ (default: skip what needs it)"),
     option("--part", choices=(*PARTS, "all"), default="all", help="only one of the students"),
     option("--no-peers", action="store_true", help="skip the peers (half a minute of training)"),
     option("--ferplus", type=Path, metavar="DIR", help="also judge the test faces of FER+ in DIR"),

@@ -48,7 +48,7 @@ def feeds(crops: Crops) -> Iterator[dict[str, Any]]:
         yield {"crops": normalise(crop[None])}
 
 
-add_arguments = option("pictures", type=Path, help="folder of pictures; every third face is kept aside")
+add_arguments = option("pictures", type=Path, help="folder of pictures; every third face is held out")
 
 
 def run(args: argparse.Namespace) -> list[Path]:

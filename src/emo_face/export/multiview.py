@@ -25,7 +25,7 @@ add_arguments = arguments(
     option("--random", choices=("tiny", "full"), help="random weights instead: a dry run at that size"),
     option("--out", type=Path, required=True, metavar="DIR"),
     add_precision,
-    option("--batches", type=int, nargs="+", default=[1, 3], help="batch sizes of the comparison"),
+    option("--batches", type=int, nargs="+", default=[1, 3], help="batch sizes to compare"),
     option("--json", action="store_true", help="print only JSON"),
     add_flag,
 )

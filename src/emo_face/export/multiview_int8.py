@@ -37,8 +37,8 @@ Seen = Sequence[tuple[ImageArray, Sequence[Person]]]
 
 
 add_arguments = arguments(
-    option("pictures", type=Path, help="folder of pictures with people; every third is kept aside"),
-    option("--model", type=Path, required=True, metavar="DIR", help="folder of emo-face export multiview"),
+    option("pictures", type=Path, help="folder of pictures with people; every third is held out"),
+    option("--model", type=Path, required=True, metavar="DIR", help="folder written by emo-face export multiview"),
     option("--out", type=Path, required=True, metavar="DIR"),
     option("--fp8", action="store_true", help="float8 (E4M3) in place of int8"),
     add_flag,

@@ -11,7 +11,7 @@ from emo_face.export.entry import print_entry
 
 add_arguments = arguments(
     option("--run", type=Path, required=True, metavar="DIR", help="folder that emo-face train text wrote"),
-    option("--data", type=Path, required=True, metavar="DIR", help="with goemotions_ekman/ and xed/"),
+    option("--data", type=Path, required=True, metavar="DIR", help="folder with goemotions_ekman/ and xed/"),
     option("--out", type=Path, required=True, metavar="FILE", help="the ONNX file"),
     option("--threads", type=int, default=1),
     option("--encoder", type=Path, metavar="DIR", help="the encoder that the run started from"),

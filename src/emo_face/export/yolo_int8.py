@@ -81,7 +81,7 @@ def _covered(these: Sequence[Body], those: Sequence[Body], confidence: float) ->
 
 
 add_arguments = arguments(
-    option("pictures", type=Path, help="folder of pictures; every third is kept aside for the comparison"),
+    option("pictures", type=Path, help="folder of pictures; every third is held out for the comparison"),
     option("--model", default="yolo11n", help="name of the float model in the store"),
     option("--imgsz", type=int, default=320),
 )

@@ -1,7 +1,7 @@
 """A subscription whose reliability follows its publishers.
 
 Best effort hears every camera, but an image is many network fragments, and on a busy machine the loss of one loses
-the image. Reliable transport mends that, yet a reliable subscription does not hear a best-effort camera at all. So:
+the image. Reliable transport avoids that, but a reliable subscription does not hear a best-effort camera at all. So:
 reliable while every publisher of the topic offers it, best effort otherwise.
 """
 
@@ -52,7 +52,7 @@ class MatchedSubscription:
             return self._node.create_subscription(self._kind, self._topic, self._callback, profile)
 
     def _mismatch(self, text: str) -> None:
-        if not self._auto:  # else the next check mends it
+        if not self._auto:  # otherwise the next check corrects it
             self._report(text)
 
     def check(self) -> None:

@@ -21,7 +21,7 @@ from emo_face.runtime import shards
 
 PARTS = "parts"
 AGAIN = ("unreachable", "not asked")
-"""What the next run may mend."""
+"""What the next run may resolve."""
 
 
 class Questions(Protocol):

@@ -40,7 +40,7 @@ def read(root: Path, skipped: Counter[str] | None = None) -> list[Record]:
     """Records of all splits from whichever form lies under ``root``. Raises UserError that names the forms.
 
     Args:
-        skipped: counts what was mended, and boxes that leave their picture.
+        skipped: counts what was corrected, and boxes that leave their picture.
     """
     base = root.parent if root.is_file() else root
     mats = [root] if root.suffix == ".mat" else [path for name in MATS for path in _below(base, name)]

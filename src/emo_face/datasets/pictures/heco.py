@@ -41,7 +41,7 @@ def read(path: Path, seed: int = 0, skipped: Counter[str] | None = None) -> list
     """Records of a HECO csv, or of the one in a folder. Raises UserError naming line and column.
 
     Args:
-        skipped: counts what was mended or left out.
+        skipped: counts what was corrected or left out.
     """
     path = _file(path)
     records = []

@@ -1,7 +1,7 @@
 """Maps that make scores mean what they say, fitted on validation logits: a temperature, or Platt's per label.
 
 Temperature: Guo et al., ICML 2017, section 4.2. Platt: Lin, Lin & Weng, Machine Learning 68, 2007. Asymmetric loss
-pushes probabilities away from frequencies; a monotone map per class mends that and leaves every ranking, and so mAP,
+pushes probabilities away from frequencies; a monotone map per class corrects that and leaves every ranking, and so mAP,
 as it was.
 """
 

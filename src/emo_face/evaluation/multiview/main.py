@@ -51,7 +51,7 @@ add_arguments = arguments(
     option("--model", type=Path, required=True, help="folder with head.safetensors and head.json"),
     option("--split", default="test", choices=("train", "val", "test")),
     option("--ap-mode", default="sklearn", choices=multilabel.AP_MODES),
-    option("--rounds", type=int, default=200, help="of the bootstrap (default 200)"),
+    option("--rounds", type=int, default=200, help="bootstrap samples (default 200)"),
     option("--ablations", action="store_true", help="train the head's ablations as well"),
     option("--also", action="append", default=[], metavar="TABLE/ROW=DIR", help="features of another Stage 1"),
     option(
@@ -63,7 +63,7 @@ add_arguments = arguments(
     ),
     option("--base", type=Path, metavar="DIR", help="InstructBLIP checkpoint, for --vlm"),
     option("--images", type=Path, metavar="DIR", help="folder of the pictures, for --vlm and example people"),
-    option("--device", default="cpu", help="of --vlm (default cpu)"),
+    option("--device", default="cpu", help="device for --vlm (default cpu)"),
     runners.add_arguments,
     option("--seed", type=int, default=0),
     option("--out", type=Path, help="write report.html and report.json here"),

@@ -46,6 +46,7 @@ class Stopper:
             # an attempt under way may have begun before whatever led to this call
             wanted = self._attempts + (2 if self._thread is not None and not self._waiting else 1)
             if self._thread is None:
+                self._waiting = True  # until its first attempt begins, which then answers whoever pressed meanwhile
                 self._thread = threading.Thread(target=self._run, name="emergency-stop", daemon=True)
                 self._thread.start()
             self._change.notify_all()

@@ -20,15 +20,15 @@ MARKDOWN_HEAD = """\
 Generated from `src/emo_face/data/parameters.yaml` by `emo-face params --write`; a test keeps the three equal.
 Defaults are those of the nodes, of `config/emo_face.yaml` and of the launch file. "fixed" parameters are read when the
 node starts; the others may be changed at run time (`ros2 param set`) and are validated against the range. A change of a
-"configure" parameter is kept, told of in the log and on `/diagnostics`, and counts from the node's next configure on:
+"configure" parameter is stored, reported in the log and on `/diagnostics`, and takes effect at the next configure:
 
 ```
 ros2 param set /perception detector.imgsz 640
 ros2 lifecycle set /perception deactivate && ros2 lifecycle set /perception cleanup
 ```
 
-`emo-face up` and the launch file then configure and activate the node again by themselves, four seconds after its last
-transition; without them, `ros2 lifecycle set` does.
+`emo-face up` and the launch file then configure and activate the node again, four seconds after its last transition;
+without them, use `ros2 lifecycle set`.
 
 QoS is overridden with ROS's own parameters (history, depth, reliability, durability), for example
 `qos_overrides./emotion/scores.publisher.depth: 10`; `config/qos_overrides.yaml` lists all with their defaults. The

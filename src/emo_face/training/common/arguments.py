@@ -14,8 +14,8 @@ def common(data: str) -> Option:
     """``--data`` (described by ``data``), ``--out``, ``--seed`` and ``--threads``."""
     return arguments(
         option("--data", type=Path, required=True, metavar="DIR", help=data),
-        option("--out", type=Path, required=True, metavar="DIR", help="folder for all that is written"),
-        option("--seed", type=int, default=0, help="training seed (default 0); the data splits do not move"),
+        option("--out", type=Path, required=True, metavar="DIR", help="folder to write to"),
+        option("--seed", type=int, default=0, help="training seed (default 0); data splits do not depend on it"),
         option("--threads", type=int, default=1, help="CPU threads (default 1)"),
     )
 

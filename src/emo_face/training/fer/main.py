@@ -21,9 +21,9 @@ from emo_face.training.fer.recipe import NAME, FerRecipe
 
 add_arguments = arguments(
     common("folder with images/, video/, face/ and fer/"),
-    option("--ferplus", type=Path, required=True, metavar="DIR", help="FER+: its three splits"),
+    option("--ferplus", type=Path, required=True, metavar="DIR", help="folder of FER+ with its three splits"),
     option("--recipe", type=Path, metavar="FILE", help="fields that differ from data/recipes/fer.yaml"),
-    option("--teacher", type=Path, metavar="DIR", help="run.out of emo-face train multiview --recipe"),
+    option("--teacher", type=Path, metavar="DIR", help="run.out of an emo-face train multiview recipe"),
     option("--teacher-images", type=Path, metavar="DIR", help="folder of its pictures"),
     option("--steps", type=int, help="batches of the base (default: the recipe's)"),
 )

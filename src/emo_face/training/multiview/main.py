@@ -45,36 +45,36 @@ _BASE = arguments(
     option("--images", type=Path, required=True, help="folder the picture paths are relative to"),
     option("--out", type=Path, required=True),
     option("--device", default="", help="cpu or cuda (default: cuda if there is one)"),
-    option("--dtype", choices=("float32", "bfloat16", "float16"), default="", help="of the frozen weights"),
+    option("--dtype", choices=("float32", "bfloat16", "float16"), default="", help="data type of the frozen weights"),
 )
 STEPS: dict[str, tuple[Any, ...]] = {
     "stage1": (
         "instruction tuning of the encoder",
         _BASE,
-        option("--corpus", type=Path, required=True, help="from: emo-face data qa"),
+        option("--corpus", type=Path, required=True, help="file from emo-face data qa"),
         partial(add_fields, kind=EncoderConfig, without=(*OF_CHECKPOINT, "lora_rank")),
         partial(add_fields, kind=Stage1Config),
     ),
     "adapt": (
         "the encoder of a SigLIP2 checkpoint, with LoRA if asked (tier medium)",
         _BASE,
-        option("--records", type=Path, required=True, help="from: emo-face data convert"),
+        option("--records", type=Path, required=True, help="file from emo-face data convert"),
         partial(add_fields, kind=EncoderConfig, without=(*OF_CHECKPOINT, *OF_LANGUAGE)),
         partial(add_fields, kind=Stage1Config, without=Stage1Config.OF_TEXT),
     ),
     "cache": (
         "frozen features of all people, once",
         _BASE,
-        option("--records", type=Path, required=True, help="from: emo-face data convert"),
+        option("--records", type=Path, required=True, help="file from emo-face data convert"),
         option("--encoder", type=Path, required=True, help="folder of Stage 1 (best/)"),
-        option("--batch-size", type=int, default=16, help="people a pass (default 16)"),
+        option("--batch-size", type=int, default=16, help="people per pass (default 16)"),
         runners.add_arguments,
     ),
     "stage2": (
         "the fusion head on cached features",
         option("--records", type=Path, required=True),
         option("--cache", type=Path, required=True),
-        option("--encoder", type=Path, help="copied beside the head, so that one folder is the whole model"),
+        option("--encoder", type=Path, help="folder to copy beside the head, so that one folder is the whole model"),
         option("--out", type=Path, required=True),
         partial(add_fields, kind=FusionConfig, without=OF_FEATURES),
         partial(add_fields, kind=Stage2Config),
@@ -90,7 +90,7 @@ def _add_steps(parser: argparse.ArgumentParser) -> None:
 
 
 add_arguments = arguments(
-    option("--recipe", metavar="FILE", help="do everything: emotic.yaml, caer_s.yaml, heco.yaml or yours"),
+    option("--recipe", metavar="FILE", help="run a whole recipe: emotic.yaml, caer_s.yaml, heco.yaml or your own"),
     option("--set", action="append", default=[], metavar="SECTION.FIELD=VALUE", help="one field of the recipe"),
     option("--dry-run", action="store_true", help="check the recipe and print its commands"),
     _add_steps,

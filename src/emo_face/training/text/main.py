@@ -230,16 +230,24 @@ add_arguments = arguments(
     common("folder with the corpora, each in its folder"),
     option("--epochs", type=int, help="passes over the data (default 2, with --start 1)"),
     option("--steps", type=int, default=0, help="optimiser steps of the run (default: all)"),
-    option("--stop", type=int, default=0, metavar="STEP", help="end early; repeats a run cut short"),
+    option("--stop", type=int, default=0, metavar="STEP", help="stop early, to repeat a run that was cut short"),
     option("--encoder", type=Path, metavar="DIR", help="another uncased BERT or MiniLM"),
     option(
-        "--languages", nargs="+", metavar="CODE", help="what DATA is written in (default en); with --multilingual, read"
+        "--languages",
+        nargs="+",
+        metavar="CODE",
+        help="of DATA (default en), or with --multilingual those to read",
     ),
     option(
         "--multilingual", action="store_true", help="a layer over sentence vectors for other languages than English"
     ),
     option(
-        "--start", type=Path, nargs="+", default=[], metavar="ONNX", help="start from nano_text.onnx files, their mean"
+        "--start",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="ONNX",
+        help="start from the mean of these files",
     ),
 )
 

@@ -75,6 +75,20 @@ def test_a_press_wants_an_attempt_that_began_after_it() -> None:
     stopper.release()
 
 
+def test_a_press_before_the_first_attempt_began_is_answered_by_it() -> None:
+    begin = threading.Event()
+
+    class SlowToBegin(Stopper):
+        def _run(self) -> None:
+            begin.wait(30)
+            super()._run()
+
+    stopper = SlowToBegin(lambda: OFF)
+    stopper.press(0.0)
+    threading.Timer(0.02, begin.set).start()
+    assert stopper.press(10.0) == OFF, "no second attempt follows a final one"
+
+
 def test_release_ends_the_tries_and_forgets() -> None:
     tries: list[int] = []
     stopper = Stopper(lambda: tries.append(1) or ON, retry=0.005)
