@@ -13,7 +13,11 @@ from emo_face.perception.nano.speaker import MouthMotion
 
 SIDE, RATE = 200, 15.0
 TALK_HZ = 4.0
-"""Openings a second: mouths move at 2 to 7 Hz (Chandrasekaran et al., PLoS Comput. Biol. 5, 2009)."""
+"""Openings per second: mouths move at 2 to 7 Hz (Chandrasekaran et al., PLoS Comput. Biol. 5, 2009)."""
+
+NOISE = np.random.default_rng(0).normal(0, 4, (2 * SIDE, 2 * SIDE, 3)).astype(np.float32)
+"""Of the camera; a random part of it for each picture, since drawing it anew took most of the time."""
+ROWS, COLUMNS = np.mgrid[:SIDE, :SIDE].astype(np.float32)
 
 
 @pytest.fixture(scope="module")
@@ -46,11 +50,9 @@ def opened(picture: np.ndarray, face: Face, how_far: float) -> np.ndarray:
     gap = how_far * 0.35 * wide
     if gap < 0.5:
         return picture
-    rows = np.arange(SIDE, dtype=np.float32)[:, None].repeat(SIDE, 1)
-    columns = np.arange(SIDE, dtype=np.float32)[None].repeat(SIDE, 0)
-    near = np.exp(-(((columns - x) / (0.6 * wide)) ** 2))
-    below = np.clip((rows - y) / max(gap, 1e-3), 0, 1) * np.clip((y + 2.2 * wide - rows) / (1.5 * wide), 0, 1)
-    moved = cv2.remap(picture, columns, (rows - gap * near * below).astype(np.float32), cv2.INTER_LINEAR)
+    near = np.exp(-(((COLUMNS - x) / (0.6 * wide)) ** 2))
+    below = np.clip((ROWS - y) / max(gap, 1e-3), 0, 1) * np.clip((y + 2.2 * wide - ROWS) / (1.5 * wide), 0, 1)
+    moved = cv2.remap(picture, COLUMNS, (ROWS - gap * near * below).astype(np.float32), cv2.INTER_LINEAR)
     cv2.ellipse(
         moved, (int(x), int(y + gap / 2)), (int(0.35 * wide), max(int(gap / 2), 1)), 0, 0, 360, (30, 20, 40), -1
     )
@@ -70,7 +72,8 @@ def scene(faces, rng, people: int, speaker: int | None, seconds: float = 2.0):  
                 picture = opened(picture, face, abs(np.sin(np.pi * TALK_HZ * now / 2 + phase[place])))
             dx, dy = 4 * np.sin(now * 2 + phase[place]), 3 * np.cos(now * 1.5 + phase[place])
             shifted = cv2.warpAffine(picture, np.float32([[1, 0, dx], [0, 1, dy]]), (SIDE, SIDE), borderMode=1)
-            noisy = shifted + rng.normal(0, 4, shifted.shape) + 5 * np.sin(7 * now)
+            top, left = rng.integers(SIDE, size=2)
+            noisy = shifted + NOISE[top : top + SIDE, left : left + SIDE] + np.float32(5 * np.sin(7 * now))
             tiles.append(np.clip(noisy, 0, 255).astype(np.uint8))
             assert face.landmarks is not None
             marks = np.asarray(face.landmarks) + np.array([dx + place * SIDE, dy]) + rng.normal(0, 0.4, (5, 2))
