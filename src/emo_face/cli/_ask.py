@@ -22,9 +22,7 @@ def answer(args: argparse.Namespace, image: ImageArray, people: Sequence[Person]
         raise UserError(f"--max-tokens: expected at least 1, got {args.max_tokens}")
     person = chosen(args, people)
     if find_spec("torch") is None or find_spec("transformers") is None:
-        raise UserError(
-            f"--ask needs torch and transformers, which the nano tier does not bring: {how_to_install('full')}"
-        )
+        raise UserError(f"--ask needs torch and transformers, which the nano tier lacks: {how_to_install('full')}")
     from emo_face.perception.multiview.ask import load
 
     asker = load(args.base, args.stage1, args.device)

@@ -63,9 +63,9 @@ def opened(args: argparse.Namespace) -> tuple[Any, Any, Any]:
 
 
 def run(args: argparse.Namespace, quote: str) -> int:
-    """One answer. Raises UserError for a bad box, picture, model or if there is nothing to go by."""
+    """One answer. Raises UserError for a bad box, picture, model or if there is nothing to read."""
     if args.model is not None and not (quote.strip() or args.situation or args.image):
-        raise UserError("nothing to go by: give a sentence, --situation or --image")
+        raise UserError("nothing to read: give a sentence, --situation or --image")
     engine, image, box = opened(args)
     start = time.perf_counter()
     situation = args.situation or ""
@@ -115,7 +115,7 @@ def _engine(args: argparse.Namespace) -> Any:
     needed = ("tokenizers",) if exported else ("torch", "transformers", "peft")
     absent = [name for name in needed if find_spec(name) is None]
     if absent:
-        raise UserError(f"--tier full needs {absent[0]}, which the nano tier does not bring: {how_to_install('full')}")
+        raise UserError(f"--tier full needs {absent[0]}, which the nano tier lacks: {how_to_install('full')}")
     if exported:
         return load_exported(model, Engines(args.device if args.device in REQUESTS else "cuda", threads=0))
     from emo_face.expression.contextface.engine import EngineSettings, load_engine

@@ -73,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
     source = args.source or str(portrait())
     if not is_picture(Path(source)):
         if args.ask or args.said:
-            raise UserError(f"{source}: --ask and --said are about a picture, this is a film or a camera")
+            raise UserError(f"{source}: --ask and --said need a picture; this is a film or a camera")
         return _film.look(source, _pipeline(args), args)
     from emo_face.api.look import look_with, read_image
 
@@ -154,5 +154,5 @@ def _draw(args: argparse.Namespace, seen: LookResult, source: str) -> None:
 
 def _answer(args: argparse.Namespace, image: Any, seen: LookResult | None) -> int:
     if not args.ask:
-        raise UserError("--box: is about --ask; without it everybody who is found is looked at")
+        raise UserError("--box: works only with --ask; without that everybody who is found is read")
     return _ask.answer(args, image, () if seen is None else [one.person for one in seen.people])

@@ -6,7 +6,7 @@
   emo-face models verify yunet          only this one; exit code 1 if it is missing or damaged
   emo-face models pull yunet            download into the user cache (https, hash checked)
   emo-face models pull --all            everything that has a public address and is not here yet
-  emo-face models pull --first yunet centerface    the first of these that is here or can be had
+  emo-face models pull --first yunet centerface    the first of these that is installed or can be fetched
   emo-face models pull yolo11n          AGPL-3.0; exported here by ultralytics, if that is installed
   emo-face models bundle models.zip     what is here beyond the package, for a machine without network
   emo-face models unbundle models.zip   there: into the user cache, every hash checked
@@ -139,7 +139,7 @@ def _pull(args: argparse.Namespace) -> int:
         if args.first:
             return 0
     if args.first:
-        raise UserError(f"none of {', '.join(names)} can be had here; {refused[0]}")
+        raise UserError(f"none of {', '.join(names)} is available here; {refused[0]}")
     return 0
 
 

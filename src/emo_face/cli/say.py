@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
         answer = _chat.run if args.chat else _contextface.run
         return answer(args, " ".join(sentences(args.text)) if args.text else "")
     if foreign := _contextface.given(args):
-        raise UserError(f"{foreign}: is about --tier full; add it, or leave {foreign} out")
+        raise UserError(f"{foreign}: works only with --tier full; add that, or leave {foreign} out")
     from emo_face.api.say import say
 
     said = []

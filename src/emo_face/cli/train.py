@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Train the chosen model. Raises UserError if torch is missing."""
     if args.model_kind not in WITHOUT_TORCH and find_spec("torch") is None:
-        raise UserError(f"training needs torch, which the nano tier does not bring: {how_to_install('train')}")
+        raise UserError(f"training needs torch, which the nano tier lacks: {how_to_install('train')}")
     if args.model_kind == "multiview" and args.recipe:  # its steps are verbs, which training does not know
         return _recipe.run(args)
     return int(module_of(args.model_kind).run(args) or 0)

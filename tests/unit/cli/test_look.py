@@ -105,7 +105,7 @@ def test_a_film_in_json(assets, capsys, tmp_path):
         (["--seconds", "-1"], "--seconds: expected at least 0"),
         (["--tier", "full"], "--tier full: needs --model"),
         (["--ask", "Why?"], "--ask: needs --base"),
-        (["--box", "1,2,3,4"], "--box: is about --ask"),
+        (["--box", "1,2,3,4"], "--box: works only with --ask"),
         (["--out", "/proc/x.png"], "/proc/x.png: cannot be written"),
         (["--out", "drawing.nonsense"], "cannot be written"),
     ],

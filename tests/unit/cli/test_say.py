@@ -67,8 +67,8 @@ def test_flags_before_and_after_the_sentence(capsys):
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["hi", "--situation", "A quiet room."], "--situation: is about --tier full"),
-        (["hi", "--model", "m"], "--model: is about --tier full"),
+        (["hi", "--situation", "A quiet room."], "--situation: works only with --tier full"),
+        (["hi", "--model", "m"], "--model: works only with --tier full"),
         (["--tier", "full", "hi"], "--tier full: needs --model"),
         (["hi", "--out", "/proc/x.png"], "/proc/x.png: cannot be written"),
     ],

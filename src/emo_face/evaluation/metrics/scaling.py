@@ -37,7 +37,7 @@ class LabelScaling:
 
     def __post_init__(self) -> None:
         if not (np.asarray(self.scale) > 0).all():
-            raise ValueError("scale: expected positive numbers, else rankings turn round")
+            raise ValueError("scale: expected positive numbers, otherwise rankings would be reversed")
 
     def apply(self, logits: FloatArray) -> FloatArray:
         """Probabilities of (n, classes) logits."""

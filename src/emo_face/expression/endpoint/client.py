@@ -66,7 +66,7 @@ class EndpointClient:
         """(7,) probabilities of what the speaker feels, in the order of the seven words.
 
         Raises:
-            UserError: nothing to go by. ModelError: the server gave no usable answer; says what mends it.
+            UserError: nothing to read. ModelError: the server gave no usable answer; says what to do.
         """
         text = question(quote, situation, image is not None)
         body = self._body(text, image, box, FIRST_WORD, SYSTEM) | {"logprobs": True, "top_logprobs": TOP}

@@ -32,7 +32,7 @@ def read_answer(raw: bytes, where: str) -> FloatArray:
 
     Raises:
         ModelError: no chat completion, one without log-probabilities, or one that says something else; names ``where``
-            and what mends it.
+            and what to do.
     """
     try:
         choice = json.loads(raw)["choices"][0]

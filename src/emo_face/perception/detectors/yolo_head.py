@@ -205,7 +205,7 @@ def _people(path: Path, names: Mapping[int, str] | None, layout: Layout) -> tupl
     """Numbers of the classes that are people; LVIS names one "person/baby/child/boy/girl/man/woman/human"."""
     if names is None:
         if layout == "found":
-            raise ModelError(f"{path}: does not name its classes, so people cannot be told; {MEND}")
+            raise ModelError(f"{path}: does not name its classes, so people cannot be recognised; {MEND}")
         return (COCO_PERSON,)
     people = (number for number, name in names.items() if PEOPLE & {part.strip() for part in name.lower().split("/")})
     if not (known := tuple(sorted(people))):
