@@ -78,7 +78,7 @@ def asked(args: argparse.Namespace, action: str, records: list[Any]) -> tuple[li
 
 def _settings(args: argparse.Namespace) -> Any:
     prices = {"price_in": args.price_in, "price_out": args.price_out, "budget": args.budget}
-    return Settings(args.workers, args.tries, args.retries, **prices, seed=args.seed)
+    return Settings(args.workers, args.tries, args.retries, args.max_tokens, **prices, seed=args.seed)
 
 
 def collect(args: argparse.Namespace, jobs: list[Any], provider: Any) -> tuple[list[Any], dict[str, Any], str]:

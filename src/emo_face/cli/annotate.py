@@ -51,6 +51,7 @@ ASKED = (
     option("--workers", type=int, default=4, help="questions at once (default 4)"),
     option("--tries", type=int, default=3, help="answers of a wrong form before giving up (default 3)"),
     option("--retries", type=int, default=6, help="failed connections before giving up (default 6)"),
+    option("--max-tokens", type=int, default=0, help="of an answer (default: by task); reasoning needs thousands"),
     option("--timeout", type=float, default=120.0, help="seconds for one answer (default 120)"),
     option("--price-in", type=float, default=0.0, help="price per million tokens sent"),
     option("--price-out", type=float, default=0.0, help="price per million tokens received"),
@@ -88,6 +89,8 @@ def run(args: argparse.Namespace) -> int:
     for name in ("workers", "tries"):
         if getattr(args, name) < 1:
             raise UserError(f"--{name}: expected at least 1, got {getattr(args, name)}")
+    if args.max_tokens < 0:
+        raise UserError(f"--max-tokens: expected at least 1, or 0 for the default, got {args.max_tokens}")
     if args.action == "context":
         args.perspectives = tuple(args.perspectives.split(","))
         if unknown := sorted(set(args.perspectives) - {"speaker", "listener"}):

@@ -4,6 +4,7 @@ import argparse
 import ast
 import errno
 import importlib
+import io
 import math
 import os
 import pkgutil
@@ -67,6 +68,9 @@ def build_parser(names: Collection[str]) -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb. A user's mistake is one line and exit code 2, not a traceback."""
     words = list(sys.argv[1:] if argv is None else argv)
+    for stream in (sys.stdout, sys.stderr):  # a path or a text may hold what the terminal's encoding does not
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")  # its warnings about a missing camera; ours is one line
     try:
         args = build_parser([word for word in words[:1] if word in verbs()]).parse_args(words)

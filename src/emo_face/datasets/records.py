@@ -11,7 +11,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from emo_face.core.errors import UserError
 from emo_face.core.labels import label_set
 from emo_face.core.types import Box
-from emo_face.runtime.files import write_json_lines
+from emo_face.runtime.files import numbered_lines, write_json_lines
 
 SPLITS = ("train", "val", "test", "")
 BOXES = ("bbox_body", "bbox_face")
@@ -121,22 +121,19 @@ def read_jsonl(path: Path) -> Iterator[Record]:
     if not path.is_file():
         raise UserError(f"{path}: no such records file; make one with: emo-face data convert --help")
     seen: set[str] = set()
-    with path.open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, 1):
-            if not line.strip():
-                continue
-            try:
-                record = from_row(json.loads(line))
-            except ValidationError as error:
-                first = error.errors()[0]
-                field = ".".join(map(str, first["loc"]))
-                raise UserError(f"{path}:{number}: field {field!r}: {first['msg']}, got {first['input']!r}") from None
-            except (ValueError, TypeError) as error:
-                raise UserError(f"{path}:{number}: {error}") from None
-            if record.id in seen:
-                raise UserError(f"{path}:{number}: field 'id': {record.id!r} appears twice; ids must be unique")
-            seen.add(record.id)
-            yield record
+    for number, line in numbered_lines(path):
+        try:
+            record = from_row(json.loads(line))
+        except ValidationError as error:
+            first = error.errors()[0]
+            field = ".".join(map(str, first["loc"]))
+            raise UserError(f"{path}:{number}: field {field!r}: {first['msg']}, got {first['input']!r}") from None
+        except (ValueError, TypeError) as error:
+            raise UserError(f"{path}:{number}: {error}") from None
+        if record.id in seen:
+            raise UserError(f"{path}:{number}: field 'id': {record.id!r} appears twice; ids must be unique")
+        seen.add(record.id)
+        yield record
 
 
 def write_jsonl(path: Path, records: Iterable[Record]) -> int:

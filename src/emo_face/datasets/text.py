@@ -16,6 +16,7 @@ from emo_face.core.errors import UserError
 from emo_face.core.labels import basic7
 from emo_face.core.types import FloatArray
 from emo_face.perception.nano.wordpiece import clean
+from emo_face.runtime.files import numbered_lines
 
 GOEMOTIONS = "goemotions"
 XED = "xed"
@@ -176,15 +177,12 @@ def _unique(rows: Iterable[TextRow]) -> list[TextRow]:
 def lines(path: Path) -> Iterator[str]:
     """Non-empty lines of a UTF-8 file. Raises UserError naming the file."""
     try:
-        text = path.read_text(encoding="utf-8")
+        return (line for _, line in numbered_lines(path))
     except FileNotFoundError:
         raise UserError(
             f"{path} not found; expected GoEmotions (Ekman) in {GOEMOTIONS_FOLDER}/, XED in {XED_FOLDER}/ and the "
             "other corpora of models/nano_text.md beside them in the folder given by --data"
         ) from None
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not UTF-8 at byte {error.start}; save the file as UTF-8") from None
-    return (line for line in text.split("\n") if line.strip())
 
 
 def table_rows(path: Path, least: int) -> Iterator[tuple[int, list[str]]]:

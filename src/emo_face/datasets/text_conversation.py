@@ -18,6 +18,7 @@ from emo_face.core.errors import UserError
 from emo_face.core.labels import basic7, label_set
 from emo_face.core.types import FloatArray
 from emo_face.datasets.text import EKMAN, TextRow, lines, table_rows
+from emo_face.runtime.files import table_of
 
 TOPICAL_CHAT, COMMANDS, EMOBANK, MELD = "topical_chat", "commands", "emobank", "meld"
 TOPICAL_CHAT_FILES = ("valid_freq.json", "valid_rare.json", "test_freq.json", "test_rare.json")
@@ -152,8 +153,7 @@ def read_commands(folder: Path, held_out: bool = False) -> list[TextRow]:
 def read_emobank(path: Path) -> list[Affect]:
     """EmoBank's sentences; its 1..5 become -1..1. Raises UserError naming the file, and the line of a bad cell."""
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            table = list(csv.DictReader(file))
+        table = table_of(path)
     except OSError:
         raise UserError(f"{path} not found: copy corpus/emobank.csv of JULIELab/EmoBank there") from None
     rows = []

@@ -33,6 +33,7 @@ from emo_face.expression.contextface.prompts import expression_question
 from emo_face.face.expressions.basis import OPEN_BASIS, find_basis
 from emo_face.face.motion.keyframes import ARKIT_BASIS
 from emo_face.perception.engines import Target
+from emo_face.runtime.files import numbered_lines
 
 QUOTES = 400
 """Validation quotes that a smaller graph is compared by."""
@@ -113,7 +114,7 @@ def _in_8_bits(args: argparse.Namespace, engine: Any) -> float:
     from emo_face.export.contextface_int8 import shrink
 
     try:
-        rows = [json.loads(line) for line in args.records.read_text(encoding="utf-8").splitlines() if line.strip()]
+        rows = [json.loads(line) for _, line in numbered_lines(args.records)]
         quotes = [row["quote"] for row in rows if row.get("split") == "val" and row.get("quote")][:QUOTES]
     except (OSError, ValueError, AttributeError) as error:
         raise UserError(f"{args.records}: no records file ({error}); make one: emo-face data quotes --help") from None

@@ -1,7 +1,11 @@
 """Write files so that a full disk or a kill leaves the old state whole, and says what is needed."""
 
+from __future__ import annotations
+
+import csv
 import errno
 import fcntl
+import io
 import json
 import os
 import shutil
@@ -60,6 +64,24 @@ def locked(folder: Path) -> Iterator[None]:
     with (folder / ".lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+def read_text(path: Path) -> str:
+    """A UTF-8 file, with or without a byte order mark. Raises UserError naming the first byte that is not UTF-8."""
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not UTF-8 at byte {error.start}; save the file as UTF-8") from None
+
+
+def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Lines that are not empty, from 1. Only a line feed ends one: JSON may hold U+0085 and U+2028 as they are."""
+    return ((number, line) for number, line in enumerate(read_text(path).split("\n"), 1) if line.strip())
+
+
+def table_of(path: Path) -> csv.DictReader[str]:
+    """The rows of a csv file with a header. Raises UserError as :func:`read_text` does."""
+    return csv.DictReader(io.StringIO(read_text(path)))
 
 
 def write_text(path: Path, text: str) -> Path:

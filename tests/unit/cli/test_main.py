@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import json
 import re
 import subprocess
 import sys
@@ -16,6 +18,15 @@ def test_a_reader_that_goes_is_no_traceback() -> None:
     ran = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
     assert ran.stdout.strip()
     assert ran.stderr == ""
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_a_terminal_that_lacks_letters_is_no_traceback(encoding: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+    monkeypatch.setattr(sys, "stdout", shown)
+    assert main.main(["say", "I am so happy \u2014 \u2713 \udce9", "--json"]) == 0  # the last: a byte that is no UTF-8
+    shown.flush()
+    assert json.loads(shown.buffer.getvalue().decode(encoding))["text"].startswith("I am so happy ?")
 
 
 def test_a_webcam_that_is_not_there_is_one_line() -> None:

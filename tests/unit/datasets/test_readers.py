@@ -55,6 +55,42 @@ def picture(name, people, size=(640, 480)):
     }
 
 
+HECO_CSV = "Image,xmin,ymin,xmax,ymax,Category,Valence,Arousal,Dominance\né.jpg,1,2,30,40,Happiness,5,5,5\n"
+EMOTIC_CSV = (
+    "Folder,Filename,Image Size,BBox,Categorical_Labels,Continuous_Labels\n"
+    'mscoco,é.jpg,"[640, 480]","[1, 2, 30, 40]","[\'Fear\']","[5, 5, 5]"\n'
+)
+RECORD = '{"id": "a", "image": "é.jpg", "label_set": "heco8", "labels": ["Fear"]}\n'
+CONTEXT = '{"image": "é.jpg", "emotion": "Fear", "situation": "Dark.", "quote": "Who is\u2028there?\x85"}\n'
+
+
+@pytest.mark.parametrize(
+    ("dataset", "file", "text"),
+    [
+        ("heco", "HECO_Labels.csv", HECO_CSV),
+        ("emotic", "train.csv", EMOTIC_CSV),
+        ("sfew", "sfew_2.0_labels.csv", "image_name,label,emotion,original_split\né.png,1,Fear,train\n"),
+        ("records", "records.jsonl", RECORD),
+        ("sfew_c", "contexts.jsonl", CONTEXT),
+        ("sfew_c", "contexts.json", f"[{CONTEXT}]"),
+    ],
+)
+def test_files_as_windows_and_other_programs_save_them(dataset, file, text, tmp_path, capsys):
+    """A byte order mark (Excel's "CSV UTF-8", Notepad); U+2028 and U+0085 inside JSON (RFC 8259); Windows-1252."""
+    path, out = tmp_path / file, tmp_path / "out.jsonl"
+    root = path if "json" in file else tmp_path
+    convert = ["data", "convert", "--set", dataset, "--root", str(root), "--to", str(out)]
+    path.write_text(text.replace("\n", "\r\n"), encoding="utf-8-sig", newline="")
+    assert cli.main(convert) == 0
+    (record,) = read_jsonl(out)
+    assert record.image.endswith(("é.jpg", "é.png"))
+    assert record.quote in ("", "Who is\u2028there?")
+    capsys.readouterr()
+    path.write_bytes(text.encode("cp1252", "replace"))
+    assert cli.main(convert) == 2
+    assert f"{path}: not UTF-8 at byte {text.index('é')}" in capsys.readouterr().err
+
+
 @pytest.fixture
 def mat(tmp_path):
     train = [

@@ -13,6 +13,7 @@ from typing import IO, Any
 
 from emo_face.core.errors import UserError
 from emo_face.datasets.annotate.provider import Reply
+from emo_face.runtime.files import numbered_lines
 
 
 class ReplyCache:
@@ -121,7 +122,7 @@ def replies_of(folder: Path) -> dict[str, Reply]:
     """The answers in a folder, only read: whoever writes there may go on, and a line in the making is left out."""
     path = folder / "replies.jsonl"
     found = {}
-    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
+    for _, line in numbered_lines(path) if path.is_file() else ():
         try:
             row = json.loads(line)
             found[str(row["key"])] = Reply(**row["reply"])

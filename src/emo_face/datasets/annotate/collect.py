@@ -35,6 +35,7 @@ class Settings:
     Attributes:
         workers: questions under way at once. tries: answers of a wrong form before a row is given up.
         retries: failures of the connection in a row before a row is given up.
+        max_tokens: of an answer; 0: what its prompt wants, which has no room for reasoning.
         first, longest: seconds of back-off, doubled each time, with up to a quarter of jitter by ``seed``.
         price_in, price_out: money a million tokens. budget: stop before more is spent; None for no limit.
     """
@@ -42,6 +43,7 @@ class Settings:
     workers: int = 4
     tries: int = 3
     retries: int = 6
+    max_tokens: int = 0
     first: float = 1.0
     longest: float = 60.0
     price_in: float = 0.0
@@ -150,6 +152,7 @@ class Collector(Generic[T]):
         for attempt in range(self.settings.tries):
             try:
                 request = job.ask(attempt)
+                request = replace(request, max_tokens=self.settings.max_tokens or request.max_tokens)
             except RowError as error:
                 return Outcome(job.id, "unusable", detail=str(error))
             reply = self.cache.get(request.key)
@@ -171,8 +174,9 @@ class Collector(Generic[T]):
             if reply.refused or is_refusal(answer):
                 return Outcome(job.id, "refused", None, answer[:200], request, reply, attempt + 1, cached)
             try:
-                if reply.text and not answer:
-                    raise ValueError("the answer ended in its reasoning; ask a model that thinks less")
+                if reply.cut or (reply.text and not answer):
+                    ended = "" if answer else " in its reasoning"
+                    raise ValueError(f"the answer ends{ended} at {request.max_tokens} tokens; give more --max-tokens")
                 return Outcome(job.id, "done", job.parse(answer), "", request, reply, attempt + 1, cached)
             except ValueError as error:
                 fault = str(error)

@@ -1,18 +1,17 @@
 """A provider behind any endpoint that speaks the OpenAI chat format (``POST <endpoint>/chat/completions``)."""
 
 import base64
-import json
 from typing import Any
 
 from emo_face.core.errors import UserError
 from emo_face.datasets.annotate.provider import Reply, Request, TransientError
-from emo_face.runtime.net.chat import ChatEndpoint
+from emo_face.runtime.net.chat import NO_ANSWER, ChatEndpoint, choice_of, text_of
 from emo_face.runtime.net.endpoint import NoAnswer, masked
 
 RETRY = (408, 409, 425, 429)
 FILTERED = ("content_filter", "content_policy", "safety", "moderation")
-# json: no JSON, too deep (RecursionError), infinite numbers (OverflowError), other types than an answer has
-NO_ANSWER = (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError, OverflowError)
+SPENT = "insufficient_quota"
+"""OpenAI's code, with a 429, for money that no waiting brings back (its guide "Error codes")."""
 
 
 class HttpProvider:
@@ -47,14 +46,15 @@ class HttpProvider:
 
     def _failed(self, code: int, raw: bytes, wait: float | None) -> Reply:
         text = masked(raw.decode("utf-8", "replace"), self._key)
-        if code in RETRY or code >= 500:
+        if (code in RETRY or code >= 500) and SPENT not in text:
             raise TransientError(f"{self.host}: {code} {text[:200]}", wait, charged=code >= 500)
         if code in (400, 403, 422) and any(word in text.lower() for word in FILTERED):
             return Reply(text="", refused=True)
         hint = {
             401: "check the key that --key-env names",
             403: "the key may not use this model",
-            404: "check --endpoint and --model",
+            404: "check --endpoint (most end in /v1) and --model",
+            429: "check the plan that the key belongs to",
         }.get(code, "check --endpoint and --model")
         raise UserError(f"{self._end.url}: {code} {' '.join(text.split())[:200]}; {hint}")
 
@@ -82,16 +82,12 @@ def read_reply(raw: bytes, host: str, key: str = "") -> Reply:
         key: masked in the answer.
     """
     try:
-        body = json.loads(raw)
-        choice = body["choices"][0]
-        message = choice["message"]
-        text = message.get("content") or ""
-        if isinstance(text, list):
-            text = "".join(part.get("text", "") for part in text)
-        usage = body.get("usage") or {}
+        body, choice = choice_of(raw)
+        usage, ended = body.get("usage") or {}, choice.get("finish_reason")
         return Reply(
-            text=_sound(str(text), key),
-            refused=bool(message.get("refusal")) or choice.get("finish_reason") == "content_filter",
+            text=_sound(text_of(choice), key),
+            refused=bool(choice["message"].get("refusal")) or ended == "content_filter",
+            cut=ended == "length",
             tokens_in=max(0, int(usage.get("prompt_tokens") or 0)),
             tokens_out=max(0, int(usage.get("completion_tokens") or 0)),
             model=_sound(str(body.get("model") or ""), key)[:200],

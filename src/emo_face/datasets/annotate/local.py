@@ -87,9 +87,10 @@ class LocalProvider:
         ends = {ends} if isinstance(ends, int) else set(ends or ())
         replies = []
         for ids, asked in zip(output[:, inputs["input_ids"].shape[1] :].tolist(), given, strict=True):
-            said = ids[: next((n for n, token in enumerate(ids, 1) if token in ends), len(ids))]
-            text = self.processor.decode(said, skip_special_tokens=True)
-            replies.append(Reply(text, tokens_in=int(asked), tokens_out=len(said), model=self._name))
+            end = next((n for n, token in enumerate(ids, 1) if token in ends), 0)
+            said = ids[: end or len(ids)]
+            text, cut = self.processor.decode(said, skip_special_tokens=True), bool(ends) and not end
+            replies.append(Reply(text, cut=cut, tokens_in=int(asked), tokens_out=len(said), model=self._name))
         return replies
 
     def _inputs(self, requests: Sequence[Request]) -> Any:

@@ -60,10 +60,14 @@ class Request:
 
 @dataclass(frozen=True)
 class Reply:
-    """An answer. ``refused``: the model would not. ``tokens_in``, ``tokens_out``: as charged. ``model``: as served."""
+    """An answer. ``refused``: the model would not. ``cut``: it had more to say than it was allowed tokens.
+
+    ``tokens_in``, ``tokens_out``: as charged. ``model``: as served.
+    """
 
     text: str
     refused: bool = False
+    cut: bool = False
     tokens_in: int = 0
     tokens_out: int = 0
     model: str = ""

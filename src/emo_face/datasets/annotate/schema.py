@@ -1,6 +1,5 @@
 """What an answer must look like: two bracketed sentences, or the judge's JSON object."""
 
-import json
 import re
 from typing import Annotated, Any, TypeVar
 
@@ -8,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from emo_face.core.paths import data_table
 from emo_face.expression.contextface.prompts import word_of
+from emo_face.runtime.net.chat import json_in
 
 Model = TypeVar("Model", bound=BaseModel)
 Score = Annotated[float, Field(ge=0, le=5)]
@@ -89,14 +89,7 @@ def _expected(text: str, names: tuple[str, ...]) -> dict[str, str]:
 
 def parse_judgement(text: str) -> Judgement:
     """The judge's object, also inside a code fence. Raises ValueError naming the field that is wrong."""
-    match = re.search(r"\{.*\}", text, re.DOTALL)
-    try:
-        body = json.loads(match.group(0)) if match else None
-    except json.JSONDecodeError as error:
-        raise ValueError(f"not JSON ({error})") from None
-    if not isinstance(body, dict):
-        raise ValueError("no JSON object in the answer")
-    return _validated(Judgement, body)
+    return _validated(Judgement, json_in(text))
 
 
 def _validated(model: type[Model], body: dict[str, Any]) -> Model:

@@ -44,7 +44,7 @@ class AskJob(shards.Job[Record]):
     @property
     def key(self) -> str:
         """See :class:`~emo_face.runtime.shards.Job`."""
-        return json.dumps(["ask", 1, repr(self.questions), self.settings.tries])
+        return json.dumps(["ask", 1, repr(self.questions), self.settings.tries, self.settings.max_tokens])
 
     def item_key(self, item: Record) -> str:
         """See :class:`~emo_face.runtime.shards.Job`."""

@@ -6,7 +6,6 @@ folder: ``MERR_fine_grained.txt`` or ``MERR_coarse_grained.txt`` with lines ``na
 ``sentence`` in ``transcription_en_all.csv`` (may be missing); clips as ``name.mp4`` or ``.avi`` in ``video/`` or there.
 """
 
-import csv
 import json
 from collections import Counter
 from pathlib import Path
@@ -17,7 +16,7 @@ import cv2
 from emo_face.core.errors import UserError
 from emo_face.datasets.records import Record
 from emo_face.expression.contextface.prompts import LABEL_SET, label_of
-from emo_face.runtime.files import replacing
+from emo_face.runtime.files import numbered_lines, read_text, replacing, table_of
 
 ANNOTATIONS = ("MERR_fine_grained.txt", "MERR_coarse_grained.txt")
 TRANSCRIPT = "transcription_en_all.csv"
@@ -40,9 +39,8 @@ def read(root: Path, skipped: Counter[str] | None = None) -> list[Record]:
         raise UserError(f"{root}: expected {' or '.join(ANNOTATIONS)} in it")
     peaks, said = _peaks(listed.with_suffix(".json")), _sentences(root / TRANSCRIPT)
     records = []
-    for number, line in enumerate(listed.read_text(encoding="utf-8").splitlines(), 1):
-        if not (parts := line.split()):
-            continue
+    for number, line in numbered_lines(listed):
+        parts = line.split()
         if len(parts) < 2:
             raise UserError(f"{listed}:{number}: expected name and emotion, or name, frames and emotion; got {line!r}")
         name, emotion = parts[0], parts[1] if len(parts) == 2 else parts[2]
@@ -66,7 +64,7 @@ def read(root: Path, skipped: Counter[str] | None = None) -> list[Record]:
 def _peaks(path: Path) -> dict[str, int]:
     """Clip -> number of its peak frame, from 0."""
     try:
-        rows: dict[str, dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
+        rows: dict[str, dict[str, Any]] = json.loads(read_text(path))
         return {name: int(row["peak_index"]) for name, row in rows.items()}
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; it names the clips' peak frames") from None
@@ -77,11 +75,10 @@ def _peaks(path: Path) -> dict[str, int]:
 def _sentences(path: Path) -> dict[str, str]:
     if not path.is_file():
         return {}
-    with path.open(newline="", encoding="utf-8-sig") as lines:
-        rows = csv.DictReader(lines)
-        if not {"name", "sentence"} <= set(rows.fieldnames or ()):
-            raise UserError(f"{path}: expected the columns name and sentence, got {rows.fieldnames}")
-        return {row["name"]: (row["sentence"] or "").strip() for row in rows}
+    rows = table_of(path)
+    if not {"name", "sentence"} <= set(rows.fieldnames or ()):
+        raise UserError(f"{path}: expected the columns name and sentence, got {rows.fieldnames}")
+    return {row["name"]: (row["sentence"] or "").strip() for row in rows}
 
 
 def _frame(root: Path, name: str, peak: int | None) -> str:

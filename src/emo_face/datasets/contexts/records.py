@@ -19,6 +19,7 @@ from emo_face.core.errors import UserError
 from emo_face.core.types import Box
 from emo_face.datasets.records import SPLITS, Record, from_row
 from emo_face.expression.contextface.prompts import LABEL_SET, label_of, parse_emotion
+from emo_face.runtime.files import numbered_lines, read_text
 
 
 def _names(*names: str) -> Any:
@@ -85,13 +86,10 @@ def read(path: Path, source: str, split: str = "") -> ContextSet:
 def _objects(path: Path) -> Iterator[tuple[int, Any]]:
     if not path.is_file():
         raise UserError(f"{path}: no such file; it is JSON with image, emotion, situation and quote in each row")
-    text = path.read_text(encoding="utf-8")
+    text = read_text(path)
     try:
-        rows = (
-            json.loads(text)
-            if text.lstrip().startswith("[")
-            else [json.loads(x) for x in text.splitlines() if x.strip()]
-        )
+        listed = text.lstrip().startswith("[")
+        rows = json.loads(text) if listed else [json.loads(line) for _, line in numbered_lines(path)]
     except json.JSONDecodeError as error:
         raise UserError(f"{path}: not JSON ({error})") from None
     yield from enumerate(rows, 1)

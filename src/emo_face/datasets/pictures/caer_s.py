@@ -10,7 +10,6 @@ Frames of one clip are near-duplicates, so a random split leaks. Every split her
 ``source``: ``official``, ``random_70_10_20`` (what the multi-view paper states) or ``clip_grouped``.
 """
 
-import csv
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -26,6 +25,7 @@ from emo_face.datasets.pictures.boxes import from_corners
 from emo_face.datasets.pictures.near_duplicates import groups, hash_files
 from emo_face.datasets.records import Record
 from emo_face.datasets.splits import RANDOM_70_10_20, by_group
+from emo_face.runtime.files import numbered_lines
 
 LABEL_SET = "caers7"
 SPLIT_NAMES = ("official", "random_70_10_20", "clip_grouped")
@@ -87,14 +87,13 @@ def _boxes(path: Path) -> dict[tuple[str | None, str], Box]:
     if not path.is_file():
         return {}
     found = {}
-    with path.open(newline="", encoding="utf-8") as lines:
-        for number, row in enumerate(csv.reader(lines), 1):
-            try:
-                image, _, *corners = row
-                folder, name = image.split("/")[-2:]
-                found[_label(folder), name] = from_corners([float(value) for value in corners])
-            except ValueError as error:
-                raise UserError(f"{path}:{number}: expected picture,class,x1,y1,x2,y2: {error}") from None
+    for number, line in numbered_lines(path):
+        try:
+            image, _, *corners = line.split(",")
+            folder, name = image.split("/")[-2:]
+            found[_label(folder), name] = from_corners([float(value) for value in corners])
+        except ValueError as error:
+            raise UserError(f"{path}:{number}: expected picture,class,x1,y1,x2,y2: {error}") from None
     return found
 
 

@@ -7,7 +7,6 @@ column per class, ``Valence, Arousal, Dominance``), there also ``annot_arrs_extr
 """
 
 import ast
-import csv
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -19,6 +18,7 @@ from emo_face.core.labels import label_set
 from emo_face.datasets.pictures.boxes import from_corners
 from emo_face.datasets.records import Record
 from emo_face.datasets.typos import corrected
+from emo_face.runtime.files import table_of
 
 LABEL_SET = "emotic26"
 SPLITS = ("train", "val", "test")
@@ -47,19 +47,18 @@ def read_csv(path: Path, prefix: str = "", skipped: Counter[str] | None = None) 
     if split not in SPLITS:
         raise UserError(f"{path}: expected train.csv, val.csv or test.csv, or the same after {COLUMNS_FORM}")
     numbers: Counter[str] = Counter()
-    with path.open(newline="", encoding="utf-8-sig") as lines:
-        table = csv.DictReader(lines)
-        form = _columns if "X_min" in (table.fieldnames or ()) else _literals
-        for line, row in enumerate(table, 2):
-            try:
-                picture = f"{row['Folder']}/{row['Filename']}"
-                fields = form(row, skipped)
-            except (KeyError, ValueError, SyntaxError, TypeError, AttributeError) as error:
-                raise UserError(f"{path}:{line}: {type(error).__name__}: {error}") from None
-            name = f"emotic/{picture}#{numbers[picture]}"
-            numbers[picture] += 1
-            image = prefix + picture
-            yield Record(name, image, LABEL_SET, split=split, source="emotic.csv", group_id=picture, **fields)
+    table = table_of(path)
+    form = _columns if "X_min" in (table.fieldnames or ()) else _literals
+    for line, row in enumerate(table, 2):
+        try:
+            picture = f"{row['Folder']}/{row['Filename']}"
+            fields = form(row, skipped)
+        except (KeyError, ValueError, SyntaxError, TypeError, AttributeError) as error:
+            raise UserError(f"{path}:{line}: {type(error).__name__}: {error}") from None
+        name = f"emotic/{picture}#{numbers[picture]}"
+        numbers[picture] += 1
+        image = prefix + picture
+        yield Record(name, image, LABEL_SET, split=split, source="emotic.csv", group_id=picture, **fields)
 
 
 def _literals(row: Mapping[str, str], skipped: Counter[str] | None) -> dict[str, Any]:

@@ -11,7 +11,6 @@ Our own csv has columns ``image, x1, y1, x2, y2, label`` and optionally ``face_x
 features) are never opened.
 """
 
-import csv
 import math
 from collections import Counter
 from collections.abc import Mapping
@@ -26,6 +25,7 @@ from emo_face.datasets.pictures.boxes import from_corners
 from emo_face.datasets.records import Record
 from emo_face.datasets.splits import RANDOM_70_10_20, by_group
 from emo_face.datasets.typos import corrected
+from emo_face.runtime.files import table_of
 
 LABEL_SET = "heco8"
 NEEDED = ("image", "x1", "y1", "x2", "y2", "label")
@@ -45,23 +45,22 @@ def read(path: Path, seed: int = 0, skipped: Counter[str] | None = None) -> list
     """
     path = _file(path)
     records = []
-    with path.open(newline="", encoding="utf-8-sig") as lines:
-        table = csv.DictReader(lines)
-        columns = table.fieldnames or []
-        released = set(RELEASED) <= set(columns)
-        missing = [] if released else [name for name in NEEDED if name not in columns]
-        if missing:
-            raise UserError(
-                f"{path}: columns {', '.join(missing)} are missing (the release has {', '.join(RELEASED)}); "
-                f"got {', '.join(columns)}"
-            )
-        prefix = _prefix(path) if released else ""
-        for line, row in enumerate(table, 2):
-            try:
-                named = {RELEASED.get(key, key): value for key, value in row.items()} if released else row
-                records.append(_record(named, prefix, line, skipped))
-            except (ValueError, TypeError, AttributeError) as error:
-                raise UserError(f"{path}:{line}: {error}") from None
+    table = table_of(path)
+    columns = table.fieldnames or []
+    released = set(RELEASED) <= set(columns)
+    missing = [] if released else [name for name in NEEDED if name not in columns]
+    if missing:
+        raise UserError(
+            f"{path}: columns {', '.join(missing)} are missing (the release has {', '.join(RELEASED)}); "
+            f"got {', '.join(columns)}"
+        )
+    prefix = _prefix(path) if released else ""
+    for line, row in enumerate(table, 2):
+        try:
+            named = {RELEASED.get(key, key): value for key, value in row.items()} if released else row
+            records.append(_record(named, prefix, line, skipped))
+        except (ValueError, TypeError, AttributeError) as error:
+            raise UserError(f"{path}:{line}: {error}") from None
     if "split" in columns:
         return records
     drawn = by_group(records, np.random.default_rng(seed), RANDOM_70_10_20)

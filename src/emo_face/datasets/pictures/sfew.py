@@ -7,7 +7,6 @@
 Test is released without labels: its pictures are counted. Aligned faces are left out if the frames are there too.
 """
 
-import csv
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from emo_face.core.labels import label_set
 from emo_face.datasets.files import folders, pictures
 from emo_face.datasets.records import Record
 from emo_face.expression.contextface.prompts import LABEL_SET, label_of
+from emo_face.runtime.files import table_of
 
 PICTURES = {".png", ".jpg", ".jpeg", ".bmp"}
 SPLIT = re.compile(r"(train|val|test)(?:id|idation)?(?![a-z])", re.IGNORECASE)
@@ -77,15 +77,14 @@ def _classes(folder: Path, split: str, skipped: Counter[str]) -> Iterator[tuple[
 
 def _table(path: Path) -> Iterator[Record]:
     """Records of the mirror's table. Raises UserError naming the line."""
-    with path.open(newline="", encoding="utf-8-sig") as lines:
-        for number, row in enumerate(csv.DictReader(lines), 2):
-            try:
-                image = f"sfew2.0_images/{row['image_name']}"
-                split = SPLIT.match(row["original_split"])
-                label = label_of(row["emotion"])
-                part = split[1].lower() if split else ""
-                yield Record(f"sfew/{image}", image, LABEL_SET, (label,), part, "sfew", group_id=image)
-            except (KeyError, ValueError, TypeError) as error:
-                raise UserError(
-                    f"{path}:{number}: expected image_name, emotion, original_split: {type(error).__name__}: {error}"
-                ) from None
+    for number, row in enumerate(table_of(path), 2):
+        try:
+            image = f"sfew2.0_images/{row['image_name']}"
+            split = SPLIT.match(row["original_split"])
+            label = label_of(row["emotion"])
+            part = split[1].lower() if split else ""
+            yield Record(f"sfew/{image}", image, LABEL_SET, (label,), part, "sfew", group_id=image)
+        except (KeyError, ValueError, TypeError) as error:
+            raise UserError(
+                f"{path}:{number}: expected image_name, emotion, original_split: {type(error).__name__}: {error}"
+            ) from None

@@ -14,7 +14,7 @@ from emo_face.core.labels import label_set
 from emo_face.datasets.qa import quality, templates
 from emo_face.datasets.qa.balance import Reading, down_sample, minor_labels
 from emo_face.datasets.records import Record, from_row, to_row
-from emo_face.runtime.files import write_json_lines
+from emo_face.runtime.files import numbered_lines, write_json_lines
 
 TASKS = ("classification", "caption", "pose", "situation", "rationale")
 
@@ -132,19 +132,18 @@ def read_corpus(path: Path) -> list[QARow]:
     if not path.is_file():
         raise UserError(f"{path}: no such corpus; make one with: emo-face data qa --records ... --to {path}")
     rows = []
-    with path.open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, 1):
-            try:
-                raw = json.loads(line)
-                texts = {key: raw[key] for key in ("id", "task", "question", "answer")}
-                wrong = [key for key, value in texts.items() if not isinstance(value, str) or not value]
-                if wrong:
-                    raise ValueError(f"field {wrong[0]!r}: expected a text, got {texts[wrong[0]]!r}")
-                rows.append(QARow(**texts, record=from_row(raw["record"])))
-            except KeyError as error:
-                raise UserError(f"{path}:{number}: field {error} is missing") from None
-            except (ValueError, TypeError) as error:
-                raise UserError(f"{path}:{number}: {error}") from None
+    for number, line in numbered_lines(path):
+        try:
+            raw = json.loads(line)
+            texts = {key: raw[key] for key in ("id", "task", "question", "answer")}
+            wrong = [key for key, value in texts.items() if not isinstance(value, str) or not value]
+            if wrong:
+                raise ValueError(f"field {wrong[0]!r}: expected a text, got {texts[wrong[0]]!r}")
+            rows.append(QARow(**texts, record=from_row(raw["record"])))
+        except KeyError as error:
+            raise UserError(f"{path}:{number}: field {error} is missing") from None
+        except (ValueError, TypeError) as error:
+            raise UserError(f"{path}:{number}: {error}") from None
     if not rows:
         raise UserError(f"{path}: the corpus is empty")
     return rows

@@ -1,11 +1,11 @@
 """Gate for generated texts: what listings 1, 3 and 5 forbid is looked for, and said."""
 
-import json
 import re
 from collections.abc import Sequence
 
 from emo_face.core.labels import label_set
 from emo_face.datasets.qa.templates import prompts
+from emo_face.runtime.net.chat import json_in
 
 MAX_RATIONALE_SENTENCES = 5
 MAX_POSE_SENTENCES = 2
@@ -61,12 +61,10 @@ def parse_rationale(reply: str) -> tuple[str, str]:
 
     Raises ValueError saying what the reply is instead.
     """
-    text = reply.strip()
-    fenced = re.search(r"```(?:json)?\s*(.*?)```", text, re.DOTALL)
     try:
-        rows = json.loads(fenced.group(1) if fenced else text)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"rationale: not JSON ({error})") from None
+        rows = json_in(reply)
+    except ValueError as error:
+        raise ValueError(f"rationale: {error}") from None
     row = rows[0] if isinstance(rows, list) and len(rows) == 1 else rows
     if not isinstance(row, dict) or not all(isinstance(row.get(key), str) for key in ("question", "answer")):
         raise ValueError("rationale: expected one object with the strings 'question' and 'answer'")

@@ -1,7 +1,6 @@
 """Questions to a chat server: which of seven emotions, and free ones."""
 
 import base64
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -12,8 +11,8 @@ from emo_face.core.errors import ConfigError, ModelError, UserError
 from emo_face.core.types import Box, FloatArray, ImageArray
 from emo_face.expression.contextface import prompts
 from emo_face.expression.contextface.picture import fitted
-from emo_face.expression.endpoint.logprobs import NO_ANSWER, TOP, read_answer
-from emo_face.runtime.net.chat import ChatEndpoint, without_thinking
+from emo_face.expression.endpoint.logprobs import OTHER_MODEL, TOP, read_answer
+from emo_face.runtime.net.chat import NO_ANSWER, ChatEndpoint, choice_of, text_of, without_thinking
 from emo_face.runtime.net.endpoint import NoAnswer
 
 PARAMETER = "contextface.endpoint"
@@ -85,9 +84,12 @@ class EndpointClient:
         text = prompts.plain([piece for piece in pieces if piece.kind != "image"])
         raw = self._post(self._body(text, image, box, max_new_tokens))
         try:
-            yield without_thinking(str(json.loads(raw)["choices"][0]["message"]["content"] or ""))
+            answer = without_thinking(text_of(choice_of(raw)[1]))
         except NO_ANSWER as error:
             raise ModelError(f"{self._end.url}: the answer is no chat completion ({error})"[:300]) from None
+        if not answer:
+            raise ModelError(f"{self._end.url}: no answer within {max_new_tokens} tokens; {OTHER_MODEL}")
+        yield answer
 
     def _body(
         self, text: str, image: ImageArray | None, box: Box | None, tokens: int, system: str = ""
@@ -104,12 +106,13 @@ class EndpointClient:
             code, raw, _ = self._end.post(body)
         except NoAnswer as error:
             raise Unreachable(f"{PARAMETER}: {error}; is the server running, and is {self._end.url} right?") from None
+        text = self._end.hidden(raw.decode("utf-8", "replace"))
         if code == 200:
-            return raw
-        said = self._end.hidden(" ".join(raw.decode("utf-8", "replace").split()))[:200]
+            return text.encode()
+        said = " ".join(text.split())[:200]
         if code in (408, 409, 425, 429) or code >= 500:
             raise Unreachable(f"{PARAMETER}: {self._end.url} answers {code}: {said}")
-        hint = {401: "set EMO_FACE_ENDPOINT_KEY", 404: f"check the address and {PARAMETER}_model"}
+        hint = {401: "set EMO_FACE_ENDPOINT_KEY", 404: f"check the address (most end in /v1) and {PARAMETER}_model"}
         raise ModelError(f"{self._end.url} answers {code}: {said}; {hint.get(code, 'check the model')}")
 
 

@@ -4,7 +4,6 @@ Format: OpenAI's chat completion object, ``choices[0].logprobs.content[i].top_lo
 (OpenAI API reference, "Create chat completion"). vLLM, llama.cpp's server and Ollama from 0.12.11 on give the same.
 """
 
-import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -14,14 +13,13 @@ import numpy as np
 from emo_face.core.errors import ModelError
 from emo_face.core.types import FloatArray
 from emo_face.expression.contextface.prompts import table, words
+from emo_face.runtime.net.chat import NO_ANSWER, choice_of
 
 TOP = 20
 """Alternatives asked for: the most that OpenAI and vLLM give by default."""
 LEAST = 0.01
 """Probability of all seven words together below which an answer says something else."""
 OTHER_MODEL = "give a model that follows instructions and does not think aloud first"
-# no JSON, too deep (RecursionError), infinite numbers (OverflowError), other types than an answer has
-NO_ANSWER = (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError, OverflowError)
 MEND = "give a server that returns top_logprobs of chat completions: vLLM, llama.cpp's server, Ollama from 0.12.11"
 
 
@@ -35,7 +33,7 @@ def read_answer(raw: bytes, where: str) -> FloatArray:
             and what to do.
     """
     try:
-        choice = json.loads(raw)["choices"][0]
+        _, choice = choice_of(raw)
         places = list(_places(choice.get("logprobs") or {}))
     except NO_ANSWER as error:
         raise ModelError(f"{where}: the answer is no chat completion ({type(error).__name__}: {error})"[:300]) from None

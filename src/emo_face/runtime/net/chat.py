@@ -1,5 +1,6 @@
-"""Chat servers as they are: fields that a model refuses by name, and reasoning before the answer."""
+"""Chat servers as they are: fields that a model refuses by name, errors with status 200, reasoning before answers."""
 
+import json
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -10,6 +11,9 @@ from emo_face.runtime.net.endpoint import JsonEndpoint
 # the field's name in `param`, others only in the message.
 REFUSED_FIELDS: Mapping[str, str | None] = {"max_tokens": "max_completion_tokens", "temperature": None}
 REFUSAL = ("unsupported", "not supported", "unrecognized", "unknown parameter")
+
+NO_ANSWER = (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError, OverflowError)
+"""No JSON, too deep (RecursionError), infinite numbers (OverflowError), other types than a chat completion has."""
 
 _TAGS = r"(?:\w+[:_])?(?:think|thinking|thought|reasoning)"
 _BEGINS = re.compile(
@@ -44,6 +48,43 @@ class ChatEndpoint(JsonEndpoint):
                 return answer
             self._fields[refused] = REFUSED_FIELDS[refused]
         return super().post(renamed(body, self._fields), headers)
+
+
+def choice_of(raw: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A chat completion and its first choice. Raises one of :data:`NO_ANSWER` for anything else.
+
+    An error that comes with status 200 is raised in the server's own words: LM Studio's for a path that it does not
+    know (``{"error": "Unexpected endpoint ..."}``), OpenRouter's beside the choices or in one.
+    """
+    body = json.loads(raw)
+    error = body.get("error") or next((c["error"] for c in body.get("choices") or () if c.get("error")), None)
+    if error:
+        raise ValueError(f"the server says: {error.get('message', error) if isinstance(error, dict) else error}")
+    return body, body["choices"][0]
+
+
+def text_of(choice: Mapping[str, Any]) -> str:
+    """The text of a choice; content may be null or parts, of which those that are no text (Mistral's thinking) go."""
+    content = choice["message"].get("content") or ""
+    return "".join(part.get("text") or "" for part in content) if isinstance(content, list) else str(content)
+
+
+def json_in(text: str) -> Any:
+    """The first object, or list of objects, in an answer: models put fences before and remarks behind it.
+
+    Raises ValueError if there is none.
+    """
+    decoder = json.JSONDecoder(strict=False)  # line breaks inside of texts
+    for start in re.finditer(r"[\[{]", text):
+        try:
+            value, _ = decoder.raw_decode(text, start.start())
+        except RecursionError:
+            break
+        except ValueError:
+            continue
+        if isinstance(value, dict) or (isinstance(value, list) and value and isinstance(value[0], dict)):
+            return value
+    raise ValueError("not JSON: no object in the answer")
 
 
 def _refused_field(code: int, raw: bytes, known: Mapping[str, str | None]) -> str | None:

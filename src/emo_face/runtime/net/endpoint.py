@@ -11,6 +11,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -51,7 +52,9 @@ class JsonEndpoint:
             raise UserError(f"{option}: {base} would carry pictures unencrypted; use https, or http on 127.0.0.1")
         self.host = parts.hostname
         whole = parts.path.rstrip("/")
-        self.url = f"{parts.scheme}://{parts.netloc}{whole if whole.endswith(path) else whole + path}"
+        self._path = whole if whole.endswith(path) else whole + path
+        self.url = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{self._path}"
+        self._path += f"?{parts.query}" if parts.query else ""  # Azure's api-version; never printed
         self._key, self._timeout = key, timeout
         self._kept = threading.local()  # ``link``: this thread's connection, for its next question
 
@@ -74,7 +77,7 @@ class JsonEndpoint:
             timer = threading.Timer(max(0.0, left), _cut, (link.sock,))  # however slowly the other side talks
             timer.daemon = True
             timer.start()
-            link.request("POST", urlsplit(self.url).path, json.dumps(body).encode(), every)
+            link.request("POST", self._path, json.dumps(body).encode(), every)
             with link.getresponse() as answer:  # a redirect would carry picture and key elsewhere: it is just a status
                 raw = _read(answer, MAX_BODY) if answer.status == 200 else _read(answer, 2000, cut=True)
                 if not answer.isclosed():  # there is more of it, which the next question must not read
@@ -107,15 +110,16 @@ class JsonEndpoint:
     def _new(self) -> http.client.HTTPConnection:
         """Not yet open; to another machine through the proxy that the environment names."""
         parts = urlsplit(self.url)
+        port = parts.port or {"http": 80, "https": 443}[parts.scheme]  # or ::1 is taken for a host and its port
         if parts.scheme == "http":
-            return http.client.HTTPConnection(self.host, parts.port, timeout=self._timeout)
+            return http.client.HTTPConnection(self.host, port, timeout=self._timeout)
         proxy = "" if urllib.request.proxy_bypass(self.host) else urllib.request.getproxies().get("https", "")
         if not proxy:
-            return http.client.HTTPSConnection(self.host, parts.port, timeout=self._timeout)
+            return http.client.HTTPSConnection(self.host, port, timeout=self._timeout)
         by = urlsplit(proxy if "//" in proxy else f"//{proxy}")
-        link = http.client.HTTPSConnection(by.hostname or "", by.port, timeout=self._timeout)
+        link = http.client.HTTPSConnection(by.hostname or "", by.port or 80, timeout=self._timeout)
         login = base64.b64encode(f"{unquote(by.username or '')}:{unquote(by.password or '')}".encode()).decode()
-        link.set_tunnel(self.host, parts.port, {"Proxy-Authorization": f"Basic {login}"} if by.username else None)
+        link.set_tunnel(self.host, port, {"Proxy-Authorization": f"Basic {login}"} if by.username else None)
         return link
 
     def hidden(self, text: str) -> str:
@@ -142,8 +146,12 @@ def masked(text: str, key: str) -> str:
 
 
 def _seconds(text: str | None) -> float | None:
+    """What ``Retry-After`` asks for (RFC 9110, 10.2.3: seconds or a date); None if it is neither."""
     try:
         wanted = float(text or "nan")
     except ValueError:
-        return None  # a date; the back-off is as good
+        try:
+            wanted = parsedate_to_datetime(text or "").timestamp() - time.time()
+        except ValueError:
+            return None
     return None if math.isnan(wanted) else min(max(0.0, wanted), MAX_WAIT)

@@ -8,18 +8,20 @@ import select
 import threading
 import time
 from collections.abc import Callable, Iterator
+from email.utils import formatdate
 from typing import Any
 
 import pytest
 
 from emo_face.core.errors import UserError
-from emo_face.datasets.annotate.cache import ReplyCache
+from emo_face.datasets.annotate.cache import ReplyCache, replies_of
 from emo_face.datasets.annotate.collect import Collector, Job, Settings
 from emo_face.datasets.annotate.http import HttpProvider
-from emo_face.datasets.annotate.provider import Request, TransientError
-from emo_face.datasets.annotate.schema import is_refusal, parse_context
-from emo_face.runtime.net.chat import renamed, without_thinking
-from emo_face.runtime.net.endpoint import MAX_BODY
+from emo_face.datasets.annotate.provider import Reply, Request, TransientError
+from emo_face.datasets.annotate.schema import is_refusal, parse_context, parse_judgement
+from emo_face.datasets.qa.quality import parse_rationale
+from emo_face.runtime.net.chat import json_in, renamed, without_thinking
+from emo_face.runtime.net.endpoint import MAX_BODY, JsonEndpoint
 
 KEY = "sk-0123-secret"
 ASKED = Request("m", "", "hello")
@@ -60,7 +62,7 @@ Answer = Callable[[Endpoint, dict[str, Any]], None]
 def endpoint() -> Iterator[Callable[[Answer], tuple[HttpProvider, list[dict[str, Any]]]]]:
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Endpoint)
     server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
 
     def start(answer: Answer) -> tuple[HttpProvider, list[dict[str, Any]]]:
         server.answer, server.asked = answer, []  # type: ignore[attr-defined]
@@ -188,6 +190,88 @@ def test_what_a_server_asks_to_wait_is_bounded(endpoint: Any, said: str, wait: f
     assert (error.value.wait, error.value.charged) == (wait, False)
 
 
+def test_a_date_is_waited_for_too(endpoint: Any) -> None:
+    """RFC 9110, 10.2.3: Retry-After = HTTP-date / delay-seconds."""
+    provider, _ = endpoint(lambda h, _: h.whole(b"", 503, Retry_After=formatdate(time.time() + 300, usegmt=True)))
+    with pytest.raises(TransientError) as error:
+        provider.complete(ASKED)
+    assert error.value.wait == pytest.approx(300, abs=60)
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        # LM Studio, for any path that it does not know, such as one without /v1
+        ({"error": "Unexpected endpoint or method. (POST /chat/completions)"}, "says: Unexpected endpoint or method"),
+        # OpenRouter, "Errors": before the first token the error alone, after it in the choice
+        ({"error": {"code": 502, "message": "Provider returned error"}}, "says: Provider returned error"),
+        (
+            {"choices": [{"finish_reason": "error", "error": {"code": 429, "message": "Slow"}, "message": {}}]},
+            "says: Slow",
+        ),
+    ],
+)
+def test_an_error_with_status_200_is_told_in_the_servers_words(endpoint: Any, body: Any, said: str) -> None:
+    provider, _ = endpoint(lambda h, _: h.whole(json.dumps(body).encode()))
+    with pytest.raises(TransientError, match=said):
+        provider.complete(ASKED)
+
+
+def test_money_that_is_spent_stops_the_run(endpoint: Any) -> None:
+    """OpenAI, "Error codes": 429 is a limit of rate or, by its code, of money; the second does not end by waiting."""
+    error = {"message": "You exceeded your current quota", "type": "insufficient_quota", "code": "insufficient_quota"}
+    provider, _ = endpoint(lambda h, _: h.whole(json.dumps({"error": error}).encode(), 429))
+    with pytest.raises(UserError, match="exceeded your current quota"):
+        provider.complete(ASKED)
+
+
+def test_an_answer_that_was_cut_is_none(endpoint: Any, tmp_path: Any) -> None:
+    """OpenAI, finish_reason: "length" if the maximum number of tokens was reached; reasoning counts among them."""
+    text = "[Expected situation]: He waits for a bus. [Expected quote]: Where is"
+    choices = [{"message": {"content": text}, "finish_reason": "length"}]
+    provider, asked = endpoint(lambda h, _: h.whole(json.dumps({"choices": choices}).encode()))
+    settings = Settings(workers=1, tries=1)
+    with ReplyCache(tmp_path / "cache") as cache:
+        (first,) = Collector(provider, cache, settings).run([Job("row", lambda _: ASKED, parse_context)])
+        choices[0]["finish_reason"] = "stop"
+        more = Settings(workers=1, tries=1, max_tokens=4000)
+        (second,) = Collector(provider, cache, more).run([Job("row", lambda _: ASKED, parse_context)])
+    assert (first.status, first.detail) == ("invalid", "the answer ends at 300 tokens; give more --max-tokens")
+    assert (second.status, [body["max_tokens"] for body in asked]) == ("done", [300, 4000])
+
+
+def test_parts_of_an_answer_are_put_together(endpoint: Any) -> None:
+    """Mistral's reasoning models answer in chunks: {"type": "thinking", "thinking": [...]}, {"type": "text", ...}."""
+    parts = [
+        {"type": "thinking", "thinking": [{"type": "text", "text": "Hm."}]},
+        {"type": "text", "text": "Hel"},
+        {"type": "text", "text": "lo."},
+    ]
+    provider, _ = endpoint(lambda h, _: h.whole(json.dumps({"choices": [{"message": {"content": parts}}]}).encode()))
+    assert provider.complete(ASKED).text == "Hello."
+
+
+SCORES = '{"emotional_alignment": 4, "coherence": 5, "realism": 4, "overall": 4, "sufficient": true, "ambiguous": false'
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        SCORES + "}",
+        f"Here is my judgement of {{it}}:\n```json\n{SCORES}}}\n```\nI gave {{4}} because it is good.",
+        SCORES + ', "reason": "two\nlines"}\n\nNote: {scores} are from 0 to 5.',
+    ],
+)
+def test_words_around_json_are_passed_over(answer: str) -> None:
+    assert parse_judgement(answer).coherence == 5
+
+
+def test_a_list_of_one_is_found_and_brackets_alone_are_none() -> None:
+    assert parse_rationale('Sure!\n[{"question": "Why?", "answer": "So."}]\nIs [this] fine?') == ("Why?", "So.")
+    with pytest.raises(ValueError, match="not JSON"):
+        json_in("[" * 50_000)
+
+
 def test_half_a_surrogate_and_the_key_never_reach_a_file(endpoint: Any) -> None:
     provider, _ = endpoint(lambda h, _: h.whole(completion(f"it is {KEY} \ud800", tokens="-7")))
     reply = provider.complete(ASKED)
@@ -243,7 +327,34 @@ def test_headings_in_the_reasoning_are_not_the_answers() -> None:
     assert not is_refusal(without_thinking(said))
 
 
+def test_a_paid_answer_with_unicodes_own_line_ends_is_found_again(tmp_path: Any) -> None:
+    with ReplyCache(tmp_path) as cache:
+        cache.put("key", Reply("one\u2028two\x85three"))
+    assert replies_of(tmp_path)["key"].text == "one\u2028two\x85three"
+
+
 # ---- connections
+
+
+@pytest.mark.parametrize(
+    ("base", "url", "path", "port"),
+    [
+        ("http://[::1]/v1/", "http://[::1]/v1/chat/completions", "/v1/chat/completions", 80),
+        ("http://[::1]:8000/v1", "http://[::1]:8000/v1/chat/completions", "/v1/chat/completions", 8000),
+        # Azure OpenAI, "deployments": the version is in the query
+        (
+            "https://me:pw@x.example/openai/deployments/d?api-version=2024-10-21",
+            "https://x.example/openai/deployments/d/chat/completions",
+            "/openai/deployments/d/chat/completions?api-version=2024-10-21",
+            443,
+        ),
+    ],
+)
+def test_addresses(base: str, url: str, path: str, port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("https_proxy", "")
+    end = JsonEndpoint("--endpoint", base, "/chat/completions")
+    link = end._new()
+    assert (end.url, end._path, link.host, link.port) == (url, path, end.host, port)
 
 
 def test_a_thread_keeps_its_connection_and_opens_another_when_the_server_hangs_up(endpoint: Any) -> None:

@@ -142,6 +142,14 @@ class TestClient:
             assert list(client(server).ask("Why?", "We won!")) == ["Because they won."]
         assert "logprobs" not in server.bodies[0]
 
+    def test_an_answer_in_parts_is_text_and_one_without_is_an_error(self) -> None:
+        """Mistral's chunks; vLLM with a reasoning parser and too few tokens: content is null."""
+        parts = [{"type": "thinking", "thinking": []}, {"type": "text", "text": "Because."}]
+        with FakeEndpoint(lambda body, number: {"content": parts if not number else None}) as server:
+            assert list(client(server).ask("Why?", "We won!")) == ["Because."]
+            with pytest.raises(ModelError, match="no answer within 96 tokens; give a model that"):
+                list(client(server).ask("Why?", "We won!"))
+
     def test_a_model_that_wants_max_completion_tokens_and_thinks_aloud(self) -> None:
         """OpenAI's error object of the o and GPT-5 families; the fields are remembered."""
 
@@ -188,7 +196,7 @@ class TestClient:
         [
             (503, Unreachable, "answers 503"),
             (429, Unreachable, "answers 429"),
-            (404, ModelError, "check the address and contextface.endpoint_model"),
+            (404, ModelError, r"check the address \(most end in /v1\) and contextface.endpoint_model"),
             (401, ModelError, r"set EMO_FACE_ENDPOINT_KEY"),
         ],
     )
