@@ -25,6 +25,7 @@ from emo_face.cli import up
 from emo_face.core.arguments import arguments, option
 from emo_face.core.errors import ConfigError
 from emo_face.core.paths import share_dir
+from emo_face.core.yaml_files import BoundedLoader
 from emo_face.ros.supervision.supervisor import Supervisor
 from emo_face.runtime.samples import visitor
 
@@ -94,7 +95,7 @@ def load_timeline(path: Path | None, source: str) -> Timeline:
         return Timeline([], 0.0)
     path = path or share_dir() / "config" / "demo_scene.yaml"
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+        raw = yaml.load(path.read_text(encoding="utf-8"), Loader=BoundedLoader)
         lines = sorted((float(entry["at"]), str(entry["text"])) for entry in raw["lines"])
         return Timeline(lines, float(raw["period"]))
     except OSError as error:

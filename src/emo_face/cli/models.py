@@ -215,6 +215,8 @@ def _bundle(args: argparse.Namespace) -> int:
 def _unbundle(args: argparse.Namespace) -> int:
     store = open_store()
     for entry in read_bundle(args.path, store):
+        if (known := store.entries.get(entry.name)) is not None and known.sha256 != entry.sha256:
+            print(f"{entry.name}: of other bytes than the one known here until now, and used instead of it from now on")
         print(f"{entry.name}: {store.cache / entry.file}  ({entry.licence})")
     return 0
 

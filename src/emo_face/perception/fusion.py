@@ -40,6 +40,7 @@ from emo_face.core.labels import label_set
 from emo_face.core.numeric import log_softmax
 from emo_face.core.types import Array, FloatArray
 from emo_face.core.versions import known_version
+from emo_face.core.yaml_files import BoundedLoader
 
 NEUTRAL = "Neutral"
 FLOOR = 1e-4
@@ -104,7 +105,7 @@ class FusionParameters(BaseModel):
 def read_fusion(path: Path) -> FusionParameters:
     """Read and validate a fusion file. Raises ConfigError naming the file and the field."""
     try:
-        return FusionParameters.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")) or {})
+        return FusionParameters.model_validate(yaml.load(path.read_text(encoding="utf-8"), Loader=BoundedLoader) or {})
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "(whole file)"

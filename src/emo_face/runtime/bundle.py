@@ -2,15 +2,21 @@
 
 import hashlib
 import zipfile
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import IO
 
 import yaml
 from pydantic import ValidationError
 
 from emo_face.core.errors import ModelError
 from emo_face.runtime.files import replacing
-from emo_face.runtime.store import MANIFEST, Manifest, ModelEntry, ModelStore, register
+from emo_face.runtime.store import MANIFEST, ModelEntry, ModelStore, parse_manifest, register
+
+LONGEST_MANIFEST = 1 << 20  # bytes
+PIECE = 1 << 20  # bytes that are unpacked at once
+_BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError)  # the last: encrypted, or a method we cannot
 
 
 def write_bundle(store: ModelStore, path: Path, names: Sequence[str] = ()) -> list[ModelEntry]:
@@ -37,24 +43,36 @@ def write_bundle(store: ModelStore, path: Path, names: Sequence[str] = ()) -> li
 def read_bundle(path: Path, store: ModelStore) -> list[ModelEntry]:
     """Put a bundle's models into the user cache, each checked by the bundle's hash; returns their entries.
 
-    A model that this package knows must have the package's hash; another one is registered as the user's own.
+    One that this package does not know by this hash is registered as the user's own, before the package's.
 
     Raises:
         ModelError: no bundle, or a file in it is missing or damaged; names it. Nothing of a bad file is kept.
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            listed = Manifest.model_validate(yaml.safe_load(archive.read(MANIFEST)))
+            with archive.open(MANIFEST) as source:
+                listed = parse_manifest(source.read(LONGEST_MANIFEST))
             for entry in listed.models:
-                with archive.open(entry.file) as source:
-                    data = source.read(entry.size + 1)
-                if hashlib.sha256(data).hexdigest() != entry.sha256:
-                    raise ModelError(f"{path}: {entry.file} is damaged: its sha256 is not the bundle's; copy it again")
-                with replacing(store.cache / entry.file, len(data)) as partial:
-                    partial.write_bytes(data)
+                with archive.open(entry.file) as source, replacing(store.cache / entry.file, entry.size) as partial:
+                    if _copy(source, partial, entry.size) != entry.sha256:
+                        why = "is damaged: its sha256 is not the bundle's; copy it again"
+                        raise ModelError(f"{path}: {entry.file} {why}")
                 known = store.entries.get(entry.name)
                 if known is None or known.sha256 != entry.sha256:
                     register(entry, store.cache)
-    except (OSError, KeyError, zipfile.BadZipFile, yaml.YAMLError, ValidationError) as error:
+    except (OSError, KeyError, *_BROKEN, yaml.YAMLError, ValidationError) as error:
         raise ModelError(f"{path}: not a bundle of `emo-face models bundle`: {str(error).splitlines()[0]}") from None
     return listed.models
+
+
+def _copy(source: IO[bytes], target: Path, size: int) -> str:
+    """Copy at most ``size`` bytes and one more; sha256 of what came."""
+    digest = hashlib.sha256()
+    with target.open("wb") as file:
+        while piece := source.read(min(PIECE, size + 1)):
+            size -= len(piece)
+            digest.update(piece)
+            file.write(piece)
+            if size < 0:
+                break
+    return digest.hexdigest()

@@ -17,6 +17,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from emo_face.core.errors import ConfigError, ModelError
 from emo_face.core.paths import share_dir
 from emo_face.core.versions import known_version
+from emo_face.core.yaml_files import BoundedLoader
 from emo_face.runtime.files import write_text
 
 MANIFEST = "manifest.yaml"
@@ -142,10 +143,15 @@ def entry_of(path: Path, name: str, *, licence: str, purpose: str, how: str = ""
         raise ConfigError(f"{path}: {_first(error)}") from None
 
 
+def parse_manifest(text: str | bytes) -> Manifest:
+    """A manifest's content. Raises YAMLError, or ValidationError."""
+    return Manifest.model_validate(yaml.load(text, Loader=BoundedLoader) or {})
+
+
 def read_manifest(path: Path) -> list[ModelEntry]:
     """Read and validate one manifest file. Raises ConfigError naming the file and the field."""
     try:
-        return Manifest.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")) or {}).models
+        return parse_manifest(path.read_text(encoding="utf-8")).models
     except ValidationError as error:
         raise ConfigError(f"{path}: {_first(error)}; correct the file") from None
     except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:

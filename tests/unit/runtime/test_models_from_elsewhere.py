@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import tracemalloc
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -114,9 +115,49 @@ def test_bad_bundles_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str
         archive.writestr("carried.onnx", b"cut short")
     with pytest.raises(ModelError, match=r"carried\.onnx is damaged"):
         read_bundle(bad, empty)
-    assert not empty.cache.exists()
+    assert not list(empty.cache.iterdir())
     assert main.main(["models", "bundle", str(tmp_path / "x.zip"), "nobody"]) == 2
     assert "'nobody' is in no manifest" in capsys.readouterr().err
+
+
+def spoil(path: Path, at: int, in_directory: int, value: int) -> None:
+    """Change a byte of every member's header, and the same field in the directory (APPNOTE.TXT 4.3.7 and 4.3.12)."""
+    raw = bytearray(path.read_bytes())
+    for magic, offset in ((b"PK\x03\x04", at), (b"PK\x01\x02", in_directory)):
+        place = -1
+        while (place := raw.find(magic, place + 1)) >= 0:
+            raw[place + offset] = value
+    path.write_bytes(raw)
+
+
+@pytest.mark.parametrize("kind", ["encrypted", "unknown method", "torn", "bomb", "aliases", "holds itself", "deep"])
+def test_hostile_bundles_are_refused_in_a_line(tmp_path: Path, kind: str) -> None:
+    path, text, weights = tmp_path / "bad.zip", f"models: [{entry().model_dump_json(exclude_none=True)}]", WEIGHTS
+    lines = [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 10)]
+    if kind == "aliases":
+        text = "\n".join(["a0: &a0 [x]", *lines, "models: *a9"])
+    elif kind in ("holds itself", "deep"):
+        text = "models: &a [*a]" if kind == "holds itself" else "[" * 2000
+    elif kind == "bomb":
+        weights = bytes(50_000_000)  # 50 kB packed; the manifest says 8 kB
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("manifest.yaml", text)
+        archive.writestr("carried.onnx", weights)
+    if kind == "encrypted":
+        spoil(path, 6, 8, 1)
+    elif kind == "unknown method":
+        spoil(path, 8, 10, 99)
+    elif kind == "torn":
+        spoil(path, 30 + len("manifest.yaml"), 40, 0xFF)  # the first bytes of the members' data
+    there = store(tmp_path / "cache", entry())
+    if kind == "bomb":
+        tracemalloc.start()
+    with pytest.raises(ModelError, match=r"bad\.zip: ") as refused:
+        read_bundle(path, there)
+    assert "\n" not in str(refused.value)
+    assert tracemalloc.get_traced_memory()[1] < 20e6, "bytes at the most"
+    tracemalloc.stop()
+    assert not [p for p in tmp_path.rglob("*") if p.is_file() and p != path], "nothing is left"
 
 
 def test_the_first_that_can_be_had_is_enough(

@@ -9,6 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from emo_face.core.errors import ConfigError
 from emo_face.core.versions import known_version
+from emo_face.core.yaml_files import BoundedLoader
 
 Loc = tuple[str | int, ...]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
@@ -117,7 +118,7 @@ class Source:
         self.path = path
         try:
             content = path.read_text(encoding="utf-8") if text is None else text
-            self._root = yaml.compose(content, Loader=yaml.SafeLoader)
+            self._root = yaml.compose(content, Loader=BoundedLoader)
             self.data: Any = yaml.safe_load(content)
         except OSError as error:
             raise ConfigError(f"{path}: {error.strerror or error}") from None

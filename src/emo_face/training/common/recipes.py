@@ -11,6 +11,7 @@ import yaml
 
 from emo_face.core.errors import ConfigError, UserError
 from emo_face.core.paths import data_file
+from emo_face.core.yaml_files import BoundedLoader
 from emo_face.perception.multiview.config import from_dict
 
 VERSION = 1
@@ -18,7 +19,7 @@ BOOL, FLOAT = "tag:yaml.org,2002:bool", "tag:yaml.org,2002:float"
 Recipe = TypeVar("Recipe")
 
 
-class Yaml12(yaml.SafeLoader):
+class Yaml12(BoundedLoader):
     """Words as YAML 1.2 reads them: ``no`` is a word (a precision, too) and ``1e-5`` a number; in 1.1 neither is."""
 
 
