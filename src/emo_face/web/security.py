@@ -133,7 +133,9 @@ def token_allowed(request: web.Request, token: str | None) -> bool:
     """Whether the request carries ``token`` (compared in constant time); always when none is set."""
     if token is None:
         return True
-    return hmac.compare_digest((token_of(request) or "").encode(), token.encode())
+    # a header's bytes that are no UTF-8 come as halves of surrogate pairs
+    given, wanted = ((text or "").encode(errors="surrogatepass") for text in (token_of(request), token))
+    return hmac.compare_digest(given, wanted)
 
 
 def without_token(request: web.Request, token: str) -> web.HTTPFound:

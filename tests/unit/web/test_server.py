@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
@@ -18,6 +19,7 @@ import pytest
 from face_frame import read_face_frame
 
 from emo_face.core.errors import UserError
+from emo_face.web.security import token_allowed
 from emo_face.web.server import FaceServer
 
 TOKEN = "correct-horse-battery"
@@ -236,6 +238,13 @@ def test_token_guards_pages_and_socket() -> None:
         go(scenario())
     finally:
         server.stop()
+
+
+def test_a_token_of_bytes_that_are_no_utf8_is_a_wrong_one() -> None:
+    """aiohttp gives such bytes as halves of surrogate pairs."""
+    for headers, cookies in (({"Authorization": "Bearer \udcff"}, {}), ({}, {"emo_face_token": "\udcff"})):
+        request: Any = SimpleNamespace(headers=headers, cookies=cookies, query={})
+        assert not token_allowed(request, TOKEN)
 
 
 def test_port_in_use_names_port_and_parameter(server: FaceServer) -> None:

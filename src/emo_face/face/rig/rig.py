@@ -19,7 +19,7 @@ from emo_face.face.rig.mixing import Mixer
 from emo_face.face.rig.schema import DriverModel, DwellRule, InterlockRule, RigFile, Shows, Source, Term, load_rig_file
 from emo_face.face.safety.gate import SafetyGate
 from emo_face.face.safety.interlocks import Dwell, Interlock
-from emo_face.face.safety.limits import ActuatorLimits
+from emo_face.face.safety.limits import RATES, ActuatorLimits
 
 
 class Rig:
@@ -230,6 +230,9 @@ def _check_actuators(file: RigFile, source: Source) -> None:
             raise source.error((*loc, "min"), f"expected min < max, got {a.min} and {a.max}")
         if not a.min <= a.neutral <= a.max:
             raise source.error((*loc, "neutral"), f"expected {a.min} to {a.max}, got {a.neutral}")
+        for rate in ("velocity", "acceleration", "jerk"):
+            if not RATES[0] <= getattr(a, rate) / (a.max - a.min) <= RATES[1]:
+                raise source.error((*loc, rate), f"expected {RATES[0]:g} to {RATES[1]:g} times max - min")
         if a.deadband > 0.1 * (a.max - a.min):
             raise source.error((*loc, "deadband"), f"expected at most a tenth of the range, got {a.deadband}")
         if not a.drive and a.shows is None:

@@ -8,6 +8,9 @@ from numpy.typing import ArrayLike
 
 from emo_face.core.types import Array
 
+RATES = 1e-6, 1e12
+"""What a rate may be, in ranges per s, s^2 or s^3; beyond that the paths' arithmetic ends."""
+
 
 @dataclass(frozen=True)
 class ActuatorLimits:
@@ -17,7 +20,7 @@ class ActuatorLimits:
         names: unique actuator names.
         lower, upper: position range, ``lower < upper``.
         neutral: position of the neutral face, inside the range.
-        velocity, acceleration, jerk: positive, unit/s, unit/s^2, unit/s^3.
+        velocity, acceleration, jerk: positive, unit/s, unit/s^2, unit/s^3; of a size that :data:`RATES` allows.
         deadband: smallest change of a command that is followed at once, >= 0 (0 switches it off).
     """
 
@@ -87,13 +90,15 @@ class ActuatorLimits:
         checks = {
             "lower < upper": self.lower < self.upper,
             "neutral inside lower..upper": (self.lower <= self.neutral) & (self.neutral <= self.upper),
-            "velocity > 0": self.velocity > 0,
-            "acceleration > 0": self.acceleration > 0,
-            "jerk > 0": self.jerk > 0,
             "deadband >= 0": self.deadband >= 0,
         }
-        for field in ("lower", "upper", "neutral", "velocity", "acceleration", "jerk", "deadband"):
+        for field in ("lower", "upper", "neutral", "deadband"):
             checks[f"{field} finite"] = np.isfinite(getattr(self, field))
+        for field in ("velocity", "acceleration", "jerk"):
+            with np.errstate(all="ignore"):
+                share = getattr(self, field) / (self.upper - self.lower)
+            good = (share >= RATES[0]) & (share <= RATES[1])
+            checks[f"{field} > 0, {RATES[0]:g} to {RATES[1]:g} times its range"] = good
         for rule, good in checks.items():
             if not good.all():
                 raise ValueError(f"actuator {self.names[int(np.argmin(good))]!r}: expected {rule}")
