@@ -77,9 +77,9 @@ class FixedRateLoop:
         """Run in a thread of its own. Does nothing if it runs already."""
         if self.running:
             return
-        self._stop.clear()
+        self._stop = threading.Event()  # of its own: a thread whose step hung while it was stopped ends when it wakes
         self._woken = self._clock()
-        self._thread = threading.Thread(target=self._run, name="face-loop", daemon=True)
+        self._thread = threading.Thread(target=self._run, args=(self._stop,), name="face-loop", daemon=True)
         self._thread.start()
 
     def stop(self, timeout: float = 2.0) -> None:
@@ -89,10 +89,10 @@ class FixedRateLoop:
             self._thread.join(timeout)
         self._thread = None
 
-    def _run(self) -> None:
+    def _run(self, stop: threading.Event) -> None:
         undo = realtime_process() if self._realtime else lambda: None
         try:
-            self.run(self._stop.is_set)
+            self.run(stop.is_set)
         finally:
             undo()
 

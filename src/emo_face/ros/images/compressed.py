@@ -4,6 +4,7 @@ These are what compressed_image_transport writes (``CompressedImage.msg`` of Jaz
 """
 
 import contextlib
+import re
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from emo_face.core.errors import ImageError
 from emo_face.core.types import MAX_PIXELS, ImageArray
-from emo_face.ros.images.convert import COLOURS, as_bytes
+from emo_face.ros.images.convert import COLOURS, as_bytes, developed
 from emo_face.ros.images.depth import BitDepth
 
 _WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xD8)})  # TEM and RST0..7 (ITU-T T.81, B.1.1.3)
@@ -21,6 +22,8 @@ _FRAME_HEADERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
 _TIFF = (b"II*\0", b"MM\0*")
 _WIDTH, _LENGTH = 256, 257  # TIFF's tags
+_MOSAIC = re.compile(r"(bayer_(?:rggb|bggr|gbrg|grbg)(?:8|16)); (?:jpeg|png|tiff) compressed\s*")
+"""What its compressed_publisher.cpp writes of a picture that is no colour one: the raw encoding, and no other."""
 _START_OF_SCAN, _END = 0xDA, b"\xff\xd9"
 # entropy-coded data that stands for no picture, with every restart marker in it
 _RUBBISH = b"".join(bytes([0x5A, 0x13, 0xC7, 0x08, 0xE1, 0x3C, 0x96]) * 9 + bytes([0xFF, 0xD0 + n]) for n in range(8))
@@ -29,8 +32,8 @@ _RUBBISH = b"".join(bytes([0x5A, 0x13, 0xC7, 0x08, 0xE1, 0x3C, 0x96]) * 9 + byte
 def decode_compressed(msg: Any, depth: BitDepth | None = None) -> ImageArray:
     """Decode a ``CompressedImage`` to (height, width, 3) uint8 BGR.
 
-    The bytes decide, not ``format``: drivers write that field in many ways. A JPEG without its end marker is decoded
-    if all of its rows are there.
+    The bytes decide, not ``format``: drivers write that field in many ways. Only a mosaic that image_transport packed
+    as it was is told by it. A JPEG without its end marker is decoded if all of its rows are there.
 
     Args:
         depth: bit depth of the stream, for PNG and TIFF of 16 bits; None judges this picture alone.
@@ -43,6 +46,12 @@ def decode_compressed(msg: Any, depth: BitDepth | None = None) -> ImageArray:
         raise ImageError("data: empty")
     if "compressedDepth" in str(msg.format):
         raise ImageError(f"format: {str(msg.format)!r} carries distances, not a picture; {COLOURS}")
+    picture = _unpacked(raw, str(msg.format), depth)
+    mosaic = _MOSAIC.fullmatch(str(msg.format))
+    return developed(picture, mosaic.group(1)) if mosaic else picture
+
+
+def _unpacked(raw: bytes, said: str, depth: BitDepth | None) -> ImageArray:
     if raw.startswith(b"\x89PNG\r\n\x1a\n"):
         return _png(raw, depth)
     if raw.startswith(b"\xff\xd8"):
@@ -50,7 +59,7 @@ def decode_compressed(msg: Any, depth: BitDepth | None = None) -> ImageArray:
     if raw.startswith(_TIFF):
         return _tiff(raw, depth)
     raise ImageError(
-        f"data: neither JPEG nor PNG nor TIFF (starts with {raw[:4].hex()}, format {str(msg.format)!r}); choose one of "
+        f"data: neither JPEG nor PNG nor TIFF (starts with {raw[:4].hex()}, format {said!r}); choose one of "
         "them in the camera driver, or put image_transport's republish between"
     )
 

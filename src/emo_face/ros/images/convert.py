@@ -178,6 +178,11 @@ def _nv24_doubled(planes: NDArray[Any]) -> NDArray[np.uint8]:
     return np.asarray(cv2.merge([u, luma, v, luma]), np.uint8).reshape(height, 2 * width, 2)
 
 
+def developed(picture: ImageArray, encoding: str) -> ImageArray:
+    """The (height, width, 3) colours of a mosaic that was packed as a grey picture (h, w, 3), by the raw encoding."""
+    return np.asarray(cv2.cvtColor(picture[..., 0], _LAYOUTS[encoding].code or 0), np.uint8)
+
+
 def image_message(picture: ImageArray, header: Any, encoding: str = "bgr8") -> Any:
     """Make a ``sensor_msgs/Image`` of a (height, width, 3) or (height, width) uint8 picture.
 

@@ -101,6 +101,31 @@ def test_it_runs_in_a_thread_and_stops() -> None:
     assert len(count) == ticks
 
 
+def test_a_thread_that_hung_while_it_was_stopped_does_not_tick_beside_the_next() -> None:
+    hung, free, again = threading.Event(), threading.Event(), threading.Event()
+    threads: list[threading.Thread] = []
+
+    def step(now: float) -> None:
+        threads.append(threading.current_thread())
+        if not hung.is_set():  # a bus that answers no more
+            hung.set()
+            free.wait(20.0)
+        elif len(threads) > 20:
+            again.set()
+
+    loop = FixedRateLoop(step, 500.0, realtime=False)
+    loop.start()
+    assert hung.wait(5.0)
+    loop.stop(timeout=0.01)
+    loop.start()
+    free.set()
+    threads[0].join(5.0)
+    assert not threads[0].is_alive()
+    assert again.wait(5.0)
+    loop.stop()
+    assert threads.count(threads[0]) == 1
+
+
 def test_rates_out_of_range() -> None:
     for rate in (0.5, 2000.0, math.nan):
         with pytest.raises(ValueError, match="rate"):

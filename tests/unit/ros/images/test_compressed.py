@@ -152,6 +152,20 @@ def test_tiff_as_compressed_image_transport_writes_it() -> None:
         decode_compressed(compressed(data[:first] + huge + data[first + 24 :], "tiff"))
 
 
+@pytest.mark.parametrize("bits", [8, 16])
+def test_a_mosaic_that_was_packed_as_it_is_comes_in_colour(bits: int) -> None:
+    """image_transport_plugins, compressed_publisher.cpp: what is no colour encoding is packed as its bytes are."""
+    mosaic = np.zeros((8, 12), np.uint8 if bits == 8 else np.uint16)
+    mosaic[0::2, 0::2] = 2**bits - 1  # a red scene under rggb
+    data = cv2.imencode(".png", mosaic)[1].tobytes()
+    picture = decode_compressed(compressed(data, f"bayer_rggb{bits}; png compressed "))
+    assert picture[2:-2, 2:-2].reshape(-1, 3).tolist() == [[0, 0, 255]] * 32
+    grey = decode_compressed(compressed(data, f"mono{bits}; png compressed "))
+    assert (grey == (mosaic // (1 if bits == 8 else 257))[..., None]).all()
+    done = decode_compressed(compressed(data, "bayer_rggb8; png compressed bgr8"))
+    assert (done[..., 0] == done[..., 2]).all(), "this one says that it was developed"
+
+
 def test_depth_pictures_are_told_apart() -> None:
     """compressed_depth_image_transport, codec.cpp: twelve bytes of ConfigHeader before the PNG, or RVL."""
     data = struct.pack("<Iff", 0, 0.0, 0.0) + encoded(".png")
