@@ -30,6 +30,16 @@ def test_every_package_has_a_reference_page() -> None:
     assert {path.stem for path in (ROOT / "docs" / "reference").glob("*.md")} == packages
 
 
+def told() -> dict[str, str]:
+    """What docs/tutorials.md says of each command: the tests that run it, or why none does."""
+    page = (ROOT / "docs/tutorials.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (`.*`) \| (.*) \|$", page, re.MULTILINE)
+    return {command: rest for commands, rest in rows for command in re.findall("`([^`]+)`", commands)}
+
+
+TOLD = told()
+
+
 COMMAND = re.compile(r"emo-face ([a-z][a-z0-9-]*)([^`\n#|]*)")
 FLAG = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]*")
 
@@ -50,23 +60,10 @@ def test_commands_that_the_pages_name_exist(page: str) -> None:
     for verb, rest in COMMAND.findall(text.replace("\\\n", " ")):
         if verb not in known:
             continue  # "emo-face is", and the like
+        assert f"emo-face {verb}" in TOLD, f"docs/tutorials.md does not say what runs emo-face {verb}"
         if verb not in options:
             options[verb] = options_of(build_parser([verb]))
         assert set(FLAG.findall(rest.partition("--ros-args")[0])) <= options[verb], f"{page}: emo-face {verb}{rest}"
-
-
-NOT_HERE = {
-    "git": "run by benchmarks/first_face.py, on this repository",
-    "pip": "changes the environment of the tests; extras are in setup.py",
-    "colcon": "minutes; scripts/setup.sh builds the same, CONTRIBUTING.md has the release's run",
-    "source": "the reader's ROS 2",
-    ".": "the reader's shell",
-    "cd": "the reader's shell",
-    "ln": "the reader's workspace",
-    "vllm": "a server of models, on a GPU",
-    "docker": "no daemon in CI; test_the_compose_file_builds_what_is_there reads its file",
-}
-"""Programs whose commands are neither run nor parsed by a test, and why."""
 
 
 INDENTED = re.compile(r" {4}(?:emo-face|accelerate|make|ros2|scripts/\S+|python|pip|docker|vllm) ")
@@ -114,7 +111,7 @@ def understand(words: list[str]) -> None:
     elif "=" in program:  # a variable for one command
         understand(rest)
     else:
-        assert program in NOT_HERE, f"{words}: have a test run or parse it, or say in NOT_HERE why none does"
+        assert program in {command.split()[0] for command in TOLD}, words
 
 
 def understand_ros(verb: str, *rest: str) -> None:
@@ -134,9 +131,19 @@ def understand_ros(verb: str, *rest: str) -> None:
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if shell_commands(page)])
-def test_shell_commands_are_understood_by_what_reads_them(page: str) -> None:
+def test_shell_commands_are_understood_by_what_reads_them_and_run_or_it_is_said_why_not(page: str) -> None:
     for words in shell_commands(page):
         understand(words)
+        line = " ".join(word.removeprefix(".venv/bin/") for word in words if not re.match("[A-Z_]+=", word)) + " "
+        assert any(line.startswith(f"{command} ") for command in TOLD), (
+            f"docs/tutorials.md does not say what runs: {line}"
+        )
+
+
+@pytest.mark.parametrize(("command", "rest"), TOLD.items())
+def test_what_is_said_to_run_a_command_names_it(command: str, rest: str) -> None:
+    for file in re.findall(r"`([\w/.]+/[\w.]+)`", rest):
+        assert Path(command.split()[-1]).stem in (ROOT / file).read_text(encoding="utf-8"), (command, file)
 
 
 @pytest.mark.parametrize(
