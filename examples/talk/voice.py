@@ -1,4 +1,7 @@
-"""Voices: text to sound with the times of its phonemes, and phonemes to the mouth shapes of `face/visemes`."""
+"""Voices: text to sound with the times of its phonemes, and phonemes to the mouth shapes of `face/visemes`.
+
+    python examples/talk/voice.py "I am so happy to see you" hello.wav
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import ctypes.util
 import io
 import shlex
 import subprocess
+import sys
 import wave
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -218,3 +222,8 @@ def write_wav(file: Any, samples: Samples, rate: int) -> None:
         sound.setsampwidth(2)
         sound.setframerate(rate)
         sound.writeframes(samples.astype("<i2").tobytes())
+
+
+if __name__ == "__main__":
+    said = Espeak().say(sys.argv[1])
+    write_wav(sys.argv[2], said.samples, said.rate)
