@@ -1,10 +1,10 @@
 """Measure how good the models are, compared with their peers.
 
 Examples:
-  emo-face evaluate nano --data ../shared/assets                 table on the screen
-  emo-face evaluate nano --data ../shared/assets --json          only JSON on stdout
-  emo-face evaluate nano --data ../shared/assets --out out/eval  also reliability diagrams and confusion matrices
-  emo-face evaluate nano --data ../shared/assets --ferplus FERPLUS  also the test faces of FER+ (FER2013Test in FERPLUS)
+  emo-face evaluate nano --data DATA                 table on the screen
+  emo-face evaluate nano --data DATA --json          only JSON on stdout
+  emo-face evaluate nano --data DATA --out out/eval  also reliability diagrams and confusion matrices
+  emo-face evaluate nano --data DATA --ferplus FERPLUS  also the test faces of FER+ (FER2013Test in FERPLUS)
 """
 
 import argparse

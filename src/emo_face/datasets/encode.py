@@ -15,8 +15,8 @@ import torch
 from emo_face.core.errors import UserError
 from emo_face.core.types import Person
 from emo_face.datasets.feature_file import FORMAT, FeatureFile
-from emo_face.datasets.records import Record
-from emo_face.datasets.views import Pictures, person_of, read_image, stack_views
+from emo_face.datasets.records import Record, read_image
+from emo_face.datasets.views import Pictures, person_of, stack_views
 from emo_face.perception.multiview.checkpoint import config_of_card, load_encoder
 from emo_face.perception.multiview.config import EncoderConfig, to_dict
 from emo_face.perception.multiview.encoders import load_eyes

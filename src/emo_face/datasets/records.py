@@ -6,11 +6,13 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
+import cv2
+import numpy as np
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from emo_face.core.errors import UserError
 from emo_face.core.labels import label_set
-from emo_face.core.types import Box
+from emo_face.core.types import Box, ImageArray
 from emo_face.runtime.files import numbered_lines, write_json_lines
 
 SPLITS = ("train", "val", "test", "")
@@ -148,3 +150,12 @@ def of_split(records: Sequence[Record], split: str) -> list[Record]:
         there = sorted({record.split or "(none)" for record in records})
         raise UserError(f"split {split!r} is empty; splits with records: {', '.join(there) or 'no records at all'}")
     return found
+
+
+def read_image(root: Path, image: str) -> ImageArray:
+    """Decode a picture as BGR. Raises UserError naming a file that is missing or does not decode."""
+    path = root / image
+    picture = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR) if path.is_file() else None
+    if picture is None:
+        raise UserError(f"{path}: missing or not a picture; check the data set: emo-face data verify")
+    return np.asarray(picture, np.uint8)

@@ -7,15 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
-from emo_face.core.errors import UserError
-from emo_face.core.types import Face, ImageArray, Person
+from emo_face.core.types import Face, Person
 from emo_face.datasets.qa.corpus import QARow
-from emo_face.datasets.records import Record
+from emo_face.datasets.records import Record, read_image
 from emo_face.perception.multiview.config import EncoderConfig
 from emo_face.perception.multiview.preprocess import ViewBatch, view_batch
 from emo_face.perception.multiview.vlm import IGNORED, MultiViewBatch
@@ -25,15 +23,6 @@ def person_of(record: Record) -> Person:
     """The annotated person as the perception pipeline would hand it over."""
     face = None if record.bbox_face is None else Face(record.bbox_face, 1.0)
     return Person(record.id, 1.0, record.bbox_body, face)
-
-
-def read_image(root: Path, image: str) -> ImageArray:
-    """Decode a picture as BGR. Raises UserError naming a file that is missing or does not decode."""
-    path = root / image
-    picture = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR) if path.is_file() else None
-    if picture is None:
-        raise UserError(f"{path}: missing or not a picture; check the data set: emo-face data verify")
-    return np.asarray(picture, np.uint8)
 
 
 @dataclass

@@ -11,8 +11,7 @@ import numpy as np
 from emo_face.core.errors import UserError
 from emo_face.core.types import FloatArray, ImageArray
 from emo_face.datasets.contexts.tasks import box_of, label_of_side
-from emo_face.datasets.records import Record
-from emo_face.datasets.views import read_image
+from emo_face.datasets.records import Record, read_image
 from emo_face.evaluation.contextface.predict import ConditionPredictions, hidden, usable
 from emo_face.expression.contextface import prompts
 from emo_face.expression.contextface.picture import fitted

@@ -14,8 +14,7 @@ from emo_face.core.types import BoolArray, FloatArray, ImageArray, IntArray
 from emo_face.datasets.annotate.quality import masked
 from emo_face.datasets.contexts.tasks import box_of, label_of_side, texts_of
 from emo_face.datasets.contexts.tasks import usable as fits
-from emo_face.datasets.records import Record
-from emo_face.datasets.views import read_image
+from emo_face.datasets.records import Record, read_image
 from emo_face.evaluation.contextface.situations import Told
 from emo_face.expression.contextface import prompts
 from emo_face.expression.contextface.conditions import CONDITIONS as FORMS

@@ -20,8 +20,7 @@ from emo_face.datasets.annotate.local import LocalProvider
 from emo_face.datasets.annotate.prompts import about_picture
 from emo_face.datasets.annotate.provider import Provider, Request
 from emo_face.datasets.contexts.tasks import box_of, usable
-from emo_face.datasets.records import Record
-from emo_face.datasets.views import read_image
+from emo_face.datasets.records import Record, read_image
 from emo_face.expression.contextface import prompts
 from emo_face.expression.contextface.conditions import CONDITIONS
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from emo_face.core.numeric import softmax
 from emo_face.core.types import FloatArray
-from emo_face.datasets.views import read_image
+from emo_face.datasets.records import read_image
 from emo_face.evaluation.metrics.calibration import ece
 from emo_face.evaluation.metrics.scaling import temperature_of_logits
 from emo_face.evaluation.metrics.single_label import Labels, macro_f1

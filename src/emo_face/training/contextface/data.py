@@ -9,7 +9,7 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 
 from emo_face.core.errors import UserError
-from emo_face.datasets.views import read_image
+from emo_face.datasets.records import read_image
 from emo_face.expression.contextface.config import ContextFaceConfig
 from emo_face.expression.contextface.model import IGNORED, ContextBatch
 from emo_face.expression.contextface.prompts import Example, FaceTarget

@@ -20,8 +20,7 @@ from emo_face.core.geometry import iou
 from emo_face.core.labels import basic7, label_set
 from emo_face.core.types import BoolArray, Face, FloatArray, UInt8Array
 from emo_face.datasets.faces.ferplus import faces_of, read_votes
-from emo_face.datasets.records import Record, read_jsonl
-from emo_face.datasets.views import read_image
+from emo_face.datasets.records import Record, read_image, read_jsonl
 from emo_face.perception.detect_face import YuNetFaceDetector
 from emo_face.perception.multiview import fingerprint, head_file
 from emo_face.runtime.progress import track

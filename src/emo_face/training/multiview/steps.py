@@ -20,7 +20,6 @@ from emo_face.perception.multiview.encoders import FAMILIES, family_of
 from emo_face.runtime.progress import bar
 from emo_face.runtime.runners import arguments
 from emo_face.training.common.arguments import config_of
-from emo_face.training.multiview import memory
 from emo_face.training.multiview.config import Stage1Config, Stage2Config
 
 
@@ -77,6 +76,8 @@ def _encoder_config(args: argparse.Namespace, base: Any, qformer_tokenizer: Any,
 
 def _check_memory(vlm: Any, settings: Stage1Config) -> None:
     import torch
+
+    from emo_face.training.multiview import memory
 
     vlm.set_trainable()
     memory.check(torch.cuda.mem_get_info(_rank())[0], vlm, settings)
