@@ -19,7 +19,7 @@ from emo_face.cli._verb import add_verb
 
 
 def benchmarks() -> dict[str, ModuleType]:
-    """Every module of ``emo_face.bench`` with ``add_arguments(parser)`` and ``measure(args) -> dict``, if it imports."""
+    """Every module of ``emo_face.bench`` that has ``add_arguments`` and ``measure`` and imports here."""
     found = {}
     for name in sorted(info.name for info in pkgutil.iter_modules(bench.__path__) if not info.ispkg):
         try:
