@@ -1,7 +1,4 @@
-"""Voices: text to sound with the times of its phonemes, and phonemes to the mouth shapes of `face/visemes`.
-
-    python examples/talk/voice.py "I am so happy to see you" hello.wav
-"""
+"""Voices: text to sound with the times of its phonemes, and phonemes to the mouth shapes of `face/visemes`."""
 
 from __future__ import annotations
 
@@ -224,6 +221,6 @@ def write_wav(file: Any, samples: Samples, rate: int) -> None:
         sound.writeframes(samples.astype("<i2").tobytes())
 
 
-if __name__ == "__main__":
+if __name__ == "__main__":  # python voice.py "I am so happy to see you" hello.wav
     said = Espeak().say(sys.argv[1])
     write_wav(sys.argv[2], said.samples, said.rate)
