@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import fcntl
 import gc
 import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +17,7 @@ from emo_face.core.errors import UserError
 from emo_face.core.labels import label_set
 from emo_face.datasets.records import read_jsonl
 from emo_face.perception.multiview.encoders import FAMILIES
+from emo_face.runtime.files import alone
 
 if TYPE_CHECKING:
     from emo_face.training.multiview.estimate import Need
@@ -42,8 +41,7 @@ def run(args: argparse.Namespace) -> int:
             print(" ".join(["emo-face", *map(shlex.quote, step.command)]))
         return 0
     out = Path(recipe.run.out)
-    out.mkdir(parents=True, exist_ok=True)
-    with _alone(out):
+    with alone(out):
         return _run(recipe, steps, Journal(out))
 
 
@@ -146,16 +144,3 @@ def _time(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-
-@contextmanager
-def _alone(out: Path) -> Iterator[None]:
-    """Raises UserError while another run of the same folder is under way."""
-    with (out / ".lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise UserError(
-                f"{out}: another run works in this folder; wait for it, or choose another run.out"
-            ) from None
-        yield

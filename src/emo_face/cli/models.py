@@ -23,7 +23,6 @@ cache (~/.cache/emo_face), the package. A file with the wrong hash is refused, n
 
 import argparse
 import json
-import shutil
 import sys
 from pathlib import Path
 
@@ -35,7 +34,7 @@ from emo_face.export import llava
 from emo_face.export.gguf import CONFIG, convert
 from emo_face.runtime import download, wheels
 from emo_face.runtime.bundle import read_bundle, write_bundle
-from emo_face.runtime.store import ModelStatus, ModelStore, entry_of, open_store, register
+from emo_face.runtime.store import MANIFEST, ModelStatus, ModelStore, install, open_store, user_cache
 from emo_face.runtime.weights import kept_backbone
 
 NAMES = option("names", nargs="*", metavar="NAME", help="only these models")
@@ -222,15 +221,10 @@ def _unbundle(args: argparse.Namespace) -> int:
 
 
 def _add(args: argparse.Namespace) -> int:
-    store = open_store()
     if not args.path.is_file():
         raise UserError(f"{args.path} is not a file")
-    entry = entry_of(args.path, args.name, licence=args.licence, purpose=args.purpose)
-    store.cache.mkdir(parents=True, exist_ok=True)
-    target = store.cache / entry.file
-    if target.resolve() != args.path.resolve():
-        shutil.copyfile(args.path, target)
-    print(f"{args.name}: {target} (sha256 {entry.sha256}) is now trusted by {register(entry, store.cache)}")
+    entry, cache = install(args.path, args.name, args.licence, args.purpose), user_cache()
+    print(f"{args.name}: {cache / entry.file} (sha256 {entry.sha256}) is now trusted by {cache / MANIFEST}")
     return 0
 
 

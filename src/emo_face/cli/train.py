@@ -17,6 +17,8 @@ kind of processor give the same file. On several GPUs: accelerate launch --multi
 """
 
 import argparse
+import os
+from contextlib import nullcontext
 from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
@@ -25,6 +27,7 @@ from emo_face.cli import _recipe
 from emo_face.cli._verb import add_verb, summary
 from emo_face.core.errors import UserError
 from emo_face.core.install import how_to_install
+from emo_face.runtime.files import alone
 
 MODELS = ("fer", "text", "fusion", "blendshapes", "multiview", "contextface")
 WITHOUT_TORCH = ("fusion", "blendshapes")
@@ -49,4 +52,7 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f"training needs torch, which the nano tier lacks: {how_to_install('train')}")
     if args.model_kind == "multiview" and args.recipe:  # its steps are verbs, which training does not know
         return _recipe.run(args)
-    return int(module_of(args.model_kind).run(args) or 0)
+    # features are cached by as many processes as there are, and of a launch of many the first speaks for all
+    shared = getattr(args, "step", "") == "cache" or os.environ.get("RANK", "0") != "0"
+    with nullcontext() if shared or getattr(args, "out", None) is None else alone(args.out):
+        return int(module_of(args.model_kind).run(args) or 0)

@@ -24,8 +24,7 @@ from emo_face.core.errors import UserError
 from emo_face.core.install import how_to_install
 from emo_face.perception.detect_yolo import YoloPersonDetector
 from emo_face.runtime.engines.ort import OrtEngine
-from emo_face.runtime.files import replacing
-from emo_face.runtime.store import ModelEntry, entry_of, register, user_cache
+from emo_face.runtime.store import install, user_cache
 
 OPSET = 17
 
@@ -54,17 +53,6 @@ def check(path: Path) -> None:
         detector.detect(np.full((height, width, 3), 114, dtype=np.uint8))
 
 
-def install(path: Path, name: str, licence: str) -> ModelEntry:
-    """Copy ``path`` into the user cache and write its hash into the overlay manifest."""
-    cache = user_cache()
-    target = cache / f"{name}.onnx"
-    with replacing(target, path.stat().st_size) as partial:
-        shutil.copyfile(path, partial)
-    entry = entry_of(target, name, licence=licence, purpose="person detection, exported by emo-face export yolo")
-    register(entry, cache)
-    return entry
-
-
 add_arguments = arguments(
     option("--weights", default="yolo11n.pt", help="a .pt file, or a name that ultralytics knows"),
     option("--name", default="yolo11n", help="name in the model store"),
@@ -77,7 +65,7 @@ def run(args: argparse.Namespace) -> list[Path]:
     with tempfile.TemporaryDirectory() as folder:
         path = export(args.weights, Path(folder))
         check(path)
-        entry = install(path, args.name, args.licence)
+        entry = install(path, args.name, args.licence, "person detection, exported by emo-face export yolo")
     target = user_cache() / entry.file
     print(f"{entry.name}: {target} ({entry.size / 1e6:.1f} MB), sha256 {entry.sha256}")
     return [target]

@@ -3,10 +3,9 @@
 import hashlib
 import os
 import ssl
-import urllib.error
 import urllib.request
 from collections.abc import Callable
-from http.client import HTTPMessage
+from http.client import HTTPException, HTTPMessage
 from pathlib import Path
 from typing import IO
 
@@ -62,7 +61,7 @@ def pull(
         target = folder / entry.file
         partial.replace(target)
         return target
-    except (urllib.error.URLError, TimeoutError, OSError) as error:
+    except (OSError, HTTPException) as error:
         raise ModelError(
             f"model {entry.name!r}: download of {entry.url} failed: {error}; try again, or take a machine with network "
             "and carry the file over by `emo-face models bundle`"
@@ -81,4 +80,6 @@ def _copy(source: IO[bytes], sink: IO[bytes], entry: ModelEntry, progress: Progr
         sink.write(chunk)
         if progress is not None:
             progress(done, entry.size)
+    if done < entry.size:
+        raise ModelError(f"model {entry.name!r}: {entry.url} ended after {done} of {entry.size} bytes; try again")
     return digest.hexdigest()

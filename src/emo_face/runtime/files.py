@@ -66,6 +66,20 @@ def locked(folder: Path) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Let nobody else into ``folder`` meanwhile. Raises UserError while somebody is."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(f"{folder}: another run works in this folder; wait for it, or name another one") from None
+        except OSError:  # a file system without locks
+            pass
+        yield
+
+
 def read_text(path: Path) -> str:
     """A UTF-8 file, with or without a byte order mark. Raises UserError naming the first byte that is not UTF-8."""
     try:

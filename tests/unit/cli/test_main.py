@@ -11,6 +11,7 @@ import sys
 import pytest
 
 from emo_face.cli import main
+from emo_face.runtime.files import alone
 
 
 def test_a_reader_that_goes_is_no_traceback() -> None:
@@ -27,6 +28,12 @@ def test_a_terminal_that_lacks_letters_is_no_traceback(encoding: str, monkeypatc
     assert main.main(["say", "I am so happy \u2014 \u2713 \udce9", "--json"]) == 0  # the last: a byte that is no UTF-8
     shown.flush()
     assert json.loads(shown.buffer.getvalue().decode(encoding))["text"].startswith("I am so happy ?")
+
+
+def test_two_trainings_of_one_folder_do_not_meet(tmp_path, capsys) -> None:
+    with alone(tmp_path):
+        assert main.main(["train", "fusion", "--data", str(tmp_path), "--out", str(tmp_path)]) == 2
+    assert f"{tmp_path}: another run works in this folder" in capsys.readouterr().err
 
 
 def test_a_webcam_that_is_not_there_is_one_line() -> None:

@@ -13,14 +13,14 @@ from emo_face.core.errors import ModelError, UserError
 from emo_face.core.types import Box
 from emo_face.export import yolo, yolo_int8
 from emo_face.perception.detect_yolo import Body
-from emo_face.runtime.store import open_store
+from emo_face.runtime.store import install, open_store
 
 
 def test_exported_file_is_registered_and_found(assets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     network = assets / "yolo" / "yolo11n_dequant.onnx"
     yolo.check(network)
-    yolo.install(network, "yolo11n", "AGPL-3.0")
+    install(network, "yolo11n", "AGPL-3.0", "people")
     found = open_store(extra=[]).resolve("yolo11n")
     assert found.path == tmp_path / "emo_face" / "yolo11n.onnx"
 

@@ -160,6 +160,16 @@ def test_cli_add_trusts_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert open_store(extra=[]).resolve("mine").place == "user cache"
 
 
+def test_two_files_of_one_name_are_two_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ultralytics calls every trained network best.pt and its export best.onnx."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    for name, data in (("bodies", GOOD), ("hands", BAD)):
+        assert main(["models", "add", name, str(put(tmp_path, data, "best.onnx"))]) == 0
+    found = {name: open_store(extra=[]).resolve(name).path for name in ("bodies", "hands")}
+    assert [path.read_bytes() for path in found.values()] == [GOOD, BAD]
+    assert main(["models", "add", "bodies", str(found["bodies"])]) == 0, "where it lies already"
+
+
 @pytest.mark.parametrize(("name", "data", "says"), [("my/net", GOOD, "field name: "), ("mine", b"", "field size: ")])
 def test_cli_add_refuses_in_words_and_copies_nothing(
     tmp_path: Path,
@@ -187,6 +197,13 @@ class _Site(http.server.BaseHTTPRequestHandler):
             self.send_response(302)
             self.send_header("Location", "http://127.0.0.1:1/thing.onnx")
             self.end_headers()
+            return
+        if self.path in ("/cut", "/chunks"):  # a line that drops: the server promised more
+            self.send_response(200)
+            promise = ("Content-Length", str(len(GOOD))) if self.path == "/cut" else ("Transfer-Encoding", "chunked")
+            self.send_header(*promise)
+            self.end_headers()
+            self.wfile.write(GOOD[:5] if self.path == "/cut" else b"5\r\n" + GOOD[:5] + b"\r\nff\r\n")
             return
         data = {"/good": GOOD, "/bad": BAD, "/long": GOOD * 10}.get(self.path)
         self.send_response(200 if data else 404)
@@ -228,7 +245,14 @@ def test_pull_checks_and_moves_into_place(site: Site, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("page", "says"),
-    [("bad", "wrong bytes"), ("long", "more than"), ("gone", "404"), ("to-http", "not https")],
+    [
+        ("bad", "wrong bytes"),
+        ("long", "more than"),
+        ("gone", "404"),
+        ("to-http", "not https"),
+        ("cut", rf"ended after 5 of {len(GOOD)} bytes; try again"),
+        ("chunks", "failed: IncompleteRead"),
+    ],
 )
 def test_bad_download_leaves_nothing(site: Site, tmp_path: Path, page: str, says: str) -> None:
     url, context, _ = site

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,7 +15,7 @@ from torch import Tensor, nn
 
 from emo_face.core.errors import UserError
 from emo_face.core.labels import label_set
-from emo_face.datasets.records import Record
+from emo_face.datasets.records import Record, to_row
 from emo_face.datasets.views import Pictures, stack_views
 from emo_face.perception.multiview.checkpoint import save_encoder
 from emo_face.perception.multiview.config import FusionConfig
@@ -108,8 +110,9 @@ class Adapt(TrainingRun[Record]):
         return (len(examples),)
 
     def identity(self) -> dict[str, Any]:
-        """How many people learn what."""
-        return {"people": len(self.people), "lora_rank": self.bare.encoder.config.lora_rank}
+        """Who learns what."""
+        people = hashlib.sha256(json.dumps([to_row(person) for person in self.people]).encode()).hexdigest()[:16]
+        return {"people": people, "lora_rank": self.bare.encoder.config.lora_rank}
 
     def own_state(self) -> dict[str, Tensor]:
         """Adapters and head."""

@@ -15,9 +15,11 @@ valence and arousal. Class priors are handled afterwards, on validation, by :mod
 from __future__ import annotations
 
 import argparse
+import json
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -145,10 +147,11 @@ def _epochs(
     rows = len(draw_epoch(sources, noise, np.random.default_rng((config.seed, 0))))
     steps = config.steps or config.epochs * -(-rows // config.batch_size)
     warm, last = max(1, int(config.warmup * steps)), min(stop or steps, steps)
+    same = {**asdict(config), "data": sha256(json.dumps(sources.hashes, sort_keys=True).encode()).hexdigest()[:16]}
     place, found = checkpoints.RunProgress(), checkpoints.newest(out)
     if found is not None:
         place = checkpoints.load(
-            found, lambda weights, _: net.load_state_dict(average.restore(weights)), optimiser, asdict(config)
+            found, lambda weights, _: net.load_state_dict(average.restore(weights)), optimiser, same
         )
         if place.step > last:
             raise UserError(f"{found}: later than --stop {last}; choose another --out")
@@ -173,7 +176,7 @@ def _epochs(
                     mark = checkpoints.RunProgress(place.step, epoch, index + 1)
                     state = [checkpoints.random_state()]
                     weights = {**net.state_dict(), **average.state()}
-                    checkpoints.save(out, mark, weights, optimiser, asdict(config), state)
+                    checkpoints.save(out, mark, weights, optimiser, same, state)
                     print(f"step {place.step}/{steps} loss {total / count:.4f}", flush=True)
                 if place.step % VALIDATION_STEPS == 0:
                     with average.applied():
@@ -203,6 +206,8 @@ def _step(net: Any, batch: Any, optimiser: Any, config: TextTraining, scale: flo
         group["lr"] = rate * scale
     said = net(torch.from_numpy(batch.ids), torch.from_numpy(batch.mask))
     loss = loss_of(said, batch, config.fine_weight, config.affect_weight)
+    if not bool(torch.isfinite(loss)):
+        raise UserError(f"train text: the loss is {float(loss.detach())}; was --start another model's?")
     optimiser.zero_grad()
     loss.backward()
     torch.nn.utils.clip_grad_norm_([weight for group in optimiser.param_groups for weight in group["params"]], 1.0)

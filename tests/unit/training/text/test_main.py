@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import zlib
 from pathlib import Path
 
@@ -142,6 +143,12 @@ def test_a_stopped_run_goes_on_and_ends_in_the_same_weights(
         text.train(data, tmp_path / "cut", config, encoder, stop=20)
     again = text.train(data, tmp_path / "halves", config, encoder)
     assert again.read_bytes() == whole.read_bytes()
+    mine = tmp_path / "mine"
+    shutil.copytree(data, mine)
+    with (mine / "goemotions_ekman" / "train.tsv").open("a") as rows:
+        rows.write("yay for our robot\t3\tmine\n")
+    with pytest.raises(UserError, match="made with data="):
+        text.train(mine, tmp_path / "halves", config, encoder)
 
 
 def test_a_shipped_student_is_a_start(data: Path, encoder: Path, tmp_path: Path) -> None:
