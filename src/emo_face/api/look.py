@@ -116,14 +116,9 @@ def read_image(image: str | os.PathLike[str] | ImageArray) -> ImageArray:
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:
             raise UserError(f"image: expected H x W x 3 uint8 in BGR, got shape {image.shape} of {image.dtype}")
         return image
-    import cv2
+    from emo_face.runtime.stills import read_picture
 
-    path = Path(image).expanduser()
-    data = np.fromfile(path, np.uint8) if path.is_file() else np.zeros(0, np.uint8)
-    pixels = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
-    if pixels is None:
-        raise UserError(f"{path}: missing or not a picture (JPEG, PNG, ...)")
-    return np.asarray(pixels, np.uint8)
+    return read_picture(Path(image).expanduser())
 
 
 @cache

@@ -94,9 +94,11 @@ def _text(one: SayResult) -> str:
     affect = f"valence {one.emotion.valence:+.2f}, arousal {one.emotion.arousal:+.2f}, quality {one.quality:.2f}"
     lines = [f"{one.text}\n  {affect}"]
     if not one.top:
-        return "\n".join(
-            [*lines, f"  not read; English is, and eleven other languages with {how_to_install('multilingual')}"]
-        )
+        from emo_face.api.look import nano_model
+
+        known = ", ".join(nano_model().languages or ())
+        more = "" if "," in known else f"; eleven others with {how_to_install('multilingual')}"
+        return "\n".join([*lines, f"  nothing clear is read from these words (languages read: {known}{more})"])
     lines += [f"  {label:<14} {p:6.1%}  {'█' * round(BAR * p)}" for label, p in list(one.probabilities.items())[:SHOWN]]
     moving = [f"{name} {value:.2f}" for name, value in list(one.blendshapes.items())[:CHANNELS]]
     return "\n".join([*lines, f"  face: {', '.join(moving) or 'at rest'}"])

@@ -6,14 +6,13 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
-import cv2
-import numpy as np
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from emo_face.core.errors import UserError
 from emo_face.core.labels import label_set
 from emo_face.core.types import Box, ImageArray
 from emo_face.runtime.files import numbered_lines, write_json_lines
+from emo_face.runtime.stills import decoded
 
 SPLITS = ("train", "val", "test", "")
 BOXES = ("bbox_body", "bbox_face")
@@ -155,7 +154,7 @@ def of_split(records: Sequence[Record], split: str) -> list[Record]:
 def read_image(root: Path, image: str) -> ImageArray:
     """Decode a picture as BGR. Raises UserError naming a file that is missing or does not decode."""
     path = root / image
-    picture = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR) if path.is_file() else None
+    picture = decoded(path.read_bytes()) if path.is_file() else None
     if picture is None:
         raise UserError(f"{path}: missing or not a picture; check the data set: emo-face data verify")
-    return np.asarray(picture, np.uint8)
+    return picture

@@ -139,12 +139,15 @@ class PrototypeExpression(ExpressionModel):
     def _words(self, feels: Emotion) -> dict[str, float] | None:
         """What words say finer than the basic label, and how strongly; None if they do not speak for that label.
 
-        Bad news said with a smile speak for themselves (``grave`` of the perspective): nobody smiles back at them.
+        Neutral words that nothing is seen beside move nothing, however much is left for the other labels. Bad news
+        said with a smile speak for themselves (``grave`` of the perspective): nobody smiles back at them.
         """
         words, fine = feels.words, feels.fine_probabilities
         if words is None or fine is None or feels.fine_label_set != FINE or feels.label_set != "basic7":
             return None
         top, label = top_of(feels), fine_top_of(feels)
+        if top == "Neutral" and feels.evidence.keys() <= {"speech"}:
+            return {}
         mixture: dict[str, float] = {}
         if top == "Happy":
             mixture = grave_news(self._facs, fine, self._answers.grave)

@@ -21,6 +21,7 @@ from emo_face.perception.lettering import width_of, write
 from emo_face.recording.film import FilmWriter
 from emo_face.recording.moments import teller
 from emo_face.recording.recording import Recording, Scores
+from emo_face.runtime.stills import decoded
 
 if TYPE_CHECKING:
     from emo_face.face.sim.picture import SimHead
@@ -140,8 +141,8 @@ def frames(recording: Recording, fps: float, head: SimHead | None = None) -> Ite
 
 def _decoded(data: bytes, before: ImageArray | None) -> ImageArray | None:
     """BGR pixels, or those ``before`` if these are damaged."""
-    picture: Any = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
-    return before if picture is None else np.asarray(picture, np.uint8)
+    picture = decoded(data)
+    return before if picture is None else picture
 
 
 def _head(rig: str) -> AbstractContextManager[SimHead | None]:

@@ -80,18 +80,22 @@ def resize(frame: ImageArray, size: tuple[int, int]) -> ImageArray:
 def read_picture(path: Path) -> ImageArray:
     """(height, width, 3) uint8 BGR. Raises SourceError naming the file."""
     try:
-        data = np.fromfile(path, np.uint8)  # cv2.imread loses the reason
-        frame = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
+        frame = decoded(path.read_bytes())  # cv2.imread loses the reason
     except OSError as error:
         raise SourceError(f"picture {path}: {error.strerror}") from None
-    except cv2.error as error:  # more pixels than OPENCV_IO_MAX_IMAGE_PIXELS
-        raise SourceError(f"picture {path}: {error.err}") from None
     if frame is None:
-        kind = path.suffix[1:].upper()
-        raise SourceError(
-            f"picture {path}: no picture that OpenCV can read (this OpenCV may lack {kind}); convert it to JPEG or PNG"
-        )
-    return np.asarray(frame, np.uint8)
+        why = f"damaged or too large, or this OpenCV lacks {path.suffix[1:].upper() or 'its format'}"
+        raise SourceError(f"picture {path}: no picture that OpenCV can read ({why}); convert it to JPEG or PNG")
+    return frame
+
+
+def decoded(data: bytes) -> ImageArray | None:
+    """(height, width, 3) uint8 BGR of a picture file's bytes; None if they are none, damaged or declare too much."""
+    try:
+        frame = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    except cv2.error:  # no bytes, or more pixels than OPENCV_IO_MAX_IMAGE_PIXELS
+        return None
+    return None if frame is None else np.asarray(frame, np.uint8)
 
 
 class Source(ABC):

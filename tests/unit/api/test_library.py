@@ -50,7 +50,7 @@ def test_nobody_in_the_picture_is_no_error() -> None:
 
 
 def test_what_is_no_picture_is_named(tmp_path: Path) -> None:
-    with pytest.raises(emo_face.UserError, match=r"absent\.jpg: missing or not a picture"):
+    with pytest.raises(emo_face.UserError, match=r"absent\.jpg: No such file"):
         emo_face.look(tmp_path / "absent.jpg")
     with pytest.raises(emo_face.UserError, match=r"H x W x 3 uint8 in BGR, got shape \(4, 4\) of float64"):
         emo_face.look(np.zeros((4, 4)))

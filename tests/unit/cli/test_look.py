@@ -100,7 +100,7 @@ def test_a_film_in_json(assets, capsys, tmp_path):
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["nobody.jpg"], "nobody.jpg: missing or not a picture"),
+        (["nobody.jpg"], "nobody.jpg: No such file"),
         (["nobody.mp4"], "nobody.mp4"),
         (["--seconds", "-1"], "--seconds: expected at least 0"),
         (["--tier", "full"], "--tier full: needs --model"),

@@ -83,7 +83,7 @@ def test_picture_box_listener_and_words(folders, capsys):
     [
         ([], "nothing to read"),
         (["a", "--box", "1,2,3,4"], "--box: needs --image"),
-        (["--image", "none.png"], "none.png: missing or not a picture"),
+        (["--image", "none.png"], "none.png: No such file"),
         (["\u200b\x00<"], ""),
     ],
 )

@@ -409,6 +409,22 @@ def test_wrong_settings_are_named(bad: dict[str, Any], message: str) -> None:
 # --- the table the user edits ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("beside", [{}, {"face": 0.4}])
+def test_neutral_words_move_nothing_unless_something_is_seen_beside(beside: dict[str, float]) -> None:
+    said = emotion("Neutral", 0.4)
+    said.probabilities[:2] = 0.3, 0.05  # in a face this would be a trace of anger
+    fine = np.full(28, 0.05)
+    said = replace(
+        said,
+        evidence={"speech": 0.6, **beside},
+        fine_label_set="goemotions28",
+        fine_probabilities=fine,
+        words=Speech("Bring me a glass of water.", 0.0),
+    )
+    face = PrototypeExpression(PrototypeSettings("mirror", 1.0)).arkit(said, spoken=True)
+    assert face.any() == bool(beside)
+
+
 def test_a_listener_answers_as_the_table_says() -> None:
     listener = load_perspectives(default_facs())["listener"]
     assert listener.answer({"Anger": 1.0}, False) == {"Concern": 0.8}

@@ -7,6 +7,7 @@ import itertools
 import os
 import tempfile
 import threading
+import zlib
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -17,6 +18,10 @@ import pytest
 
 from emo_face.runtime.sources import PanZoom, SourceError, open_source, resize, shown
 from emo_face.runtime.stills import SourceGone
+
+HEADER = b"IHDR" + 2 * (60_000).to_bytes(4, "big") + b"\x08\x02\0\0\0"
+TOO_LARGE = b"\x89PNG\r\n\x1a\n\0\0\0\x0d" + HEADER + zlib.crc32(HEADER).to_bytes(4, "big")
+"""A PNG that declares 3.6 gigapixels: above OpenCV's limit, where imdecode raises."""
 
 
 @pytest.fixture
@@ -81,6 +86,7 @@ def test_resize_cuts_instead_of_stretching() -> None:
         ("cut.mp4", b"\x00\x00\x00\x18ftypmp42" + bytes(200), "no video that OpenCV can read"),
         ("broken.jpg", b"\xff\xd8\xff\xe0rubbish", "no picture that OpenCV can read"),
         ("empty.png", b"", "no picture that OpenCV can read"),
+        ("too_large.png", TOO_LARGE, "no picture that OpenCV can read"),
         ("folder", "dir", "holds no picture"),
     ],
 )

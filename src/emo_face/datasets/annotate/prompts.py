@@ -5,7 +5,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import cv2
-import numpy as np
 
 from emo_face.datasets.annotate.provider import Request, RowError
 from emo_face.datasets.annotate.schema import table
@@ -13,6 +12,7 @@ from emo_face.datasets.contexts.tasks import box_of
 from emo_face.datasets.records import Record
 from emo_face.expression.contextface.picture import fitted
 from emo_face.expression.contextface.prompts import safe, word_of, words
+from emo_face.runtime.stills import decoded
 
 SIZE = 768
 """Pixels a side of the picture that is sent."""
@@ -95,10 +95,10 @@ def jpeg(content: bytes, record: Record) -> bytes:
     Raises:
         RowError: it does not decode.
     """
-    image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+    image = decoded(content)
     if image is None:
         raise RowError(f"record {record.id}: picture {record.image} does not decode")
-    shown = fitted(np.asarray(image, np.uint8), SIZE, box_of(record))
+    shown = fitted(image, SIZE, box_of(record))
     done, data = cv2.imencode(".jpg", shown[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
     if not done:
         raise RowError(f"record {record.id}: picture {record.image} cannot be encoded")

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import numpy as np
 
 from emo_face.core.errors import UserError
 from emo_face.datasets.pictures.match import Finder
 from emo_face.datasets.records import Record, from_row, to_row
 from emo_face.perception.build import Detectors, DetectorSettings, build_detectors
 from emo_face.runtime.shards import Job, Row
+from emo_face.runtime.stills import decoded
 from emo_face.runtime.store import open_store
 
 FORMAT = 1  # of the rows; another one computes everything anew
@@ -93,8 +93,8 @@ def _load(settings: DetectorSettings) -> tuple[Detectors, dict[str, str]]:
 
 def _rows(images: Path, item: Picture, finder: Finder) -> list[dict[str, Any]]:
     path = images / item.image
-    frame = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR) if path.is_file() else None
+    frame = decoded(path.read_bytes()) if path.is_file() else None
     if frame is None:
         why = "not a picture" if path.is_file() else "no such file"
         return [{"record": to_row(person), "error": why} for person in item.people]
-    return [{"record": to_row(person)} for person in finder.complete(np.asarray(frame, np.uint8), item.people)]
+    return [{"record": to_row(person)} for person in finder.complete(frame, item.people)]

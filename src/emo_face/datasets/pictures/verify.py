@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 from emo_face.core.paths import data_table
@@ -14,6 +13,7 @@ from emo_face.core.types import ImageArray
 from emo_face.datasets.pictures.boxes import fault
 from emo_face.datasets.pictures.near_duplicates import dhash, pairs
 from emo_face.datasets.records import BOXES, Record
+from emo_face.runtime.stills import decoded
 
 Tick = Callable[[int], None]
 
@@ -175,11 +175,10 @@ def _decode(path: Path, image: str, report: Report) -> ImageArray | None:
     if not path.is_file():
         report.problems.append(Problem("missing", image, f"no file at {path}"))
         return None
-    picture = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR) if path.stat().st_size else None
+    picture = decoded(path.read_bytes())
     if picture is None:
         report.problems.append(Problem("corrupt", image, "does not decode"))
-        return None
-    return np.asarray(picture, np.uint8)
+    return picture
 
 
 def _compare_size(report: Report, people: Sequence[Record], size: tuple[int, int]) -> None:

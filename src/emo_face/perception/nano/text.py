@@ -45,7 +45,8 @@ class TextReading:
 
     Attributes:
         probabilities: (7,) in the order of basic7, summing to 1.
-        quality: [0, 1]; share of the utterance that the model can read. At 0 the distribution is flat.
+        quality: [0, 1]; share of the utterance that the model can read, less where no label clearly leads and the file
+            asks for that (``lead``). At 0 the distribution is flat.
         emotions: (28,) independent probabilities in the order of the set ``goemotions28``; 0 at quality 0.
         valence, arousal: [-1, 1]; 0 at quality 0.
     """
@@ -118,6 +119,11 @@ class TextStudent:
             self._prior = float(meta.get("prior", PRIOR))
             self.languages: tuple[str, ...] = tuple(json.loads(meta.get("languages", '["en"]')))
             self.scripts: tuple[str, ...] = tuple(json.loads(meta.get("scripts", "[]")))
+            field = "lead"
+            self._lead: tuple[float, float] | None = None
+            if field in meta:
+                low, high = map(float, json.loads(meta[field]))
+                self._lead = (low, high)
             field = "sentences, vocabulary or max_length"
             self.words: Words
             if "sentences" in meta:
@@ -154,11 +160,13 @@ class TextStudent:
         if quality == 0.0:
             return flat
         inputs, held = self.words.inputs(cleaned)
-        quality *= held
         said = _together([self._run(window) for window in inputs])
-        if quality == 0.0 or not np.isfinite(said).all():
+        if not np.isfinite(said).all():
             return flat
         seven, fine, affect = np.split(said, [len(basic7()), -2])
+        quality *= held * clearness(seven, self._lead)
+        if quality == 0.0:
+            return flat
         valence, arousal = np.clip(quality * affect, -1.0, 1.0).tolist()
         mixed = quality * seven / seven.sum() + (1.0 - quality) * flat.probabilities
         return TextReading(mixed, quality, quality * fine, valence, arousal)
@@ -171,6 +179,18 @@ class TextStudent:
     def _run(self, window: Mapping[str, NDArray[np.generic]]) -> NDArray[np.float64]:
         """(37,) outputs of one window: seven probabilities, 28, valence and arousal."""
         return np.concatenate([np.asarray(part[0], dtype=np.float64) for part in self._backend.run(window)])
+
+
+def clearness(probabilities: FloatArray, lead: tuple[float, float] | None) -> float:
+    """How clearly one label leads, in [0, 1]: 0 if it is ``lead[0]`` times as likely as the next, 1 from ``lead[1]``.
+
+    Without ``lead`` it does not matter. The margin is the usual sign of a right answer (Scheffer et al. 2001).
+    """
+    if lead is None:
+        return 1.0
+    second, first = np.log(np.maximum(np.sort(probabilities)[-2:], 1e-9))
+    low, high = np.log(lead)
+    return float(np.clip((first - second - low) / (high - low), 0.0, 1.0))
 
 
 def _together(windows: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
