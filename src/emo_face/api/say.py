@@ -48,9 +48,11 @@ def say(text: str, perspective: Literal["speaker", "listener"] = "speaker", inte
         intensity: [0, 1], of the face.
 
     Raises:
-        UserError: an unknown perspective, or an intensity outside [0, 1].
+        UserError: no string, an unknown perspective, or an intensity outside [0, 1].
         ModelError: the speech student is missing or damaged.
     """
+    if not isinstance(text, str):
+        raise UserError(f"text: expected a string, got {type(text).__name__}")
     if perspective not in ("speaker", "listener"):
         raise UserError(f"perspective: {perspective!r}, expected speaker or listener")
     face = _prototypes("mirror" if perspective == "speaker" else "listener", intensity)

@@ -29,6 +29,7 @@ from emo_face.cli._drawing import write_faces
 from emo_face.core.arguments import arguments, option
 from emo_face.core.errors import UserError
 from emo_face.core.install import how_to_install
+from emo_face.core.transcript import clean
 
 if TYPE_CHECKING:
     from emo_face.api.say import SayResult
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 SHOWN = 3  # emotions per sentence in the text
 CHANNELS = 5  # ARKit channels per sentence in the text
 BAR = 30  # characters of a full bar
+ECHOED = 400  # bytes of the sentence that are shown, without what would move a terminal's cursor
 
 
 add_arguments = arguments(
@@ -92,7 +94,7 @@ def as_json(one: SayResult, perspective: str) -> dict[str, Any]:
 
 def _text(one: SayResult) -> str:
     affect = f"valence {one.emotion.valence:+.2f}, arousal {one.emotion.arousal:+.2f}, quality {one.quality:.2f}"
-    lines = [f"{one.text}\n  {affect}"]
+    lines = [f"{clean(one.text, ECHOED)}\n  {affect}"]
     if not one.top:
         from emo_face.api.look import nano_model
 

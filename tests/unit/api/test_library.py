@@ -73,6 +73,12 @@ def test_a_listener_answers_and_a_speaker_shows() -> None:
         emo_face.say("hello", perspective="both")  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("text", [None, 5, b"hi", ["hi"]])
+def test_what_is_no_text_is_named(text: object) -> None:
+    with pytest.raises(emo_face.UserError, match=f"text: expected a string, got {type(text).__name__}"):
+        emo_face.say(text)
+
+
 def test_unreadable_words_leave_the_face_at_rest() -> None:
     said = emo_face.say("Είμαι πολύ λυπημένος")  # Greek, which no student reads
     assert said.quality == 0

@@ -34,6 +34,14 @@ def test_several_sentences_in_json_are_a_line_each(capsys):
     assert first["blendshapes"]["mouthSmileLeft"] > 0.1
 
 
+def test_a_command_moves_nothing_and_a_long_line_is_echoed_short(capsys):
+    code, out, _ = said(capsys, "Bring me a glass of water.", "\x1b[2J I am so happy today! " + "a" * 100_000)
+    assert code == 0
+    assert "face: at rest" in out
+    assert len(out) < 2000
+    assert "\x1b" not in out
+
+
 @pytest.mark.parametrize("dash", [[], ["-"]])
 def test_lines_of_standard_input(capsys, monkeypatch, dash):
     monkeypatch.setattr("sys.stdin", io.StringIO("I got the job!\n\nLeave me alone.\n"))
