@@ -248,7 +248,7 @@ class ModelStore:
                 return ResolvedModel(entry, path, digest, "explicit path")
         trust = f"trust it by `emo-face models add {name} {path}`"
         if name in self.entries:
-            raise ModelError(f"{_wrong_hash(self.entries[name], path)}; or, where the file is your own, {trust}")
+            raise ModelError(f"{_wrong_hash(self.entries[name], path)}; or, if the file is your own, {trust}")
         raise ModelError(f"{path}: sha256 {digest} is in no manifest; {trust}")
 
     def _files_below(self, root: Path) -> dict[str, list[Path]]:
@@ -271,11 +271,10 @@ def open_store(extra: Sequence[str | Path] | None = None) -> ModelStore:
         ConfigError: a manifest does not validate.
     """
     packaged, cache = share_dir() / "models", user_cache()
-    entries = {entry.name: entry for entry in read_manifest(packaged / MANIFEST)}
-    if (cache / MANIFEST).is_file():
-        entries.update({entry.name: entry for entry in read_manifest(cache / MANIFEST)})
+    added = read_manifest(cache / MANIFEST) if (cache / MANIFEST).is_file() else []
     if extra is None:
         extra = [part for part in os.environ.get(ENV, "").split(os.pathsep) if part]
+    entries = {entry.name: entry for entry in [*read_manifest(packaged / MANIFEST), *added]}
     return ModelStore(entries, cache, tuple(Path(p).expanduser() for p in extra), packaged)
 
 
