@@ -1,4 +1,4 @@
-"""A reader of Live Link Face packets, as PyLiveLinkFace (``decode``) reads them: version, texts, frame time, values."""
+"""A reader of Live Link Face packets by the lengths in them: version, texts, frame time, values."""
 
 from __future__ import annotations
 

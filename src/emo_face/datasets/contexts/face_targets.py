@@ -144,7 +144,8 @@ def import_outputs(
 
     Looked for under ``folder``, for a picture ``a/b.png``: ``a/b`` (folder of .npy), ``a/b.npz``, ``a/b.json``,
     ``a/b.frame``, ``a/b.npy`` (the expression alone), and EMOCA's ``a/b00``, ``a/b01`` ... (faces that it found). Of
-    several faces nobody says which is the labelled person's, unless ``paths`` does: such a picture is left out.
+    several faces nobody says which is the labelled person's, unless ``paths`` does: such a picture is left out. Without
+    the folder ``a`` a file counts if no other picture is called ``b``: CAER-S has a 0001.png in every class.
 
     Args:
         version: basis that the tool was run with; its outputs do not say, so the caller must. A file that does say
@@ -159,12 +160,15 @@ def import_outputs(
     rows: list[tuple[str, FloatArray, FloatArray, FloatArray]] = []
     left_out: dict[str, list[str]] = {}
     widest = 0
+    called = Counter(Path(image).stem for image in {record.image for record in records})
     for record in records:
-        path = _find(folder, record, (paths or {}).get(record.id, ""))
+        only = called[Path(record.image).stem] == 1
+        path = _find(folder, record, (paths or {}).get(record.id, ""), only)
         if path is None:
-            left_out.setdefault("no file", []).append(record.id)
+            missing = "no file" if only else "no file in its picture's folder, and other pictures have the same name"
+            left_out.setdefault(missing, []).append(record.id)
             continue
-        if record.id not in (paths or {}) and _one_of_several(path):
+        if record.id not in (paths or {}) and _one_of_several(path, record):
             left_out.setdefault("several faces, and none is named as the labelled person's", []).append(record.id)
             continue
         try:
@@ -198,20 +202,22 @@ def statistics(targets: FaceTargets) -> dict[str, Any]:
     }
 
 
-def _find(folder: Path, record: Record, named: str) -> Path | None:
+def _find(folder: Path, record: Record, named: str, only: bool) -> Path | None:
     if named:
         path = Path(named)
         choices: Iterable[Path] = (path if path.is_absolute() else folder / path, folder / path.name)
     else:
         stem = folder / Path(record.image).with_suffix("")
         ends = ("", ".npz", ".json", ".frame", ".npy", "00")
-        choices = [*(stem.with_name(stem.name + end) for end in ends), *(folder / (stem.name + end) for end in ends)]
+        places = (stem.parent, folder) if only else (stem.parent,)
+        choices = [place / (stem.name + end) for place in places for end in ends]
     return next((path for path in choices if path.is_file() or (path.is_dir() and any(path.glob("*.npy")))), None)
 
 
-def _one_of_several(path: Path) -> bool:
-    """Whether EMOCA found more faces in the picture than this one, ``a/b00``."""
-    return path.is_dir() and path.name.endswith("00") and path.with_name(path.name[:-2] + "01").is_dir()
+def _one_of_several(path: Path, record: Record) -> bool:
+    """Whether EMOCA found more faces in the picture than this one, ``a/b00``; a picture may be called 0100 itself."""
+    name = Path(record.image).stem
+    return path.is_dir() and path.name == f"{name}00" and path.with_name(f"{name}01").is_dir()
 
 
 def _one(path: Path, version: str) -> tuple[FloatArray, FloatArray, FloatArray, int]:

@@ -17,6 +17,7 @@ Facts: Unreal Engine, AppleARKitLiveLinkSource (packet version 6, port 11111) an
 
 import math
 import struct
+import uuid
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,6 +28,8 @@ from emo_face.core.types import Array
 from emo_face.face.drivers.udp import UdpSender
 
 VERSION, VALUES, PORT = 6, 61, 11111
+DEVICE = str(uuid.uuid5(uuid.NAMESPACE_DNS, "emo_face")).upper()
+"""36 characters, as a phone's: PyLiveLinkFace and what was made after it look for the subject at byte 41, unread."""
 _EYE_RANGE = math.radians(30.0)
 
 
@@ -87,7 +90,5 @@ class LiveLinkSender(UdpSender):
         """Send a face (52,) seen at ``now`` seconds; False (and counted) if the system would not take it."""
         number = now * self._fps
         whole = math.floor(number)
-        frame = LiveLinkFrame(
-            "emo_face", self._subject, whole % 2**31, number - whole, (self._fps, 1), values_of(arkit)
-        )
+        frame = LiveLinkFrame(DEVICE, self._subject, whole % 2**31, number - whole, (self._fps, 1), values_of(arkit))
         return self._send([encode(frame)])

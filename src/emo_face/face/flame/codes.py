@@ -2,8 +2,9 @@
 
 Names and shapes by their code:
 
-    DECA, spectre, EMOCA, INFERNO   shape, exp, pose (6: global then jaw), tex, cam, light, detail, and so on;
+    DECA, spectre, EMOCA            shape, exp, pose (6: global then jaw), tex, cam, light, detail, and so on;
                                     also with ``code`` behind
+    INFERNO (EMICA)                 shape, exp, tex, jawpose, globalpose, cam, lightcode
     SMIRK, PEAR                     shape_params, expression_params, pose_params, jaw_params, eyelid_params, cam,
                                     PEAR also eye_pose_params
     GAGAvatar_track                 shapecode, expcode, posecode (6), eyecode, transform_matrix
@@ -38,7 +39,7 @@ FORMAT = "emo-face-flame-codes-1"
 ALIASES = {
     "shape": ("shape", "shapecode", "shape_params", "betas", "identity"),
     "expression": ("expression", "exp", "expcode", "expression_params", "expr"),
-    "pose": ("pose", "posecode", "pose_params", "global_pose", "root_pose", "rotation"),
+    "pose": ("pose", "posecode", "pose_params", "global_pose", "globalpose", "root_pose", "rotation"),
     "jaw": ("jaw", "jaw_pose", "jawpose", "jaw_params"),
     "eyelids": ("eyelids", "eyelid_params"),
 }

@@ -98,6 +98,24 @@ def test_of_several_faces_none_is_guessed(outputs):
     np.testing.assert_allclose(named.targets.get("e").expression[:50], 1.0)
 
 
+def test_pictures_that_are_called_alike_do_not_share_a_face(tmp_path):
+    """CAER-S: train/Anger/0100.png, 0101.png, test/Sad/0100.png; INFERNO's TestData names a folder as the picture."""
+    for name in ("0100", "0101"):
+        (tmp_path / name).mkdir()
+        np.save(tmp_path / name / "exp.npy", np.ones(50))
+    people = [person("one", "train/Anger/0100.png"), person("next", "train/Anger/0101.png")]
+    assert ft.import_outputs(people, tmp_path, "flame2020", "inferno").targets.ids == ("one", "next"), "two pictures"
+    people.append(person("other", "test/Sad/0100.png"))
+    (tmp_path / "test" / "Sad").mkdir(parents=True)
+    (tmp_path / "0100").rename(tmp_path / "test" / "Sad" / "0100")
+    found = ft.import_outputs(people, tmp_path, "flame2020", "inferno")
+    assert found.targets.ids == ("next", "other")
+    (tmp_path / "0100").mkdir()
+    np.save(tmp_path / "0100" / "exp.npy", np.zeros(50))
+    found = ft.import_outputs(people, tmp_path, "flame2020", "inferno")
+    assert found.left_out == {"no file in its picture's folder, and other pictures have the same name": ["one"]}
+
+
 def test_files_of_the_first_format_are_read(tmp_path):
     head = {"format": ft.BEFORE, "flame_version": "flame2020"}
     np.savez(tmp_path / "old.npz", **{**good(), "meta": np.array(json.dumps(head))})

@@ -179,8 +179,14 @@ def test_livelink_over_a_real_socket() -> None:
         sender = LiveLinkSender(port=receiver.getsockname()[1], subject="Émo", fps=60)
         face = np.linspace(0, 1, 52)
         assert sender.send(face, 10.004)
-        frame = decode(receiver.recv(2048))
+        packet = receiver.recv(2048)
+        frame = decode(packet)
         sender.close()
+    # PyLiveLinkFace's decode, and receivers in Python and Rust made after it, know places for the app's device id only
+    (length,) = struct.unpack("!i", packet[41:45])
+    assert (packet[4:41].decode()[0], packet[45 : 45 + length].decode()) == ("$", "Émo")
+    assert struct.unpack("!if2ib", packet[45 + length : 62 + length])[2:] == (60, 1, 61)
+    assert struct.unpack("!61f", packet[62 + length :]) == pytest.approx(tuple(frame.values))
     assert frame.subject == "Émo"
     assert frame.frame == 600
     assert frame.subframe == pytest.approx(0.24, abs=1e-3)

@@ -81,8 +81,18 @@ def test_a_frame_that_is_hostile_runs_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "made").exists()
 
 
-# DECA and spectre, decalib/deca.py encode(): the codedict; EMOCA and INFERNO save the same as *.npy,
-# or with "code" behind
+def test_inferno(tmp_path: Path) -> None:
+    """radekd91/inferno, inferno_apps/FaceReconstruction/utils/output.py, save_codes(): one face, without an axis."""
+    fields = {"shape": 300, "exp": 100, "tex": 50, "jawpose": 3, "globalpose": 3, "cam": 3, "lightcode": 27}
+    values = {name: normal(size) for name, size in fields.items()}
+    for name, array in values.items():
+        np.save(tmp_path / f"{name}.npy", array)
+    codes = read_codes(tmp_path)
+    np.testing.assert_allclose(codes.expression, values["exp"])
+    np.testing.assert_allclose([*codes.root, *codes.jaw], [*values["globalpose"], *values["jawpose"]])
+
+
+# DECA and spectre, decalib/deca.py encode(): the codedict; EMOCA saves the same as *.npy, or with "code" behind
 @pytest.mark.parametrize("ending", ["", "code"])
 def test_deca_emoca_and_spectre(ending: str, tmp_path: Path) -> None:
     fields = {
