@@ -116,8 +116,10 @@ class Hub:
 
     async def join(self, page: web.WebSocketResponse, transport: asyncio.Transport) -> None:
         """Add a page and show it the present face."""
-        # What the kernel holds for a page that does not read would be shown late; keep it short.
-        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BACKLOG)
+        # What the kernel holds for a page that does not read would be shown late, and what it holds of one that floods
+        # would be read in one go while others wait: keep both short.
+        for buffer in (socket.SO_SNDBUF, socket.SO_RCVBUF):
+            transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, buffer, BACKLOG)
         self._pages[page] = transport
         values, meta = self._newest()
         await self._tell([page], meta)

@@ -202,7 +202,9 @@ class FaceServer:
             raise web.HTTPForbidden(text="a page from another origin may not connect\n")
         if self.clients >= self.max_clients:
             raise web.HTTPServiceUnavailable(text=f"{self.max_clients} pages are connected already\n")
-        page = web.WebSocketResponse(timeout=1.0, heartbeat=5.0, max_msg_size=MAX_COMMAND, compress=False)
+        page = web.WebSocketResponse(
+            timeout=1.0, heartbeat=5.0, autoping=False, max_msg_size=MAX_COMMAND, compress=False
+        )
         await page.prepare(request)
         transport = request.transport
         if transport is None:  # left already
@@ -219,18 +221,22 @@ class FaceServer:
         return page
 
     async def _listen(self, page: web.WebSocketResponse) -> None:
-        """Read commands until the page leaves, sends something else, or floods."""
+        """Read commands until the page leaves, sends something else, or floods: with pings, too, others' STOP waits."""
         allowance, at = COMMANDS_PER_S, time.monotonic()
         async for message in page:
+            now = time.monotonic()
+            allowance, at = min(COMMANDS_PER_S, allowance + (now - at) * COMMANDS_PER_S) - 1, now
+            if allowance < 0:
+                return await self._refuse(page, "too many commands")
+            if message.type is WSMsgType.PING:
+                await if_still_there(page.pong(message.data))
+            if message.type in (WSMsgType.PING, WSMsgType.PONG):
+                continue
             if message.type is not WSMsgType.TEXT:
                 # a page that vanished is an error too, but sent nothing to refuse
                 self.refused_commands += message.type is WSMsgType.BINARY or isinstance(message.data, WebSocketError)
                 await page.close(code=WSCloseCode.UNSUPPORTED_DATA, message=b"only JSON text is understood")
                 return
-            now = time.monotonic()
-            allowance, at = min(COMMANDS_PER_S, allowance + (now - at) * COMMANDS_PER_S) - 1, now
-            if allowance < 0:
-                return await self._refuse(page, "too many commands")
             try:
                 command = self._parse(message.data)
             except CommandError as error:

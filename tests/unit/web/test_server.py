@@ -366,11 +366,15 @@ def test_malformed_frames_close_politely_and_spare_the_others(server: FaceServer
     assert wait_for(lambda: server.refused_commands == 1)
 
 
-def test_a_flood_of_commands_is_cut_off(server: FaceServer) -> None:
+@pytest.mark.parametrize("kind", ["command", "ping", "pong"])
+def test_a_flood_is_cut_off(server: FaceServer, kind: str) -> None:
+    """RFC 6455, 5.5.3: a pong may come unasked. Whoever floods with them keeps the others' STOP waiting."""
+
     async def flood() -> int | None:
         async with aiohttp.ClientSession() as session, session.ws_connect(server.url + "ws") as ws:
+            send = {"command": lambda: ws.send_str('{"type":"release"}'), "ping": ws.ping, "pong": ws.pong}[kind]
             for _ in range(400):
-                await ws.send_str('{"type":"release"}')
+                await send()
             async for _ in ws:
                 pass
             return ws.close_code
