@@ -5,10 +5,12 @@ from __future__ import annotations
 import csv
 import errno
 import fcntl
+import glob
 import io
 import json
 import os
 import shutil
+import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +23,8 @@ from emo_face.core.errors import UserError
 def replacing(path: Path, need: int = 0) -> Iterator[Path]:
     """Yield a scratch path beside ``path`` (a file, or a folder to be made) and move it there when all went well.
 
+    Of several who write the same, each has its own, and the last one wins.
+
     Args:
         need: bytes that will be written, checked before and named in the error.
 
@@ -31,8 +35,7 @@ def replacing(path: Path, need: int = 0) -> Iterator[Path]:
     free = shutil.disk_usage(path.parent).free
     if need > free:
         raise UserError(f"{path}: needs {_size(need)}, the disk has {_size(free)} free; free space and rerun")
-    scratch = path.with_name(path.name + ".part")
-    _remove(scratch)
+    scratch = _scratch(path)
     try:
         yield scratch
         if path.is_dir():
@@ -131,6 +134,17 @@ def is_full(error: BaseException) -> bool:
 def _size(count: int) -> str:
     unit, name = next((u, n) for u, n in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")) if count >= u or n == "kB")
     return f"{count / unit:,.1f} {name}"
+
+
+def _scratch(path: Path) -> Path:
+    """Beside ``path``, of this thread alone; what processes that are dead left there is removed."""
+    for left in path.parent.glob(f"{glob.escape(path.name)}.*-*.part"):
+        pid = left.name.removeprefix(path.name)[1:].partition("-")[0]
+        if pid.isdecimal() and not Path("/proc", pid).exists():
+            _remove(left)
+    scratch = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_native_id()}.part")
+    _remove(scratch)
+    return scratch
 
 
 def _remove(path: Path) -> None:

@@ -5,6 +5,7 @@ field of its key, so that a damaged, half-written or stale engine is recognised 
 """
 
 import fcntl
+import glob
 import hashlib
 import json
 import platform
@@ -109,8 +110,10 @@ class EngineCache:
 
     def remove(self, path: Path) -> None:
         """Delete one engine with its card and lock."""
-        for suffix in (".engine", ".json", ".lock", ".engine.part", ".json.part"):
+        for suffix in (".engine", ".json", ".lock"):
             path.with_suffix(suffix).unlink(missing_ok=True)
+            for left in self.folder.glob(f"{glob.escape(path.with_suffix(suffix).name)}.*.part"):
+                left.unlink(missing_ok=True)
 
     @contextmanager
     def lock(self, key: Key, waiting: Callable[[str], None]) -> Iterator[None]:

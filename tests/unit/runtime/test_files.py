@@ -1,0 +1,41 @@
+"""Files that are whole or not there, whoever else writes them."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+
+from emo_face.runtime.files import replacing
+
+
+def test_two_who_write_one_file_do_not_spoil_each_others(tmp_path: Path) -> None:
+    path, begun, go = tmp_path / "manifest.yaml", threading.Event(), threading.Event()
+
+    def slow() -> None:
+        with replacing(path) as scratch, scratch.open("w") as file:
+            file.write("slow ")
+            file.flush()
+            begun.set()
+            go.wait(20.0)
+            file.write("but whole")
+
+    other = threading.Thread(target=slow)
+    other.start()
+    assert begun.wait(20.0)
+    with replacing(path) as scratch:
+        scratch.write_text("quick")
+    assert path.read_text() == "quick"
+    go.set()
+    other.join(20.0)
+    assert path.read_text() == "slow but whole"
+    assert [p.name for p in tmp_path.iterdir()] == ["manifest.yaml"]
+
+
+def test_what_a_killed_writer_left_goes_and_what_others_write_stays(tmp_path: Path) -> None:
+    dead, alive = (tmp_path / f"bank.npz.{pid}-1.part" for pid in (2**22 + 1, os.getppid()))  # above the largest pid
+    for left in (dead, alive):
+        left.write_text("half")
+    with replacing(tmp_path / "bank.npz") as scratch:
+        scratch.write_text("whole")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["bank.npz", alive.name]
