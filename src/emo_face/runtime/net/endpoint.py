@@ -45,8 +45,12 @@ class JsonEndpoint:
     """
 
     def __init__(self, option: str, base: str, path: str, key: str = "", timeout: float = 120.0) -> None:
-        parts = urlsplit(base)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        try:
+            parts = urlsplit(base)
+            sound = parts.port != 0
+        except ValueError:  # a bracket that does not close, a port that is no number
+            parts, sound = urlsplit(""), False
+        if not sound or parts.scheme not in ("http", "https") or not parts.hostname:
             raise UserError(f"{option}: expected an address such as https://host/v1, got {base!r}")
         if parts.scheme == "http" and parts.hostname not in LOOPBACK:
             raise UserError(f"{option}: {base} would carry pictures unencrypted; use https, or http on 127.0.0.1")

@@ -179,6 +179,8 @@ class TestClient:
         ("url", "model", "says"),
         [
             ("ftp://127.0.0.1", "m", "contextface.endpoint: expected an address"),
+            ("http://[::1", "m", "contextface.endpoint: expected an address"),
+            ("http://127.0.0.1:80000/v1", "m", "contextface.endpoint: expected an address"),
             ("http://10.0.0.5:8000/v1", "m", "unencrypted; use https"),
             ("https://api.example.org/v1", "m", "not this machine, and words and pictures would go there; set"),
             ("http://127.0.0.1:1/v1", "", "contextface.endpoint_model: is empty"),
