@@ -46,6 +46,7 @@ SHORTHANDS = {
     "port": ("face_driver.screen.port", "port of the face page"),
     "theme": ("face_driver.screen.theme", "face on the page"),
     "rig": ("face_driver.rig", "motors of the face"),
+    "rig_driver": ("face_driver.rig_driver", "what moves them instead of the rig's own driver: sim, mock, ..."),
     "perspective": ("expression.perspective", "mirror or listener"),
 }
 RESTART_DELAY = 2.0  # s

@@ -12,6 +12,7 @@ from emo_face.runtime.backoff import Backoff
 TRANSITION_IDLE = 60.0  # s that a start or a transition may go on without a word or processor time of its process
 ASK_AGAIN = 2.0  # s after which a node whose heartbeat still reports the same state has missed the request
 TRANSITION_LIMIT = 1800.0  # s that it may take at all: an engine is built on the device
+ENDING = 2.5  # s that the process of a finalized node may take to end: after a film, on a busy machine
 SETTLED = 1.0  # s a state must have lasted before it is corrected: an outsider may be in the middle of something
 HANDS_OFF = 4.0  # s that an outsider has between two transitions: `ros2 lifecycle set` takes one or two
 GAP = 0.25  # s of silence that count at most between two looks: when we get no processor, nor do they
@@ -221,7 +222,7 @@ class ManagedProcess:
         if _passing(node):
             why = self._stuck(node, now)
         elif node.state == "finalized":
-            why = "is finalized but has not ended" if now - node.since > SETTLED else ""
+            why = "is finalized but has not ended" if now - node.since > ENDING else ""
         else:
             hung = 0.0 < self.patience < node.silent
             why = f"gave no heartbeat for {self.patience:g} s" if hung else ""
