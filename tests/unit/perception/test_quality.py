@@ -16,6 +16,8 @@ from emo_face.perception.detect_face import YuNetFaceDetector
 from emo_face.perception.nano.facecrop import CROP, cut, grey, usable
 from emo_face.perception.quality import FaceQuality, face_quality
 
+CMU = Path(__file__).parents[2] / "data" / "cmu_faces"
+
 
 def _quality(frame: np.ndarray, face: Face) -> FaceQuality:
     picture = grey(frame)
@@ -53,6 +55,16 @@ def test_strangers_are_seen_to_have_eyes_unless_they_wear_sunglasses(assets: Pat
         covered.append(_quality(dark, detector.detect(dark)[0]).eyes)
     assert min(plain) == 1.0
     assert np.mean(np.array(covered) < 0.7) >= 0.9
+
+
+def test_real_sunglasses_hide_the_eyes_of_people_who_are_read_without(assets: Path) -> None:
+    detector = YuNetFaceDetector(assets / "face/face_detection_yunet_2023mar.onnx")
+    eyes: dict[str, list[float]] = {"open": [], "sunglasses": []}
+    for path in sorted(CMU.glob("*.png")):
+        frame = cv2.resize(cv2.imread(str(path)), None, fx=3, fy=3, interpolation=cv2.INTER_CUBIC)
+        eyes[path.stem.split("_")[-1]].append(_quality(frame, detector.detect(frame)[0]).eyes)
+    assert len(eyes["open"]) == len(eyes["sunglasses"]) == 4
+    assert min(eyes["open"]) > 0.6 > 0.3 > max(eyes["sunglasses"])
 
 
 def test_a_good_portrait_is_fully_trusted(portrait: tuple[np.ndarray, Face]) -> None:
