@@ -1,6 +1,6 @@
 """See ContextFace learn: in a world of made-up moments, do the paper's findings appear?
 
-    python benchmarks/context_world.py --seeds 0,1,2 --out out/context_world [--json]
+    python benchmarks/context_world.py --seeds 10,11,12 --out out/context_world [--json]
 
 Words, pictures and listeners have rules (``benchmarks/fixtures/contexts.py``), so the best reachable score of
 every form of the question is known. A tiny LLaVA is first taught to read, to see and the emotions of common events (the
@@ -39,6 +39,7 @@ from emo_face.expression.contextface.prompts import (
     expression_answer,
     expression_question,
     label_of,
+    plain,
     situation_answer,
     situation_question,
     vqa_answer,
@@ -62,7 +63,7 @@ SETTINGS = {
     "warmup": 40,
     "batch-size": 8,
     "gradient-accumulation": 1,
-    "epochs": 15,
+    "epochs": 20,
     "epoch-batches": 160,
     "validate-every": 10**6,
     "save-every": 10**6,
@@ -70,7 +71,11 @@ SETTINGS = {
     "device": "cpu",
 }
 """Of every run. A model this small needs adapters everywhere; the real recipe's q and v alone hold too little. An epoch
-is shorter than any row's data, so that every row gets the same 2,400 steps."""
+is shorter than any row's data, so that every row gets the same 3,200 steps of 8 examples of one task."""
+WEIGHTS = {"expression/image": 3.0} | {
+    f"expression/listener/{form}": 2.0 for form in ("image", "quote", "situation", "situation+quote")
+}
+"""Of the forms with the picture alone, and of the listener's with less than all: they say least of what they ask."""
 PRETRAINING = {"width": 64, "layers": 2, "heads": 2, "steps": 800, "rate": 3e-3}
 
 
@@ -115,8 +120,8 @@ def prepare(folder: Path, root: Path) -> None:
 def lessons(step: int, root: Path) -> list[Example]:
     """Sixteen dialogues: eight say what a picture shows, four what was said, four what common events feel like."""
     every = world.make(14, 2 * 10**6 + step)
-    plain = world.make(28, 10**6 + step, unclear=0.0, groups=("plain",))
-    common = [plain[i] for i in np.random.default_rng(step).permutation(28)[:4]]
+    clear = world.make(28, 10**6 + step, unclear=0.0, groups=("plain",))
+    common = [clear[i] for i in np.random.default_rng(step).permutation(28)[:4]]
     found = []
     for sample in every[:8]:
         turn = Turn(vqa_question(SHOWN), vqa_answer(sample.seen))
@@ -156,18 +161,32 @@ def write_world(root: Path, seed: int) -> None:
             records.append(world.record(sample, split, quote=quoted, reaction=measured))
             faces += [sample] * measured
             if split == "train":
-                said = [{"from": "human", "value": f"<image>\n{SHOWN}"}, {"from": "gpt", "value": sample.seen}]
-                talk.append({"id": sample.id, "image": f"{sample.id}.png", "conversations": said})
+                talk += dialogues(sample)
     face_targets.write(root / "faces.npz", world.targets(faces))
     (root / "vqa.json").write_text(json.dumps(talk), encoding="utf-8")
     write_jsonl(root / "records.jsonl", records)
 
 
+def dialogues(sample: world.Sample) -> list[dict[str, Any]]:
+    """What LLaVA-Instruct stands for: what a picture shows, and of common events also what happened and is felt.
+
+    So every row of table 3 knows how the situation task is asked, and what else it learned is what is compared.
+    """
+    pairs = [(f"<image>\n{SHOWN}", sample.seen)]
+    if sample.group == "plain":
+        label = label_of(sample.word)
+        pairs.append((plain(situation_question(sample.quote)), plain(situation_answer(sample.situation, label))))
+    made = [[{"from": who, "value": text} for who, text in zip(("human", "gpt"), pair, strict=True)] for pair in pairs]
+    image = f"{sample.id}.png"
+    return [{"id": f"{image}/{number}", "image": image, "conversations": talk} for number, talk in enumerate(made)]
+
+
 def train(root: Path, base: Path, row: str, seed: int) -> Path:
     """The model of one row of table 3, by the user's command."""
-    out = root / row
-    files = {"backbone": base, "contexts": root / "records.jsonl", "images": root, "out": out, "seed": seed}
-    files |= {"targets": root / "faces.npz", "vqa": root / "vqa.json", "ratios": ROWS[row]}
+    out, recipe = root / row, root / "recipe.yaml"
+    recipe.write_text(json.dumps({"version": 1, "weights": WEIGHTS}), encoding="utf-8")  # JSON is YAML
+    files = {"recipe": recipe, "backbone": base, "contexts": root / "records.jsonl", "images": root, "out": out}
+    files |= {"targets": root / "faces.npz", "vqa": root / "vqa.json", "ratios": ROWS[row], "seed": seed}
     flags = [text for name, value in (files | SETTINGS).items() for text in (f"--{name}", str(value))]
     if emo_face(["train", "contextface", *flags]):
         raise UserError(f"training {row} of seed {seed} failed")
@@ -251,7 +270,7 @@ def uar(seeds: Sequence[Mapping[str, Any]], name: str) -> float:
 def main() -> int:
     """Run what is missing, print the findings."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", default="0,1,2", help="by commas (default 0,1,2)")
+    parser.add_argument("--seeds", default="10,11,12", help="by commas (default 10,11,12)")
     parser.add_argument("--rows", default=",".join(ROWS), help="rows of table 3 (default all)")
     parser.add_argument("--out", type=Path, default=Path("out/context_world"), help="models and figures")
     parser.add_argument("--json", action="store_true", help="print only JSON")

@@ -39,7 +39,7 @@ class ContextFaceTraining(RunConfig):
     validate_every: int = 500
     save_every: int = 500
     head_rate_share: float = 1.0
-    centring: float = 0.1
+    centring: float = 0.05
     packed: bool = False
     betas: tuple[float, float] = (0.9, 0.95)
     face_weight: float = 10.0
