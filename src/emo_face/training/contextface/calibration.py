@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.optimize import minimize
 
-from emo_face.core.numeric import softmax
+from emo_face.core.numeric import log_softmax, softmax
 from emo_face.core.types import FloatArray
 from emo_face.datasets.records import read_image
 from emo_face.evaluation.metrics.calibration import ece
-from emo_face.evaluation.metrics.scaling import temperature_of_logits
 from emo_face.evaluation.metrics.single_label import Labels, macro_f1
 from emo_face.expression.contextface.answer import Answer
 from emo_face.expression.contextface.conditions import CONDITIONS
@@ -23,9 +23,8 @@ TOGETHER = 8
 """Questions that are asked in one pass."""
 FEWEST, ENOUGH = 20, 100
 """Answers of a side, and of one of its forms, from which anything is fitted."""
-SHARES = tuple(np.linspace(0.0, 1.0, 11))
-"""How much of the model's own leaning is taken off its words: the share with the best macro-F1 on validation. A fit by
-log-loss would give rare emotions away."""
+PULL = 0.01
+"""Weight of a pull of the shift towards 0 beside the mean log-loss, which alone would give rare emotions away."""
 OUTLIERS, MARGIN = 0.01, 0.1
 """The least emission is a tenth of what all but one in a hundred validated answers have."""
 
@@ -88,22 +87,19 @@ def fitted(config: ContextFaceConfig, heard: Sequence[Heard]) -> tuple[ContextFa
         if len(part.truth) < (FEWEST if part.name in PERSPECTIVES else ENOUGH):
             report[part.name] = {"n": len(part.truth), "fitted": False}
             continue
-        share, shift = unleaning(part)
+        temperatures[part.name], shift = scaled(part)
         shifts[part.name] = dict(zip(words(), map(float, shift), strict=True))
-        shifted = part.log_probs + shift
-        warmth = temperature_of_logits(part.truth, shifted)
-        temperatures[part.name] = warmth
+        before, after = softmax(part.log_probs), softmax((part.log_probs + shift) / temperatures[part.name])
         least[part.name] = float(MARGIN * np.quantile(part.emissions, OUTLIERS))
         report[part.name] = {
             "n": len(part.truth),
             "fitted": True,
-            "shift_share": share,
-            "macro_f1_before": macro_f1(part.truth, softmax(part.log_probs)),
-            "macro_f1_after": macro_f1(part.truth, softmax(shifted)),
-            "temperature": warmth,
+            "macro_f1_before": macro_f1(part.truth, before),
+            "macro_f1_after": macro_f1(part.truth, after),
+            "temperature": temperatures[part.name],
             "least_emission": least[part.name],
-            "ece_before": ece(part.truth, softmax(part.log_probs)),
-            "ece_after": ece(part.truth, softmax(shifted / warmth)),
+            "ece_before": ece(part.truth, before),
+            "ece_after": ece(part.truth, after),
         }
     return replace(config, temperatures=temperatures, least_emissions=least, shifts=shifts), report
 
@@ -115,9 +111,13 @@ def sides(heard: Sequence[Heard]) -> Iterator[Heard]:
             yield Heard(side, *(np.concatenate([getattr(p, name) for p in own]) for name in ("log_probs", "truth")))
 
 
-def unleaning(heard: Heard) -> tuple[float, FloatArray]:
-    """The share of :data:`SHARES` with the best macro-F1, the least of equals, and the shift (7,) that it makes."""
-    leaning = np.log(softmax(heard.log_probs).mean(0))
-    scores = [macro_f1(heard.truth, softmax(heard.log_probs - share * leaning)) for share in SHARES]
-    share = SHARES[int(np.argmax(scores))]
-    return float(share), np.asarray(-share * leaning)
+def scaled(heard: Heard) -> tuple[float, FloatArray]:
+    """The temperature and the shift (7,) with the least log-loss: softmax((log_probs + shift) / temperature)."""
+    rows = np.arange(len(heard.truth))
+
+    def loss(x: FloatArray) -> float:
+        said = log_softmax((heard.log_probs + x[1:]) / np.exp(x[0]))[rows, heard.truth]
+        return float(PULL * (x[1:] ** 2).sum() - said.mean())
+
+    best = minimize(loss, np.zeros(1 + len(words())), method="L-BFGS-B")
+    return float(np.exp(best.x[0])), np.asarray(best.x[1:])
