@@ -33,8 +33,8 @@ from emo_face.core.errors import ModelError, UserError
 from emo_face.export import llava
 from emo_face.export.gguf import CONFIG, convert
 from emo_face.runtime import download, wheels
-from emo_face.runtime.bundle import read_bundle, write_bundle
-from emo_face.runtime.store import MANIFEST, ModelStatus, ModelStore, install, open_store, user_cache
+from emo_face.runtime.bundle import install, read_bundle, write_bundle
+from emo_face.runtime.store import MANIFEST, ModelStatus, ModelStore, open_store, user_cache
 from emo_face.runtime.weights import kept_backbone
 
 NAMES = option("names", nargs="*", metavar="NAME", help="only these models")

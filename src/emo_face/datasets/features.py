@@ -68,7 +68,6 @@ class FeatureCache:
             "views": list(self.source.config.views),
         }
         path = folder / META
-        folder.mkdir(parents=True, exist_ok=True)
         with locked(folder):
             if path.is_file():
                 found = json.loads(path.read_text(encoding="utf-8"))

@@ -23,8 +23,9 @@ from emo_face.core.arguments import arguments, option
 from emo_face.core.errors import UserError
 from emo_face.core.install import how_to_install
 from emo_face.perception.detect_yolo import YoloPersonDetector
+from emo_face.runtime.bundle import install
 from emo_face.runtime.engines.ort import OrtEngine
-from emo_face.runtime.store import install, user_cache
+from emo_face.runtime.store import user_cache
 
 OPSET = 17
 

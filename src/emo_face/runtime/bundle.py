@@ -1,6 +1,7 @@
-"""Models for a machine without network: one zip file with the weights and a manifest of their hashes."""
+"""Models that come as files: one of the user's own, or a zip file with several and a manifest of their hashes."""
 
 import hashlib
+import shutil
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -12,11 +13,25 @@ from pydantic import ValidationError
 
 from emo_face.core.errors import ModelError
 from emo_face.runtime.files import replacing
-from emo_face.runtime.store import MANIFEST, ModelEntry, ModelStore, parse_manifest, register
+from emo_face.runtime.store import MANIFEST, ModelEntry, ModelStore, entry_of, parse_manifest, register, user_cache
 
 LONGEST_MANIFEST = 1 << 20  # bytes
 PIECE = 1 << 20  # bytes that are unpacked at once
 _BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError)  # the last: encrypted, or a method we cannot
+
+
+def install(path: Path, name: str, licence: str, purpose: str) -> ModelEntry:
+    """Copy a file into the user cache, called as the model is, and trust it; its entry. Raises as :func:`entry_of`.
+
+    Trainers give all of their files one name (``best.onnx``): under that, the next would replace the last.
+    """
+    made = entry_of(path, name, licence=licence, purpose=purpose)
+    entry, cache = made.model_copy(update={"file": f"{name}{path.suffix}"}), user_cache()
+    if (target := cache / entry.file).resolve() != path.resolve():
+        with replacing(target, entry.size) as partial:
+            shutil.copyfile(path, partial)
+    register(entry, cache)
+    return entry
 
 
 def write_bundle(store: ModelStore, path: Path, names: Sequence[str] = ()) -> list[ModelEntry]:

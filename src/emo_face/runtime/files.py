@@ -63,7 +63,8 @@ def sync(path: Path) -> None:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Alone with ``folder`` among the processes that ask; the folder must be there."""
+    """Alone with ``folder`` among the processes that ask; it is made if it is not there."""
+    folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

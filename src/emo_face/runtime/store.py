@@ -5,7 +5,6 @@ Nothing is downloaded here except by :mod:`emo_face.runtime.download`, which onl
 
 import hashlib
 import os
-import shutil
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,7 +18,7 @@ from emo_face.core.errors import ConfigError, ModelError
 from emo_face.core.paths import share_dir
 from emo_face.core.versions import known_version
 from emo_face.core.yaml_files import BoundedLoader
-from emo_face.runtime.files import locked, replacing, write_text
+from emo_face.runtime.files import locked, write_text
 
 MANIFEST = "manifest.yaml"
 ENV = "EMO_FACE_MODELS"
@@ -281,26 +280,10 @@ def open_store(extra: Sequence[str | Path] | None = None) -> ModelStore:
 def register(entry: ModelEntry, cache: Path | None = None) -> Path:
     """Write ``entry`` into the overlay manifest of the user cache, atomically; returns the overlay's path."""
     overlay = (cache or user_cache()) / MANIFEST
-    overlay.parent.mkdir(parents=True, exist_ok=True)
     with locked(overlay.parent):
         entries = {e.name: e for e in read_manifest(overlay)} if overlay.is_file() else {}
-        entries[entry.name] = entry
-        models = [e.model_dump(exclude_defaults=True) for e in entries.values()]
+        models = [e.model_dump(exclude_defaults=True) for e in (entries | {entry.name: entry}).values()]
         return write_text(overlay, yaml.safe_dump({"version": 1, "models": models}, sort_keys=False))
-
-
-def install(path: Path, name: str, licence: str, purpose: str) -> ModelEntry:
-    """Copy a file into the user cache, called as the model is, and trust it; its entry. Raises as :func:`entry_of`.
-
-    Trainers give all of their files one name (``best.onnx``): under that, the next would replace the last.
-    """
-    made = entry_of(path, name, licence=licence, purpose=purpose)
-    entry, cache = made.model_copy(update={"file": f"{name}{path.suffix}"}), user_cache()
-    if (target := cache / entry.file).resolve() != path.resolve():
-        with replacing(target, entry.size) as partial:
-            shutil.copyfile(path, partial)
-    register(entry, cache)
-    return entry
 
 
 def fix(entry: ModelEntry) -> str:

@@ -13,7 +13,8 @@ from emo_face.core.errors import ModelError, UserError
 from emo_face.core.types import Box
 from emo_face.export import yolo, yolo_int8
 from emo_face.perception.detect_yolo import Body
-from emo_face.runtime.store import install, open_store
+from emo_face.runtime.bundle import install
+from emo_face.runtime.store import open_store
 
 
 def test_exported_file_is_registered_and_found(assets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
