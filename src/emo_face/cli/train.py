@@ -3,7 +3,7 @@
 Needs torch (CPU is enough for the nano tier's): scripts/setup.sh train
 
 Examples:
-  emo-face train fer --data DATA --ferplus FERPLUS --out out/train/fer       face crop to emotion, 20 min on two cores
+  emo-face train fer --data DATA --ferplus FERPLUS --out out/train/fer       face crop to emotion, an hour on two cores
   emo-face train text --data DATA --out out/train/text                       words to emotion, 35 min on one core
   emo-face train text --multilingual --data DATA --out out/train             eleven other languages, two minutes
   emo-face train fusion --data DATA --out out/train                          how much each of the two counts, no torch

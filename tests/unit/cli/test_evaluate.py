@@ -44,7 +44,7 @@ def test_without_data_it_measures_what_needs_none_and_says_what_it_skipped(capsy
     assert last == "all figures on corpora: no --data"
     assert ("multilingual" in said["text"]) != any("multilingual" in reason for reason in skipped)  # what installs it
     assert said["fer"]["skipped"] == ["the shipped file, peers and strangers on pictures: no --data"]
-    assert said["fer"]["cmu_accuracy"] == pytest.approx(0.46, abs=0.01)  # of the folds, as the card says
+    assert said["fer"]["cmu_accuracy"] == pytest.approx(0.42, abs=0.01)  # of the folds, as the card says
     assert said["fer"]["noise_top"] < 0.5
     assert said["fusion"]["trained"]["scenarios"]["strong_words_still_face_active"] >= 0.8
 

@@ -42,13 +42,15 @@ class FerBatches:
         """One batch, drawn with replacement."""
         rng, recipe = self._rng, self._recipe
         picks = rng.choice(self._faces, recipe.faces_per_batch, p=self._chance)
-        crops = [self._see(int(i)) for i in picks]
+        crops = [seen(self._bank.wide[i], recipe, rng) for i in picks]
         crops += [not_a_face(rng, self._negatives) for _ in range(recipe.non_faces_per_batch)]
         return FerBatch(torch.from_numpy(normalise(np.stack(crops))), torch.from_numpy(self._bank.soft[picks]))
 
-    def _see(self, index: int) -> NDArray[np.uint8]:
-        crop = view(self._bank.wide[index], self._rng, self._recipe.jitter)
-        return crop if self._rng.random() < self._recipe.clean else degrade(crop, self._rng)
+
+def seen(wide: NDArray[np.uint8], recipe: FerRecipe, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """The crop of a wide crop, jittered, and as the recipe's share of bad cameras sees it."""
+    crop = view(wide, rng, recipe.jitter)
+    return crop if rng.random() < recipe.clean else degrade(crop, rng)
 
 
 def _even(soft: FloatArray, evenness: float) -> FloatArray:

@@ -102,7 +102,7 @@ def save(
     """Write the predictions, each calibrated by the other folds, and return the calibration of the shipped model.
 
     Args:
-        valid: what the shipped model said of FER+'s validation faces; they weigh as much as the folds.
+        valid: what the shipped model said of FER+'s validation faces, none of which any layer has seen.
     """
     shipped = calibrate(raw, valid)
     made = {
@@ -114,5 +114,5 @@ def save(
         "held": "photos and clip: judged by a net trained on all other people",
         "shipped_bias": [round(float(b), 4) for b in shipped.bias],
     }
-    write_folds(path, calibrated_by_others(raw), 1.0, made)
+    write_folds(path, calibrated_by_others(raw, valid), 1.0, made)
     return shipped

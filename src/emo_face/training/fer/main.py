@@ -3,7 +3,7 @@
 Needs torch. DATA holds images/, video/, face/ and fer/; FERPLUS holds FER2013Train, FER2013Valid and FER2013Test as
 generate_training_data.py of microsoft/FERPlus makes them. The shipped model is trained on everything but FER+'s
 validation and test faces; the figures are those of nets that have not seen the people they judge. OUT gets
-nano_face.onnx, nano_face_folds.json, the checkpoint, the cached bank and base (20 min on two cores).
+nano_face.onnx, nano_face_folds.json, the checkpoint, the cached bank and base (about an hour on two cores).
 
 With --teacher the student learns the faces of a multi-view data set too, each as the large model scored it:
   emo-face train fer ... --teacher out/emotic --teacher-images EMOTIC

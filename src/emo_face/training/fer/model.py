@@ -28,7 +28,8 @@ class Residual(nn.Module):
 class FerNet(nn.Module):
     """(n, 1, 48, 48) normalised grey crops -> features, and from these an emotion and a reject head."""
 
-    def __init__(self, widths: tuple[int, int, int, int] = (16, 64, 128, 128), features: int = 256) -> None:
+    def __init__(self, widths: tuple[int, int, int, int], features: int = 256) -> None:
+        """``widths``: channels of the four stages. The early ones cost the time, the late ones the parameters."""
         super().__init__()
         a, b, c, d = widths
         trunk = [_conv(1, a, 2), Residual(a), _conv(a, b, 2), Residual(b), _conv(b, c, 2), Residual(c), _conv(c, d, 2)]
@@ -39,6 +40,14 @@ class FerNet(nn.Module):
         self.drop = nn.Dropout(0.3)
         self.emotion = nn.Linear(features, LABELS)
         self.reject = nn.Linear(features, 1)
+
+    @classmethod
+    def of(cls, state: dict[str, torch.Tensor]) -> "FerNet":
+        """The net of a ``state_dict``, whose shapes say the widths. Raises KeyError or RuntimeError if it is none."""
+        a, b, c, d = (len(state[f"trunk.{stage}.0.weight"]) for stage in (0, 2, 4, 6))
+        net: FerNet = cls((a, b, c, d)).eval()
+        net.load_state_dict(state)
+        return net
 
     def features(self, x: torch.Tensor) -> torch.Tensor:
         """(n, features)."""

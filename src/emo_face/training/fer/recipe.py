@@ -13,6 +13,7 @@ class FerRecipe:
     """How the FER student is trained; the values that ship are in :data:`NAME`'s file alone.
 
     Attributes:
+        widths: channels of the trunk's four stages.
         steps: batches of the base. faces_per_batch, non_faces_per_batch: crops of a batch.
         evenness: 1 draws faces so that every emotion is as frequent, 0 as they come.
         clean: share in [0, 1] of the crops that keep their camera quality. jitter: strength of real faces' jitter.
@@ -25,6 +26,7 @@ class FerRecipe:
         reject_faces, reject_non_faces: crops that the reject layer is fitted to. reject_penalty: on its weights.
     """
 
+    widths: tuple[int, int, int, int]
     steps: int
     faces_per_batch: int
     non_faces_per_batch: int

@@ -27,6 +27,9 @@ from emo_face.training.fer.recipe import FerRecipe
 from emo_face.training.fer.strangers import Teacher, VotedFaces, read_voted_faces, taught_faces
 from emo_face.training.fer.teachers import ExpressionTeachers
 
+LAST_LAYERS = ("head_", "reject_faces", "reject_non_faces", "reject_penalty")
+"""How fields of the recipe begin that the base does not depend on."""
+
 
 def train(
     data: Path, ferplus: Path, out: Path, recipe: FerRecipe, seed: int, threads: int, teacher: Teacher | None = None
@@ -87,10 +90,11 @@ def train_base(bank: Bank, negatives: list[NDArray[np.uint8]], seed: int, recipe
     It saw only people no figure is reported on.
     """
     torch.manual_seed(seed)
-    net = FerNet()
+    net = FerNet(recipe.widths)
     allowed = np.flatnonzero((bank.fold == NOT_JUDGED) & (bank.other == NOT_JUDGED))
-    # another recipe or another teacher is another base
-    key = zlib.crc32(bank.soft[allowed].tobytes(), zlib.crc32(yaml.safe_dump(asdict(recipe)).encode()))
+    # another recipe or another teacher is another base; other last layers are not
+    own = {name: value for name, value in asdict(recipe).items() if not name.startswith(LAST_LAYERS)}
+    key = zlib.crc32(bank.soft[allowed].tobytes(), zlib.crc32(yaml.safe_dump(own).encode()))
     file = out / f"base_{seed}_{key:08x}_{len(allowed)}.pt"
     if file.is_file():
         net.load_state_dict(torch.load(file, weights_only=True))

@@ -39,7 +39,7 @@ FOLDS = 5
 LEAST_ROWS, LEAST_JUDGED = 10, 3  # of a class, to take part in fitted and in judged scenes
 MISS_RATES = (0.0, 0.95)  # silence is never worth nothing
 WEIGHTS = (0.5, 2.0)  # from one half on, two sources that agree are never less certain together than alone
-RIDGE = 0.02  # pull of the weights towards 1: beside a source that says little they are hardly determined by data
+RIDGE = 0.1  # pull of the weights towards 1: beside a source that says little they are hardly determined by data
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class Source:
     Attributes:
         truth: (n,). probabilities: (n, 7). group: (n,) that must not be split.
         plain: (n,) rows that may stand in a scene; None: all. Faces that hardly show what they are labelled (CMU's
-            posed ones: nets agree with their labels in under half) only count for the temperature.
+            posed ones: nets agree with their labels in under half) only count for the thresholds.
     """
 
     truth: NDArray[np.int64]
@@ -118,13 +118,10 @@ def pool(pairs: FusionPairs, parameters: FusionParameters) -> FloatArray:
 
 def fit(face: Source, speech: Source, start: FusionParameters, rng: np.random.Generator) -> FusionParameters:
     """Temperatures of each source alone, then weights of both together, by negative log-likelihood."""
-    # The speech student is calibrated on strangers' talk: rows of its own corpora may cool it, never make it surer.
-    least = {"face": 0.0, "speech": 1.0}
-    warmth = {"face": fit_temperature(face.truth, face.probabilities)}
-    warmth["speech"] = fit_temperature(speech.truth, speech.probabilities)
+    # Both students are calibrated on strangers: rows of the fit may cool one, never make it surer.
     sources = {
-        name: start.source(name).model_copy(update={"temperature": max(least[name], round(value, 4))})
-        for name, value in warmth.items()
+        name: start.source(name).model_copy(update={"temperature": max(1.0, round(_temperature(source), 4))})
+        for name, source in (("face", face), ("speech", speech))
     }
     pairs = make_pairs(face, speech, rng)
 
@@ -147,6 +144,11 @@ def fit(face: Source, speech: Source, start: FusionParameters, rng: np.random.Ge
     settings = {"xatol": 0.01, "fatol": 1e-4, "maxiter": 200}
     best = minimize(loss, x0=[1.0, 1.0, 0.5, 0.5], method="Nelder-Mead", options=settings)
     return with_weights(clipped(best.x))
+
+
+def _temperature(source: Source) -> float:
+    rows = slice(None) if source.plain is None else source.plain
+    return fit_temperature(source.truth[rows], source.probabilities[rows])
 
 
 def thresholds(parts: Sequence[tuple[NDArray[np.int64], FloatArray]]) -> dict[str, float]:
@@ -190,7 +192,7 @@ def cross_validate(face: Source, speech: Source, start: FusionParameters, seed: 
 
 
 def scenarios(
-    face: Source, speech: Source, parameters: FusionParameters, seed: int, rows: int = 400
+    face: Source, speech: Source, parameters: FusionParameters, seed: int, rows: int = 4000
 ) -> dict[str, float]:
     """What the pool makes of scenes that matter to a robot, drawn from real predictions.
 

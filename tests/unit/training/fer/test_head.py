@@ -25,7 +25,7 @@ HAPPY, SAD, SURPRISE = (basic7().index(name) for name in ("Happy", "Sad", "Surpr
 
 def _net() -> FerNet:
     torch.manual_seed(3)
-    return FerNet().eval()
+    return FerNet((8, 16, 16, 24)).eval()
 
 
 def _rows(count: int = 60) -> HeadRows:

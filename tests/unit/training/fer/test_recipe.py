@@ -14,7 +14,7 @@ from emo_face.core.errors import ConfigError, UserError
 from emo_face.training.common.recipes import read_recipe
 from emo_face.training.fer.bank import HELD_OUT, NOT_JUDGED, Bank
 from emo_face.training.fer.batches import FerBatches
-from emo_face.training.fer.export import export
+from emo_face.training.fer.export import SMALL, export
 from emo_face.training.fer.fit import loss_of
 from emo_face.training.fer.folds import Heads, predict_crops, reject_shift
 from emo_face.training.fer.model import Exported, FerNet
@@ -22,7 +22,8 @@ from emo_face.training.fer.recipe import NAME, FerRecipe
 from emo_face.training.fer.train import train_base
 
 RECIPE = read_recipe(FerRecipe, NAME)
-SHORT = replace(RECIPE, steps=2)
+WIDTHS = (8, 16, 16, 24)
+SHORT = replace(RECIPE, widths=WIDTHS, steps=2, reject_faces=300, reject_non_faces=300)
 
 
 def _bank() -> Bank:
@@ -54,6 +55,20 @@ def test_from_bank_to_onnx(tmp_path: Path) -> None:
     assert predict_crops(net, np.zeros((2, 48, 48), np.uint8), 0.0)[0].shape == (2, 7)
 
 
+def test_the_file_is_half_as_large_and_what_it_stores_is_the_net_rounded(tmp_path: Path) -> None:
+    import onnx
+    from onnx import numpy_helper
+
+    net = FerNet(WIDTHS).eval()
+    path = export(Exported(net), tmp_path / "net.onnx")
+    stored = {w.name: numpy_helper.to_array(w) for w in onnx.load(path).graph.initializer}
+    halves = [w for w in stored.values() if w.dtype == np.float16]
+    large = sum(p.numel() for p in net.parameters() if p.numel() >= SMALL)
+    assert sum(w.size for w in halves) == large
+    assert not any(w.size >= SMALL for w in stored.values() if w.dtype == np.float32)
+    assert FerNet.of(net.state_dict()).trunk[6][0].weight.shape == net.trunk[6][0].weight.shape
+
+
 def test_the_base_comes_back_from_its_file_and_the_same_seed_gives_the_same_net(tmp_path: Path) -> None:
     bank = _bank()
     (tmp_path / "other").mkdir()
@@ -63,6 +78,8 @@ def test_the_base_comes_back_from_its_file_and_the_same_seed_gives_the_same_net(
     for one, two, three in zip(*(net.state_dict().values() for net in (first, cached, again)), strict=True):
         assert torch.equal(one, two)
         assert torch.equal(one, three)
+    train_base(bank, [], 0, replace(SHORT, head_penalty=1.0, reject_faces=3), tmp_path)
+    assert len(list(tmp_path.glob("base_*.pt"))) == 1  # other last layers are fitted to the same base
     train_base(bank, [], 0, replace(SHORT, learning_rate=1e-3), tmp_path)
     assert len(list(tmp_path.glob("base_*.pt"))) == 2  # another recipe is another base
 
@@ -74,7 +91,7 @@ def test_votes_teach_emotions_and_what_is_no_face_teaches_the_reject_layer() -> 
     assert batch.crops.shape == (8, 1, 48, 48)
     assert batch.soft.shape == (6, 7)
     torch.manual_seed(0)
-    net = FerNet()
+    net = FerNet(WIDTHS)
     loss = loss_of(*net(batch.crops), batch, recipe)
     loss.backward()
     assert torch.isfinite(loss)

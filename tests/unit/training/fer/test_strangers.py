@@ -114,7 +114,7 @@ def test_a_student_comes_nearer_to_its_teacher(teacher, detector, tmp_path):
     assert (bank.fold == NOT_JUDGED).all()
     few = replace(read_recipe(FerRecipe, NAME), steps=15, faces_per_batch=8, averaging=0.5, averaging_start=0.5)
     torch.manual_seed(0)
-    start = FerNet().eval()
+    start = FerNet((16, 64, 128, 128)).eval()
     noise = [np.random.default_rng(0).integers(0, 256, (64, 64)).astype(np.uint8)]
     batches = FerBatches(bank, np.arange(len(bank.soft)), few, noise, np.random.default_rng(0))
     student = fit(start, batches, few, 0).eval()
@@ -136,6 +136,6 @@ def test_what_is_no_recipe_s_folder_is_named(teacher, detector, tmp_path, capsys
         taught_faces(Teacher(tmp_path / "cut", teacher.images), detector, tmp_path)
     with pytest.raises(UserError, match=r"5 without a picture"):
         taught_faces(Teacher(teacher.folder, tmp_path), detector, tmp_path)
-    words = ["train", "fer", "--data", "D", "--ferplus", "F", "--out", "O", "--teacher", "T"]
+    words = ["train", "fer", "--data", "D", "--ferplus", "F", "--out", str(tmp_path), "--teacher", "T"]
     assert cli.main(words) == 2
     assert "--teacher and --teacher-images belong together" in capsys.readouterr().err
