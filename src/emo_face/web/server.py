@@ -34,19 +34,16 @@ class FaceServer:
     """Shows the newest ARKit values to every open page.
 
     Args:
-        host: address to bind; anything but loopback needs ``token``.
-        port: TCP port; 0 takes a free one (see ``port`` after ``start``).
+        host: address to bind; anything but loopback needs ``token``. port: TCP port; 0 takes a free one.
         token: what a client must present, at least 12 characters; None or empty for none.
         theme: face shown unless the page asks for another.
         on_command: receives commands of the pages (see :mod:`emo_face.web.protocol`); None refuses them.
         origins: further origins (``https://robot.local``) that may connect, for a reverse proxy.
-        max_clients: connections beyond this are refused with 503.
-        rate: frames per second at most; the page interpolates to 60.
+        max_clients: connections beyond this are refused with 503. rate: most frames per second (the page draws 60).
         model: a GLB with ARKit morph targets to show at ``/3d``; needs the 3D view (``export/build_head3d.py``).
-        home: the page at ``/``, a file of ``static/``.
+        home: the page at ``/``, a file of ``static/``. dashboard: address of the dashboard to link to; empty for none.
         pictures: path -> what gives a JPEG to show there now, or None if there is none.
         parse: reads a command of a page. options: what stands before the names of the options in errors.
-        dashboard: address of the dashboard for a link on the face page; empty for none.
 
     Raises:
         UserError: a token is needed or too short, or an origin is none. ConfigError: unknown theme, or ``model`` cannot
