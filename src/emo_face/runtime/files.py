@@ -49,6 +49,14 @@ def replacing(path: Path, need: int = 0) -> Iterator[Path]:
         _remove(scratch)
 
 
+def write_arrays(path: Path, **arrays: Any) -> None:
+    """Write NumPy arrays by name (``.npz``), whole or not at all. Raises UserError as :func:`replacing`."""
+    import numpy as np
+
+    with replacing(path) as scratch, scratch.open("wb") as file:
+        np.savez(file, **arrays)
+
+
 def sync(path: Path) -> None:
     """Wait until a file, or the names in a folder, are on the disk: a power loss after this keeps them."""
     handle = os.open(path, os.O_RDONLY)

@@ -15,6 +15,7 @@ from emo_face.core.types import FloatArray
 from emo_face.datasets.faces import faces as readers
 from emo_face.datasets.faces.faces import FacePicture
 from emo_face.perception.nano.blendshapes import TASK, WEIGHTS, BlendshapeReader
+from emo_face.runtime.files import write_arrays
 from emo_face.training.blendshapes.fit import BlendshapePairs, fit_weights, ideal, joined, measure, write_weights
 from emo_face.training.blendshapes.mesh import FaceMesh
 from emo_face.training.blendshapes.skins import skins_of
@@ -33,7 +34,7 @@ def measured(data: Path, cache: Path, count: int, seed: int) -> tuple[Blendshape
     london = resting(reader, pictures)
     reader.close()
     cache.parent.mkdir(parents=True, exist_ok=True)
-    np.savez(cache, difference=pairs.difference, rest=pairs.rest, truth=pairs.truth, london=london)
+    write_arrays(cache, difference=pairs.difference, rest=pairs.rest, truth=pairs.truth, london=london)
     return pairs, london
 
 

@@ -23,6 +23,7 @@ from emo_face.datasets.faces.ferplus import faces_of, read_votes
 from emo_face.datasets.records import Record, read_image, read_jsonl
 from emo_face.perception.detect_face import YuNetFaceDetector
 from emo_face.perception.multiview import fingerprint, head_file
+from emo_face.runtime.files import write_arrays
 from emo_face.runtime.progress import track
 from emo_face.runtime.store import sha256_of
 from emo_face.training.fer.bank import wide_crop
@@ -60,7 +61,7 @@ def read_voted_faces(folder: Path, split: str, detector: YuNetFaceDetector, cach
 
 
 def _keep(file: Path, found: VotedFaces) -> VotedFaces:
-    np.savez(file, wide=found.wide, shares=found.shares)
+    write_arrays(file, wide=found.wide, shares=found.shares)
     return found
 
 

@@ -16,6 +16,7 @@ from emo_face.datasets.faces.faces import FacePicture
 from emo_face.datasets.faces.ferplus import SOURCE, SPLITS
 from emo_face.evaluation.fer.figures import figures
 from emo_face.evaluation.fer.folds import FILE, FoldPrediction, read_folds
+from emo_face.runtime.files import replacing, write_arrays
 from emo_face.training.fer import bank as banks
 from emo_face.training.fer.bank import NOT_JUDGED, Bank
 from emo_face.training.fer.batches import FerBatches
@@ -65,14 +66,15 @@ def train(
 
 
 def make_bank(data: Path, out: Path, pictures: list[FacePicture], seed: int, recipe: FerRecipe) -> Bank:
-    """Build the training bank, or read the one in ``out`` that an earlier run with this seed and recipe left."""
-    file = out / f"bank_{seed}_{len(pictures)}_{recipe.views}_{recipe.composites}.npz"
+    """Build the training bank, or read the one in ``out`` that a run with these pictures, seed and recipe left."""
+    key = zlib.crc32(repr([(p.source, p.name, p.person, p.label, p.pose, p.face.box) for p in pictures]).encode())
+    file = out / f"bank_{seed}_{key:08x}_{recipe.views}_{recipe.composites}.npz"
     names = [f.name for f in fields(Bank)]
     if file.is_file():
         with np.load(file, allow_pickle=False) as saved:
             return Bank(**{name: saved[name] for name in names})
     bank = banks.build(pictures, ExpressionTeachers(data / "fer"), recipe, np.random.default_rng(seed))
-    np.savez(file, **{name: getattr(bank, name) for name in names})
+    write_arrays(file, **{name: getattr(bank, name) for name in names})
     return bank
 
 
@@ -101,7 +103,8 @@ def train_base(bank: Bank, negatives: list[NDArray[np.uint8]], seed: int, recipe
         net.eval()
         return net
     net = fit(net, FerBatches(bank, allowed, recipe, negatives, np.random.default_rng([seed, 99])), recipe, seed)
-    torch.save(net.state_dict(), file)
+    with replacing(file) as scratch:
+        torch.save(net.state_dict(), scratch)
     return net
 
 

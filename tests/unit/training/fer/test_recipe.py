@@ -11,6 +11,9 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from emo_face.core.errors import ConfigError, UserError
+from emo_face.core.geometry import Box
+from emo_face.core.types import Face
+from emo_face.datasets.faces.faces import FacePicture
 from emo_face.training.common.recipes import read_recipe
 from emo_face.training.fer.bank import HELD_OUT, NOT_JUDGED, Bank
 from emo_face.training.fer.batches import FerBatches
@@ -19,7 +22,7 @@ from emo_face.training.fer.fit import loss_of
 from emo_face.training.fer.folds import Heads, predict_crops, reject_shift
 from emo_face.training.fer.model import Exported, FerNet
 from emo_face.training.fer.recipe import NAME, FerRecipe
-from emo_face.training.fer.train import train_base
+from emo_face.training.fer.train import make_bank, train_base
 
 RECIPE = read_recipe(FerRecipe, NAME)
 WIDTHS = (8, 16, 16, 24)
@@ -82,6 +85,19 @@ def test_the_base_comes_back_from_its_file_and_the_same_seed_gives_the_same_net(
     assert len(list(tmp_path.glob("base_*.pt"))) == 1  # other last layers are fitted to the same base
     train_base(bank, [], 0, replace(SHORT, learning_rate=1e-3), tmp_path)
     assert len(list(tmp_path.glob("base_*.pt"))) == 2  # another recipe is another base
+
+
+def test_the_bank_comes_back_for_the_same_pictures_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    built: list[int] = []
+    monkeypatch.setattr("emo_face.training.fer.train.ExpressionTeachers", lambda folder: None)
+    monkeypatch.setattr("emo_face.training.fer.bank.build", lambda *_: built.append(1) or _bank())
+    one = FacePicture("cmu", "a", "cmu:a", "Happy", np.zeros((9, 9), np.uint8), Face(Box(0, 0, 9, 9), 0.9))
+    first = make_bank(tmp_path, tmp_path, [one], 0, SHORT)
+    again = make_bank(tmp_path, tmp_path, [one], 0, SHORT)
+    assert (len(built), np.array_equal(first.wide, again.wide)) == (1, True)
+    make_bank(tmp_path, tmp_path, [replace(one, label="Sad")], 0, SHORT)
+    assert len(built) == 2
+    assert {file.suffix for file in tmp_path.iterdir()} == {".npz"}  # nothing half written is left
 
 
 def test_votes_teach_emotions_and_what_is_no_face_teaches_the_reject_layer() -> None:
