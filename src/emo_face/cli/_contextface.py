@@ -36,7 +36,7 @@ add_arguments = arguments(
     option("--decision", choices=("map", "mean"), help="best emotion's face, or all weighted (mean)"),
     option("--ask", metavar="TEXT", help="also answer in words; empty: the situation behind the quote"),
     option("--chat", action="store_true", default=None, help="converse on stdin; /help lists the commands"),
-    option("--max-tokens", type=int, default=96, help="longest answer in words (default 96)"),
+    option("--max-tokens", type=int, default=96, help="longest answer of --ask and --chat, in tokens (default 96)"),
     option("--device", default="cpu", help="cpu or cuda (default cpu); graphs: also tensorrt"),
     option("--quantisation", choices=("none", "4bit", "8bit")),
 )

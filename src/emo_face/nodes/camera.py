@@ -105,9 +105,8 @@ class CameraNode(EmoNode):
         if self._source.at is None:
             due = max(due, now - period)  # no burst after a stall
         elif due < now - period and now < self._published + LONGEST_GAP:
-            self.health.count(
-                "frames_late"
-            )  # a film keeps its time, and what is said in step with it, on a slow machine
+            # a film keeps its time, and what is said in step with it, on a slow machine
+            self.health.count("frames_late")
             return due
         if not self._source.live and stop.wait(max(0.0, due - now)):
             return due

@@ -64,7 +64,7 @@ class ContextFaceRun(TrainingRun[Example]):
 
     def losses(self, model: Any, batch: Any) -> dict[str, torch.Tensor]:
         output, bare, config = model(batch), self.bare, self.config
-        if model.training:
+        if model.training and bare.head.centre is not None:
             self.states.append(output.states.detach())
         known = (batch.targets, batch.present, bare.head.std, bare.config)
         face = face_loss(output.faces, *known, config.face_loss, config.group_weights)
@@ -72,10 +72,11 @@ class ContextFaceRun(TrainingRun[Example]):
 
     def stepped(self) -> None:
         """Move the head's centre towards the mean of the step's states, those of all processes."""
+        if (centre := self.bare.head.centre) is None:
+            return
         states, self.states = torch.cat(self.states).float(), []
         total = self.accelerator.reduce(torch.cat([states.sum(0), states.new_tensor([len(states)])]), "sum")
-        centre = self.bare.head.centre
-        if centre is not None and total[-1] > 0:
+        if total[-1] > 0:
             mean = total[:-1] / total[-1]
             centre.copy_(centre.lerp(mean, self.config.centring) if centre.any() else mean)
 

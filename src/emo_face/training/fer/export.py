@@ -14,7 +14,7 @@ from emo_face.training.fer.model import Exported, FerNet
 MODEL = "nano_face.onnx"
 CHECKPOINT = "nano_face.pt"
 OPSET = 17
-TOLERANCE = 5e-3
+TOLERANCE = 1e-3
 LIMIT = 4_000_000
 SMALL = 1024  # numbers; what has fewer, the biases above all, stays float32
 VERSION = 1
