@@ -26,9 +26,10 @@ class Pca9685Driver(Driver):
 
     Only pulses that change by a step of the chip (1/4096 of a cycle) are sent: at 100 kHz one costs half a millisecond,
     so give a board with many servos a 400 kHz bus. Torque off stops the pulses; what the servo does then is its own
-    affair, so a stop cannot be verified. With no way to know where a servo is, the first pulse after power-on may move
-    it at the servo's own speed: power up with the face at neutral. The chip has no watchdog: it repeats its last pulses
-    for ever when nobody talks to it. A clean end, after torque off, puts it to sleep.
+    affair, so a stop cannot be verified. The chip has no watchdog: it repeats its last pulses for ever when nobody talks
+    to it, so after a killed process motion goes on from the pulses that it still makes. Where it makes none, nobody
+    knows where the servo is, and the first pulse may move it at the servo's own speed: power up with the face at
+    neutral. A clean end, after torque off, puts the chip to sleep.
 
     Args:
         names, ids, units: of each actuator; the unit must be ``us``. Id 0 to 15 is a channel of the first board, 16 to
@@ -80,6 +81,7 @@ class Pca9685Driver(Driver):
         self._kits: dict[int, Any] = {}
         self._on = self._free = False  # free: all pulses were stopped, and none begun since
         self._sent: list[int | None] = [None] * len(self.names)
+        self._found = np.full(len(self.names), np.nan)  # us that the boards made when they were opened
 
     def connect(self, keep_torque: bool = False) -> None:
         """Find the boards and set their clocks. Raises DriverError that names the board that does not answer."""
@@ -106,10 +108,14 @@ class Pca9685Driver(Driver):
             raise DriverError(f"pca9685: expected {len(self.names)} finite pulse widths")
         if self._on:
             self._free = False
+            self._found[:] = np.nan
             self._pulse([float(us) / int(self._cycle) for us in position])
 
     def read(self) -> Feedback:
-        """Of the servos nothing is known: NaN. Raises DriverError for a board that is gone, or was without power."""
+        """Pulses that somebody else began; of one's own servos nothing is known: NaN.
+
+        Raises DriverError for a board that is gone, or was without power.
+        """
         if not self._kits:
             raise DriverError("pca9685: not connected")
         for address, kit in self._kits.items():
@@ -117,8 +123,7 @@ class Pca9685Driver(Driver):
                 asleep = kit._pca.mode1_reg & SLEEP  # ServoKit has no public way
             if asleep:
                 raise DriverError(f"pca9685 at {address:#04x}: it was reset and makes no pulses; check its power")
-        unknown = np.full(len(self.names), np.nan)
-        return Feedback(unknown, unknown.copy())
+        return Feedback(self._found.copy(), np.full(len(self.names), np.nan))
 
     def torque(self) -> Array:
         return np.full(len(self.names), np.nan)
@@ -161,9 +166,11 @@ class Pca9685Driver(Driver):
                 if self._bus is not None and self._i2c is None:
                     self._i2c = linux_i2c(self._bus)
                 kit = self._make(i2c=self._i2c, address=address, **self._options)
-                for board, channel in self._places:
+                for i, (board, channel) in enumerate(self._places):
                     if board == address:
                         kit.servo[channel].set_pulse_width_range(0, int(self._cycle))
+                        made = kit.servo[channel].fraction
+                        self._found[i] = np.nan if made is None else made * int(self._cycle)
                 self._kits[address] = kit
             except BUS_ERRORS as error:
                 bus = "" if self._bus is None else f" on I2C bus {self._bus}"

@@ -119,6 +119,8 @@ class ConfiguredFace:
         """Torque on from the present pose, or off; False while an emergency stop is latched."""
         if self.control is None:
             return True
+        if on and self.latch is not None and not self.control.stopped:
+            self.latch.note(driving=True)  # before torque comes: a kill in between is noticed
         done = self.control.enable(on)
         if done and self.latch is not None:
             self.waiting = "" if on else self.waiting

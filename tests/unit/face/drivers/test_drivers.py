@@ -15,11 +15,13 @@ import pytest
 
 from emo_face.cli.main import main
 from emo_face.core.errors import ConfigError
+from emo_face.face.control.controller import FaceController
 from emo_face.face.drivers import MissingLibrary, StopState, open_driver
 from emo_face.face.drivers.base import DriverError
 from emo_face.face.drivers.mock import MockDriver
 from emo_face.face.drivers.recorder import RecorderDriver
 from emo_face.face.drivers.trajectory import Trajectory, TrajectoryDriver
+from emo_face.face.motion.motion import FaceMotion
 from emo_face.face.rig.rig import load_rig
 
 
@@ -160,6 +162,29 @@ def test_pca9685_estop_and_unplugged(pca: tuple[Any, FakeI2C]) -> None:
     assert i2c.pulse_us(1) == pytest.approx(1700, abs=5.0)
     with pytest.raises(DriverError, match="finite"):
         driver.write(np.array([np.nan, 1, 1, 1]))
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_after_a_killed_process_motion_begins_where_the_board_still_holds_the_servos(
+    pca: tuple[Any, FakeI2C], keep: bool
+) -> None:
+    driver, i2c = pca
+    driver.enable(True)
+    held = np.array([1250.0, 1720.0, 1400.0, 1610.0])
+    driver.write(held)  # and the process is killed
+    rig = load_rig("minimal_4servo")
+    control = FaceController(FaceMotion(0.01), rig, open_driver(rig, i2c=i2c), enabled=keep)
+    control.step(0.0)
+    assert i2c.pulse_us(0) is None or keep, "the pulses stop until somebody enables them"
+    control.enable(True)
+    paths = []
+    for tick in range(1, 200):
+        control.step(tick * 0.01)
+        paths.append([i2c.pulse_us(channel) for channel in range(4)])
+    moved = np.diff(np.vstack([held, np.array(paths, np.float64)]), axis=0)
+    limits = rig.limits.velocity * 0.01
+    assert (np.abs(moved) <= limits + 10.0).all(), "two steps of the chip, 4.9 us each, are rounding"
+    assert np.abs(paths[-1] - held).max() > 100, "and it does go to neutral"
 
 
 def test_a_board_that_is_gone_or_was_reset_is_noticed_while_the_face_stands_still(pca: tuple[Any, FakeI2C]) -> None:
