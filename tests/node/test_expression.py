@@ -222,12 +222,15 @@ def test_simulated_time_that_jumps_back_clears_the_window(graph: Any) -> None:
     at(500.0)
     out.publish(scores(500.0, "Happy"))
     graph.until(lambda: heard)
+    graph.helper.create_publisher(Clock, "/clock", 10)
+    graph.until(lambda: node.count_publishers("/clock") == 2)
     at(20.0)
     heard.clear()
     out.publish(scores(20.0, "Sad"))
     got = graph.until(lambda: heard)[0]
     assert (got.person_emotion, got.header.stamp.sec) == ("Sad", 20)
     assert node.health.counts()["resets"] >= 1
+    assert "publish /clock" in node.health.report("active", time.monotonic()).message, "the usual cause"
 
 
 def generate(graph: Any, **fields: Any) -> Any:

@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
 from emo_face_msgs.msg import Consent, EmotionScoresArray, FaceExpression
+from rclpy.clock import Clock, ClockType  # type: ignore[attr-defined]
 from rclpy.node import Node
 from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import Image, JointState
@@ -90,7 +91,8 @@ class DashboardNode(Node):
         self._consent = self.create_publisher(Consent, "consent", qos.latched())
         self._stopper: Any = self.create_client(SetBool, "face_driver/estop")
         self._listen()
-        self.create_timer(PERIOD, self._report)
+        # steady: the page lives on while simulated time stands still
+        self.create_timer(PERIOD, self._report, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     def _listen(self) -> None:
         self.create_subscription(EmotionScoresArray, "emotion/scores", self._on_scores, qos.reliable(5))

@@ -97,9 +97,9 @@ class PeopleNode(EmoNode):
         size = (int(msg.width), int(msg.height))
         self._given[number] = Given(seconds(msg.header.stamp), msg.header, size, people, room, msg.model)
         now, patience = self.clock.now(), float(self.params["max_age"])
-        fresh = [k for k, given in enumerate(self._given) if given is not None and now - given.stamp <= patience]
+        fresh = [k for k, given in enumerate(self._given) if given is not None and abs(now - given.stamp) <= patience]
         if number not in fresh:
-            self.drop("stale", f"scores of {self._topics[number]} are older than max_age ({patience:g} s): raise it")
+            self.drop("stale", f"scores of {self._topics[number]} are over max_age ({patience:g} s) from now: raise it")
         elif number == fresh[0]:
             self._publish(fresh, now)
 

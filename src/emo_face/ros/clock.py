@@ -69,7 +69,7 @@ def fix_of(reason: str, stamp: float, now: float) -> str:
             f"it is {_long(now - stamp)} old, as of a recording: play it with `ros2 bag play --clock` and set "
             "use_sim_time on every node (`--ros-args -p use_sim_time:=true`)"
         )
-    if reason == "future" and now < CALENDAR <= stamp:
+    if reason == "future" and (now < CALENDAR <= stamp or now <= 0):
         return "use_sim_time is set here: set it on the publisher too, and let something publish /clock"
     return FIX[reason]
 

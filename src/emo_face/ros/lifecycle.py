@@ -48,7 +48,7 @@ class EmoNode(TransitionsNode):
         self.threads = 1  # of the executor; callbacks of one group still exclude each other
         self.exit_code: int | None = None
         self.params = Parameters(self, schema or load_schema(name), self.apply_parameters)
-        self.clock = NodeClock(self, self.clock_jumped)
+        self.clock = NodeClock(self, self._clock_jumped)
         self._soon: deque[Callable[[], None]] = deque()
         self._wake = self.create_guard_condition(self._run_soon)
         self._degraded: tuple[str, ...] = ()
@@ -168,6 +168,13 @@ class EmoNode(TransitionsNode):
         if self.exit_code is None:
             self.exit_code = code
             self._wake.trigger()
+
+    def _clock_jumped(self) -> None:
+        if self.count_publishers("/clock") > 1:
+            who = qos.peers(self, "/clock", publishers=True)
+            text = f"simulated time goes back and forth, and everybody is forgotten each time: {who} publish /clock"
+            self.report_problem("clock", WARN, text, HOLD)
+        self.clock_jumped()
 
     def _run_soon(self) -> None:
         while self._soon:

@@ -48,6 +48,10 @@ def test_a_stamp_is_admitted_or_refused_by_name(time: float, now: float, reason:
     assert bool(verdict.fix) == bool(reason)
 
 
+def test_simulated_time_that_never_began_is_no_fault_of_the_cameras_clock() -> None:
+    assert "let something publish /clock" in StampGate(0.5).admit(100.0, 0.0).fix
+
+
 def test_reordered_and_repeated_stamps_are_refused() -> None:
     gate = StampGate(0.5)
     assert gate.admit(100.0, 100.0).reason == ""
