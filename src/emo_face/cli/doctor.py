@@ -21,7 +21,7 @@ from emo_face.cli._verb import JSON
 from emo_face.cli.engine import add_models, exported, nano
 from emo_face.core.arguments import arguments, option
 from emo_face.core.errors import ModelError, UserError
-from emo_face.core.install import how_to_install
+from emo_face.core.install import how_to_get, how_to_install
 from emo_face.ros.network import keep_local, listening, open_to_others, scope
 from emo_face.runtime.engines import cuda
 from emo_face.runtime.engines.base import EngineUnavailable
@@ -93,12 +93,7 @@ def ros() -> Iterator[Finding]:
             importlib.import_module(module)
             yield Finding(module, OK, "imports")
         except Exception as error:
-            yield Finding(
-                module,
-                BAD,
-                f"does not import ({error})",
-                f"{how_to_install()}, or source your ROS and ros2_ws/install/setup.bash",
-            )
+            yield Finding(module, BAD, f"does not import ({error})", how_to_get(module))
 
 
 def models() -> Iterator[Finding]:

@@ -18,6 +18,7 @@ import emo_face
 from emo_face import cli
 from emo_face.cli._verb import add_verb, summary
 from emo_face.core.errors import UserError
+from emo_face.core.install import how_to_get
 
 OUTSIDE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 """Disk errors, which no program can fix; they may come without a file name."""
@@ -80,6 +81,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return int(args.run(args) or 0)
     except UserError as error:
         print(f"emo-face {words[0]}: {error}", file=sys.stderr)
+        return 2
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] == emo_face.__name__:
+            raise
+        print(f"emo-face {words[0]}: needs {error.name}, not installed here: {how_to_get(error.name)}", file=sys.stderr)
         return 2
     except BrokenPipeError:  # `emo-face ... | head`: who read has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains at its end

@@ -31,6 +31,7 @@ from typing import IO, Any
 from emo_face.cli.main import main as verbs
 from emo_face.core.arguments import arguments, option
 from emo_face.core.errors import ConfigError
+from emo_face.core.install import how_to_get
 from emo_face.core.paths import share_dir
 from emo_face.ros.images.transport import use_profile
 from emo_face.ros.network import keep_local
@@ -227,9 +228,7 @@ def ros_is_there() -> None:
     try:
         import rclpy  # noqa: F401
     except ImportError as error:
-        raise ConfigError(
-            f"rclpy does not import ({error}): run scripts/setup.sh, or source your ROS distribution"
-        ) from None
+        raise ConfigError(f"rclpy does not import ({error}): {how_to_get('rclpy')}") from None
 
 
 def start_ros(network: bool) -> Any:

@@ -30,6 +30,20 @@ def test_a_terminal_that_lacks_letters_is_no_traceback(encoding: str, monkeypatc
     assert json.loads(shown.buffer.getvalue().decode(encoding))["text"].startswith("I am so happy ?")
 
 
+@pytest.mark.parametrize(
+    ("verb", "module", "fix"), [("replay", "rosbags", "scripts/setup.sh demo"), ("up", "rclpy", "source your ROS")]
+)
+def test_a_library_that_is_not_installed_is_one_line(verb: str, module: str, fix: str, capsys, monkeypatch) -> None:
+    for name in [name for name in sys.modules if name.startswith(("emo_face.recording", f"{module}."))]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, module, None)
+    assert main.main([verb, *(["x.mcap"] if verb == "replay" else [])]) == 2
+    said = capsys.readouterr().err
+    assert len(said.splitlines()) == 1
+    assert module in said
+    assert fix in said
+
+
 def test_two_trainings_of_one_folder_do_not_meet(tmp_path, capsys) -> None:
     with alone(tmp_path):
         assert main.main(["train", "fusion", "--data", str(tmp_path), "--out", str(tmp_path)]) == 2

@@ -26,10 +26,10 @@ class Pca9685Driver(Driver):
 
     Only pulses that change by a step of the chip (1/4096 of a cycle) are sent: at 100 kHz one costs half a millisecond,
     so give a board with many servos a 400 kHz bus. Torque off stops the pulses; what the servo does then is its own
-    affair, so a stop cannot be verified. The chip has no watchdog: it repeats its last pulses for ever if nobody talks to
-    it, so after a killed process motion goes on from the pulses that it still makes. If it makes none, nobody knows
-    where the servo is, and the first pulse may move it at the servo's own speed: power up with the face at neutral.
-    A clean end, after torque off, puts the chip to sleep.
+    affair, so a stop cannot be verified. The chip has no watchdog: it repeats its last pulses for ever if nobody talks
+    to it, so after a killed process motion goes on from the pulses that it still makes. If it makes none, nobody knows
+    where the servo is, and the first pulse may move it at the servo's own speed: power up with the face at neutral. A
+    clean end, after torque off, puts the chip to sleep.
 
     Args:
         names, ids, units: of each actuator; the unit must be ``us``. Id 0 to 15 is a channel of the first board, 16 to
