@@ -11,6 +11,7 @@ with any release. They are imported when first used, so ``import emo_face`` itse
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
     from emo_face.face.control.bus_health import BusHealth
 
 __version__ = "0.1.0"
+
+# ONNX Runtime's Linux wheels report models and a device's id to their maker since 1.29, unless this is set when they
+# are imported (microsoft/onnxruntime, docs/Privacy.md). Whoever wants that sets it to 0.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 _HOMES = {
     "emo_face.api.drive": ("DrivenHead", "drive"),

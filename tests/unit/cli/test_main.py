@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
 import subprocess
 import sys
@@ -42,6 +43,16 @@ def test_a_library_that_is_not_installed_is_one_line(verb: str, module: str, fix
     assert len(said.splitlines()) == 1
     assert module in said
     assert fix in said
+
+
+def test_inference_leaves_nothing_behind_to_be_reported(tmp_path) -> None:
+    """ONNX Runtime's wheels keep a device's id and a queue of events in the cache folder, except in CI."""
+    command = [sys.executable, "-m", "emo_face.cli.main", "say", "hello"]
+    kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH") if name in os.environ}
+    subprocess.run(
+        command, env={**kept, "HOME": str(tmp_path), "OMP_NUM_THREADS": "1"}, check=True, capture_output=True
+    )
+    assert list(tmp_path.rglob("*")) == []
 
 
 def test_two_trainings_of_one_folder_do_not_meet(tmp_path, capsys) -> None:
