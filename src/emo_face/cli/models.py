@@ -158,6 +158,8 @@ def _converted(store: ModelStore, args: argparse.Namespace) -> Path:
     folder = args.to or kept_backbone(args.name)
     if args.name is not None and (folder / CONFIG).is_file():
         return folder
+    if folder.is_dir() and any(folder.iterdir()):  # another model's chat template would be taken for this one's
+        raise UserError(f"{folder}: holds files already; remove it, or name another folder by --to")
     if args.gguf is not None:
         return convert(args.gguf, folder)
     if args.llava is not None:

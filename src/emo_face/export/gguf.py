@@ -4,18 +4,18 @@ A model that transformers loads from a GGUF file is marked as quantised and cann
 it is an ordinary one. Its logits are those of the GGUF's weights.
 """
 
-import struct
-import tempfile
 from pathlib import Path
 from typing import Any
 
-from emo_face.core.errors import ModelError, UserError
+from emo_face.core.errors import UserError
+from emo_face.runtime import weights
+from emo_face.runtime.files import replacing
 
 CONFIG = "config.json"
 
 
 def convert(gguf: Path, folder: Path) -> Path:
-    """Write ``folder`` from a GGUF file; the config last, so that a folder with one is whole. Returns the folder.
+    """Write ``folder`` from a GGUF file, whole or not at all. Returns the folder.
 
     Raises:
         UserError: no such file, or a package is missing. ModelError: it is no causal language model that transformers
@@ -28,13 +28,12 @@ def convert(gguf: Path, folder: Path) -> Path:
     except ImportError as error:
         raise UserError(f"converting a GGUF needs {error.name}: scripts/setup.sh train") from None
     where = {"pretrained_model_name_or_path": str(gguf.parent), "gguf_file": gguf.name}
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(**where, local_files_only=True)
-        loaded = AutoModelForCausalLM.from_pretrained(**where, local_files_only=True, dtype="float32")
-    except ImportError as error:
-        raise UserError(f"converting a GGUF: {str(error).strip().splitlines()[0]}; pip install gguf") from None
-    except (OSError, ValueError, KeyError, RuntimeError, struct.error) as error:
-        raise ModelError(f"{gguf}: does not load as a causal language model: {str(error).splitlines()[0]}") from None
+    with weights.loading(gguf, "a causal language model", "give a GGUF of one that transformers can read"):
+        tokenizer = AutoTokenizer.from_pretrained(**where, **weights.LOCAL)
+        loaded, info = AutoModelForCausalLM.from_pretrained(
+            **where, **weights.LOCAL, dtype="float32", output_loading_info=True
+        )
+    weights.check_loading_info(info, gguf)
     config = loaded.config
     if hasattr(config, "quantization_config"):
         del config.quantization_config
@@ -44,12 +43,8 @@ def convert(gguf: Path, folder: Path) -> Path:
 
 
 def saved(folder: Path, *parts: Any) -> Path:
-    """Save what transformers loaded into ``folder``, the config last. Returns the folder."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / CONFIG).unlink(missing_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder) as made:  # transformers writes the config before the weights
+    """Save what transformers loaded as ``folder``, whole or not at all. Returns the folder."""
+    with replacing(folder) as made:
         for part in parts:
             part.save_pretrained(made)
-        for file in sorted(Path(made).iterdir(), key=lambda file: file.name == CONFIG):
-            file.replace(folder / file.name)
     return folder

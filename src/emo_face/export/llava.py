@@ -11,6 +11,7 @@ from typing import Any
 
 from emo_face.core.errors import ModelError, UserError
 from emo_face.export.gguf import CONFIG, saved
+from emo_face.runtime import weights
 
 PICTURE = "<image>"
 PROJECTORS = {"linear": "linear", "mlp2x_gelu": "gelu"}
@@ -19,7 +20,7 @@ _TOWER = "model.vision_tower.vision_tower.vision_model."
 
 
 def convert(source: Path, vision: Path, folder: Path) -> Path:
-    """Write ``folder`` from LLaVA's checkpoint ``source`` and transformers' CLIP in ``vision``; the config last.
+    """Write ``folder`` from LLaVA's checkpoint ``source`` and transformers' CLIP in ``vision``.
 
     Raises:
         UserError: a folder is not there. ModelError: it is no such checkpoint, or parts are missing or do not fit;
@@ -37,12 +38,11 @@ def convert(source: Path, vision: Path, folder: Path) -> Path:
     kind = str(kept.get("mm_projector_type", "linear"))
     if kind not in PROJECTORS:
         raise ModelError(f"{source / CONFIG}: mm_projector_type {kind!r}, expected one of {', '.join(PROJECTORS)}")
-    try:
-        tower = hf.CLIPVisionModel.from_pretrained(vision, local_files_only=True)
-        pictures = hf.AutoImageProcessor.from_pretrained(vision, local_files_only=True)
-        tokenizer = hf.AutoTokenizer.from_pretrained(source, local_files_only=True)
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{vision}, {source}: {str(error).splitlines()[0]}") from None
+    tower = weights.load_pretrained(hf.CLIPVisionModel, vision, "CLIP's vision encoder", torch.float32)
+    with weights.loading(vision, "CLIP's image processor"):
+        pictures = hf.AutoImageProcessor.from_pretrained(vision, **weights.LOCAL)
+    with weights.loading(source, "a tokenizer"):
+        tokenizer = hf.AutoTokenizer.from_pretrained(source, **weights.LOCAL)
     text = {k: v for k, v in kept.items() if not k.startswith("mm_") and k not in ("model_type", "architectures")}
     config = hf.LlavaConfig(
         vision_config=tower.config.to_dict(),
@@ -68,13 +68,13 @@ def convert(source: Path, vision: Path, folder: Path) -> Path:
 def _tensors(source: Path) -> dict[str, Any]:
     """Every tensor of a checkpoint's files."""
     import torch
-    from safetensors.torch import load_file
 
     found: dict[str, Any] = {}
     for file in sorted(source.glob("*.safetensors")):
-        found |= load_file(file)
+        found |= weights.read_tensors(file)
     for file in [] if found else sorted(source.glob("pytorch_model*.bin")):
-        found |= torch.load(file, map_location="cpu", weights_only=True, mmap=True)
+        with weights.loading(file, "tensors alone"):  # whatever else is pickled in it is refused
+            found |= torch.load(file, map_location="cpu", weights_only=True, mmap=True)
     if not found:
         raise ModelError(f"{source}: no *.safetensors and no pytorch_model*.bin; fetch the checkpoint again")
     return found

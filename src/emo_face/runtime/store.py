@@ -18,6 +18,7 @@ from emo_face.core.errors import ConfigError, ModelError
 from emo_face.core.paths import share_dir
 from emo_face.core.versions import known_version
 from emo_face.core.yaml_files import BoundedLoader
+from emo_face.runtime.engines.onnx_bytes import weight_files
 from emo_face.runtime.files import locked, write_text
 
 MANIFEST = "manifest.yaml"
@@ -127,8 +128,14 @@ def sha256_of(path: Path) -> str:
 def entry_of(path: Path, name: str, *, licence: str, purpose: str, how: str = "") -> ModelEntry:
     """The entry of a file that was just made: its name, size and hash as it lies there.
 
-    Raises ConfigError if the store would not take it (an empty file, a name with a slash); names the field.
+    Raises ConfigError if the store would not take it (an empty file, a name with a slash); names the field. A graph
+    without its weights is one that it would not take.
     """
+    if path.suffix == ".onnx" and (beside := weight_files(path.read_bytes())):
+        raise ConfigError(
+            f"{path}: its weights are in {beside[0]}, and a model here is one file; write it as one: "
+            f"python3 -c \"import onnx; onnx.save(onnx.load('{path}'), 'whole.onnx')\""
+        )
     try:
         return ModelEntry(
             name=name,

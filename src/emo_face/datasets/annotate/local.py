@@ -11,6 +11,7 @@ from typing import Any
 from emo_face.core.errors import UserError
 from emo_face.core.install import how_to_install
 from emo_face.datasets.annotate.provider import Reply, Request
+from emo_face.runtime import weights
 
 MOST = 16
 """Questions of one batch."""
@@ -36,13 +37,11 @@ class LocalProvider:
             raise UserError(f"--provider local needs torch and transformers: {how_to_install('train')}") from None
         if not (folder / "config.json").is_file():
             raise UserError(f"{folder}: no config.json; --model must be the folder of a saved image-text model")
-        try:
-            self.processor: Any = AutoProcessor.from_pretrained(folder, local_files_only=True)
-            dtype = torch.float32 if device == "cpu" else torch.bfloat16
-            model = AutoModelForImageTextToText.from_pretrained(folder, local_files_only=True, dtype=dtype)
-        except (OSError, ValueError) as error:
-            raise UserError(f"{folder}: cannot be loaded: {error}") from None
-        self.model: Any = model.to(device).eval()
+        with weights.loading(folder, "a processor"):
+            self.processor: Any = AutoProcessor.from_pretrained(folder, **weights.LOCAL)
+        dtype = torch.float32 if device == "cpu" else torch.bfloat16
+        model = weights.load_pretrained(AutoModelForImageTextToText, folder, "an image-text model", dtype)
+        self.model: Any = model.to(device)
         self._working, self._waiting = threading.Lock(), dict[Future[Reply], Request]()
         self._name = folder.name
 

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import save_file
 
+from emo_face.core.configs import from_dict
 from emo_face.core.errors import ModelError
 from emo_face.core.paths import data_file
-from emo_face.expression.contextface.config import ContextFaceConfig, from_dict
+from emo_face.expression.contextface.config import ContextFaceConfig
 from emo_face.expression.contextface.head import FaceHead
 from emo_face.expression.contextface.model import ContextFace, adapted, add_face_token
 from emo_face.expression.contextface.prompts import table
@@ -35,8 +35,7 @@ def load_backbone(path: str | Path, dtype: str = "float32", quantisation: str = 
         quantisation: ``4bit`` (NF4) or ``8bit`` by bitsandbytes, on a GPU.
 
     Raises:
-        ModelError: no such folder, or weights are missing or of another shape; names them. A part that is not in the
-            checkpoint is never made up (a random frozen projector would train and never see).
+        ModelError: no such folder, or as :func:`~emo_face.runtime.weights.load_pretrained`.
     """
     import transformers
 
@@ -50,22 +49,11 @@ def load_backbone(path: str | Path, dtype: str = "float32", quantisation: str = 
             f"emo-face models backbone --gguf FILE --to {folder}"
         )
     kind = "AutoModelForImageTextToText" if sees(folder) else "AutoModelForCausalLM"
-    options: dict[str, Any] = {"dtype": getattr(torch, dtype), "attn_implementation": "sdpa"}
+    options: dict[str, Any] = {"attn_implementation": "sdpa"}
     if quantisation != "none":
         options |= {"quantization_config": _quantisation(quantisation, dtype), "device_map": {"": device}}
-    try:
-        model, info = getattr(transformers, kind).from_pretrained(
-            folder,
-            output_loading_info=True,
-            local_files_only=True,
-            use_safetensors=True,
-            ignore_mismatched_sizes=True,
-            **options,
-        )
-    except (OSError, ValueError, RuntimeError, ImportError, KeyError, SafetensorError) as error:
-        raise ModelError(f"{folder}: does not load by {kind}: {str(error).splitlines()[0]}") from None
-    weights.check_loading_info(info, folder, "fetch the checkpoint again, or one whose projector has this shape")
-    return model.eval() if quantisation != "none" else model.to(device).eval()
+    model = weights.load_pretrained(getattr(transformers, kind), folder, kind, getattr(torch, dtype), **options)
+    return model if quantisation != "none" else model.to(device)
 
 
 def sees(folder: Path) -> bool:
@@ -84,14 +72,11 @@ def load_tools(path: str | Path) -> tuple[Any, Any]:
     from transformers import AutoImageProcessor, AutoTokenizer, ProcessorMixin
 
     folder = weights.backbone_folder(path)
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        processor = AutoImageProcessor.from_pretrained(folder, local_files_only=True) if sees(folder) else None
-        whole, _ = ProcessorMixin.get_processor_dict(folder, local_files_only=True)  # without what makes a processor
+    with weights.loading(folder, "tokenizer and image processor"):
+        tokenizer = AutoTokenizer.from_pretrained(folder, **weights.LOCAL)
+        processor = AutoImageProcessor.from_pretrained(folder, **weights.LOCAL) if sees(folder) else None
+        whole, _ = ProcessorMixin.get_processor_dict(folder, **weights.LOCAL)  # without what makes a processor
         tokenizer.chat_template = whole.get("chat_template") or tokenizer.chat_template
-    except (OSError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise ModelError(f"{folder}: tokenizer or image processor does not load ({reason}); fetch it again") from None
     return tokenizer, processor
 
 
@@ -125,7 +110,8 @@ def save_model(folder: Path, model: ContextFace, backbone: str = "", extra: dict
 
 def read_card(folder: Path) -> dict[str, Any]:
     """The card of a saved model. Raises ModelError naming file and field."""
-    return weights.read_card(folder / CARD, FORMAT, "train again: emo-face train contextface --help")
+    fields = {"config": dict, "shape": dict, "face_token_id": int, "sha256": dict}
+    return weights.read_card(folder / CARD, FORMAT, "train again: emo-face train contextface --help", **fields)
 
 
 def load_model(folder: Path, base: Any, tokenizer: Any) -> ContextFace:
@@ -136,13 +122,13 @@ def load_model(folder: Path, base: Any, tokenizer: Any) -> ContextFace:
             unexpected or of another shape; names the field, expected and got.
     """
     card = read_card(folder)
-    for name, digest in card["sha256"].items():
-        weights.check_file(folder / name, digest)
+    for name in (ADAPTER, HEAD, PROMPTS):
+        weights.check_file(folder / name, card["sha256"].get(name) or "none in its card")
     if sha256_of(data_file("contextface_prompts.yaml")) != card["sha256"][PROMPTS]:
         raise ModelError(
             f"{folder / PROMPTS}: the templates differ from this emo_face's; train again or install its version"
         )
-    config = from_dict(card["config"], str(folder / CARD))
+    config = from_dict(ContextFaceConfig, card["config"], str(folder / CARD))
     _same_shape(card["shape"], shape_of(base), folder)
     base.requires_grad_(False)
     face_id = add_face_token(base, tokenizer)

@@ -1,6 +1,5 @@
 """Settings of a ContextFace model, saved with its weights. No torch here."""
 
-import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -134,15 +133,3 @@ class ContextFaceConfig:
             result[name] = slice(start, start + size_of(name, self.face_basis))
             start = result[name].stop
         return result
-
-
-def from_dict(values: Mapping[str, Any], where: str) -> ContextFaceConfig:
-    """A config from JSON. Raises ConfigError naming ``where`` and an unknown or wrong field."""
-    known = {field.name for field in dataclasses.fields(ContextFaceConfig)}
-    if unknown := sorted(set(values) - known):
-        raise ConfigError(f"{where}: config has unknown field {unknown[0]!r}; it needs a newer emo_face")
-    lists: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
-    try:
-        return ContextFaceConfig(**lists)
-    except (TypeError, ConfigError) as error:
-        raise ConfigError(f"{where}: {error}") from None

@@ -219,7 +219,7 @@ def add_face_token(base: Any, tokenizer: Any) -> int:
     with torch.no_grad():
         for table in tables:
             rows = table.weight[: min(known, face_id)]
-            table.weight[face_id] = rows.float().mean(0).to(rows.dtype)
+            table.weight[min(known, face_id) : face_id + 1] = rows.float().mean(0).to(rows.dtype)  # no row is random
     return face_id
 
 

@@ -12,6 +12,7 @@ from emo_face.core.types import ImageArray, Person
 from emo_face.perception.multiview.encoders import FAMILIES, model_type
 from emo_face.perception.multiview.preprocess import view_batch
 from emo_face.perception.multiview.words.stream import never_empty, question_of
+from emo_face.runtime import weights
 from emo_face.runtime.engines.place import place
 
 
@@ -91,12 +92,9 @@ def load_tokenizers(base: Path) -> tuple[Any, Any]:
     from transformers import AutoTokenizer
 
     qformer = base / "qformer_tokenizer"
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(base, local_files_only=True)
-        second = AutoTokenizer.from_pretrained(qformer if qformer.is_dir() else base, local_files_only=True)
-    except (OSError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise ModelError(f"{base}: tokenizer does not load ({reason}); fetch the whole checkpoint again") from None
+    with weights.loading(base, "a tokenizer"):
+        tokenizer = AutoTokenizer.from_pretrained(base, **weights.LOCAL)
+        second = AutoTokenizer.from_pretrained(qformer if qformer.is_dir() else base, **weights.LOCAL)
     config = json.loads((base / "config.json").read_text(encoding="utf-8"))
     room = config.get("qformer_config", {}).get("vocab_size", len(second)) + 8  # a few added tokens are no other model
     for name, words, wrong in (("tokenizer", tokenizer, False), ("qformer_tokenizer", second, len(second) > room)):

@@ -3,8 +3,9 @@
 from pathlib import Path
 from typing import Any
 
+from emo_face.core.configs import from_dict
 from emo_face.core.errors import ModelError
-from emo_face.perception.multiview.config import EncoderConfig, from_dict, to_dict
+from emo_face.perception.multiview.config import EncoderConfig, to_dict
 from emo_face.runtime import weights
 from emo_face.runtime.files import replacing, write_json
 from emo_face.runtime.store import sha256_of
@@ -56,7 +57,7 @@ def save_encoder(folder: Path, encoder: Any, base: str = "", extra: dict[str, An
 
 def read_card(folder: Path) -> dict[str, Any]:
     """The encoder's card. Raises ModelError naming file and field."""
-    return weights.read_card(folder / CARD, FORMAT, "train Stage 1 or export again")
+    return weights.read_card(folder / CARD, FORMAT, "train Stage 1 or export again", config=dict, sha256=str)
 
 
 def config_of_card(folder: Path) -> EncoderConfig:

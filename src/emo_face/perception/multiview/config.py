@@ -1,11 +1,8 @@
 """What the paper leaves open, as fields: every default is argued in ``docs/multiview.md``."""
 
 import dataclasses
-import types
-import typing
-from collections import abc
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Any, ClassVar, Literal
 
 from emo_face.core.errors import ConfigError
 
@@ -14,7 +11,6 @@ CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 """RGB statistics of BLIP's image processor."""
 Sharing = Literal["all", "body_face", "none"]
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -120,54 +116,6 @@ class FusionConfig:
         for name in ("dropout", "view_dropout"):
             if not 0 <= getattr(self, name) < 1:
                 raise ConfigError(f"{name}: expected 0 <= value < 1, got {getattr(self, name)}")
-
-
-def from_dict(kind: type[T], values: dict[str, Any], where: str | abc.Callable[[str], str]) -> T:
-    """Build a config dataclass from plain values.
-
-    Args:
-        where: the file, or what gives file, line and section of a field.
-
-    Raises:
-        ConfigError: names where, the field, expected and got.
-    """
-    at = where if callable(where) else lambda _: where
-    hints = {field.name: typing.get_type_hints(kind)[field.name] for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
-    unknown = sorted(set(values) - set(hints))
-    if unknown:
-        raise ConfigError(f"{at(unknown[0])}: unknown field {unknown[0]!r}; expected some of {', '.join(hints)}")
-    made = {name: _convert(value, hints[name], f"{at(name)}: {name}") for name, value in values.items()}
-    try:
-        return kind(**made)
-    except TypeError as error:
-        raise ConfigError(f"{at('')}: {error}") from None
-    except ConfigError as error:  # a value that no field allows by itself or beside another
-        raise ConfigError(f"{at(str(error).partition(':')[0].split()[0])}: {error}") from None
-
-
-def _convert(value: Any, hint: Any, where: str) -> Any:
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if origin is Literal:
-        if value not in arguments:
-            raise ConfigError(f"{where}: expected one of {', '.join(map(str, arguments))}, got {value!r}")
-        return value
-    if origin is tuple:
-        if not isinstance(value, (list, tuple)):
-            raise ConfigError(f"{where}: expected a list, got {value!r}")
-        return tuple(_convert(item, arguments[0], where) for item in value)
-    if origin is abc.Mapping:
-        if not isinstance(value, abc.Mapping):
-            raise ConfigError(f"{where}: expected names with values, got {value!r}")
-        return {str(key): _convert(item, arguments[1], f"{where}: {key}") for key, item in value.items()}
-    if origin in (typing.Union, types.UnionType):
-        if value is None and type(None) in arguments:
-            return None
-        return _convert(value, next(a for a in arguments if a is not type(None)), where)
-    if hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):
-        return float(value)
-    if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
-        raise ConfigError(f"{where}: expected {hint.__name__}, got {value!r}")
-    return value
 
 
 def of_fingerprint(config: EncoderConfig) -> dict[str, Any]:

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from emo_face.core.configs import from_dict
 from emo_face.core.errors import ModelError
 from emo_face.perception.multiview import head_file
-from emo_face.perception.multiview.config import EncoderConfig, from_dict, to_dict
+from emo_face.perception.multiview.config import EncoderConfig, to_dict
 from emo_face.perception.multiview.head_file import HeadCard
 from emo_face.runtime.files import write_json
 from emo_face.runtime.store import sha256_of

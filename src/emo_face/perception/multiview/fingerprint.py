@@ -10,9 +10,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from emo_face.core.configs import from_dict
 from emo_face.core.errors import ModelError
 from emo_face.perception.multiview import checkpoint
-from emo_face.perception.multiview.config import EncoderConfig, from_dict, of_fingerprint
+from emo_face.perception.multiview.config import EncoderConfig, of_fingerprint
 from emo_face.perception.multiview.encoders import model_type
 
 ADAPTER, VISION = "adapter", "image_encoder"

@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from emo_face.core.configs import from_dict
 from emo_face.core.errors import ModelError
 from emo_face.core.labels import label_set
 from emo_face.core.numeric import sigmoid, softmax
 from emo_face.core.types import FloatArray
-from emo_face.perception.multiview.config import FusionConfig, from_dict, to_dict
+from emo_face.perception.multiview.config import FusionConfig, to_dict
 from emo_face.runtime.files import replacing, write_json
 from emo_face.runtime.store import sha256_of
 from emo_face.runtime.weights import read_json, read_tensors

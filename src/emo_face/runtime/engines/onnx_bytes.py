@@ -1,14 +1,16 @@
-"""Give a fixed ONNX input free axes without the package ``onnx``, which the nano tier does not have.
+"""What is done to an ONNX file without the package ``onnx``, which the nano tier does not have.
 
 Protocol Buffers, "Encoding", and onnx.proto3: ModelProto.graph = 7; GraphProto.input = 11, .output = 12,
 .value_info = 13; ValueInfoProto.type = 2; TypeProto.tensor_type = 1; Tensor.shape = 2; TensorShapeProto.dim = 1;
-Dimension.dim_value = 1, .dim_param = 2.
+Dimension.dim_value = 1, .dim_param = 2; GraphProto.initializer = 5; TensorProto.external_data = 13;
+StringStringEntryProto.key = 1, .value = 2.
 """
 
 from collections.abc import Callable, Iterator
 
 Change = Callable[[bytes], bytes]
-GRAPH, INPUT, OUTPUT, VALUE_INFO = 7, 11, 12, 13
+GRAPH, INITIALIZER, INPUT, OUTPUT, VALUE_INFO = 7, 5, 11, 12, 13
+EXTERNAL_DATA, KEY, VALUE = 13, 1, 2
 SHAPE = (2, 1, 2)  # from a ValueInfoProto to its shape
 LENGTH, DIM = 2, 1
 ONE = b"\x08\x01"  # a dimension of 1
@@ -31,6 +33,21 @@ def free_sides(model: bytes) -> bytes:
         return _at(free, (GRAPH,), _without_inner_shapes)
     except IndexError:
         raise ValueError("it ends too early") from None
+
+
+def weight_files(model: bytes) -> list[str]:
+    """Names of the files beside a model that hold its weights; none if they are all in it, or it is no ONNX model."""
+    found, inside = set(), [memoryview(model)]
+    try:
+        for field in (GRAPH, INITIALIZER, EXTERNAL_DATA):
+            inside = [payload for part in inside for number, _, payload in _fields(part) if number == field]
+        for pair in inside:
+            entry = {number: bytes(payload) for number, _, payload in _fields(pair)}
+            if entry.get(KEY) == b"location":
+                found.add(entry[VALUE].decode())
+    except (ValueError, IndexError, KeyError):
+        return []
+    return sorted(found)
 
 
 def _free_input(shape: bytes) -> bytes:

@@ -9,10 +9,10 @@ from typing import Any, TypeVar
 
 import yaml
 
+from emo_face.core.configs import from_dict
 from emo_face.core.errors import ConfigError, UserError
 from emo_face.core.paths import data_file
 from emo_face.core.yaml_files import BoundedLoader
-from emo_face.perception.multiview.config import from_dict
 
 VERSION = 1
 BOOL, FLOAT = "tag:yaml.org,2002:bool", "tag:yaml.org,2002:float"

@@ -10,13 +10,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from emo_face.core.configs import from_dict
 from emo_face.core.errors import UserError
 from emo_face.core.labels import label_set
 from emo_face.datasets.records import of_split, read_jsonl
 from emo_face.evaluation.metrics import multilabel
 from emo_face.evaluation.multiview.tables import paper
 from emo_face.perception.multiview import head_file
-from emo_face.perception.multiview.config import from_dict
 from emo_face.runtime.shards import Job, Row
 from emo_face.runtime.store import sha256_of
 from emo_face.training.multiview.config import Stage2Config

@@ -14,7 +14,7 @@ from emo_face.core.errors import ModelError
 from emo_face.datasets.records import Record
 from emo_face.perception.multiview.encoders import family_of
 from emo_face.perception.multiview.encoders.cost import picture_flops
-from emo_face.runtime.weights import quiet
+from emo_face.runtime.weights import LOCAL, quiet
 from emo_face.training.multiview import memory
 from emo_face.training.multiview.recipe import MultiViewRecipe
 
@@ -68,7 +68,7 @@ def shapes(recipe: MultiViewRecipe, base: Path) -> Shapes:
             f"{base}: is a checkpoint of {family.kind}; the recipe's encoder.kind is {recipe.encoder.kind}"
         )
     with quiet():
-        config = AutoConfig.from_pretrained(base, local_files_only=True)
+        config = AutoConfig.from_pretrained(base, **LOCAL)
     half = recipe.run.device != "cpu" and torch.cuda.is_available()
     with torch.device("meta"):
         made = _instructblip if recipe.encoder.tuned_on_corpus else _tower

@@ -13,6 +13,7 @@ from emo_face.core.errors import UserError
 from emo_face.core.labels import basic7, label_set
 from emo_face.core.types import FloatArray
 from emo_face.perception.nano.wordpiece import WordPiece, clean
+from emo_face.runtime.weights import LOCAL
 from emo_face.training.text.data import TextBatch, pad
 
 SEVEN, FINE, AFFECT = len(basic7()), len(label_set("goemotions28")), 2
@@ -58,7 +59,7 @@ def load_encoder(folder: Path) -> Encoder:
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()
-    module = AutoModel.from_pretrained(folder, local_files_only=True, add_pooling_layer=False)
+    module = AutoModel.from_pretrained(folder, **LOCAL, add_pooling_layer=False)
     lines = (folder / "vocab.txt").read_text(encoding="utf-8").split("\n")
     vocabulary = tuple(line.rstrip("\r") for line in (lines[:-1] if lines[-1] == "" else lines))
     return Encoder(module, vocabulary, int(module.config.hidden_size))

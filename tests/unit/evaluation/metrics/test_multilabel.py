@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from emo_face.core.configs import from_dict
 from emo_face.core.errors import ConfigError, UserError
 from emo_face.evaluation.metrics import multilabel, scaling
-from emo_face.perception.multiview.config import EncoderConfig, FusionConfig, from_dict, to_dict
+from emo_face.perception.multiview.config import EncoderConfig, FusionConfig, to_dict
 
 
 @pytest.fixture

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -68,6 +70,18 @@ def test_the_face_token_starts_at_the_mean_and_is_one_id():
     )
 
 
+def test_a_tokenizer_of_more_words_than_rows_gives_no_random_rows():
+    """As out of a GGUF, whose tokenizer gets tokens that its model has no rows for."""
+    rows = []
+    for seed in (1, 2):
+        tokenizer = source.tiny_tokenizer("llama")
+        base = source.tiny_base("llama", tokenizer, tied=True)
+        tokenizer.add_tokens(["<unk>", "<more>"], special_tokens=True)
+        torch.manual_seed(seed)
+        rows.append(build_model(base, tokenizer, ContextFaceConfig()).base.get_input_embeddings().weight.detach())
+    assert torch.equal(*rows)
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_saved_and_reloaded_is_bit_equal(tmp_path, family):
     world = tiny(family)
@@ -118,8 +132,6 @@ class TestRefusals:
         return checkpoint.load_model(folder, source.tiny_base("llava", tokenizer, **base), tokenizer)
 
     def changed(self, saved, tmp_path, edit):
-        import shutil
-
         from safetensors.torch import load_file, save_file
 
         folder = tmp_path / "changed"
@@ -155,12 +167,28 @@ class TestRefusals:
             self.load(saved, width=64)
 
     def test_changed_file(self, saved, tmp_path):
-        import shutil
-
         shutil.copytree(saved, tmp_path / "c")
         (tmp_path / "c" / checkpoint.HEAD).write_bytes(b"x")
         with pytest.raises(ModelError, match=r"head.safetensors: sha256 expected"):
             self.load(tmp_path / "c")
+
+    @pytest.mark.parametrize(
+        ("changes", "complaint"),
+        [
+            ({"sha256": None}, "field 'sha256': expected dict, got NoneType"),
+            ({"sha256": {}}, r"adapter\.safetensors: sha256 expected none in its card"),
+            ({"face_token_id": "7"}, "field 'face_token_id': expected int, got str"),
+            ({"config": {"lora_rank": "8"}}, "lora_rank: expected int, got '8'"),
+            ({"config": {"temperatures": {"quote": "1"}}}, "temperatures: quote: expected float"),
+            ({"config": {"lora_targets": "q_proj"}}, "lora_targets: expected a list"),
+        ],
+    )
+    def test_a_card_of_other_types(self, saved, tmp_path, changes, complaint):
+        folder = shutil.copytree(saved, tmp_path / "c")
+        card = json.loads((folder / checkpoint.CARD).read_text())
+        (folder / checkpoint.CARD).write_text(json.dumps({**card, **changes}))
+        with pytest.raises(UserError, match=rf"c/.*{complaint}"):
+            self.load(folder)
 
     def test_no_folder(self, tmp_path):
         with pytest.raises(ModelError, match=r"contextface\.json: cannot be read"):
@@ -175,7 +203,8 @@ class TestBackbone:
         base = source.tiny_base(family, tokenizer, **options)
         base.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
-        source.tiny_image_processor(family).save_pretrained(folder)
+        if (processor := source.tiny_image_processor(family)) is not None:
+            processor.save_pretrained(folder)
         return base
 
     @pytest.mark.parametrize("family", FAMILIES)
@@ -210,6 +239,49 @@ class TestBackbone:
         state[name] = state[name][:, :16].clone()
         save_file(state, str(path), metadata={"format": "pt"})
         with pytest.raises(ModelError, match=r"multi_modal_projector.linear_1"):
+            checkpoint.load_backbone(tmp_path)
+
+    def changed(self, folder, file, **fields):
+        """``folder`` with other fields in one of its JSON files."""
+        path = folder / file
+        path.write_text(json.dumps({**json.loads(path.read_text()), **fields}))
+
+    def test_a_checkpoints_own_code_is_never_run_not_even_if_stdin_says_yes(self, tmp_path, monkeypatch):
+        """transformers' custom models: ``auto_map`` names classes of Python files beside the weights."""
+        monkeypatch.setattr("sys.stdin", io.StringIO("y\n" * 9))
+        self.written(tmp_path, "llama")
+        (tmp_path / "own.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\nclass A: pass\n")
+        self.changed(tmp_path, "config.json", auto_map={"AutoConfig": "own.A"}, model_type="own")
+        with pytest.raises(ModelError, match="code of its own, which never happens here"):
+            checkpoint.load_backbone(tmp_path)
+        self.changed(tmp_path, "config.json", model_type="llama")
+        assert checkpoint.load_backbone(tmp_path).config.model_type == "llama", "what transformers knows needs none"
+        self.changed(
+            tmp_path, "tokenizer_config.json", auto_map={"AutoTokenizer": ["own.A", None]}, tokenizer_class="A"
+        )
+        with pytest.raises(ModelError, match="code of its own, which never happens here"):
+            checkpoint.load_tools(tmp_path)
+        assert not (tmp_path / "ran").exists()
+
+    @pytest.mark.parametrize(
+        ("fields", "complaint"),
+        [
+            ({"hidden_size": "32"}, "hidden_size.*expected int"),
+            ({"num_attention_heads": 5}, "not a multiple of the number of attention heads"),
+            ({"hidden_act": "none such"}, "KeyError: 'none such'"),
+            ({"quantization_config": {"quant_method": "gptq", "bits": 4}}, "optimum"),
+        ],
+    )
+    def test_a_config_that_does_not_fit_is_one_line(self, tmp_path, fields, complaint):
+        self.written(tmp_path, "llama")
+        self.changed(tmp_path, "config.json", **fields)
+        with pytest.raises(ModelError, match=f"does not load as AutoModelForCausalLM: .*{complaint}"):
+            checkpoint.load_backbone(tmp_path)
+
+    def test_pickles_are_not_read(self, tmp_path):
+        self.written(tmp_path, "llama")
+        (tmp_path / "model.safetensors").rename(tmp_path / "pytorch_model.bin")
+        with pytest.raises(ModelError, match=r"no model\.safetensors \(pickles, \*\.bin, are not read\)"):
             checkpoint.load_backbone(tmp_path)
 
     def test_no_checkpoint(self, tmp_path):

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from emo_face.core.configs import from_dict
 from emo_face.core.paths import data_file, share_dir
-from emo_face.expression.contextface.config import from_dict
+from emo_face.expression.contextface.config import ContextFaceConfig
 from emo_face.runtime.store import open_store, sha256_of
 from emo_face.runtime.weights import model_folder
 
@@ -24,7 +25,7 @@ def test_its_files_are_those_of_its_card():
 
 
 def test_it_answers_the_robots_questions_without_flame():
-    config = from_dict(CARD["config"], "card")
+    config = from_dict(ContextFaceConfig, CARD["config"], "card")
     assert (config.face_basis, config.outputs, config.style) == ("arkit-52", 52, "short")
     assert {"quote", "listener/quote", "listener/situation+quote"} <= set(config.conditions)
     assert set(config.temperatures) == set(config.shifts) == set(config.least_emissions) >= {"speaker", "listener"}

@@ -244,12 +244,3 @@ def test_the_recipe_of_the_small_model_asks_in_words_alone():
     shares = recipe.shares({f"expression/{name}": [0] for name in recipe.conditions})
     assert "image" not in " ".join(recipe.conditions)
     assert shares["expression/quote"] == pytest.approx(5 / 6)
-
-
-def test_a_gguf_that_is_none_is_one_line(tmp_path, capsys):
-    assert main(["models", "backbone", "--gguf", str(tmp_path / "x.gguf"), "--to", str(tmp_path / "to")]) == 2
-    assert "no such file; expected a GGUF" in capsys.readouterr().err
-    (tmp_path / "x.gguf").write_bytes(b"GGUF but not really")
-    assert main(["models", "backbone", "--gguf", str(tmp_path / "x.gguf"), "--to", str(tmp_path / "to")]) == 2
-    assert "does not load as a causal language model" in capsys.readouterr().err
-    assert not (tmp_path / "to" / "config.json").exists()

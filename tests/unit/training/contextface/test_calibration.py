@@ -14,6 +14,7 @@ pytest.importorskip("peft")
 
 from tinyworld import tiny
 
+from emo_face.core.configs import from_dict
 from emo_face.core.errors import ConfigError
 from emo_face.core.types import Speech
 from emo_face.evaluation.contextface import predict as cp
@@ -21,7 +22,7 @@ from emo_face.evaluation.contextface.measure import calibration
 from emo_face.expression.contextface import checkpoint
 from emo_face.expression.contextface.backend import ContextFaceExpression
 from emo_face.expression.contextface.conditions import CONDITIONS
-from emo_face.expression.contextface.config import ContextFaceConfig, from_dict
+from emo_face.expression.contextface.config import ContextFaceConfig
 from emo_face.expression.contextface.engine import Engine
 from emo_face.expression.contextface.prompts import Example, Turn, expression_answer, words
 from emo_face.expression.model import Context
@@ -109,7 +110,7 @@ def test_a_model_listens_to_its_own_questions_and_keeps_what_was_found(tmp_path)
     checkpoint.set_config(folder, config, {"calibration": report})
     card = checkpoint.read_card(folder)
     assert card["calibration"]["listener"]["fitted"]
-    assert from_dict(card["config"], "card") == config
+    assert from_dict(ContextFaceConfig, card["config"], "card") == config
     assert json.dumps(card)
     again = tiny(config=ContextFaceConfig(), stir=False)
     checkpoint.put_back(folder, again.model)

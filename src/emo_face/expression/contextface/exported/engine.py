@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from emo_face.core.configs import from_dict
 from emo_face.core.errors import ModelError, UserError
 from emo_face.core.types import Box, FloatArray, ImageArray
 from emo_face.expression.contextface.answer import Answer, answer_of
 from emo_face.expression.contextface.conditions import asked_of
-from emo_face.expression.contextface.config import from_dict
+from emo_face.expression.contextface.config import ContextFaceConfig
 from emo_face.expression.contextface.exported.plans import ARKIT, VISION, prefill_plan
 from emo_face.expression.contextface.exported.table import (
     CARD,
@@ -55,7 +56,7 @@ class ExportedEngine:
         arkit: Engine | None = None,
         where: Path = Path(CARD),
     ) -> None:
-        config = from_dict(card["config"], str(where))
+        config = from_dict(ContextFaceConfig, card["config"], str(where))
         self.config = replace(config, conditions=tuple(name for name in config.conditions if name in table.forms))
         self.hashes = {f"contextface/{name}": str(digest) for name, digest in card["sha256"].items()}
         self._longest, self._table, self._form = int(card["prompt"]), table, picture
@@ -153,7 +154,7 @@ def load_exported(folder: Path, engines: Engines) -> ExportedEngine:
     table = PromptTable(card, Tokenizer.from_file(str(folder / TOKENIZER)))
     prefill = engines.load(folder / "prefill.onnx", prefill_plan(int(card["prompt"])), THREADS)
     vision = engines.load(folder / "vision.onnx", VISION) if picture is not None else None
-    basis = from_dict(card["config"], str(folder / CARD)).basis
+    basis = from_dict(ContextFaceConfig, card["config"], str(folder / CARD)).basis
     fits = "arkit.onnx" in card["sha256"] and card["arkit_basis"] == basis
     arkit = engines.load(folder / "arkit.onnx", ARKIT) if fits else None
     return ExportedEngine(card, table, prefill, vision, picture, arkit, folder / CARD)

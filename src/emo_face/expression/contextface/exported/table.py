@@ -110,7 +110,8 @@ def write_card(
 
 def read_export(folder: Path) -> dict[str, Any]:
     """The card of a folder of graphs. Raises ModelError naming file and field."""
-    return read_card(folder / CARD, FORMAT, EXPORT_AGAIN)
+    fields = {"config": dict, "prompt": int, "arkit_basis": str, "special": list, "forms": dict, "sha256": dict}
+    return read_card(folder / CARD, FORMAT, EXPORT_AGAIN, **fields)
 
 
 def _open_form(builder: TokenBuilder, form: Condition, style: Style) -> list[Any]:
@@ -162,7 +163,7 @@ class PromptTable:
 
 def read_picture_form(card: Mapping[str, Any], where: Path) -> PictureForm | None:
     """The picture's part of a card. Raises ConfigError naming the file."""
-    given = card["picture"]
+    given = card.get("picture")
     if given is None:
         return None
     try:

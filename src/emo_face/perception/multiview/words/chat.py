@@ -76,7 +76,7 @@ def load(base: Path, device: str = "cpu", dtype: str = "float32") -> ChatAsker:
         from transformers import AutoModelForImageTextToText, AutoProcessor
 
         model = weights.load_pretrained(AutoModelForImageTextToText, base, "an image-text model", getattr(torch, dtype))
-        processor = AutoProcessor.from_pretrained(base, local_files_only=True)
+        processor = AutoProcessor.from_pretrained(base, **weights.LOCAL)
     except ImportError as error:
         raise ModelError(f"{base}: its processor lacks a library ({_first(error)}); {_libraries()}") from None
     except (OSError, ValueError) as error:
