@@ -7,6 +7,7 @@ StringStringEntryProto.key = 1, .value = 2.
 """
 
 from collections.abc import Callable, Iterator
+from typing import cast
 
 Change = Callable[[bytes], bytes]
 GRAPH, INITIALIZER, INPUT, OUTPUT, VALUE_INFO = 7, 5, 11, 12, 13
@@ -37,7 +38,7 @@ def free_sides(model: bytes) -> bytes:
 
 def weight_files(model: bytes) -> list[str]:
     """Names of the files beside a model that hold its weights; none if they are all in it, or it is no ONNX model."""
-    found, inside = set(), [memoryview(model)]
+    found, inside = set(), [cast(bytes, memoryview(model))]  # its slices are no copies
     try:
         for field in (GRAPH, INITIALIZER, EXTERNAL_DATA):
             inside = [payload for part in inside for number, _, payload in _fields(part) if number == field]
