@@ -18,6 +18,7 @@ from emo_face.core.arguments import arguments, option
 from emo_face.core.arkit import ARKIT_52
 from emo_face.core.errors import UserError
 from emo_face.core.install import how_to_install
+from emo_face.expression.contextface.conditions import condition_of, nearest
 from emo_face.face.flame.codes import FlameCodes, write_codes
 from emo_face.face.flame.model import VERSIONS
 from emo_face.face.motion.keyframes import ARKIT_BASIS
@@ -70,6 +71,10 @@ def run(args: argparse.Namespace, quote: str) -> int:
     start = time.perf_counter()
     situation = args.situation or ""
     answer = engine.answer(quote, situation, image, box, args.perspective)
+    given = condition_of(quote, situation, image is not None, args.perspective)
+    used = nearest(given, engine.config.conditions)
+    if used != given:
+        print(f"this model did not learn {given.name}: it was asked {used.name if used else ''}", file=sys.stderr)
     result = summary(answer, engine, args.decision or "mean")
     result |= {"perspective": args.perspective, "seconds": time.perf_counter() - start, "degraded": engine.degraded}
     if args.out:
@@ -117,7 +122,10 @@ def _engine(args: argparse.Namespace) -> Any:
     if absent:
         raise UserError(f"--tier full needs {absent[0]}, which the nano tier lacks: {how_to_install('full')}")
     if exported:
-        return load_exported(model, Engines(args.device if args.device in REQUESTS else "cuda", threads=0))
+        if args.backbone or args.quantisation or args.device not in REQUESTS:
+            devices = ", ".join(REQUESTS)
+            raise UserError(f"{model}: graphs take no --backbone or --quantisation, and a --device of {devices}")
+        return load_exported(model, Engines(args.device, threads=0))
     from emo_face.expression.contextface.engine import EngineSettings, load_engine
 
     return load_engine(EngineSettings(model, args.backbone or "", args.device, "", args.quantisation or "none"))

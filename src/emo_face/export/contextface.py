@@ -19,6 +19,7 @@ A folder with a prefill serves without torch, on any engine:
 import argparse
 import json
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from emo_face.core.arguments import arguments, option
 from emo_face.core.errors import ModelError, UserError
 from emo_face.export.tensorrt import add_flag, add_precision, tell
 from emo_face.expression.contextface.exported.plans import plans
-from emo_face.expression.contextface.exported.table import write_card
+from emo_face.expression.contextface.exported.table import cleared, write_card
 from emo_face.expression.contextface.prompts import expression_question
 from emo_face.face.expressions.basis import OPEN_BASIS, find_basis
 from emo_face.face.motion.keyframes import ARKIT_BASIS
@@ -76,23 +77,46 @@ def run(args: argparse.Namespace) -> list[Path]:
         raise UserError("--pictures and --precision need --prefill N")
     if args.bits == 8 and (not args.prefill or args.pictures or args.records is None or args.precision != "fp32"):
         raise UserError("--bits 8 needs --prefill N and --records FILE, and neither --pictures nor --precision")
+    quotes = _quotes(args.records) if args.bits == 8 else []
     engine = load_engine(EngineSettings(args.model, args.backbone))
-    head = export.export_head(engine.model, args.out / "head.onnx")
+    _check(args, engine)
+    head = export.export_head(engine.model, cleared(args.out) / "head.onnx")
     basis = _basis(engine.config.basis)
     parts = [(head, "")]
     if basis is not None:
         parts.append((export.export_arkit(basis, args.out / "arkit.onnx"), "mm of skin"))
     if args.prefill:
         parts += [(parity, "") for parity in _prefill(args, engine)]
-        if args.bits == 8:
-            changed = _in_8_bits(args, engine)
-            print(f"prefill.onnx: 8 bits, {changed:.1%} of the answers changed", file=sys.stderr)
         eyes = engine.eyes if args.pictures else None
-        write_card(args.out, engine.builder, engine.config, args.prefill, eyes, basis.name if basis else "")
+        known = engine.builder, engine.config, args.prefill, eyes, basis.name if basis else ""
+        card = partial(write_card, args.out, *known)
+        card()  # if 8 bits are refused, what is there serves
+        if args.bits == 8:
+            changed = _in_8_bits(args, quotes, engine)
+            card()
+            print(f"prefill.onnx: 8 bits, {changed:.1%} of the answers changed", file=sys.stderr)
     rows = [{"file": str(parity.path), "worst": parity.worst, "unit": unit} for parity, unit in parts]
     targets = (Target(path, plan) for path, plan in plans(args.out))
     tell(args, rows, "{file}: largest difference {worst:.2e} {unit}", targets)
     return [parity.path for parity, _ in parts]
+
+
+def _check(args: argparse.Namespace, engine: Any) -> None:
+    """Raises UserError for a prefill without room for a question, or for more than the model takes."""
+    prefill, shortest = args.prefill, len(_asked("a", engine)[0])
+    if args.pictures and (not engine.eyes.tokens or engine.model.placed):
+        kind = engine.model.base.config.model_type
+        raise UserError(f"--pictures: model type {kind!r}: its prefill is exported for words only; leave it out")
+    if prefill and not shortest <= prefill <= engine.config.max_tokens:
+        raise UserError(
+            f"--prefill: expected {shortest} tokens, which the shortest question takes, to {engine.config.max_tokens}, "
+            f"which the model takes, got {prefill}"
+        )
+
+
+def _asked(quote: str, engine: Any) -> Any:
+    """Ids of the question about a quote, and of its endings."""
+    return engine.onepass.endings(expression_question(quote, style=engine.model.config.style), "quote")
 
 
 def _basis(name: str) -> Any:
@@ -109,17 +133,27 @@ def _basis(name: str) -> Any:
         return find_basis(OPEN_BASIS)
 
 
-def _in_8_bits(args: argparse.Namespace, engine: Any) -> float:
-    """Make the prefill small; the share of answers to the records' validation quotes that changed."""
-    from emo_face.export.contextface_int8 import shrink
+def _quotes(records: Path) -> list[str]:
+    """The first validation quotes of records. Raises UserError if it is no such file, or there are too few."""
+    from emo_face.export.contextface_int8 import FEWEST
 
     try:
-        rows = [json.loads(line) for _, line in numbered_lines(args.records)]
-        quotes = [row["quote"] for row in rows if row.get("split") == "val" and row.get("quote")][:QUOTES]
+        rows = [json.loads(line) for _, line in numbered_lines(records)]
+        quotes = [str(row["quote"]) for row in rows if row.get("split") == "val" and row.get("quote")][:QUOTES]
     except (OSError, ValueError, AttributeError) as error:
-        raise UserError(f"{args.records}: no records file ({error}); make one: emo-face data quotes --help") from None
-    style = engine.model.config.style
-    prompts = [engine.onepass.endings(expression_question(quote, style=style), "quote")[0] for quote in quotes]
+        raise UserError(f"{records}: no records file ({error}); make one: emo-face data quotes --help") from None
+    if len(quotes) < FEWEST:
+        raise UserError(
+            f"{records}: {len(quotes)} quotes of split val, at least {FEWEST} are needed to compare answers"
+        )
+    return quotes
+
+
+def _in_8_bits(args: argparse.Namespace, quotes: list[str], engine: Any) -> float:
+    """Make the prefill small; the share of answers to ``quotes`` that changed."""
+    from emo_face.export.contextface_int8 import shrink
+
+    prompts = [_asked(quote, engine)[0] for quote in quotes]
     fitting = [prompt for prompt in prompts if len(prompt) <= args.prefill]
     return shrink(args.out / "prefill.onnx", fitting, engine.model.config)
 
@@ -135,6 +169,6 @@ def _prefill(args: argparse.Namespace, engine: Any) -> list[Any]:
         pixels = engine.eyes.tensors([grey])["pixel_values"]
         parity, picture = export.export_vision(engine.model, pixels, args.out / "vision.onnx", args.precision)
         made.append(parity)
-    _, ends = engine.onepass.endings(expression_question("words", style=engine.model.config.style), "quote")
+    _, ends = _asked("words", engine)
     path = args.out / "prefill.onnx"
     return [*made, export.export_prefill(engine.model, ends, args.prefill, path, picture, args.precision)]

@@ -4,6 +4,7 @@ Weights of 32 numbers share a scale (onnxruntime's MatMulNBits). One scale per c
 the answers of a model of 135 million numbers (its 1536 x 576 projections have a few that are very large).
 """
 
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,8 @@ from emo_face.expression.contextface.answer import answer_of
 from emo_face.expression.contextface.conditions import CONDITIONS
 from emo_face.expression.contextface.config import ContextFaceConfig
 from emo_face.expression.contextface.exported.engine import prompt_feed
+from emo_face.runtime.engines.onnx_bytes import ONE_FILE
 from emo_face.runtime.engines.ort import OrtEngine
-from emo_face.runtime.files import replacing
 
 BLOCK = 32
 MAX_CHANGED = 0.05
@@ -44,14 +45,21 @@ def shrink(path: Path, prompts: Sequence[Sequence[int]], config: ContextFaceConf
     before = _answers(path, prompts, config)
     quantizer = MatMulNBitsQuantizer(onnx.load(path), bits=8, block_size=BLOCK, is_symmetric=True, accuracy_level=4)
     quantizer.process()
-    with replacing(path) as partial:
-        quantizer.model.save_model_to_file(str(partial), use_external_data_format=False)
-        changed = float((_answers(partial, prompts, config) != before).mean())
+    quantizer.model.topological_sort()
+    graph = quantizer.model.model
+    large = sum(len(weight.raw_data) for weight in graph.graph.initializer) > ONE_FILE
+    with tempfile.TemporaryDirectory(dir=path.parent) as made:
+        small = Path(made, path.name)
+        onnx.save(graph, str(small), save_as_external_data=large, location=f"{path.name}.data")
+        changed = float((_answers(small, prompts, config) != before).mean())
         if changed > MAX_CHANGED:
             raise UserError(
                 f"{path}: in 8 bits {changed:.1%} of {len(prompts)} answers change, at most {MAX_CHANGED:.0%} may; it "
                 "stays in 32 bits"
             )
+        path.with_name(f"{path.name}.data").unlink(missing_ok=True)  # a large graph had its weights there
+        for file in Path(made).iterdir():
+            file.replace(path.with_name(file.name))
     return changed
 
 

@@ -20,6 +20,7 @@ from emo_face.expression.contextface.head import FaceHead
 from emo_face.expression.contextface.model import ContextFace, adapted, add_face_token
 from emo_face.expression.contextface.prompts import table
 from emo_face.runtime import weights
+from emo_face.runtime.engines.place import place
 from emo_face.runtime.files import write_json
 from emo_face.runtime.store import sha256_of
 
@@ -35,7 +36,7 @@ def load_backbone(path: str | Path, dtype: str = "float32", quantisation: str = 
         quantisation: ``4bit`` (NF4) or ``8bit`` by bitsandbytes, on a GPU.
 
     Raises:
-        ModelError: no such folder, or as :func:`~emo_face.runtime.weights.load_pretrained`.
+        ModelError: no such folder or device, or as :func:`~emo_face.runtime.weights.load_pretrained`.
     """
     import transformers
 
@@ -53,7 +54,7 @@ def load_backbone(path: str | Path, dtype: str = "float32", quantisation: str = 
     if quantisation != "none":
         options |= {"quantization_config": _quantisation(quantisation, dtype), "device_map": {"": device}}
     model = weights.load_pretrained(getattr(transformers, kind), folder, kind, getattr(torch, dtype), **options)
-    return model if quantisation != "none" else model.to(device)
+    return model if quantisation != "none" else place(model, device, "the backbone")
 
 
 def sees(folder: Path) -> bool:

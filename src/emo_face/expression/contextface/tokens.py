@@ -1,5 +1,6 @@
 """Pieces of a prompt -> token ids. Text from outside never becomes a special token; pictures take fixed places."""
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -172,13 +173,9 @@ class TokenBuilder:
             )
         if image:
             text = text.replace(written, f"{open_}{self.image_text}{close}")
-        parts: list[str] = []
-        for mark in [_QUESTION, _ANSWER] * turns:
-            before, found, text = text.partition(mark)
-            if not found:
-                raise ModelError("chat template: a question or answer does not appear in its output; set chat by name")
-            parts.append(before)
-        return (*parts, text)
+        if re.findall(f"{_QUESTION}|{_ANSWER}", text) != [_QUESTION, _ANSWER] * turns:
+            raise ModelError("chat template: a question or answer is not once in its output; set chat by name")
+        return tuple(re.split(f"{_QUESTION}|{_ANSWER}", text))
 
     def _by_hand(self, turns: int, image: bool) -> str:
         ask, answer = self._formats[self._chat]
@@ -196,7 +193,10 @@ class TokenBuilder:
         for number in range(turns):
             messages.append({"role": "user", "content": self._content(_QUESTION, image and not number)})
             messages.append({"role": "assistant", "content": self._content(_ANSWER)})
-        text: str = self.tokenizer.apply_chat_template(messages, tokenize=False)
+        try:
+            text: str = self.tokenizer.apply_chat_template(messages, tokenize=False)
+        except Exception as error:  # a template is a program: Gemma's and others raise for a system prompt
+            raise ModelError(f"chat template: {error}; set chat by name, or leave the system prompt out") from None
         return text
 
     def _content(self, text: str, image: bool = False) -> Any:

@@ -159,8 +159,8 @@ def _train(args: argparse.Namespace) -> None:
         put_back(model_folder(args.start), runner.bare)
     tell_estimate(runner)
     progress = runner.run()
-    print(f"{args.out / 'best'}: joint validation loss {progress.best:.4f} at step {progress.best_step}")
     if runner.accelerator.is_main_process:
+        print(f"{args.out / 'best'}: joint validation loss {progress.best:.4f} at step {progress.best_step}")
         calibrate(runner.bare, builder, eyes, validation, args.out / "best")
 
 

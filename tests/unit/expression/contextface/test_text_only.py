@@ -212,11 +212,17 @@ def test_a_graph_in_8_bits_is_kept_only_if_its_answers_stay(tmp_path, monkeypatc
     assert path.read_bytes() == whole
     monkeypatch.setattr(contextface_int8, "MAX_CHANGED", 1.0)
     before = OrtEngine(path).run(prompt_feed(prompts[3], 32))
+    beside = tmp_path / "prefill.onnx.data"  # the weights of a large one, before and after
+    monkeypatch.setattr(contextface_int8, "ONE_FILE", 0)
     shrink(path, prompts, small.model.config)
     after = OrtEngine(path).run(prompt_feed(prompts[3], 32))
-    assert len(path.read_bytes()) < len(whole)
+    assert len(path.read_bytes()) + len(beside.read_bytes()) < len(whole)
     for a, b in zip(before, after, strict=True):
         assert 0 < np.abs(a - b).max() < 0.1
+    monkeypatch.setattr(contextface_int8, "ONE_FILE", 1e9)
+    shrink(path, prompts, small.model.config)
+    assert [file.name for file in tmp_path.iterdir()] == ["prefill.onnx"], "no weights that nothing reads"
+    np.testing.assert_array_equal(after[0], OrtEngine(path).run(prompt_feed(prompts[3], 32))[0])
 
 
 def test_what_ships_and_what_is_kept_are_found_by_name(tmp_path, monkeypatch, capsys):

@@ -204,6 +204,26 @@ def test_ids_are_those_of_the_whole_text(family, chat):
             assert list(ids) == tokenizer(text, add_special_tokens=False)["input_ids"], text
 
 
+@pytest.mark.parametrize(
+    ("template", "complaint"),
+    [
+        (
+            "{% for m in messages if m.role == 'system' %}{{ raise_exception('no system') }}{% endfor %}",
+            "no system; set chat by name",
+        ),
+        ("{% for m in messages %}{{ m.content ", "unexpected end of template"),
+        ("{% for m in messages %}{{ m.content }}{{ m.content }}{% endfor %}", "not once in its output"),
+        ("{% for m in messages if m.role == 'user' %}{{ m.content }}{% endfor %}", "not once in its output"),
+    ],
+)
+def test_a_template_that_cannot_be_used_is_one_line(template, complaint):
+    tokenizer = source.tiny_tokenizer("llama")
+    tokenizer.add_tokens([p.FACE], special_tokens=True)
+    tokenizer.chat_template = template
+    with pytest.raises(ModelError, match=f"chat template: .*{complaint}"):
+        TokenBuilder(tokenizer, "llama", -1, 0, system="Be kind.").prompt(p.expression_question("oh"))
+
+
 def test_a_template_that_hides_the_picture_is_refused():
     """As a family might that writes another token than the config's: its picture would be silently absent."""
     tokenizer = source.tiny_tokenizer("llava")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ pytest.importorskip("peft")
 pytest.importorskip("onnxscript")
 onnxruntime = pytest.importorskip("onnxruntime")
 
+import cv2
 import tinyworld
 from tinyworld import PICTURE, tiny
 
@@ -24,14 +26,17 @@ from emo_face.cli.main import main
 from emo_face.core.arkit import ARKIT_INDEX
 from emo_face.core.errors import ModelError, UserError
 from emo_face.core.types import Box
+from emo_face.expression.contextface.checkpoint import save_model
+from emo_face.expression.contextface.config import ContextFaceConfig
 from emo_face.expression.contextface.engine import Engine
-from emo_face.expression.contextface.exported.engine import load_exported
+from emo_face.expression.contextface.exported.engine import is_exported, load_exported
 from emo_face.expression.contextface.exported.table import write_card
-from emo_face.expression.contextface.model import merged
+from emo_face.expression.contextface.model import build_model, merged
 from emo_face.expression.contextface.prompts import branch_parts, expression_question, words
 from emo_face.face.expressions.basis import open_basis
 from emo_face.runtime.engines.select import Engines
 from emo_face.training.contextface import export
+from fixtures import tiny_contextface as source
 
 
 def session(path):
@@ -72,6 +77,7 @@ def same(got, wanted):
         np.testing.assert_allclose(getattr(got, name), getattr(wanted, name), atol=1e-4)
 
 
+SAY = ["say", "--tier", "full", "--model"]
 QUOTES = ("I can't believe it", "no", "what <FACE> a </s> day \u2014 \U0001f600", "so " * 30)
 
 
@@ -94,8 +100,13 @@ def test_words_are_answered_as_torch_does(tmp_path, family, capsys):
         served.answer("\u4f60" * 300)
     with pytest.raises(UserError, match="no words of its own"):
         served.ask("Why?")
-    assert main(["say", "--tier", "full", "--model", str(tmp_path), "--json", "oh"]) == 0
-    said = json.loads(capsys.readouterr().out)
+    assert main([*SAY, str(tmp_path), "oh", "--device", "cuda:1"]) == 2
+    assert "graphs take no --backbone or --quantisation, and a --device of auto, cpu" in capsys.readouterr().err
+    cv2.imwrite(str(tmp_path / "p.png"), PICTURE)
+    assert main([*SAY, str(tmp_path), "--json", "oh", "--image", str(tmp_path / "p.png")]) == 0
+    said, told = capsys.readouterr()
+    assert "did not learn image+quote: it was asked quote" in told, "a picture is not left out in silence"
+    said = json.loads(said)
     assert list(said["probabilities"].values()) == pytest.approx(served.answer("oh").probabilities.tolist(), abs=1e-6)
 
 
@@ -185,6 +196,41 @@ def _engines_agree(folder, monkeypatch):
     rows = build([Target(path, plan) for path, plan in plans(folder)], EngineCache(folder / "engines"))
     assert [row["model"] for row in rows] == ["contextface_head", "contextface_vision", "contextface_prefill"]
     assert max(row["largest_relative_difference"] for row in rows) < 1e-5
+
+
+def test_an_export_that_cannot_be_leaves_the_one_before_it(tmp_path, capsys):
+    """What is wrong is said before anything is written; what an earlier export left is no part of the next."""
+    model, out = shipped(tmp_path), tmp_path / "out"
+    records = tmp_path / "few.jsonl"
+    records.write_text('{"quote": "oh", "split": "val"}\n' * 99)
+    (out / "sub").mkdir(parents=True)
+    for name in ("export.json", "vision.onnx", "prefill.onnx.data", "mine.txt"):
+        (out / name).write_text("of before")
+    run = ["export", "contextface", "--model", str(model), "--out", str(out)]
+    for flags, complaint in (
+        (["--prefill", "9"], r"--prefill: expected \d+ tokens, which the shortest question takes, to 1536, .* got 9"),
+        (["--prefill", "2000"], "which the model takes, got 2000"),
+        (["--prefill", "90", "--pictures"], "exported for words only"),
+        (["--prefill", "90", "--bits", "8", "--records", str(records)], "99 quotes of split val, at least 100"),
+    ):
+        assert main([*run, *flags]) == 2
+        assert re.search(complaint, capsys.readouterr().err)
+        assert len(list(out.iterdir())) == 5
+    assert main(run) == 0
+    assert {path.name for path in out.iterdir()} == {"head.onnx", "head.json", "mine.txt", "sub"}
+    with pytest.raises(ModelError, match=r"export\.json: cannot be read .*export again"):
+        load_exported(out, Engines("cpu"))
+    assert is_exported(out), "an export that was never finished is no trained model"
+
+
+def shipped(root):
+    """A tiny trained folder of a text-only backbone beside it."""
+    tokenizer = source.tiny_tokenizer("llama")
+    base = source.tiny_base("llama", tokenizer, tied=True)
+    base.save_pretrained(root / "backbone")
+    tokenizer.save_pretrained(root / "backbone")
+    model = build_model(base, tokenizer, ContextFaceConfig(face_basis="arkit-52", style="short"))
+    return save_model(root / "model", model, str(root / "backbone"))
 
 
 def test_qwen_is_exported_for_words_only(tmp_path):

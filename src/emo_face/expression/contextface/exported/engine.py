@@ -32,6 +32,8 @@ from emo_face.runtime import weights
 from emo_face.runtime.engines.base import Array, Engine
 from emo_face.runtime.engines.select import Engines
 
+WEIGHTS_CARD = "contextface.json"
+"""Of a trained folder, which may hold graphs too."""
 THREADS = 2
 """Of the prefill on a CPU: a robot's cores have other work, but a whole language model is a lot for one of them."""
 
@@ -133,8 +135,8 @@ def prompt_feed(prompt: Sequence[int], longest: int) -> dict[str, Array]:
 
 
 def is_exported(folder: Path) -> bool:
-    """Whether a folder holds graphs and not weights."""
-    return (folder / CARD).is_file()
+    """Whether a folder holds graphs and not weights; also an export that was never finished, which has no card."""
+    return (folder / CARD).is_file() or ((folder / "head.onnx").is_file() and not (folder / WEIGHTS_CARD).is_file())
 
 
 def load_exported(folder: Path, engines: Engines) -> ExportedEngine:

@@ -74,6 +74,13 @@ def measured(eyes: Any) -> PictureForm:
     return form
 
 
+def cleared(folder: Path) -> Path:
+    """Make ``folder`` ready for an export: what an earlier one left, its card first, is no part of the next."""
+    for name in (CARD, TOKENIZER, "head.json", *GRAPHS, *(f"{name}.data" for name in GRAPHS)):
+        (folder / name).unlink(missing_ok=True)
+    return folder
+
+
 def write_card(
     folder: Path, builder: TokenBuilder, config: ContextFaceConfig, prompt: int, eyes: Any | None, arkit: str
 ) -> Path:
