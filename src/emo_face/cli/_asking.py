@@ -90,7 +90,9 @@ def collect(args: argparse.Namespace, jobs: list[Any], provider: Any) -> tuple[l
     ):
         collector: Collector[Any] = Collector(provider, cache, settings, lambda outcome: tick(next(done)))
         if cache.in_doubt:
-            print(f"{cache.in_doubt} calls of earlier runs may have been charged for nothing", file=sys.stderr)
+            print(
+                f"{cache.in_doubt} earlier calls got no answer and may have been charged all the same", file=sys.stderr
+            )
         outcomes = collector.run(jobs)
     return outcomes, collector.account.as_json(), provider.name
 

@@ -98,7 +98,9 @@ def run(args: argparse.Namespace) -> int:
         args.reject = tuple(name for name in args.reject.split(",") if name)
         if unknown := sorted(set(args.reject) - set(quality.FLAGS)):
             raise UserError(f"--reject: unknown flag {unknown[0]!r}; flags are {', '.join(quality.FLAGS)}")
-    return int(args.act(args, list(read_jsonl(args.records))))
+    if not (records := list(read_jsonl(args.records))):
+        raise UserError(f"{args.records}: no records in it; make some with: emo-face data convert --help")
+    return int(args.act(args, records))
 
 
 def _context(args: argparse.Namespace, records: list[Any]) -> int:

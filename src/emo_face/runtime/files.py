@@ -29,7 +29,8 @@ def replacing(path: Path, need: int = 0) -> Iterator[Path]:
         need: bytes that will be written, checked before and named in the error.
 
     Raises:
-        UserError: the disk is full; nothing is left behind and ``path`` is as it was.
+        UserError: the disk is full, or a file shall be written where a folder is; nothing is left behind and ``path``
+            is as it was.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(path.parent).free
@@ -39,6 +40,8 @@ def replacing(path: Path, need: int = 0) -> Iterator[Path]:
     try:
         yield scratch
         if path.is_dir():
+            if not scratch.is_dir():
+                raise UserError(f"{path}: is a folder; give the name of a file to write")
             _remove(path)
         scratch.replace(path)
     except Exception as error:

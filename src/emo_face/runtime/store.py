@@ -125,6 +125,15 @@ def sha256_of(path: Path) -> str:
     return _HASHES[key]
 
 
+def digest(parts: Iterable[str | bytes]) -> str:
+    """A short hash of texts and bytes in their order."""
+    found = hashlib.sha256()
+    for part in parts:
+        data = part if isinstance(part, bytes) else part.encode("utf-8", "surrogatepass")
+        found.update(len(data).to_bytes(8, "little") + data)
+    return found.hexdigest()[:16]
+
+
 def entry_of(path: Path, name: str, *, licence: str, purpose: str, how: str = "") -> ModelEntry:
     """The entry of a file that was just made: its name, size and hash as it lies there.
 

@@ -6,7 +6,10 @@ import os
 import threading
 from pathlib import Path
 
-from emo_face.runtime.files import replacing
+import pytest
+
+from emo_face.core.errors import UserError
+from emo_face.runtime.files import replacing, write_text
 
 
 def test_two_who_write_one_file_do_not_spoil_each_others(tmp_path: Path) -> None:
@@ -39,3 +42,11 @@ def test_what_a_killed_writer_left_goes_and_what_others_write_stays(tmp_path: Pa
     with replacing(tmp_path / "bank.npz") as scratch:
         scratch.write_text("whole")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["bank.npz", alive.name]
+
+
+def test_a_file_does_not_take_the_place_of_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "kept.txt").write_text("years of work")
+    with pytest.raises(UserError, match="data: is a folder; give the name of a file"):
+        write_text(tmp_path / "data", "{}")
+    assert [path.name for path in tmp_path.rglob("*")] == ["data", "kept.txt"]

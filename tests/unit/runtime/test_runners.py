@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from argparse import Namespace
 from collections import Counter
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from square_job import Squares
 from emo_face.core.errors import UserError
 from emo_face.runtime import shards
 from emo_face.runtime.runners import run_shards, runner
+from emo_face.runtime.runners.arguments import chosen
 from emo_face.runtime.runners.local import LocalRunner
 
 ROWS = [{"item": n, "square": n * n} for n in range(40)]
@@ -36,6 +38,11 @@ def traced(trace: Path) -> Counter:
 @pytest.mark.parametrize("who", [LocalRunner(1), LocalRunner(2)], ids=["one", "two"])
 def test_rows_come_in_the_items_order(tmp_path, who):
     assert run(tmp_path / "s", Squares(tmp_path / "trace"), who=who) == ROWS
+
+
+def test_the_flags_name_the_runner_whatever_the_verb_calls_its_workers(tmp_path):
+    for flag in ("workers", "processes"):  # `evaluate contextface` has no --workers
+        assert chosen(Namespace(runner="local", **{flag: 3}), tmp_path).workers == 3
 
 
 def test_submitit_s_own_local_cluster_gives_the_same_rows(tmp_path, monkeypatch):

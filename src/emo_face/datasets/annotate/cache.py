@@ -7,7 +7,7 @@ import json
 import os
 import threading
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -41,10 +41,10 @@ class ReplyCache:
             ) from None
         self._mutex = threading.Lock()
         self._open: dict[str, IO[str]] = {}
-        self._replies = dict(known or {}) | {r["key"]: Reply(**r["reply"]) for r in self._load("replies.jsonl")}
+        self._replies = {**(known or {}), **dict(self._load("replies.jsonl", lambda row: Reply(**row["reply"])))}
         self._under_way = Counter[str]()
-        for row in self._load("sent.jsonl"):
-            self._under_way[row["key"]] += 1 if row["event"] == "sent" else -1
+        for key, event in self._load("sent.jsonl", lambda row: row["event"]):
+            self._under_way[key] += 1 if event == "sent" else -1
 
     def __len__(self) -> int:
         return len(self._replies)
@@ -100,7 +100,7 @@ class ReplyCache:
             if sync:
                 os.fsync(file.fileno())
 
-    def _load(self, name: str) -> list[dict[str, Any]]:
+    def _load(self, name: str, read: Callable[[dict[str, Any]], Any]) -> list[tuple[str, Any]]:
         path = self.folder / name
         if not path.is_file():
             return []
@@ -112,7 +112,7 @@ class ReplyCache:
         for number, line in enumerate(raw[:whole].decode("utf-8", "replace").split("\n")[:-1], 1):
             try:
                 row = json.loads(line)
-                rows.append({"key": str(row["key"]), **row})
+                rows.append((str(row["key"]), read(row)))
             except (ValueError, KeyError, TypeError):
                 raise UserError(f"{path}:{number}: broken line; delete it (its row will be asked again)") from None
         return rows

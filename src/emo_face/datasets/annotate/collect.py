@@ -17,6 +17,10 @@ from emo_face.datasets.annotate.schema import is_refusal
 from emo_face.runtime.net.chat import without_thinking
 
 T = TypeVar("T")
+LONGEST = 20_000
+"""Characters of an answer that are read; the longest that is wanted has 2,000."""
+LOST = 5
+"""Rows one after another that nobody answers, for all retries, until the run is stopped: the provider is dead."""
 
 
 @dataclass(frozen=True)
@@ -113,13 +117,14 @@ class Collector(Generic[T]):
         self._tick, self._now = tick or (lambda outcome: None), now
         self._stop, self._mutex = threading.Event(), threading.Lock()
         self._sleep = sleep or self._stop.wait  # a stop ends the waiting
+        self._lost = 0
         self._jitter = np.random.default_rng(settings.seed)
 
     def run(self, jobs: Sequence[Job[T]]) -> list[Outcome[T]]:
         """Outcomes in the order of the jobs.
 
-        On an error that will never go away, or Ctrl-C, no new question goes out, answers under way are kept, then it is
-        raised. Raises UserError (also if ids repeat) and KeyboardInterrupt.
+        On an error that will never go away, a dead provider, or Ctrl-C, no new question goes out, answers under way are
+        kept, then it is raised. Raises UserError (also if ids repeat) and KeyboardInterrupt.
         """
         if len({job.id for job in jobs}) != len(jobs):
             raise UserError("annotation: row ids must be unique")
@@ -170,7 +175,7 @@ class Collector(Generic[T]):
                 except TransientError as error:
                     return Outcome(job.id, "unreachable", detail=str(error), request=request, attempts=attempt + 1)
             self._count(reply, hit)
-            answer = without_thinking(reply.text)
+            answer = without_thinking(reply.text)[:LONGEST]
             if reply.refused or is_refusal(answer):
                 return Outcome(job.id, "refused", None, answer[:200], request, reply, attempt + 1, cached)
             try:
@@ -194,7 +199,9 @@ class Collector(Generic[T]):
             except TransientError as error:
                 if not error.charged:
                     self.cache.turned_down(request.key)
-                if failure == self.settings.retries or self._stop.is_set():
+                absent = not error.reached and not self.account.requests
+                if failure == self.settings.retries or self._stop.is_set() or absent:
+                    self._lose(error)
                     raise
                 with self._mutex:
                     self.account.retries += 1
@@ -203,8 +210,19 @@ class Collector(Generic[T]):
                     raise
                 continue
             self.cache.put(request.key, reply)
+            self._lost = 0
             return reply
         raise AssertionError("unreachable")
+
+    def _lose(self, error: TransientError) -> None:
+        """Count a row that nobody answered. Raises UserError if the provider is dead."""
+        with self._mutex:
+            self._lost += 1 if error.reached else LOST
+        if self._lost >= LOST and not self._stop.is_set():
+            raise UserError(
+                f"{self.provider.name}: gave no answer ({error}); check that it runs and --endpoint, then give the "
+                "same command again: answers are kept"
+            )
 
     def delay(self, failure: int, wanted: float | None) -> float:
         """Seconds before the next try after ``failure`` + 1 failures; at least what the server asked for."""

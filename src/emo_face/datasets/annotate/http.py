@@ -41,7 +41,7 @@ class HttpProvider:
         try:
             code, raw, wait = self._end.post(payload(request), {"Idempotency-Key": request.key})
         except NoAnswer as error:
-            raise TransientError(str(error), charged=not error.refused) from None
+            raise TransientError(str(error), charged=not error.refused, reached=not error.refused) from None
         return read_reply(raw, self.host, self._key) if code == 200 else self._failed(code, raw, wait)
 
     def _failed(self, code: int, raw: bytes, wait: float | None) -> Reply:

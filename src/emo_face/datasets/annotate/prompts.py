@@ -9,6 +9,7 @@ import cv2
 from emo_face.datasets.annotate.provider import Request, RowError
 from emo_face.datasets.annotate.schema import table
 from emo_face.datasets.contexts.tasks import box_of
+from emo_face.datasets.pictures.boxes import clip
 from emo_face.datasets.records import Record
 from emo_face.expression.contextface.picture import fitted
 from emo_face.expression.contextface.prompts import safe, word_of, words
@@ -63,8 +64,8 @@ def about_picture(record: Record, root: Path, request: Request) -> Request:
     path = root / record.image
     try:
         content = path.read_bytes()
-    except OSError as error:
-        raise RowError(f"record {record.id}: {path}: {error.strerror or error}") from None
+    except (OSError, ValueError) as error:  # ValueError: a name with a zero byte
+        raise RowError(f"record {record.id}: {path}: {getattr(error, 'strerror', None) or error}") from None
     box = box_of(record)
     corners = "" if box is None else f"{box.x:g},{box.y:g},{box.width:g},{box.height:g}"
     key = hashlib.sha256(content).hexdigest() + f"|{corners}|{SIZE}|{QUALITY}"
@@ -93,12 +94,14 @@ def jpeg(content: bytes, record: Record) -> bytes:
     """The picture as it is sent: whole, square, the person in a red box.
 
     Raises:
-        RowError: it does not decode.
+        RowError: it does not decode, or the box is outside of it.
     """
     image = decoded(content)
     if image is None:
         raise RowError(f"record {record.id}: picture {record.image} does not decode")
-    shown = fitted(image, SIZE, box_of(record))
+    if (box := box_of(record)) is not None and clip(box, (image.shape[1], image.shape[0])) is None:
+        raise RowError(f"record {record.id}: its box is outside of its picture {record.image}")
+    shown = fitted(image, SIZE, box)
     done, data = cv2.imencode(".jpg", shown[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
     if not done:
         raise RowError(f"record {record.id}: picture {record.image} cannot be encoded")

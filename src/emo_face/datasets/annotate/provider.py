@@ -11,11 +11,12 @@ class TransientError(Exception):
     """The request failed and may work later. ``wait``: seconds that the server asked for, or None.
 
     ``charged``: False if the server said that it did no work (a refused connection, 429), so nothing is owed.
+    ``reached``: False if nobody listens at the address.
     """
 
-    def __init__(self, text: str, wait: float | None = None, charged: bool = True) -> None:
+    def __init__(self, text: str, wait: float | None = None, charged: bool = True, reached: bool = True) -> None:
         super().__init__(text)
-        self.wait, self.charged = wait, charged
+        self.wait, self.charged, self.reached = wait, charged, reached
 
 
 class RowError(Exception):

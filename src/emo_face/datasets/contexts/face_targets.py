@@ -7,7 +7,7 @@ the outputs of INFERNO/EMOCA, DECA and SMIRK by :func:`import_outputs`, or witho
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from emo_face.runtime.arrays import read_npy, read_npz
 from emo_face.runtime.files import replacing
 
 FORMAT, BEFORE = "emo-face-targets-2", "emo-face-flame-targets-1"
+SEVERAL = "several labelled people in its picture, and nothing says whose face the tool measured"
 MAX_JAW = 1.0
 """rad; a jaw cannot turn further, so a larger number means another convention or another field."""
 
@@ -55,6 +56,11 @@ class FaceTargets:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def content(self) -> Iterator[bytes]:
+        """All that is in it, to be hashed."""
+        yield repr((self.basis, self.ids)).encode("utf-8", "surrogatepass")
+        yield from (part.tobytes() for part in (self.expression, self.jaw, self.eyelids))
 
     def get(self, name: str) -> FaceTarget | None:
         """The face of a record id, or None."""
@@ -144,8 +150,9 @@ def import_outputs(
 
     Looked for under ``folder``, for a picture ``a/b.png``: ``a/b`` (folder of .npy), ``a/b.npz``, ``a/b.json``,
     ``a/b.frame``, ``a/b.npy`` (the expression alone), and EMOCA's ``a/b00``, ``a/b01`` ... (faces that it found). Of
-    several faces nobody says which is the labelled person's, unless ``paths`` does: such a picture is left out. Without
-    the folder ``a`` a file counts if no other picture is called ``b``: CAER-S has a 0001.png in every class.
+    several faces, or several labelled people, nobody says whose face it is, unless ``paths`` does: such a picture is
+    left out. Without the folder ``a`` a file counts if no other picture is called ``b``: CAER-S has a 0001.png in every
+    class.
 
     Args:
         version: basis that the tool was run with; its outputs do not say, so the caller must. A file that does say
@@ -161,14 +168,19 @@ def import_outputs(
     left_out: dict[str, list[str]] = {}
     widest = 0
     called = Counter(Path(image).stem for image in {record.image for record in records})
+    labelled = Counter(image for image, _ in {(r.image, r.bbox_body or r.bbox_face or r.id) for r in records})
     for record in records:
+        named = (paths or {}).get(record.id, "")
+        if not named and (not record.image or labelled[record.image] > 1):
+            left_out.setdefault(SEVERAL if record.image else "no picture", []).append(record.id)
+            continue
         only = called[Path(record.image).stem] == 1
-        path = _find(folder, record, (paths or {}).get(record.id, ""), only)
+        path = _find(folder, record, named, only)
         if path is None:
             missing = "no file" if only else "no file in its picture's folder, and other pictures have the same name"
             left_out.setdefault(missing, []).append(record.id)
             continue
-        if record.id not in (paths or {}) and _one_of_several(path, record):
+        if not named and _one_of_several(path, record):
             left_out.setdefault("several faces, and none is named as the labelled person's", []).append(record.id)
             continue
         try:

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Protocol
 
-import cv2
 import numpy as np
 
 from emo_face.core.arkit import ARKIT_52
@@ -19,6 +18,7 @@ from emo_face.face.expressions.basis import find_basis
 from emo_face.face.expressions.facs import Facs
 from emo_face.face.motion.keyframes import ARKIT_BASIS
 from emo_face.perception.nano.blendshapes import FaceReader
+from emo_face.runtime.stills import decoded
 
 SAME = 0.3
 """Overlap from which a found face is the labelled one: detectors cut faces differently."""
@@ -110,10 +110,10 @@ def labelled_face(record: Record, faces: Sequence[Face]) -> Face | None:
 
 def _measured(record: Record, root: Path, reader: FaceReader, detector: FaceDetector) -> tuple[FloatArray | None, str]:
     """(52,) activations of the labelled face, or why there are none."""
-    image = cv2.imread(str(root / record.image), cv2.IMREAD_COLOR) if record.image else None
-    if image is None:
+    path = root / record.image
+    frame = decoded(path.read_bytes()) if record.image and path.is_file() else None
+    if frame is None:
         return None, "picture is missing or does not decode"
-    frame = np.asarray(image, np.uint8)
     face = labelled_face(record, detector.detect(frame))
     if face is None:
         return None, "the labelled person's face was not found"

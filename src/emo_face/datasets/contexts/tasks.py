@@ -1,5 +1,6 @@
 """Training examples out of neutral records: the paper's tasks in every form that a backend asks (section 3.2)."""
 
+import math
 import zlib
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -31,10 +32,16 @@ LISTENER = "/listener"
 
 
 class Made(Sequence[Example]):
-    """Examples that are built when they are asked for: a data set in every form would fill the memory."""
+    """Examples that are built when they are asked for: a data set in every form would fill the memory.
 
-    def __init__(self, records: Sequence[Record], make: Callable[[Record], Example]) -> None:
-        self.records, self._make = records, make
+    Args:
+        make: builds the example of a record, with a face of ``targets`` if it has one.
+    """
+
+    def __init__(
+        self, records: Sequence[Record], make: Callable[[Record], Example], targets: FaceTargets | None = None
+    ) -> None:
+        self.records, self._make, self.targets = records, make, targets
 
     def __len__(self) -> int:
         return len(self.records)
@@ -46,7 +53,8 @@ class Made(Sequence[Example]):
     def __getitem__(self, index: slice) -> Sequence[Example]: ...
 
     def __getitem__(self, index: int | slice) -> Example | Sequence[Example]:
-        return Made(self.records[index], self._make) if isinstance(index, slice) else self._make(self.records[index])
+        chosen = self.records[index]
+        return self._make(chosen) if isinstance(chosen, Record) else Made(chosen, self._make, self.targets)
 
 
 @dataclass
@@ -99,7 +107,7 @@ def build(
     forms, tasks = known(conditions), Tasks()
     if targets is not None:
         _same_ids(records, targets)
-    people = _labelled(records, tasks.dropped)
+    people = labelled(records, tasks.dropped)
     if any(form.picture for form in forms):
         people = boxed(people, tasks.dropped)
     for picture in (True, False) if any(not form.picture for form in forms) else (True,):
@@ -114,7 +122,7 @@ def build(
             chosen = [r for r in people if usable(r, form) and faces.of(r, form.perspective) is not None]
             tasks.dropped[f"expression/{form.name}: no text, no reaction or no face"] += len(people) - len(chosen)
             make = partial(_expression, root=root, form=form, faces=faces, style=style)
-            tasks.by_name[f"expression/{form.name}"] = Made(chosen, make)
+            tasks.by_name[f"expression/{form.name}"] = Made(chosen, make, targets)
     tasks.by_name = {name: made for name, made in tasks.by_name.items() if len(made)}
     tasks.dropped = +tasks.dropped
     return tasks
@@ -170,8 +178,8 @@ def usable(record: Record, form: Condition) -> bool:
 
 
 def box_of(record: Record) -> Box | None:
-    """The box that marks the person: the body's, else the face's, else None."""
-    return record.bbox_body or record.bbox_face
+    """The box that marks the person: the body's, else the face's; None if neither has an area."""
+    return next((box for box in (record.bbox_body, record.bbox_face) if box and 0 < box.area < math.inf), None)
 
 
 def boxed(records: Sequence[Record], dropped: Counter[str]) -> list[Record]:
@@ -191,8 +199,24 @@ def boxed(records: Sequence[Record], dropped: Counter[str]) -> list[Record]:
     return [r for r in records if not r.image or box_of(r) is not None]
 
 
-def _labelled(records: Sequence[Record], dropped: Counter[str]) -> list[Record]:
-    """Records with one label of the seven."""
+def there(records: Sequence[Record], root: Path, dropped: Counter[str]) -> list[Record]:
+    """Records without those whose picture is not below ``root``; how many is counted.
+
+    Raises:
+        UserError: there are pictures and none is.
+    """
+    gone = {r.image for r in records if r.image and not (root / r.image).is_file()}
+    found = [r for r in records if r.image not in gone]
+    dropped["picture is missing"] += len(records) - len(found)
+    if gone and not any(r.image for r in found):
+        raise UserError(
+            f"records: none of {len(gone)} pictures is below {root}, for example {min(gone)}: another folder?"
+        )
+    return found
+
+
+def labelled(records: Sequence[Record], dropped: Counter[str]) -> list[Record]:
+    """Records with one label of the seven; the others are counted."""
     found = []
     for record in records:
         if len(record.labels) != 1:

@@ -17,7 +17,7 @@ import json
 import os
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from importlib.util import find_spec
 from itertools import count
@@ -31,7 +31,7 @@ from emo_face.core.errors import UserError
 from emo_face.core.install import how_to_install
 from emo_face.core.numeric import json_ready
 from emo_face.datasets.contexts import face_targets
-from emo_face.datasets.contexts.tasks import boxed
+from emo_face.datasets.contexts.tasks import boxed, labelled, there
 from emo_face.datasets.records import of_split, read_jsonl
 from emo_face.evaluation.contextface import figures, metrics
 from emo_face.evaluation.contextface.measure import expression, measure, truth_of
@@ -48,7 +48,7 @@ from emo_face.evaluation.contextface.situations import (
     by_engine,
 )
 from emo_face.evaluation.contextface.spread import AskJob, joined
-from emo_face.evaluation.contextface.tables import paper
+from emo_face.evaluation.contextface.tables import ablation_of
 from emo_face.expression.contextface import prompts
 from emo_face.runtime.files import write_json
 from emo_face.runtime.progress import Tick, bar
@@ -57,7 +57,6 @@ from emo_face.runtime.runners import run_shards
 
 ABLATION_CONDITION = "image+quote"
 """What tables 3 and 4 of the paper are measured with: situations told from it."""
-
 
 add_arguments = arguments(
     option("--records", type=Path, required=True, help="records file (.jsonl) with situations and quotes"),
@@ -106,16 +105,25 @@ def evaluate(args: argparse.Namespace) -> dict[str, Any]:
     """The whole report. Raises UserError for missing data, an empty split, or targets of another basis."""
     everyone = list(read_jsonl(args.records))
     classes = _words(args.classes)
-    people = chosen(of_split(everyone, args.split), classes, args.limit, args.seed)
+    dropped = Counter[str]()
+    people = chosen(labelled(of_split(everyone, args.split), dropped), classes, args.limit, args.seed)
+    _tell(dropped)
     train = [r for r in (read_jsonl(args.train) if args.train else everyone) if r.split == "train"]
     train = [] if args.split == "train" and args.train is None else train
     names = [name for name in args.conditions.split(",") if name]
     if unknown := sorted(set(names) - set(CONDITIONS)):
         raise UserError(f"--conditions: unknown {unknown[0]!r}; there are {', '.join(CONDITIONS)}")
+    if (args.processes > 1 or args.runner != "local") and (args.out is None or args.speak):
+        raise UserError("--processes, --runner: need --out, where the shards go, and no --speak")
     found, engine = _predictions(args, people, names)
     targets = face_targets.read(args.targets, found.model.get("face_basis")) if args.targets else None
     report = measure(found, people, train, targets, args.rounds, args.seed, args.split, classes)
     return report | _ablations(args, people, targets, found) | _figures(args, people, found, engine)
+
+
+def _tell(dropped: Counter[str]) -> None:
+    for reason, number in (+dropped).items():
+        print(f"left out: {number} records: {reason}", file=sys.stderr)
 
 
 def _words(classes: str) -> list[str]:
@@ -153,32 +161,46 @@ def _predictions(args: argparse.Namespace, people: Sequence[Any], names: Sequenc
 
     if args.root is not None and any(CONDITIONS[name].form.picture for name in names):
         dropped = Counter[str]()
-        people = boxed(people, dropped)
-        for reason, number in (+dropped).items():
-            print(f"left out: {number} records: {reason}", file=sys.stderr)
+        people = boxed(there(people, args.root, dropped), dropped)
+        _tell(dropped)
     forms = [form for form in args.situations.split(",") if form and asked(people, form)] if args.root else []
     if args.baseline and not forms:
         raise UserError("--baseline: needs --root, and records with a picture, a box and a quote or a situation")
     others = [baseline(value) for value in args.baseline]
     engine = _engine(args, args.model)
+    # what is wrong with a flag, the targets or a baseline's endpoint is said before hours of work
+    for item in args.also:
+        ablation_of(item)
+    if args.targets:
+        face_targets.read(args.targets, engine.model.config.face_basis)
+    told = _situations(people, forms, {other.name: _baseline(args, other, people) for other in others})
     asked_of = [name for name in names if usable(people, name) and _seen(args, name)]
     found = _ask(args, args.model, engine, people, asked_of, args.speak)
     found.model["folder"] = args.model.name
-    if forms and hasattr(engine.eyes, "processor"):
-        found.told = _situations(args, engine, people, forms, others)
+    if hasattr(engine.eyes, "processor"):
+        ours = partial(by_engine, engine, people, args.root, cache=_answers(args))
+        told = _situations(people, forms, {OURS: ours}) | told
+    found.told = told
     keep = args.save_predictions or (args.out / "predictions.npz" if args.out is not None else None)
     if keep is not None:
         save(keep, found)
     return found, engine
 
 
+def _baseline(args: argparse.Namespace, other: Baseline, people: Sequence[Any]) -> Callable[..., Told]:
+    """How a baseline is asked."""
+    with_key = (args.device, os.environ.get(args.key_env, ""), _answers(args) or Path("answers"))
+    return partial(by_baseline, other, *with_key, people, args.root)
+
+
+def _answers(args: argparse.Namespace) -> Path | None:
+    return args.out / "answers" if args.out is not None else None
+
+
 def _situations(
-    args: argparse.Namespace, engine: Any, people: Sequence[Any], forms: Sequence[str], others: Sequence[Baseline]
+    people: Sequence[Any], forms: Sequence[str], asks: Mapping[str, Callable[..., Told]]
 ) -> dict[str, dict[str, Told]]:
-    """Situations told by the model and by the baselines."""
-    asks: dict[str, Callable[..., Told]] = {OURS: partial(by_engine, engine, people, args.root)}
-    with_key = (args.device, os.environ.get(args.key_env, ""), (args.out or Path()) / "answers")
-    asks |= {other.name: partial(by_baseline, other, *with_key, people, args.root) for other in others}
+    """Situations told by a model or by baselines."""
     told: dict[str, dict[str, Told]] = {}
     for who, ask in asks.items():
         for form in forms:
@@ -212,19 +234,20 @@ def _ask(
     found = Run(model={"face_basis": config.face_basis, "trained": list(config.conditions), **engine.hashes})
     for name in names:
         with bar(name, len(usable(people, name))) as tick:
-            if args.processes == 1 and args.runner == "local":
+            if args.out is None or speak:
                 advance = partial(_advance, tick, count(1))
                 found.conditions[name] = predict(engine, people, args.root or Path(), name, speak, advance)
             else:
-                found.conditions[name] = _by_runner(args, folder, people, name, tick)
+                found.conditions[name] = _in_shards(args, folder, engine, people, name, tick)
     return found
 
 
-def _by_runner(args: argparse.Namespace, folder: Path, people: Sequence[Any], name: str, tick: Tick) -> Any:
+def _in_shards(
+    args: argparse.Namespace, folder: Path, engine: Any, people: Sequence[Any], name: str, tick: Tick
+) -> Any:
     """A condition's answers from shards; they are kept beside the report, so a killed evaluation goes on."""
-    if args.out is None or args.speak:
-        raise UserError("--processes, --runner: need --out, where the shards go, and no --speak")
-    job = AskJob(folder, args.backbone, args.root or Path(), name, args.device, args.quantisation)
+    loaded = engine if args.processes == 1 and args.runner == "local" else None
+    job = AskJob(folder, args.backbone, args.root or Path(), name, args.device, args.quantisation, loaded)
     shards = args.out / "shards"
     return joined(run_shards(job, usable(people, name), shards, args.shards, runners.chosen(args, shards), tick))
 
@@ -238,7 +261,7 @@ def _ablations(args: argparse.Namespace, people: Sequence[Any], targets: Any, ou
     found: dict[str, dict[str, Any]] = {}
     by_id = {record.id: record for record in people}
     for item in args.also:
-        table, row, folder = _ablation_of(item)
+        table, row, folder = ablation_of(item)
         engine = _engine(args, Path(folder))
         if table == "supplement_table2":
             if targets is None:
@@ -251,7 +274,7 @@ def _ablations(args: argparse.Namespace, people: Sequence[Any], targets: Any, ou
         else:
             if args.root is None or not asked(people, ABLATION_CONDITION):
                 raise UserError(f"--also {item}: tables 3 and 4 are about pictures and quotes: give --root")
-            told = by_engine(engine, people, args.root, ABLATION_CONDITION)
+            told = by_engine(engine, people, args.root, ABLATION_CONDITION, cache=_answers(args))
             truth = truth_of([by_id[i] for i in told.ids])
             scores = metrics.emotion_scores(truth, told.guess, len(prompts.words()))
             values = {key: scores[key] for key in ("UAR", "WAR")}
@@ -275,14 +298,3 @@ def _figures(args: argparse.Namespace, people: Sequence[Any], found: Run, engine
         shown = (engine, people, args.root, paint, args.figures)
         grids += [figures.interactive(*shown), figures.occluded(*shown)]
     return {"figures": figures.write(grids, args.out / "figures")}
-
-
-def _ablation_of(item: str) -> tuple[str, str, str]:
-    """Table, row and folder of an ``--also``. Raises UserError listing what there is."""
-    where, _, folder = item.partition("=")
-    table, _, row = where.partition("/")
-    known = {name: paper()[name]["rows"] for name in ("table3", "table4", "supplement_table2")}
-    if not folder or row not in known.get(table, {}):
-        rows = ", ".join(f"{t}/{r}" for t, rows in known.items() for r in rows)
-        raise UserError(f"--also: expected TABLE/ROW=DIR with TABLE/ROW one of {rows}; got {item!r}")
-    return table, row, folder

@@ -54,7 +54,7 @@ def frechet(a: FloatArray, b: FloatArray) -> float:
     root = vectors * np.sqrt(np.maximum(values, 0)) @ vectors.T
     cross = np.linalg.eigvalsh(root @ second @ root)
     shift = float(((x.mean(0) - y.mean(0)) ** 2).sum())
-    return float(shift + np.trace(first) + np.trace(second) - 2 * np.sqrt(np.maximum(cross, 0)).sum())
+    return max(0.0, float(shift + np.trace(first) + np.trace(second) - 2 * np.sqrt(np.maximum(cross, 0)).sum()))
 
 
 def projection(truth: FloatArray, size: int = PCA) -> Callable[[FloatArray], FloatArray]:

@@ -4,7 +4,9 @@ The trained model is asked through its own engine, any untuned image-text model 
 ``emo-face annotate`` (a folder or a chat endpoint), whose answers are on the disk before they are used.
 """
 
+import json
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,11 +20,12 @@ from emo_face.datasets.annotate.collect import Collector, Job, Settings
 from emo_face.datasets.annotate.http import HttpProvider
 from emo_face.datasets.annotate.local import LocalProvider
 from emo_face.datasets.annotate.prompts import about_picture
-from emo_face.datasets.annotate.provider import Provider, Request
+from emo_face.datasets.annotate.provider import Provider, Reply, Request
 from emo_face.datasets.contexts.tasks import box_of, usable
-from emo_face.datasets.records import Record, read_image
+from emo_face.datasets.records import Record, read_image, to_row
 from emo_face.expression.contextface import prompts
 from emo_face.expression.contextface.conditions import CONDITIONS
+from emo_face.runtime.store import digest
 
 FORMS = ("image+situation", "image+quote")
 """Inputs of the upper and the lower half of tables 1 (paper) and 4 (supplement); the second is a training task."""
@@ -68,17 +71,35 @@ def asked(records: Sequence[Record], form: str) -> list[Record]:
 
 
 def by_engine(
-    engine: Any, records: Sequence[Record], root: Path, form: str, tick: Callable[[], None] = lambda: None
+    engine: Any,
+    records: Sequence[Record],
+    root: Path,
+    form: str,
+    tick: Callable[[], None] = lambda: None,
+    cache: Path | None = None,
 ) -> Told:
-    """What a trained ContextFace writes, greedily. Raises UserError for a missing picture."""
+    """What a trained ContextFace writes, greedily; answers kept in ``cache``, if it is given, are not written anew.
+
+    Raises:
+        UserError: a missing picture.
+    """
     from emo_face.expression.contextface import talk
 
-    texts = []
-    for record in asked(records, form):
-        picture = engine.eyes.fitted(read_image(root, record.image), box_of(record))
-        pieces = talk.stream(engine.model, engine.builder, engine.eyes, question(record, form), picture, LONGEST)
-        texts.append("".join(pieces))
+    def tell(record: Record, kept: ReplyCache | None) -> str:
+        pixels = read_image(root, record.image)
+        key = digest([json.dumps([sorted(engine.hashes.items()), form, to_row(record)]), pixels.tobytes()])
+        said = None if kept is None else kept.get(key)
+        if said is None:
+            picture = engine.eyes.fitted(pixels, box_of(record))
+            pieces = talk.stream(engine.model, engine.builder, engine.eyes, question(record, form), picture, LONGEST)
+            said = Reply("".join(pieces))
+            if kept is not None:
+                kept.put(key, said)
         tick()
+        return said.text
+
+    with ReplyCache(cache) if cache else nullcontext() as kept:
+        texts = [tell(record, kept) for record in asked(records, form)]
     return Told(tuple(record.id for record in asked(records, form)), tuple(texts))
 
 

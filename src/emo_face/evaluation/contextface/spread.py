@@ -2,8 +2,9 @@
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from emo_face.runtime.weights import model_folder
 
 @dataclass(frozen=True)
 class AskJob(Job[Record]):
-    """What a trained ContextFace answers to records under one condition."""
+    """What a trained ContextFace answers to records under one condition. ``engine``: the model, if it is loaded."""
 
     model: Path
     backbone: str
@@ -24,6 +25,7 @@ class AskJob(Job[Record]):
     condition: str
     device: str = "cpu"
     quantisation: str = "none"
+    engine: Any = field(default=None, repr=False, compare=False)
 
     @property
     def key(self) -> str:
@@ -33,15 +35,19 @@ class AskJob(Job[Record]):
 
     def item_key(self, item: Record) -> str:
         """See :class:`~emo_face.runtime.shards.Job`."""
-        return json.dumps(to_row(item))
+        picture = self.root / item.image if item.image else None
+        stat = picture.stat() if picture and picture.is_file() else None
+        return json.dumps([to_row(item), [stat.st_size, stat.st_mtime_ns] if stat else None])
 
     def worker(self) -> Callable[[Sequence[Record]], Sequence[Row]]:
         """Load the model."""
         from emo_face.datasets.encode import own_device
         from emo_face.expression.contextface.engine import EngineSettings, load_engine
 
-        settings = EngineSettings(self.model, self.backbone, own_device(self.device), quantisation=self.quantisation)
-        engine = load_engine(settings)
+        device = own_device(self.device)
+        engine = self.engine or load_engine(
+            EngineSettings(self.model, self.backbone, device, quantisation=self.quantisation)
+        )
 
         def ask(items: Sequence[Record]) -> list[Row]:
             found = predict(engine, items, self.root, self.condition)

@@ -92,7 +92,7 @@ class JsonEndpoint:
                 link.close()
             late = time.monotonic() - start >= self._timeout
             text = f"no answer within {self._timeout:g} s" if late else f"{type(error).__name__}: {error}"
-            refused = isinstance(error, ConnectionRefusedError)
+            refused = isinstance(error, (ConnectionRefusedError, socket.gaierror))
             raise NoAnswer(f"{self.host}: {masked(' '.join(text.split()), self._key)}"[:300], refused) from None
         finally:
             if timer is not None:

@@ -17,4 +17,5 @@ def add_arguments(parser: argparse.ArgumentParser, workers: str = "--workers") -
 
 def chosen(args: argparse.Namespace, folder: Path) -> Runner:
     """The runner that the flags name. Raises UserError if its package is missing."""
-    return runner(args.runner, getattr(args, "processes", args.workers), folder)
+    count = args.processes if hasattr(args, "processes") else args.workers
+    return runner(args.runner, count, folder)

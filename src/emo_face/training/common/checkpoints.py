@@ -16,6 +16,8 @@ from emo_face.runtime.files import replacing
 from emo_face.runtime.weights import read_tensors
 
 KEEP = 2
+NEW = ("data", "model")
+"""Groups that older checkpoints do not name: nobody can say whether they changed."""
 GROUPING = ("batch_size", "gradient_accumulation", "processes")
 """How the examples of an optimiser step are shared out: their product decides which examples those are."""
 VERSION = 1
@@ -86,6 +88,7 @@ def load(
     except ValueError as error:
         raise UserError(f"{folder / 'progress.json'}: field version: {error}") from None
     made = content["config"]
+    config, made = _flat({k: v for k, v in config.items() if k in made or k not in NEW}), _flat(made)
     changed = [key for key in config if made.get(key) != config[key]]
     regrouped = regroup and set(changed) <= set(GROUPING) and _examples(made) == _examples(config)
     if changed and not regrouped:
@@ -93,7 +96,7 @@ def load(
         same = f" (or keep {' x '.join(GROUPING)} at {_examples(made)})" if regroup and key in GROUPING else ""
         raise UserError(
             f"{folder}: made with {key}={made.get(key)!r}, now {config[key]!r}; "
-            f"resume with the same settings{same} or choose another --out"
+            f"resume with the same settings and data{same} or choose another --out"
         )
     put(read_tensors(folder / "weights.safetensors"), folder / "weights.safetensors")
     state = _unflatten(read_tensors(folder / "optimizer.safetensors"))
@@ -109,6 +112,12 @@ def load(
         raise UserError(f"{path}: no random state for process {rank}; resume with as many processes as before")
     restore_random(read_tensors(path))
     return progress
+
+
+def _flat(config: dict[str, Any]) -> dict[str, Any]:
+    """Settings by name, those of a group as ``group.name``."""
+    groups = {key: value if isinstance(value, dict) else {"": value} for key, value in config.items()}
+    return {f"{key}.{name}".rstrip("."): value for key, group in groups.items() for name, value in group.items()}
 
 
 def _examples(config: dict[str, Any]) -> int:

@@ -97,7 +97,7 @@ class TrainingRun(ABC, Generic[Example]):
 
     @abstractmethod
     def identity(self) -> Mapping[str, Any]:
-        """What of the data a resumed run must share with the run it continues."""
+        """What a resumed run must share with the run it continues: hashes of ``data``, settings of the ``model``."""
 
     @abstractmethod
     def own_state(self) -> dict[str, torch.Tensor]:

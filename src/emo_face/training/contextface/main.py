@@ -14,6 +14,7 @@ A run that was killed goes on when it is started again with the same arguments.
 import argparse
 import os
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -126,7 +127,7 @@ def run(args: argparse.Namespace) -> int:
 def _train(args: argparse.Namespace) -> None:
     import torch
 
-    from emo_face.expression.contextface.checkpoint import load_backbone, load_tools, put_back
+    from emo_face.expression.contextface.checkpoint import load_backbone, load_tools
     from emo_face.expression.contextface.model import NO_PICTURES, build_model, tree_reach
     from emo_face.expression.contextface.vision import eyes_of
     from emo_face.training.contextface.data import ContextFaceCollator
@@ -154,9 +155,8 @@ def _train(args: argparse.Namespace) -> None:
             "--packed: needs a language model of text alone whose layers all see the whole of a dialogue; leave it out"
         )
     collate = ContextFaceCollator(builder, eyes, config, settings.packed)
-    runner = ContextFaceRun(model, collate, mixture, validation, settings, args.out, str(args.backbone))
-    if args.start:  # a checkpoint of this run, if there is one, is put over it
-        put_back(model_folder(args.start), runner.bare)
+    start = model_folder(args.start) if args.start else None
+    runner = ContextFaceRun(model, collate, mixture, validation, settings, args.out, str(args.backbone), start)
     tell_estimate(runner)
     progress = runner.run()
     if runner.accelerator.is_main_process:
@@ -205,18 +205,22 @@ def load_tasks(args: argparse.Namespace, recipe: Any) -> tuple[dict[str, Sequenc
         UserError: a file is missing or wrong, or nothing is left.
     """
     records = [r for path in args.contexts for r in context.read(path, "contexts", "train").records]
+    dropped = Counter[str]()
+    if any(name == "picture" for name in recipe.pictures):
+        records = context_tasks.there(records, args.images, dropped)
     targets = face_targets.joined([face_targets.read(p, args.face_basis) for p in args.targets or ()])
     train, held = hold_out(records, args.validation_share, args.seed)
     made, kept = (
         context_tasks.build(part, args.images, targets, recipe.conditions, args.style) for part in (train, held)
     )
-    for reason, count in (made.dropped + kept.dropped).items():
-        print(f"left out: {count} {reason}", file=sys.stderr)
+    dropped += made.dropped + kept.dropped
     tasks = dict(made.by_name)
     if args.vqa:
-        tasks["vqa"], dropped = llava_instruct.read(args.vqa, args.vqa_images or args.images, args.vqa_limit, args.seed)
-        for reason, count in dropped.items():
-            print(f"left out: {count} vqa: {reason}", file=sys.stderr)
+        drawn = (args.vqa_limit, args.seed)
+        tasks["vqa"], bad = llava_instruct.read(args.vqa, args.vqa_images or args.images, *drawn, check_files=True)
+        dropped += Counter({f"vqa: {reason}": count for reason, count in bad.items()})
+    for reason, count in dropped.items():
+        print(f"left out: {count} {reason}", file=sys.stderr)
     asked = {name for name, share in recipe.shares(kept.by_name).items() if share > 0}
     kept.by_name = {name: made for name, made in kept.by_name.items() if name in asked}  # no other task is learned
     validation = kept.spread()

@@ -10,11 +10,13 @@ from typing import Any
 
 import torch
 
+from emo_face.datasets.contexts.content import hashes
 from emo_face.datasets.contexts.mixture import Mixture
 from emo_face.datasets.contexts.tasks import kind_of
-from emo_face.expression.contextface.checkpoint import adapter_state, put_adapter, save_model
+from emo_face.expression.contextface.checkpoint import CARD, adapter_state, put_adapter, put_back, save_model
 from emo_face.expression.contextface.model import ContextFace
 from emo_face.expression.contextface.prompts import Example
+from emo_face.runtime.store import sha256_of
 from emo_face.training.common import checkpoints
 from emo_face.training.common.run import TrainingRun
 from emo_face.training.contextface.config import ContextFaceTraining
@@ -38,11 +40,14 @@ class ContextFaceRun(TrainingRun[Example]):
         config: ContextFaceTraining,
         out: Path,
         backbone: str = "",
+        start: Path | None = None,
     ) -> None:
-        """Prepare. Raises UserError if there are no validation examples."""
-        self.mixture, self.backbone = train, backbone
+        """Prepare; ``start``: a trained model to begin with. Raises UserError if there are no validation examples."""
+        self.mixture, self.backbone, self.start = train, backbone, start
         self.states: list[torch.Tensor] = []
         super().__init__(model, collate, validation, config, out)
+        if start is not None:  # a checkpoint of this run, if there is one, is put over it
+            put_back(start, self.bare)
         epoch = min(len(train), config.epoch_batches) if config.epoch_batches else len(train)
         self.rounds, self.length = 1, config.epochs * -(-epoch // self.world)
 
@@ -91,7 +96,10 @@ class ContextFaceRun(TrainingRun[Example]):
         return {**means, "loss": means["text"] + self.config.face_weight * means["face"]}
 
     def identity(self) -> dict[str, Any]:
-        return {"mixture": self.mixture.state(0)}
+        start = sha256_of(self.start / CARD)[:16] if self.start else ""
+        model = {**asdict(self.bare.config), "backbone": Path(self.backbone).name, "start": start}
+        data = hashes(self.mixture.tasks, self.validation)
+        return {"mixture": self.mixture.state(0), "data": data, "model": model}
 
     def own_state(self) -> dict[str, torch.Tensor]:
         """Adapter, token rows and head with its statistics and its centre."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,13 +13,14 @@ from torch import Tensor, nn
 
 from emo_face.core.errors import UserError
 from emo_face.core.labels import label_set
-from emo_face.datasets.records import Record, to_row
+from emo_face.datasets.records import Record
 from emo_face.datasets.views import Pictures, stack_views
 from emo_face.perception.multiview.checkpoint import save_encoder
 from emo_face.perception.multiview.config import FusionConfig
 from emo_face.perception.multiview.encoders.instructblip import gather
 from emo_face.perception.multiview.fusion_head import FusionHead, drop_views
 from emo_face.runtime import weights
+from emo_face.runtime.store import digest
 from emo_face.training.common.order import Order
 from emo_face.training.common.run import TrainingRun
 from emo_face.training.multiview.config import Stage1Config
@@ -111,8 +110,8 @@ class Adapt(TrainingRun[Record]):
 
     def identity(self) -> dict[str, Any]:
         """Who learns what."""
-        people = hashlib.sha256(json.dumps([to_row(person) for person in self.people]).encode()).hexdigest()[:16]
-        return {"people": people, "lora_rank": self.bare.encoder.config.lora_rank}
+        data = {"people": digest(map(repr, self.people)), "validation": digest(map(repr, self.validation))}
+        return {"data": data, "model": asdict(self.bare.encoder.config)}
 
     def own_state(self) -> dict[str, Tensor]:
         """Adapters and head."""

@@ -1,7 +1,5 @@
 """Stage 1: instruction tuning of the multi-view encoder, the language model frozen."""
 
-import hashlib
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -14,6 +12,7 @@ from emo_face.datasets.qa.corpus import QARow
 from emo_face.datasets.views import MultiViewCollator
 from emo_face.perception.multiview.checkpoint import load_own, own_state, save_encoder
 from emo_face.perception.multiview.vlm import MultiViewVLM
+from emo_face.runtime.store import digest
 from emo_face.training.common.order import Order
 from emo_face.training.common.run import TrainingRun
 from emo_face.training.multiview.config import Stage1Config
@@ -68,10 +67,8 @@ class Stage1(TrainingRun[QARow]):
         return (len(examples),)
 
     def identity(self) -> dict[str, Any]:
-        digest = hashlib.sha256()
-        for row in self.train_rows:
-            digest.update(json.dumps([row.id, row.question, row.answer]).encode())
-        return {"rows": len(self.train_rows), "corpus": digest.hexdigest()[:16]}
+        data = {"corpus": digest(map(repr, self.train_rows)), "validation": digest(map(repr, self.validation))}
+        return {"data": data, "model": asdict(self.encoder.config)}
 
     def own_state(self) -> dict[str, torch.Tensor]:
         return own_state(self.encoder)

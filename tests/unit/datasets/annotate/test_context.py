@@ -298,7 +298,7 @@ class Clockwork:
         return Reply("fine", tokens_in=10, tokens_out=1)
 
 
-def collect(tmp_path, provider, count=1, settings=None):
+def collect(tmp_path, provider, count=1, settings=None, tick=None):
     slept = []
     jobs = [
         Job(f"j{i}", lambda attempt, i=i: Request("m", "s", f"u{i}", attempt=attempt, picture=bytes), str)
@@ -306,7 +306,8 @@ def collect(tmp_path, provider, count=1, settings=None):
     ]
     with ReplyCache(tmp_path / "cache") as cache:
         settings = settings or Settings(workers=1, retries=3)
-        collector = Collector(provider, cache, settings, sleep=slept.append, now=lambda: "2026-01-01T00:00:00+00:00")
+        moment = "2026-01-01T00:00:00+00:00"
+        collector = Collector(provider, cache, settings, tick, sleep=slept.append, now=lambda: moment)
         return collector.run(jobs), collector.account, slept
 
 
@@ -328,6 +329,22 @@ def test_after_enough_failures_the_row_is_left_for_the_next_run(tmp_path):
     (outcome,), account, _ = collect(tmp_path, Clockwork())
     assert outcome.status == "done"
     assert account.in_doubt_before == 4
+
+
+def test_a_dead_endpoint_stops_the_run_instead_of_every_row(tmp_path):
+    gone = [TransientError("nobody listens", charged=False, reached=False)] * 4
+    with pytest.raises(UserError, match=r"clockwork: gave no answer \(nobody listens\); .*answers are kept"):
+        collect(tmp_path, Clockwork(gone[0]), 9)  # at once, not after all retries
+    late = Clockwork()
+    with pytest.raises(UserError, match="nobody listens"):
+        collect(tmp_path, late, 9, tick=lambda outcome: late.failures.extend(gone))
+    assert late.asked == 5, "one answer, and one row's retries after it"
+    with pytest.raises(UserError, match="busy"):
+        collect(tmp_path, Clockwork(*[TransientError("busy")] * 20), 9)
+    outcomes, _, _ = collect(tmp_path, Clockwork(*[TransientError("busy")] * 16), 9)
+    assert [outcome.status for outcome in outcomes] == ["done", *["unreachable"] * 4, *["done"] * 4], (
+        "a few rows are poison"
+    )
 
 
 def test_what_certainly_was_not_charged_is_not_in_doubt(tmp_path):
@@ -413,9 +430,16 @@ def test_the_cache_survives_a_cut_line_and_keeps_others_out(tmp_path):
         cache.put("b", Reply("y"))
     with ReplyCache(tmp_path) as cache:
         assert cache.get("b") == Reply("y")
-    (tmp_path / "replies.jsonl").write_text("nonsense\n{}\n")
-    with pytest.raises(UserError, match=r"replies.jsonl:1.*broken"):
-        ReplyCache(tmp_path)
+    broken = {
+        "replies": ("nonsense", "{}", '{"key": "k", "reply": "x"}', '{"key": "k", "reply": {"text": "x", "new": 1}}')
+    }
+    for name, lines in {**broken, "sent": ('{"key": "k"}',)}.items():
+        for number, line in enumerate(lines):
+            folder = tmp_path / f"{name}{number}"
+            folder.mkdir()
+            (folder / f"{name}.jsonl").write_text(line + "\n")
+            with pytest.raises(UserError, match=rf"{name}.jsonl:1.*broken"):
+                ReplyCache(folder)
 
 
 def test_the_judge(people, tmp_path, capsys):

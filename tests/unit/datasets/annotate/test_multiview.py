@@ -164,7 +164,7 @@ def test_stopped_and_started_again_nothing_is_asked_twice(people):
         return (500, {}, "down") if number >= 3 else good(body, number)
 
     with FakeEndpoint(until_three) as server:
-        assert annotate(people, server, "--workers", "1", "--retries", "0") == 1
+        assert annotate(people, server, "--workers", "1", "--retries", "0") == 2, "five in a row: it is dead"
     with FakeEndpoint(good) as server:
         assert annotate(people, server, "--workers", "1") == 0
         assert len(server.bodies) == 5

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 
 from emo_face.cli.main import main
 from emo_face.core.errors import UserError
+from emo_face.core.types import Box
 from emo_face.datasets.contexts import face_targets as ft
 from emo_face.datasets.records import Record, write_jsonl
 
@@ -96,6 +98,18 @@ def test_of_several_faces_none_is_guessed(outputs):
     assert list(found.left_out) == ["several faces, and none is named as the labelled person's"]
     named = ft.import_outputs(PEOPLE[1:2], folder, "flame2020", "emoca", {"e": "emoca01"})
     np.testing.assert_allclose(named.targets.get("e").expression[:50], 1.0)
+
+
+def test_two_labelled_people_of_one_picture_do_not_share_its_one_face(outputs):
+    left, right = (replace(PEOPLE[0], id=name, bbox_body=Box(x, 5, 40, 80)) for name, x in (("l", 5), ("r", 60)))
+    again, told = replace(left, id="l2"), replace(PEOPLE[0], id="words", image="", quote="Oh!")
+    folder, _ = outputs
+    found = ft.import_outputs([left, right, PEOPLE[2], told], folder, "flame2020", "smirk")
+    assert found.left_out == {ft.SEVERAL: ["l", "r"], "no picture": ["words"]}
+    same = ft.import_outputs([left, again], folder, "flame2020", "smirk")
+    np.testing.assert_array_equal(same.targets.get("l").expression, same.targets.get("l2").expression)
+    named = ft.import_outputs([left, right], folder, "flame2020", "smirk", {"r": "Sad/smirk.npz"})
+    assert named.left_out == {ft.SEVERAL: ["l"]}
 
 
 def test_pictures_that_are_called_alike_do_not_share_a_face(tmp_path):

@@ -17,7 +17,7 @@ from emo_face.evaluation.contextface import predict as cp
 from emo_face.evaluation.contextface.measure import measure
 from emo_face.evaluation.contextface.report import tables
 from emo_face.evaluation.contextface.situations import Told
-from emo_face.evaluation.contextface.tables import SHORT, paper
+from emo_face.evaluation.contextface.tables import SHORT, ablation_of, paper
 from emo_face.expression.contextface.conditions import CONDITIONS
 from emo_face.expression.contextface.prompts import label_of, words
 
@@ -277,10 +277,13 @@ def test_a_real_model_answers_every_condition(tmp_path):
 
 
 def test_ablations_stand_in_the_papers_tables(tmp_path):
-    from emo_face.evaluation.contextface.main import _ablation_of
-
-    assert _ablation_of("table3/both=out/a=b") == ("table3", "both", "out/a=b")
-    assert _ablation_of("supplement_table2/L1 (quote)=x") == ("supplement_table2", "L1 (quote)", "x")
+    folder = tmp_path / "a=b"
+    folder.mkdir()
+    with pytest.raises(UserError, match="no trained ContextFace"):
+        ablation_of(f"table3/both={folder}")
+    (folder / "contextface.json").touch()
+    assert ablation_of(f"table3/both={folder}") == ("table3", "both", str(folder))
+    assert ablation_of(f"supplement_table2/L1 (quote)={folder}")[:2] == ("supplement_table2", "L1 (quote)")
     _, truth = make(tmp_path)
     run = predictions(tmp_path, truth)
     from emo_face.datasets.records import read_jsonl

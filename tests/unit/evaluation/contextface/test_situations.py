@@ -57,7 +57,7 @@ def evaluate(files, *more):
     return main([str(word) for word in (*words, "--model", files / "model", *more)])
 
 
-def test_told_situations_stand_beside_any_untuned_model_and_the_papers_rows(files, tmp_path, capsys):
+def test_told_situations_stand_beside_any_untuned_model_and_the_papers_rows(files, tmp_path, capsys, monkeypatch):
     server = FakeEndpoint(lambda body, number: HAPPY)
     baselines = (f"untuned={files / 'backbone'}", f"served={server.url}#some-vlm")
     more = [flag for value in baselines for flag in ("--baseline", value)]
@@ -88,6 +88,9 @@ def test_told_situations_stand_beside_any_untuned_model_and_the_papers_rows(file
     for cell in shown:
         assert cv2.imread(str(tmp_path / "out" / "figures" / cell["image"])) is not None
         assert f'src="figures/{cell["image"]}"' in page
+    # killed at its end, it goes on: neither answers nor faces are computed anew
+    for name in ("evaluation.contextface.spread.predict", "expression.contextface.talk.stream"):
+        monkeypatch.setattr(f"emo_face.{name}", lambda *words, **named: pytest.fail("computed twice"))
     again = ("--out", tmp_path / "out", *more[2:], "--conditions", "quote", "--limit", 3)
     assert evaluate(files, *again, "--save-predictions", tmp_path / "other.npz") == 0
     assert len(server.bodies) == 6, "what was answered is not asked again"
@@ -119,7 +122,7 @@ def test_four_classes_and_ablations(files, tmp_path, capsys):
     assert "Bored" in capsys.readouterr().err
 
 
-def test_a_baseline_that_cannot_be_asked_says_why(files, capsys):
+def test_a_baseline_that_cannot_be_asked_says_why(files, tmp_path, capsys, monkeypatch):
     for value, text in ((f"x={files}", "config.json"), ("x=http://127.0.0.1:9/v1", "#"), ("alone", "NAME=DIR")):
         with pytest.raises(UserError, match=text):
             situations.baseline(value)
@@ -127,6 +130,9 @@ def test_a_baseline_that_cannot_be_asked_says_why(files, capsys):
     assert (found.name, found.model, found.provider("cpu", "").name) == ("down", "m", "http:127.0.0.1")
     assert evaluate(files, "--situations", "", "--baseline", "x=http://127.0.0.1:9/v1#m") == 2
     assert "--baseline: needs" in capsys.readouterr().err
+    monkeypatch.setattr("emo_face.evaluation.contextface.spread.predict", lambda *words: pytest.fail("hours of work"))
+    assert evaluate(files, "--baseline", "x=http://127.0.0.1:9/v1#m", "--out", tmp_path / "out") == 2
+    assert "gave no answer" in capsys.readouterr().err
 
 
 def test_answers_are_read_as_the_paper_reads_them():
