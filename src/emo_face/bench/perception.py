@@ -21,13 +21,13 @@ import numpy as np
 from emo_face.bench.probes.cadence_check import compare, read_clip
 from emo_face.bench.probes.machine import machine
 from emo_face.core.arguments import arguments, option
-from emo_face.core.errors import UserError
 from emo_face.core.types import ImageArray, Speech
 from emo_face.perception.build import DetectorSettings, build_pipeline
 from emo_face.perception.nano.model import build_nano
 from emo_face.perception.pipeline import PerceptionPipeline
 from emo_face.runtime import samples
 from emo_face.runtime.engines.select import Engines
+from emo_face.runtime.stills import read_picture
 from emo_face.runtime.store import open_store
 
 add_arguments = arguments(
@@ -76,10 +76,7 @@ def _cadences(args: argparse.Namespace, every: PerceptionPipeline, path: Path) -
 
 def read(path: Path) -> ImageArray:
     """A picture scaled to 640 x 480 BGR. Raises UserError naming the file."""
-    frame = cv2.imread(str(path))
-    if frame is None:
-        raise UserError(f"{path}: not a readable picture")
-    return np.asarray(cv2.resize(frame, (640, 480), interpolation=cv2.INTER_AREA), dtype=np.uint8)
+    return np.asarray(cv2.resize(read_picture(path), (640, 480), interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
 
 def _stages(pipeline: PerceptionPipeline, frame: ImageArray, frames: int) -> dict[str, Any]:

@@ -38,6 +38,7 @@ from emo_face.bench.probes.troubles import Stops, Troubles
 from emo_face.core.arguments import arguments, option
 from emo_face.core.errors import UserError
 from emo_face.runtime.samples import portrait
+from emo_face.runtime.stills import read_picture
 
 LOOK, ROW = 5.0, 60.0  # s between two measurements, two rows on stderr
 QUIET = 60.0  # s without faults at the end: all must be back then
@@ -87,9 +88,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
 
 def _people(person: Path | None, rate: float) -> list[bytes]:
     """JPEGs of ten seconds, in which somebody is there for three seconds and away for two, twice."""
-    picture = cv2.imread(str(person or portrait()))
-    if picture is None:
-        raise UserError(f"{person}: no picture that OpenCV can read")
+    picture = read_picture(person or portrait())
     there, away = cv2.resize(picture, (640, 480)), np.full((480, 640, 3), 90, np.uint8)
     shown = [there if n / rate % 5 < 3 else away for n in range(round(10 * rate))]
     return [cv2.imencode(".jpg", image)[1].tobytes() for image in shown]

@@ -15,7 +15,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 from emo_face.core.arguments import arguments, option
@@ -26,6 +25,7 @@ from emo_face.export import int8
 from emo_face.perception.detect_yolo import Body, YoloPersonDetector, preprocess
 from emo_face.runtime.engines.ort import OrtEngine
 from emo_face.runtime.files import replacing
+from emo_face.runtime.stills import readable
 from emo_face.runtime.store import entry_of, open_store, register, user_cache
 
 PICTURES = (".jpg", ".jpeg", ".png")
@@ -39,10 +39,10 @@ MIN_OVERLAP = 0.9  # median overlap of the boxes
 def read_pictures(folder: Path) -> list[ImageArray]:
     """Every picture below ``folder``. Raises UserError if there are too few."""
     files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in PICTURES)
-    frames = [frame for frame in (cv2.imread(str(p)) for p in files) if frame is not None]
+    frames = [frame for frame in map(readable, files) if frame is not None]
     if len(frames) < LEAST:
         raise UserError(f"{folder}: {len(frames)} readable pictures, expected {LEAST} or more ({', '.join(PICTURES)})")
-    return [np.asarray(frame, dtype=np.uint8) for frame in frames]
+    return frames
 
 
 def quantise(source: Path, target: Path, frames: Sequence[ImageArray], imgsz: int) -> None:

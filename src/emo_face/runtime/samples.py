@@ -11,6 +11,7 @@ import numpy as np
 
 from emo_face.core.paths import data_file
 from emo_face.core.types import ImageArray
+from emo_face.runtime.stills import read_picture
 
 HEAD = (slice(0, 300), slice(90, 360))  # of the portrait: head and shoulders
 COLUMNS, ROWS, WIDTH, HEIGHT = 3, 2, 640, 480
@@ -28,9 +29,7 @@ def visitor() -> Path:
 
 def group() -> ImageArray:
     """Six people: the portrait six times, (480, 640, 3) BGR uint8."""
-    whole = cv2.imread(str(portrait()))
-    assert whole is not None
-    head = whole[HEAD]
+    head = read_picture(portrait())[HEAD]
     sizes = np.diff(np.linspace(0, WIDTH, COLUMNS + 1).round().astype(int))
     tiles = [cv2.resize(head, (int(width), HEIGHT // ROWS), interpolation=cv2.INTER_AREA) for width in sizes]
     return np.asarray(np.vstack([np.hstack(tiles)] * ROWS), np.uint8)

@@ -77,10 +77,10 @@ def resize(frame: ImageArray, size: tuple[int, int]) -> ImageArray:
     return np.ascontiguousarray(scaled[top : top + (size[1] or high), left : left + (size[0] or wide)], np.uint8)
 
 
-def read_picture(path: Path) -> ImageArray:
-    """(height, width, 3) uint8 BGR. Raises SourceError naming the file."""
+def read_picture(path: Path, how: int = cv2.IMREAD_COLOR) -> ImageArray:
+    """(height, width, 3) uint8 BGR, or as OpenCV's flags ``how`` say. Raises SourceError naming the file."""
     try:
-        frame = decoded(path.read_bytes())  # cv2.imread loses the reason
+        frame = decoded(path.read_bytes(), how)  # cv2.imread loses the reason, and raises for giants
     except OSError as error:
         raise SourceError(f"picture {path}: {error.strerror}") from None
     if frame is None:
@@ -89,10 +89,18 @@ def read_picture(path: Path) -> ImageArray:
     return frame
 
 
-def decoded(data: bytes) -> ImageArray | None:
+def readable(path: Path) -> ImageArray | None:
+    """(height, width, 3) uint8 BGR, or None for a file that is no picture, damaged or gone."""
+    try:
+        return read_picture(path)
+    except SourceError:
+        return None
+
+
+def decoded(data: bytes, how: int = cv2.IMREAD_COLOR) -> ImageArray | None:
     """(height, width, 3) uint8 BGR of a picture file's bytes; None if they are none, damaged or declare too much."""
     try:
-        frame = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+        frame = cv2.imdecode(np.frombuffer(data, np.uint8), how)
     except cv2.error:  # no bytes, or more pixels than OPENCV_IO_MAX_IMAGE_PIXELS
         return None
     return None if frame is None else np.asarray(frame, np.uint8)

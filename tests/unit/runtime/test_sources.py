@@ -16,6 +16,8 @@ import cv2
 import numpy as np
 import pytest
 
+from emo_face.datasets.pictures.near_duplicates import hash_files
+from emo_face.runtime import stills
 from emo_face.runtime.sources import PanZoom, SourceError, open_source, resize, shown
 from emo_face.runtime.stills import SourceGone
 
@@ -76,6 +78,20 @@ def test_resize_cuts_instead_of_stretching() -> None:
     white = square[..., 0] > 127
     assert abs(int(white.any(0).sum()) - int(white.any(1).sum())) <= 1  # still a circle
     assert resize(frame, (0, 0)) is frame
+
+
+def test_pictures_are_read_in_one_place() -> None:
+    """cv2.imread raises for a giant and loses the reason of everything else."""
+    package = Path(stills.__file__).parents[1]
+    assert [path for path in package.rglob("*.py") if "cv2.imread(" in path.read_text(encoding="utf-8")] == []
+
+
+def test_giants_and_missing_files_are_no_pictures(tmp_path: Path) -> None:
+    (tmp_path / "giant.png").write_bytes(TOO_LARGE)
+    assert stills.readable(tmp_path / "giant.png") is None
+    assert stills.readable(tmp_path / "missing.png") is None
+    with pytest.raises(SourceError, match=r"giant\.png: no picture"):
+        hash_files([tmp_path / "giant.png"])
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from emo_face.face.expressions.basis import find_basis
 from emo_face.face.expressions.facs import Facs
 from emo_face.face.motion.keyframes import ARKIT_BASIS
 from emo_face.perception.nano.blendshapes import FaceReader
-from emo_face.runtime.stills import decoded
+from emo_face.runtime.stills import readable
 
 SAME = 0.3
 """Overlap from which a found face is the labelled one: detectors cut faces differently."""
@@ -110,8 +110,7 @@ def labelled_face(record: Record, faces: Sequence[Face]) -> Face | None:
 
 def _measured(record: Record, root: Path, reader: FaceReader, detector: FaceDetector) -> tuple[FloatArray | None, str]:
     """(52,) activations of the labelled face, or why there are none."""
-    path = root / record.image
-    frame = decoded(path.read_bytes()) if record.image and path.is_file() else None
+    frame = readable(root / record.image) if record.image else None
     if frame is None:
         return None, "picture is missing or does not decode"
     face = labelled_face(record, detector.detect(frame))

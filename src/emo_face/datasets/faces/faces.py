@@ -18,6 +18,7 @@ from emo_face.core.labels import basic7
 from emo_face.core.types import Box, Face, UInt8Array
 from emo_face.datasets.files import pictures
 from emo_face.perception.detect_face import YuNetFaceDetector
+from emo_face.runtime.stills import read_picture
 
 CMU = "cmu"
 LONDON = "london"
@@ -76,7 +77,7 @@ def read_cmu(folder: Path, detector: YuNetFaceDetector) -> list[FacePicture]:
                 f"{path}: unknown class in the file name: expected person_pose_expression_open, expression one of "
                 f"{', '.join(CMU_LABELS)}"
             )
-        picture = read_picture(path)
+        picture = read_picture(path, cv2.IMREAD_GRAYSCALE)
         face = _find_small(picture, detector)
         found.append(FacePicture(CMU, path.name, f"{CMU}:{parts[0]}", CMU_LABELS[parts[2]], picture, face, parts[1]))
     return found
@@ -215,14 +216,6 @@ def _pictures(folder: Path) -> list[Path]:
     return found
 
 
-def read_picture(path: Path, how: int = cv2.IMREAD_GRAYSCALE) -> UInt8Array:
-    """A picture, grey unless asked otherwise. Raises UserError naming the file."""
-    picture = cv2.imread(str(path), how)
-    if picture is None:
-        raise UserError(f"{path}: cannot be read as a picture")
-    return np.asarray(picture, dtype=np.uint8)
-
-
 def _read_and_detect(path: Path, detector: YuNetFaceDetector) -> tuple[UInt8Array, list[Face]]:
-    picture = read_picture(path, cv2.IMREAD_COLOR)
+    picture = read_picture(path)
     return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY), dtype=np.uint8), detector.detect(picture)

@@ -17,8 +17,9 @@ import numpy as np
 from emo_face.core.errors import UserError
 from emo_face.core.labels import basic7
 from emo_face.core.types import Box, Face, FloatArray, UInt8Array
-from emo_face.datasets.faces.faces import FacePicture, read_picture, scaled
+from emo_face.datasets.faces.faces import FacePicture, scaled
 from emo_face.perception.detect_face import YuNetFaceDetector
+from emo_face.runtime.stills import read_picture
 
 SOURCE = "ferplus"
 SPLITS = ("Train", "Valid", "Test")
@@ -75,7 +76,7 @@ def read_votes(folder: Path, split: str) -> tuple[list[Voted], Counter[str]]:
 def faces_of(rows: Iterable[Voted], detector: YuNetFaceDetector) -> Iterator[FacePicture]:
     """The face of each picture; if none is found, the whole picture is one, as its makers cut it."""
     for row in rows:
-        grey = read_picture(row.path)
+        grey = read_picture(row.path, cv2.IMREAD_GRAYSCALE)
         name = f"{row.path.parent.name}/{row.path.name}"
         yield FacePicture(SOURCE, name, f"{SOURCE}:{name}", row.label, grey, _face(grey, detector))
 

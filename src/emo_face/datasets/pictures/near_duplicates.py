@@ -10,6 +10,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from emo_face.core.types import ImageArray
+from emo_face.runtime.stills import read_picture
 
 MAX_DISTANCE = 7
 """Bits. Eight bands of eight bits find every pair up to this distance (pigeonhole)."""
@@ -24,14 +25,8 @@ def dhash(picture: ImageArray) -> int:
 
 
 def hash_files(paths: Sequence[Path]) -> NDArray[np.uint64]:
-    """Hash of each file. Raises ValueError naming a file that does not decode."""
-    found = np.zeros(len(paths), np.uint64)
-    for i, path in enumerate(paths):
-        picture = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
-        if picture is None:
-            raise ValueError(f"{path}: not a readable picture")
-        found[i] = dhash(np.asarray(picture, np.uint8))
-    return found
+    """Hash of each file. Raises SourceError naming a file that does not decode."""
+    return np.array([dhash(read_picture(path, cv2.IMREAD_GRAYSCALE)) for path in paths], np.uint64)
 
 
 def pairs(hashes: NDArray[np.uint64], distance: int = 4) -> Iterator[tuple[int, int]]:

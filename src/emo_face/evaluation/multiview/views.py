@@ -16,6 +16,7 @@ from emo_face.datasets.records import Record
 from emo_face.evaluation.metrics import multilabel
 from emo_face.evaluation.metrics.calibration import reliability
 from emo_face.evaluation.metrics.single_label import sklearn_metrics
+from emo_face.runtime.stills import readable
 
 EXAMPLES = 6
 SIDE = 240  # pixels, of an example's longer side
@@ -83,7 +84,7 @@ def examples(
 
 def thumbnail(path: Path, record: Record) -> str | None:
     """A small JPEG with the person's boxes, in base64; None if the picture cannot be read."""
-    picture = cv2.imread(str(path))
+    picture = readable(path)
     if picture is None:
         return None
     for box, colour in ((record.bbox_body, (0, 0, 255)), (record.bbox_face, (255, 160, 0))):

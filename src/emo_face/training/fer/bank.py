@@ -18,6 +18,7 @@ from emo_face.datasets.faces.augment import WIDE, WIDE_SPREAD, view
 from emo_face.datasets.faces.faces import FacePicture
 from emo_face.datasets.pictures.near_duplicates import bits_apart, dhash
 from emo_face.perception.nano.facecrop import face_frame, warp
+from emo_face.runtime.stills import readable
 from emo_face.training.fer.compose import bend, compose
 from emo_face.training.fer.recipe import FerRecipe
 from emo_face.training.fer.teachers import ExpressionTeachers
@@ -122,10 +123,10 @@ def faceless(data: Path) -> list[NDArray[np.uint8]]:
     found = []
     detector = readers.detector_of(data)
     for path in sorted((data / "images" / "people").glob("*.jpg")):
-        picture = cv2.imread(str(path))
+        picture = readable(path)
         if picture is None:
             continue
-        lowest = max((f.box.bottom for f in detector.detect(np.asarray(picture, dtype=np.uint8))), default=0.0)
+        lowest = max((f.box.bottom for f in detector.detect(picture)), default=0.0)
         if lowest < 0.75 * picture.shape[0]:
             found.append(np.asarray(cv2.cvtColor(picture[int(lowest) + 8 :], cv2.COLOR_BGR2GRAY), dtype=np.uint8))
     return [p for p in found if min(p.shape) >= 32]

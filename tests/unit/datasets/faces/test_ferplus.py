@@ -109,7 +109,7 @@ def test_faces_of_48_pixels_are_found_and_measured_in_their_own_pixels(tmp_path:
 def test_a_picture_that_does_not_decode_is_named(tmp_path: Path, assets: Path) -> None:
     voted, _ = read_votes(_folder(tmp_path, [_row("a.png", happy=9)]), "Train")
     voted[0].path.write_bytes(b"no picture")
-    with pytest.raises(UserError, match=r"a\.png: cannot be read as a picture"):
+    with pytest.raises(UserError, match=r"a\.png: no picture that OpenCV can read"):
         list(faces_of(voted, detector_for_training(assets / "face/face_detection_yunet_2023mar.onnx")))
 
 
