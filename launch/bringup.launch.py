@@ -12,6 +12,9 @@ face driver into one process. A node that is given up, at once or later, makes `
 """
 
 import os
+import sys
+from collections.abc import Collection
+from difflib import get_close_matches
 
 from launch.actions import DeclareLaunchArgument, OpaqueFunction, TimerAction
 from launch.conditions import IfCondition
@@ -19,6 +22,7 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
 from emo_face.cli import up
+from emo_face.core.errors import ConfigError
 from emo_face.core.paths import share_dir
 from emo_face.ros.supervision.graph import NODE_NAMES
 from emo_face.runtime.process import PARENT
@@ -49,24 +53,26 @@ SHORTHANDS = {
     "rig_driver": ("face_driver.rig_driver", "what moves them instead of the rig's own driver: sim, mock, ..."),
     "perspective": ("expression.perspective", "mirror or listener"),
 }
+TRUTHS = dict.fromkeys(("true", "1", "yes", "on"), True) | dict.fromkeys(("false", "0", "no", "off"), False)
 RESTART_DELAY = 2.0  # s
 
 
 def words_of(given: dict[str, str]) -> list[str]:
     """The arguments of `emo-face up`."""
-    without = [name for name in NODE_NAMES if not is_true(given[name])]
+    wanted = {name: is_true(name, given[name]) for name, (default, _) in ARGUMENTS.items() if default in TRUTHS}
+    without = [name for name in NODE_NAMES if not wanted[name]]
     words = ["--params", given["params_file"], *(["--without", ",".join(without)] if without else [])]
     words += ["--log-level", given["log_level"]]
     for name in ("namespace", "source", "tier"):
         words += [f"--{name}", given[name]] if given[name] else []
     words += [word for camera in given["also"].split() for word in ("--also", camera)]
-    for flag, wanted in (
-        ("--network", is_true(given["network"])),
-        ("--compose", is_true(given["compose"])),
-        ("--no-autostart", not is_true(given["autostart"])),
-        ("--exit-on-end", is_true(given["exit_on_end"])),
+    for flag, on in (
+        ("--network", wanted["network"]),
+        ("--compose", wanted["compose"]),
+        ("--no-autostart", not wanted["autostart"]),
+        ("--exit-on-end", wanted["exit_on_end"]),
     ):
-        words += [flag] if wanted else []
+        words += [flag] if on else []
     words += ["--dashboard", given["dashboard"]] if given["dashboard"] else []
     for name, (parameter, _) in SHORTHANDS.items():
         words += ["--set", f"{parameter}={given[name]}"] if given[name] else []
@@ -76,13 +82,14 @@ def words_of(given: dict[str, str]) -> list[str]:
 def bring_up(context: LaunchContext) -> list:
     """The manager, started again if it is killed."""
     given = {name: LaunchConfiguration(name).perform(context) for name in (*ARGUMENTS, *SHORTHANDS)}
+    refuse_unknown(sys.argv, given)
     words = words_of(given)
     up.commands(up.parse(words))  # a mistake is named before anything starts, and ends the launch with an error
 
     def ended(event, context) -> list:
         if event.returncode < 0 and not context.is_shutdown:
             return [TimerAction(period=RESTART_DELAY, actions=[OpaqueFunction(function=bring_up)])]
-        if event.returncode and is_true(given["required"]):
+        if event.returncode and is_true("required", given["required"]):
             raise RuntimeError("emo_face is required and has been given up; its log above says why")
         if event.returncode and not context.is_shutdown:
             # whatever else this launch runs goes on; `ros2 launch` ends with an error when it ends
@@ -104,8 +111,24 @@ def bring_up(context: LaunchContext) -> list:
     ]
 
 
-def is_true(text: str) -> bool:
-    return text.strip().lower() in ("true", "1", "yes", "on")
+def is_true(name: str, text: str) -> bool:
+    """Raises ConfigError for anything but yes and no."""
+    if text.strip().lower() not in TRUTHS:
+        raise ConfigError(f"{name}:={text}: expected true or false")
+    return TRUTHS[text.strip().lower()]
+
+
+def refuse_unknown(typed: list[str], known: Collection[str]) -> None:
+    """Raises ConfigError for a word of ``ros2 launch ... bringup.launch.py`` that launch itself would pass over.
+
+    Not if another launch file includes this one: its arguments are not known here.
+    """
+    if not any(word.endswith("bringup.launch.py") for word in typed):
+        return
+    for name in (word.partition(":=")[0] for word in typed if ":=" in word):
+        if name not in known:
+            near = "".join(f"; did you mean {guess}:=?" for guess in get_close_matches(name, known, 1))
+            raise ConfigError(f"{name}:= is no argument of this launch file{near} (--show-args lists them)")
 
 
 def generate_launch_description() -> LaunchDescription:

@@ -18,6 +18,7 @@ pytest.importorskip("launch_ros", reason="launch_ros is not on PyPI: scripts/set
 pytest.importorskip("ros2launch", reason="ros2launch is not on PyPI: scripts/setup_launch.sh, or a ROS distribution")
 
 from emo_face.bench.probes.machine import command_of, descendants
+from emo_face.core.errors import ConfigError
 
 LAUNCH_FILE = Path(__file__).resolve().parents[2] / "launch" / "bringup.launch.py"
 DOMAIN = 62
@@ -42,6 +43,19 @@ def test_arguments_become_words_of_emo_face_up():
     assert "--compose" not in module.words_of(given)
     words = module.words_of(given | {"compose": "true", "camera": "false", "port": "0"})
     assert {"--compose", "--without", "camera", "face_driver.screen.port=0"} <= set(words)
+
+
+def test_what_launch_would_pass_over_is_refused_with_the_nearest_name():
+    module = bringup()
+    known = (*module.ARGUMENTS, *module.SHORTHANDS)
+    typed = ["/opt/ros/bin/ros2", "launch", "emo_face", "bringup.launch.py", "port:=0"]
+    module.refuse_unknown(typed, known)
+    module.refuse_unknown(["ros2", "launch", "mine", "robot.launch.py", "sorce:=0"], known)
+    with pytest.raises(ConfigError, match=r"sorce:= is no argument.*did you mean source:="):
+        module.refuse_unknown([*typed, "sorce:=0"], known)
+    assert module.is_true("compose", " ON ")
+    with pytest.raises(ConfigError, match="compose:=ture: expected true or false"):
+        module.is_true("compose", "ture")
 
 
 def test_every_argument_explains_itself():
@@ -156,7 +170,9 @@ def test_a_killed_manager_is_started_again(launch):
     until(lambda: launch.log.read_text().count("all 1 nodes active") == 2, log=launch.log)
 
 
-@pytest.mark.parametrize("word", ["log_level:=loud", "namespace:=a!b", "params_file:=/none", "port:=high"])
+@pytest.mark.parametrize(
+    "word", ["log_level:=loud", "namespace:=a!b", "params_file:=/none", "port:=high", "compose:=ture", "sorce:=0"]
+)
 def test_a_mistake_is_one_line_and_an_error(launch, word):
     process = launch("source:=PICTURE", word)
     assert process.wait(30) != 0
