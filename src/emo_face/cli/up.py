@@ -35,7 +35,7 @@ from emo_face.core.install import how_to_get
 from emo_face.core.paths import share_dir
 from emo_face.ros.images.transport import use_profile
 from emo_face.ros.network import keep_local
-from emo_face.ros.parameters.given import node_names, parse_overrides
+from emo_face.ros.parameters.given import check_file, node_names, parse_overrides
 from emo_face.ros.supervision import cameras
 from emo_face.ros.supervision.graph import COMPOSED, GRAPH, NodeSpec, command_line, composed_command, node_words
 from emo_face.ros.supervision.supervisor import Supervisor
@@ -154,6 +154,9 @@ def commands(args: argparse.Namespace) -> list[tuple[tuple[str, ...], list[str]]
     wanted = node_names(args.only, args.without)
     words = ros_words(args)
     further = cameras.read(args.also)
+    space = f"/{args.namespace.strip('/')}".rstrip("/")
+    for lost in check_file(params, [f"{space}/{spec.label}" for spec in (*GRAPH, *cameras.nodes(further))]):
+        print(f"emo-face: {lost}", file=sys.stderr)
     specs = [spec for spec in GRAPH if spec.name in wanted]
     together = [spec for spec in specs if args.compose and spec.name in COMPOSED]
     early = [spec for spec in specs if spec.name not in ("perception", "camera")]

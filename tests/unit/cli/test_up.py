@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 
 import pytest
@@ -82,3 +83,33 @@ def test_words_of_another_topic_reach_every_camera() -> None:
 def test_a_further_camera_has_a_name_of_its_own(text: str) -> None:
     with pytest.raises(UserError, match=r"--also .*expected NAME=SOURCE"):
         started("--also", text)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("percpetion:\n  ros__parameters: {max_age: 9.0}", "called /percpetion; did you mean /robot/perception?"),
+        ("perception:\n  ros__parameters: {max_age: 9.0}", "called /perception; did you mean /robot/perception?"),
+        ("/**/perception:\n  max_age: 9.0", "/**/perception/max_age: expected NODE, then ros__parameters below it"),
+        ("lidar:\n  ros__parameters: {rate: 9}", "no section of it (/lidar) is for /robot/face_driver, "),
+        ("- 1", "the file: expected NODE"),
+        ("perception:\n\tmax_age: 1", "cannot be read: while scanning"),
+    ],
+)
+def test_a_parameter_file_that_nobody_would_hear_is_refused(text: str, says: str, tmp_path) -> None:
+    (tmp_path / "p.yaml").write_text(text)
+    with pytest.raises(UserError, match=re.escape(says)):
+        started("--params", str(tmp_path / "p.yaml"))
+
+
+@pytest.mark.parametrize(
+    "section", ["/**", "/**/camera", "/*/camera", "robot/camera", "/robot:\n  camera", "/robot/**"]
+)
+def test_a_parameter_file_is_shared_and_its_typing_errors_are_told(section: str, tmp_path, capsys) -> None:
+    values = "\n    ros__parameters: {rate: 9.0}\n"
+    file = tmp_path / "p.yaml"
+    file.write_text(f"{section}:{values}lidar:{values}robot/face_drivr:{values}/front/camera:{values}")
+    assert len(started("--params", str(file))) == 4
+    said = capsys.readouterr().err
+    wrong = f"emo-face: {file}: no node here is called /robot/face_drivr; did you mean /robot/face_driver?\n"
+    assert said == ("" if section.endswith("**") else wrong)

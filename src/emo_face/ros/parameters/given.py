@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Iterator, Sequence
+from difflib import get_close_matches
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import yaml
 
 from emo_face.core.errors import ConfigError
+from emo_face.core.yaml_files import BoundedLoader
 
 if TYPE_CHECKING:
     from emo_face.ros.parameters.schema import Parameter
@@ -57,3 +62,48 @@ def yaml_text(parameter: Parameter, text: str, setting: str) -> str:
     if problem:
         raise ConfigError(f"--set {setting}: {problem}")
     return json.dumps(value)  # JSON is YAML; a quoted string stays a string
+
+
+def check_file(path: Path, nodes: Sequence[str]) -> list[str]:
+    """What a ROS parameter file says to none of ``nodes`` (full names, ``/robot/camera``) but seems to mean for one.
+
+    Files that other nodes share are fine. rcl itself passes over every section that fits no node.
+
+    Raises:
+        ConfigError: no YAML, not of ROS's structure, or without any section for one of them.
+    """
+    try:
+        table = yaml.load(path.read_text(encoding="utf-8"), Loader=BoundedLoader)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path}: cannot be read: {' '.join(str(error).split())}") from None
+    heard = {section: {node for node in nodes if _fits(section, node)} for section in _sections(table, path)}
+    deaf = [node for node in nodes if not any(node in by for by in heard.values())]
+    lost = []
+    for section in (section for section, by in heard.items() if not by):
+        name = section.rpartition("/")[2]
+        lost += [
+            f"{path}: no node here is called {section}; did you mean {node}?"
+            for node in deaf
+            if get_close_matches(name, [node.rpartition("/")[2]], cutoff=0.75)
+        ]
+    if len(deaf) == len(nodes):
+        found = ", ".join(heard) or "none"
+        raise ConfigError("; ".join(lost[:1]) or f"{path}: no section of it ({found}) is for {', '.join(nodes)}")
+    return lost
+
+
+def _sections(table: object, path: Path, name: str = "") -> Iterator[str]:
+    """Full names of nodes, with wildcards, that have ``ros__parameters``."""
+    if not isinstance(table, dict):
+        raise ConfigError(f"{path}: {name or 'the file'}: expected NODE, then ros__parameters below it, then values")
+    if "ros__parameters" in table:
+        yield name
+        return
+    for key, below in table.items():
+        yield from _sections(below, path, f"{name}/{str(key).strip('/')}")
+
+
+def _fits(section: str, node: str) -> bool:
+    """As rcl: ``*`` stands for one part of a name, ``**`` for any number of them."""
+    parts = {"*": "/[^/]+", "**": "(?:/[^/]+)*"}
+    return re.fullmatch("".join(parts.get(p, "/" + re.escape(p)) for p in section.split("/")[1:]), node) is not None
