@@ -15,6 +15,7 @@ pytest.importorskip("rclpy")
 pytest.importorskip("emo_face_msgs", reason="needs the messages: run scripts/setup.sh")
 from diagnostic_msgs.msg import DiagnosticArray
 from emo_face_msgs.msg import EmotionScoresArray
+from rclpy import create_node
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header, String
@@ -116,6 +117,17 @@ def test_every_camera_is_heard_as_reliably_as_it_offers(graph: Any, pilots: np.n
     camera.out = second
     camera.show(pilots)
     graph.until(lambda: camera.scores)
+
+
+def test_two_cameras_on_one_topic_are_told(graph: Any) -> None:
+    camera = Camera(graph)
+    other = create_node("other_camera", context=graph.context)
+    graph.at_end.append(other.destroy_node)
+    other.create_publisher(Image, "image", 1)
+    graph.until(lambda: graph.helper.count_publishers("image") == 2)
+    graph.until(lambda: camera.node.count_publishers("image") == 2)
+    camera.node._images.look_for_others()
+    camera.complaint("2 publishers on /image, taken for one camera")
 
 
 def test_a_fixed_reliability_that_hears_nothing_is_diagnosed(graph: Any) -> None:

@@ -38,8 +38,9 @@ class ImageInput:
         resolved = node.resolve_topic_name("image")
         self.topic = f"{resolved}/compressed" if self._compressed else "image"
         self._resolved = f"{resolved}/compressed" if self._compressed else resolved
-        if node.pictures.listen(self._resolved, self._take):
-            node.create_timer(LOOK, self._look_for_others, clock=node.steady)
+        self._by_reference = node.pictures.listen(self._resolved, self._take)
+        node.create_timer(LOOK, self.look_for_others, clock=node.steady)
+        if self._by_reference:
             return
         kind = CompressedImage if self._compressed else Image
         node.matched_subscription(kind, self.topic, received, node.params["image_reliability"])
@@ -51,17 +52,18 @@ class ImageInput:
         except Exception as error:
             self._node.failed(error)
 
-    def _look_for_others(self) -> None:
-        """Say who is not heard because the camera of this process is."""
-        key, found = "input others", self._node.get_publishers_info_by_topic(self._resolved)
-        if len(found) <= 1:
-            self._health.clear_condition(key)
-            return
-        text = (
-            f"{len(found)} publishers on {self._resolved}, of which only the camera of this process is read: "
-            "leave it out (--without camera) or start without --compose"
+    def look_for_others(self) -> None:
+        """Say who is not heard because the camera of this process is, or that several are taken for one."""
+        found = self._node.get_publishers_info_by_topic(self._resolved)
+        # DDS remembers one that was killed for 20 s, beside its successor
+        several = len(found if self._by_reference else {(info.node_namespace, info.node_name) for info in found}) > 1
+        which = (
+            "of which only the one in this process is read: leave it out (--without camera) or start without --compose"
+            if self._by_reference
+            else "taken for one camera, so people come and go: remap `image` to one of them, or use --also"
         )
-        self._node.report_problem(key, WARN, text)
+        text = f"{len(found)} publishers on {self._resolved}, {which}"
+        self._node.report_while(several, "input others", WARN, text)
 
     def read(self, msg: Any) -> ImageArray:
         """(height, width, 3) uint8 BGR. Raises ImageError for a message that is no picture.
