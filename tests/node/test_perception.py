@@ -126,7 +126,7 @@ def test_two_cameras_on_one_topic_are_told(graph: Any) -> None:
     other.create_publisher(Image, "image", 1)
     graph.until(lambda: graph.helper.count_publishers("image") == 2)
     graph.until(lambda: camera.node.count_publishers("image") == 2)
-    camera.node._images.look_for_others()
+    camera.node._images._look_for_others()
     camera.complaint("2 publishers on /image, taken for one camera")
 
 

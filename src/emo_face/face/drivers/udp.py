@@ -4,7 +4,11 @@ import socket
 from collections.abc import Iterable
 from typing import Any
 
-from emo_face.core.errors import ConfigError
+from emo_face.core.errors import ConfigError, Unavailable
+
+
+class HostUnknown(ConfigError, Unavailable):
+    """A name that nobody resolves now, as before the network is up."""
 
 
 class UdpSender:
@@ -18,16 +22,20 @@ class UdpSender:
         dropped: faces that the system would not take. error: why it did not take the last one, or empty.
 
     Raises:
-        ConfigError: the host is unknown or the port out of range.
+        ConfigError: no name of a host, or the port is out of range. HostUnknown: the name is not resolved now.
     """
 
     def __init__(self, receiver: str, host: str, port: int) -> None:
         try:
             if not 0 < port < 65536:
                 raise OverflowError("expected a port from 1 to 65535")
-            family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
-        except (OSError, OverflowError) as error:
+            found = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)
+        except socket.gaierror as error:
+            raise HostUnknown(f"{receiver} {host}:{port}: {error.strerror}") from None
+        except (OSError, OverflowError, UnicodeError) as error:
             raise ConfigError(f"{receiver} {host}:{port}: {error}") from None
+        # `localhost` may be ::1 first, and receivers of both protocols listen on IPv4
+        family, _, _, _, address = min(found, key=lambda one: one[0] != socket.AF_INET)
         self._address: Any = address  # its form depends on the address family
         self._socket = socket.socket(family, socket.SOCK_DGRAM)
         self._socket.setblocking(False)

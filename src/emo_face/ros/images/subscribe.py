@@ -39,7 +39,7 @@ class ImageInput:
         self.topic = f"{resolved}/compressed" if self._compressed else "image"
         self._resolved = f"{resolved}/compressed" if self._compressed else resolved
         self._by_reference = node.pictures.listen(self._resolved, self._take)
-        node.create_timer(LOOK, self.look_for_others, clock=node.steady)
+        node.create_timer(LOOK, self._look_for_others, clock=node.steady)
         if self._by_reference:
             return
         kind = CompressedImage if self._compressed else Image
@@ -52,13 +52,13 @@ class ImageInput:
         except Exception as error:
             self._node.failed(error)
 
-    def look_for_others(self) -> None:
+    def _look_for_others(self) -> None:
         """Say who is not heard because the camera of this process is, or that several are taken for one."""
         found = self._node.get_publishers_info_by_topic(self._resolved)
         # DDS remembers one that was killed for 20 s, beside its successor
         several = len(found if self._by_reference else {(info.node_namespace, info.node_name) for info in found}) > 1
         which = (
-            "of which only the one in this process is read: leave it out (--without camera) or start without --compose"
+            "of which only the camera of this process is read: leave it out (--without camera) or do without --compose"
             if self._by_reference
             else "taken for one camera, so people come and go: remap `image` to one of them, or use --also"
         )

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from emo_face.core.arkit import ARKIT_INDEX
-from emo_face.core.errors import ConfigError
+from emo_face.core.errors import ConfigError, Unavailable
 from emo_face.face.drivers.vmc import LARGEST, VmcSender, datagrams, expressions_of
 
 osc = pytest.importorskip("pythonosc.osc_bundle", reason="run scripts/setup.sh test")
@@ -66,3 +66,16 @@ def test_bad_receivers_are_named() -> None:
         VmcSender("no such host")
     with pytest.raises(ConfigError, match="port from 1 to 65535"):
         VmcSender(port=0)
+
+
+def test_a_name_is_looked_up_as_ipv4_first_and_later_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """glibc gives ::1 first for `localhost` where /etc/hosts has both; VMC's receivers bind 0.0.0.0."""
+    sixth = (socket.AF_INET6, socket.SOCK_DGRAM, 17, "", ("::1", 39539, 0, 0))
+    fourth = (socket.AF_INET, socket.SOCK_DGRAM, 17, "", ("127.0.0.1", 39539))
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [sixth, fourth])
+    sender = VmcSender("localhost")
+    assert sender._address == ("127.0.0.1", 39539)
+    sender.close()
+    monkeypatch.undo()
+    with pytest.raises(Unavailable, match=r"no such host:39539"):  # the manager waits for it
+        VmcSender("no such host")
