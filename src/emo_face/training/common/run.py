@@ -62,8 +62,10 @@ class TrainingRun(ABC, Generic[Example]):
             raise UserError(f"{self.title}: no validation examples; the best checkpoint could not be told")
         # A batch may leave a part of the model unused: nobody shows a face, or no example has a target.
         unused = DistributedDataParallelKwargs(find_unused_parameters=True)
+        # Left to itself accelerate makes of several processes without GPUs as many runs of one, all in one folder.
+        cpu = not torch.cuda.is_available()
         # Accumulation is counted here, as the last step of a round may hold fewer micro-batches.
-        self.accelerator = Accelerator(mixed_precision=config.precision, kwargs_handlers=[unused])
+        self.accelerator = Accelerator(mixed_precision=config.precision, cpu=cpu, kwargs_handlers=[unused])
         self.rank, self.world = self.accelerator.process_index, self.accelerator.num_processes
         self.config, self.out, self.collate, self.validation = config, out, collate, list(validation)
         self.progress = checkpoints.RunProgress()

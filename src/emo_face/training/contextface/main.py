@@ -139,6 +139,8 @@ def _train(args: argparse.Namespace) -> None:
     tasks, validation = load_tasks(args, recipe)
     config = _model_config(args, tasks)
     device = rank_device(args.device, torch.cuda.device_count(), os.environ)
+    if device == "cpu":
+        os.environ["ACCELERATE_USE_CPU"] = "true"  # accelerate chooses a GPU by itself if there is one
     dtype = "bfloat16" if device.startswith("cuda") else "float32"
     base = load_backbone(args.backbone, dtype, args.quantisation, device)
     tokenizer, processor = load_tools(args.backbone)
