@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from emo_face.core.configs import from_dict
 from emo_face.core.labels import basic7
 from emo_face.core.numeric import softmax
 from emo_face.core.types import FloatArray
@@ -30,7 +31,7 @@ from emo_face.evaluation.text.main import read_talk
 from emo_face.evaluation.text.spoken import SPOKEN_FILE, lines_folder, read_lines
 from emo_face.expression.contextface.checkpoint import read_card
 from emo_face.expression.contextface.conditions import CONDITIONS
-from emo_face.expression.contextface.config import from_dict
+from emo_face.expression.contextface.config import ContextFaceConfig
 from emo_face.expression.contextface.prompts import label_of, words
 from emo_face.perception.nano.text import TextStudent
 from emo_face.runtime.progress import track
@@ -80,7 +81,7 @@ def answers(model: str, faced: bool, logs: FloatArray) -> FloatArray:
     """(n, 7) in the order of basic7: calibrated as the robot's backend does, or of the bare backbone as it comes."""
     if not faced:
         return in_basic7(softmax(logs))
-    config = from_dict(read_card(model_folder(model))["config"], model)
+    config = from_dict(ContextFaceConfig, read_card(model_folder(model))["config"], str(model))
     return in_basic7(np.stack([config.probabilities(row, CONDITIONS["quote"]) for row in logs]))
 
 
@@ -100,7 +101,7 @@ def untuned(model: str) -> Any:
     from emo_face.expression.contextface.vision import NoEyes
 
     card = read_card(model_folder(model))
-    config = from_dict(card["config"], model)
+    config = from_dict(ContextFaceConfig, card["config"], str(model))
     tokenizer, _ = checkpoint.load_tools(card["backbone"])
     bare = merged(build_model(checkpoint.load_backbone(card["backbone"]), tokenizer, config))
     builder = TokenBuilder(tokenizer, "llama", bare.image_id, 0, config.chat, config.system)

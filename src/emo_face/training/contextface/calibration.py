@@ -117,7 +117,8 @@ def scaled(heard: Heard) -> tuple[float, FloatArray]:
 
     def loss(x: FloatArray) -> float:
         said = log_softmax((heard.log_probs + x[1:]) / np.exp(x[0]))[rows, heard.truth]
-        return float(PULL * (x[1:] ** 2).sum() - said.mean())
+        doubt = x[0] ** 2 / len(rows)  # a prior on the temperature: without it a hundred right answers make it 0
+        return float(PULL * (x[1:] ** 2).sum() + doubt - said.mean())
 
     best = minimize(loss, np.zeros(1 + len(words())), method="L-BFGS-B")
     return float(np.exp(best.x[0])), np.asarray(best.x[1:])

@@ -78,6 +78,15 @@ def test_what_a_model_says_too_often_is_taken_back():
         ContextFaceConfig(shifts={"speaker": {"Angry": 0.1}})
 
 
+def test_a_hundred_right_answers_do_not_make_a_model_certain():
+    """Log-loss alone would have a temperature of 0 here, and every answer of a robot a probability of 1."""
+    truth = np.arange(106) % 7
+    logs = np.log(np.full((106, 7), 0.1) + 0.3 * np.eye(7)[truth])
+    config, found = fitted(ContextFaceConfig(), [Heard("quote", logs, truth)])
+    assert 0.1 < found["quote"]["temperature"] < 1.0
+    assert config.probabilities(logs[0], QUOTE).max() < 0.999
+
+
 def test_an_unlikely_form_is_no_answer():
     config = ContextFaceConfig(temperatures={"listener": 2.0}, least_emissions={"listener": 0.1})
     likely, unlikely = np.log(np.full(7, 0.1)), np.log(np.full(7, 0.01))
