@@ -1,6 +1,6 @@
 """See ContextFace learn: in a world of made-up moments, do the paper's findings appear?
 
-    python benchmarks/context_world.py --seeds 10,11,12 --out out/context_world [--json]
+    python benchmarks/context_world.py --seeds 20,21,22 --out out/context_world [--json]
 
 Words, pictures and listeners have rules (``benchmarks/fixtures/contexts.py``), so the best reachable score of
 every form of the question is known. A tiny LLaVA is first taught to read, to see and the emotions of common events (the
@@ -50,7 +50,7 @@ from fixtures import contexts as world
 
 ROWS = {"neither": "0,0,1", "expression": "0,0.4,0.3", "situation": "0.3,0,0.3", "both": "0.3,0.4,0.3"}
 """Rows of the paper's table 3: shares of situation, expression and VQA."""
-TRAIN, HELD, TEST = 1400, 420, 210
+TRAIN, HELD, TEST = 8400, 840, 210
 TOLD_FACES = 0.35
 """Share of the moments with a ``told`` event whose face was measured."""
 SHOWN = "What does the picture show?"
@@ -63,17 +63,17 @@ SETTINGS = {
     "warmup": 40,
     "batch-size": 8,
     "gradient-accumulation": 1,
-    "epochs": 20,
+    "epochs": 60,
     "epoch-batches": 160,
     "validate-every": 10**6,
     "save-every": 10**6,
-    "validation-limit": 600,
+    "validation-limit": 1200,
     "device": "cpu",
 }
 """Of every run. A model this small needs adapters everywhere; the real recipe's q and v alone hold too little. An epoch
-is shorter than any row's data, so that every row gets the same 3,200 steps of 8 examples of one task."""
-WEIGHTS = {"expression/image": 3.0} | {
-    f"expression/listener/{form}": 2.0 for form in ("image", "quote", "situation", "situation+quote")
+is shorter than any row's data, so that every row gets the same 9,600 steps of 8 examples of one task."""
+WEIGHTS = {"expression/image": 4.0, "expression/listener/image": 2.0} | {
+    f"expression/listener/{form}": 3.0 for form in ("quote", "situation", "situation+quote")
 }
 """Of the forms with the picture alone, and of the listener's with less than all: they say least of what they ask."""
 PRETRAINING = {"width": 64, "layers": 2, "heads": 2, "steps": 800, "rate": 3e-3}
@@ -119,9 +119,14 @@ def prepare(folder: Path, root: Path) -> None:
 
 def lessons(step: int, root: Path) -> list[Example]:
     """Sixteen dialogues: eight say what a picture shows, four what was said, four what common events feel like."""
-    every = world.make(14, 2 * 10**6 + step)
-    clear = world.make(28, 10**6 + step, unclear=0.0, groups=("plain",))
-    common = [clear[i] for i in np.random.default_rng(step).permutation(28)[:4]]
+    rng = np.random.default_rng(step)
+    every, clear = (
+        [made[i] for i in rng.permutation(len(made))]  # else the same emotions always come first
+        for made in (
+            world.make(14, 2 * 10**6 + step),
+            world.make(28, 10**6 + step, unclear=0.0, groups=("plain",)),
+        )
+    )
     found = []
     for sample in every[:8]:
         turn = Turn(vqa_question(SHOWN), vqa_answer(sample.seen))
@@ -130,7 +135,7 @@ def lessons(step: int, root: Path) -> list[Example]:
         found.append(
             Example(sample.id, "vqa", (Turn(vqa_question(sample.quote, False), vqa_answer(sample.situation)),))
         )
-    for number, sample in enumerate(common):
+    for number, sample in enumerate(clear[:4]):
         label, text = label_of(sample.word), {"quote": sample.quote} if number % 2 else {"situation": sample.situation}
         turn = Turn(expression_question(**text), expression_answer("quote" if number % 2 else "situation", label))
         if number < 2:
@@ -157,7 +162,7 @@ def write_world(root: Path, seed: int) -> None:
         for sample in world.make(count, 10 * seed + place):
             picture(root, sample)
             measured = split == "test" or sample.group != "told" or rng.random() < TOLD_FACES
-            quoted = split == "test" or sample.group not in ("told", "seen") or not measured
+            quoted = split == "test" or sample.group != "seen"
             records.append(world.record(sample, split, quote=quoted, reaction=measured))
             faces += [sample] * measured
             if split == "train":
@@ -270,7 +275,7 @@ def uar(seeds: Sequence[Mapping[str, Any]], name: str) -> float:
 def main() -> int:
     """Run what is missing, print the findings."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", default="10,11,12", help="by commas (default 10,11,12)")
+    parser.add_argument("--seeds", default="20,21,22", help="by commas (default 20,21,22)")
     parser.add_argument("--rows", default=",".join(ROWS), help="rows of table 3 (default all)")
     parser.add_argument("--out", type=Path, default=Path("out/context_world"), help="models and figures")
     parser.add_argument("--json", action="store_true", help="print only JSON")
