@@ -6,6 +6,7 @@ FLAME version. The backbone stays where it is; its shape is checked when they me
 
 import shutil
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -50,11 +51,11 @@ def load_backbone(path: str | Path, dtype: str = "float32", quantisation: str = 
             f"emo-face models backbone --gguf FILE --to {folder}"
         )
     kind = "AutoModelForImageTextToText" if sees(folder) else "AutoModelForCausalLM"
-    options: dict[str, Any] = {"attn_implementation": "sdpa"}
-    if quantisation != "none":
-        options |= {"quantization_config": _quantisation(quantisation, dtype), "device_map": {"": device}}
-    model = weights.load_pretrained(getattr(transformers, kind), folder, kind, getattr(torch, dtype), **options)
-    return model if quantisation != "none" else place(model, device, "the backbone")
+    # attention is transformers' choice: not every architecture has the fast one
+    load = partial(weights.load_pretrained, getattr(transformers, kind), folder, kind, getattr(torch, dtype))
+    if quantisation == "none":
+        return place(load(), device, "the backbone")
+    return load(quantization_config=_quantisation(quantisation, dtype), device_map={"": device})
 
 
 def sees(folder: Path) -> bool:

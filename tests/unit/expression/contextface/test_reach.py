@@ -13,6 +13,7 @@ from tinyworld import PICTURE, Tiny, separately, stirred
 
 from emo_face.core.errors import ModelError
 from emo_face.expression.contextface import onepass
+from emo_face.expression.contextface.checkpoint import load_backbone
 from emo_face.expression.contextface.config import ContextFaceConfig
 from emo_face.expression.contextface.model import build_model, tree_reach
 from emo_face.expression.contextface.prompts import expression_question
@@ -50,17 +51,22 @@ ARCHITECTURES = {
 }
 
 
-def made(name, **config):
-    """A tiny random model of a true architecture, moved away from its neutral start."""
+def bare(name):
+    """A tiny random model of a true architecture and a tokenizer."""
     torch.set_num_threads(1)
-    kind, own, layers, _ = ARCHITECTURES[name]
+    kind, own, _, _ = ARCHITECTURES[name]
     tokenizer = source.tiny_tokenizer("llama")
     sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
     sizes |= {"num_key_value_heads": 2, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": tokenizer.eos_token_id}
     torch.manual_seed(0)
-    base = hf.AutoModelForCausalLM.from_config(getattr(hf, kind)(vocab_size=len(tokenizer), **sizes, **own)).eval()
-    shape = ContextFaceConfig(lora_targets=layers, **config)
-    model = stirred(build_model(base, tokenizer, shape, 0))
+    config = getattr(hf, kind)(vocab_size=len(tokenizer), **sizes, **own)
+    return hf.AutoModelForCausalLM.from_config(config).eval(), tokenizer
+
+
+def made(name, **config):
+    """It as a ContextFace, moved away from its neutral start."""
+    base, tokenizer = bare(name)
+    model = stirred(build_model(base, tokenizer, ContextFaceConfig(lora_targets=ARCHITECTURES[name][2], **config), 0))
     return Tiny(name, model, tokenizer, NoEyes(), TokenBuilder(tokenizer, name, -1, 0, "chatml"))
 
 
@@ -76,6 +82,13 @@ def test_one_pass_equals_separate_passes(name):
         np.testing.assert_allclose(answer.faces, faces, atol=2e-5)
         assert np.ptp(answer.faces, axis=0).max() > 1e-3
     assert (answer.reused > 0) == (reach > 100), "a prompt is kept where it is one"
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_a_folder_of_it_loads(name, tmp_path):
+    base, _ = bare(name)
+    base.save_pretrained(tmp_path)
+    assert type(load_backbone(tmp_path)) is type(base)
 
 
 def test_several_questions_beyond_the_reach_are_asked_one_by_one():
