@@ -86,9 +86,10 @@ JUDGE = (option("--sample", type=int, default=1000, help="records to judge, 0 fo
 
 def run(args: argparse.Namespace) -> int:
     """Run one action."""
-    for name in ("workers", "tries"):
-        if getattr(args, name) < 1:
-            raise UserError(f"--{name}: expected at least 1, got {getattr(args, name)}")
+    least = {"workers": 1, "tries": 1, "retries": 0, "timeout": 0.1, "price_in": 0, "price_out": 0, "budget": 0}
+    for name, smallest in least.items():
+        if (given := getattr(args, name)) is not None and given < smallest:
+            raise UserError(f"--{name.replace('_', '-')}: expected at least {smallest}, got {given}")
     if args.max_tokens < 0:
         raise UserError(f"--max-tokens: expected at least 1, or 0 for the default, got {args.max_tokens}")
     if args.action == "context":

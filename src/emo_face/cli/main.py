@@ -78,6 +78,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         for name, value in vars(args).items():
             if isinstance(value, float) and not math.isfinite(value):
                 raise UserError(f"--{name.replace('_', '-')}: expected a finite number, got {value}")
+            if name == "seed" and isinstance(value, int) and value < 0:
+                raise UserError(f"--seed: expected 0 or more, got {value}")
         return int(args.run(args) or 0)
     except UserError as error:
         print(f"emo-face {words[0]}: {error}", file=sys.stderr)

@@ -50,7 +50,8 @@ def summary(outcomes: Sequence[Outcome[Judgement]], seed: int = 0, rounds: int =
     """
     judged = [outcome.value for outcome in outcomes if outcome.value is not None]
     if not judged:
-        raise UserError("judge: no row was judged; see the statuses of the rows")
+        why = next((f"the first: {outcome.status}, {outcome.detail}" for outcome in outcomes), "there are none")
+        raise UserError(f"judge: none of {len(outcomes)} rows was judged; {why}")
     picks = np.random.default_rng(seed).integers(0, len(judged), (rounds, len(judged)))
     found: dict[str, Any] = {"n": len(judged)}
     for name in (*table()["judge"]["metrics"], *VERDICTS):

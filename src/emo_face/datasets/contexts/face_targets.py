@@ -27,6 +27,8 @@ from emo_face.runtime.files import replacing
 
 FORMAT, BEFORE = "emo-face-targets-2", "emo-face-flame-targets-1"
 SEVERAL = "several labelled people in its picture, and nothing says whose face the tool measured"
+MAX_EXPRESSION = 100.0
+"""Standard deviations; a larger coefficient is no face."""
 MAX_JAW = 1.0
 """rad; a jaw cannot turn further, so a larger number means another convention or another field."""
 
@@ -187,6 +189,9 @@ def import_outputs(
             expression, jaw, lids, width = _one(path, version)
         except ModelError as error:
             left_out.setdefault(_reason(error, path), []).append(record.id)
+            continue
+        if np.abs(expression).max() > MAX_EXPRESSION:
+            left_out.setdefault(f"a coefficient over {MAX_EXPRESSION:g}", []).append(record.id)
             continue
         widest = max(widest, width)
         rows.append((record.id, expression, jaw, lids))

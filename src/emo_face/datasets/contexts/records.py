@@ -8,7 +8,7 @@ folder holds one file per split. Neutral records (what ``emo-face annotate conte
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -73,7 +73,7 @@ def read(path: Path, source: str, split: str = "") -> ContextSet:
             raise UserError(f"{path}: expected train.json, val.json or test.json (or .jsonl) in it")
     else:
         files = [(path, split)]
-    merged: dict[tuple[str, Box | None], Record] = {}
+    merged: dict[Hashable, Record] = {}
     for file, name in files:
         for number, raw in _objects(file):
             _take(found, merged, raw, f"{file}:{number}", source, name)
@@ -95,9 +95,7 @@ def _objects(path: Path) -> Iterator[tuple[int, Any]]:
     yield from enumerate(rows, 1)
 
 
-def _take(
-    found: ContextSet, merged: dict[tuple[str, Box | None], Record], raw: Any, where: str, source: str, split: str
-) -> None:
+def _take(found: ContextSet, merged: dict[Hashable, Record], raw: Any, where: str, source: str, split: str) -> None:
     """Add one row; rows about the same person of the same picture are put together."""
     if isinstance(raw, dict) and "label_set" in raw:
         _take_record(found, merged, raw, where, split)
@@ -113,8 +111,7 @@ def _take(
     try:
         label = label_of(texts["emotion"])
     except ValueError:
-        reason = "no emotion" if not texts["emotion"] else f"emotion {texts['emotion']!r} is none of the seven"
-        found.dropped[reason] = found.dropped.get(reason, 0) + 1
+        _drop(found, "no emotion" if not texts["emotion"] else f"emotion {texts['emotion']!r} is none of the seven")
         return
     box = Box(*row.bbox) if row.bbox else None
     key = (row.image, box)
@@ -135,9 +132,7 @@ def _take(
     )
     old = merged.setdefault(key, new)
     if old.labels != new.labels or old.split != new.split:
-        found.dropped["repeats a picture with another emotion or split"] = (
-            found.dropped.get("repeats a picture with another emotion or split", 0) + 1
-        )
+        _drop(found, "repeats a picture with another emotion or split")
         return
     merged[key] = replace(old, situation=old.situation or new.situation, quote=old.quote or new.quote)
     if row.expression:
@@ -145,7 +140,7 @@ def _take(
 
 
 def _take_record(
-    found: ContextSet, merged: dict[tuple[str, Box | None], Record], raw: Mapping[str, Any], where: str, split: str
+    found: ContextSet, merged: dict[Hashable, Record], raw: Mapping[str, Any], where: str, split: str
 ) -> None:
     """Add a neutral record; its label in the words of this set, its split if it names one."""
     try:
@@ -153,13 +148,17 @@ def _take_record(
         (label,) = record.labels
         label = label_of(label)
     except ValueError as error:
-        reason = "not one label of the seven"
         if "labels" not in raw or not isinstance(raw["labels"], list):
             raise UserError(f"{where}: {error}") from None
-        found.dropped[reason] = found.dropped.get(reason, 0) + 1
+        _drop(found, "not one label of the seven")
         return
     kept = replace(record, label_set=LABEL_SET, labels=(label,), split=record.split or split)
-    merged.setdefault((record.image or record.id, record.bbox_body), kept)
+    if merged.setdefault(record.id, kept) is not kept:
+        _drop(found, "repeats an id")
+
+
+def _drop(found: ContextSet, reason: str) -> None:
+    found.dropped[reason] = found.dropped.get(reason, 0) + 1
 
 
 def _unquoted(text: str) -> str:

@@ -179,7 +179,8 @@ def usable(record: Record, form: Condition) -> bool:
 
 def box_of(record: Record) -> Box | None:
     """The box that marks the person: the body's, else the face's; None if neither has an area."""
-    return next((box for box in (record.bbox_body, record.bbox_face) if box and 0 < box.area < math.inf), None)
+    boxes = (box for box in (record.bbox_body, record.bbox_face) if box is not None)
+    return next((box for box in boxes if box.area > 0 and math.isfinite(box.x + box.y + box.area)), None)
 
 
 def boxed(records: Sequence[Record], dropped: Counter[str]) -> list[Record]:

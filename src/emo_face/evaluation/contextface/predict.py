@@ -218,4 +218,4 @@ def load(path: Path) -> Run:
                 )
             return run
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path}: no predictions file ({error})") from None
+        raise UserError(f"{path}: no predictions file; make one with --save-predictions") from error

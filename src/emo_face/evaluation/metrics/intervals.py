@@ -7,6 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from emo_face.core.errors import UserError
+
 Rows = NDArray[np.intp]
 Seed = int | np.random.Generator
 ROUNDS = 1000
@@ -41,7 +43,12 @@ def bootstrap(
     Args:
         statistic: takes row numbers, (n,) of them. n: rows; one row has no spread. seed: or the generator itself.
         level: coverage, in (0, 1). Draws that give NaN are left out; NaN if all do.
+
+    Raises:
+        UserError: fewer than 2 rounds.
     """
+    if rounds < 2:
+        raise UserError(f"--rounds: expected at least 2, got {rounds}")
     value = float(statistic(np.arange(n)))
     if n < 2:
         return Interval(value, value, value)

@@ -206,9 +206,11 @@ def load_tasks(args: argparse.Namespace, recipe: Any) -> tuple[dict[str, Sequenc
     Raises:
         UserError: a file is missing or wrong, or nothing is left.
     """
-    records = [r for path in args.contexts for r in context.read(path, "contexts", "train").records]
-    dropped = Counter[str]()
-    if any(name == "picture" for name in recipe.pictures):
+    sets = [context.read(path, "contexts", "train") for path in args.contexts]
+    records, dropped = [r for found in sets for r in found.records], Counter[str]()
+    for found in sets:
+        dropped += Counter(found.dropped)
+    if "picture" in recipe.pictures:
         records = context_tasks.there(records, args.images, dropped)
     targets = face_targets.joined([face_targets.read(p, args.face_basis) for p in args.targets or ()])
     train, held = hold_out(records, args.validation_share, args.seed)

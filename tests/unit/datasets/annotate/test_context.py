@@ -404,6 +404,37 @@ def test_nobody_there_and_wrong_addresses():
     assert HttpProvider("https://example.org/v1").name == "http:example.org"
 
 
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (("--retries", "-1"), "--retries: expected at least 0, got -1"),
+        (("--timeout", "0"), "--timeout: expected at least 0.1, got 0.0"),
+        (("--price-in", "-1"), "--price-in: expected at least 0"),
+        (("--seed", "-1"), "--seed: expected 0 or more, got -1"),
+        (("--records", "empty.jsonl"), "empty.jsonl: no records in it"),
+    ],
+)
+def test_flags_without_sense_are_named(people, tmp_path, capsys, monkeypatch, flags, said):
+    monkeypatch.chdir(tmp_path)
+    Path("empty.jsonl").touch()
+    assert main([*command(people(1), tmp_path, "http://127.0.0.1:9/v1"), *flags]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_a_picture_that_cannot_be_shown_is_its_row_s_own_fault(people, tmp_path, capsys):
+    where = people(4)
+    odd = (Box(9000, 9000, 5, 5), Box(float("nan"), 1, 5, 5), Box(1, 1, 0, 0))
+    seen = [replace(r, bbox_body=box, bbox_face=None) for r, box in zip(read_jsonl(where[0]), odd, strict=False)]
+    write_jsonl(where[0], [*seen, replace(seen[0], id="zero", image="a\0b.png", bbox_body=Box(1, 1, 9, 9))])
+    with FakeEndpoint() as server:
+        assert main(command(where, tmp_path, server.url)) == 1
+        assert not server.bodies, "the person in the red box is not asked about without one"
+    capsys.readouterr()
+    details = [row["detail"] for row in rows(tmp_path / "out.provenance.jsonl")]
+    for detail, part in zip(details, ("outside", "has no box", "has no box", "null"), strict=True):
+        assert part in detail
+
+
 def test_a_fatal_error_stops_the_run_and_keeps_what_came(people, tmp_path, capsys):
     where = people(6)
 

@@ -46,6 +46,7 @@ def outputs(tmp_path):
     np.savez(folder / "broken.npz", exp=truth[4])
     (folder / "broken.npz").write_bytes((folder / "broken.npz").read_bytes()[:200])
     (folder / "newer.json").write_text(json.dumps({"exp": truth[4].tolist(), "flame_version": "flame2023"}))
+    (folder / "monster.json").write_text(json.dumps({"exp": [1e30] * 50}))
     (folder / "shout.json").write_text(json.dumps({"exp": truth[4].tolist(), "jaw": [20.0, 0, 0]}))
     return folder, truth
 
@@ -59,6 +60,7 @@ PEOPLE = [
     person("newer", "newer.png"),
     person("shout", "shout.png"),
     person("gone", "gone.png"),
+    person("monster", "monster.png"),
 ]
 
 
@@ -75,7 +77,8 @@ def test_outputs_of_each_tool(outputs, tmp_path):
     np.testing.assert_allclose(found.targets.get("b").expression, truth[3], rtol=1e-6)
     assert found.targets.get("nobody") is None
     reasons = {name: reason for reason, names in found.left_out.items() for name in names}
-    assert set(reasons) == {"broken", "newer", "shout", "gone"}
+    assert set(reasons) == {"broken", "newer", "shout", "gone", "monster"}
+    assert reasons["monster"] == "a coefficient over 100"
     assert "flame2023" in reasons["newer"]
     assert "jaw" in reasons["shout"]
     assert reasons["gone"] == "no file"
@@ -144,7 +147,7 @@ def test_another_basis_is_refused(outputs, tmp_path):
     with pytest.raises(UserError, match="flame1999"):
         ft.import_outputs(PEOPLE, folder, "flame1999", "smirk")
     with pytest.raises(UserError, match="1 x no file"):
-        ft.import_outputs(PEOPLE[-1:], folder, "flame2020", "smirk")
+        ft.import_outputs(PEOPLE[-2:-1], folder, "flame2020", "smirk")
 
 
 def good():
@@ -197,7 +200,7 @@ def test_import_by_command(outputs, tmp_path, capsys):
     assert main(words) == 0
     shown = json.loads(capsys.readouterr().out)
     assert shown["n"] == 4
-    assert sum(shown["left_out"].values()) == 4
+    assert sum(shown["left_out"].values()) == 5
     assert ft.read(tmp_path / "t.npz").source == "smirk"
 
 

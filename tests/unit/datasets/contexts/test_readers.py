@@ -312,11 +312,13 @@ def test_what_annotation_wrote_is_read_as_it_is(tmp_path):
         ),
         Record("b", "b.png", "basic7", ("Sad",), "test", group_id="b.png", situation="S."),
         Record("c", "c.png", "emotic26", ("Yearning",), group_id="c.png"),
+        *(Record(f"d{x}", "d.png", "caers7", ("Sad",), bbox_face=Box(x, 2, 3, 4), group_id="d.png") for x in (1, 9)),
     ]
     write_jsonl(tmp_path / "records.jsonl", records)
     found = context.read(tmp_path / "records.jsonl", "caer_s_c")
     assert found.records[0] == records[0]
     assert (found.records[1].id, found.records[1].label_set, found.records[1].labels) == ("b", "caers7", ("Sad",))
+    assert [record.id for record in found.records[2:]] == ["d1", "d9"], "two people of one picture"
     assert found.dropped == {"not one label of the seven": 1}
     (tmp_path / "bad.jsonl").write_text(json.dumps({"label_set": "caers7", "image": "a"}))
     with pytest.raises(UserError, match=r"bad\.jsonl:1"):
