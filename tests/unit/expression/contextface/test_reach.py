@@ -84,8 +84,9 @@ def test_one_pass_equals_separate_passes(name):
     assert (answer.reused > 0) == (reach > 100), "a prompt is kept where it is one"
 
 
-@pytest.mark.parametrize("name", ARCHITECTURES)
+@pytest.mark.parametrize("name", ["llama", "gemma2", "mamba2", "rwkv", "bloom"])
 def test_a_folder_of_it_loads(name, tmp_path):
+    """All but the first have no fast attention."""
     base, _ = bare(name)
     base.save_pretrained(tmp_path)
     assert type(load_backbone(tmp_path)) is type(base)
