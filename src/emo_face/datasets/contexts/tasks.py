@@ -257,4 +257,5 @@ def _expression(record: Record, root: Path, form: Condition, faces: Faces, style
     answer = expression_answer(form.source, label, style)
     image, box = (root / record.image, box_of(record)) if form.picture else (None, None)
     turn, face = Turn(form.question(quote, situation, style), answer), faces.of(record, form.perspective)
-    return Example(f"{record.id}/{form.name}", "expression", (turn,), image, box, label, face, form.name)
+    name, group = f"{record.id}/{form.name}", record.group_id
+    return Example(name, "expression", (turn,), image, box, label, face, form.name, group)

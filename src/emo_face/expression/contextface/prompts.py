@@ -71,6 +71,7 @@ class Example:
         task: one of :data:`TASKS`. image: the picture that an image piece stands for. box: the person asked about, px.
         label: of the set :data:`LABEL_SET`, empty if the task has none. target: for the ``<FACE>`` of the answer.
         form: name of the :class:`~emo_face.expression.contextface.conditions.Condition` of an expression.
+        group: of examples that are not independent: one clip, one event. Empty: it is one by itself.
     """
 
     id: str
@@ -81,6 +82,7 @@ class Example:
     label: str = ""
     target: FaceTarget | None = None
     form: str = ""
+    group: str = ""
 
 
 def table() -> Mapping[str, Any]:

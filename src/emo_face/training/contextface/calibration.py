@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from emo_face.core.numeric import log_softmax, softmax
@@ -22,7 +23,9 @@ from emo_face.expression.contextface.prompts import PERSPECTIVES, Example, word_
 TOGETHER = 8
 """Questions that are asked in one pass."""
 FEWEST, ENOUGH = 20, 100
-"""Answers of a side, and of one of its forms, from which anything is fitted."""
+"""Answers of a side, and of one of its forms, from which anything is fitted; and groups from which a shift is.
+
+Answers about seven events tell how sure a model is, not which words it says too often: a shift learns the events."""
 PULL = 0.01
 """Weight of a pull of the shift towards 0 beside the mean log-loss, which alone would give rare emotions away."""
 OUTLIERS, MARGIN = 0.01, 0.1
@@ -35,12 +38,18 @@ class Heard:
 
     Attributes:
         name: of their form of the question, or of a perspective. log_probs: (n, 7) of whole endings. truth: (n,) index
-            of the emotion.
+            of the emotion. groups: (n,) names of what they are about; answers about the same are not independent.
     """
 
     name: str
     log_probs: FloatArray
     truth: Labels
+    groups: NDArray[np.str_]
+
+    @property
+    def independent(self) -> int:
+        """How many groups there are."""
+        return len(np.unique(self.groups))
 
     @property
     def emissions(self) -> FloatArray:
@@ -50,17 +59,14 @@ class Heard:
 
 def listen(onepass: OnePass, examples: Iterable[Example], wrap: Callable[[Any], Any] = iter) -> list[Heard]:
     """Ask a model its training's questions; only examples of the expression task. ``wrap``: for a bar."""
-    rows: dict[str, list[tuple[FloatArray, int]]] = {name: [] for name in CONDITIONS}
+    rows: dict[str, list[tuple[FloatArray, int, str]]] = {name: [] for name in CONDITIONS}
     every = [e for e in examples if e.task == "expression"]
     for start in wrap(range(0, len(every), TOGETHER)):
         group = every[start : start + TOGETHER]
         for example, answer in zip(group, _answers(onepass, group), strict=True):
-            rows[example.form].append((answer.log_probs, words().index(word_of(example.label))))
-    return [
-        Heard(name, np.stack([logs for logs, _ in found]), np.array([truth for _, truth in found]))
-        for name, found in rows.items()
-        if found
-    ]
+            emotion = words().index(word_of(example.label))
+            rows[example.form].append((answer.log_probs, emotion, example.group or example.id))
+    return [Heard(name, *map(np.array, zip(*found, strict=True))) for name, found in rows.items() if found]
 
 
 def _answers(onepass: OnePass, group: Sequence[Example]) -> list[Answer]:
@@ -93,6 +99,7 @@ def fitted(config: ContextFaceConfig, heard: Sequence[Heard]) -> tuple[ContextFa
         least[part.name] = float(MARGIN * np.quantile(part.emissions, OUTLIERS))
         report[part.name] = {
             "n": len(part.truth),
+            "groups": part.independent,
             "fitted": True,
             "macro_f1_before": macro_f1(part.truth, before),
             "macro_f1_after": macro_f1(part.truth, after),
@@ -108,17 +115,20 @@ def sides(heard: Sequence[Heard]) -> Iterator[Heard]:
     """The answers of each perspective to all of its forms."""
     for side in PERSPECTIVES:
         if own := [part for part in heard if CONDITIONS[part.name].perspective == side]:
-            yield Heard(side, *(np.concatenate([getattr(p, name) for p in own]) for name in ("log_probs", "truth")))
+            parts = ((part.log_probs, part.truth, part.groups) for part in own)
+            yield Heard(side, *map(np.concatenate, zip(*parts, strict=True)))
 
 
 def scaled(heard: Heard) -> tuple[float, FloatArray]:
     """The temperature and the shift (7,) with the least log-loss: softmax((log_probs + shift) / temperature)."""
-    rows = np.arange(len(heard.truth))
+    rows, sure = np.arange(len(heard.truth)), heard.independent
+    free = np.r_[1.0, np.full(len(words()), float(sure >= ENOUGH))]
 
     def loss(x: FloatArray) -> float:
+        x = x * free
         said = log_softmax((heard.log_probs + x[1:]) / np.exp(x[0]))[rows, heard.truth]
-        doubt = x[0] ** 2 / len(rows)  # a prior on the temperature: without it a hundred right answers make it 0
+        doubt = x[0] ** 2 / sure  # a prior on the temperature: without it a hundred right answers make it 0
         return float(PULL * (x[1:] ** 2).sum() + doubt - said.mean())
 
-    best = minimize(loss, np.zeros(1 + len(words())), method="L-BFGS-B")
-    return float(np.exp(best.x[0])), np.asarray(best.x[1:])
+    best = free * minimize(loss, np.zeros_like(free), method="L-BFGS-B").x
+    return float(np.exp(best[0])), np.asarray(best[1:])
