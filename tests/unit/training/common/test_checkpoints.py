@@ -38,3 +38,15 @@ def test_an_unknown_version_is_refused_by_name(run):
     path.write_text(json.dumps(json.loads(path.read_text()) | {"version": 2}))
     with pytest.raises(UserError, match=r"progress.json: field version: unknown version 2.*reads version 1"):
         load(folder, lambda weights, path: None, optimizer, {"seed": 0})
+
+
+def test_other_data_are_refused_by_name_and_older_checkpoints_that_name_none_go_on(run, tmp_path):
+    folder, optimizer = run
+    now = {"seed": 0, "data": {"records": "new", "faces": "same"}, "model": {"chat": "auto"}}
+    assert load(folder, lambda weights, path: None, optimizer, now).step == 5
+    was = now | {"data": {"records": "old", "faces": "same"}}
+    folder = save(tmp_path / "named", RunProgress(step=1), {"w": torch.ones(3)}, optimizer, was, [random_state()])
+    with pytest.raises(
+        UserError, match=r"made with data.records='old', now 'new'; resume with the same settings and data"
+    ):
+        load(folder, lambda weights, path: None, optimizer, now)
