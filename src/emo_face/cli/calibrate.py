@@ -24,6 +24,7 @@ from emo_face.core.arguments import arguments, option
 from emo_face.core.errors import UserError
 from emo_face.face.drivers import DriverError, open_driver
 from emo_face.face.rig.rig import load_rig
+from emo_face.runtime.files import write_text
 
 add_arguments = arguments(
     option("rig", metavar="RIG", help="rig file, or the name of one in config/rigs (then give --out)"),
@@ -58,5 +59,5 @@ def _file(args: argparse.Namespace) -> Path:
             raise UserError(f"{args.rig} is a packaged example: give --out FILE for your own copy")
         return source
     if not args.out.exists():
-        args.out.write_text(source.read_text(encoding="utf-8"), encoding="utf-8")
+        write_text(args.out, source.read_text(encoding="utf-8"))
     return Path(args.out)

@@ -18,6 +18,7 @@ from emo_face.core.errors import UserError
 from emo_face.face.drivers import MissingLibrary, open_driver
 from emo_face.face.rig.rig import Rig, load_rig
 from emo_face.face.sim import urdf
+from emo_face.runtime.files import write_text
 
 add_arguments = arguments(
     option("action", choices=["check", "report", "urdf", "controllers"]),
@@ -68,11 +69,7 @@ def _write(text: str, path: Path | None) -> int:
     if path is None:
         print(text, end="")
         return 0
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"--out: {path}: {error.strerror}") from None
-    print(path)
+    print(write_text(path, text))
     return 0
 
 

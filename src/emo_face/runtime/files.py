@@ -29,9 +29,12 @@ def replacing(path: Path, need: int = 0) -> Iterator[Path]:
         need: bytes that will be written, checked before and named in the error.
 
     Raises:
-        UserError: the disk is full, or a file shall be written where a folder is; nothing is left behind and ``path``
-            is as it was.
+        UserError: the disk is full, or a file shall be written where a folder or a device is; nothing is left behind
+            and ``path`` is as it was.
     """
+    if path.parent == Path("/dev") or (path.exists() and not (path.is_file() or path.is_dir())):
+        # root would put a file in the place of /dev/null
+        raise UserError(f"{path}: is a device or a pipe; give the name of a file")
     path.parent.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(path.parent).free
     if need > free:

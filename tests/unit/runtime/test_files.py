@@ -50,3 +50,11 @@ def test_a_file_does_not_take_the_place_of_a_folder(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="data: is a folder; give the name of a file"):
         write_text(tmp_path / "data", "{}")
     assert [path.name for path in tmp_path.rglob("*")] == ["data", "kept.txt"]
+
+
+def test_a_file_does_not_take_the_place_of_a_device_or_a_pipe(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path("/dev/null"), Path("/dev/stdout")):
+        with pytest.raises(UserError, match="is a device or a pipe"):
+            write_text(path, "root may write there")
+    assert not Path("/dev/null").is_file()
