@@ -13,9 +13,11 @@ from __future__ import annotations
 
 import os
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
 
+TYPE_CHECKING = False  # as type checkers read it: typing takes long enough for a Ctrl-C to fall into it
 if TYPE_CHECKING:
+    from typing import Any
+
     from emo_face.api.drive import DrivenHead, drive
     from emo_face.api.look import LookResult, PersonReading, look
     from emo_face.api.say import SayResult, say
