@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -238,14 +239,14 @@ class TrainingRun(ABC, Generic[Example]):
             )
         if folder is not None:
             self.progress = checkpoints.load(
-                folder, self.load_state, self.optimizer, self._settings(), self.rank, self.regroups
+                folder, self.load_state, self.optimizer, self._settings, self.rank, self.regroups
             )
             self.progress.position = min(self.progress.position, self.length)
 
     def _save(self) -> None:
         states = self._gathered([checkpoints.random_state()])
         if self.accelerator.is_main_process:
-            checkpoints.save(self.out, self.progress, self.own_state(), self.optimizer, self._settings(), states)
+            checkpoints.save(self.out, self.progress, self.own_state(), self.optimizer, self._settings, states)
         self.accelerator.wait_for_everyone()
 
     def _gathered(self, items: list[Any]) -> list[Any]:
@@ -256,8 +257,9 @@ class TrainingRun(ABC, Generic[Example]):
 
         return list(gather_object(items))
 
+    @cached_property
     def _settings(self) -> dict[str, Any]:
-        """What a resumed run must share with the run it continues; as it reads back from JSON."""
+        """What a resumed run must share with the run it continues; as it reads back from JSON. Hashes the data once."""
         settings = {**asdict(self.config), **self.identity(), "processes": self.world}
         found: dict[str, Any] = json.loads(json.dumps(settings))
         return found
